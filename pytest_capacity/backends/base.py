@@ -1,0 +1,76 @@
+"""The protocol between the engine and a cloud: eight verbs (`docs/explanation/design.md`).
+
+A backend makes calls and reads answers. Retrying, falling back, journalling, waiting and pacing are the engine's.
+All verbs block; the engine runs them on threads, so a backend must be safe to call from many at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Topology, Unread
+
+
+class Backend(Protocol):
+    """One cloud, opened for one `Request`. Opening imports the SDK and makes no call."""
+
+    #: The cloud's name: ``aws``.
+    name: str
+    #: Kinds that may be released side by side, in the order of release. A later set waits until the earlier is gone.
+    release_order: Sequence[frozenset[str]]
+    #: How many things of a kind one `release` or `refresh` call of the cloud takes (`release` is given no more at once).
+    batch: Mapping[str, int]
+
+    def whoami(self) -> Identity:
+        """The account that the credentials belong to. At most one call; raises what the SDK raises."""
+        ...
+
+    def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
+        """Zones of ``region`` in order of their names, and for each whether it can take ``topology`` and why not.
+
+        Reads only, side by side, one round. Fails open: what could not be read does not rule a zone out.
+        """
+        ...
+
+    def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
+        """The whole topology in one placement, as rounds of pieces. Pure: the same order gives the same pieces."""
+        ...
+
+    def create(self, piece: Piece) -> Sequence[Held]:
+        """Make the piece by exactly one mutating call; returns when the cloud has accepted it.
+
+        Raises what the SDK raises; `diagnose` reads it. With the token of an earlier call whose answer was lost it gives
+        back what that call made.
+        """
+        ...
+
+    def change(self, held: Held, deadline: float) -> Held:
+        """Extend: one call that sets ``deadline`` (absolute) where the cloud, or failing that our stamp, keeps it."""
+        ...
+
+    def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
+        """The same things as the cloud has them now, in the same order; one call (and its pages) a kind and region.
+
+        What the cloud does not list comes back ``unseen``. A failed one carries the cloud's words in ``problem``.
+        """
+        ...
+
+    def release(self, helds: Sequence[Held]) -> None:
+        """Ask the cloud to remove things of one kind and region, in one call. Idempotent; `refresh` confirms.
+
+        Refuses (``ValueError``) what it was not told bears our stamp: a held without a subject.
+        """
+        ...
+
+    def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
+        """Everything that bears the stamp of ``run``, gone things left out, all regions and kinds side by side."""
+        ...
+
+    def regions(self) -> Sequence[str]:
+        """Every region that the account may use."""
+        ...
+
+    def diagnose(self, problem: Exception | Held) -> Diagnosis:
+        """What an exception of this SDK, or a failed thing, means."""
+        ...

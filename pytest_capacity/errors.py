@@ -1,0 +1,39 @@
+"""What can go wrong. Each message says what was asked, what was answered, and what the user can do now."""
+
+from __future__ import annotations
+
+
+class CapacityError(Exception):
+    """Anything that this plugin raises on purpose."""
+
+
+class ConfigError(CapacityError):
+    """The configuration is wrong: the message has one line a fault, each naming file, key and remedy."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Exhausted(CapacityError):
+    """Every rung was tried and none had capacity."""
+
+
+class Refused(CapacityError):
+    """The cloud refused for a reason that another zone does not cure; its own words are in the message."""
+
+
+class Cancelled(CapacityError):
+    """Told to stop while provisioning."""
+
+
+class JournalError(CapacityError):
+    """The journal cannot be written, so nothing may be created."""
+
+
+class KeeperError(CapacityError):
+    """The keeper could not be started or reached, or died twice."""
+
+
+class Disabled(CapacityError):
+    """A test asks for capacity, and no backend was chosen."""

@@ -1,0 +1,281 @@
+"""What the rooms talk about: frozen values, no behaviour to speak of.
+
+Times are seconds since the epoch (UTC, ``float``); durations are seconds. Every class here travels as
+JSON: over the keeper's socket and into the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from msgspec import Struct, field
+
+Market = Literal["on-demand", "spot"]
+
+#: What a thing in a cloud can be in, whatever the cloud calls it. ``unseen``: asked for, and the cloud did not list it.
+State = Literal["creating", "ready", "failed", "leaving", "gone", "unseen"]
+
+#: States in which a thing still bills or blocks another one.
+HELD_STATES: Final[frozenset[str]] = frozenset({"creating", "ready", "failed", "leaving"})
+
+#: What the engine does about a problem.
+#: ``move-on``: this rung has no capacity, try the next. ``back-off``: refused for now (throttled), ask again with a new
+#: token. ``ask-again``: the outcome is unknown, ask again with the same token. ``gone``: the thing does not exist.
+#: ``stop``: nothing that we could do differently.
+Step = Literal["move-on", "back-off", "ask-again", "gone", "stop"]
+
+DEFAULT_TOPOLOGY: Final = "default"
+
+
+class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named set of like machines. ``reserve=None`` and ``market=None`` mean: as the configuration says."""
+
+    name: str
+    count: int
+    instance_type: str
+    market: Market | None = None
+    reserve: bool | None = None
+    image: str | None = None
+    placement_group: bool = False
+    #: Settings of this group alone for the cloud in use (the ``aws:`` mapping of the group).
+    cloud: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Topology(Struct, frozen=True, forbid_unknown_fields=True):
+    """The groups that belong together and are placed together."""
+
+    groups: tuple[NodeGroup, ...]
+    name: str = DEFAULT_TOPOLOGY
+
+    def group(self, name: str) -> NodeGroup:
+        """The group called ``name``; ``KeyError`` with the names there are."""
+        for group in self.groups:
+            if group.name == name:
+                return group
+        known = ", ".join(group.name for group in self.groups)
+        raise KeyError(f"no group {name!r} in topology {self.name!r} (it has: {known})")
+
+
+class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``aws:`` section. ``image``, ``subnets`` are keyed by region and by zone name."""
+
+    image: Mapping[str, str] = field(default_factory=dict)
+    subnets: Mapping[str, str] = field(default_factory=dict)
+    key_name: str | None = None
+    security_groups: tuple[str, ...] = ()
+    #: An EC2 InstancePlatform ("Linux/UNIX", "Red Hat Enterprise Linux", ...), or "auto": what the image says.
+    platform: str = "auto"
+    tenancy: Literal["default", "dedicated"] = "default"
+    public_ip: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    self_terminate: bool = True
+    profile: str | None = None
+    #: Refuse to run in any other account than this one.
+    account: str | None = None
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """A checked configuration: what one run wants. Made by `pytest_capacity.config`."""
+
+    backend: str
+    run: str
+    project: str
+    topologies: Mapping[str, Topology]
+    regions: tuple[str, ...]
+    #: As the user wrote them: letters, names or zone ids; empty: every zone that offers all the types.
+    zones: tuple[str, ...] = ()
+    #: Whether on-demand groups that do not say so themselves are reserved.
+    reserve: bool = True
+    market: Market = "on-demand"
+    use_reservations: tuple[str, ...] = ()
+    duration_s: float
+    timeout_s: float
+    endpoint: str | None = None
+    emulated: bool = False
+    #: USD an hour by instance type, as the user gave them.
+    prices: Mapping[str, float] = field(default_factory=dict)
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    #: The journal's file; None: the one in the user's state directory.
+    journal: str | None = None
+
+
+class Placement(Struct, frozen=True):
+    """Where a topology goes: a region and a zone (its name in this account, ``us-east-1a``)."""
+
+    region: str
+    zone: str
+
+
+class Offer(Struct, frozen=True):
+    """What one zone says to a topology before anything is created. ``facts`` is the backend's own memory for `plan`."""
+
+    region: str
+    zone: str
+    zone_id: str | None
+    ok: bool
+    #: Why not, in words for the user; empty when ``ok``.
+    why: str = ""
+    #: This zone holds capacity that the user told us to use: try it first.
+    preferred: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One topology in one placement: all that `Backend.plan` needs, so that a second keeper can plan the same again."""
+
+    run: str
+    project: str
+    topology: Topology
+    placement: Placement
+    attempt: int
+    #: Until when the first lease runs.
+    lease_end: float
+    hard_end: float
+    #: False: reservations only (the seeds' ``CapacityReservation.reserve``).
+    launch: bool = True
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Piece(Struct, frozen=True, kw_only=True):
+    """A thing to be made by exactly one mutating call.
+
+    ``subject`` names it for the life of the run (``default/1/us-east-1a/reservation/i4i.large``); ``spec`` is the call's
+    parameters in the cloud's own words, less token and ids of other pieces; those come in ``inputs`` by subject.
+    """
+
+    kind: str
+    subject: str
+    region: str
+    zone: str
+    token: str
+    count: int = 1
+    group: str | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A thing that exists (or existed) in a cloud and is ours.
+
+    ``facts`` of a node: name, instance_type, market, private_ip, public_ip, reservation_id; of a reservation:
+    instance_type, available. All strings.
+    """
+
+    kind: str
+    id: str
+    region: str
+    zone: str
+    state: State
+    subject: str = ""
+    group: str | None = None
+    count: int = 1
+    #: When the cloud itself ends it, or what its stamp says, whichever is later.
+    deadline: float | None = None
+    #: The cloud's words about why it failed.
+    problem: str = ""
+    #: Its code, where the cloud gave one.
+    problem_code: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Unread(Struct, frozen=True):
+    """A part of an inventory that could not be read; never to be taken for empty."""
+
+    region: str
+    kind: str
+    why: str
+
+
+class Diagnosis(Struct, frozen=True):
+    """An SDK's error, read. ``kind`` and ``scope`` are the table's words, ``code`` and ``words`` the cloud's own."""
+
+    step: Step
+    kind: str
+    code: str = ""
+    words: str = ""
+    scope: str = "none"
+
+
+class Identity(Struct, frozen=True):
+    """Who we are to the cloud."""
+
+    account: str
+    who: str = ""
+    profile: str = ""
+    #: When the credentials end, where that is known.
+    expires: float | None = None
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """One running machine, as a test sees it."""
+
+    id: str
+    name: str
+    group: str
+    region: str
+    zone: str
+    market: Market
+    instance_type: str
+    private_ip: str | None = None
+    public_ip: str | None = None
+    reservation_id: str | None = None
+
+
+class Reservation(Struct, frozen=True, kw_only=True):
+    """Capacity held in one zone for one instance type."""
+
+    id: str
+    region: str
+    zone: str
+    instance_type: str
+    count: int
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One rung tried: when, how long, what came of it."""
+
+    number: int
+    topology: str
+    region: str
+    zone: str
+    started: float
+    seconds: float
+    #: placed | no-capacity | failed | cancelled
+    outcome: str
+    code: str = ""
+    words: str = ""
+
+
+class Placed(Struct, frozen=True, kw_only=True):
+    """A topology that stands: its nodes by group, its reservations, the attempts that it took."""
+
+    topology: str
+    region: str
+    zone: str
+    nodes: Mapping[str, tuple[Node, ...]]
+    reservations: tuple[Reservation, ...]
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What the cloud says is left at the end of a run: nothing, one hopes.
+
+    ``left`` bears the run's stamp and is in a state that bills or blocks; ``unread`` could not be looked at.
+    """
+
+    run: str
+    left: tuple[Held, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    placed: tuple[Placed, ...] = ()
+    #: Words for the user about what went wrong at the end (a release refused, credentials expired).
+    troubles: tuple[str, ...] = ()
+    #: False: the run asked for nothing, so there was nothing to list.
+    asked: bool = True
+
+    @property
+    def clean(self) -> bool:
+        """Nothing left and everything read."""
+        return not self.left and not self.unread
