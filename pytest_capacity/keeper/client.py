@@ -1,0 +1,175 @@
+"""The other end of the keeper's socket: ask, borrow, follow events.
+
+A connection has one reader thread, which hands each answer to whoever waits for it. Waits use the kernel's clock (a
+lock's timeout), since a test may have frozen Python's; sockets are made by the C class, since a test may have replaced
+the Python one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from pytest_capacity import errors
+from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper.protocol import Answer, Call, Event, Role
+
+A = TypeVar("A", bound=Answer)
+
+#: Called on the reader thread for each event.
+Listener = Callable[[Event], None]
+
+#: How often a waiting main thread wakes to print what happened, seconds.
+BEAT: Final = 0.1
+
+# pytest-socket and its like replace socket.socket, or its connect method, for the time of a test.
+_RawSocket: Final = socket.SocketType
+
+
+class _Slot:
+    """One call in flight: a lock that the reader opens."""
+
+    def __init__(self) -> None:
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.answer: Answer | None = None
+
+
+class Connection:
+    """One socket to the keeper, and the thread that reads it.
+
+    ``on_lost`` is called once, on the reader thread, when the keeper is gone without our having said goodbye.
+    """
+
+    def __init__(self, path: str, role: Role, name: str, *, on_event: Listener | None = None) -> None:
+        self._on_event = on_event
+        self.on_lost: Callable[[], None] | None = None
+        self._slots: dict[int, _Slot] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._closing = False
+        self.lost = False
+        self._pid = os.getpid()
+        self._socket = _RawSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(None)  # A test may have set a default timeout.
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            raise errors.KeeperError(f"no keeper answers at {path}: {error}") from error
+        self._reader = threading.Thread(target=self._read, name="capacity-keeper-reader", daemon=True)
+        self._reader.start()
+        self.welcome = self.call(protocol.Hello(role=role, name=name), protocol.Welcome)
+        if self.welcome.version != protocol.VERSION:
+            raise errors.KeeperError(
+                f"the keeper speaks version {self.welcome.version} and this pytest {protocol.VERSION}: "
+                "install the same pytest-capacity for both (--capacity-keeper-python)"
+            )
+
+    def call(self, message: Call, answer: type[A], *, beat: Callable[[], None] | None = None) -> A:
+        """Send ``message`` and wait for its answer, which must be an ``answer``.
+
+        ``beat`` is called about ten times a second while waiting. Raises the class of `pytest_capacity.errors` that a
+        `Failed` names, and `KeeperError` when the connection breaks.
+        """
+        slot = _Slot()
+        number = next(self._numbers)
+        with self._lock:
+            if self.lost or self._closing:
+                raise errors.KeeperError("the keeper is gone")
+            self._slots[number] = slot
+            self._send(message, number)
+        try:
+            while not slot.done.acquire(timeout=BEAT):
+                if beat:
+                    beat()
+        finally:
+            self._slots.pop(number, None)
+        return _expect(slot.answer, answer)
+
+    def close(self) -> None:
+        """Say goodbye and hang up. Safe to call twice, and in a forked child, where it only closes the copy."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            if os.getpid() == self._pid and not self.lost:
+                self._send(protocol.Bye(), 0)
+        if os.getpid() == self._pid:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # The other end was faster.
+            self._reader.join(timeout=5)
+        self._socket.close()
+
+    def _send(self, message: Call, number: int) -> None:
+        from msgspec.structs import replace
+
+        try:
+            protocol.send(self._socket, replace(message, id=number))
+        except OSError:
+            pass  # The reader sees the end of the connection and opens every slot.
+
+    def _read(self) -> None:
+        try:
+            while True:
+                message = protocol.receive_answer(self._socket)
+                if isinstance(message, Event):
+                    if self._on_event:
+                        self._on_event(message)
+                    continue
+                slot = self._slots.get(message.id)
+                if slot:
+                    slot.answer = message
+                    slot.done.release()
+        except (EOFError, OSError):
+            pass
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            self.lost = True
+            waiting = list(self._slots.values())
+            farewell = self._closing
+        for slot in waiting:
+            if slot.answer is None:
+                slot.done.release()
+        if self.on_lost and not farewell:
+            self.on_lost()
+
+
+def _expect(message: Answer | None, answer: type[A]) -> A:
+    if message is None:
+        raise errors.KeeperError("the keeper ended before it answered")
+    if isinstance(message, protocol.Failed):
+        raise getattr(errors, message.error, errors.CapacityError)(_message_of(message))
+    if not isinstance(message, answer):
+        raise errors.KeeperError(f"the keeper answered {type(message).__name__}, not {answer.__name__}")
+    return message
+
+
+def _message_of(failed: protocol.Failed) -> str | list[str]:
+    return failed.message.splitlines() if failed.error == "ConfigError" else failed.message
+
+
+class EventQueue:
+    """Events as they come, from the reader thread to whoever prints them."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+
+    def __call__(self, event: Event) -> None:
+        self._events.append(event)
+
+    def drain(self) -> list[Event]:
+        """All events since the last call, in order."""
+        drained = []
+        while self._events:
+            drained.append(self._events.popleft())
+        return drained

@@ -1,0 +1,199 @@
+"""The messages between pytest and the keeper.
+
+A frame is four bytes of length (big endian) and a JSON object. Whoever connects sends calls, each with a number; the
+keeper answers each call once, under that number, in any order, and sends events to owners at any time.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+from msgspec import Struct, field
+
+from pytest_capacity.model import Held, Identity, Node, Placed, Receipt, Request, Reservation
+
+#: Both ends must be of one version; a keeper on another interpreter may have another one installed.
+VERSION: Final = 1
+
+#: Larger frames are refused: nothing that we say is near it.
+MAX_FRAME: Final = 16 * 1024 * 1024
+
+_LENGTH: Final = struct.Struct(">I")
+
+Role = Literal["owner", "borrower"]
+
+
+class Call(Struct, frozen=True, kw_only=True, tag_field="call"):
+    """What pytest says."""
+
+    id: int = 0
+
+
+class Hello(Call, frozen=True, tag="hello"):
+    """First of all: who we are. Answered by `Welcome`."""
+
+    role: Role
+    name: str
+    version: int = VERSION
+
+
+class Start(Call, frozen=True, tag="start"):
+    """An owner says what the run wants. Nothing is created; the SDK is loaded and the account looked up beside it.
+
+    Answered by `Started` when the account is known, or by `Failed`.
+    """
+
+    request: Request
+
+
+class Ask(Call, frozen=True, tag="ask"):
+    """Provision this topology, or join those who wait for it. Answered by `Ready` or `Failed`."""
+
+    topology: str
+    launch: bool = True
+
+
+class Borrow(Call, frozen=True, tag="borrow"):
+    """Lend ``count`` nodes of ``group`` (None: of any group) at once, first come first served. Answered by `Lent`."""
+
+    topology: str
+    group: str | None
+    count: int
+    test: str
+
+
+class GiveBack(Call, frozen=True, tag="give-back"):
+    """The test is over. ``suspect``: do not lend these nodes again. Answered by `Done`."""
+
+    loan: int
+    suspect: bool = False
+
+
+class Release(Call, frozen=True, tag="release"):
+    """An owner ends the run: release everything and say what the cloud still lists. Answered by `Settled`."""
+
+
+class Status(Call, frozen=True, tag="status"):
+    """What is held now, without asking the cloud. Answered by `Holding`."""
+
+
+class CancelRun(Call, frozen=True, tag="cancel-run"):
+    """Find whatever bears the stamp of ``run`` in every region, and release it. Answered by `Settled`."""
+
+    run: str
+
+
+class Bye(Call, frozen=True, tag="bye"):
+    """I am leaving in good order. Not answered."""
+
+
+AnyCall = Hello | Start | Ask | Borrow | GiveBack | Release | Status | CancelRun | Bye
+
+
+class Answer(Struct, frozen=True, kw_only=True, tag_field="answer"):
+    """What the keeper says; ``id`` is the call's, 0 for an event."""
+
+    id: int = 0
+
+
+class Welcome(Answer, frozen=True, tag="welcome"):
+    run: str
+    pid: int
+    log: str
+    version: int = VERSION
+
+
+class Started(Answer, frozen=True, tag="started"):
+    identity: Identity
+
+
+class Ready(Answer, frozen=True, tag="ready"):
+    placed: Placed
+
+
+class Lent(Answer, frozen=True, tag="lent"):
+    loan: int
+    nodes: tuple[Node, ...]
+
+
+class Done(Answer, frozen=True, tag="done"):
+    pass
+
+
+class Settled(Answer, frozen=True, tag="settled"):
+    receipt: Receipt
+
+
+class Holding(Answer, frozen=True, tag="holding"):
+    """What the journal says is held; ``until`` is the latest deadline of it, and ``lines`` say it to a person."""
+
+    held: tuple[Held, ...]
+    reservations: tuple[Reservation, ...] = ()
+    until: float | None = None
+
+
+class Failed(Answer, frozen=True, tag="failed"):
+    """``error`` is the name of a class in `pytest_capacity.errors`."""
+
+    error: str
+    message: str
+
+
+class Event(Answer, frozen=True, tag="event"):
+    """One step of the journal, as it happens, to owners. ``kind`` as in `pytest_capacity.journal`."""
+
+    at: float
+    kind: str
+    subject: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+AnyAnswer = Welcome | Started | Ready | Lent | Done | Settled | Holding | Failed | Event
+
+_call_decoder: Final = msgspec.json.Decoder(AnyCall)
+_answer_decoder: Final = msgspec.json.Decoder(AnyAnswer)
+_encoder: Final = msgspec.json.Encoder()
+
+
+class Wire(Protocol):
+    """The part of a socket that we use."""
+
+    def recv(self, size: int, /) -> bytes: ...
+    def sendall(self, data: bytes, /) -> None: ...
+
+
+def send(wire: Wire, message: Call | Answer) -> None:
+    """Write one frame. Raises `OSError` when the other end is gone."""
+    body = _encoder.encode(message)
+    wire.sendall(_LENGTH.pack(len(body)) + body)
+
+
+def receive_call(wire: Wire) -> AnyCall:
+    """Read one call. Raises `EOFError` at the end, `OSError`, and `msgspec.DecodeError` for what is no call."""
+    return _call_decoder.decode(_frame(wire))
+
+
+def receive_answer(wire: Wire) -> AnyAnswer:
+    """Read one answer; raises as `receive_call` does."""
+    return _answer_decoder.decode(_frame(wire))
+
+
+def _frame(wire: Wire) -> bytes:
+    (size,) = _LENGTH.unpack(_exactly(wire, _LENGTH.size))
+    if size > MAX_FRAME:
+        raise EOFError(f"a frame of {size} bytes is none of ours")
+    return _exactly(wire, size)
+
+
+def _exactly(wire: Wire, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = wire.recv(min(size, 65536))
+        if not part:
+            raise EOFError("the other end closed the connection")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
