@@ -23,6 +23,10 @@ class Refused(CapacityError):
     """The cloud refused for a reason that another zone does not cure; its own words are in the message."""
 
 
+class TimedOut(CapacityError):
+    """Provisioning took longer than it may (``--capacity-timeout``)."""
+
+
 class Cancelled(CapacityError):
     """Told to stop while provisioning."""
 

@@ -153,6 +153,9 @@ class Piece(Struct, frozen=True, kw_only=True):
     group: str | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    #: The id of an existing reservation, not ours, that the nodes made by this piece must sit in.
+    consumes: str | None = None
+    #: The ids of ``needs``, filled in by the engine when they exist.
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -272,6 +275,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
     placed: tuple[Placed, ...] = ()
     #: Words for the user about what went wrong at the end (a release refused, credentials expired).
     troubles: tuple[str, ...] = ()
+    #: The commands that remove what is left, for a person to run.
+    by_hand: tuple[str, ...] = ()
     #: False: the run asked for nothing, so there was nothing to list.
     asked: bool = True
 

@@ -21,6 +21,8 @@ class Backend(Protocol):
     release_order: Sequence[frozenset[str]]
     #: How many things of a kind one `release` or `refresh` call of the cloud takes (`release` is given no more at once).
     batch: Mapping[str, int]
+    #: Kinds whose deadline the cloud itself enforces: each of them is renewed, not just one a region.
+    leased: frozenset[str]
 
     def whoami(self) -> Identity:
         """The account that the credentials belong to. At most one call; raises what the SDK raises."""
@@ -69,6 +71,10 @@ class Backend(Protocol):
 
     def regions(self) -> Sequence[str]:
         """Every region that the account may use."""
+        ...
+
+    def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
+        """The shell commands with which a person removes these things. Pure."""
         ...
 
     def diagnose(self, problem: Exception | Held) -> Diagnosis:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Struct, field
 
-from pytest_capacity.model import Held, Identity, Node, Placed, Receipt, Request, Reservation
+from pytest_capacity.model import Held, Identity, Node, Placed, Receipt, Request
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
 VERSION: Final = 1
@@ -43,10 +43,13 @@ class Hello(Call, frozen=True, tag="hello"):
 class Start(Call, frozen=True, tag="start"):
     """An owner says what the run wants. Nothing is created; the SDK is loaded and the account looked up beside it.
 
-    Answered by `Started` when the account is known, or by `Failed`.
+    Answered by `Started` when the account is known, or by `Failed`. ``deaths`` counts the keepers of this run that died:
+    the second keeper adopts what the first one held, the third only releases it. ``scenario`` is the emulator's.
     """
 
     request: Request
+    scenario: str | None = None
+    deaths: int = 0
 
 
 class Ask(Call, frozen=True, tag="ask"):
@@ -128,11 +131,11 @@ class Settled(Answer, frozen=True, tag="settled"):
 
 
 class Holding(Answer, frozen=True, tag="holding"):
-    """What the journal says is held; ``until`` is the latest deadline of it, and ``lines`` say it to a person."""
+    """What the journal says is held, the latest deadline of it, and the commands that remove it by hand."""
 
     held: tuple[Held, ...]
-    reservations: tuple[Reservation, ...] = ()
     until: float | None = None
+    by_hand: tuple[str, ...] = ()
 
 
 class Failed(Answer, frozen=True, tag="failed"):
