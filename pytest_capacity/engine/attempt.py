@@ -1,0 +1,170 @@
+"""One rung tried: make all the pieces of one placement, wait for the nodes, see that they sit where they should."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Final
+
+from msgspec.structs import replace
+
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.make import Maker, PieceRefused
+from pytest_capacity.errors import CapacityError
+from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, Reservation
+
+#: Pauses between looks at nodes that boot, seconds: short at first, since some boot fast, then every five.
+POLLS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
+
+
+class AttemptFailed(Exception):
+    """This rung does not stand; the diagnosis says what that means for the next."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(f"{diagnosis.code}: {diagnosis.words}")
+        self.diagnosis = diagnosis
+
+
+class Attempter:
+    """Tries rungs, one call of `attempt` each."""
+
+    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor) -> None:
+        self._backend = backend
+        self._book = book
+        self._clock = clock
+        self._maker = maker
+        self._pool = pool
+
+    def attempt(self, order: Order, halt: Halt) -> Placed:
+        """All of it or none: the placed topology, or `AttemptFailed` (and what was made is still held).
+
+        An order that an earlier keeper began is taken up where it stands: what it made is not made again.
+        """
+        pieces: list[Piece] = []
+        ids: dict[str, str] = {}
+        for planned in self._backend.plan(order):
+            bound = [replace(piece, inputs={need: ids[need] for need in piece.needs}) for piece in planned]
+            for piece, helds in zip(bound, self._round(bound, order, halt), strict=True):
+                ids[piece.subject] = helds[0].id
+            pieces += bound
+        self._wait_ready(pieces, halt)
+        self._verify(pieces)
+        return self._placed(order, pieces)
+
+    def _round(self, pieces: Sequence[Piece], order: Order, halt: Halt) -> list[list[Held]]:
+        """Make the pieces of one round side by side. All calls end before the worst failure is raised."""
+        outcomes = list(self._pool.map(lambda piece: self._make(piece, order, halt), pieces))
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        stops = [failure for failure in failures if not isinstance(failure, PieceRefused)]
+        if stops:
+            raise stops[0]
+        refusals = [failure for failure in failures if isinstance(failure, PieceRefused)]
+        if refusals:
+            worst = next((one for one in refusals if one.diagnosis.step != "move-on"), refusals[0])
+            raise AttemptFailed(worst.diagnosis)
+        return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+
+    def _make(self, piece: Piece, order: Order, halt: Halt) -> list[Held] | PieceRefused | CapacityError:
+        made = self._book.made(piece.subject)
+        if made:
+            return made
+        try:
+            return self._maker.make(piece, order, halt)
+        except (PieceRefused, CapacityError) as failure:
+            return failure
+
+    def _wait_ready(self, pieces: Sequence[Piece], halt: Halt) -> None:
+        subjects = [piece.subject for piece in pieces if piece.kind == "node"]
+        rounds = 0
+        while subjects:
+            nodes = self._book.held(subjects)
+            waiting = [node for node in nodes if node.state != "ready"]
+            if not waiting:
+                self._book.note("nodes-ready", data={"count": len(nodes)})
+                return
+            if rounds:
+                halt.wait(POLLS[min(rounds, len(POLLS)) - 1])
+            halt.check()
+            self._look(waiting)
+            rounds += 1
+
+    def _look(self, nodes: Sequence[Held]) -> None:
+        try:
+            seen = self._backend.refresh(nodes)
+        except Exception as error:  # An SDK raises what it likes; the backend's table reads it.
+            diagnosis = self._backend.diagnose(error)
+            if diagnosis.step in ("back-off", "ask-again"):
+                return
+            raise AttemptFailed(diagnosis) from error
+        known = {node.id: node for node in nodes}
+        for node in seen:
+            if node.state != "unseen" and node != known[node.id]:
+                self._book.note("state", node.subject, {"held": node})
+        dead = next((node for node in seen if node.state in ("failed", "leaving", "gone")), None)
+        if dead:
+            raise AttemptFailed(self._backend.diagnose(dead))
+
+    def _verify(self, pieces: Sequence[Piece]) -> None:
+        """The cloud's own word that each node sits in the reservation that it was aimed at."""
+        reservations = {piece.subject for piece in pieces if piece.kind == "reservation"}
+        for piece in pieces:
+            if piece.kind != "node":
+                continue
+            aimed = next((piece.inputs[need] for need in piece.needs if need in reservations), piece.consumes)
+            for node in self._book.made(piece.subject) if aimed else ():
+                sits_in = node.facts.get("reservation_id") or "none"
+                if sits_in != aimed:
+                    words = f"node {node.id} was aimed at reservation {aimed} and sits in {sits_in}"
+                    raise AttemptFailed(Diagnosis("stop", "reservation-mismatch", "not-in-reservation", words))
+
+    def _placed(self, order: Order, pieces: Sequence[Piece]) -> Placed:
+        nodes: dict[str, tuple[Node, ...]] = {}
+        reservations: list[Reservation] = []
+        for piece in pieces:
+            for held in self._book.made(piece.subject):
+                if piece.kind == "reservation":
+                    reservations.append(_reservation(held))
+            if piece.kind == "node" and piece.group:
+                made = sorted(self._book.made(piece.subject), key=_launch_order)
+                nodes[piece.group] = nodes.get(piece.group, ()) + tuple(map(_node, made))
+        return Placed(
+            topology=order.topology.name,
+            region=order.placement.region,
+            zone=order.placement.zone,
+            nodes=nodes,
+            reservations=tuple(reservations),
+        )
+
+
+def _launch_order(held: Held) -> tuple[int, str]:
+    digits = "".join(filter(str.isdigit, held.facts.get("name", "").rpartition("-")[2]))
+    return int(digits or 0), held.id
+
+
+def _reservation(held: Held) -> Reservation:
+    return Reservation(
+        id=held.id,
+        region=held.region,
+        zone=held.zone,
+        instance_type=held.facts.get("instance_type", ""),
+        count=held.count,
+    )
+
+
+def _node(held: Held) -> Node:
+    facts: Mapping[str, str] = held.facts
+    return Node(
+        id=held.id,
+        name=facts.get("name", held.id),
+        group=held.group or "",
+        region=held.region,
+        zone=held.zone,
+        market="spot" if facts.get("market") == "spot" else "on-demand",
+        instance_type=facts.get("instance_type", ""),
+        private_ip=facts.get("private_ip") or None,
+        public_ip=facts.get("public_ip") or None,
+        reservation_id=facts.get("reservation_id") or None,
+    )

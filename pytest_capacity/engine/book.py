@@ -1,0 +1,215 @@
+"""The run's own view of the journal: what it holds, what is in doubt, what was placed.
+
+A `Book` is folded from the journal's events, the old ones when a keeper adopts a run and the new ones as they are
+written, so that what a second keeper knows is what the first one knew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.errors import JournalError
+from pytest_capacity.journal import Entry, Journal
+from pytest_capacity.model import Attempt, Held, Identity, Order, Piece, Placed
+
+Listener = Callable[[Entry], None]
+
+
+class Book:
+    """What one run holds. All methods may be called from any thread."""
+
+    def __init__(self, journal: Journal, run: str, clock: Clock) -> None:
+        self.run = run
+        self._journal = journal
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._listeners: list[Listener] = []
+        self._lame = False
+        self._tried = 0
+        self._forget()
+        for entry in journal.events(run):
+            self._apply(entry)
+
+    def _forget(self) -> None:
+        self.helds: dict[str, Held] = {}
+        self.born: dict[str, float] = {}
+        self.leaving: set[str] = set()
+        self.doubts: dict[str, Piece] = {}
+        self.orders: dict[str, Order] = {}
+        self.attempts: list[Attempt] = []
+        self.placed: dict[str, Placed] = {}
+        self.suspects: set[str] = set()
+        self.troubles: list[str] = []
+        self.identity: Identity | None = None
+        self.emulator: str | None = None
+        self.started: float | None = None
+        #: Regions in which something was asked for; the receipt reads all of them.
+        self.regions: set[str] = set()
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with every event from now on, on the thread that writes it."""
+        self._listeners.append(listener)
+
+    def intend(self, kind: str, subject: str = "", data: Any = None) -> None:
+        """Write an event that must be on disk before what it announces is done. Raises `JournalError`."""
+        self._publish(self._journal.write(self.run, kind, subject, data))
+
+    def note(self, kind: str, subject: str = "", data: Any = None) -> None:
+        """Write an event about what has happened anyway. A journal that fails now is reported once and does not stop us."""
+        try:
+            entry = self._journal.write(self.run, kind, subject, data)
+        except JournalError as error:
+            plain = msgspec.to_builtins({} if data is None else data)
+            entry = Entry(0, self._clock.now(), self.run, kind, subject, plain)
+            if not self._lame:
+                self._lame = True
+                self._publish(Entry(0, self._clock.now(), self.run, "trouble", "", {"words": str(error)}))
+        self._publish(entry)
+
+    def trouble(self, words: str) -> None:
+        """Something the user must read."""
+        self.note("trouble", data={"words": words})
+
+    def next_attempt(self) -> int:
+        """The number of the next attempt; none is used twice under one run id, not even by a later run."""
+        with self._lock:
+            self._tried += 1
+            return self._tried
+
+    def held(self, subjects: Iterable[str] | None = None) -> list[Held]:
+        """What we hold: all of it, or what came of these subjects."""
+        with self._lock:
+            wanted = None if subjects is None else set(subjects)
+            return [held for held in self.helds.values() if wanted is None or held.subject in wanted]
+
+    def made(self, subject: str) -> list[Held]:
+        """What came of one piece."""
+        return self.held([subject])
+
+    def doubtful(self) -> list[Piece]:
+        """Pieces whose create call has an intent and no answer."""
+        with self._lock:
+            return list(self.doubts.values())
+
+    def accepted(self, identifier: str) -> bool:
+        """Whether the cloud has accepted to remove this."""
+        with self._lock:
+            return identifier in self.leaving
+
+    def _publish(self, entry: Entry) -> None:
+        with self._lock:
+            self._apply(entry)
+        for listener in self._listeners:
+            listener(entry)
+
+    def _apply(self, entry: Entry) -> None:
+        fold = _FOLDS.get(entry.kind)
+        if fold:
+            fold(self, entry)
+
+
+def _started(book: Book, entry: Entry) -> None:
+    if book.started is None:
+        book.started = float(entry.data.get("started", entry.at))
+
+
+def _identity(book: Book, entry: Entry) -> None:
+    book.identity = msgspec.convert(entry.data, Identity)
+
+
+def _emulator(book: Book, entry: Entry) -> None:
+    book.emulator = entry.data["url"]
+
+
+def _attempt_started(book: Book, entry: Entry) -> None:
+    order = msgspec.convert(entry.data["order"], Order)
+    book.orders[order.topology.name] = order
+    book._tried = max(book._tried, order.attempt)
+    book.regions.add(order.placement.region)
+
+
+def _intent(book: Book, entry: Entry) -> None:
+    piece = msgspec.convert(entry.data["piece"], Piece)
+    book.doubts[piece.subject] = piece
+    book.regions.add(piece.region)
+
+
+def _created(book: Book, entry: Entry) -> None:
+    book.doubts.pop(entry.subject, None)
+    for held in msgspec.convert(entry.data["held"], list[Held]):
+        book.helds[held.id] = held
+        book.born.setdefault(held.id, entry.at)
+
+
+def _refused(book: Book, entry: Entry) -> None:
+    book.doubts.pop(entry.subject, None)
+
+
+def _state(book: Book, entry: Entry) -> None:
+    held = msgspec.convert(entry.data["held"], Held)
+    if held.id in book.helds:
+        book.helds[held.id] = held
+
+
+def _attempt_ended(book: Book, entry: Entry) -> None:
+    book.attempts.append(msgspec.convert(entry.data["attempt"], Attempt))
+    book.orders.pop(book.attempts[-1].topology, None)
+
+
+def _placed(book: Book, entry: Entry) -> None:
+    placed = msgspec.convert(entry.data["placed"], Placed)
+    book.placed[placed.topology] = placed
+
+
+def _releasing(book: Book, entry: Entry) -> None:
+    book.leaving.update(entry.data["ids"])
+
+
+def _gone(book: Book, entry: Entry) -> None:
+    for identifier in entry.data["ids"]:
+        book.helds.pop(identifier, None)
+        book.leaving.discard(identifier)
+
+
+def _renewed(book: Book, entry: Entry) -> None:
+    held = book.helds.get(entry.data["id"])
+    if held:
+        book.helds[held.id] = msgspec.structs.replace(held, deadline=entry.data["deadline"])
+
+
+def _suspect(book: Book, entry: Entry) -> None:
+    book.suspects.update(entry.data["ids"])
+
+
+def _trouble(book: Book, entry: Entry) -> None:
+    book.troubles.append(entry.data["words"])
+
+
+def _run_ended(book: Book, entry: Entry) -> None:
+    if not entry.data.get("left"):
+        book._forget()
+
+
+_FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
+    "run-started": _started,
+    "identity": _identity,
+    "emulator": _emulator,
+    "attempt-started": _attempt_started,
+    "intent": _intent,
+    "created": _created,
+    "refused": _refused,
+    "state": _state,
+    "attempt-ended": _attempt_ended,
+    "placed": _placed,
+    "releasing": _releasing,
+    "gone": _gone,
+    "renewed": _renewed,
+    "suspect": _suspect,
+    "trouble": _trouble,
+    "run-ended": _run_ended,
+}

@@ -1,0 +1,314 @@
+"""One run's engine: walks the ladder, hands over what stands, renews it, gives it back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from pytest_capacity import ladder
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.attempt import AttemptFailed, Attempter
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.make import Maker
+from pytest_capacity.engine.release import Releaser, Scope
+from pytest_capacity.errors import CapacityError, Exhausted, Refused
+from pytest_capacity.model import Attempt, Diagnosis, Identity, Offer, Order, Placed, Placement, Receipt, Request
+
+#: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
+LEASE: Final = 30 * 60.0
+
+#: Calls in flight at once.
+WIDTH: Final = 32
+
+#: How long the hand-over waits for the release of failed rungs to be accepted. Seconds.
+HAND_OVER: Final = 60.0
+
+
+class Engine:
+    """Everything that one run does in one cloud. Methods block, and may be called from several threads."""
+
+    def __init__(self, request: Request, backend: Backend, book: Book, clock: Clock) -> None:
+        self.request = request
+        self.book = book
+        self._backend = backend
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(WIDTH, "capacity-call")
+        self._chores = ThreadPoolExecutor(WIDTH, "capacity-chore")
+        self._abandoned: list[tuple[Scope, Future[bool]]] = []
+        self._offers: dict[str, Future[Sequence[Offer]]] = {}
+        self._topology_locks = {name: threading.Lock() for name in request.topologies}
+        self._failures: dict[str, CapacityError] = {}
+        self._lock = threading.Lock()
+        #: Set: stop provisioning, at the next boundary between calls.
+        self.stop = threading.Event()
+        #: Set: stop waiting for releases too.
+        self.give_up = threading.Event()
+        maker = Maker(backend, book, clock)
+        self._attempter = Attempter(backend, book, clock, maker, self._pool)
+        self._releaser = Releaser(backend, book, clock, maker, self._pool)
+
+    @property
+    def hard_end(self) -> float:
+        """When everything must be gone."""
+        return (self.book.started or self._clock.now()) + self.request.duration_s
+
+    def open(self) -> Identity:
+        """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
+        for name in self.request.topologies:
+            self._warm(name)
+        try:
+            identity = self._backend.whoami()
+        except Exception as error:  # An SDK raises what it likes; the backend's table reads it.
+            raise self._refused("asked the cloud who we are", self._backend.diagnose(error)) from error
+        for source, pinned in (
+            ("aws.account says", self.request.aws.account),
+            ("this run began in", self.book.identity.account if self.book.identity else None),
+        ):
+            if pinned and pinned != identity.account:
+                raise Refused(
+                    f"these credentials belong to account {identity.account}, but {source} {pinned}. "
+                    "Nothing was created. Use the credentials of that account"
+                )
+        self.book.note("identity", data=identity)
+        return identity
+
+    def provision(self, name: str, *, launch: bool = True) -> Placed:
+        """Place a topology, or give back where it stands. Callers at the same time share one provisioning.
+
+        Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled` or `JournalError`; the same again to whoever asks later.
+        """
+        if name not in self.request.topologies:
+            known = ", ".join(sorted(self.request.topologies))
+            raise Refused(f"no topology is called {name!r}; the configuration has: {known}")
+        with self._topology_locks[name]:
+            if name in self.book.placed:
+                return self.book.placed[name]
+            if name in self._failures:
+                raise self._failures[name]
+            try:
+                return self._place(name, launch)
+            except CapacityError as error:
+                self._failures[name] = error
+                raise
+
+    def _place(self, name: str, launch: bool) -> Placed:
+        limit = f"provisioning {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
+        halt = Halt(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
+        tried: list[Attempt] = []
+        unfinished = self.book.orders.get(name)
+        if unfinished:
+            placed = self._try(unfinished, halt, tried)
+            if placed:
+                return self._hand_over(placed, halt)
+        offers = self._read_offers(name)
+        for offer in self._rungs(offers):
+            halt.check()
+            placed = self._try(self._order(name, offer, launch), halt, tried)
+            if placed is None and tried[-1].outcome == "quota" and self._settle_abandoned(halt):
+                placed = self._try(self._order(name, offer, launch), halt, tried)
+            if placed:
+                return self._hand_over(placed, halt)
+            if tried[-1].outcome != "no-capacity":
+                raise self._refused(f"asked for {name!r} in {offer.zone}", _diagnosis(tried[-1]))
+        raise Exhausted(self._exhausted(name, tried))
+
+    def _try(self, order: Order, halt: Halt, tried: list[Attempt]) -> Placed | None:
+        """One rung. Appends what came of it to ``tried``; what a failed one holds is being released when this returns."""
+        if self.book.orders.get(order.topology.name) != order:
+            self.book.intend("attempt-started", data={"order": order, **_where(order)})
+        began = self._clock.now()
+        outcome, diagnosis = "cancelled", Diagnosis("stop", "cancelled")
+        placed = None
+        try:
+            placed = self._attempter.attempt(order, halt)
+            outcome, diagnosis = "placed", Diagnosis("stop", "placed")
+        except AttemptFailed as failure:
+            diagnosis = failure.diagnosis
+            outcome = "no-capacity" if diagnosis.step == "move-on" else "failed"
+            outcome = "quota" if diagnosis.kind.endswith("quota") and outcome == "failed" else outcome
+        finally:
+            attempt = Attempt(
+                number=order.attempt,
+                topology=order.topology.name,
+                region=order.placement.region,
+                zone=order.placement.zone,
+                started=began,
+                seconds=self._clock.now() - began,
+                outcome=outcome,
+                code=diagnosis.code,
+                words=diagnosis.words,
+            )
+            tried.append(attempt)
+            self.book.note("attempt-ended", data={"attempt": attempt, **_where(order), "outcome": outcome})
+            if placed is None:
+                self._abandon(order)
+        return placed
+
+    def _abandon(self, order: Order) -> None:
+        scope = Scope(self.book, f"{order.topology.name}/{order.attempt}/")
+        with self._lock:
+            self._abandoned = [(old, work) for old, work in self._abandoned if not work.done() or old.held()]
+            if scope.held() or scope.doubts():
+                work = self._chores.submit(self._releaser.release, scope, self._enough)
+                self._abandoned.append((scope, work))
+
+    def _enough(self) -> bool:
+        # Once the run ends, the release of the whole run takes over.
+        return self.stop.is_set()
+
+    def _settle_abandoned(self, halt: Halt) -> bool:
+        """Wait for the releases under way, since they still count against a quota; whether there were any."""
+        with self._lock:
+            waiting = [work for _, work in self._abandoned if not work.done()]
+        for work in waiting:
+            while not work.done():
+                halt.wait(0.1)
+        return bool(waiting)
+
+    def _hand_over(self, placed: Placed, halt: Halt) -> Placed:
+        """Wait until the failed rungs' things are on their way out, then let the tests have the nodes (rule 5)."""
+        patience = self._clock.now() + HAND_OVER
+        while not all(scope.accepted() for scope, _ in self._abandoned):
+            if self._clock.now() > patience:
+                self.book.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
+                break
+            halt.wait(0.05)
+        self.book.note("placed", data={"placed": placed, "zone": placed.zone, "region": placed.region})
+        return placed
+
+    def _warm(self, name: str) -> Future[Sequence[Offer]]:
+        with self._lock:
+            if name not in self._offers:
+                region, topology = self.request.regions[0], self.request.topologies[name]
+                self._offers[name] = self._chores.submit(self._backend.offers, region, topology)
+            return self._offers[name]
+
+    def _read_offers(self, name: str) -> Sequence[Offer]:
+        try:
+            return self._warm(name).result()
+        except Exception as error:  # As in `open`.
+            raise self._refused("read what the zones offer", self._backend.diagnose(error)) from error
+
+    def _rungs(self, offers: Sequence[Offer]) -> list[Offer]:
+        wanted = self.request.zones
+        missing = ladder.unknown(wanted, offers)
+        if missing and offers:
+            known = ", ".join(offer.zone for offer in offers)
+            raise Refused(
+                f"zones {', '.join(missing)} are not in {self.request.regions[0]} for this account, which has: {known}. "
+                "Nothing was created. Correct zones: or --capacity-zone"
+            )
+        rungs = ladder.rungs(wanted, offers)
+        if not rungs:
+            reasons = "; ".join(f"{offer.zone}: {offer.why}" for offer in ladder.chosen(wanted, offers))
+            raise Exhausted(f"no zone of {self.request.regions[0]} can take this topology: {reasons or 'it has none'}")
+        return rungs
+
+    def _order(self, name: str, offer: Offer, launch: bool) -> Order:
+        return Order(
+            run=self.request.run,
+            project=self.request.project,
+            topology=self.request.topologies[name],
+            placement=Placement(offer.region, offer.zone),
+            attempt=self.book.next_attempt(),
+            lease_end=min(self._clock.now() + LEASE, self.hard_end),
+            hard_end=self.hard_end,
+            launch=launch,
+            facts=offer.facts,
+        )
+
+    def _exhausted(self, name: str, tried: Sequence[Attempt]) -> str:
+        zones = ", ".join(f"{attempt.zone} ({attempt.code})" for attempt in tried)
+        return (
+            f"no capacity for topology {name!r}: {zones or 'no zone was tried'}. "
+            "Add zones, name other instance types, or try later; the attempts stand in the summary"
+        )
+
+    def _refused(self, asked: str, diagnosis: Diagnosis) -> Refused:
+        return Refused(
+            f"{asked}, and {self._backend.name} said {diagnosis.code}: {diagnosis.words}. "
+            f"Another zone would not cure this ({diagnosis.kind}), so nothing more was tried"
+        )
+
+    def renew(self) -> None:
+        """Extend what is past half of its lease, up to the hard end (rule 8). Call it every minute or so."""
+        now, latest = self._clock.now(), self.hard_end
+        due = [
+            held
+            for held in self._renewable()
+            if held.deadline is not None and held.deadline < latest and held.deadline - now < LEASE / 2
+        ]
+        list(self._pool.map(self._extend, due))
+
+    def _renewable(self) -> list[Held]:
+        helds = [held for held in self.book.held() if not self.book.accepted(held.id)]
+        leased = [held for held in helds if held.kind in self._backend.leased]
+        covered = {held.region for held in leased}
+        for held in sorted((held for held in helds if held.kind == "node"), key=lambda held: held.id):
+            if held.region not in covered:
+                covered.add(held.region)
+                leased.append(held)
+        return leased
+
+    def _extend(self, held: Held) -> None:
+        deadline = min(self._clock.now() + LEASE, self.hard_end)
+        try:
+            self._backend.change(held, deadline)
+        except Exception as error:  # As in `open`.
+            diagnosis = self._backend.diagnose(error)
+            if diagnosis.step not in ("back-off", "ask-again"):
+                self.book.trouble(
+                    f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
+                )
+            return
+        self.book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
+
+    def release(self, until: Callable[[], bool]) -> Receipt:
+        """Stop, give everything back, and say what the cloud still lists. Returns when nothing is left or ``until`` says so.
+
+        May be called again to go on with what was left.
+        """
+        self.stop.set()
+        for lock in self._topology_locks.values():
+            with lock:
+                pass  # The call in flight is finished first.
+        asked = bool(self.book.regions)
+        if asked:
+            self._releaser.release(Scope(self.book), until)
+        return self.receipt(asked)
+
+    def receipt(self, asked: bool) -> Receipt:
+        """What the last listing left."""
+        left = tuple(self.book.held())
+        return Receipt(
+            run=self.request.run,
+            left=left,
+            unread=self._releaser.unread,
+            attempts=tuple(self.book.attempts),
+            placed=tuple(self.book.placed.values()),
+            by_hand=tuple(self._backend.by_hand(left)),
+            troubles=tuple(self.book.troubles),
+            asked=asked,
+        )
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._chores.shutdown(wait=False, cancel_futures=True)
+
+
+def _where(order: Order) -> dict[str, object]:
+    return {
+        "topology": order.topology.name,
+        "region": order.placement.region,
+        "zone": order.placement.zone,
+        "number": order.attempt,
+    }
+
+
+def _diagnosis(attempt: Attempt) -> Diagnosis:
+    return Diagnosis("stop", attempt.outcome, attempt.code, attempt.words)

@@ -1,0 +1,180 @@
+"""Give back: ask the cloud to remove things, and go on until it no longer lists them (rules 5, 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from itertools import groupby
+from typing import Final
+
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.make import Maker
+from pytest_capacity.model import Diagnosis, Held, Piece, Unread
+
+#: Pauses between rounds, seconds. The first looks come fast, since a test's end waits for them.
+PAUSES: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+
+#: A thing this young may not be known everywhere in the cloud yet, so "no such thing" is not believed. Seconds.
+YOUNG: Final = 30.0
+
+
+class Scope:
+    """What to release: all of the run, or the pieces of one attempt (``default/2/``)."""
+
+    def __init__(self, book: Book, prefix: str = "") -> None:
+        self._book = book
+        self._prefix = prefix
+        self.whole = not prefix
+
+    def held(self) -> list[Held]:
+        """What of it is held."""
+        return [held for held in self._book.held() if held.subject.startswith(self._prefix)]
+
+    def doubts(self) -> list[Piece]:
+        """What of it may or may not exist."""
+        return [piece for piece in self._book.doubtful() if piece.subject.startswith(self._prefix)]
+
+    def accepted(self) -> bool:
+        """Whether the cloud has accepted to remove all of it."""
+        return not self.doubts() and all(self._book.accepted(held.id) for held in self.held())
+
+
+class Releaser:
+    """Releases scopes. One may be at work on several at once, on different threads."""
+
+    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor) -> None:
+        self._backend = backend
+        self._book = book
+        self._clock = clock
+        self._maker = maker
+        self._pool = pool
+        #: What the last listing of the whole run could not read.
+        self.unread: tuple[Unread, ...] = ()
+        #: Words already said, so that each is said once.
+        self._said: set[str] = set()
+
+    def release(self, scope: Scope, until: Callable[[], bool]) -> bool:
+        """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.
+
+        The whole run is confirmed by a listing of everything that bears its stamp; an attempt by looking at its things.
+        """
+        rounds = 0
+        while True:
+            self._settle(scope.doubts())
+            self._ask(scope.held())
+            everything_read = self._list(scope) if scope.whole else self._look(scope.held())
+            if everything_read and not scope.held() and not scope.doubts():
+                return True
+            if until():
+                return False
+            self._clock.wait(PAUSES[min(rounds, len(PAUSES) - 1)])
+            rounds += 1
+
+    def _settle(self, doubts: Sequence[Piece]) -> None:
+        """Ask each doubtful create again, with its token: what it made comes back, to be released like the rest."""
+        for answer in self._pool.map(self._maker.ask, doubts):
+            if isinstance(answer, Diagnosis) and answer.step == "ask-again":
+                self._say(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
+
+    def _ask(self, helds: Sequence[Held]) -> None:
+        """Ask for the removal of what may go now: kinds in the backend's order, each as many at once as a call takes."""
+        for kinds in self._backend.release_order:
+            of_kinds = [held for held in helds if held.kind in kinds]
+            if of_kinds:
+                waiting = [held for held in of_kinds if not self._book.accepted(held.id)]
+                list(self._pool.map(self._release, self._batches(waiting)))
+                return
+
+    def _batches(self, helds: Iterable[Held]) -> list[list[Held]]:
+        batches = []
+        for (kind, _), group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region):
+            like, size = list(group), self._backend.batch.get(kind, 1)
+            batches += [like[start : start + size] for start in range(0, len(like), size)]
+        return batches
+
+    def _release(self, helds: list[Held]) -> None:
+        try:
+            self._backend.release(helds)
+        except Exception as error:  # An SDK raises what it likes; the backend's table reads it.
+            diagnosis = self._backend.diagnose(error)
+            if diagnosis.step == "gone" and len(helds) > 1:
+                list(map(self._release, ([held] for held in helds)))
+            elif diagnosis.step == "gone" and self._clock.now() - self._book.born.get(helds[0].id, 0) > YOUNG:
+                self._gone(helds)
+            elif diagnosis.step not in ("back-off", "gone"):
+                self._complain(helds, diagnosis)
+            return
+        self._book.note("releasing", helds[0].subject, {"kind": helds[0].kind, "ids": [held.id for held in helds]})
+
+    def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
+        things = ", ".join(held.id for held in helds[:5]) + (" ..." if len(helds) > 5 else "")
+        self._say(
+            f"{helds[0].kind} {things} in {helds[0].region} could not be released: {diagnosis.code}: {diagnosis.words}. "
+            f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
+        )
+
+    def _look(self, helds: Sequence[Held]) -> bool:
+        """Look at these things in the cloud; whether all could be looked at."""
+        asked = [held for held in helds if self._book.accepted(held.id)]
+        groups = [list(group) for _, group in groupby(sorted(asked, key=_kind_and_region), key=_kind_and_region)]
+        return all(list(self._pool.map(self._refresh, groups)))
+
+    def _refresh(self, helds: list[Held]) -> bool:
+        try:
+            seen = self._backend.refresh(helds)
+        except Exception as error:  # As above.
+            self._unreadable(self._backend.diagnose(error))
+            return False
+        self._gone([held for held in seen if held.state in ("gone", "unseen")])
+        return True
+
+    def _list(self, scope: Scope) -> bool:
+        """List what bears the run's stamp; whether all of it could be read."""
+        listed: dict[str, Held] = {}
+        unread: list[Unread] = []
+        try:
+            for found in self._backend.inventory(self._book.run, sorted(self._book.regions)):
+                if isinstance(found, Unread):
+                    unread.append(found)
+                else:
+                    listed[found.id] = found
+        except Exception as error:  # As above.
+            diagnosis = self._backend.diagnose(error)
+            unread += [Unread(region, "everything", diagnosis.words) for region in sorted(self._book.regions)]
+        self.unread = tuple(unread)
+        for part in unread:
+            self._say(f"{part.kind} in {part.region} could not be listed: {part.why}")
+        self._adopt([held for held in listed.values() if held.state != "gone"])
+        read = [held for held in scope.held() if not _is_unread(held, unread)]
+        self._gone([held for held in read if held.id not in listed and self._book.accepted(held.id)])
+        return not unread
+
+    def _adopt(self, listed: Sequence[Held]) -> None:
+        """Things with our whole stamp that we did not know of: what a lost answer made."""
+        known = {held.id for held in self._book.held()}
+        for held in listed:
+            if held.id not in known:
+                self._book.note("created", held.subject, {"kind": held.kind, "ids": [held.id], "held": [held]})
+
+    def _gone(self, helds: Sequence[Held]) -> None:
+        if helds:
+            self._book.note("gone", data={"kind": helds[0].kind, "ids": [held.id for held in helds]})
+
+    def _unreadable(self, diagnosis: Diagnosis) -> None:
+        if diagnosis.step != "back-off":
+            self._say(f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}")
+
+    def _say(self, words: str) -> None:
+        if words not in self._said:
+            self._said.add(words)
+            self._book.trouble(words)
+
+
+def _kind_and_region(held: Held) -> tuple[str, str]:
+    return held.kind, held.region
+
+
+def _is_unread(held: Held, unread: Sequence[Unread]) -> bool:
+    return any(part.region == held.region and part.kind in (held.kind, "everything") for part in unread)

@@ -1,0 +1,150 @@
+"""The journal: what we hold and what we asked for, as an append-only table of events.
+
+Everything else (what is held, the attempts, recovery after a crash) is a view of it. SQLite with ``synchronous=FULL``: an
+event is on disk when `Journal.write` returns, and a create call is made only after its ``intent`` is.
+
+Kinds of event, with their ``data``:
+
+=================== ==================================================================================================
+``run-started``     host, boot, pid of the keeper, project
+``identity``        account, who, profile, expires: the account is pinned by this
+``attempt-started`` the `Order`
+``intent``          the `Piece`, before each create call
+``created``         the `Held` things that the call made
+``refused``         step, code, words: this logical create is over
+``unknown``         code, words: the answer was lost; the same token is asked again
+``state``           a `Held` thing as the cloud shows it now
+``attempt-ended``   the `Attempt`
+``placed``          the `Placed` topology
+``releasing``       ids whose release the cloud accepted
+``gone``            ids that the cloud no longer has in a state that bills or blocks
+``renewed``         id, deadline
+``lent``, ``returned``, ``suspect``  who borrowed which nodes
+``trouble``         words for the user
+``run-ended``       left: how many things were still listed
+=================== ==================================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from pytest_capacity.errors import JournalError
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    run TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_by_run ON events (run, seq);
+"""
+
+#: The table's form; a file of a later one is not touched.
+FORM: Final = 1
+
+
+class Entry(Struct, frozen=True):
+    """One event. ``at`` is in seconds since the epoch."""
+
+    seq: int
+    at: float
+    run: str
+    kind: str
+    subject: str
+    data: Mapping[str, Any]
+
+
+class Journal:
+    """The table. Safe to use from many threads and, since SQLite locks, from many processes."""
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        """Open or make the file (0600, in a 0700 directory). Raises `JournalError` when it cannot be written."""
+        self.path = path
+        self._now = now
+        self._lock = threading.Lock()
+        with self._faults():
+            _private(path)
+            self._base = _connect(path)
+
+    def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
+        """Append one event; on disk when this returns. Raises `JournalError`, and then nothing may be created."""
+        plain = msgspec.to_builtins({} if data is None else data)
+        with self._lock, self._faults():
+            at = self._now()
+            row = (at, run, kind, subject, msgspec.json.encode(plain).decode())
+            cursor = self._base.execute("INSERT INTO events (at, run, kind, subject, data) VALUES (?, ?, ?, ?, ?)", row)
+        return Entry(cursor.lastrowid or 0, at, run, kind, subject, plain)
+
+    def events(self, run: str) -> list[Entry]:
+        """All events of one run, oldest first."""
+        with self._lock, self._faults():
+            rows = self._base.execute(
+                "SELECT seq, at, run, kind, subject, data FROM events WHERE run = ? ORDER BY seq", (run,)
+            ).fetchall()
+        return [Entry(*row[:5], msgspec.json.decode(row[5])) for row in rows]
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._base.close()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(
+                f"the journal {self.path} cannot be used: {error}. Without it nothing may be created. "
+                "Make room or make it writable, or name another file with --capacity-journal"
+            ) from error
+
+
+def _private(path: Path) -> None:
+    made = not path.parent.exists()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if made:
+        path.parent.chmod(0o700)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.close(descriptor)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        return _opened(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        # Not a database any more. What it held is found again by listing the cloud, so it is kept aside, not mended.
+        path.rename(path.with_name(f"{path.name}.corrupt-{time.time_ns()}"))
+        _private(path)
+        return _opened(path)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    try:
+        base.execute("PRAGMA journal_mode=WAL").fetchone()  # Some network file systems answer "delete"; that holds too.
+        base.execute("PRAGMA synchronous=FULL")
+        (form,) = base.execute("PRAGMA user_version").fetchone()
+        if form > FORM:
+            raise sqlite3.OperationalError(f"it was written by a later version (form {form}, this one knows {FORM})")
+        base.executescript(_SCHEMA)
+        base.execute(f"PRAGMA user_version={FORM:d}")
+    except sqlite3.Error:
+        base.close()
+        raise
+    return base
