@@ -1,0 +1,121 @@
+"""Reading one mapping of the configuration, key by key, and collecting every fault on the way."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+_TRUE: Final = frozenset({"true", "yes", "on", "1"})
+_FALSE: Final = frozenset({"false", "no", "off", "0"})
+_MAX_SHOWN: Final = 60
+
+
+def shown(value: object) -> str:
+    """A value as it may stand in a message: short, on one line."""
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(char if char.isprintable() else "?" for char in text)
+    text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+    return f"'{text}'" if isinstance(value, str) else text
+
+
+class Faults:
+    """What is wrong, in the order in which it was found."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, where: str, what: str, remedy: str) -> None:
+        """One line: ``where: what. remedy``; ``what`` without its full stop."""
+        line = f"{where}: {what}. {remedy}"
+        if line not in self.lines:
+            self.lines.append(line)
+
+
+def as_bool(value: object, where: str, faults: Faults) -> bool | None:
+    """True or false; the texts yes, no, on, off, 1, 0 as well. None, and a fault, for anything else."""
+    if isinstance(value, bool):
+        return value
+    text = value.strip().lower() if isinstance(value, str) else None
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    faults.add(where, f"{shown(value)} is neither true nor false", "Write true or false.")
+    return None
+
+
+def as_text(value: object, where: str, faults: Faults) -> str | None:
+    """A text that is not empty. None, and a fault, for anything else."""
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, str):
+        faults.add(where, "is empty", "Give a value, or remove the key.")
+    elif isinstance(value, int | float):
+        faults.add(where, f"{shown(value)} is not a text", f'Quote it: "{value}".')
+    else:
+        faults.add(where, "is not a text", "Give one value.")
+    return None
+
+
+def as_choice(value: object, choices: Sequence[str], where: str, faults: Faults) -> str | None:
+    """One of ``choices``. None, and a fault, for anything else."""
+    text = as_text(value, where, faults)
+    if text is None or text in choices:
+        return text
+    faults.add(
+        where, f"{shown(text)} is not one of {', '.join(choices)}", _nearest(text, choices) or "Give one of them."
+    )
+    return None
+
+
+def as_form(value: object, form: re.Pattern[str], example: str, where: str, faults: Faults) -> str | None:
+    """A text of that form. None, and a fault, for anything else."""
+    text = as_text(value, where, faults)
+    if text is None or form.fullmatch(text):
+        return text
+    faults.add(where, f"{shown(text)} does not have the right form", f"Write it like {example}.")
+    return None
+
+
+def as_count(value: object, where: str, faults: Faults) -> int | None:
+    """A whole number of at least 1. None, and a fault, for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000:
+        return value
+    faults.add(
+        where, f"{shown(value)} is not a number of nodes", "Give a whole number from 1 to 1000, or remove the group."
+    )
+    return None
+
+
+def as_texts(value: object, where: str, faults: Faults) -> tuple[str, ...]:
+    """A list of texts (one text alone will do); those that are none are left out, each with a fault."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        faults.add(where, f"{shown(value)} is not a list", "Write it like [a, b].")
+        return ()
+    texts = [as_text(item, f"{where}[{index}]", faults) for index, item in enumerate(value)]
+    return tuple(text for text in texts if text is not None)
+
+
+def as_mapping(value: object, where: str, faults: Faults, example: str) -> Mapping[str, Any]:
+    """A mapping with keys that are texts. Empty, and a fault, for anything else."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return value
+    faults.add(where, "does not hold keys and values", f"Write it like {example}.")
+    return {}
+
+
+def refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, faults: Faults) -> None:
+    """A fault for each key that is not ``known``, with the nearest one that is."""
+    for key in values:
+        if key not in known:
+            remedy = _nearest(key, known) or f"Known here: {', '.join(known)}."
+            faults.add(f"{where}{shown(key)[1:-1]}", "is not a known key", remedy)
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word.lower().replace("-", "_"), known, n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}?" if near else ""

@@ -1,0 +1,230 @@
+"""Node groups and topologies: of the file, and those that a hook gave as structs. Both go through the same checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from pytest_capacity.config.fields import (
+    Faults,
+    as_bool,
+    as_choice,
+    as_count,
+    as_form,
+    as_mapping,
+    refuse_unknown,
+    shown,
+)
+from pytest_capacity.model import DEFAULT_TOPOLOGY, Market, NodeGroup, Topology
+
+MARKETS: Final = ("on-demand", "spot")
+IMAGE_FORM: Final = re.compile(r"ami-[0-9a-f]{8,17}")
+INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
+#: Names go into subjects (``default/1/us-east-1a/nodes/db``), tags and node names.
+NAME_FORM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+
+EXCLUSIVE: Final = "A spot instance cannot use a reservation: set `reserve: false`, or `market: on-demand`."
+_GROUP_KEYS: Final = ("count", "instance_type", "market", "reserve", "image", "placement_group", "aws")
+_GROUP_EXAMPLE: Final = "{count: 3, instance_type: i4i.large}"
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-strategies.html#placement-groups-limitations-cluster
+_CANNOT_JOIN: Final = (
+    (re.compile(r"t\d[a-z]*\..*"), "burstable types (T family)"),
+    (re.compile(r"mac\d.*"), "Mac types"),
+    (re.compile(r"[a-z0-9]+-flex\..*"), "flex types"),
+)
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """What a group takes where it does not say so itself."""
+
+    market: Market
+    reserve: bool
+    regions: tuple[str, ...]
+    #: Images of the ``aws:`` section by region.
+    images: Mapping[str, str]
+    #: Where a user can give those images: for messages.
+    file: str
+
+
+def cannot_join_cluster_group(instance_type: str) -> str | None:
+    """Why ``instance_type`` cannot be in a cluster placement group, or None where nothing is known against it."""
+    for form, what in _CANNOT_JOIN:
+        if form.fullmatch(instance_type):
+            return f"EC2 takes no {what} into a cluster placement group"
+    return None
+
+
+def read_topologies(
+    values: Mapping[str, Any], given: Mapping[str, Topology], defaults: Defaults, faults: Faults
+) -> dict[str, Topology]:
+    """``groups:`` and ``topologies:`` of the file, and the ones ``given`` in Python, by name."""
+    found: dict[str, Topology] = {}
+    file = defaults.file
+    if "groups" in values:
+        groups = _raw_groups(values["groups"], f"{file}: groups", faults)
+        found[DEFAULT_TOPOLOGY] = _topology(DEFAULT_TOPOLOGY, groups, f"{file}: groups", defaults, faults)
+    if "topologies" in values:
+        example = "{big: {groups: {db: " + _GROUP_EXAMPLE + "}}}"
+        for name, body in as_mapping(values["topologies"], f"{file}: topologies", faults, example).items():
+            where = f"{file}: topologies.{shown(name)[1:-1]}"
+            if name in found:
+                faults.add(where, "is there twice", "`groups:` is short for `topologies.default`: keep one of them.")
+                continue
+            found[name] = _topology(name, _groups_of(body, where, faults), f"{where}.groups", defaults, faults)
+    for name, topology in given.items():
+        where = f"pytest_capacity_topologies: {shown(name)[1:-1]}"
+        if name in found:
+            faults.add(where, f"{file} has a topology of that name too", "Give one of them another name.")
+            continue
+        found[name] = _topology(name, _given_groups(topology, where, faults), where, defaults, faults)
+    if not found:
+        faults.add(
+            f"{file}: groups", "no machines are asked for", f"Add `groups: {{db: {_GROUP_EXAMPLE}}}`, or the hook."
+        )
+    return found
+
+
+def _raw_groups(value: object, where: str, faults: Faults) -> Mapping[str, Any]:
+    before = len(faults.lines)
+    groups = as_mapping(value, where, faults, "{db: " + _GROUP_EXAMPLE + "}")
+    if not groups and len(faults.lines) == before:
+        faults.add(where, "is empty", f"Add a group: `db: {_GROUP_EXAMPLE}`.")
+    return groups
+
+
+def _groups_of(body: object, where: str, faults: Faults) -> Mapping[str, Any]:
+    values = as_mapping(body, where, faults, "{groups: {db: " + _GROUP_EXAMPLE + "}}")
+    refuse_unknown(values, ("groups",), f"{where}.", faults)
+    if "groups" not in values:
+        if values == body:
+            faults.add(where, "has no `groups`", f"Add `groups: {{db: {_GROUP_EXAMPLE}}}`.")
+        return {}
+    return _raw_groups(values["groups"], f"{where}.groups", faults)
+
+
+def _given_groups(topology: Topology, where: str, faults: Faults) -> Mapping[str, Any]:
+    """A struct's groups in the form of the file; structs made in Python are not checked when they are made."""
+    if not isinstance(topology, Topology):
+        faults.add(
+            where, f"{shown(topology)} is not a Topology", "Return a mapping of names to pytest_capacity.Topology."
+        )
+        return {}
+    raw: dict[str, Any] = {}
+    for group in topology.groups:
+        if not isinstance(group, NodeGroup):
+            faults.add(where, f"{shown(group)} is not a NodeGroup", "Build the topology of pytest_capacity.NodeGroup.")
+            continue
+        if group.name in raw:
+            faults.add(f"{where}.{group.name}", "is there twice", "Give one of the groups another name.")
+        body = {key: getattr(group, key) for key in _GROUP_KEYS if key != "aws"}
+        if group.cloud:
+            body["aws"] = group.cloud
+        raw[str(group.name)] = {key: value for key, value in body.items() if value is not None}
+    return raw
+
+
+def _topology(name: str, groups: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> Topology:
+    as_form(name, NAME_FORM, "big-cluster (letters, digits, - and _; at most 40)", where, faults)
+    made = [_group(group, body, f"{where}.{shown(group)[1:-1]}", defaults, faults) for group, body in groups.items()]
+    return Topology(groups=tuple(group for group in made if group is not None), name=name)
+
+
+def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faults) -> NodeGroup | None:
+    as_form(name, NAME_FORM, "db (letters, digits, - and _; at most 40)", where, faults)
+    before = len(faults.lines)
+    values = as_mapping(body, where, faults, _GROUP_EXAMPLE)
+    if len(faults.lines) > before:
+        return None
+    refuse_unknown(values, _GROUP_KEYS, f"{where}.", faults)
+    for key in ("count", "instance_type"):
+        if key not in values:
+            faults.add(f"{where}.{key}", "is missing", f"Write the group like {_GROUP_EXAMPLE}.")
+    count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
+    instance_type = _instance_type(values, where, faults)
+    market, reserve = _market(values, where, defaults, faults)
+    image = _image(values, where, defaults, faults)
+    grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
+    if grouped and instance_type and (why := cannot_join_cluster_group(instance_type)):
+        remedy = "Take another type, or set placement_group to false."
+        faults.add(f"{where}.placement_group", f"{shown(instance_type)} cannot join: {why}", remedy)
+    if count is None or instance_type is None:
+        return None
+    return NodeGroup(
+        name=name,
+        count=count,
+        instance_type=instance_type,
+        market=market,
+        reserve=reserve,
+        image=image,
+        placement_group=bool(grouped),
+    )
+
+
+def _instance_type(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+    if "instance_type" not in values:
+        return None
+    return as_form(values["instance_type"], INSTANCE_TYPE_FORM, "i4i.large", f"{where}.instance_type", faults)
+
+
+def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[Market, bool]:
+    """The group's market, and whether it is reserved: never where it is spot, which no reservation serves."""
+    market: Market = defaults.market
+    if "market" in values:
+        market = as_market(values["market"], f"{where}.market", faults) or market
+    reserve = as_bool(values["reserve"], f"{where}.reserve", faults) if "reserve" in values else None
+    if market == "spot":
+        if reserve:
+            faults.add(f"{where}.reserve", "is true, and the market is spot", EXCLUSIVE)
+        return market, False
+    return market, defaults.reserve if reserve is None else reserve
+
+
+def as_market(value: object, where: str, faults: Faults) -> Market | None:
+    """``on-demand`` or ``spot``. None, and a fault, for anything else."""
+    match as_choice(value, MARKETS, where, faults):
+        case "on-demand":
+            return "on-demand"
+        case "spot":
+            return "spot"
+    return None
+
+
+def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
+    """Images by region. One image alone stands for every region of the run."""
+    if isinstance(value, str):
+        image = as_form(value, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
+        return dict.fromkeys(regions, image) if image else {}
+    images: dict[str, str] = {}
+    for region, given in as_mapping(value, where, faults, "{us-east-1: ami-0123456789abcdef0}").items():
+        image = as_form(given, IMAGE_FORM, "ami-0123456789abcdef0", f"{where}.{shown(region)[1:-1]}", faults)
+        if image:
+            images[region] = image
+    return images
+
+
+def _image(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> str | None:
+    """The group's own image, or None where the ``aws:`` section has one for every region."""
+    before = len(faults.lines)
+    own: Mapping[str, str] = {}
+    if "image" in values:
+        own = as_images(values["image"], defaults.regions, f"{where}.image", faults)
+    if "aws" in values:
+        special = as_mapping(values["aws"], f"{where}.aws", faults, "{image: ami-0123456789abcdef0}")
+        refuse_unknown(special, ("image",), f"{where}.aws.", faults)
+        if "image" in special and "image" in values:
+            faults.add(f"{where}.aws.image", "is there beside `image`", "Keep one of them.")
+        elif "image" in special:
+            own = as_images(special["image"], defaults.regions, f"{where}.aws.image", faults)
+    images = {**defaults.images, **own}
+    if len(faults.lines) > before:
+        return None
+    for region in defaults.regions:
+        if region not in images:
+            remedy = (
+                f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
+            )
+            faults.add(f"{where}.image", f"no image is known for {region}", remedy)
+    return next((own[region] for region in defaults.regions if region in own), None)

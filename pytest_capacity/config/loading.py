@@ -1,0 +1,310 @@
+"""The file, and what flags, environment and ini say over it -> one checked `Request`, or every fault at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from msgspec import Struct, field
+
+from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
+from pytest_capacity.config.fields import (
+    Faults,
+    as_bool,
+    as_choice,
+    as_form,
+    as_mapping,
+    as_text,
+    as_texts,
+    refuse_unknown,
+    shown,
+)
+from pytest_capacity.config.groups import EXCLUSIVE, INSTANCE_TYPE_FORM, Defaults, as_market, read_topologies
+from pytest_capacity.config.reading import read_mapping
+from pytest_capacity.config.settings import read_aws, read_regions, read_zones
+from pytest_capacity.errors import ConfigError
+from pytest_capacity.model import AwsSettings, Market, Request, Topology
+
+BACKENDS: Final = ("aws",)
+DEFAULT_DURATION_S: Final = 90 * 60.0
+DEFAULT_TIMEOUT_S: Final = 15 * 60.0
+MAX_DURATION_S: Final = 7 * 86400.0
+
+_KEYS: Final = (
+    "backend",
+    "regions",
+    "zones",
+    "groups",
+    "topologies",
+    "reserve",
+    "market",
+    "use_reservations",
+    "duration",
+    "timeout",
+    "journal",
+    "endpoint",
+    "project",
+    "test_id",
+    "prices",
+    "aws",
+)
+_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resource-groups:[^:]+:\d{12}:group/.+")
+_LIST_SPLIT: Final = re.compile(r"[,\s]+")
+
+
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What flags, environment and ini gave, merged by their precedence; None or empty: nothing.
+
+    ``source`` names where each came from, by field (``{"regions": "--capacity-region"}``): it begins the message about
+    it. Lists may hold several values in one text (``"a,b c"``), as the environment gives them.
+    """
+
+    backend: str | None = None
+    regions: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    reserve: bool | str | None = None
+    duration: str | None = None
+    market: str | None = None
+    timeout: str | None = None
+    endpoint: str | None = None
+    #: The run goes to an emulator that is started for it.
+    emulator: bool = False
+    journal: str | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Source(Struct, frozen=True):
+    """The file's mapping with the overrides over it."""
+
+    values: Mapping[str, Any]
+    file: str
+    overrides: Overrides
+
+    def get(self, key: str) -> tuple[Any, str]:
+        """The value that counts for ``key`` (None: given nowhere), and where it stands."""
+        override = getattr(self.overrides, key, None)
+        if override is not None and override != ():
+            return override, self.overrides.source.get(key, f"--capacity-{key}")
+        return self.values.get(key), f"{self.file}: {key}"
+
+    def is_overridden(self, key: str) -> bool:
+        return getattr(self.overrides, key, None) not in (None, ())
+
+
+def load(
+    overrides: Overrides,
+    *,
+    path: Path | None,
+    environ: Mapping[str, str],
+    topologies: Mapping[str, Topology] | None = None,
+    run: str | None = None,
+    project: str | None = None,
+    new_run: Callable[[], str] = lambda: str(uuid.uuid4()),
+) -> Request:
+    """The checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
+
+    ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region only.
+    ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the default of
+    ``project:``; it is made to fit. Groups come back with market and reserve resolved.
+
+    Raises `ConfigError` with all faults at once.
+    """
+    values = read_mapping(path) if path is not None else {}
+    source = _Source(values, str(path) if path is not None else "capacity.yaml", overrides)
+    faults = Faults()
+    refuse_unknown(values, _KEYS, f"{source.file}: ", faults)
+    regions = _regions(source, environ, faults)
+    market, reserve = _market(source, faults)
+    aws = _aws(source, regions, faults)
+    images = aws.image or (dict.fromkeys(regions, "") if "image" in _mapping(values.get("aws")) else {})
+    defaults = Defaults(market=market, reserve=reserve, regions=regions, images=images, file=source.file)
+    duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
+    request = Request(
+        backend=_backend(source, faults),
+        run=run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run(),
+        project=_text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project),
+        topologies=read_topologies(values, topologies or {}, defaults, faults),
+        regions=regions,
+        zones=_zones(source, regions, faults),
+        reserve=reserve,
+        market=market,
+        use_reservations=_use_reservations(source, faults),
+        duration_s=duration,
+        timeout_s=_duration(source, "timeout", min(DEFAULT_TIMEOUT_S, duration), duration, faults),
+        endpoint=_endpoint(source, faults),
+        emulated=overrides.emulator,
+        prices=_prices(source, faults),
+        aws=aws,
+        journal=_text(source, "journal", faults),
+    )
+    if faults.lines:
+        raise ConfigError(faults.lines)
+    return request
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _backend(source: _Source, faults: Faults) -> str:
+    value, where = source.get("backend")
+    if value is None:
+        faults.add(where, "no backend is chosen", "Pass --capacity-backend=aws, or write `backend: aws`.")
+        return ""
+    return as_choice(value, BACKENDS, where, faults) or ""
+
+
+def _regions(source: _Source, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
+    value, where = source.get("regions")
+    given = _split(value, where, faults) if value is not None else ()
+    if value is None:
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            if environ.get(name):
+                given, where = (environ[name],), name
+                break
+        else:
+            remedy = "Write `regions: [us-east-1]`, pass --capacity-region, or set AWS_REGION."
+            faults.add(where, "no region is named", remedy)
+    elif not given:
+        faults.add(where, "names no region", "Write `regions: [us-east-1]`.")
+    return read_regions(given, where, faults)
+
+
+def _zones(source: _Source, regions: tuple[str, ...], faults: Faults) -> tuple[str, ...]:
+    value, where = source.get("zones")
+    return read_zones(_split(value, where, faults), regions, where, faults) if value is not None else ()
+
+
+def _split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
+    texts = as_texts(value, where, faults)
+    return tuple(part for text in texts for part in _LIST_SPLIT.split(text) if part)
+
+
+def _market(source: _Source, faults: Faults) -> tuple[Market, bool]:
+    """The market that groups take by default, and whether they are reserved by default: never where it is spot."""
+    value, where = source.get("market")
+    market: Market = (as_market(value, where, faults) if value is not None else None) or "on-demand"
+    value, where = source.get("reserve")
+    reserve = as_bool(value, where, faults) if value is not None else None
+    # A flag alone says which of the two is meant now; it is no contradiction of the file.
+    same_level = source.is_overridden("market") == source.is_overridden("reserve")
+    if market == "spot" and reserve and same_level:
+        faults.add(where, "is true, and the market is spot", EXCLUSIVE)
+    return market, True if reserve is None else reserve
+
+
+def _aws(source: _Source, regions: tuple[str, ...], faults: Faults) -> AwsSettings:
+    value, where = source.get("aws")
+    if value is None:
+        return AwsSettings()
+    return read_aws(value, regions, where, source.overrides.emulator, faults)
+
+
+def _duration(source: _Source, key: str, default: float, most: float, faults: Faults) -> float:
+    value, where = source.get(key)
+    if value is None:
+        return default
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        faults.add(where, str(error) if isinstance(value, str) else f"{shown(value)} is not a duration", DURATION_HELP)
+        return default
+    if seconds <= 0:
+        faults.add(where, f"{shown(value)} is no time at all", DURATION_HELP)
+        return default
+    if seconds > most:
+        limit = "a run lasts at most" if key == "duration" else "provisioning cannot take longer than `duration`,"
+        faults.add(where, f"{shown(value)} is too long: {limit} {format_duration(most)}", "Give a shorter time.")
+        return default
+    return seconds
+
+
+def _endpoint(source: _Source, faults: Faults) -> str | None:
+    """The URL to use; None too where an emulator is started, whose URL is not known yet (a flag beats the file)."""
+    value, where = source.get("endpoint")
+    if value is None:
+        return None
+    url = as_text(value, where, faults)
+    if url is not None:
+        _check_url(url, where, faults)
+    if source.overrides.emulator:
+        if source.is_overridden("endpoint"):
+            remedy = "Keep one: the emulator that is started has its own URL."
+            faults.add(where, "is given beside --capacity-emulator", remedy)
+        return None
+    return url
+
+
+def _check_url(url: str, where: str, faults: Faults) -> None:
+    """Refuse what is no http(s) URL, what carries a password, and plain http to anywhere but this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        faults.add(where, "is not a URL", "Write it like https://ec2.us-east-1.amazonaws.com.")
+        return
+    if parts.username is not None or parts.password is not None:
+        faults.add(where, "holds a user or password", "Leave them out: credentials come from the SDK's configuration.")
+    elif parts.scheme not in ("http", "https") or not host:
+        faults.add(where, f"{shown(url)} is not an http(s) URL", "Write it like https://ec2.us-east-1.amazonaws.com.")
+    elif parts.scheme == "http" and not _is_loopback(host):
+        faults.add(where, f"{shown(url)} sends credentials unencrypted", "Use https; plain http is for 127.0.0.1 only.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _use_reservations(source: _Source, faults: Faults) -> tuple[str, ...]:
+    value, where = source.get("use_reservations")
+    if value is None:
+        return ()
+    example = "cr-0123456789abcdef0, or a resource group's ARN"
+    given = as_texts(value, where, faults)
+    checked = [as_form(item, _RESERVATION_FORM, example, where, faults) for item in given]
+    if len(set(given)) < len(given):
+        faults.add(where, "names a reservation twice", "Name each once.")
+    return tuple(item for item in checked if item is not None)
+
+
+def _prices(source: _Source, faults: Faults) -> Mapping[str, float]:
+    value, where = source.get("prices")
+    if value is None:
+        return {}
+    prices: dict[str, float] = {}
+    for name, price in as_mapping(value, where, faults, "{i4i.large: 0.172}").items():
+        at = f"{where}.{shown(name)[1:-1]}"
+        as_form(name, INSTANCE_TYPE_FORM, "i4i.large", at, faults)
+        if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < 1e6:
+            faults.add(at, f"{shown(price)} is not a price", "Write USD an hour, like 0.172.")
+        else:
+            prices[name] = float(price)
+    return prices
+
+
+def _text(source: _Source, key: str, faults: Faults) -> str | None:
+    value, where = source.get(key)
+    return as_text(value, where, faults) if value is not None else None
+
+
+def _text_of_form(source: _Source, key: str, form: re.Pattern[str], example: str, faults: Faults) -> str | None:
+    value, where = source.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return as_form(value, form, example, where, faults) if value is not None else None
+
+
+def _slug(project: str | None) -> str:
+    """A folder's name in the form of a project: ``My Tests!`` -> ``My-Tests``."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", project or "")[:64].strip("-") or "tests"

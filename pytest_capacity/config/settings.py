@@ -1,0 +1,193 @@
+"""The ``aws:`` section -> `AwsSettings`, and the forms in which AWS writes regions, zones, ids and tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from pytest_capacity.config.fields import (
+    Faults,
+    as_bool,
+    as_choice,
+    as_form,
+    as_mapping,
+    as_text,
+    as_texts,
+    refuse_unknown,
+    shown,
+)
+from pytest_capacity.config.groups import as_images
+from pytest_capacity.model import AwsSettings
+
+REGION_FORM: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
+ZONE_FORM: Final = re.compile(
+    r"[a-z]|[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}[a-z-][a-z0-9-]*|[a-z]{3,6}\d(?:-[a-z0-9]+)?-az\d{1,2}"
+)
+_ZONE_ID_FORM: Final = re.compile(r"(?P<region>[a-z]{3,6}\d)(?:-[a-z0-9]+)?-az\d{1,2}")
+_SUBNET_FORM: Final = re.compile(r"subnet-[0-9a-f]{8,17}")
+_SECURITY_GROUP_FORM: Final = re.compile(r"sg-[0-9a-f]{8,17}")
+_ACCOUNT_FORM: Final = re.compile(r"\d{12}")
+
+#: botocore's service model of EC2, shape CapacityReservationInstancePlatform.
+PLATFORMS: Final = (
+    "auto",
+    "Linux/UNIX",
+    "Red Hat Enterprise Linux",
+    "SUSE Linux",
+    "Windows",
+    "Windows with SQL Server",
+    "Windows with SQL Server Enterprise",
+    "Windows with SQL Server Standard",
+    "Windows with SQL Server Web",
+    "Linux with SQL Server Standard",
+    "Linux with SQL Server Web",
+    "Linux with SQL Server Enterprise",
+    "RHEL with SQL Server Standard",
+    "RHEL with SQL Server Enterprise",
+    "RHEL with SQL Server Web",
+    "RHEL with HA",
+    "RHEL with HA and SQL Server Standard",
+    "RHEL with HA and SQL Server Enterprise",
+    "Ubuntu Pro",
+)
+_KEYS: Final = AwsSettings.__struct_fields__
+_OUR_TAGS: Final = ("TestId", "CapacityReservation", "Backend", "Name")
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions (50 a resource; ten are ours)
+_MAX_TAGS: Final = 40
+_MAX_TAG_KEY: Final = 128
+_MAX_TAG_VALUE: Final = 256
+
+
+def read_aws(value: object, regions: Sequence[str], where: str, emulated: bool, faults: Faults) -> AwsSettings:
+    """The ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out: there are none."""
+    values = as_mapping(value, where, faults, "{image: {us-east-1: ami-0123456789abcdef0}}")
+    refuse_unknown(values, _KEYS, f"{where}.", faults)
+    tenancy: Literal["default", "dedicated"] = "default"
+    if _choice(values, "tenancy", ("default", "dedicated"), where, faults) == "dedicated":
+        tenancy = "dedicated"
+    profile = as_text(values["profile"], f"{where}.profile", faults) if "profile" in values else None
+    account = _account(values, where, faults)
+    return AwsSettings(
+        image=as_images(values["image"], regions, f"{where}.image", faults) if "image" in values else {},
+        subnets=_subnets(values, regions, where, faults),
+        key_name=as_text(values["key_name"], f"{where}.key_name", faults) if "key_name" in values else None,
+        security_groups=_security_groups(values, where, faults),
+        platform=_choice(values, "platform", PLATFORMS, where, faults) or "auto",
+        tenancy=tenancy,
+        public_ip=_flag(values, "public_ip", False, where, faults),
+        tags=_tags(values, where, faults),
+        self_terminate=_flag(values, "self_terminate", True, where, faults),
+        profile=None if emulated else profile,
+        account=None if emulated else account,
+    )
+
+
+def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+    """The regions that have the right form, each once."""
+    for value in values:
+        as_form(value, REGION_FORM, "us-east-1", where, faults)
+    good = tuple(dict.fromkeys(value for value in values if REGION_FORM.fullmatch(value)))
+    if len(good) > 1:
+        faults.add(where, f"{', '.join(good)}: fallback to another region is not built yet", "Name one region.")
+    return good
+
+
+def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+    """The zones as the user wrote them (letters, names or zone ids), those of the right form and region."""
+    good: list[str] = []
+    seen: set[str] = set()
+    for zone in values:
+        if as_form(zone, ZONE_FORM, "a, us-east-1a or use1-az2", where, faults) is None:
+            continue
+        if regions and not any(_is_of(zone, region) for region in regions):
+            faults.add(where, f"{shown(zone)} is not a zone of {', '.join(regions)}", "Name zones of that region.")
+            continue
+        name = f"{regions[0]}{zone}" if regions and len(zone) == 1 else zone
+        if name in seen:
+            faults.add(where, f"{shown(zone)} is there twice", "Name each zone once.")
+            continue
+        seen.add(name)
+        good.append(zone)
+    return tuple(good)
+
+
+def _is_of(zone: str, region: str) -> bool:
+    if len(zone) == 1:
+        return True
+    if found := _ZONE_ID_FORM.fullmatch(zone):
+        # The isolated partitions have short forms that no document lists.
+        return "-iso" in region or found["region"] == _short(region)
+    return zone.startswith(region) and not zone.removeprefix(region)[:1].isdigit()
+
+
+def _short(region: str) -> str:
+    """The region as zone ids write it: ``us-east-1`` -> ``use1``, ``ap-northeast-1`` -> ``apne1``."""
+    area, *parts, number = region.split("-")
+    words = {"northeast": "ne", "northwest": "nw", "southeast": "se", "southwest": "sw"}
+    return area + "".join(words.get(part, part[0]) for part in parts) + number
+
+
+def _choice(values: Mapping[str, Any], key: str, choices: Sequence[str], where: str, faults: Faults) -> str | None:
+    return as_choice(values[key], choices, f"{where}.{key}", faults) if key in values else None
+
+
+def _flag(values: Mapping[str, Any], key: str, default: bool, where: str, faults: Faults) -> bool:
+    given = as_bool(values[key], f"{where}.{key}", faults) if key in values else None
+    return default if given is None else given
+
+
+def _account(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+    if "account" not in values:
+        return None
+    account = values["account"]
+    if isinstance(account, int) and not isinstance(account, bool):
+        account = str(account)
+    return as_form(account, _ACCOUNT_FORM, "'123456789012' (12 digits)", f"{where}.account", faults)
+
+
+def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
+    if "subnets" not in values:
+        return {}
+    where = f"{where}.subnets"
+    subnets: dict[str, str] = {}
+    for zone, given in as_mapping(values["subnets"], where, faults, "{us-east-1a: subnet-0123456789abcdef0}").items():
+        at = f"{where}.{shown(zone)[1:-1]}"
+        subnet = as_form(given, _SUBNET_FORM, "subnet-0123456789abcdef0", at, faults)
+        name = f"{regions[0]}{zone}" if len(zone) == 1 and regions else zone
+        if len(name) == 1 or _ZONE_ID_FORM.fullmatch(name) or not ZONE_FORM.fullmatch(name):
+            faults.add(at, "is not the name of a zone", "Write it like us-east-1a.")
+        elif subnet:
+            subnets[name] = subnet
+    return subnets
+
+
+def _security_groups(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+    where = f"{where}.security_groups"
+    given = as_texts(values["security_groups"], where, faults) if "security_groups" in values else ()
+    checked = [as_form(group, _SECURITY_GROUP_FORM, "sg-0123456789abcdef0", where, faults) for group in given]
+    return tuple(group for group in checked if group is not None)
+
+
+def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, str]:
+    if "tags" not in values:
+        return {}
+    where = f"{where}.tags"
+    given = as_mapping(values["tags"], where, faults, "{team: storage}")
+    if len(given) > _MAX_TAGS:
+        faults.add(where, f"has {len(given)} tags; EC2 takes 50 and ten are ours", f"Keep at most {_MAX_TAGS}.")
+    return {key: value for key, value in given.items() if _is_good_tag(key, value, where, faults)}
+
+
+def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
+    at = f"{where}.{shown(key)[1:-1]}"
+    before = len(faults.lines)
+    if key in _OUR_TAGS or key.lower().startswith(("aws:", "pytest-capacity:")):
+        faults.add(at, "is a tag that EC2 or this plugin sets itself", "Give the tag another name.")
+    if not 1 <= len(key) <= _MAX_TAG_KEY:
+        faults.add(where, f"a tag's name of {len(key)} characters", f"Keep it to {_MAX_TAG_KEY}.")
+    if not isinstance(value, str):
+        faults.add(at, "is not a text", "Quote the value.")
+    elif len(value) > _MAX_TAG_VALUE:
+        faults.add(at, f"a value of {len(value)} characters", f"Keep it to {_MAX_TAG_VALUE}.")
+    return len(faults.lines) == before
