@@ -10,7 +10,7 @@ from typing import Final
 MAX_BYTES: Final = 1 << 20
 
 _BACKEND: Final = re.compile(
-    r"""^["']?backend["']?\s*:\s*(?P<quote>["']?)(?P<name>[^\s"'#]+)(?P=quote)""", re.MULTILINE
+    r"""^["']?backend["']?\s*:[ \t]*(?P<quote>["']?)(?P<name>[^\s"'#]+)(?P=quote)""", re.MULTILINE
 )
 #: `{backend: aws, ...}` and documents that are indented as a whole: rare, and then the real reader decides.
 _MAYBE: Final = re.compile(r"""^\s*[{ ].*\bbackend\b""", re.MULTILINE)

@@ -105,7 +105,7 @@ def _groups_of(body: object, where: str, faults: Faults) -> Mapping[str, Any]:
     return _raw_groups(values["groups"], f"{where}.groups", faults)
 
 
-def _given_groups(topology: Topology, where: str, faults: Faults) -> Mapping[str, Any]:
+def _given_groups(topology: object, where: str, faults: Faults) -> Mapping[str, Any]:
     """A struct's groups in the form of the file; structs made in Python are not checked when they are made."""
     if not isinstance(topology, Topology):
         faults.add(
@@ -113,7 +113,8 @@ def _given_groups(topology: Topology, where: str, faults: Faults) -> Mapping[str
         )
         return {}
     raw: dict[str, Any] = {}
-    for group in topology.groups:
+    groups: tuple[object, ...] = topology.groups
+    for group in groups:
         if not isinstance(group, NodeGroup):
             faults.add(where, f"{shown(group)} is not a NodeGroup", "Build the topology of pytest_capacity.NodeGroup.")
             continue

@@ -109,8 +109,8 @@ def load(
 ) -> Request:
     """The checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
-    ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region only.
-    ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the default of
+    ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region
+    only. ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the default of
     ``project:``; it is made to fit. Groups come back with market and reserve resolved.
 
     Raises `ConfigError` with all faults at once.
@@ -212,8 +212,8 @@ def _duration(source: _Source, key: str, default: float, most: float, faults: Fa
         return default
     try:
         seconds = parse_duration(value)
-    except ValueError as error:
-        faults.add(where, str(error) if isinstance(value, str) else f"{shown(value)} is not a duration", DURATION_HELP)
+    except ValueError:
+        faults.add(where, f"{shown(value)} is not a duration", DURATION_HELP)
         return default
     if seconds <= 0:
         faults.add(where, f"{shown(value)} is no time at all", DURATION_HELP)

@@ -28,13 +28,13 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None and not isinstance(event, yaml.AliasEvent):
             raise _fault(event, f"the tag {event.tag!r}, which has no use here")
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise _fault(event, f"values nested deeper than {_MAX_DEPTH}")
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self.depth -= 1
         return node if isinstance(node, yaml.Node) else None
 
@@ -54,11 +54,9 @@ def _use_core_schema() -> None:
         ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
         ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
         ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-        ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+        ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
     ):
-        _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
-            f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{form})$"), list(first)
-        )
+        _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{form})$"), list(first))
 
 
 _use_core_schema()
@@ -129,7 +127,7 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     if len(raw) > MAX_BYTES:
         raise ConfigError([f"{path}: is larger than 1 MiB. Give a capacity configuration (--capacity-config)."])
     try:
-        loaded = yaml.load(raw, _Loader)  # noqa: S506  (a SafeLoader)
+        loaded = yaml.load(raw, _Loader)
     except _Fault as error:
         raise ConfigError([f"{path}: {error}. Write it out, once."]) from None
     except yaml.MarkedYAMLError as error:
