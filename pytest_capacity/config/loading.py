@@ -110,8 +110,8 @@ def load(
     """The checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
     ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region
-    only. ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the default of
-    ``project:``; it is made to fit. Groups come back with market and reserve resolved.
+    only. ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the
+    default of ``project:``; it is made to fit. Groups come back with market and reserve resolved.
 
     Raises `ConfigError` with all faults at once.
     """

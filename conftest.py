@@ -1,0 +1,61 @@
+"""What holds for every test of this repository: no way to a real cloud, a state directory of its own, the sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+#: Under ``CAPACITY_MATRIX=sample`` the first of every so many cases of a table marked ``matrix`` runs.
+SAMPLE_EVERY: Final = 5
+
+#: Port 1 of this machine refuses: what is aimed at no emulator reaches nothing.
+NO_CLOUD: Final = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Credentials, endpoints and home of whoever runs the tests are out of reach; so is their journal."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "PYTEST_CAPACITY_", "XDG_")) or name == "PYTEST_ADDOPTS":
+                patch.delenv(name)
+        for name, value in NO_CLOUD.items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_CONFIG_FILE", str(home / "no-aws-config"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "no-aws-credentials"))
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_STATE_HOME", str(home / "state"))
+        yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under ``CAPACITY_MATRIX=sample`` keep every fifth case of each table, the same ones in every process."""
+    if os.environ.get("CAPACITY_MATRIX", "full") != "sample":
+        return
+    seen: dict[str, int] = {}
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        if item.get_closest_marker("matrix") is None:
+            kept.append(item)
+            continue
+        table = item.nodeid.partition("[")[0]
+        number = seen[table] = seen.get(table, -1) + 1
+        (kept if number % SAMPLE_EVERY == 0 else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
