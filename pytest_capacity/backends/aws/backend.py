@@ -1,0 +1,192 @@
+"""The verbs of `pytest_capacity.backends.base.Backend`, spoken to EC2."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+from msgspec.structs import replace
+
+from pytest_capacity.backends.aws import reading
+from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, diagnose_held
+from pytest_capacity.backends.aws.listing import inventory, look
+from pytest_capacity.backends.aws.plan import (
+    NODE,
+    PLACEMENT_GROUP,
+    RESERVATION,
+    create_parameters,
+    plan_rounds,
+)
+from pytest_capacity.backends.aws.session import Cloud, format_time
+from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
+from pytest_capacity.backends.aws.zones import read_offers
+from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+
+
+class AwsBackend:
+    """EC2 for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
+
+    The kinds of pieces are ``placement-group``, ``reservation`` and ``node``. One RunInstances makes all nodes of a
+    group, so `create` gives one `Held` a node, all with the subject of their piece.
+    """
+
+    name: Final = CLOUD
+    #: A reservation may be cancelled under running nodes, which run on; a placement group must be empty of both.
+    release_order: Sequence[frozenset[str]] = (frozenset({NODE, RESERVATION}), frozenset({PLACEMENT_GROUP}))
+    batch: Mapping[str, int] = {NODE: 500, RESERVATION: 1, PLACEMENT_GROUP: 1}
+    leased: frozenset[str] = frozenset({RESERVATION})
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._cloud = Cloud(request)
+
+    def whoami(self) -> Identity:
+        """The account by STS, and when credentials end that nobody renews."""
+        return self._cloud.whoami()
+
+    def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
+        """Zones by name: state, types, subnets, images and listed reservations decide. One round, at most four calls.
+
+        Raises the SDK's error for refused credentials and for an unknown image, `Refused` for an unknown reservation.
+        """
+        return read_offers(self._cloud, self._request, region, topology)
+
+    def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
+        """Placement group, reservations, nodes: each a round, where there is anything in it."""
+        return plan_rounds(self._request, order)
+
+    def create(self, piece: Piece) -> Sequence[Held]:
+        """One mutating call. A thing that an old token gives back dead comes as ``failed`` or ``gone``."""
+        operation, parameters = create_parameters(piece)
+        if piece.kind == PLACEMENT_GROUP:
+            made = [self._create_placement_group(piece, operation, parameters)]
+        else:
+            answer = self._cloud.ec2(piece.region, operation, **parameters)
+            if piece.kind == RESERVATION:
+                made = [reading.reservation(piece.region, answer["CapacityReservation"])]
+            else:
+                made = [reading.node(piece.region, instance, "creating") for instance in answer["Instances"]]
+        return [_as_piece(held, piece) for held in made]
+
+    def _create_placement_group(self, piece: Piece, operation: str, parameters: Mapping[str, Any]) -> Held:
+        """Placement groups take no token: the name is one. A group of that name is ours if it bears run and piece."""
+        try:
+            answer = self._cloud.ec2(piece.region, operation, **parameters)
+        except ClientError as error:
+            if code_of(error) != "InvalidPlacementGroup.Duplicate":
+                raise
+            named = [{"Name": "group-name", "Values": [parameters["GroupName"]]}]
+            groups = self._cloud.ec2(piece.region, "describe_placement_groups", Filters=named)["PlacementGroups"]
+            wanted = {tag["Key"]: tag["Value"] for tag in parameters["TagSpecifications"][0]["Tags"]}
+            for group in groups:
+                stamp = read_stamp(group.get("Tags", ()))
+                if (stamp.run, stamp.piece) == (wanted[RUN], wanted[PIECE]):
+                    return reading.placement_group(piece.region, piece.zone, group)
+            raise
+        tags = parameters["TagSpecifications"][0]["Tags"]
+        return reading.placement_group(piece.region, piece.zone, {"Tags": tags, **answer["PlacementGroup"]})
+
+    def change(self, held: Held, deadline: float) -> Held:
+        """The end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock."""
+        time = format_time(deadline)
+        if held.kind == RESERVATION:
+            self._cloud.ec2(
+                held.region,
+                "modify_capacity_reservation",
+                CapacityReservationId=held.id,
+                EndDateType="limited",
+                EndDate=time,
+            )
+        else:
+            resource = held.facts.get("group_id") or held.id
+            tags = [{"Key": DEADLINE, "Value": time}]
+            self._cloud.ec2(held.region, "create_tags", Resources=[resource], Tags=tags)
+        return replace(held, deadline=float(int(deadline)))
+
+    def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
+        """One describe a kind and region, all of them at once."""
+        places: dict[tuple[str, str], list[Held]] = defaultdict(list)
+        for held in helds:
+            places[held.kind, held.region].append(held)
+        if len(places) < 2:
+            return [held for (kind, region), some in places.items() for held in self._look(kind, region, some)]
+        with ThreadPoolExecutor(len(places), thread_name_prefix="refresh") as pool:
+            asked = [pool.submit(self._look, kind, region, some) for (kind, region), some in places.items()]
+            now = {(held.kind, held.region, held.id): held for answer in asked for held in answer.result()}
+        return [now[held.kind, held.region, held.id] for held in helds]
+
+    def _look(self, kind: str, region: str, helds: Sequence[Held]) -> list[Held]:
+        return look(self._cloud, self._request.run, kind, region, helds)
+
+    def release(self, helds: Sequence[Held]) -> None:
+        """One call for all of them. Raises EC2's "not found" too: the caller knows whether it is gone or too young to be seen.
+
+        What has no subject is left alone and named in a ``ValueError``, after the others were asked for.
+        """
+        ours = [held for held in helds if held.subject]
+        if ours:
+            self._remove(ours[0].kind, ours[0].region, ours)
+        if foreign := [held.id for held in helds if not held.subject]:
+            raise ValueError(
+                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
+                f"look at their tags, and remove them by hand if they are yours"
+            )
+
+    def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> None:
+        if kind == NODE:
+            self._cloud.ec2(region, "terminate_instances", InstanceIds=[held.id for held in helds])
+            return
+        for held in helds:
+            if kind == RESERVATION:
+                self._cloud.ec2(region, "cancel_capacity_reservation", CapacityReservationId=held.id)
+            else:
+                self._cloud.ec2(region, "delete_placement_group", GroupName=_group_name(held))
+
+    def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
+        """What bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`."""
+        return inventory(self._cloud, run, self._request.project, regions)
+
+    def regions(self) -> Sequence[str]:
+        """The regions that are enabled for the account, by name."""
+        answer = self._cloud.ec2(self._request.regions[0], "describe_regions")
+        return sorted(region["RegionName"] for region in answer["Regions"])
+
+    def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
+        """Commands of the AWS command line."""
+        commands: list[str] = []
+        nodes: dict[str, list[str]] = defaultdict(list)
+        for held in sorted(helds, key=lambda held: held.kind == PLACEMENT_GROUP):
+            if held.kind == NODE:
+                nodes[held.region].append(held.id)
+            elif held.kind == RESERVATION:
+                commands.append(
+                    self._command("cancel-capacity-reservation", held.region, "--capacity-reservation-id", held.id)
+                )
+            else:
+                commands.append(self._command("delete-placement-group", held.region, "--group-name", _group_name(held)))
+        ends = [self._command("terminate-instances", region, "--instance-ids", *ids) for region, ids in nodes.items()]
+        return ends + commands
+
+    def _command(self, verb: str, region: str, *arguments: str) -> str:
+        words = ["aws", "ec2", verb, "--region", region]
+        if self._request.aws.profile:
+            words += ["--profile", self._request.aws.profile]
+        if self._request.endpoint:
+            words += ["--endpoint-url", self._request.endpoint]
+        return shlex.join([*words, *arguments])
+
+    def diagnose(self, problem: Exception | Held) -> Diagnosis:
+        """By the rows under ``aws`` in errors.yaml."""
+        return diagnose_held(problem) if isinstance(problem, Held) else diagnose_error(problem)
+
+
+def _as_piece(held: Held, piece: Piece) -> Held:
+    return replace(held, subject=piece.subject, group=piece.group, zone=held.zone or piece.zone)
+
+
+def _group_name(held: Held) -> str:
+    return held.facts.get("name") or held.id.rpartition("/")[2]

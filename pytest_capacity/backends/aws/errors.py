@@ -1,0 +1,38 @@
+"""botocore's exceptions, read by the table of AWS."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from botocore.exceptions import ClientError
+
+from pytest_capacity.backends.diagnosis import diagnose, packaged_table
+from pytest_capacity.model import Diagnosis, Held
+
+CLOUD: Final = "aws"
+
+
+def diagnose_error(problem: BaseException) -> Diagnosis:
+    """What ``problem`` means. An error that did not come from the service is looked up by the names of its classes."""
+    table = packaged_table(CLOUD)
+    if isinstance(problem, ClientError):
+        error = problem.response.get("Error", {})
+        status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return diagnose(table, code=error.get("Code", ""), message=error.get("Message", ""), http=status)
+    for kind in type(problem).__mro__:
+        found = diagnose(table, code=kind.__name__, message=str(problem))
+        if found.kind != "unknown":
+            return found
+    return diagnose(table, code=type(problem).__name__, message=str(problem))
+
+
+def diagnose_held(held: Held) -> Diagnosis:
+    """Why ``held`` failed, by the cloud's words that it carries; what vanished without a word is ``gone``."""
+    if not held.problem_code and held.state in ("gone", "unseen"):
+        return Diagnosis(step="gone", kind="missing", words=held.problem)
+    return diagnose(packaged_table(CLOUD), code=held.problem_code, message=held.problem)
+
+
+def code_of(problem: ClientError) -> str:
+    """The service's own code."""
+    return problem.response.get("Error", {}).get("Code", "")

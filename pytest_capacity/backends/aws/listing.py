@@ -1,0 +1,136 @@
+"""Reads of many things at once: by what we know of them (`look`), or by the stamp of a run (`inventory`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec.structs import replace
+
+from pytest_capacity.backends.aws import reading
+from pytest_capacity.backends.aws.errors import diagnose_error
+from pytest_capacity.backends.aws.plan import NODE, PLACEMENT_GROUP, RESERVATION
+from pytest_capacity.backends.aws.session import PAGE, Cloud
+from pytest_capacity.backends.aws.stamp import RUN, read_stamp, tag_value
+from pytest_capacity.model import Held, Unread
+
+KINDS: Final = (NODE, RESERVATION, PLACEMENT_GROUP)
+
+#: Values that one filter of a describe call takes (EC2 user guide, "Filter your resources").
+FILTER_VALUES: Final = 200
+
+#: Threads for a listing over regions and kinds; no more than the SDK's pool of connections.
+WIDTH: Final = 32
+
+_LISTED_STATES: Final = ("pending", "running", "shutting-down", "stopping", "stopped")
+
+
+def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) -> list[Held]:
+    """``helds``, all of one kind and region, as EC2 has them now, in the same order; ``unseen`` where it lists none.
+
+    By filters and never by lists of ids: EC2 refuses a whole read for one id that it does not know (yet).
+    """
+    found: dict[str, Held] = {}
+    for start in range(0, len(helds), FILTER_VALUES):
+        before = {held.id: held for held in helds[start : start + FILTER_VALUES]}
+        if kind == NODE:
+            for instance in _instances(cloud, region, _filter("instance-id", *before)):
+                id_ = instance["InstanceId"]
+                if id_ in before:
+                    found[id_] = reading.node(region, instance, before[id_].state)
+        elif kind == PLACEMENT_GROUP:
+            names = [held.facts.get("name") or held.id.rpartition("/")[2] for held in before.values()]
+            for group in _groups(cloud, region, _filter("group-name", *names)):
+                held = reading.placement_group(region, "", group)
+                found[held.id] = held
+    if kind == RESERVATION:
+        # The API has no filter for ids; one for tags is not documented for this call, and works.
+        for owner in sorted({held.facts.get("run") or run for held in helds}):
+            for answer in _reservations(cloud, region, _filter(f"tag:{RUN}", owner)):
+                held = reading.reservation(region, answer)
+                found[held.id] = held
+    return [_merged(held, found.get(held.id)) for held in helds]
+
+
+def _merged(before: Held, now: Held | None) -> Held:
+    """What EC2 says now, under the name by which we know it."""
+    if now is None:
+        return replace(before, state="unseen")
+    return replace(
+        now,
+        subject=before.subject or now.subject,
+        group=before.group if before.group is not None else now.group,
+        zone=now.zone or before.zone,
+        problem=now.problem or before.problem,
+        problem_code=now.problem_code or before.problem_code,
+    )
+
+
+def inventory(cloud: Cloud, run: str, project: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
+    """What bears the stamp of ``run`` and is not over, every region and kind at once, in the order of the answers.
+
+    The stamp is read again here: what does not bear this run is not ours, whatever the filter let through; what bears
+    the run without the rest of the stamp comes without a subject, to be reported and never released.
+    """
+    if not regions:
+        return
+    with ThreadPoolExecutor(min(WIDTH, len(regions) * len(KINDS)), thread_name_prefix="inventory") as pool:
+        asked = {
+            pool.submit(_stamped, cloud, run, project, region, kind): (region, kind)
+            for region in regions
+            for kind in KINDS
+        }
+        for answer in as_completed(asked):
+            region, kind = asked[answer]
+            try:
+                yield from answer.result()
+            except (ClientError, BotoCoreError) as error:
+                read = diagnose_error(error)
+                yield Unread(region, kind, f"{read.code}: {read.words}")
+
+
+def _stamped(cloud: Cloud, run: str, project: str, region: str, kind: str) -> list[Held]:
+    mark = _filter(f"tag:{RUN}", run)
+    things: list[tuple[Any, Held]] = []
+    if kind == NODE:
+        listed = mark + _filter("instance-state-name", *_LISTED_STATES)
+        things = [(one, reading.node(region, one)) for one in _instances(cloud, region, listed)]
+    elif kind == RESERVATION:
+        things = [(one, reading.reservation(region, one)) for one in _reservations(cloud, region, mark)]
+    else:
+        things = [(one, reading.placement_group(region, "", one)) for one in _groups(cloud, region, mark)]
+    ours = (_owned(held, thing, run, project) for thing, held in things if held.state != "gone")
+    return [held for held in ours if held is not None]
+
+
+def _owned(held: Held, thing: Any, run: str, project: str) -> Held | None:
+    stamp = read_stamp(thing.get("Tags", ()))
+    if stamp.run != run:
+        return None
+    faults = [f"no {key}" for key in stamp.missing]
+    if stamp.project and stamp.project != tag_value(project):
+        faults.append(f"project {stamp.project!r}")
+    if not faults:
+        return held
+    return replace(held, subject="", problem=f"bears this run's tag but not our whole stamp ({', '.join(faults)})")
+
+
+def _filter(name: str, *values: str) -> list[dict[str, Any]]:
+    return [{"Name": name, "Values": list(values)}]
+
+
+def _instances(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    for launch in cloud.pages(region, "describe_instances", "Reservations", Filters=filters, MaxResults=PAGE):
+        yield from launch["Instances"]
+
+
+def _reservations(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    return cloud.pages(
+        region, "describe_capacity_reservations", "CapacityReservations", Filters=filters, MaxResults=PAGE
+    )
+
+
+def _groups(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    return cloud.pages(region, "describe_placement_groups", "PlacementGroups", Filters=filters)

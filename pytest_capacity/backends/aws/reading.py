@@ -1,0 +1,138 @@
+"""EC2's answers as `Held`: what each of its states means to us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pytest_capacity.backends.aws.plan import NODE, PLACEMENT_GROUP, RESERVATION
+from pytest_capacity.backends.aws.stamp import Stamp, read_stamp
+from pytest_capacity.model import Held, State
+
+#: A reservation may be launched into while it is pending, so it is ready; `scheduled` and the like hold or will hold
+#: capacity for us as well, though we never ask for such. What is in neither map holds nothing and is never given back.
+_RESERVATION_STATES: Final[Mapping[str, State]] = {
+    "pending": "ready",
+    "active": "ready",
+    "scheduled": "creating",
+    "assessing": "creating",
+    "delayed": "creating",
+    "cancelling": "leaving",
+    "unavailable": "failed",
+}
+
+_GROUP_STATES: Final[Mapping[str, State]] = {"pending": "creating", "available": "ready", "deleting": "leaving"}
+
+#: The reason that EC2 gives when TerminateInstances was called, by us or by another.
+_ENDED_BY_CALL: Final = "Client.UserInitiatedShutdown"
+
+OVER: Final = "gone"
+
+
+def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> Held:
+    """An instance. ``before`` is the state that we knew it in.
+
+    An instance that dies before it ever ran is ``failed`` and carries EC2's reason, unless it was ended by a call (ours,
+    a release while it was starting). It is ``failed`` once: asked again, with what was answered, it is ``leaving`` or
+    ``gone`` like any other, so a release of it comes to an end. A stopped one is ``failed``: nobody but a person stops
+    our nodes, and its disks are billed.
+    """
+    stamp = read_stamp(instance.get("Tags", ()))
+    word = instance["State"]["Name"]
+    reason = instance.get("StateReason") or {}
+    state = _node_state(word, reason.get("Code", ""), before)
+    ended = state not in ("creating", "ready")
+    return Held(
+        kind=NODE,
+        id=instance["InstanceId"],
+        region=region,
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        state=state,
+        subject=stamp.piece,
+        group=stamp.group,
+        deadline=stamp.deadline,
+        problem=(reason.get("Message") or instance.get("StateTransitionReason") or word) if ended else "",
+        problem_code=reason.get("Code", "") if ended else "",
+        facts=_node_facts(instance, stamp),
+    )
+
+
+def _node_state(word: str, reason: str, before: State) -> State:
+    if word == "pending":
+        return "creating"
+    if word == "running":
+        return "ready"
+    if word in ("stopping", "stopped"):
+        return "failed"
+    if before == "creating" and reason != _ENDED_BY_CALL:
+        return "failed"
+    return "leaving" if word == "shutting-down" else "gone"
+
+
+def _node_facts(instance: Mapping[str, Any], stamp: Stamp) -> dict[str, str]:
+    facts = {
+        "name": f"{stamp.group}-{instance.get('AmiLaunchIndex', 0)}" if stamp.group else "",
+        "instance_type": instance.get("InstanceType", ""),
+        "market": "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
+        "private_ip": instance.get("PrivateIpAddress"),
+        "public_ip": instance.get("PublicIpAddress"),
+        "reservation_id": instance.get("CapacityReservationId"),
+        "run": stamp.run,
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def reservation(region: str, answer: Mapping[str, Any]) -> Held:
+    """A capacity reservation. Its deadline is the later one of its end at EC2 and of its stamp."""
+    stamp = read_stamp(answer.get("Tags", ()))
+    word = answer.get("State", "")
+    state = _RESERVATION_STATES.get(word, "gone")
+    ends = [time for time in (_seconds(answer.get("EndDate")), stamp.deadline) if time is not None]
+    facts = {
+        "instance_type": answer.get("InstanceType", ""),
+        "available": str(answer.get("AvailableInstanceCount", "")),
+        "run": stamp.run,
+    }
+    over = state not in ("creating", "ready")
+    return Held(
+        kind=RESERVATION,
+        id=answer["CapacityReservationId"],
+        region=region,
+        zone=answer.get("AvailabilityZone", ""),
+        state=state,
+        subject=stamp.piece,
+        group=stamp.group,
+        count=int(answer.get("TotalInstanceCount", 1)),
+        deadline=max(ends, default=None),
+        problem=f"the capacity reservation is {word}" if over else "",
+        problem_code=f"CapacityReservation.{word}" if over else "",
+        facts={key: value for key, value in facts.items() if value},
+    )
+
+
+def placement_group(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
+    """A placement group; its id is its ARN, from which a reservation takes all and a launch the name."""
+    stamp = read_stamp(answer.get("Tags", ()))
+    facts = {"name": answer["GroupName"], "group_id": answer.get("GroupId", ""), "run": stamp.run}
+    return Held(
+        kind=PLACEMENT_GROUP,
+        id=answer.get("GroupArn") or f":placement-group/{answer['GroupName']}",
+        region=region,
+        zone=zone or zone_of(stamp.piece),
+        state=_GROUP_STATES.get(answer.get("State", "available"), "gone"),
+        subject=stamp.piece,
+        group=stamp.group,
+        deadline=stamp.deadline,
+        facts={key: value for key, value in facts.items() if value},
+    )
+
+
+def zone_of(subject: str) -> str:
+    """The zone that a subject names (``default/1/us-east-1a/...``): a placement group has none of its own in EC2."""
+    parts = subject.split("/")
+    return parts[2] if len(parts) > 2 else ""
+
+
+def _seconds(time: Any) -> float | None:
+    return time.timestamp() if isinstance(time, datetime) else None

@@ -1,0 +1,158 @@
+"""The SDK: sessions, clients, credentials. Every call of the backend goes through `Cloud.call`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from pytest_capacity.errors import ConfigError
+from pytest_capacity.model import Identity, Request
+
+#: EC2 honours MaxResults up to 1000 in every paged read that is used here.
+PAGE: Final = 1000
+
+#: What a cloud says of credentials that were good once.
+EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+
+#: Keys under which login tools write the end of the credentials beside them in the credentials file.
+_EXPIRY_KEYS: Final = ("aws_expiration", "x_security_token_expires", "expiration", "aws_session_expiration")
+
+#: A round asks for tens of things at once, so the pool of connections is as wide as the engine's executor. Retries are
+#: the engine's: botocore would repeat an HTTP 500, which is how EC2 says that a zone is dry, for seconds.
+_CONFIG: Final = Config(
+    retries={"mode": "standard", "total_max_attempts": 1},
+    max_pool_connections=32,
+    connect_timeout=10,
+    read_timeout=60,
+)
+
+
+class Cloud:
+    """boto3 for one `Request`: one session, one client per service and region.
+
+    Safe to use from many threads. Credentials that refresh themselves (roles, SSO, a credential process) are the SDK's;
+    those of a file are frozen by the SDK when it reads them, so when EC2 calls them expired the session is opened anew
+    and that one call is made once more with the same parameters, token included: an expired signature is refused before
+    anything is done, so this is still the one mutating call of a piece.
+    """
+
+    def __init__(self, request: Request) -> None:
+        if request.emulated and not request.endpoint:
+            raise ConfigError(["an emulated run has no endpoint: start the emulator and pass --capacity-endpoint URL"])
+        self._request = request
+        self._lock = threading.Lock()
+        self._generation = 0
+        self._core, self._session = self._open_session()
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """The answer of one API call, e.g. ``call("ec2", "us-east-1", "describe_regions")``.
+
+        Answers are nested plain dicts in the SDK's own spelling, hence ``Any``. Raises what botocore raises.
+        """
+        generation = self._generation
+        try:
+            answer: dict[str, Any] = getattr(self._client(service, region), operation)(**parameters)
+        except ClientError as error:
+            if self._request.emulated or error.response.get("Error", {}).get("Code") not in EXPIRED:
+                raise
+            self._reopen(generation)
+            answer = getattr(self._client(service, region), operation)(**parameters)
+        return answer
+
+    def ec2(self, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """`call` for EC2."""
+        return self.call("ec2", region, operation, **parameters)
+
+    def pages(self, region: str, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Every item under ``key`` of a paged EC2 read, page after page."""
+        following: dict[str, Any] = {}
+        while True:
+            answer = self.ec2(region, operation, **parameters, **following)
+            yield from answer.get(key, ())
+            if not answer.get("NextToken"):
+                return
+            following = {"NextToken": answer["NextToken"]}
+
+    def whoami(self) -> Identity:
+        """One call of GetCallerIdentity, and when the credentials end, where that is known."""
+        answer = self.call("sts", self._request.regions[0], "get_caller_identity")
+        return Identity(
+            account=answer["Account"],
+            who=answer.get("Arn", ""),
+            profile="" if self._request.emulated else self._session.profile_name,
+            expires=None if self._request.emulated else self._expires(),
+        )
+
+    def _client(self, service: str, region: str) -> Any:
+        # Building a client from a session is not safe from several threads at once; using one is (boto3's guide).
+        with self._lock:
+            client = self._clients.get((service, region))
+            if client is None:
+                config = _CONFIG.merge(Config(proxies={})) if self._request.emulated else _CONFIG
+                client = self._session.client(
+                    service,  # type: ignore[call-overload]  # the stubs list services as literals
+                    region_name=region,
+                    endpoint_url=self._request.endpoint,
+                    config=config,
+                )
+                self._clients[service, region] = client
+            return client
+
+    def _reopen(self, generation: int) -> None:
+        """A session with the credentials as they stand in the files now, unless another thread has opened one since."""
+        with self._lock:
+            if generation == self._generation:
+                self._core, self._session = self._open_session()
+                self._clients = {}
+                self._generation += 1
+
+    def _open_session(self) -> tuple[botocore.session.Session, boto3.Session]:
+        if not self._request.emulated:
+            core = botocore.session.Session()
+            return core, boto3.Session(botocore_session=core, profile_name=self._request.aws.profile)
+        # Neither the user's credentials nor anything in the user's files may reach an emulator.
+        core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+        core.set_config_variable("config_file", os.devnull)
+        core.set_config_variable("credentials_file", os.devnull)
+        return core, boto3.Session(
+            botocore_session=core, aws_access_key_id="emulated", aws_secret_access_key="emulated"
+        )
+
+    def _expires(self) -> float | None:
+        """When credentials end that nobody renews: those of the environment, and those of a file.
+
+        Credentials of a role, of SSO or of a process have an expiry too, but the SDK renews them by itself.
+        """
+        credentials = self._session.get_credentials()
+        method = getattr(credentials, "method", "")
+        if method == "env":
+            return parse_time(os.environ.get("AWS_CREDENTIAL_EXPIRATION", ""))
+        if method in ("shared-credentials-file", "config-file"):
+            profiles = self._core.full_config.get("profiles", {})
+            profile = profiles.get(self._session.profile_name, {})
+            known = [parse_time(str(profile[key])) for key in _EXPIRY_KEYS if key in profile]
+            return min((time for time in known if time is not None), default=None)
+        return None
+
+
+def parse_time(text: str) -> float | None:
+    """Seconds since the epoch of an ISO 8601 time (UTC if it names no zone); None if it is none."""
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def format_time(seconds: float) -> str:
+    """``2026-01-31T12:00:00Z``: whole seconds, the form that EC2 takes and that our stamp bears."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

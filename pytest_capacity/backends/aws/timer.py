@@ -1,0 +1,42 @@
+"""The script in user data with which a node ends itself: the net under everything else, in the machine itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_capacity.backends.aws.session import format_time
+
+# The minutes are counted on the machine, from an absolute time, so the same order gives the same bytes: a call repeated
+# with its token must not differ in anything. User data runs at the first boot only and a pending shutdown does not
+# outlive a reboot, so the timer is left where cloud-init looks at every boot. `shutdown` is gone or refuses on some
+# small images, hence the second way.
+_SHELL: Final = """\
+#!/bin/sh
+# pytest-capacity: this machine ends itself at {when}.
+timer=/var/lib/cloud/scripts/per-boot/pytest-capacity-end
+mkdir -p "${{timer%/*}}"
+cat >"$timer" <<'TIMER'
+#!/bin/sh
+left=$(( {seconds} - $(date +%s) ))
+[ "$left" -gt 0 ] || left=0
+shutdown -P "+$(( (left + 59) / 60 ))" || (sleep "$left"; poweroff -f) >/dev/null 2>&1 &
+TIMER
+chmod 755 "$timer"
+"$timer"
+"""
+
+# EC2Launch runs this at every boot because of <persist>; shutdown.exe counts seconds, at most ten years of them.
+_POWERSHELL: Final = """\
+<powershell>
+# pytest-capacity: this machine ends itself at {when}.
+$left = [Math]::Max(0, {seconds} - [DateTimeOffset]::UtcNow.ToUnixTimeSeconds())
+shutdown.exe /s /f /t $left
+</powershell>
+<persist>true</persist>
+"""
+
+
+def user_data(platform: str, hard_end: float) -> str:
+    """User data for a machine of ``platform`` (EC2's words) that shuts itself down at ``hard_end``."""
+    script = _POWERSHELL if platform.startswith("Windows") else _SHELL
+    return script.format(when=format_time(hard_end), seconds=int(hard_end))
