@@ -99,7 +99,7 @@ def _groups_of(body: object, where: str, faults: Faults) -> Mapping[str, Any]:
     values = as_mapping(body, where, faults, "{groups: {db: " + _GROUP_EXAMPLE + "}}")
     refuse_unknown(values, ("groups",), f"{where}.", faults)
     if "groups" not in values:
-        if values == body:
+        if values == body and not values:
             faults.add(where, "has no `groups`", f"Add `groups: {{db: {_GROUP_EXAMPLE}}}`.")
         return {}
     return _raw_groups(values["groups"], f"{where}.groups", faults)

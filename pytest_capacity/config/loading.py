@@ -121,8 +121,10 @@ def load(
     refuse_unknown(values, _KEYS, f"{source.file}: ", faults)
     regions = _regions(source, environ, faults)
     market, reserve = _market(source, faults)
+    before = len(faults.lines)
     aws = _aws(source, regions, faults)
-    images = aws.image or (dict.fromkeys(regions, "") if "image" in _mapping(values.get("aws")) else {})
+    # Where the section is wrong, that is the fault; that no image came of it is not another one.
+    images = aws.image or (dict.fromkeys(regions, "") if len(faults.lines) > before else {})
     defaults = Defaults(market=market, reserve=reserve, regions=regions, images=images, file=source.file)
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
     request = Request(
@@ -148,10 +150,6 @@ def load(
     return request
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _backend(source: _Source, faults: Faults) -> str:
     value, where = source.get("backend")
     if value is None:
@@ -162,6 +160,7 @@ def _backend(source: _Source, faults: Faults) -> str:
 
 def _regions(source: _Source, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
     value, where = source.get("regions")
+    before = len(faults.lines)
     given = _split(value, where, faults) if value is not None else ()
     if value is None:
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
@@ -171,7 +170,7 @@ def _regions(source: _Source, environ: Mapping[str, str], faults: Faults) -> tup
         else:
             remedy = "Write `regions: [us-east-1]`, pass --capacity-region, or set AWS_REGION."
             faults.add(where, "no region is named", remedy)
-    elif not given:
+    elif not given and len(faults.lines) == before:
         faults.add(where, "names no region", "Write `regions: [us-east-1]`.")
     return read_regions(given, where, faults)
 
