@@ -2,6 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pytest_capacity.errors import (
+        Cancelled,
+        CapacityError,
+        ConfigError,
+        Disabled,
+        Exhausted,
+        JournalError,
+        KeeperError,
+        Refused,
+        TimedOut,
+    )
+    from pytest_capacity.model import Node, NodeGroup, Reservation, Topology
+    from pytest_capacity.plugin.handle import Capacity
+    from pytest_capacity.reservations import CapacityReservation
 
 __version__: Final = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "Capacity",
+    "CapacityError",
+    "CapacityReservation",
+    "ConfigError",
+    "Disabled",
+    "Exhausted",
+    "JournalError",
+    "KeeperError",
+    "Node",
+    "NodeGroup",
+    "Refused",
+    "Reservation",
+    "TimedOut",
+    "Topology",
+    "__version__",
+]
+
+_HOMES: Final = {
+    "Capacity": "pytest_capacity.plugin.handle",
+    "CapacityReservation": "pytest_capacity.reservations",
+    **dict.fromkeys(("Node", "NodeGroup", "Reservation", "Topology"), "pytest_capacity.model"),
+    **dict.fromkeys(
+        (
+            "Cancelled",
+            "CapacityError",
+            "ConfigError",
+            "Disabled",
+            "Exhausted",
+            "JournalError",
+            "KeeperError",
+            "Refused",
+            "TimedOut",
+        ),
+        "pytest_capacity.errors",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # pytest imports this package in every run of an environment that has it installed: nothing loads before its use.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

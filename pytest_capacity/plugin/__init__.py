@@ -1,0 +1,126 @@
+"""The plugin's entry point: options, the marker, the fixtures, and the decision whether there is anything to do.
+
+Every pytest run of an environment that has the plugin installed loads this module, so it imports the standard library
+and pytest only. Without a backend (``--capacity-backend``, or ``backend:`` in the configuration file) it registers
+nothing else. With one, `pytest_configure` registers the *runtime*: `session.Controller` in the controller or the only
+process, `worker.Worker` in an xdist worker. The fixtures ask the runtime.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, NoReturn, cast
+
+import pytest
+
+from pytest_capacity.plugin.options import Settings, add_options, is_chosen
+
+if TYPE_CHECKING:
+    from pytest_capacity.model import Node, Request, Reservation
+    from pytest_capacity.plugin.handle import Capacity
+    from pytest_capacity.plugin.runtime import Runtime
+
+#: The name under which the runtime is registered with pytest.
+RUNTIME: Final = "capacity-runtime"
+
+#: The marker, as `pytest --markers` shows it and as usage errors quote it.
+SIGNATURE: Final = 'capacity(topology="default", *, group=None, count=1)'
+
+_DISABLED: Final = (
+    "capacity: this test asks for cloud capacity, and no backend was chosen. Pass --capacity-backend=NAME (or set "
+    "PYTEST_CAPACITY_BACKEND, ini capacity_backend, or `backend:` in capacity.yaml); "
+    "ini `capacity_when_disabled = skip` skips such tests"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare flags and ini keys."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that others may implement."""
+    from pytest_capacity.plugin import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and the runtime where a backend is chosen."""
+    config.addinivalue_line(
+        "markers", f"{SIGNATURE}: which nodes `capacity_node` lends to this test, exclusively, across all workers"
+    )
+    if hasattr(config, "workerinput"):
+        if "capacity" in config.workerinput:
+            from pytest_capacity.plugin.worker import Worker
+
+            config.pluginmanager.register(Worker(config, config.workerinput["capacity"]), RUNTIME)
+        return
+    if any(config.getoption(name, False) for name in ("help", "markers", "version")):
+        return
+    settings = Settings(config, os.environ)
+    settings.choice("when_disabled", ("error", "skip"))
+    if is_chosen(config, settings):
+        from pytest_capacity.plugin.session import controller
+
+        config.pluginmanager.register(controller(config, settings), RUNTIME)
+
+
+@pytest.fixture(scope="session")
+def capacity(request: pytest.FixtureRequest) -> Capacity:
+    """The nodes of this run: reserved and started when the first test asks, shared by all, released at the end.
+
+    ``capacity.nodes("db")`` is a tuple of nodes, ``capacity.topology("wide")`` the handle of another topology.
+    """
+    __tracebackhide__ = True
+    return _runtime(request).capacity()
+
+
+@pytest.fixture(scope="session")
+def capacity_nodes(request: pytest.FixtureRequest) -> Mapping[str, tuple[Node, ...]]:
+    """All nodes of the default topology, by group."""
+    __tracebackhide__ = True
+    return _runtime(request).capacity().by_group
+
+
+@pytest.fixture(scope="session")
+def capacity_reservations(request: pytest.FixtureRequest) -> tuple[Reservation, ...]:
+    """The reservations of the default topology."""
+    __tracebackhide__ = True
+    return _runtime(request).capacity().reservations
+
+
+@pytest.fixture(scope="session")
+def capacity_config(request: pytest.FixtureRequest) -> Request:
+    """What this run asked for, checked and read-only; nothing is provisioned for it."""
+    __tracebackhide__ = True
+    return _runtime(request).request
+
+
+@pytest.fixture
+def capacity_node(request: pytest.FixtureRequest) -> Iterator[Node | tuple[Node, ...]]:
+    """One node for this test alone, across all workers; with ``count`` of the marker above 1 a tuple of them.
+
+    Which: ``@pytest.mark.capacity(topology="default", *, group=None, count=1)``. Tests that ask for more than is free
+    wait for it, first come first served.
+    """
+    __tracebackhide__ = True
+    with _runtime(request).lent(request.node) as nodes:
+        yield nodes
+
+
+def _runtime(request: pytest.FixtureRequest) -> Runtime:
+    __tracebackhide__ = True
+    runtime = request.config.pluginmanager.get_plugin(RUNTIME)
+    if runtime is None:
+        _stop_disabled(request.config)
+    return cast("Runtime", runtime)
+
+
+def _stop_disabled(config: pytest.Config) -> NoReturn:
+    __tracebackhide__ = True
+    if Settings(config, os.environ).choice("when_disabled", ("error", "skip")) == "skip":
+        pytest.skip(_DISABLED)
+    pytest.fail(_DISABLED, pytrace=False)

@@ -1,0 +1,234 @@
+"""The words that a run shows: its header, its live lines, its summary. Pure: values in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from pytest_capacity.keeper.protocol import Event, Holding
+from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
+from pytest_capacity.plugin.text import clean, moment
+
+#: Said in the header and again in the summary, so that no emulated run is taken for a real one.
+EMULATED: Final = "EMULATED: no cloud is used, nothing is billed"
+
+#: Nodes of one group that the summary lists, unless pytest is verbose.
+SHOWN_NODES: Final = 10
+
+#: Length to which a cloud's words are cut in a line; the keeper's log and the journal have them whole.
+_WORDS: Final = 160
+
+
+class Line(NamedTuple):
+    """One line, and how loud it is: ``red``, ``yellow``, ``green`` or plain."""
+
+    text: str
+    colour: str = ""
+
+    @property
+    def markup(self) -> Mapping[str, bool]:
+        """The line's colour as pytest's terminal writer takes it."""
+        return {self.colour: True} if self.colour else {}
+
+
+def header(request: Request, log: str) -> list[str]:
+    """What is known before anything is asked: where, as whom, the run and the keeper's log."""
+    parts = [f"{request.backend} {', '.join(request.regions)}"]
+    if request.aws.profile:
+        parts.append(f"profile {request.aws.profile}")
+    parts.append(f"run {request.run}")
+    if log:
+        parts.append(f"keeper log {log}")
+    lines = ["capacity: " + clean(", ".join(parts))]
+    return [*lines, f"capacity: {EMULATED}"] if request.emulated else lines
+
+
+def identity_line(identity: Identity, request: Request) -> str:
+    """Whose credentials are used."""
+    who = f" as {identity.who}" if identity.who else ""
+    profile = f", profile {identity.profile}" if identity.profile and identity.profile != request.aws.profile else ""
+    return clean(f"capacity: account {identity.account}{who}{profile}")
+
+
+def expiry_fault(identity: Identity, request: Request, now: float) -> str | None:
+    """What to say about credentials that end before the run may; None when they last, or nobody knows."""
+    hard_end = now + request.duration_s
+    if identity.expires is None or identity.expires >= hard_end:
+        return None
+    return (
+        f"the credentials of account {identity.account} end at {moment(identity.expires)}, and this run may last until "
+        f"{moment(hard_end)}: after that nothing can be renewed or released. "
+        "Use credentials that last longer, or a shorter --capacity-duration"
+    )
+
+
+def live(event: Event) -> Line | None:
+    """The line that a step of the journal is worth; None for steps that only the journal cares about."""
+    render = _LIVE.get(event.kind)
+    line = render(event.data) if render else None
+    return None if line is None else Line("capacity: " + clean(line.text), line.colour)
+
+
+def _said(data: Mapping[str, Any]) -> str:
+    code, words = str(data.get("code") or ""), clean(str(data.get("words") or ""), limit=_WORDS)
+    return ": ".join(part for part in (code, words) if part)
+
+
+def _where(data: Mapping[str, Any]) -> str:
+    return str(data.get("zone") or data.get("region") or "?")
+
+
+def _ids(data: Mapping[str, Any]) -> str:
+    ids = [str(identifier) for identifier in data.get("ids") or ()]
+    more = f" and {len(ids) - 3} more" if len(ids) > 4 else ""
+    return ", ".join(ids[:3] if more else ids) + more
+
+
+def _kind(data: Mapping[str, Any]) -> str:
+    kind, ids = str(data.get("kind") or "thing"), data.get("ids") or ()
+    return kind if len(ids) == 1 else f"{len(ids)} {kind}s"
+
+
+def _attempt_started(data: Mapping[str, Any]) -> Line:
+    return Line(f"{data.get('topology', 'default')}: attempt {data.get('number', '?')} in {_where(data)}")
+
+
+def _intent(data: Mapping[str, Any]) -> Line:
+    wanted = " ".join(str(part) for part in (data.get("count", 1), "x", data.get("instance_type")) if part)
+    what = f" {wanted}" if data.get("instance_type") else ""
+    group = f" for {data['group']}" if data.get("group") else ""
+    return Line(f"  {_where(data)}: asking for {data.get('kind', 'thing')}{what}{group}")
+
+
+def _created(data: Mapping[str, Any]) -> Line:
+    return Line(f"  {_where(data)}: got {_kind(data)} {_ids(data)}")
+
+
+def _refused(data: Mapping[str, Any]) -> Line:
+    return Line(f"  {_where(data)}: no {data.get('kind', 'thing')}: {_said(data)}", "yellow")
+
+
+def _unknown(data: Mapping[str, Any]) -> Line:
+    return Line(
+        f"  {_where(data)}: no clear answer for {data.get('kind', 'thing')}, asking again: {_said(data)}", "yellow"
+    )
+
+
+def _attempt_ended(data: Mapping[str, Any]) -> Line:
+    attempt = data.get("attempt")
+    told = {**data, **attempt} if isinstance(attempt, dict) else data
+    outcome, seconds = told.get("outcome", "?"), float(told.get("seconds") or 0)
+    words = "" if outcome == "placed" else f": {_said(told)}" if _said(told) else ""
+    return Line(f"  {_where(told)}: {outcome} after {seconds:.1f} s{words}", "" if outcome == "placed" else "yellow")
+
+
+def _placed(data: Mapping[str, Any]) -> Line:
+    return Line(f"placed in {_where(data)}", "green")
+
+
+def _credentials(data: Mapping[str, Any]) -> Line:
+    return Line(str(data.get("words") or "the credentials changed"), "red")
+
+
+_LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
+    "attempt-started": _attempt_started,
+    "intent": _intent,
+    "created": _created,
+    "refused": _refused,
+    "unknown": _unknown,
+    "nodes-ready": lambda data: Line(f"  {data.get('count') or 'all'} nodes run"),
+    "attempt-ended": _attempt_ended,
+    "placed": _placed,
+    "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
+    "gone": lambda data: Line(f"gone: {_kind(data)} {_ids(data)}"),
+    "trouble": lambda data: Line(str(data.get("words", "")), "red"),
+    "credentials": _credentials,
+    "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),
+    "suspect": lambda data: Line(f"not lent again, their borrower crashed: {_ids(data)}", "yellow"),
+}
+
+
+def summary(receipt: Receipt, request: Request, *, verbosity: int) -> Iterator[Line]:
+    """The section at the end: attempts, nodes, the receipt. With ``-q`` the receipt alone."""
+    if request.emulated:
+        yield Line(EMULATED, "yellow")
+    if verbosity >= 0:
+        yield from _attempts(receipt.attempts)
+        for placed in receipt.placed:
+            yield from _nodes(placed, verbosity)
+    for words in receipt.troubles:
+        yield Line(f"trouble: {clean(words)}", "red")
+    yield from receipt_lines(receipt, request)
+
+
+def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
+    for attempt in attempts:
+        said = ": ".join(part for part in (attempt.code, clean(attempt.words, limit=_WORDS)) if part)
+        words = "" if attempt.outcome == "placed" else f"  {said}"
+        yield Line(
+            f"attempt {attempt.number}: {attempt.topology} in {attempt.zone}: {attempt.outcome} "
+            f"after {attempt.seconds:.1f} s{words}"
+        )
+
+
+def _nodes(placed: Placed, verbosity: int) -> Iterator[Line]:
+    for group, nodes in placed.nodes.items():
+        shown = nodes if verbosity > 0 or len(nodes) <= SHOWN_NODES else nodes[:SHOWN_NODES]
+        for node in shown:
+            yield Line(_node(group, node))
+        if len(shown) < len(nodes):
+            yield Line(f"{group}: and {len(nodes) - len(shown)} more (-v shows all)")
+
+
+def _node(group: str, node: Node) -> str:
+    addresses = ", ".join(address for address in (node.private_ip, node.public_ip) if address) or "no address"
+    reservation = f", in {node.reservation_id}" if node.reservation_id else ""
+    return clean(f"{group}: {node.id} {node.instance_type} {node.market} in {node.zone}, {addresses}{reservation}")
+
+
+def receipt_lines(receipt: Receipt, request: Request) -> Iterator[Line]:
+    """How many things the cloud still lists, which, until when, and how to remove them by hand."""
+    if not receipt.asked:
+        yield Line("receipt: nothing was asked for")
+        return
+    unread = {part.region for part in receipt.unread}
+    read = ", ".join(region for region in request.regions if region not in unread) or "nothing"
+    count = len(receipt.left)
+    things = "1 thing" if count == 1 else f"{count} things"
+    verb = "is" if count == 1 else "are"
+    colour = "green" if receipt.clean else "red"
+    yield Line(f"receipt: {things} bearing run {receipt.run} {verb} left ({read} read)", colour)
+    for part in receipt.unread:
+        yield Line(clean(f"not read: {part.kind} in {part.region}: {part.why}"), "red")
+    yield from _left(receipt.left, latest(receipt.left), receipt.by_hand)
+
+
+def held_lines(holding: Holding | None, pid: int, log: str) -> Iterator[Line]:
+    """What is still held when pytest leaves without waiting for the release."""
+    if holding is None:
+        yield Line("what is held could not be asked in time", "red")
+    elif not holding.held:
+        yield Line("nothing is held that the journal knows of", "red")
+    else:
+        yield Line(f"still held: {len(holding.held)}", "red")
+        yield from _left(holding.held, holding.until, holding.by_hand)
+    yield Line(f"the keeper (pid {pid}) goes on releasing; its log: {log}", "red")
+
+
+def _left(helds: Sequence[Held], until: float | None, by_hand: Sequence[str]) -> Iterator[Line]:
+    for held in helds:
+        why = f": {held.problem}" if held.problem else ""
+        yield Line(clean(f"  {held.kind} {held.id} in {held.zone or held.region}, {held.state}{why}"), "red")
+    if until is not None:
+        yield Line(f"  bound to end by {moment(until)} at the latest", "red")
+    if by_hand:
+        yield Line("  to remove them now:", "red")
+    for command in by_hand:
+        yield Line(f"    {clean(command)}")
+
+
+def latest(helds: Sequence[Held]) -> float | None:
+    """The latest deadline of these things; None when one of them has none."""
+    deadlines = [held.deadline for held in helds]
+    known = [deadline for deadline in deadlines if deadline is not None]
+    return max(known) if known and len(known) == len(deadlines) else None

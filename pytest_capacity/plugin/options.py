@@ -1,0 +1,250 @@
+"""What may be set, and where: flags, environment and ini, in this order, over the file.
+
+Loaded in every pytest run of an environment that has the plugin installed: the standard library and pytest only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pytest
+
+Kind = Literal["text", "list", "bool", "emulator"]
+
+#: Where a value came from, for messages: ``--capacity-region``, ``PYTEST_CAPACITY_REGION``, ``ini capacity_region``.
+Source = str
+
+#: The file that is read when nothing names another one.
+DEFAULT_FILE: Final = "capacity.yaml"
+
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: ``region`` is ``--capacity-region``, ``PYTEST_CAPACITY_REGION`` and ini ``capacity_region``."""
+
+    name: str
+    help: str
+    kind: Kind = "text"
+    metavar: str | None = None
+    #: False: ini and environment only.
+    flag: bool = True
+
+    @property
+    def flag_name(self) -> str:
+        return "--capacity-" + self.name.replace("_", "-")
+
+    @property
+    def ini_name(self) -> str:
+        return f"capacity_{self.name}"
+
+    @property
+    def env_name(self) -> str:
+        return f"PYTEST_CAPACITY_{self.name.upper()}"
+
+
+OPTIONS: Final[Sequence[Option]] = (
+    Option("backend", "Cloud to take machines from; without it the plugin does nothing", metavar="NAME"),
+    Option("config", f"File that says what the tests need (default: {DEFAULT_FILE})", metavar="FILE"),
+    Option("region", "Region to use (repeatable)", kind="list", metavar="REGION"),
+    Option("zone", "Zone to try, in this order: letter, name or zone id (repeatable)", kind="list", metavar="ZONE"),
+    Option("reserve", "Reserve capacity before on-demand nodes are started", kind="bool"),
+    Option("duration", "Hard end of everything that the run holds, from its start", metavar="TIME"),
+    Option("market", "Market of groups that name none", metavar="on-demand|spot"),
+    Option("timeout", "Longest time that provisioning one topology may take", metavar="TIME"),
+    Option("endpoint", "URL of the cloud's API, instead of the cloud itself", metavar="URL"),
+    Option(
+        "emulator",
+        "Run against the built-in emulator: no cloud is used, nothing is billed. Write --capacity-emulator=FILE",
+        kind="emulator",
+        metavar="SCENARIO",
+    ),
+    Option("journal", "File that records every step (default: in the user's state directory)", metavar="FILE"),
+    Option("keeper_python", "Interpreter that has the cloud's SDK (default: this one)", metavar="PATH"),
+    Option("when_disabled", "What a test that asks for capacity does without a backend: error or skip", flag=False),
+    Option("credentials", "Credentials that end before the run may: warn or error", flag=False),
+    Option("handle_signals", "Turn SIGTERM and SIGHUP into Ctrl-C (default true)", kind="bool", flag=False),
+    Option("outlive_job", "Let the keeper live on after the CI job ends, at most 120 s", kind="bool", flag=False),
+)
+
+_BY_NAME: Final = {option.name: option for option in OPTIONS}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every flag and ini key."""
+    group = parser.getgroup("capacity", "cloud capacity")
+    for option in OPTIONS:
+        if option.flag:
+            _add_flag(group, option)
+        parser.addini(
+            option.ini_name, option.help, type="linelist" if option.kind == "list" else "string", default=None
+        )
+
+
+def _add_flag(group: pytest.OptionGroup, option: Option) -> None:
+    dest = option.ini_name
+    if option.kind == "list":
+        group.addoption(
+            option.flag_name, dest=dest, action="append", default=None, metavar=option.metavar, help=option.help
+        )
+    elif option.kind == "bool":
+        group.addoption(option.flag_name, dest=dest, action="store_true", default=None, help=option.help)
+        group.addoption(
+            f"--no-capacity-{option.name}",
+            dest=dest,
+            action="store_false",
+            default=None,
+            help=f"Opposite of {option.flag_name}",
+        )
+    elif option.kind == "emulator":
+        group.addoption(
+            option.flag_name, dest=dest, nargs="?", const="", default=None, metavar=option.metavar, help=option.help
+        )
+    else:
+        group.addoption(option.flag_name, dest=dest, default=None, metavar=option.metavar, help=option.help)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value that somebody gave, and where. ``value``: text, tuple of texts, bool; the emulator's: text or False."""
+
+    value: str | tuple[str, ...] | bool
+    source: Source
+
+
+class Settings:
+    """What flags, environment and ini say together; the file is another's business."""
+
+    def __init__(self, config: pytest.Config, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._environ = environ
+
+    def get(self, name: str) -> Setting | None:
+        """What was said about ``name`` and where; None: nothing. Raises `pytest.UsageError` for a bad truth value."""
+        option = _BY_NAME[name]
+        return self._from_flag(option) or self._from_environment(option) or self._from_ini(option)
+
+    def text(self, name: str) -> str | None:
+        """The text given for ``name``, if any."""
+        setting = self.get(name)
+        return setting.value if setting and isinstance(setting.value, str) else None
+
+    def truth(self, name: str, default: bool) -> bool:
+        """The truth value given for ``name``."""
+        setting = self.get(name)
+        return bool(setting.value) if setting else default
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """One of ``choices``, the first when nothing was said. Raises `pytest.UsageError` for any other word."""
+        setting = self.get(name)
+        if setting is None:
+            return choices[0]
+        if setting.value not in choices:
+            raise pytest.UsageError(f"{setting.source}: {setting.value!r} is none of {', '.join(choices)}")
+        return str(setting.value)
+
+    def _from_flag(self, option: Option) -> Setting | None:
+        value: Any = self._config.getoption(option.ini_name, None) if option.flag else None
+        if value is None:
+            return None
+        source = option.flag_name if value is not False else f"--no-capacity-{option.name}"
+        return Setting(tuple(value) if isinstance(value, list) else value, source)
+
+    def _from_environment(self, option: Option) -> Setting | None:
+        # Set and empty is how a CI system spells "not set".
+        text = self._environ.get(option.env_name, "").strip()
+        if not text:
+            return None
+        words = tuple(word.strip() for word in text.split(",") if word.strip())
+        return Setting(_value(option, text, words, option.env_name), option.env_name)
+
+    def _from_ini(self, option: Option) -> Setting | None:
+        given: Any = self._config.getini(option.ini_name)
+        if not given:
+            return None
+        source = f"ini {option.ini_name}"
+        if isinstance(given, list):
+            words = tuple(word.strip() for line in given for word in line.split(",") if word.strip())
+            return Setting(words, source)
+        return Setting(_value(option, str(given), (), source), source)
+
+
+def _value(option: Option, text: str, words: tuple[str, ...], source: str) -> str | tuple[str, ...] | bool:
+    if option.kind == "list":
+        return words
+    if option.kind == "bool":
+        return _truth(text, source)
+    if option.kind == "emulator" and text.lower() in _TRUE:
+        return ""
+    if option.kind == "emulator" and text.lower() in _FALSE:
+        return False
+    return text
+
+
+def _truth(text: str, source: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise pytest.UsageError(f"{source}: {text!r} is neither true nor false")
+
+
+def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None, bool]:
+    """The file to read, and whether somebody named it. None: nobody did, and there is no ``capacity.yaml``.
+
+    A flag and the environment are relative to where pytest was started, ini to the ini-file's directory. Unnamed, the
+    file is looked for in both places.
+    """
+    started_in = config.invocation_params.dir
+    setting = settings.get("config")
+    if setting:
+        base = config.rootpath if setting.source.startswith("ini ") else started_in
+        return base / Path(str(setting.value)).expanduser(), True
+    for folder in dict.fromkeys((started_in, config.rootpath)):
+        if (folder / DEFAULT_FILE).is_file():
+            return folder / DEFAULT_FILE, False
+    return None, False
+
+
+def is_chosen(config: pytest.Config, settings: Settings) -> bool:
+    """Whether anything names a backend: then, and only then, the plugin does anything at all."""
+    if settings.get("backend"):
+        return True
+    path, named = config_file(config, settings)
+    if path is None:
+        return False
+    if named and not path.is_file():
+        raise pytest.UsageError(f"--capacity-config: there is no file {path}. Name one that exists, or leave it out")
+    # Reads the file by a regular expression: nothing but the standard library is loaded.
+    from pytest_capacity.config import backend_of
+
+    return backend_of(path) is not None
+
+
+def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path | None]:
+    """Whether to run against the emulator, and its scenario. Raises `pytest.UsageError` when the flag ate a test path.
+
+    ``--capacity-emulator tests/`` reads as a scenario called ``tests/``: argparse gives an optional value what follows.
+    """
+    setting = settings.get("emulator")
+    if setting is None or setting.value is False:
+        return False, None
+    if not setting.value:
+        return True, None
+    text = str(setting.value)
+    base = config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
+    path = base / Path(text).expanduser()
+    if path.suffix not in (".yaml", ".yml") or path.is_dir():
+        raise pytest.UsageError(
+            f"{setting.source}: {text!r} is no scenario file (.yaml). "
+            "Write --capacity-emulator=FILE, or put --capacity-emulator last when you want no scenario"
+        )
+    if not path.is_file():
+        raise pytest.UsageError(f"{setting.source}: there is no scenario file {os.fspath(path)}")
+    return True, path

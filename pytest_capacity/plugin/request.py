@@ -1,0 +1,101 @@
+"""pytest's configuration -> a checked `Request`, or a usage error that names every fault."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from pytest_capacity.config import Overrides, load
+from pytest_capacity.errors import ConfigError
+from pytest_capacity.model import Request, Topology
+from pytest_capacity.plugin.options import Settings, config_file, scenario_file
+from pytest_capacity.plugin.text import clean
+
+#: Our options by the name of their field in `Overrides`.
+_FIELDS: Final = {
+    "backend": "backend",
+    "regions": "region",
+    "zones": "zone",
+    "reserve": "reserve",
+    "duration": "duration",
+    "market": "market",
+    "timeout": "timeout",
+    "endpoint": "endpoint",
+    "journal": "journal",
+}
+
+_TIMES: Final = re.compile(r"\d+\*")
+
+
+def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str, str]) -> Request:
+    """The run's request. Raises `pytest.UsageError`; makes no call and starts nothing."""
+    given = {field: setting for field, name in _FIELDS.items() if (setting := settings.get(name))}
+    emulated, _ = scenario_file(config, settings)
+    values: dict[str, Any] = {field: setting.value for field, setting in given.items()}
+    if "journal" in values:
+        values["journal"] = str(config.invocation_params.dir / str(values["journal"]))
+    overrides = Overrides(
+        **values, emulator=emulated, source={field: setting.source for field, setting in given.items()}
+    )
+    path, _ = config_file(config, settings)
+    try:
+        request = load(
+            overrides,
+            path=path,
+            environ=environ,
+            topologies=_topologies(config),
+            project=config.rootpath.name,
+        )
+    except ConfigError as error:
+        faults = "\n".join(f"  {clean(fault)}" for fault in error.faults)
+        raise pytest.UsageError(f"capacity: the configuration cannot be used:\n{faults}") from None
+    # A profile that the environment chose is part of what the run is: the header names it, the keeper uses it.
+    profile = request.aws.profile or environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
+    return msgspec.structs.replace(request, aws=msgspec.structs.replace(request.aws, profile=profile))
+
+
+def _topologies(config: pytest.Config) -> Mapping[str, Topology]:
+    """What the hook's implementations gave, by name."""
+    found: dict[str, Topology] = {}
+    for given in config.hook.pytest_capacity_topologies(config=config):
+        if not isinstance(given, Mapping):
+            if given is None:
+                continue
+            raise pytest.UsageError(f"hook pytest_capacity_topologies: returned {given!r}; return a mapping by name")
+        for name, topology in given.items():
+            if not isinstance(topology, Topology):
+                raise pytest.UsageError(
+                    f"hook pytest_capacity_topologies: {name!r} is {topology!r}; make it a pytest_capacity.Topology"
+                )
+            if name in found:
+                raise pytest.UsageError(
+                    f"hook pytest_capacity_topologies: two implementations name {name!r}; rename one"
+                )
+            # The key is the name: a topology need not be given its own twice.
+            found[name] = msgspec.structs.replace(topology, name=name)
+    return found
+
+
+def check_workers(config: pytest.Config) -> None:
+    """Refuse what cannot reach the keeper: workers on other machines, and systems without Unix sockets.
+
+    Raises `pytest.UsageError`.
+    """
+    if not sys.platform.startswith(("linux", "darwin")):
+        raise pytest.UsageError(
+            f"capacity: this works on Linux and macOS, and this is {sys.platform}. "
+            "Leave --capacity-backend out to run the other tests"
+        )
+    for spec in config.getoption("tx", None) or []:
+        parts = _TIMES.sub("", str(spec), count=1).split("//")
+        remote = [part for part in parts if part.split("=")[0] in ("ssh", "socket", "via", "vagrant_ssh")]
+        if remote or not any(part.split("=")[0] == "popen" for part in parts):
+            raise pytest.UsageError(
+                f"capacity: --tx {spec}: a worker on another machine cannot reach this run's keeper. "
+                "Use workers of this machine: -n N, or --tx popen"
+            )

@@ -1,0 +1,122 @@
+"""What the fixtures ask, in the controller and in a worker alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import pytest
+
+from pytest_capacity.errors import CapacityError, KeeperError
+from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper.protocol import Answer, Call
+from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
+from pytest_capacity.plugin.handle import Capacity
+from pytest_capacity.plugin.markers import Wanted, wanted
+from pytest_capacity.plugin.text import clean
+from pytest_capacity.plugin.timers import unhurried
+
+A = TypeVar("A", bound=Answer)
+
+
+class Runtime(ABC):
+    """Asks the keeper, and remembers per process what it answered, failures too."""
+
+    def __init__(self, config: pytest.Config, request: Request) -> None:
+        self.config = config
+        self.request = request
+        self._answers: dict[str, Placed | CapacityError] = {}
+        self._item: pytest.Item | None = None
+        self._in_call = False
+
+    @abstractmethod
+    def call(self, message: Call, answer: type[A]) -> A:
+        """Send ``message`` to the keeper and wait for its answer. Raises `CapacityError`."""
+
+    def known(self, topology: str) -> str:
+        """The name under which ``topology`` is configured. "default" stands for the only one, whatever its name.
+
+        Raises `CapacityError` for a name that is not there.
+        """
+        names = list(self.request.topologies)
+        if topology in names:
+            return topology
+        if topology == DEFAULT_TOPOLOGY and len(names) == 1:
+            return names[0]
+        raise CapacityError(f"no topology {topology!r} is configured. There are: {', '.join(names) or 'none'}")
+
+    def placed(self, topology: str) -> Placed:
+        """``topology`` as it stands; provisioned at the first call of any process. Raises `CapacityError`."""
+        answer = self._answers.get(topology)
+        if answer is None:
+            try:
+                answer = self._call_unhurried(protocol.Ask(topology=topology), protocol.Ready).placed
+            except CapacityError as error:
+                # A run whose capacity did not come does not try for every test again, and says the same each time.
+                answer = error
+            self._answers[topology] = answer
+        if isinstance(answer, CapacityError):
+            raise answer.with_traceback(None)
+        return answer
+
+    def capacity(self) -> Capacity:
+        """The handle of the default topology, provisioned. Where several are named and none so, an unbound one."""
+        __tracebackhide__ = True
+        with explained():
+            if DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1:
+                return Capacity(self, DEFAULT_TOPOLOGY)
+            handle = Capacity(self, self.known(DEFAULT_TOPOLOGY))
+            self.placed(handle.name)
+            return handle
+
+    @contextmanager
+    def lent(self, item: pytest.Item) -> Iterator[Node | tuple[Node, ...]]:
+        """The nodes that ``item`` wants, its own until the end of the block."""
+        __tracebackhide__ = True
+        with explained():
+            asked = wanted(item)
+            loan = self._borrow(item, asked)
+        yield loan.nodes[0] if asked.count == 1 else loan.nodes
+        # A keeper that is gone for good has no books in which a loan could stay open.
+        with suppress(KeeperError):
+            self.call(protocol.GiveBack(loan=loan.loan), protocol.Done)
+
+    def _borrow(self, item: pytest.Item, asked: Wanted) -> protocol.Lent:
+        topology = self.known(asked.topology)
+        self.placed(topology)
+        borrow = protocol.Borrow(topology=topology, group=asked.group, count=asked.count, test=item.nodeid)
+        return self._call_unhurried(borrow, protocol.Lent)
+
+    def _call_unhurried(self, message: Call, answer: type[A]) -> A:
+        with unhurried(self._item, in_call=self._in_call):
+            return self.call(message, answer)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Remember which test runs: a session fixture's body does not know it."""
+        self._item = item
+        try:
+            return (yield)
+        finally:
+            self._item = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, None, None]:
+        """Remember that a test's own body runs."""
+        self._in_call = True
+        try:
+            return (yield)
+        finally:
+            self._in_call = False
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What the keeper refuses is an error of the test's setup, in its own few lines and without a traceback."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except (CapacityError, pytest.UsageError) as error:
+        pytest.fail(f"capacity: {clean(str(error), lines=True)}", pytrace=False)

@@ -1,0 +1,224 @@
+"""The runtime of the controller, or of the only process: it owns the keeper of its run.
+
+Configured, it has checked everything that can be checked without a call. In sessionstart it starts the keeper, which
+creates nothing by itself. In sessionfinish, after everything else has ended, it has the keeper release everything, waits
+for that, and keeps the receipt for the summary. However it ends before that, the keeper notices and releases.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator
+from typing import Any, Final, TypeVar
+
+import msgspec
+import pytest
+
+from pytest_capacity.errors import CapacityError
+from pytest_capacity.keeper.owner import Owner, SpawnOptions
+from pytest_capacity.keeper.protocol import Answer, Call, Event
+from pytest_capacity.model import Identity, Request
+from pytest_capacity.plugin import lines
+from pytest_capacity.plugin.ending import Ending, Outcome
+from pytest_capacity.plugin.lines import Line
+from pytest_capacity.plugin.options import Settings, scenario_file
+from pytest_capacity.plugin.request import check_workers, read_request
+from pytest_capacity.plugin.runtime import Runtime
+from pytest_capacity.plugin.signals import Signals
+from pytest_capacity.plugin.text import clean
+from pytest_capacity.plugin.voice import Voice
+from pytest_capacity.plugin.worker import hand_over
+
+A = TypeVar("A", bound=Answer)
+
+#: How long a serial run whose tests use capacity waits for the account's name before the first of them, seconds.
+IDENTITY_PATIENCE: Final = 10.0
+
+#: Options under which pytest runs no fixture's body.
+_LOOKING_ONLY: Final = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "cacheshow")
+
+_FIXTURES: Final = frozenset({"capacity", "capacity_nodes", "capacity_reservations", "capacity_node"})
+
+
+def controller(config: pytest.Config, settings: Settings) -> Controller:
+    """The runtime for ``config``. Raises `pytest.UsageError` with every fault of the configuration."""
+    check_workers(config)
+    request = read_request(config, settings, os.environ)
+    _, scenario = scenario_file(config, settings)
+    options = SpawnOptions(
+        python=settings.text("keeper_python"),
+        outlive_job=settings.truth("outlive_job", default=False),
+        scenario=os.fspath(scenario) if scenario else None,
+    )
+    return Controller(
+        config,
+        request,
+        options,
+        strict_credentials=settings.choice("credentials", ("warn", "error")) == "error",
+        signals=Signals() if settings.truth("handle_signals", default=True) else None,
+    )
+
+
+class Controller(Runtime):
+    """Owns the keeper. All its hooks run on the main thread; events come on the connection's reader thread."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        request: Request,
+        options: SpawnOptions,
+        *,
+        strict_credentials: bool,
+        signals: Signals | None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(config, request)
+        self._distributed = config.pluginmanager.has_plugin("dsession")
+        self._voice = Voice(config, at_once=self._distributed)
+        self._options = options
+        self._strict_credentials = strict_credentials
+        self._signals = signals
+        self._now = now
+        self._pid = os.getpid()
+        self._owner: Owner | None = None
+        self._awaits_identity = False
+        self._ending = Ending()
+        self._outcome: Outcome | None = None
+
+    def call(self, message: Call, answer: type[A]) -> A:
+        """Ask over the owner's connection; live lines appear while it waits."""
+        if self._owner is None:
+            raise CapacityError("the keeper of this run is not running: the session has not begun, or is over")
+        return self._owner.call(message, answer, beat=self._voice.beat)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Start the keeper, unless no fixture's body can run. Before xdist starts its workers."""
+        if any(self.config.getoption(name, False) for name in _LOOKING_ONLY):
+            return
+        if self._signals:
+            self._signals.install()
+        owner = Owner(self.request, self._options, self._on_event)
+        try:
+            owner.start()
+        except CapacityError as error:
+            owner.close()
+            raise pytest.UsageError(f"capacity: {clean(str(error), lines=True)}") from None
+        self._owner = owner
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
+        if self._owner:
+            node.workerinput["capacity"] = hand_over(self._owner.path, self.request)
+
+    def pytest_report_header(self) -> list[str]:
+        """Where, as whom, which run."""
+        return lines.header(self.request, self._owner.log if self._owner else "")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Name the account before the first test that uses capacity.
+
+        An xdist controller does not know what was selected. It waits only where it must not begin without knowing;
+        otherwise the account is shown when it comes.
+        """
+        if self._uses_capacity(session) or (self._distributed and self._strict_credentials):
+            self._identify(IDENTITY_PATIENCE, strict=self._strict_credentials)
+        return (yield)
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Between tests: show what has come meanwhile."""
+        self._voice.beat()
+        if self._awaits_identity:
+            self._identify(0, strict=False)
+
+    def _uses_capacity(self, session: pytest.Session) -> bool:
+        return any(_FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in session.items)
+
+    def _on_event(self, event: Event) -> None:
+        self._voice.on_event(event)
+        if event.kind == "identity" and self._distributed and not self._strict_credentials:
+            self._introduce(msgspec.convert(event.data, Identity))
+
+    def _identify(self, patience: float, *, strict: bool) -> None:
+        """Show the account as soon as it is known; wait ``patience`` seconds for it."""
+        if self._owner is None:
+            return
+        self._awaits_identity = False
+        try:
+            identity = self._owner.identity(timeout=patience, beat=self._voice.beat)
+        except CapacityError as error:
+            # Tests that need no capacity run all the same; the others fail with this same reason.
+            self._voice.say(f"capacity: {clean(str(error))}", "red")
+            return
+        if identity is None:
+            self._awaits_identity = True
+            return
+        fault = self._introduce(identity)
+        if fault and strict:
+            raise pytest.UsageError(f"capacity: {fault} (ini capacity_credentials = error)")
+
+    def _introduce(self, identity: Identity) -> str | None:
+        if self.config.get_verbosity() >= 0:
+            self._voice.say(lines.identity_line(identity, self.request))
+        fault = lines.expiry_fault(identity, self.request, self._now())
+        if fault:
+            self._voice.say(f"capacity: {fault}", "yellow")
+        return fault
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Count Ctrl-C: the second one leaves the release to the keeper."""
+        if isinstance(excinfo.value, KeyboardInterrupt):
+            self._ending.interrupts += 1
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Release and wait, when fixtures are torn down and workers have ended; before the summary is written."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            self._ending.interrupts += 1
+            raise
+        finally:
+            self._end(session)
+
+    def _end(self, session: pytest.Session) -> None:
+        # A child that a test forked may come by here as well; the run is not its own.
+        if self._owner is None or os.getpid() != self._pid:
+            return
+        if self._signals:
+            self._signals.deaf = True
+        self._outcome = self._ending.release(self._owner, self._voice.beat, self._voice.say_all)
+        self._voice.beat()
+        # Said at once, and again in the summary: after a second Ctrl-C there may be no summary.
+        self._voice.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
+        receipt = self._outcome.receipt
+        if session.exitstatus == pytest.ExitCode.OK and (receipt is None or not receipt.clean):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._close()
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The section ``capacity``: attempts, nodes, the receipt."""
+        if self._outcome is None:
+            return
+        receipt, verbosity = self._outcome.receipt, self.config.get_verbosity()
+        if receipt and receipt.clean and not receipt.asked and not receipt.troubles:
+            return
+        terminalreporter.write_sep("=", "capacity")
+        told = lines.summary(receipt, self.request, verbosity=verbosity) if receipt else self._outcome.words
+        for line in told:
+            terminalreporter.write_line(line.text, **line.markup)
+
+    def pytest_unconfigure(self) -> None:
+        """The net for sessions that never began properly: hang up, and the keeper releases."""
+        if os.getpid() == self._pid:
+            self._close()
+            if self._signals:
+                self._signals.restore()
+
+    def _close(self) -> None:
+        if self._owner:
+            owner, self._owner = self._owner, None
+            owner.close()

@@ -1,0 +1,78 @@
+"""Writes lines to pytest's terminal, whoever captures it and from whichever thread."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pytest_capacity.keeper.client import EventQueue
+from pytest_capacity.keeper.protocol import Event
+from pytest_capacity.plugin.lines import Line, live
+
+if TYPE_CHECKING:
+    from _pytest.capture import CaptureManager
+
+
+class Voice:
+    """Live lines and errors.
+
+    In a serial run events wait in a queue until the main thread has a moment (`beat`), because a line that another
+    thread writes ends up in a test's captured output. In an xdist controller nothing is captured, and they are written as
+    they come.
+    """
+
+    def __init__(self, config: pytest.Config, *, at_once: bool) -> None:
+        self._config = config
+        self._at_once = at_once
+        self._queue = EventQueue()
+        self._lock = threading.Lock()
+        self._quiet = config.get_verbosity() < 0
+
+    def on_event(self, event: Event) -> None:
+        """Take an event from the reader thread."""
+        if self._at_once:
+            self._show([event])
+        else:
+            self._queue(event)
+
+    def beat(self) -> None:
+        """Write what has come since; for the main thread."""
+        events = self._queue.drain()
+        if events:
+            self._show(events)
+
+    def say(self, text: str, colour: str = "") -> None:
+        """Write a line, quiet or not."""
+        self._write([Line(text, colour)])
+
+    def say_all(self, lines: Iterable[Line]) -> None:
+        """Write lines, quiet or not."""
+        self._write(list(lines))
+
+    def _show(self, events: Iterable[Event]) -> None:
+        lines = [line for line in map(live, events) if line and (not self._quiet or line.colour == "red")]
+        if lines:
+            self._write(lines)
+
+    def _write(self, lines: Iterable[Line]) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        # `pytest | head` closes the terminal under us; that must not end the reader thread, nor a release.
+        with suppress(OSError, ValueError), self._lock, self._uncaptured():
+            for line in lines:
+                if reporter:
+                    reporter.write_line(line.text, **line.markup)
+                elif line.colour == "red":
+                    print(line.text, file=sys.__stderr__)
+            if reporter:
+                reporter.flush()
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if self._at_once or capture is None:
+            return nullcontext()
+        return cast("CaptureManager", capture).global_and_fixture_disabled()

@@ -1,0 +1,57 @@
+"""The runtime of an xdist worker: it uses what the controller's keeper holds, and owns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+import pytest
+
+from pytest_capacity.errors import KeeperError
+from pytest_capacity.keeper.owner import Borrower
+from pytest_capacity.keeper.protocol import Answer, Call
+from pytest_capacity.model import Request
+from pytest_capacity.plugin.runtime import Runtime
+
+A = TypeVar("A", bound=Answer)
+
+#: What the controller hands to a worker: ``path`` of the socket, ``request`` as JSON. Plain texts, for execnet.
+HandedOver = Mapping[str, Any]
+
+
+def hand_over(path: str, request: Request) -> dict[str, str]:
+    """What `Worker` is made of, for ``workerinput``."""
+    return {"path": path, "request": msgspec.json.encode(request).decode()}
+
+
+class Worker(Runtime):
+    """Connects in sessionstart, since a test may forbid sockets later; says goodbye at the end and releases nothing."""
+
+    def __init__(self, config: pytest.Config, handed: HandedOver) -> None:
+        super().__init__(config, msgspec.json.decode(handed["request"], type=Request))
+        self._path: Final[str] = handed["path"]
+        self._name: Final[str] = getattr(config, "workerinput", {}).get("workerid", "worker")
+        self._borrower: Borrower | None = None
+        self._lost: KeeperError | None = None
+
+    def call(self, message: Call, answer: type[A]) -> A:
+        """Ask over this worker's own connection."""
+        if self._borrower is None:
+            raise self._lost or KeeperError("this worker is not connected to the keeper")
+        return self._borrower.call(message, answer)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Connect."""
+        try:
+            self._borrower = Borrower(self._path, self._name)
+        except KeeperError as error:
+            # Tests that need no capacity can still run; the others say this.
+            self._lost = error
+
+    def pytest_unconfigure(self) -> None:
+        """Say goodbye."""
+        if self._borrower is not None:
+            self._borrower.close()
+            self._borrower = None
