@@ -1,0 +1,96 @@
+"""``python -m pytest_capacity.emulator``: one process, one port.
+
+It prints one JSON line when it is ready, and needs its standard output no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from pytest_capacity.emulator.ec2.api import Ec2
+from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue
+from pytest_capacity.emulator.server import Server
+from pytest_capacity.emulator.sts import Sts
+from pytest_capacity.emulator.weather import WeatherError, read_scenario
+from pytest_capacity.emulator.world import World
+
+#: How long it serves on when its owner is gone and nobody asks (a keeper may still be releasing).
+PATIENCE_S = 15.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the emulator until it is told to stop. 0: stopped; 2: the scenario or the port is no good."""
+    parser = argparse.ArgumentParser(prog="pytest-capacity emulator", description="Clouds in a box, on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="the port (default: any that is free)")
+    parser.add_argument("--scenario", metavar="FILE", help="the weather, as YAML")
+    parser.add_argument("--owner", type=int, metavar="PID", help="end some time after this process")
+    options = parser.parse_args(argv)
+    catalogue = Ec2Catalogue()
+    world = World(catalogue, time.time, lambda digits: secrets.token_hex(digits // 2))
+    try:
+        if options.scenario is not None:
+            world.change(read_scenario(options.scenario, catalogue))
+        clouds = {"ec2": Ec2(world, catalogue), "sts": Sts(world)}
+        server = Server(options.port, world, clouds, time.time, time.sleep)
+    except (WeatherError, OSError, OverflowError) as problem:
+        print(f"pytest-capacity emulator: {problem}", file=sys.stderr)
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    catalogue.warm("us-east-1")
+    threading.Thread(target=server.serve_forever, name="emulator", daemon=True).start()
+    _announce(server)
+    _serve(server, stop, None if options.owner is None else _watch(options.owner))
+    return 0
+
+
+def _announce(server: Server) -> None:
+    ready = {"url": server.url, "pid": os.getpid(), "account": ACCOUNT}
+    print(json.dumps(ready), flush=True)
+    # Whoever reads the other end sees its end now, and may go away.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _serve(server: Server, stop: threading.Event, alive: Callable[[], bool] | None) -> None:
+    while not stop.wait(1.0 if alive is not None else 3600.0):
+        if alive is not None and not alive() and server.clock() - server.last_request > PATIENCE_S:
+            return
+
+
+def _watch(pid: int) -> Callable[[], bool]:
+    """Whether the process lives. By pidfd where there is one: a number may be given to another process."""
+    if hasattr(os, "pidfd_open"):
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return lambda: False
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return lambda: not poll.poll(0)
+    return lambda: _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""What was asked of the clouds, and how it went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One call. ``at`` is the World's time at which it took effect; ``began`` and ``ended`` are real time, so that
+    calls that were under way together can be counted. ``status`` is the HTTP status that was, or would have been,
+    sent; ``lost`` says that the answer never left."""
+
+    at: float
+    cloud: str
+    operation: str
+    region: str
+    zone: str | None
+    type: str | None
+    status: int
+    error: str | None
+    began: float
+    ended: float
+    lost: bool = False
+    token: str | None = None
+    dry_run: bool = False
+
+
+def rounds(calls: list[Call]) -> int:
+    """How many rounds the calls make: calls that overlap in time are of one round."""
+    count, until = 0, float("-inf")
+    for call in sorted(calls, key=lambda call: call.began):
+        if call.began >= until:
+            count += 1
+            until = call.ended
+        else:
+            until = min(until, call.ended)
+    return count
+
+
+def as_json(calls: list[Call]) -> list[dict[str, Any]]:
+    """The calls as ``/_world`` tells them."""
+    return [{name: getattr(call, name) for name in Call.__struct_fields__} for call in calls]

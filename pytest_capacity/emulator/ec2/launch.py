@@ -1,0 +1,360 @@
+"""RunInstances: what is asked is checked, then a place is found, then the machines are made, all of them or none."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from pytest_capacity.emulator.ec2.catalogue import Image, Network, address
+from pytest_capacity.emulator.ec2.context import Context, no_stock, once, over_quota
+from pytest_capacity.emulator.ec2.instances import render_launch
+from pytest_capacity.emulator.ec2.placement_groups import by_name
+from pytest_capacity.emulator.ec2.reservations import get as get_reservation
+from pytest_capacity.emulator.ec2.resource_groups import members
+from pytest_capacity.emulator.refusal import Refusal
+from pytest_capacity.emulator.things import Instance, Market, Reservation, SpotRequest
+
+EXCEEDED = "ReservationCapacityExceeded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A checked request."""
+
+    type: str
+    market: Market
+    image: Image
+    network: Network
+    security_groups: list[tuple[str, str]]
+    group_name: str
+    tenancy: str
+    public_ip: bool
+    preference: str
+    target: list[Reservation] | None
+    tags: Mapping[str, Mapping[str, str]]
+
+    @property
+    def zone(self) -> str:
+        """The zone, which is the subnet's."""
+        return self.network.zone
+
+
+def run(ctx: Context) -> dict[str, Any]:
+    """RunInstances."""
+    least, most = ctx.params["MinCount"], ctx.params["MaxCount"]
+    if least < 1 or most < least:
+        words = f"Value ({least}) for parameter minCount is invalid. It lies between 1 and maxCount ({most})."
+        raise Refusal("InvalidParameterValue", words)
+    ids = once(ctx, [], lambda: _make(ctx, least, most))
+    forgotten = [id_ for id_ in ids if id_ not in ctx.world.instances]
+    if forgotten:
+        words = "The client token belongs to instances that are terminated and no longer listed"
+        raise Refusal("InvalidParameterValue", f"{words}: {', '.join(forgotten)}")
+    return render_launch(ctx, [ctx.world.instances[id_] for id_ in ids])
+
+
+def zone_of(ctx: Context) -> str | None:
+    """The zone that a launch would go to, without checking the rest: what faults and the log of calls go by."""
+    placement = ctx.params.get("Placement", {})
+    zone = placement.get("AvailabilityZone")
+    if zone is not None:
+        return str(zone)
+    try:
+        subnet, _ = _interface(ctx)
+        return _network(ctx, subnet).zone
+    except Refusal:
+        return None
+
+
+def _make(ctx: Context, least: int, most: int) -> list[str]:
+    launch = _read(ctx)
+    ctx.dry_run()
+    seats = _seats(ctx, launch, least, most)
+    world = ctx.world
+    launch_id = world.new_id("r")
+    made = []
+    for index, reservation in enumerate(seats):
+        made.append(_one(ctx, launch, launch_id, index, reservation))
+    for instance in made:
+        world.add_instance(instance)
+    return [instance.id for instance in made]
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def _read(ctx: Context) -> Launch:
+    params = ctx.params
+    ctx.require("ImageId")
+    type_ = params.get("InstanceType", "m1.small")
+    if not ctx.catalogue.has_type(type_):
+        raise Refusal("InvalidParameterValue", f"Invalid value '{type_}' for InstanceType.")
+    _refuse_unknown(ctx)
+    image = ctx.catalogue.image(ctx.region, params["ImageId"])
+    if image.architecture not in ctx.catalogue.architectures(type_):
+        words = f"The architecture '{image.architecture}' of the specified AMI does not match that of {type_}."
+        raise Refusal("InvalidParameterValue", words)
+    subnet, interface = _interface(ctx)
+    network = _network(ctx, subnet)
+    ctx.check_type(type_, network.zone)
+    market = _market(ctx, type_)
+    placement = params.get("Placement", {})
+    tenancy = placement.get("Tenancy", "default")
+    preference, target = _reservation_wish(ctx, market)
+    return Launch(
+        type=type_,
+        market=market,
+        image=image,
+        network=network,
+        security_groups=ctx.catalogue.security_groups(
+            ctx.region,
+            network.vpc,
+            params.get("SecurityGroupIds") or interface.get("Groups") or [],
+            params.get("SecurityGroups", []),
+        ),
+        group_name=_group(ctx, placement, type_),
+        tenancy=tenancy,
+        public_ip=interface.get("AssociatePublicIpAddress", network.public),
+        preference=preference,
+        target=target,
+        tags=ctx.tags_for("instance", "volume", "network-interface", "spot-instances-request"),
+    )
+
+
+def _refuse_unknown(ctx: Context) -> None:
+    params = ctx.params
+    for name in ("LaunchTemplate", "LicenseSpecifications", "HibernationOptions", "EnclaveOptions"):
+        if name in params:
+            raise Refusal("UnsupportedOperation", f"{name}: the emulator does not know it; leave it out.")
+    key = params.get("KeyName")
+    if key is not None and not ctx.catalogue.has_key(ctx.region, key):
+        raise Refusal("InvalidKeyPair.NotFound", f"The key pair '{key}' does not exist")
+    behaviour = params.get("InstanceInitiatedShutdownBehavior", "stop")
+    if behaviour not in ("stop", "terminate"):
+        words = f"Value ({behaviour}) for parameter InstanceInitiatedShutdownBehavior is invalid."
+        raise Refusal("InvalidParameterValue", words)
+    try:
+        data = base64.b64decode(params.get("UserData", ""), validate=True)
+    except (ValueError, binascii.Error):
+        raise Refusal("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data") from None
+    # EC2 user guide, "User data": at most 16 KB before it is encoded.
+    if len(data) > 16384:
+        raise Refusal("InvalidParameterValue", "User data is limited to 16384 bytes")
+
+
+def _interface(ctx: Context) -> tuple[str | None, Mapping[str, Any]]:
+    params = ctx.params
+    interfaces = params.get("NetworkInterfaces", [])
+    subnet = params.get("SubnetId")
+    if not interfaces:
+        return subnet, {}
+    if subnet or params.get("SecurityGroupIds") or params.get("SecurityGroups"):
+        words = "Network interfaces and an instance-level subnet ID or security groups may not be specified on the same"
+        raise Refusal("InvalidParameterCombination", f"{words} request")
+    if len(interfaces) > 1 or interfaces[0].get("DeviceIndex", 0) != 0 or "NetworkInterfaceId" in interfaces[0]:
+        words = "NetworkInterfaces: the emulator knows one new interface at device index 0"
+        raise Refusal("UnsupportedOperation", words)
+    return interfaces[0].get("SubnetId"), interfaces[0]
+
+
+def _network(ctx: Context, subnet: str | None) -> Network:
+    placement = ctx.params.get("Placement", {})
+    zone = placement.get("AvailabilityZone")
+    if zone is not None or "AvailabilityZoneId" in placement:
+        zone = ctx.zone(zone, placement.get("AvailabilityZoneId"))
+    if subnet is None and zone is None:
+        zone = _any_zone(ctx)
+    network = ctx.catalogue.network(ctx.region, subnet, zone)
+    if zone is not None and network.zone != zone:
+        words = f"The subnet '{network.subnet}' is in the zone {network.zone}, but the request asks for {zone}."
+        raise Refusal("InvalidParameterCombination", words)
+    return network
+
+
+def _any_zone(ctx: Context) -> str:
+    """EC2 chooses: the target's zone, or the first that offers the type and has stock."""
+    specification = ctx.params.get("CapacityReservationSpecification", {})
+    id_ = specification.get("CapacityReservationTarget", {}).get("CapacityReservationId")
+    if id_ in ctx.world.reservations:
+        return ctx.world.reservations[id_].zone
+    type_ = ctx.params.get("InstanceType", "m1.small")
+    zones = [zone for zone in ctx.catalogue.zones_of(ctx.region) if ctx.offers(zone, type_)]
+    market = ctx.params.get("InstanceMarketOptions", {}).get("MarketType", "on-demand")
+    stocked = ctx.world.zones_with_stock(zones, type_, market, ctx.params["MinCount"])
+    return next(iter([*stocked, *zones, *ctx.catalogue.zones_of(ctx.region)]))
+
+
+def _market(ctx: Context, type_: str) -> Market:
+    options = ctx.params.get("InstanceMarketOptions", {})
+    market = options.get("MarketType", "on-demand")
+    if market not in ("on-demand", "spot"):
+        raise Refusal("UnsupportedOperation", f"The emulator does not know the market type {market!r}.")
+    if market not in ctx.catalogue.sold_as(type_):
+        raise Refusal("UnsupportedOperation", f"The instance type {type_} is not sold as {market}.")
+    spot = options.get("SpotOptions", {})
+    if spot.get("SpotInstanceType", "one-time") != "one-time":
+        raise Refusal("UnsupportedOperation", "The emulator does not know persistent Spot requests.")
+    if "ValidUntil" in spot:
+        raise Refusal("InvalidParameterCombination", "ValidUntil is only for persistent Spot requests.")
+    return cast(Market, market)
+
+
+def _reservation_wish(ctx: Context, market: str) -> tuple[str, list[Reservation] | None]:
+    specification = ctx.params.get("CapacityReservationSpecification", {})
+    preference = specification.get("CapacityReservationPreference")
+    target = specification.get("CapacityReservationTarget")
+    if preference not in (None, "open", "none", "capacity-reservations-only"):
+        words = f"Value ({preference}) for parameter CapacityReservationPreference is invalid."
+        raise Refusal("InvalidParameterValue", words)
+    if target and preference in ("none", "open"):
+        words = "CapacityReservationTarget cannot be specified together with CapacityReservationPreference"
+        raise Refusal("InvalidParameterCombination", f"{words} '{preference}'.")
+    if target and market == "spot":
+        raise Refusal("InvalidParameterCombination", "Spot Instances cannot run in a Capacity Reservation.")
+    if not target:
+        return preference or "open", None
+    id_, arn = target.get("CapacityReservationId"), target.get("CapacityReservationResourceGroupArn")
+    if (id_ is None) == (arn is None):
+        words = "CapacityReservationTarget names either a CapacityReservationId or a resource group, and only one"
+        raise Refusal("InvalidParameterCombination", words)
+    chosen = [get_reservation(ctx, id_)] if id_ is not None else members(ctx, arn)
+    return "targeted", chosen
+
+
+def _group(ctx: Context, placement: Mapping[str, Any], type_: str) -> str:
+    name = placement.get("GroupName")
+    if not name:
+        return ""
+    group = by_name(ctx, name)
+    if not ctx.catalogue.joins(type_, group.strategy):
+        words = f"{group.strategy.capitalize()} placement groups are not supported by the '{type_}' instance type. "
+        words += "Specify a supported instance type or change the placement group strategy, and try again."
+        raise Refusal("InvalidParameterCombination", words)
+    return group.name
+
+
+# -- where it goes ----------------------------------------------------------------------------------------------------
+
+
+def _seats(ctx: Context, launch: Launch, least: int, most: int) -> list[Reservation | None]:
+    """One entry for each machine: the reservation that it sits in, or None. As many as there are, at most ``most``."""
+    reserved = list(_reserved_seats(ctx, launch))[:most]
+    if launch.target is not None or launch.preference == "capacity-reservations-only":
+        if len(reserved) < least:
+            words = "The requested reservation does not have sufficient compatible and available capacity for this"
+            raise Refusal(EXCEEDED, f"{words} request.")
+        return list(reserved)
+    room = ctx.world.room()
+    free = most - len(reserved)
+    allowed = room.quota(ctx.region, launch.type, launch.market)
+    left = room.stock(launch.zone, launch.type, launch.market)
+    if allowed is not None and len(reserved) + min(free, allowed) < least:
+        raise over_quota(launch.market)
+    if left is not None and len(reserved) + min(free, left) < least:
+        raise no_stock(ctx, launch.type, launch.market, launch.zone, least - len(reserved))
+    for limit in (allowed, left):
+        free = free if limit is None else min(free, limit)
+    return [*reserved, *[None] * free]
+
+
+def _reserved_seats(ctx: Context, launch: Launch) -> Iterator[Reservation]:
+    """Free seats in reservations that the launch is aimed at, or, by default, in ``open`` ones that match."""
+    if launch.target is not None:
+        candidates = launch.target
+    elif launch.market == "spot" or launch.preference == "none":
+        candidates = []
+    else:
+        candidates = [one for one in ctx.world.reservations.values() if one.match == "open"]
+    for one in candidates:
+        if _fits(ctx, one, launch):
+            yield from [one] * (one.count - ctx.world.inside(one))
+
+
+def _fits(ctx: Context, one: Reservation, launch: Launch) -> bool:
+    """Whether machines of the launch may sit there (EC2 user guide: type, platform, zone, tenancy; and, for one made
+    in a cluster placement group, that group)."""
+    arn = ctx.arn("placement-group", launch.group_name) if launch.group_name else ""
+    return (
+        one.state(ctx.now) == "active"
+        and (one.region, one.zone, one.type) == (ctx.region, launch.zone, launch.type)
+        and (one.platform, one.tenancy) == (launch.image.platform, launch.tenancy)
+        and one.group_arn in ("", arn)
+    )
+
+
+# -- the machines -----------------------------------------------------------------------------------------------------
+
+
+def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: Reservation | None) -> Instance:
+    world, params = ctx.world, ctx.params
+    number = world.number()
+    instance = Instance(
+        id=world.new_id("i"),
+        number=number,
+        region=ctx.region,
+        made=ctx.now,
+        visible_at=ctx.now + world.weather.consistency_s,
+        tags=dict(launch.tags["instance"]),
+        token=params.get("ClientToken", ""),
+        zone=launch.zone,
+        type=launch.type,
+        market=launch.market,
+        launch_id=launch_id,
+        running_at=ctx.now + world.weather.boot_s,
+        platform=launch.image.platform,
+        tenancy=launch.tenancy,
+        reservation_id=reservation.id if reservation is not None else None,
+        group_name=launch.group_name,
+        details={
+            "ImageId": launch.image.id,
+            "Architecture": launch.image.architecture,
+            "RootDeviceName": launch.image.root_device,
+            "SubnetId": launch.network.subnet,
+            "VpcId": launch.network.vpc,
+            "SecurityGroups": [{"GroupId": id_, "GroupName": name} for id_, name in launch.security_groups],
+            "KeyName": params.get("KeyName"),
+            "AmiLaunchIndex": index,
+            "PrivateIpAddress": params.get("PrivateIpAddress") or address(launch.network.cidr, number),
+            # 198.18.0.0/15 is for benchmarks (RFC 2544): nobody answers there.
+            "PublicIpAddress": address("198.18.0.0/15", number) if launch.public_ip else None,
+            "CapacityReservationSpecification": _echo(params.get("CapacityReservationSpecification")),
+            "UserData": params.get("UserData"),
+            "ShutdownBehavior": params.get("InstanceInitiatedShutdownBehavior", "stop"),
+            "DisableApiTermination": params.get("DisableApiTermination", False),
+            "EbsOptimized": params.get("EbsOptimized", False),
+            "IamInstanceProfile": params.get("IamInstanceProfile"),
+        },
+    )
+    if launch.market == "spot":
+        _request_spot(ctx, launch, instance)
+    return instance
+
+
+def _echo(specification: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not specification:
+        return {"CapacityReservationPreference": "open"}
+    target: Literal["CapacityReservationTarget"] = "CapacityReservationTarget"
+    return {
+        "CapacityReservationPreference": specification.get("CapacityReservationPreference"),
+        target: specification.get(target),
+    }
+
+
+def _request_spot(ctx: Context, launch: Launch, instance: Instance) -> None:
+    request = SpotRequest(
+        id=f"sir-{ctx.world.new_id('sir')[-8:]}",
+        number=instance.number,
+        region=ctx.region,
+        made=ctx.now,
+        visible_at=instance.visible_at,
+        tags=dict(launch.tags["spot-instances-request"]),
+        zone=launch.zone,
+        type=launch.type,
+        instance_id=instance.id,
+        details=ctx.params.get("InstanceMarketOptions", {}).get("SpotOptions", {}),
+    )
+    ctx.world.spot_requests[request.id] = request
+    instance.spot_request_id = request.id

@@ -1,0 +1,221 @@
+"""The weather: what a scenario file and ``POST /_world`` may say, and whether it makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+import yaml
+from msgspec import Struct, field
+
+#: Operations of the machines themselves, for faults that are no call's.
+MACHINE_OPERATIONS: Final = frozenset({"boot"})
+
+
+class WeatherError(Exception):
+    """The weather makes no sense; the message names the key and what is known."""
+
+
+class Names(Protocol):
+    """What exists in the emulated clouds, to find mistypings by."""
+
+    def regions(self) -> frozenset[str]: ...
+    def zones(self) -> frozenset[str]: ...
+    def has_type(self, type_: str) -> bool: ...
+    def operations(self) -> frozenset[str]: ...
+
+
+class Quota(Struct, frozen=True, forbid_unknown_fields=True):
+    """vCPUs that may be in use at once in a region; None: as many as one likes."""
+
+    vcpus: int | None = None
+    spot_vcpus: int | None = None
+
+
+class Bucket(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token bucket: ``burst`` calls at once, ``per_second`` of them come back."""
+
+    burst: float
+    per_second: float
+
+
+class Throttle(Struct, frozen=True, forbid_unknown_fields=True):
+    """Buckets of a region, for calls that change things and calls that look."""
+
+    write: Bucket | None = None
+    read: Bucket | None = None
+
+
+class Fault(Struct, frozen=True, forbid_unknown_fields=True):
+    """What goes wrong with calls that match all that is given. ``times=None``: for ever."""
+
+    operation: str | None = None
+    region: str | None = None
+    zone: str | None = None
+    type: str | None = None
+    error: str | None = None
+    message: str | None = None
+    http: int | None = None
+    lose_reply: bool = False
+    delay_s: float = 0.0
+    times: int | None = None
+
+    def matches(self, operation: str, region: str, zone: str | None, type_: str | None) -> bool:
+        """Whether a call is hit. A fault without operation hits every call, but no boot."""
+        if self.operation is None and operation in MACHINE_OPERATIONS:
+            return False
+        pairs = ((self.operation, operation), (self.region, region), (self.zone, zone), (self.type, type_))
+        return all(wanted is None or wanted == got for wanted, got in pairs)
+
+
+class Jump(Struct, frozen=True, forbid_unknown_fields=True):
+    """Time that passes at once."""
+
+    advance_s: float
+
+
+class Offering(Struct, frozen=True, forbid_unknown_fields=True):
+    """Types that a zone lacks."""
+
+    exclude: tuple[str, ...] = ()
+
+
+class SpotPool(Struct, frozen=True, forbid_unknown_fields=True):
+    """Spot machines to take back: all that match what is given."""
+
+    region: str | None = None
+    zone: str | None = None
+    type: str | None = None
+
+
+class Weather(Struct, frozen=True, forbid_unknown_fields=True):
+    """The state of the clouds. A part that is given replaces that part; ``clock`` and ``reclaim`` happen once."""
+
+    latency_ms: float = 0.0
+    boot_s: float = 0.0
+    stop_s: float = 0.0
+    pending_s: float = 0.0
+    consistency_s: float = 0.0
+    stock: Mapping[str, Mapping[str, int | Mapping[str, int]]] = field(default_factory=dict)
+    quota: Mapping[str, Quota] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    throttle: Mapping[str, Throttle] = field(default_factory=dict)
+    offerings: Mapping[str, Offering] = field(default_factory=dict)
+
+
+#: Parts that are events, not a state.
+EVENTS: Final = frozenset({"reset", "clock", "reclaim"})
+PARTS: Final = tuple(sorted({*Weather.__struct_fields__, *EVENTS}))
+
+
+class Change(Struct, frozen=True):
+    """A checked piece of weather: the parts that are replaced, and what happens once."""
+
+    parts: Mapping[str, Any]
+    reset: bool = False
+    advance_s: float = 0.0
+    reclaim: tuple[str | SpotPool, ...] = ()
+
+
+def read_scenario(path: str, names: Names) -> Change:
+    """The weather in a YAML file; `WeatherError` names the file and the fault."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise WeatherError(f"{path}: cannot be read as YAML: {problem}. Give a file in the form of the weather") from None
+    try:
+        return read_change({} if told is None else told, names)
+    except WeatherError as problem:
+        raise WeatherError(f"{path}: {problem}") from None
+
+
+def read_change(told: object, names: Names) -> Change:
+    """What ``told`` changes; `WeatherError` if it is not weather."""
+    if not isinstance(told, Mapping):
+        raise WeatherError(f"the weather is a mapping, not {type(told).__name__}; known keys: {', '.join(PARTS)}")
+    unknown = sorted(str(key) for key in told if key not in PARTS)
+    if unknown:
+        raise WeatherError(f"unknown key {', '.join(unknown)}; known keys: {', '.join(PARTS)}")
+    state = {key: value for key, value in told.items() if key not in EVENTS}
+    weather = _convert(state, Weather, "")
+    change = Change(
+        parts={key: getattr(weather, key) for key in state},
+        reset=_convert(told.get("reset", False), bool, "reset"),
+        advance_s=_convert(told["clock"], Jump, "clock").advance_s if "clock" in told else 0.0,
+        reclaim=_convert(told.get("reclaim", []), tuple[str | SpotPool, ...], "reclaim"),
+    )
+    _check(weather, change, names)
+    return change
+
+
+def _convert(value: object, type_: Any, where: str) -> Any:
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as problem:
+        raise WeatherError(f"{where}: {problem}" if where else str(problem)) from None
+
+
+def _check(weather: Weather, change: Change, names: Names) -> None:
+    for key in ("latency_ms", "boot_s", "stop_s", "pending_s", "consistency_s"):
+        if getattr(weather, key) < 0:
+            raise WeatherError(f"{key} is {getattr(weather, key)}; give 0 or more")
+    if change.advance_s < 0:
+        raise WeatherError(f"clock.advance_s is {change.advance_s}; time does not go back")
+    for part, keys, known, what in (
+        ("stock", weather.stock, names.zones(), "zone"),
+        ("offerings", weather.offerings, names.zones(), "zone"),
+        ("quota", weather.quota, names.regions(), "region"),
+        ("throttle", weather.throttle, names.regions(), "region"),
+    ):
+        for key in keys:
+            _known(f"{part}.{key}", key, known, what)
+    for zone, pools in weather.stock.items():
+        _check_stock(zone, pools, names)
+    for zone, offering in weather.offerings.items():
+        for type_ in offering.exclude:
+            _known_type(f"offerings.{zone}.exclude", type_, names)
+    for number, fault in enumerate(weather.faults):
+        _check_fault(f"faults[{number}]", fault, names)
+
+
+def _check_stock(zone: str, pools: Mapping[str, int | Mapping[str, int]], names: Names) -> None:
+    for key, value in pools.items():
+        where = f"stock.{zone}.{key}"
+        if isinstance(value, int) != (key != "spot"):
+            raise WeatherError(f"{where}: a type has a number, and `spot` has a mapping of types to numbers")
+        numbers = {key: value} if isinstance(value, int) else value
+        for type_, number in numbers.items():
+            if number < 0:
+                raise WeatherError(f"{where}: {number} machines; give 0 or more")
+            if type_ != "*":
+                _known_type(where, type_, names)
+
+
+def _check_fault(where: str, fault: Fault, names: Names) -> None:
+    if fault.operation is not None:
+        _known(f"{where}.operation", fault.operation, names.operations() | MACHINE_OPERATIONS, "operation", 0)
+    if fault.region is not None:
+        _known(f"{where}.region", fault.region, names.regions(), "region")
+    if fault.zone is not None:
+        _known(f"{where}.zone", fault.zone, names.zones(), "zone", 0)
+    if fault.type is not None:
+        _known_type(f"{where}.type", fault.type, names)
+    if fault.error is None and not fault.lose_reply and not fault.delay_s:
+        raise WeatherError(f"{where}: does nothing; give error, lose_reply or delay_s")
+    if fault.delay_s < 0 or (fault.times is not None and fault.times < 1):
+        raise WeatherError(f"{where}: delay_s is 0 or more and times 1 or more")
+    if fault.http is not None and not 400 <= fault.http <= 599:
+        raise WeatherError(f"{where}.http is {fault.http}; an error's status lies between 400 and 599")
+
+
+def _known_type(where: str, type_: str, names: Names) -> None:
+    if not names.has_type(type_):
+        raise WeatherError(f"{where}: no emulated cloud has a type {type_!r}")
+
+
+def _known(where: str, key: str, known: frozenset[str], what: str, shown: int = 8) -> None:
+    if key not in known:
+        near = sorted(known, key=lambda name: (name[:6] != key[:6], name))[: shown or 8]
+        raise WeatherError(f"{where}: no emulated cloud has a {what} {key!r}; known are {', '.join(near)} ...")

@@ -1,0 +1,109 @@
+"""Start the emulator for a test and talk to its World. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: An image that exists in every emulated region: Linux/UNIX, x86_64.
+IMAGE = "ami-12c6146b"
+
+
+class Emulator:
+    """A running emulator. Use it as a context manager, or `close` it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ready: Mapping[str, Any], errors: Path) -> None:
+        self.process = process
+        self.url: str = ready["url"]
+        self._errors = errors
+
+    def world(self, calls: bool = True) -> dict[str, Any]:
+        """What ``GET /_world`` says: held, bill, weather, now, and the calls."""
+        return self._ask(f"/_world?calls={int(calls)}", None)
+
+    def held(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """What bills or blocks, of one kind or all."""
+        held: list[dict[str, Any]] = self.world(calls=False)["held"]
+        return [one for one in held if kind is None or one["kind"] == kind]
+
+    def calls(self, operation: str | None = None) -> list[dict[str, Any]]:
+        """The calls made since the last reset, of one operation or all."""
+        calls: list[dict[str, Any]] = self.world()["calls"]
+        return [one for one in calls if operation is None or one["operation"] == operation]
+
+    def weather(self, **parts: Any) -> dict[str, Any]:
+        """Change the weather; a part replaces that part. `ValueError` with the emulator's words if it makes no sense."""
+        return self._ask("/_world", parts)
+
+    def reset(self, **parts: Any) -> dict[str, Any]:
+        """Empty the World, then change the weather."""
+        return self._ask("/_world", {"reset": True, **parts})
+
+    def errors(self) -> str:
+        """What the emulator wrote to its standard error: defects of its own."""
+        return self._errors.read_text(encoding="utf-8", errors="replace")
+
+    def close(self) -> None:
+        """End the process; twice is fine."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self._errors.unlink(missing_ok=True)
+
+    def __enter__(self) -> Emulator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data=data)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=30) as answer:
+                return cast("dict[str, Any]", json.load(answer))
+        except urllib.error.HTTPError as problem:
+            with problem:
+                raise ValueError(problem.read().decode()) from None
+
+
+def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str) -> Emulator:
+    """Start an emulator with this weather; returns when it is ready. `RuntimeError` with its words if it does not start."""
+    number, name = tempfile.mkstemp(prefix="emulator-", suffix=".err")
+    errors = Path(name)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "pytest_capacity.emulator", *options]
+    with os.fdopen(number, "wb") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=tempfile.gettempdir())
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        process.wait(10)
+        process.stdout.close()
+        words = errors.read_text(encoding="utf-8", errors="replace")
+        errors.unlink()
+        raise RuntimeError(f"the emulator ended with {process.returncode}: {words}")
+    emulator = Emulator(process, json.loads(line), errors)
+    if scenario is not None:
+        emulator.weather(**scenario)
+    return emulator
