@@ -245,21 +245,22 @@ class Attempt(Struct, frozen=True, kw_only=True):
     zone: str
     started: float
     seconds: float
-    #: placed | no-capacity | failed | cancelled
+    #: placed | no-capacity | quota | failed | cancelled
     outcome: str
     code: str = ""
     words: str = ""
 
 
 class Placed(Struct, frozen=True, kw_only=True):
-    """A topology that stands: its nodes by group, its reservations, the attempts that it took."""
+    """A topology that stands: its nodes by group, its reservations."""
 
     topology: str
     region: str
     zone: str
     nodes: Mapping[str, tuple[Node, ...]]
     reservations: tuple[Reservation, ...]
-    attempts: tuple[Attempt, ...] = ()
+    #: The number of the attempt that placed it.
+    attempt: int = 0
 
 
 class Receipt(Struct, frozen=True, kw_only=True):

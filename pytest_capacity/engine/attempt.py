@@ -136,6 +136,7 @@ class Attempter:
             zone=order.placement.zone,
             nodes=nodes,
             reservations=tuple(reservations),
+            attempt=order.attempt,
         )
 
 

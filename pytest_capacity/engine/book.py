@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.errors import JournalError
@@ -18,6 +19,16 @@ from pytest_capacity.journal import Entry, Journal
 from pytest_capacity.model import Attempt, Held, Identity, Order, Piece, Placed
 
 Listener = Callable[[Entry], None]
+
+
+class Loan(Struct, frozen=True):
+    """Nodes in the hands of one test."""
+
+    number: int
+    borrower: str
+    test: str
+    topology: str
+    ids: tuple[str, ...]
 
 
 class Book:
@@ -44,12 +55,20 @@ class Book:
         self.attempts: list[Attempt] = []
         self.placed: dict[str, Placed] = {}
         self.suspects: set[str] = set()
+        #: Loans not given back: number to (borrower, test, node ids).
+        self.loans: dict[int, Loan] = {}
         self.troubles: list[str] = []
         self.identity: Identity | None = None
         self.emulator: str | None = None
         self.started: float | None = None
         #: Regions in which something was asked for; the receipt reads all of them.
         self.regions: set[str] = set()
+
+    def of(self, run: str) -> Book:
+        """The book of another run in the same journal, with the same listeners."""
+        other = Book(self._journal, run, self._clock)
+        other._listeners = self._listeners
+        return other
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` with every event from now on, on the thread that writes it."""
@@ -182,6 +201,15 @@ def _renewed(book: Book, entry: Entry) -> None:
         book.helds[held.id] = msgspec.structs.replace(held, deadline=entry.data["deadline"])
 
 
+def _lent(book: Book, entry: Entry) -> None:
+    loan = msgspec.convert(entry.data["loan"], Loan)
+    book.loans[loan.number] = loan
+
+
+def _returned(book: Book, entry: Entry) -> None:
+    book.loans.pop(entry.data["number"], None)
+
+
 def _suspect(book: Book, entry: Entry) -> None:
     book.suspects.update(entry.data["ids"])
 
@@ -209,6 +237,8 @@ _FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
     "releasing": _releasing,
     "gone": _gone,
     "renewed": _renewed,
+    "lent": _lent,
+    "returned": _returned,
     "suspect": _suspect,
     "trouble": _trouble,
     "run-ended": _run_ended,

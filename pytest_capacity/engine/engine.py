@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final
 
 from pytest_capacity import ladder
@@ -16,7 +16,7 @@ from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.errors import CapacityError, Exhausted, Refused
-from pytest_capacity.model import Attempt, Diagnosis, Identity, Offer, Order, Placed, Placement, Receipt, Request
+from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Offer, Order, Placed, Placement, Receipt, Request
 
 #: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
 LEASE: Final = 30 * 60.0
@@ -74,6 +74,7 @@ class Engine:
                     "Nothing was created. Use the credentials of that account"
                 )
         self.book.note("identity", data=identity)
+        self._take_up()
         return identity
 
     def provision(self, name: str, *, launch: bool = True) -> Placed:
@@ -130,6 +131,9 @@ class Engine:
             diagnosis = failure.diagnosis
             outcome = "no-capacity" if diagnosis.step == "move-on" else "failed"
             outcome = "quota" if diagnosis.kind.endswith("quota") and outcome == "failed" else outcome
+        except CapacityError as error:
+            diagnosis = Diagnosis("stop", "cancelled", type(error).__name__, str(error))
+            raise
         finally:
             attempt = Attempt(
                 number=order.attempt,
@@ -143,22 +147,30 @@ class Engine:
                 words=diagnosis.words,
             )
             tried.append(attempt)
-            self.book.note("attempt-ended", data={"attempt": attempt, **_where(order), "outcome": outcome})
+            self.book.note("attempt-ended", data={"attempt": attempt, **_where(order), **_came_to(attempt)})
             if placed is None:
                 self._abandon(order)
         return placed
 
     def _abandon(self, order: Order) -> None:
-        scope = Scope(self.book, f"{order.topology.name}/{order.attempt}/")
+        self._abandon_all([f"{order.topology.name}/{order.attempt}/"])
+
+    def _abandon_all(self, prefixes: Iterable[str]) -> None:
+        """Release what attempts left behind, beside whatever comes next. Once the run ends its own release takes over."""
         with self._lock:
             self._abandoned = [(old, work) for old, work in self._abandoned if not work.done() or old.held()]
-            if scope.held() or scope.doubts():
-                work = self._chores.submit(self._releaser.release, scope, self._enough)
-                self._abandoned.append((scope, work))
+            for scope in (Scope(self.book, prefix) for prefix in prefixes):
+                if (scope.held() or scope.doubts()) and not self.stop.is_set():
+                    work = self._chores.submit(self._releaser.release, scope, self.stop.is_set, self.stop)
+                    self._abandoned.append((scope, work))
 
-    def _enough(self) -> bool:
-        # Once the run ends, the release of the whole run takes over.
-        return self.stop.is_set()
+    def _take_up(self) -> None:
+        """What an earlier keeper of this run was releasing is released on."""
+        standing = {f"{placed.topology}/{placed.attempt}" for placed in self.book.placed.values()}
+        standing |= {f"{order.topology.name}/{order.attempt}" for order in self.book.orders.values()}
+        subjects = [held.subject for held in self.book.held()] + [piece.subject for piece in self.book.doubtful()]
+        attempts = {"/".join(subject.split("/")[:2]) for subject in subjects}
+        self._abandon_all(f"{attempt}/" for attempt in sorted(attempts - standing))
 
     def _settle_abandoned(self, halt: Halt) -> bool:
         """Wait for the releases under way, since they still count against a quota; whether there were any."""
@@ -276,9 +288,12 @@ class Engine:
         for lock in self._topology_locks.values():
             with lock:
                 pass  # The call in flight is finished first.
+        with self._lock:
+            under_way = [work for _, work in self._abandoned]
+        wait(under_way)
         asked = bool(self.book.regions)
         if asked:
-            self._releaser.release(Scope(self.book), until)
+            self._releaser.release(Scope(self.book), until, self.give_up)
         return self.receipt(asked)
 
     def receipt(self, asked: bool) -> Receipt:
@@ -295,6 +310,27 @@ class Engine:
             asked=asked,
         )
 
+    def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
+        """The commands with which a person removes these."""
+        return self._backend.by_hand(helds)
+
+    def cancel_other(self, run: str, patience: float) -> Receipt:
+        """Release whatever bears the whole stamp of another run, in every region of the account."""
+        book = self.book.of(run)
+        book.regions.update(self._backend.regions())
+        maker = Maker(self._backend, book, self._clock)
+        releaser = Releaser(self._backend, book, self._clock, maker, self._pool)
+        until = self._clock.now() + patience
+        releaser.release(Scope(book), lambda: self._clock.now() > until, self.give_up)
+        left = tuple(book.held())
+        return Receipt(
+            run=run,
+            left=left,
+            unread=releaser.unread,
+            by_hand=tuple(self._backend.by_hand(left)),
+            troubles=tuple(book.troubles),
+        )
+
     def close(self) -> None:
         """Let the threads go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -307,6 +343,15 @@ def _where(order: Order) -> dict[str, object]:
         "region": order.placement.region,
         "zone": order.placement.zone,
         "number": order.attempt,
+    }
+
+
+def _came_to(attempt: Attempt) -> dict[str, object]:
+    return {
+        "outcome": attempt.outcome,
+        "seconds": attempt.seconds,
+        "code": attempt.code,
+        "words": attempt.words,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from itertools import groupby
@@ -55,8 +56,10 @@ class Releaser:
         #: Words already said, so that each is said once.
         self._said: set[str] = set()
 
-    def release(self, scope: Scope, until: Callable[[], bool]) -> bool:
+    def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event) -> bool:
         """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.
+
+        ``wake`` ends a pause, so that ``until`` is asked at once.
 
         The whole run is confirmed by a listing of everything that bears its stamp; an attempt by looking at its things.
         """
@@ -69,7 +72,7 @@ class Releaser:
                 return True
             if until():
                 return False
-            self._clock.wait(PAUSES[min(rounds, len(PAUSES) - 1)])
+            self._clock.wait(PAUSES[min(rounds, len(PAUSES) - 1)], wake)
             rounds += 1
 
     def _settle(self, doubts: Sequence[Piece]) -> None:

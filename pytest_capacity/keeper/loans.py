@@ -1,0 +1,148 @@
+"""Who uses which node: all of a loan at once, first come first served."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_capacity.engine.book import Book, Loan
+from pytest_capacity.errors import CapacityError, Cancelled
+from pytest_capacity.model import Node, Placed
+
+#: How long a borrower has to come back after its keeper died, before its nodes are suspect. Seconds.
+COMING_BACK: Final = 30.0
+
+
+class _Wish:
+    def __init__(self, borrower: str, placed: Placed, group: str | None, count: int, test: str) -> None:
+        self.borrower = borrower
+        self.placed = placed
+        self.group = group
+        self.count = count
+        self.test = test
+        self.granted = threading.Event()
+        self.nodes: tuple[Node, ...] = ()
+        self.number = 0
+        self.withdrawn = False
+
+    def rivals(self, other: _Wish) -> bool:
+        """Whether the two may want the same node."""
+        same = self.placed.topology == other.placed.topology
+        return same and (self.group is None or other.group is None or self.group == other.group)
+
+
+class Loans:
+    """The run's loans. `lend` blocks; all the rest is quick."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._lock = threading.Lock()
+        self._queue: list[_Wish] = []
+        self._number = max(book.loans, default=0)
+        self._closed = False
+
+    def lend(self, borrower: str, placed: Placed, group: str | None, count: int, test: str) -> tuple[int, Sequence[Node]]:
+        """Wait for ``count`` free nodes of ``group`` (None: of any), take them all at once; the loan's number and them.
+
+        Raises `CapacityError` when there can never be so many, `Cancelled` when the run or the borrower ends.
+        """
+        wish = _Wish(borrower, placed, group, count, test)
+        with self._lock:
+            self._check(wish)
+            self._queue.append(wish)
+            self._grant()
+        wish.granted.wait()
+        if wish.withdrawn:
+            raise Cancelled("the run is ending, so no node is lent any more")
+        if not wish.nodes:
+            with self._lock:
+                self._check(wish)
+        return wish.number, wish.nodes
+
+    def give_back(self, number: int, *, suspect: bool) -> None:
+        """End a loan. Unknown numbers are loans that ended already."""
+        with self._lock:
+            self._end([loan for loan in self._book.loans.values() if loan.number == number], suspect)
+
+    def borrower_gone(self, borrower: str, *, suspect: bool) -> None:
+        """End all loans and wishes of a borrower; ``suspect``: it crashed, and nobody knows what it left on the nodes."""
+        with self._lock:
+            for wish in [wish for wish in self._queue if wish.borrower == borrower]:
+                self._queue.remove(wish)
+                wish.withdrawn = True
+                wish.granted.set()
+            self._end([loan for loan in self._book.loans.values() if loan.borrower == borrower], suspect)
+
+    def borrowers(self) -> set[str]:
+        """Who has something."""
+        with self._lock:
+            return {loan.borrower for loan in self._book.loans.values()}
+
+    def close(self) -> None:
+        """The run ends: nobody who waits gets anything."""
+        with self._lock:
+            self._closed = True
+            for wish in self._queue:
+                wish.withdrawn = True
+                wish.granted.set()
+            self._queue.clear()
+
+    def _end(self, loans: Sequence[Loan], suspect: bool) -> None:
+        for loan in loans:
+            if suspect:
+                data = {"ids": list(loan.ids), "borrower": loan.borrower, "test": loan.test}
+                self._book.note("suspect", loan.topology, data)
+            self._book.note("returned", loan.topology, {"number": loan.number, "ids": list(loan.ids)})
+        if loans:
+            self._grant()
+
+    def _grant(self) -> None:
+        """Serve the queue in order; nobody overtakes a rival who waits for the same nodes."""
+        still: list[_Wish] = []
+        for wish in self._queue:
+            if self._impossible(wish):
+                wish.granted.set()
+                continue
+            free = self._free(wish)
+            if len(free) < wish.count or any(wish.rivals(other) for other in still):
+                still.append(wish)
+                continue
+            self._number += 1
+            wish.number, wish.nodes = self._number, tuple(free[: wish.count])
+            ids = tuple(node.id for node in wish.nodes)
+            loan = Loan(wish.number, wish.borrower, wish.test, wish.placed.topology, ids)
+            self._book.note("lent", loan.topology, {"loan": loan, "ids": list(ids), "test": wish.test})
+            wish.granted.set()
+        self._queue = still
+
+    def _candidates(self, wish: _Wish) -> list[Node]:
+        groups = wish.placed.nodes
+        names = [wish.group] if wish.group is not None else list(groups)
+        return [node for name in names for node in groups.get(name, ()) if node.id not in self._book.suspects]
+
+    def _free(self, wish: _Wish) -> list[Node]:
+        taken = {identifier for loan in self._book.loans.values() for identifier in loan.ids}
+        return [node for node in self._candidates(wish) if node.id not in taken]
+
+    def _impossible(self, wish: _Wish) -> bool:
+        return len(self._candidates(wish)) < wish.count
+
+    def _check(self, wish: _Wish) -> None:
+        if self._closed:
+            raise Cancelled("the run is ending, so no node is lent any more")
+        if wish.group is not None and wish.group not in wish.placed.nodes:
+            known = ", ".join(wish.placed.nodes) or "none"
+            raise CapacityError(
+                f"{wish.test} asks for a node of group {wish.group!r}; topology {wish.placed.topology!r} has: {known}. "
+                "Correct the marker's group="
+            )
+        if self._impossible(wish):
+            whose = f"group {wish.group!r}" if wish.group is not None else f"topology {wish.placed.topology!r}"
+            fit = len(self._candidates(wish))
+            suspects = len(self._book.suspects)
+            raise CapacityError(
+                f"{wish.test} asks for {wish.count} nodes at once; {whose} has {fit} to lend"
+                + (f" ({suspects} suspect after a crash)" if suspects else "")
+                + ". Lower the marker's count= or raise the group's count"
+            )

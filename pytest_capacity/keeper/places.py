@@ -1,0 +1,85 @@
+"""Where a run's files stand: journal, log and lock in the user's state directory, the socket on a short path.
+
+The state directory is 0700 and so is the socket's. An AF_UNIX path ends at 107 bytes on Linux and 103 on macOS, and
+pytest's own temporary directories are longer than that often enough.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+from msgspec import Struct
+
+from pytest_capacity.errors import KeeperError
+
+#: What fits everywhere.
+MAX_SOCKET_PATH: Final = 100
+
+
+class Places(Struct, frozen=True):
+    """The files of one run. Strings, since they travel on a command line."""
+
+    journal: str
+    log: str
+    lock: str
+
+    @staticmethod
+    def of(run: str, journal: str | None) -> Places:
+        """Name the files and make their directories as far as that works; what does not is reported on first use."""
+        state = state_dir()
+        return Places(
+            journal=str(Path(journal).absolute()) if journal else str(state / "journal.sqlite"),
+            log=str(_made(state / "logs") / f"{run}.log"),
+            lock=str(_made(state / "runs") / f"{run}.lock"),
+        )
+
+
+def state_dir() -> Path:
+    """The user's state directory for this plugin; one in the temporary directory where home is missing or read-only."""
+    try:
+        home = platformdirs.user_state_path("pytest-capacity")
+    except RuntimeError:
+        home = Path()
+    # Relative: no HOME, and a user without an entry in the password file.
+    if home.is_absolute() and _usable(home):
+        return home
+    spare = Path(tempfile.gettempdir()) / f"pytest-capacity-{os.getuid()}"
+    return spare if _usable(spare) else Path(tempfile.mkdtemp(prefix="pytest-capacity-"))
+
+
+def _usable(path: Path) -> bool:
+    """Whether ``path`` is, or could be made, a directory of ours that nobody else may write to."""
+    try:
+        _made(path)
+        found = path.lstat()
+    except OSError:
+        return False
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return ours and os.access(path, os.W_OK)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def socket_dir() -> str:
+    """A new private directory with a path short enough for a socket in it. Raises `KeeperError`."""
+    for parent in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):  # noqa: S108
+        if parent and len(os.fsencode(parent)) + 20 <= MAX_SOCKET_PATH:
+            try:
+                return tempfile.mkdtemp(prefix="pc-", dir=parent)
+            except OSError:
+                continue
+    raise KeeperError("no directory can be made for the keeper's socket: set TMPDIR to a writable one with a short path")
+
+
+def remove_dir(path: str) -> None:
+    """Remove a socket's directory; that it is gone already is fine."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,160 @@
+"""What a keeper keeps: the run's lock, journal, engine and loans, opened once an owner says what the run wants."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+from msgspec.structs import replace
+
+from pytest_capacity.backends import open_backend
+from pytest_capacity.engine import Engine
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.errors import JournalError, KeeperError
+from pytest_capacity.journal import Entry, Journal
+from pytest_capacity.keeper import emulated
+from pytest_capacity.keeper.loans import COMING_BACK, Loans
+from pytest_capacity.keeper.places import Places
+from pytest_capacity.keeper.protocol import Holding, Start
+from pytest_capacity.model import Identity, Placed, Receipt
+
+#: A capacity reservation ends up to an hour after its end date (EC2 User Guide, CreateCapacityReservation).
+SLOP: Final = 3600.0
+
+
+class Run:
+    """One run, as its keeper holds it."""
+
+    def __init__(self, engine: Engine, book: Book, journal: Journal, lock: FileLock, clock: Clock) -> None:
+        self._engine = engine
+        self._book = book
+        self._journal = journal
+        self._lock = lock
+        self._clock = clock
+        self._identity: Future[Identity] = Future()
+        self._returning = {borrower: time.monotonic() for borrower in {loan.borrower for loan in book.loans.values()}}
+        self.loans = Loans(book)
+
+    @staticmethod
+    def open(call: Start, places: Places, owner: int, clock: Clock, push: Callable[[Entry], None]) -> Run:
+        """Take the run's lock, open its journal, import the SDK. No cloud call is waited for.
+
+        Raises `JournalError` (and then nothing is ever created), `KeeperError` when another keeper has the run, and
+        `ConfigError` when the SDK is missing.
+        """
+        request = call.request
+        lock = _take(places.lock, request.run)
+        journal = Journal(Path(places.journal))
+        book = Book(journal, request.run, clock)
+        adopted = book.started is not None
+        book.listen(push)
+        book.intend("adopted" if adopted else "run-started", data=_who(request.run, request.project, book, clock))
+        if request.emulated and request.endpoint is None:
+            if book.emulator is None:
+                book.note("emulator", data={"url": emulated.start(owner, call.scenario)})
+            request = replace(request, endpoint=book.emulator)
+        engine = Engine(request, open_backend(request), book, clock)
+        run = Run(engine, book, journal, lock, clock)
+        threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()  # noqa: SLF001
+        return run
+
+    def _look_up(self) -> None:
+        try:
+            self._identity.set_result(self._engine.open())
+        except BaseException as error:  # noqa: BLE001 - handed on, whole, to whoever asks.
+            self._identity.set_exception(error)
+
+    def identity(self) -> Identity:
+        """The account; waits until it is known. Raises `Refused` when the cloud does not know us."""
+        return self._identity.result()
+
+    def ask(self, topology: str, *, launch: bool = True) -> Placed:
+        """Provision; nothing is created before the account is known."""
+        self.identity()
+        return self._engine.provision(topology, launch=launch)
+
+    def chores(self, present: set[str]) -> None:
+        """Keep the leases. After an adoption, give up on borrowers of the dead keeper that are not ``present`` in time."""
+        self._engine.renew()
+        for borrower, since in list(self._returning.items()):
+            if borrower in present:
+                del self._returning[borrower]
+            elif time.monotonic() - since > COMING_BACK:
+                del self._returning[borrower]
+                self.loans.borrower_gone(borrower, suspect=True)
+
+    def past_hard_end(self) -> bool:
+        """Whether the run's time is over."""
+        return self._clock.now() >= self._engine.hard_end
+
+    def holding(self) -> Holding:
+        """What is held, by the journal."""
+        helds = tuple(self._book.held())
+        deadlines = [held.deadline for held in helds if held.deadline is not None]
+        return Holding(
+            held=helds,
+            until=max([*deadlines, self._engine.hard_end]) if helds else None,
+            by_hand=tuple(self._engine.by_hand(helds)),
+        )
+
+    def release(self, until: Callable[[], bool]) -> Receipt:
+        """Give everything back."""
+        self.loans.close()
+        return self._engine.release(until)
+
+    def cancel_other(self, run: str, patience: float) -> Receipt:
+        """Find and release what another run left (the seeds' ``cancel_all_regions``)."""
+        self.identity()
+        return self._engine.cancel_other(run, patience)
+
+    def all_expired(self) -> bool:
+        """Whether the cloud has ended by itself whatever we could not release."""
+        return self._clock.now() > self._engine.hard_end + SLOP
+
+    def close(self, receipt: Receipt) -> None:
+        """Write the run's end, and let go of journal and lock."""
+        self._book.note("run-ended", data={"left": len(receipt.left), "unread": len(receipt.unread)})
+        self._engine.close()
+        self._journal.close()
+        self._lock.release()
+
+
+def _take(path: str, run: str) -> FileLock:
+    lock = FileLock(path, mode=0o600)
+    try:
+        lock.acquire(timeout=5)
+    except Timeout:
+        raise KeeperError(
+            f"run {run!r} has a keeper already (its lock {path} is taken). Give this run another test_id, or wait"
+        ) from None
+    except OSError as error:
+        raise JournalError(f"the lock {path} cannot be taken: {error}. Make its directory writable") from error
+    return lock
+
+
+def _who(run: str, project: str, book: Book, clock: Clock) -> dict[str, object]:
+    started = book.started if book.started is not None else clock.now()
+    return {
+        "run": run,
+        "project": project,
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "boot": _boot_id(),
+        "started": started,
+    }
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""  # macOS: the lock alone tells.
+

@@ -1,0 +1,262 @@
+"""The keeper: one run's process. It lives while an owner lives, then releases everything, and exits.
+
+Its main thread waits for the end and keeps the leases; each connection has its threads, and each call that may take
+long gets one of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pytest_capacity import errors
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.errors import CapacityError
+from pytest_capacity.journal import Entry
+from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper.peer import Peer
+from pytest_capacity.keeper.places import Places
+from pytest_capacity.keeper.protocol import AnyCall, Answer
+from pytest_capacity.keeper.run import Run
+from pytest_capacity.keeper.spawn import last_lines
+from pytest_capacity.model import Receipt
+
+_log: Final = logging.getLogger("pytest_capacity.keeper")
+
+#: How long a keeper that nobody speaks to waits for its first owner. Seconds.
+FIRST_OWNER: Final = 60.0
+
+#: How often leases are looked at. Seconds.
+CHORES: Final = 20.0
+
+#: How long the owner's release waits for the cloud before it is told what is left. Seconds.
+PATIENCE: Final = 300.0
+
+#: How long a keeper may go on after its owner where a CI system would kill it (``capacity_outlive_job``). Seconds.
+OUTLIVE: Final = 120.0
+
+
+class Server:
+    """Answers calls until it is over. The `Desk` of its peers."""
+
+    def __init__(self, listener: socket.socket, run: str, places: Places, *, outlive_job: bool = False) -> None:
+        self._listener = listener
+        self._name = run
+        self._places = places
+        self._outlive_job = outlive_job
+        self._clock = SystemClock()
+        self._lock = threading.Lock()
+        self._peers: set[Peer] = set()
+        self._owners: set[Peer] = set()
+        self._over = threading.Event()
+        self._settled = threading.Event()
+        self._receipt: Receipt | None = None
+        self._run: Run | None = None
+        self._run_lock = threading.Lock()
+        self._failure: CapacityError | None = None
+        self._deaths = 0
+        self._began = time.monotonic()
+
+    def serve(self) -> int:
+        """Until it is over, and everything is given back."""
+        _log.info("keeper %d of run %s on Python %s", os.getpid(), self._name, platform.python_version())
+        threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
+        chores = 0.0
+        while not self._over.wait(1.0):
+            self._expect_an_owner()
+            if self._run and time.monotonic() - chores > CHORES:
+                chores = time.monotonic()
+                self._at_edge(self._chores)
+                if self._run.past_hard_end():
+                    self.end("the run reached its hard end (duration)")
+        self._listener.close()
+        left = self._release()
+        for peer in list(self._peers):
+            peer.finish(2.0)
+        _log.info("over, %d left", left)
+        return 1 if left else 0
+
+    def end(self, why: str) -> None:
+        """Release and exit; safe from a signal handler."""
+        if not self._over.is_set():
+            _log.info("ending: %s", why)
+        self._over.set()
+
+    # What peers ask.
+
+    def greet(self, peer: Peer, call: protocol.Hello) -> Answer:
+        """Let a peer in, if it is one of our own user's."""
+        peer.name, peer.role = call.name, call.role
+        if peer.uid not in (os.getuid(), 0):
+            return protocol.Failed(error="KeeperError", message="this keeper belongs to another user")
+        with self._lock:
+            self._peers.add(peer)
+            if peer.role == "owner":
+                self._owners.add(peer)
+        return protocol.Welcome(run=self._name, pid=os.getpid(), log=self._places.log)
+
+    def handle(self, peer: Peer, call: AnyCall) -> None:
+        """Answer ``call``, on a thread of its own."""
+        answers: Mapping[type, Callable[[Peer, Any], Answer]] = {
+            protocol.Start: self._start,
+            protocol.Ask: self._ask,
+            protocol.Borrow: self._borrow,
+            protocol.GiveBack: self._give_back,
+            protocol.Release: self._end_of_run,
+            protocol.Status: self._status,
+            protocol.CancelRun: self._cancel_run,
+        }
+        answer = answers.get(type(call))
+        if answer:
+            threading.Thread(target=self._answer, args=(peer, call, answer), daemon=True).start()
+
+    def lost(self, peer: Peer, *, crashed: bool) -> None:
+        """A peer is gone; with the last owner, all is over."""
+        with self._lock:
+            self._peers.discard(peer)
+            was_owner = peer in self._owners
+            self._owners.discard(peer)
+            last = was_owner and not self._owners
+        if last:
+            self.end(f"owner {peer.name} (pid {peer.pid}) is gone{'' if not crashed else ' without a goodbye'}")
+        elif self._run and not self._over.is_set():
+            self._run.loans.borrower_gone(peer.name, suspect=crashed)
+
+    def _answer(self, peer: Peer, call: AnyCall, answer: Callable[[Peer, Any], Answer]) -> None:
+        try:
+            peer.send(answer(peer, call), call)
+        except CapacityError as error:
+            peer.send(protocol.Failed(error=type(error).__name__, message=str(error)), call)
+        except Exception as error:  # The edge of the process: nobody waits for ever because of a fault of ours.
+            _log.exception("%s failed", type(call).__name__)
+            words = f"the keeper failed on {type(call).__name__}: {type(error).__name__}: {error}. Its log: {self._places.log}"
+            peer.send(protocol.Failed(error="KeeperError", message=words), call)
+
+    def _start(self, peer: Peer, call: protocol.Start) -> Answer:
+        if peer.role != "owner":
+            raise errors.KeeperError("only an owner may start a run")
+        with self._run_lock:
+            if self._run is None and self._failure is None:
+                self._deaths = call.deaths
+                try:
+                    self._run = Run.open(call, self._places, peer.pid, self._clock, self._push)
+                except CapacityError as error:
+                    self._failure = error
+        run = self._the_run()
+        if self._deaths >= 2:
+            self.end("two keepers of this run died, so this one only releases")
+        return protocol.Started(identity=run.identity())
+
+    def _ask(self, _: Peer, call: protocol.Ask) -> Answer:
+        self._still_on()
+        return protocol.Ready(placed=self._the_run().ask(call.topology, launch=call.launch))
+
+    def _borrow(self, peer: Peer, call: protocol.Borrow) -> Answer:
+        self._still_on()
+        run = self._the_run()
+        placed = run.ask(call.topology)
+        number, nodes = run.loans.lend(peer.name, placed, call.group, call.count, call.test)
+        return protocol.Lent(loan=number, nodes=tuple(nodes))
+
+    def _give_back(self, _: Peer, call: protocol.GiveBack) -> Answer:
+        self._the_run().loans.give_back(call.loan, suspect=call.suspect)
+        return protocol.Done()
+
+    def _status(self, _: Peer, __: protocol.Status) -> Answer:
+        return self._run.holding() if self._run else protocol.Holding(held=())
+
+    def _cancel_run(self, _: Peer, call: protocol.CancelRun) -> Answer:
+        return protocol.Settled(receipt=self._the_run().cancel_other(call.run, PATIENCE))
+
+    def _end_of_run(self, peer: Peer, _: protocol.Release) -> Answer:
+        self.end(f"{peer.name} asked for the release")
+        self._settled.wait()
+        return protocol.Settled(receipt=self._receipt or Receipt(run=self._name, asked=False))
+
+    def _the_run(self) -> Run:
+        with self._run_lock:
+            if self._failure:
+                raise self._failure
+            if self._run is None:
+                raise errors.KeeperError("nobody has started this run")
+            return self._run
+
+    def _still_on(self) -> None:
+        if self._deaths >= 2:
+            tail = last_lines(self._places.log)
+            raise errors.KeeperError(f"the keeper of this run died twice; its log {self._places.log} ends:\n{tail}")
+        if self._over.is_set():
+            raise errors.Cancelled("the run is ending, so nothing more is provisioned")
+
+    # The end.
+
+    def _release(self) -> int:
+        """Give everything back; go on as long as anything could still bill. Returns how much is left."""
+        with self._run_lock:
+            run = self._run
+        if run is None:
+            self._settled.set()
+            return 0
+        began = time.monotonic()
+        patience = OUTLIVE if self._outlive_job else PATIENCE
+        receipt = run.release(lambda: time.monotonic() - began > patience)
+        self._receipt = receipt
+        self._settled.set()
+        while not receipt.clean and not self._outlive_job and not run.all_expired():
+            receipt = run.release(lambda: time.monotonic() - began > patience or run.all_expired())
+        run.close(receipt)
+        return len(receipt.left)
+
+    # Around it.
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # Closed: it is over.
+            try:
+                Peer(connection, self).start()
+            except OSError:
+                connection.close()  # Gone before we looked.
+
+    def _expect_an_owner(self) -> None:
+        with self._lock:
+            nobody = not self._owners
+        if nobody and time.monotonic() - self._began > FIRST_OWNER:
+            self.end("no owner came")
+
+    def _chores(self) -> None:
+        with self._lock:
+            present = {peer.name for peer in self._peers}
+        if self._run:
+            self._run.chores(present)
+
+    def _at_edge(self, chore: Callable[[], None]) -> None:
+        try:
+            chore()
+        except Exception:  # The edge of the process: a failed chore is done again, the run goes on.
+            _log.exception("a chore failed")
+
+    def _push(self, entry: Entry) -> None:
+        """Tell owners, and the log, what happened."""
+        plain = {name: value for name, value in entry.data.items() if not _bulky(value)}
+        _log.info("%s %s %s", entry.kind, entry.subject, plain)
+        event = protocol.Event(at=entry.at, kind=entry.kind, subject=entry.subject, data=plain)
+        with self._lock:
+            owners = list(self._owners)
+        for owner in owners:
+            owner.send(event)
+
+
+def _bulky(value: object) -> bool:
+    if isinstance(value, dict):
+        return True
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+

@@ -1,0 +1,127 @@
+"""Start the keeper: detached, on a listening socket that we made, so that it can be spoken to at once.
+
+It runs isolated (``-I``, in ``/``), so that neither a user's ``queue.py`` nor ``PYTHONPATH`` nor a coverage tool of the
+suite gets into it, and writes to its log alone, so that ``pytest | cat`` ends with pytest.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+import pytest_capacity
+from pytest_capacity.errors import KeeperError
+from pytest_capacity.keeper.places import Places
+
+#: Environment of the suite's tools, not of the user's cloud.
+_DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
+
+#: By these, CI systems find and kill what a job leaves behind.
+_TRACKING: Final = ("RUNNER_TRACKING_ID", "BUILD_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "HUDSON_COOKIE")
+
+#: Variables that hold a path, which may be relative to the directory that we leave.
+_PATHS: Final = (
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "COVERAGE_PROCESS_START",
+)
+
+# Our own directory goes last, so that it shadows nothing. It is there for a package that is not installed but on the path.
+_BOOT: Final = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from pytest_capacity.keeper.__main__ import main; sys.exit(main())"
+)
+
+
+class SpawnOptions(Struct, frozen=True, kw_only=True):
+    """How to start it. ``python``: another interpreter, which has pytest-capacity installed."""
+
+    python: str | None = None
+    scenario: str | None = None
+    outlive_job: bool = False
+
+
+def spawn(run: str, places: Places, path: str, options: SpawnOptions) -> subprocess.Popen[bytes]:
+    """Start a keeper that listens at ``path``. Returns at once; connections wait until it accepts them."""
+    listener = _listen(path)
+    try:
+        log = os.open(places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return subprocess.Popen(
+            _command(run, places, listener.fileno(), options),
+            cwd="/",
+            env=environment(os.environ, outlive=options.outlive_job),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise KeeperError(
+            f"the keeper could not be started with {options.python or sys.executable}: {error}. "
+            "--capacity-keeper-python names its interpreter"
+        ) from error
+    finally:
+        os.close(log)
+        listener.close()
+
+
+def _command(run: str, places: Places, listener: int, options: SpawnOptions) -> list[str]:
+    if options.python:
+        start = [options.python, "-I", "-m", "pytest_capacity.keeper"]
+    else:
+        start = [sys.executable, "-I", "-c", _BOOT, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
+    return [
+        *start,
+        f"--listener={listener}",
+        f"--run={run}",
+        f"--journal={places.journal}",
+        f"--lock={places.lock}",
+        f"--log={places.log}",
+        *(["--outlive-job"] if options.outlive_job else []),
+    ]
+
+
+def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[str, str]:
+    """What the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
+    dropped = _DROPPED + (_TRACKING if outlive else ())
+    kept = {name: value for name, value in inherited.items() if not name.startswith(dropped)}
+    for name in _PATHS:
+        if kept.get(name):
+            kept[name] = os.path.abspath(os.path.expanduser(kept[name]))
+    return kept
+
+
+def _listen(path: str) -> socket.socket:
+    # A test may have replaced the Python class; the keeper of a second try is started in the middle of one.
+    listener = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if os.path.exists(path):
+            os.unlink(path)
+        listener.bind(path)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise KeeperError(f"the keeper's socket {path} cannot be made: {error}") from error
+    return listener  # type: ignore[return-value]
+
+
+def last_lines(log: str, count: int = 12) -> str:
+    """The end of the keeper's log, for a message."""
+    try:
+        return "\n".join(Path(log).read_text(errors="replace").splitlines()[-count:])
+    except OSError:
+        return ""
