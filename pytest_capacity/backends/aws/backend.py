@@ -123,7 +123,7 @@ class AwsBackend:
         return look(self._cloud, self._request.run, kind, region, helds)
 
     def release(self, helds: Sequence[Held]) -> None:
-        """One call for all of them. Raises EC2's "not found" too: the caller knows whether it is gone or too young to be seen.
+        """One call for all of them. Raises EC2's "not found" too: the caller knows how young they are.
 
         What has no subject is left alone and named in a ``ValueError``, after the others were asked for.
         """

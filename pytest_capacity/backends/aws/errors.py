@@ -18,7 +18,8 @@ def diagnose_error(problem: BaseException) -> Diagnosis:
     if isinstance(problem, ClientError):
         error = problem.response.get("Error", {})
         status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return diagnose(table, code=error.get("Code", ""), message=error.get("Message", ""), http=status)
+        # An empty element comes out of botocore's parser as an empty mapping or None.
+        return diagnose(table, code=error.get("Code") or "", message=error.get("Message") or "", http=status)
     for kind in type(problem).__mro__:
         found = diagnose(table, code=kind.__name__, message=str(problem))
         if found.kind != "unknown":

@@ -33,7 +33,7 @@ OVER: Final = "gone"
 def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> Held:
     """An instance. ``before`` is the state that we knew it in.
 
-    An instance that dies before it ever ran is ``failed`` and carries EC2's reason, unless it was ended by a call (ours,
+    An instance that dies before it ever ran is ``failed`` and carries EC2's reason, unless a call ended it (ours,
     a release while it was starting). It is ``failed`` once: asked again, with what was answered, it is ``leaving`` or
     ``gone`` like any other, so a release of it comes to an end. A stopped one is ``failed``: nobody but a person stops
     our nodes, and its disks are billed.

@@ -1,0 +1,233 @@
+"""Every row of AWS, from the bytes that EC2 sends, or the exception that botocore raises, to the step."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+import botocore.exceptions as sdk
+import pytest
+from botocore.exceptions import ClientError
+from botocore.model import Shape
+from botocore.parsers import create_parser
+
+from pytest_capacity.backends.aws.errors import diagnose_error, diagnose_held
+from pytest_capacity.backends.diagnosis import packaged_table
+from pytest_capacity.model import Held
+
+#: (code, message, status) as EC2 answers, and the step and class that follow.
+ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
+    (
+        "InsufficientInstanceCapacity",
+        "We currently do not have sufficient i4i.large capacity in the Availability Zone you requested (us-east-1a).",
+        500,
+        "move-on",
+        "capacity-zone",
+    ),
+    (
+        "InsufficientInstanceCapacity",
+        "There is no Spot capacity available that matches your request.",
+        500,
+        "move-on",
+        "spot-capacity",
+    ),
+    (
+        "InsufficientInstanceCapacity",
+        "You have reached the limit of instances in this spread placement group for us-east-1a.",
+        500,
+        "move-on",
+        "capacity-zone",
+    ),
+    ("InsufficientCapacity", "", 400, "move-on", "capacity-zone"),
+    ("InsufficientHostCapacity", "", 500, "move-on", "capacity-zone"),
+    ("InsufficientReservedInstanceCapacity", "", 500, "move-on", "capacity-zone"),
+    ("InsufficientCapacityOnHost", "", 400, "move-on", "capacity-zone"),
+    ("InsufficientVolumeCapacity", "", 500, "move-on", "capacity-zone"),
+    ("UnfulfillableCapacity", "", 500, "move-on", "spot-capacity"),
+    ("SpotMaxPriceTooLow", "Your Spot request price of 0.01 is lower than the minimum", 400, "move-on", "spot-price"),
+    (
+        "Unsupported",
+        "Your requested instance type (i4i.large) is not supported in your requested Availability Zone (us-east-1e).",
+        400,
+        "move-on",
+        "type-unsupported",
+    ),
+    (
+        "Unsupported",
+        "The requested configuration is currently not supported. Please check the documentation.",
+        400,
+        "move-on",
+        "type-unsupported",
+    ),
+    ("Unsupported", "This is something else that is not supported", 400, "stop", "unknown"),
+    ("InsufficientFreeAddressesInSubnet", "", 400, "move-on", "network-exhausted"),
+    ("InsufficientAddressCapacity", "", 400, "stop", "network-exhausted"),
+    (
+        "ReservationCapacityExceeded",
+        "The requested reservation does not have sufficient compatible and available capacity for this request.",
+        400,
+        "move-on",
+        "reservation-full",
+    ),
+    ("InvalidCapacityReservationId.NotFound", "", 400, "gone", "reservation-mismatch"),
+    ("InvalidCapacityReservationId.Malformed", "", 400, "stop", "invalid"),
+    ("InvalidCapacityReservationState", "", 400, "back-off", "reservation-not-ready"),
+    (
+        "InvalidParameterValue",
+        "The market type (purchasing) option is not valid for the capacity reservation",
+        400,
+        "stop",
+        "reservation-mismatch",
+    ),
+    ("VcpuLimitExceeded", "You have requested more vCPU capacity than your limit of 32", 400, "stop", "quota"),
+    ("InstanceLimitExceeded", "", 400, "stop", "quota"),
+    ("MaxSpotInstanceCountExceeded", "", 400, "stop", "spot-quota"),
+    ("MaxSpotFleetRequestCountExceeded", "", 400, "stop", "spot-quota"),
+    ("TargetCapacityLimitExceededException", "", 400, "stop", "quota"),
+    ("ResourceLimitExceeded", "", 400, "stop", "quota"),
+    ("MaxFleetCountExceeded", "", 400, "stop", "quota"),
+    ("VolumeLimitExceeded", "", 400, "stop", "quota"),
+    ("MaxIOPSLimitExceeded", "", 400, "stop", "quota"),
+    ("RouteLimitExceeded", "", 400, "stop", "quota"),
+    ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "", 403, "stop", "auth"),
+    ("UnauthorizedOperation", "You are not authorized to perform this operation.", 403, "stop", "denied"),
+    ("AccessDenied", "", 403, "stop", "denied"),
+    ("AuthFailure", "AWS was not able to validate the provided access credentials", 401, "stop", "auth"),
+    ("InvalidClientTokenId", "", 403, "stop", "auth"),
+    ("SignatureDoesNotMatch", "", 403, "stop", "auth"),
+    ("ExpiredToken", "", 403, "stop", "auth"),
+    ("RequestExpired", "Request has expired.", 400, "stop", "auth"),
+    ("PendingVerification", "", 400, "stop", "account-blocked"),
+    ("Blocked", "", 400, "stop", "account-blocked"),
+    ("OptInRequired", "", 403, "stop", "account-blocked"),
+    ("InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist", 400, "stop", "invalid"),
+    ("InvalidAMIID.Malformed", "", 400, "stop", "invalid"),
+    ("InvalidParameterValue", "Value (x) for parameter y is invalid", 400, "stop", "invalid"),
+    ("InvalidParameterCombination", "", 400, "stop", "invalid"),
+    ("MissingParameter", "", 400, "stop", "invalid"),
+    ("IdempotentParameterMismatch", "", 400, "stop", "invalid"),
+    ("InvalidInstanceID.NotFound", "The instance ID 'i-1' does not exist", 400, "gone", "missing"),
+    ("InvalidPlacementGroup.Unknown", "", 400, "gone", "missing"),
+    ("InvalidPlacementGroup.InUse", "", 400, "back-off", "conflict"),
+    ("RequestLimitExceeded", "Request limit exceeded.", 503, "back-off", "throttle"),
+    ("EC2ThrottledException", "", 503, "back-off", "throttle"),
+    ("Throttling", "Rate exceeded", 400, "back-off", "throttle"),
+    ("ThrottlingException", "", 400, "back-off", "throttle"),
+    ("RequestThrottledException", "", 400, "back-off", "throttle"),
+    ("NeverHeardOf", "too fast", 429, "back-off", "throttle"),
+    ("InternalError", "An internal error has occurred", 500, "ask-again", "transient"),
+    ("InternalFailure", "", 500, "ask-again", "transient"),
+    ("ServerInternal", "", 500, "ask-again", "transient"),
+    ("ServiceUnavailable", "", 503, "ask-again", "transient"),
+    ("Unavailable", "The server is overloaded", 503, "ask-again", "transient"),
+    ("NeverHeardOf", "", 500, "ask-again", "transient"),
+    ("NeverHeardOf", "", 400, "stop", "unknown"),
+    ("InvalidSubnetID.NotFound", "a slip in the configuration, not a thing of ours", 400, "stop", "unknown"),
+]
+
+#: What botocore raises by itself.
+RAISED: Final[list[tuple[Exception, str, str]]] = [
+    (sdk.ReadTimeoutError(endpoint_url="http://x"), "ask-again", "timeout"),
+    (sdk.ConnectionClosedError(endpoint_url="http://x"), "ask-again", "transient"),
+    (sdk.HTTPClientError(error="reset"), "ask-again", "transient"),
+    (sdk.ResponseStreamingError(error="cut"), "ask-again", "transient"),
+    (sdk.IncompleteReadError(actual_bytes=1, expected_bytes=2), "ask-again", "transient"),
+    (ConnectionResetError("reset by peer"), "ask-again", "transient"),
+    (sdk.EndpointConnectionError(endpoint_url="http://x"), "back-off", "transient"),
+    (sdk.ConnectTimeoutError(endpoint_url="http://x"), "back-off", "transient"),
+    (sdk.ProxyConnectionError(proxy_url="http://x"), "back-off", "transient"),
+    (sdk.SSLError(endpoint_url="https://x", error=OSError("certificate")), "stop", "invalid"),
+    (sdk.NoCredentialsError(), "stop", "auth"),
+    (sdk.PartialCredentialsError(provider="env", cred_var="secret"), "stop", "auth"),
+    (sdk.CredentialRetrievalError(provider="process", error_msg="no"), "stop", "auth"),
+    (sdk.ProfileNotFound(profile="mine"), "stop", "auth"),
+    (sdk.TokenRetrievalError(provider="sso", error_msg="no"), "stop", "auth"),
+    (sdk.SSOTokenLoadError(error_msg="no"), "stop", "auth"),
+    (sdk.UnauthorizedSSOTokenError(), "stop", "auth"),
+    (sdk.ParamValidationError(report="bad"), "stop", "invalid"),
+    (sdk.NoRegionError(), "stop", "unknown"),
+    (KeyError("a slip of ours"), "stop", "unknown"),
+]
+
+#: Why a node died (StateReason.Code), or how a spot request ended.
+DEATHS: Final[list[tuple[str, str, str]]] = [
+    ("Server.InsufficientInstanceCapacity", "move-on", "capacity-zone"),
+    ("Server.SpotInstanceTermination", "move-on", "spot-capacity"),
+    ("capacity-not-available", "move-on", "spot-capacity"),
+    ("capacity-oversubscribed", "move-on", "spot-capacity"),
+    ("price-too-low", "move-on", "spot-price"),
+    ("spotInstanceCountLimitExceeded", "stop", "spot-quota"),
+    ("Server.InternalError", "back-off", "transient"),
+    ("Client.VolumeLimitExceeded", "stop", "quota"),
+    ("Client.InternalError", "stop", "invalid"),
+    ("Client.InvalidSnapshot.NotFound", "stop", "invalid"),
+    ("Client.UserInitiatedShutdown", "stop", "conflict"),
+    ("Client.InstanceInitiatedShutdown", "stop", "conflict"),
+]
+
+
+def raised_by(code: str, message: str, status: int) -> ClientError:
+    """What botocore makes of EC2's answer."""
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error>'
+        f"<Code>{code}</Code><Message>{escape(message)}</Message>"
+        "</Error></Errors><RequestID>ea966190-f9aa-478e-9ede-example</RequestID></Response>"
+    )
+    return parsed(body.encode(), status)
+
+
+def parsed(body: bytes, status: int) -> ClientError:
+    """botocore's own reading of an answer of EC2 with this status and body."""
+    answer: dict[str, Any] = {"status_code": status, "headers": {}, "body": body}
+    return ClientError(create_parser("ec2").parse(answer, Shape("Answer", {"type": "structure"})), "RunInstances")
+
+
+@pytest.mark.parametrize(("code", "message", "status", "step", "kind"), ANSWERS)
+def test_an_answer_of_ec2_leads_to_its_step(code: str, message: str, status: int, step: str, kind: str) -> None:
+    """From the bytes on the wire, through botocore's parser and the table, and EC2's own words are kept."""
+    found = diagnose_error(raised_by(code, message, status))
+    assert (found.step, found.kind, found.code) == (step, kind, code)
+    assert found.words == message
+
+
+@pytest.mark.parametrize(("problem", "step", "kind"), RAISED, ids=lambda value: type(value).__name__)
+def test_what_the_sdk_raises_leads_to_its_step(problem: Exception, step: str, kind: str) -> None:
+    """What was never sent is tried anew; what may have been heard is asked again with its token."""
+    found = diagnose_error(problem)
+    assert (found.step, found.kind) == (step, kind)
+
+
+@pytest.mark.parametrize(("code", "step", "kind"), DEATHS)
+def test_the_reason_of_a_death_leads_to_its_step(code: str, step: str, kind: str) -> None:
+    """A node that dies before it runs says why in the code of its StateReason."""
+    held = Held(kind="node", id="i-1", region="r", zone="z", state="failed", problem_code=code, problem="it died")
+    found = diagnose_held(held)
+    assert (found.step, found.kind, found.words) == (step, kind, "it died")
+
+
+def test_a_thing_that_vanished_without_a_word_is_gone() -> None:
+    """Nothing is read into silence."""
+    assert diagnose_held(Held(kind="node", id="i-1", region="r", zone="z", state="unseen")).step == "gone"
+
+
+@pytest.mark.parametrize("body", [b"<html>502 Bad Gateway</html>", b""])
+def test_an_answer_from_something_before_ec2_is_an_unknown_outcome(body: bytes) -> None:
+    """A gateway's page says nothing of what EC2 did."""
+    assert diagnose_error(parsed(body, 502)).step == "ask-again"
+
+
+def test_an_unreadable_answer_is_an_unknown_outcome() -> None:
+    """botocore cannot parse it, and so nobody knows what was done."""
+    with pytest.raises(Exception, match="Unable to parse") as caught:
+        parsed(b"{not xml", 500)
+    assert diagnose_error(caught.value).step == "ask-again"
+
+
+def test_no_row_is_without_a_case() -> None:
+    """Each row of the table is the answer to at least one case above."""
+    asked: list[tuple[str, str, int | None]] = [(code, message, status) for code, message, status, _, _ in ANSWERS]
+    asked += [(kind.__name__, "", None) for problem, _, _ in RAISED for kind in type(problem).__mro__]
+    asked += [(code, "", None) for code, _, _ in DEATHS]
+    rows = packaged_table("aws").rows
+    hit = [next((row for row in rows if row.matches(*case)), None) for case in asked]
+    assert [row for row in rows if row not in hit] == []
