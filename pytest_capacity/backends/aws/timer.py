@@ -19,7 +19,9 @@ cat >"$timer" <<'TIMER'
 #!/bin/sh
 left=$(( {seconds} - $(date +%s) ))
 [ "$left" -gt 0 ] || left=0
-shutdown -P "+$(( (left + 59) / 60 ))" || (sleep "$left"; poweroff -f) >/dev/null 2>&1 &
+if ! shutdown -P "+$(( (left + 59) / 60 ))"; then
+  (sleep "$left"; poweroff -f) >/dev/null 2>&1 &
+fi
 TIMER
 chmod 755 "$timer"
 "$timer"
