@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
@@ -47,9 +48,6 @@ def _emulator(arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    # In this same process, so that whoever started us can stop it by our pid.
-    from runpy import run_module
-
-    sys.argv = ["pytest-capacity emulator", *arguments]
-    run_module("pytest_capacity.emulator", run_name="__main__")
-    return 0
+    # By name: no room may import the emulator, which is a process of its own, and here this process becomes it.
+    run: Callable[[Sequence[str]], int] = import_module("pytest_capacity.emulator.__main__").main
+    return run(arguments)

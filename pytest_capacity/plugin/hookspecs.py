@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @pytest.hookspec
-def pytest_capacity_topologies(config: pytest.Config) -> Mapping[str, Topology] | None:  # type: ignore[empty-body]
+def pytest_capacity_topologies(config: pytest.Config) -> Mapping[str, Topology] | None:
     """Topologies written in Python, by name; they stand beside those of the configuration file.
 
     Called once a run, in the controller (or the only process), when the run is configured: what it returns cannot

@@ -115,11 +115,10 @@ def _unknown(data: Mapping[str, Any]) -> Line:
 
 
 def _attempt_ended(data: Mapping[str, Any]) -> Line:
-    attempt = data.get("attempt")
-    told = {**data, **attempt} if isinstance(attempt, dict) else data
-    outcome, seconds = told.get("outcome", "?"), float(told.get("seconds") or 0)
-    words = "" if outcome == "placed" else f": {_said(told)}" if _said(told) else ""
-    return Line(f"  {_where(told)}: {outcome} after {seconds:.1f} s{words}", "" if outcome == "placed" else "yellow")
+    outcome, seconds, said = data.get("outcome", "?"), data.get("seconds"), _said(data)
+    after = f" after {float(seconds):.1f} s" if seconds is not None else ""
+    words = f": {said}" if said and outcome != "placed" else ""
+    return Line(f"  {_where(data)}: {outcome}{after}{words}", "" if outcome == "placed" else "yellow")
 
 
 def _placed(data: Mapping[str, Any]) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import pytest
 
@@ -11,7 +11,8 @@ from pytest_capacity.model import DEFAULT_TOPOLOGY
 from pytest_capacity.plugin import SIGNATURE
 
 
-class Wanted(NamedTuple):
+@dataclass(frozen=True)
+class Wanted:
     """The marker's arguments, checked."""
 
     topology: str = DEFAULT_TOPOLOGY
@@ -19,7 +20,14 @@ class Wanted(NamedTuple):
     count: int = 1
 
 
-def _marker(topology: str = DEFAULT_TOPOLOGY, *, group: str | None = None, count: int = 1) -> Wanted:
+def _marker(topology: object = DEFAULT_TOPOLOGY, *, group: object = None, count: object = 1) -> Wanted:
+    """The marker's signature, `SIGNATURE`. Raises `TypeError`, for ``bind`` raises that too."""
+    if not isinstance(topology, str):
+        raise TypeError(f"topology is {topology!r}: write its name")
+    if group is not None and not isinstance(group, str):
+        raise TypeError(f"group is {group!r}: write its name, or leave it out for any group")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise TypeError(f"count is {count!r}: write a whole number from 1 up")
     return Wanted(topology, group, count)
 
 
@@ -33,24 +41,7 @@ def wanted(item: pytest.Item) -> Wanted:
         return Wanted()
     try:
         bound = inspect.signature(_marker).bind(*mark.args, **mark.kwargs)
+        return _marker(*bound.args, **bound.kwargs)
     except TypeError as error:
-        raise _misused(item, str(error)) from None
-    asked = _marker(*bound.args, **bound.kwargs)
-    fault = _fault(asked)
-    if fault:
-        raise _misused(item, fault)
-    return asked
-
-
-def _fault(asked: Wanted) -> str:
-    if not isinstance(asked.topology, str):
-        return f"topology is {asked.topology!r}: write its name"
-    if asked.group is not None and not isinstance(asked.group, str):
-        return f"group is {asked.group!r}: write its name, or leave it out for any group"
-    if not isinstance(asked.count, int) or isinstance(asked.count, bool) or asked.count < 1:
-        return f"count is {asked.count!r}: write a whole number from 1 up"
-    return ""
-
-
-def _misused(item: pytest.Item, fault: str) -> pytest.UsageError:
-    return pytest.UsageError(f"{item.nodeid}: marker `capacity`: {fault}. Its signature is {SIGNATURE}")
+        where = f"{item.nodeid}: marker `capacity`"
+        raise pytest.UsageError(f"{where}: {error}. Its signature is {SIGNATURE}") from None

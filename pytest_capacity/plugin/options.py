@@ -82,9 +82,10 @@ def add_options(parser: pytest.Parser) -> None:
     for option in OPTIONS:
         if option.flag:
             _add_flag(group, option)
-        parser.addini(
-            option.ini_name, option.help, type="linelist" if option.kind == "list" else "string", default=None
-        )
+        if option.kind == "list":
+            parser.addini(option.ini_name, option.help, type="linelist", default=None)
+        else:
+            parser.addini(option.ini_name, option.help, type="string", default=None)
 
 
 def _add_flag(group: pytest.OptionGroup, option: Option) -> None:

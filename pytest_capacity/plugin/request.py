@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -37,8 +39,6 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
     given = {field: setting for field, name in _FIELDS.items() if (setting := settings.get(name))}
     emulated, _ = scenario_file(config, settings)
     values: dict[str, Any] = {field: setting.value for field, setting in given.items()}
-    if "journal" in values:
-        values["journal"] = str(config.invocation_params.dir / str(values["journal"]))
     overrides = Overrides(
         **values, emulator=emulated, source={field: setting.source for field, setting in given.items()}
     )
@@ -54,9 +54,21 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
     except ConfigError as error:
         faults = "\n".join(f"  {clean(fault)}" for fault in error.faults)
         raise pytest.UsageError(f"capacity: the configuration cannot be used:\n{faults}") from None
-    # A profile that the environment chose is part of what the run is: the header names it, the keeper uses it.
-    profile = request.aws.profile or environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
-    return msgspec.structs.replace(request, aws=msgspec.structs.replace(request.aws, profile=profile))
+    return msgspec.structs.replace(
+        request,
+        # A profile that the environment chose is part of what the run is: the header names it, the keeper uses it.
+        aws=msgspec.structs.replace(
+            request.aws, profile=request.aws.profile or environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
+        ),
+        journal=_journal(
+            request.journal, config.invocation_params.dir if "journal" in given or path is None else path.parent
+        ),
+    )
+
+
+def _journal(journal: str | None, base: Path) -> str | None:
+    """The journal's absolute path: the keeper does not run where we do. In the file it is relative to the file."""
+    return None if journal is None else os.fspath(base.absolute() / Path(journal).expanduser())
 
 
 def _topologies(config: pytest.Config) -> Mapping[str, Topology]:
@@ -73,9 +85,7 @@ def _topologies(config: pytest.Config) -> Mapping[str, Topology]:
                     f"hook pytest_capacity_topologies: {name!r} is {topology!r}; make it a pytest_capacity.Topology"
                 )
             if name in found:
-                raise pytest.UsageError(
-                    f"hook pytest_capacity_topologies: two implementations name {name!r}; rename one"
-                )
+                raise pytest.UsageError(f"hook pytest_capacity_topologies: {name!r} is given twice; rename one")
             # The key is the name: a topology need not be given its own twice.
             found[name] = msgspec.structs.replace(topology, name=name)
     return found

@@ -1,8 +1,8 @@
 """The runtime of the controller, or of the only process: it owns the keeper of its run.
 
 Configured, it has checked everything that can be checked without a call. In sessionstart it starts the keeper, which
-creates nothing by itself. In sessionfinish, after everything else has ended, it has the keeper release everything, waits
-for that, and keeps the receipt for the summary. However it ends before that, the keeper notices and releases.
+creates nothing by itself. In sessionfinish, after everything else has ended, it has the keeper release everything,
+waits for that, and keeps the receipt for the summary. However it ends before that, the keeper notices and releases.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import msgspec
 import pytest
 
 from pytest_capacity.errors import CapacityError
-from pytest_capacity.keeper.owner import Owner, SpawnOptions
+from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
+from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Identity, Request
 from pytest_capacity.plugin import lines
 from pytest_capacity.plugin.ending import Ending, Outcome

@@ -22,8 +22,8 @@ class Voice:
     """Live lines and errors.
 
     In a serial run events wait in a queue until the main thread has a moment (`beat`), because a line that another
-    thread writes ends up in a test's captured output. In an xdist controller nothing is captured, and they are written as
-    they come.
+    thread writes ends up in a test's captured output. In an xdist controller nothing is captured, and they are written
+    as they come.
     """
 
     def __init__(self, config: pytest.Config, *, at_once: bool) -> None:
