@@ -1,0 +1,70 @@
+"""The frame: what the README promises is what CI runs, and what the reference lists is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_capacity.config import groups, loading
+from pytest_capacity.model import AwsSettings
+from pytest_capacity.plugin.options import OPTIONS, Option
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = (ROOT / "docs/reference/configuration.md").read_text()
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    """The second command of the README, and nothing else, is the proof."""
+    demo, test = re.findall(r"^```sh\n(python3 -m venv .*)\n```$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert demo == f"{test} -e demo"
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == test
+
+
+@pytest.mark.parametrize("key", [*loading._KEYS, *groups._GROUP_KEYS, *AwsSettings.__struct_fields__])
+def test_every_key_is_in_the_reference(key: str) -> None:
+    """A key that the reader of the file knows has a row."""
+    assert f"\n| `{key}` |" in REFERENCE
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_option_is_in_the_reference(option: Option) -> None:
+    """A flag has its row with its variable and its ini key."""
+    row = next(line for line in REFERENCE.splitlines() if line.startswith("|") and f"`{option.ini_name}`" in line)
+    assert f"`{option.env_name}`" in row
+    assert not option.flag or f"`{option.flag_name}" in row
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Relative links of the documentation name files that exist."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:
+    """The file that the README shows is one that the reader takes."""
+    block = re.search(r"```yaml\n(# capacity.yaml.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block
+    (tmp_path / "capacity.yaml").write_text(block[1])
+    for path in (tmp_path / "capacity.yaml", ROOT / "examples/quickstart/capacity.yaml"):
+        request = loading.load(loading.Overrides(), path=path, environ={})
+        assert request.topologies["default"].group("db").count == 3
+
+
+def test_the_matrix_sample_is_a_part_of_every_table(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample runs the first case and every fifth after it, and all that is no table."""
+    pytester.makeconftest((ROOT / "conftest.py").read_text().replace('pytest_plugins = ["pytester"]', ""))
+    pytester.makeini("[pytest]\nmarkers = matrix: a table\n")
+    pytester.makepyfile(
+        "import pytest\n"
+        "@pytest.mark.matrix\n"
+        "@pytest.mark.parametrize('case', range(12))\n"
+        "def test_table(case): assert case in (0, 5, 10)\n"
+        "def test_other(): pass\n"
+    )
+    monkeypatch.setenv("CAPACITY_MATRIX", "sample")
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, deselected=9)
+    monkeypatch.setenv("CAPACITY_MATRIX", "full")
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, failed=9)
