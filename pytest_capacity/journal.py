@@ -1,7 +1,7 @@
 """The journal: what we hold and what we asked for, as an append-only table of events.
 
-Everything else (what is held, the attempts, recovery after a crash) is a view of it. SQLite with ``synchronous=FULL``: an
-event is on disk when `Journal.write` returns, and a create call is made only after its ``intent`` is.
+Everything else (what is held, the attempts, recovery after a crash) is a view of it. SQLite with ``synchronous=FULL``:
+an event is on disk when `Journal.write` returns, and a create call is made only after its ``intent`` is.
 
 Kinds of event, with their ``data``:
 
@@ -13,7 +13,7 @@ Kinds of event, with their ``data``:
 ``created``         the `Held` things that the call made
 ``refused``         step, code, words: this logical create is over
 ``unknown``         code, words: the answer was lost; the same token is asked again
-``state``           a `Held` thing as the cloud shows it now
+``state``           `Held` things as the cloud shows them now
 ``attempt-ended``   the `Attempt`
 ``placed``          the `Placed` topology
 ``releasing``       ids whose release the cloud accepted

@@ -11,7 +11,7 @@ from pytest_capacity.model import Offer
 
 
 def rungs(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
-    """The zones to try, in order: the wanted ones as written, or every zone that can; those with capacity of ours first.
+    """The zones to try, in order: the wanted ones as written, or every zone that can; preferred ones first.
 
     A wanted zone is a letter (``a``), a name (``us-east-1a``) or a zone id (``use1-az2``).
     """

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
@@ -20,7 +21,7 @@ from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, R
 POLLS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
 
 
-class AttemptFailed(Exception):
+class AttemptFailed(Exception):  # noqa: N818 - an outcome, not a defect
     """This rung does not stand; the diagnosis says what that means for the next."""
 
     def __init__(self, diagnosis: Diagnosis) -> None:
@@ -92,17 +93,15 @@ class Attempter:
             rounds += 1
 
     def _look(self, nodes: Sequence[Held]) -> None:
-        try:
-            seen = self._backend.refresh(nodes)
-        except Exception as error:  # An SDK raises what it likes; the backend's table reads it.
-            diagnosis = self._backend.diagnose(error)
-            if diagnosis.step in ("back-off", "ask-again"):
+        seen = asked(self._backend, lambda: self._backend.refresh(nodes))
+        if isinstance(seen, Diagnosis):
+            if seen.step in ("back-off", "ask-again"):
                 return
-            raise AttemptFailed(diagnosis) from error
+            raise AttemptFailed(seen)
         known = {node.id: node for node in nodes}
-        for node in seen:
-            if node.state != "unseen" and node != known[node.id]:
-                self._book.note("state", node.subject, {"held": node})
+        news = [node for node in seen if node.state != "unseen" and node != known[node.id]]
+        if news:
+            self._book.note("state", data={"held": news})
         dead = next((node for node in seen if node.state in ("failed", "leaving", "gone")), None)
         if dead:
             raise AttemptFailed(self._backend.diagnose(dead))
@@ -124,9 +123,8 @@ class Attempter:
         nodes: dict[str, tuple[Node, ...]] = {}
         reservations: list[Reservation] = []
         for piece in pieces:
-            for held in self._book.made(piece.subject):
-                if piece.kind == "reservation":
-                    reservations.append(_reservation(held))
+            if piece.kind == "reservation":
+                reservations += map(_reservation, self._book.made(piece.subject))
             if piece.kind == "node" and piece.group:
                 made = sorted(self._book.made(piece.subject), key=_launch_order)
                 nodes[piece.group] = nodes.get(piece.group, ()) + tuple(map(_node, made))

@@ -41,12 +41,14 @@ class Book:
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
         self._lame = False
-        self._tried = 0
-        self._forget()
+        #: The highest attempt number used under this run id.
+        self.tried = 0
+        self.forget()
         for entry in journal.events(run):
             self._apply(entry)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Begin anew, as after the run's end."""
         self.helds: dict[str, Held] = {}
         self.born: dict[str, float] = {}
         self.leaving: set[str] = set()
@@ -79,7 +81,7 @@ class Book:
         self._publish(self._journal.write(self.run, kind, subject, data))
 
     def note(self, kind: str, subject: str = "", data: Any = None) -> None:
-        """Write an event about what has happened anyway. A journal that fails now is reported once and does not stop us."""
+        """Write an event about what has happened anyway. A journal that fails now is reported, once, and no more."""
         try:
             entry = self._journal.write(self.run, kind, subject, data)
         except JournalError as error:
@@ -97,8 +99,8 @@ class Book:
     def next_attempt(self) -> int:
         """The number of the next attempt; none is used twice under one run id, not even by a later run."""
         with self._lock:
-            self._tried += 1
-            return self._tried
+            self.tried += 1
+            return self.tried
 
     def held(self, subjects: Iterable[str] | None = None) -> list[Held]:
         """What we hold: all of it, or what came of these subjects."""
@@ -148,7 +150,7 @@ def _emulator(book: Book, entry: Entry) -> None:
 def _attempt_started(book: Book, entry: Entry) -> None:
     order = msgspec.convert(entry.data["order"], Order)
     book.orders[order.topology.name] = order
-    book._tried = max(book._tried, order.attempt)
+    book.tried = max(book.tried, order.attempt)
     book.regions.add(order.placement.region)
 
 
@@ -170,9 +172,9 @@ def _refused(book: Book, entry: Entry) -> None:
 
 
 def _state(book: Book, entry: Entry) -> None:
-    held = msgspec.convert(entry.data["held"], Held)
-    if held.id in book.helds:
-        book.helds[held.id] = held
+    for held in msgspec.convert(entry.data["held"], list[Held]):
+        if held.id in book.helds:
+            book.helds[held.id] = held
 
 
 def _attempt_ended(book: Book, entry: Entry) -> None:
@@ -220,7 +222,7 @@ def _trouble(book: Book, entry: Entry) -> None:
 
 def _run_ended(book: Book, entry: Entry) -> None:
     if not entry.data.get("left"):
-        book._forget()
+        book.forget()
 
 
 _FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {

@@ -9,7 +9,8 @@ from typing import Final
 
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.attempt import AttemptFailed, Attempter
+from pytest_capacity.engine.asking import asked
+from pytest_capacity.engine.attempt import Attempter, AttemptFailed
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
@@ -60,10 +61,9 @@ class Engine:
         """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
         for name in self.request.topologies:
             self._warm(name)
-        try:
-            identity = self._backend.whoami()
-        except Exception as error:  # An SDK raises what it likes; the backend's table reads it.
-            raise self._refused("asked the cloud who we are", self._backend.diagnose(error)) from error
+        identity = asked(self._backend, self._backend.whoami)
+        if isinstance(identity, Diagnosis):
+            raise self._refused("asked the cloud who we are", identity)
         for source, pinned in (
             ("aws.account says", self.request.aws.account),
             ("this run began in", self.book.identity.account if self.book.identity else None),
@@ -118,7 +118,7 @@ class Engine:
         raise Exhausted(self._exhausted(name, tried))
 
     def _try(self, order: Order, halt: Halt, tried: list[Attempt]) -> Placed | None:
-        """One rung. Appends what came of it to ``tried``; what a failed one holds is being released when this returns."""
+        """One rung. Appends what came of it to ``tried``; what a failed one holds is on its way out by then."""
         if self.book.orders.get(order.topology.name) != order:
             self.book.intend("attempt-started", data={"order": order, **_where(order)})
         began = self._clock.now()
@@ -156,7 +156,7 @@ class Engine:
         self._abandon_all([f"{order.topology.name}/{order.attempt}/"])
 
     def _abandon_all(self, prefixes: Iterable[str]) -> None:
-        """Release what attempts left behind, beside whatever comes next. Once the run ends its own release takes over."""
+        """Release what attempts left behind, beside whatever comes next, until the run's own release takes over."""
         with self._lock:
             self._abandoned = [(old, work) for old, work in self._abandoned if not work.done() or old.held()]
             for scope in (Scope(self.book, prefix) for prefix in prefixes):
@@ -200,10 +200,10 @@ class Engine:
             return self._offers[name]
 
     def _read_offers(self, name: str) -> Sequence[Offer]:
-        try:
-            return self._warm(name).result()
-        except Exception as error:  # As in `open`.
-            raise self._refused("read what the zones offer", self._backend.diagnose(error)) from error
+        offers = asked(self._backend, self._warm(name).result)
+        if isinstance(offers, Diagnosis):
+            raise self._refused("read what the zones offer", offers)
+        return offers
 
     def _rungs(self, offers: Sequence[Offer]) -> list[Offer]:
         wanted = self.request.zones
@@ -211,7 +211,7 @@ class Engine:
         if missing and offers:
             known = ", ".join(offer.zone for offer in offers)
             raise Refused(
-                f"zones {', '.join(missing)} are not in {self.request.regions[0]} for this account, which has: {known}. "
+                f"zones {', '.join(missing)} are not in {self.request.regions[0]} for this account; it has: {known}. "
                 "Nothing was created. Correct zones: or --capacity-zone"
             )
         rungs = ladder.rungs(wanted, offers)
@@ -268,10 +268,8 @@ class Engine:
 
     def _extend(self, held: Held) -> None:
         deadline = min(self._clock.now() + LEASE, self.hard_end)
-        try:
-            self._backend.change(held, deadline)
-        except Exception as error:  # As in `open`.
-            diagnosis = self._backend.diagnose(error)
+        diagnosis = asked(self._backend, lambda: self._backend.change(held, deadline))
+        if isinstance(diagnosis, Diagnosis):
             if diagnosis.step not in ("back-off", "ask-again"):
                 self.book.trouble(
                     f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
@@ -280,9 +278,9 @@ class Engine:
         self.book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
 
     def release(self, until: Callable[[], bool]) -> Receipt:
-        """Stop, give everything back, and say what the cloud still lists. Returns when nothing is left or ``until`` says so.
+        """Stop, give everything back, and say what the cloud still lists.
 
-        May be called again to go on with what was left.
+        Returns when nothing is left or ``until`` says so, and may be called again to go on with what was left.
         """
         self.stop.set()
         for lock in self._topology_locks.values():

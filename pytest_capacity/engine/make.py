@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.tokens import token
+from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
@@ -15,7 +16,7 @@ from pytest_capacity.model import Diagnosis, Held, Order, Piece
 FIRST_PAUSE, LAST_PAUSE = 0.2, 8.0
 
 
-class PieceRefused(Exception):
+class PieceRefused(Exception):  # noqa: N818 - an outcome, not a defect
     """The cloud will not make this piece, for certain."""
 
     def __init__(self, piece: Piece, diagnosis: Diagnosis) -> None:
@@ -63,17 +64,13 @@ class Maker:
 
     def ask(self, piece: Piece) -> list[Held] | Diagnosis:
         """One create call, its outcome in the journal."""
-        try:
-            helds = list(self._backend.create(piece))
-        except Exception as error:  # An SDK raises what it likes; the backend's table reads it.
-            diagnosis = self._backend.diagnose(error)
-            kind = "unknown" if diagnosis.step == "ask-again" else "refused"
-            self._book.note(kind, piece.subject, {**_place(piece), **_words(diagnosis)})
-            return diagnosis
+        helds = asked(self._backend, lambda: list(self._backend.create(piece)))
+        if isinstance(helds, Diagnosis):
+            kind = "unknown" if helds.step == "ask-again" else "refused"
+            self._book.note(kind, piece.subject, {**_place(piece), **_words(helds)})
+            return helds
         over = next((held for held in helds if held.state in ("failed", "gone")), None)
-        self._book.note(
-            "created", piece.subject, {**_place(piece), "ids": [held.id for held in helds], "held": helds}
-        )
+        self._book.note("created", piece.subject, {**_place(piece), "ids": [held.id for held in helds], "held": helds})
         if over is None:
             return helds
         return self._backend.diagnose(over)

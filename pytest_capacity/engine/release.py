@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.make import Maker
@@ -82,7 +83,7 @@ class Releaser:
                 self._say(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
 
     def _ask(self, helds: Sequence[Held]) -> None:
-        """Ask for the removal of what may go now: kinds in the backend's order, each as many at once as a call takes."""
+        """Ask for the removal of what may go now: kinds in the backend's order, as many in a call as it takes."""
         for kinds in self._backend.release_order:
             of_kinds = [held for held in helds if held.kind in kinds]
             if of_kinds:
@@ -98,10 +99,8 @@ class Releaser:
         return batches
 
     def _release(self, helds: list[Held]) -> None:
-        try:
-            self._backend.release(helds)
-        except Exception as error:  # An SDK raises what it likes; the backend's table reads it.
-            diagnosis = self._backend.diagnose(error)
+        diagnosis = asked(self._backend, lambda: self._backend.release(helds))
+        if diagnosis:
             if diagnosis.step == "gone" and len(helds) > 1:
                 list(map(self._release, ([held] for held in helds)))
             elif diagnosis.step == "gone" and self._clock.now() - self._book.born.get(helds[0].id, 0) > YOUNG:
@@ -114,8 +113,8 @@ class Releaser:
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
         things = ", ".join(held.id for held in helds[:5]) + (" ..." if len(helds) > 5 else "")
         self._say(
-            f"{helds[0].kind} {things} in {helds[0].region} could not be released: {diagnosis.code}: {diagnosis.words}. "
-            f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
+            f"{helds[0].kind} {things} in {helds[0].region} could not be released: "
+            f"{diagnosis.code}: {diagnosis.words}. It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
         )
 
     def _look(self, helds: Sequence[Held]) -> bool:
@@ -125,27 +124,21 @@ class Releaser:
         return all(list(self._pool.map(self._refresh, groups)))
 
     def _refresh(self, helds: list[Held]) -> bool:
-        try:
-            seen = self._backend.refresh(helds)
-        except Exception as error:  # As above.
-            self._unreadable(self._backend.diagnose(error))
+        seen = asked(self._backend, lambda: self._backend.refresh(helds))
+        if isinstance(seen, Diagnosis):
+            self._unreadable(seen)
             return False
         self._gone([held for held in seen if held.state in ("gone", "unseen")])
         return True
 
     def _list(self, scope: Scope) -> bool:
         """List what bears the run's stamp; whether all of it could be read."""
-        listed: dict[str, Held] = {}
-        unread: list[Unread] = []
-        try:
-            for found in self._backend.inventory(self._book.run, sorted(self._book.regions)):
-                if isinstance(found, Unread):
-                    unread.append(found)
-                else:
-                    listed[found.id] = found
-        except Exception as error:  # As above.
-            diagnosis = self._backend.diagnose(error)
-            unread += [Unread(region, "everything", diagnosis.words) for region in sorted(self._book.regions)]
+        regions = sorted(self._book.regions)
+        found = asked(self._backend, lambda: list(self._backend.inventory(self._book.run, regions)))
+        if isinstance(found, Diagnosis):
+            found = [Unread(region, "everything", found.words) for region in regions]
+        unread = [one for one in found if isinstance(one, Unread)]
+        listed = {one.id: one for one in found if isinstance(one, Held)}
         self.unread = tuple(unread)
         for part in unread:
             self._say(f"{part.kind} in {part.region} could not be listed: {part.why}")
@@ -162,8 +155,8 @@ class Releaser:
                 self._book.note("created", held.subject, {"kind": held.kind, "ids": [held.id], "held": [held]})
 
     def _gone(self, helds: Sequence[Held]) -> None:
-        if helds:
-            self._book.note("gone", data={"kind": helds[0].kind, "ids": [held.id for held in helds]})
+        for kind, group in groupby(sorted(helds, key=_kind_and_region), key=lambda held: held.kind):
+            self._book.note("gone", data={"kind": kind, "ids": [held.id for held in group]})
 
     def _unreadable(self, diagnosis: Diagnosis) -> None:
         if diagnosis.step != "back-off":

@@ -7,6 +7,7 @@ the Python one.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -14,6 +15,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from pytest_capacity import errors
 from pytest_capacity.keeper import protocol
@@ -101,20 +104,14 @@ class Connection:
             if os.getpid() == self._pid and not self.lost:
                 self._send(protocol.Bye(), 0)
         if os.getpid() == self._pid:
-            try:
+            with contextlib.suppress(OSError):  # The other end was faster.
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # The other end was faster.
             self._reader.join(timeout=5)
         self._socket.close()
 
     def _send(self, message: Call, number: int) -> None:
-        from msgspec.structs import replace
-
-        try:
+        with contextlib.suppress(OSError):  # The reader sees the end of the connection and opens every slot.
             protocol.send(self._socket, replace(message, id=number))
-        except OSError:
-            pass  # The reader sees the end of the connection and opens every slot.
 
     def _read(self) -> None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pytest_capacity.engine.book import Book, Loan
-from pytest_capacity.errors import CapacityError, Cancelled
+from pytest_capacity.errors import Cancelled, CapacityError
 from pytest_capacity.model import Node, Placed
 
 #: How long a borrower has to come back after its keeper died, before its nodes are suspect. Seconds.
@@ -42,7 +42,9 @@ class Loans:
         self._number = max(book.loans, default=0)
         self._closed = False
 
-    def lend(self, borrower: str, placed: Placed, group: str | None, count: int, test: str) -> tuple[int, Sequence[Node]]:
+    def lend(
+        self, borrower: str, placed: Placed, group: str | None, count: int, test: str
+    ) -> tuple[int, Sequence[Node]]:
         """Wait for ``count`` free nodes of ``group`` (None: of any), take them all at once; the loan's number and them.
 
         Raises `CapacityError` when there can never be so many, `Cancelled` when the run or the borrower ends.
@@ -66,7 +68,7 @@ class Loans:
             self._end([loan for loan in self._book.loans.values() if loan.number == number], suspect)
 
     def borrower_gone(self, borrower: str, *, suspect: bool) -> None:
-        """End all loans and wishes of a borrower; ``suspect``: it crashed, and nobody knows what it left on the nodes."""
+        """End all loans and wishes of a borrower; ``suspect``: it crashed, leaving who knows what there."""
         with self._lock:
             for wish in [wish for wish in self._queue if wish.borrower == borrower]:
                 self._queue.remove(wish)

@@ -1,11 +1,12 @@
 """The two who speak with a keeper: its owner (pytest's controller, or its only process) and a borrower (a worker).
 
-The owner starts the keeper and watches it. When it dies the owner starts another at the same socket, which adopts the run
-from the journal, and calls that were in flight are sent again: each of them may be. A third one only releases.
+The owner starts the keeper and watches it. When it dies the owner starts another at the same socket, which adopts the
+run from the journal, and calls that were in flight are sent again: each of them may be. A third one only releases.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -106,10 +107,8 @@ class Owner:
         found: list[protocol.Holding] = []
 
         def ask() -> None:
-            try:
+            with contextlib.suppress(KeeperError):  # Nobody to ask.
                 found.append(self.call(protocol.Status(), protocol.Holding))
-            except KeeperError:
-                pass  # Nobody to ask.
 
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
@@ -164,18 +163,22 @@ class Owner:
                 return
             self._deaths += 1
             again = self._deaths <= LIVES
+        if not again:
+            self._give_up("the keeper died once more")
+            return
         try:
-            if not again:
-                raise KeeperError("the keeper died once more")
             if self._process:
                 self._process.kill()  # What closed its socket has no business any more.
                 self._process.wait()
             self._open()
             self._tell()
         except KeeperError as error:
-            with self._changed:
-                self._fault = KeeperError(f"{error}. Its log {self.log} ends:\n{last_lines(self.log)}")
-                self._changed.notify_all()
+            self._give_up(str(error))
+
+    def _give_up(self, why: str) -> None:
+        with self._changed:
+            self._fault = KeeperError(f"{why}. Its log {self.log} ends:\n{last_lines(self.log)}")
+            self._changed.notify_all()
 
     def _tell(self) -> None:
         threading.Thread(target=self._start_again, name="capacity-adoption", daemon=True).start()
@@ -185,7 +188,7 @@ class Owner:
         try:
             if connection:
                 connection.call(self._start_call(), protocol.Started)
-        except Exception:  # noqa: BLE001, S110 - whoever asks next hears of it; a lost keeper is started again elsewhere.
+        except Exception:  # noqa: BLE001 - whoever asks next hears of it; a lost keeper is started again elsewhere.
             pass
 
     def _current(self, beat: Beat | None) -> Connection:
@@ -226,12 +229,13 @@ class Borrower:
         for _ in range(round(COMING_BACK / BEAT)):
             try:
                 self._connection = Connection(self._path, "borrower", self._name)
-                return
             except KeeperError:
                 _pause(BEAT)
+            else:
+                return
             if beat:
                 beat()
-        raise KeeperError("the keeper is gone and no other has taken its place; see the controller's output for its log")
+        raise KeeperError("the keeper is gone and no other took its place; the controller's output names its log")
 
     def close(self) -> None:
         """Say goodbye."""

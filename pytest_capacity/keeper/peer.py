@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -88,14 +89,11 @@ class Peer:
             pass  # The reader sees it too.
 
     def _hang_up_reading(self) -> None:
-        # What the process sent before it ended is still read; then comes the end, however many copies of the socket live.
-        try:
+        # What the process sent before it ended is still read; then comes the end, however many copies of the socket
+        # live.
+        with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RD)
-        except OSError:
-            pass
 
     def _hang_up(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass

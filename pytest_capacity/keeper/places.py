@@ -71,13 +71,13 @@ def _made(path: Path) -> Path:
 
 def socket_dir() -> str:
     """A new private directory with a path short enough for a socket in it. Raises `KeeperError`."""
-    for parent in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):  # noqa: S108
+    for parent in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):
         if parent and len(os.fsencode(parent)) + 20 <= MAX_SOCKET_PATH:
             try:
                 return tempfile.mkdtemp(prefix="pc-", dir=parent)
             except OSError:
                 continue
-    raise KeeperError("no directory can be made for the keeper's socket: set TMPDIR to a writable one with a short path")
+    raise KeeperError("no directory can be made for the keeper's socket: set TMPDIR to a writable one, short")
 
 
 def remove_dir(path: str) -> None:

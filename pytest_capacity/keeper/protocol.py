@@ -43,8 +43,7 @@ class Hello(Call, frozen=True, tag="hello"):
 class Start(Call, frozen=True, tag="start"):
     """An owner says what the run wants. Nothing is created; the SDK is loaded and the account looked up beside it.
 
-    Answered by `Started` when the account is known, or by `Failed`. ``deaths`` counts the keepers of this run that died:
-    the second keeper adopts what the first one held, the third only releases it. ``scenario`` is the emulator's.
+    Answered by `Started` when the account is known, or by `Failed`. ``deaths`` counts this run's keepers that died: the second keeper adopts what the first one held, the third only releases it. ``scenario`` is the emulator's.
     """
 
     request: Request
@@ -176,12 +175,14 @@ def send(wire: Wire, message: Call | Answer) -> None:
 
 def receive_call(wire: Wire) -> AnyCall:
     """Read one call. Raises `EOFError` at the end, `OSError`, and `msgspec.DecodeError` for what is no call."""
-    return _call_decoder.decode(_frame(wire))
+    call: AnyCall = _call_decoder.decode(_frame(wire))
+    return call
 
 
 def receive_answer(wire: Wire) -> AnyAnswer:
     """Read one answer; raises as `receive_call` does."""
-    return _answer_decoder.decode(_frame(wire))
+    answer: AnyAnswer = _answer_decoder.decode(_frame(wire))
+    return answer
 
 
 def _frame(wire: Wire) -> bytes:

@@ -63,7 +63,7 @@ class Run:
             request = replace(request, endpoint=book.emulator)
         engine = Engine(request, open_backend(request), book, clock)
         run = Run(engine, book, journal, lock, clock)
-        threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()  # noqa: SLF001
+        threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run
 
     def _look_up(self) -> None:
@@ -82,7 +82,7 @@ class Run:
         return self._engine.provision(topology, launch=launch)
 
     def chores(self, present: set[str]) -> None:
-        """Keep the leases. After an adoption, give up on borrowers of the dead keeper that are not ``present`` in time."""
+        """Keep the leases. After an adoption, borrowers that are not ``present`` again in time are given up."""
         self._engine.renew()
         for borrower, since in list(self._returning.items()):
             if borrower in present:
@@ -157,4 +157,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""  # macOS: the lock alone tells.
-

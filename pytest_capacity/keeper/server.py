@@ -22,7 +22,7 @@ from pytest_capacity.journal import Entry
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.places import Places
-from pytest_capacity.keeper.protocol import AnyCall, Answer
+from pytest_capacity.keeper.protocol import Answer, AnyCall
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.spawn import last_lines
 from pytest_capacity.model import Receipt
@@ -133,9 +133,9 @@ class Server:
             peer.send(answer(peer, call), call)
         except CapacityError as error:
             peer.send(protocol.Failed(error=type(error).__name__, message=str(error)), call)
-        except Exception as error:  # The edge of the process: nobody waits for ever because of a fault of ours.
+        except Exception as error:  # noqa: BLE001 - the edge of the process: nobody waits for ever on a fault of ours.
             _log.exception("%s failed", type(call).__name__)
-            words = f"the keeper failed on {type(call).__name__}: {type(error).__name__}: {error}. Its log: {self._places.log}"
+            words = f"the keeper failed on {type(call).__name__}: {error!r}. Its log: {self._places.log}"
             peer.send(protocol.Failed(error="KeeperError", message=words), call)
 
     def _start(self, peer: Peer, call: protocol.Start) -> Answer:
@@ -241,7 +241,7 @@ class Server:
     def _at_edge(self, chore: Callable[[], None]) -> None:
         try:
             chore()
-        except Exception:  # The edge of the process: a failed chore is done again, the run goes on.
+        except Exception:  # noqa: BLE001 - the edge of the process: a failed chore is done again, the run goes on.
             _log.exception("a chore failed")
 
     def _push(self, entry: Entry) -> None:
@@ -259,4 +259,3 @@ def _bulky(value: object) -> bool:
     if isinstance(value, dict):
         return True
     return isinstance(value, list) and any(isinstance(item, dict) for item in value)
-

@@ -37,7 +37,7 @@ _PATHS: Final = (
     "COVERAGE_PROCESS_START",
 )
 
-# Our own directory goes last, so that it shadows nothing. It is there for a package that is not installed but on the path.
+# Our own directory goes last, so that it shadows nothing: it is for a package that is on the path and not installed.
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); from pytest_capacity.keeper.__main__ import main; sys.exit(main())"
 )
@@ -101,7 +101,7 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
     kept = {name: value for name, value in inherited.items() if not name.startswith(dropped)}
     for name in _PATHS:
         if kept.get(name):
-            kept[name] = os.path.abspath(os.path.expanduser(kept[name]))
+            kept[name] = str(Path(kept[name]).expanduser().absolute())
     return kept
 
 
@@ -109,8 +109,7 @@ def _listen(path: str) -> socket.socket:
     # A test may have replaced the Python class; the keeper of a second try is started in the middle of one.
     listener = socket.SocketType(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if os.path.exists(path):
-            os.unlink(path)
+        Path(path).unlink(missing_ok=True)
         listener.bind(path)
         listener.listen(128)
     except OSError as error:
