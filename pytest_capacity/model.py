@@ -140,8 +140,8 @@ class Order(Struct, frozen=True, kw_only=True):
 class Piece(Struct, frozen=True, kw_only=True):
     """A thing to be made by exactly one mutating call.
 
-    ``subject`` names it for the life of the run (``default/1/us-east-1a/reservation/i4i.large``); ``spec`` is the call's
-    parameters in the cloud's own words, less token and ids of other pieces; those come in ``inputs`` by subject.
+    ``subject`` names it for the life of the run (``default/1/us-east-1a/reservation/i4i.large``); ``spec`` is the
+    call's parameters in the cloud's own words, less token and ids of other pieces; those come in ``inputs`` by subject.
     """
 
     kind: str

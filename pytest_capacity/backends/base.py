@@ -17,9 +17,9 @@ class Backend(Protocol):
 
     #: The cloud's name: ``aws``.
     name: str
-    #: Kinds that may be released side by side, in the order of release. A later set waits until the earlier is gone.
+    #: Kinds that may be released side by side, in order. A later set waits until the earlier is gone.
     release_order: Sequence[frozenset[str]]
-    #: How many things of a kind one `release` or `refresh` call of the cloud takes (`release` is given no more at once).
+    #: How many things of a kind one call of the cloud takes; `release` is given no more at once.
     batch: Mapping[str, int]
     #: Kinds whose deadline the cloud itself enforces: each of them is renewed, not just one a region.
     leased: frozenset[str]
@@ -42,8 +42,8 @@ class Backend(Protocol):
     def create(self, piece: Piece) -> Sequence[Held]:
         """Make the piece by exactly one mutating call; returns when the cloud has accepted it.
 
-        Raises what the SDK raises; `diagnose` reads it. With the token of an earlier call whose answer was lost it gives
-        back what that call made.
+        Raises what the SDK raises; `diagnose` reads it. With the token of an earlier call whose answer was lost it
+        gives back what that call made.
         """
         ...
 

@@ -21,7 +21,7 @@ from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, R
 POLLS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
 
 
-class AttemptFailed(Exception):  # noqa: N818 - an outcome, not a defect
+class AttemptFailed(Exception):
     """This rung does not stand; the diagnosis says what that means for the next."""
 
     def __init__(self, diagnosis: Diagnosis) -> None:

@@ -16,7 +16,7 @@ from pytest_capacity.model import Diagnosis, Held, Order, Piece
 FIRST_PAUSE, LAST_PAUSE = 0.2, 8.0
 
 
-class PieceRefused(Exception):  # noqa: N818 - an outcome, not a defect
+class PieceRefused(Exception):
     """The cloud will not make this piece, for certain."""
 
     def __init__(self, piece: Piece, diagnosis: Diagnosis) -> None:

@@ -114,7 +114,8 @@ class Releaser:
         things = ", ".join(held.id for held in helds[:5]) + (" ..." if len(helds) > 5 else "")
         self._say(
             f"{helds[0].kind} {things} in {helds[0].region} could not be released: "
-            f"{diagnosis.code}: {diagnosis.words}. It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
+            f"{diagnosis.code}: {diagnosis.words}. "
+            f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
         )
 
     def _look(self, helds: Sequence[Held]) -> bool:

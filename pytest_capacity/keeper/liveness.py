@@ -1,6 +1,7 @@
 """Is the process at the other end still there?
 
-The end of a connection does not tell: a child that a test forked holds a copy of the socket, a daemon for ever. So the process itself is watched, by a descriptor that becomes readable when it ends.
+The end of a connection does not tell: a child that a test forked holds a copy of the socket, a daemon for ever. So the
+process itself is watched, by a descriptor that becomes readable when it ends.
 """
 
 from __future__ import annotations

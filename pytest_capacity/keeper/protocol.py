@@ -43,7 +43,8 @@ class Hello(Call, frozen=True, tag="hello"):
 class Start(Call, frozen=True, tag="start"):
     """An owner says what the run wants. Nothing is created; the SDK is loaded and the account looked up beside it.
 
-    Answered by `Started` when the account is known, or by `Failed`. ``deaths`` counts this run's keepers that died: the second keeper adopts what the first one held, the third only releases it. ``scenario`` is the emulator's.
+    Answered by `Started` when the account is known, or by `Failed`. ``deaths`` counts this run's keepers that died:
+    the second adopts what the first one held, the third only releases it. ``scenario`` is the emulator's file.
     """
 
     request: Request
