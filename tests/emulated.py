@@ -43,7 +43,7 @@ class Emulator:
         return [one for one in calls if operation is None or one["operation"] == operation]
 
     def weather(self, **parts: Any) -> dict[str, Any]:
-        """Change the weather; a part replaces that part. `ValueError` with the emulator's words if it makes no sense."""
+        """Change the weather; a part replaces that part. `ValueError`, in the emulator's words, for nonsense."""
         return self._ask("/_world", parts)
 
     def reset(self, **parts: Any) -> dict[str, Any]:
@@ -88,13 +88,15 @@ class Emulator:
 
 
 def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str) -> Emulator:
-    """Start an emulator with this weather; returns when it is ready. `RuntimeError` with its words if it does not start."""
+    """Start an emulator with this weather, and wait until it is ready. `RuntimeError` with its words if it fails."""
     number, name = tempfile.mkstemp(prefix="emulator-", suffix=".err")
     errors = Path(name)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "pytest_capacity.emulator", *options]
     with os.fdopen(number, "wb") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=tempfile.gettempdir())
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=tempfile.gettempdir()
+        )
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:

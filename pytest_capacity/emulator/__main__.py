@@ -16,8 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from pytest_capacity.emulator.asked import Cloud
 from pytest_capacity.emulator.ec2.api import Ec2
 from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue
+from pytest_capacity.emulator.ec2.resource_groups import ResourceGroups
 from pytest_capacity.emulator.server import Server
 from pytest_capacity.emulator.sts import Sts
 from pytest_capacity.emulator.weather import WeatherError, read_scenario
@@ -39,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.scenario is not None:
             world.change(read_scenario(options.scenario, catalogue))
-        clouds = {"ec2": Ec2(world, catalogue), "sts": Sts(world)}
+        clouds: dict[str, Cloud] = {
+            "ec2": Ec2(world, catalogue),
+            "sts": Sts(world),
+            "resource-groups": ResourceGroups(world),
+        }
         server = Server(options.port, world, clouds, time.time, time.sleep)
     except (WeatherError, OSError, OverflowError) as problem:
         print(f"pytest-capacity emulator: {problem}", file=sys.stderr)

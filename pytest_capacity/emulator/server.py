@@ -7,32 +7,24 @@ and is not written down.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
 import traceback
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Final, Protocol
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qs, urlsplit
 
+from pytest_capacity.emulator.asked import Answer, Cloud
 from pytest_capacity.emulator.calls import Call
-from pytest_capacity.emulator.ec2.api import Answer, Asked
 from pytest_capacity.emulator.weather import WeatherError, read_change
 from pytest_capacity.emulator.world import World
 
 LOOPBACK: Final = "127.0.0.1"
 #: Where SigV4 says for whom a request is: Credential=KEY/DATE/REGION/SERVICE/aws4_request.
 SCOPE: Final = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
-
-
-class Cloud(Protocol):
-    """One service's wire."""
-
-    name: str
-
-    def ask(self, region: str, form: Mapping[str, str]) -> Asked: ...
-    def do(self, asked: Asked) -> Answer: ...
 
 
 class Server(ThreadingHTTPServer):
@@ -144,21 +136,20 @@ class Handler(BaseHTTPRequestHandler):
             words = f"the emulator has no service {service!r}; it has {known}"
             self._send(404, json.dumps({"error": words}).encode())
             return
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        self._call(cloud, region, form)
+        self._call(cloud, region, body)
 
-    def _call(self, cloud: Cloud, region: str, form: Mapping[str, str]) -> None:
+    def _call(self, cloud: Cloud, region: str, body: bytes) -> None:
         server = self.server
         began = server.clock()
         half_s = server.world.weather.latency_ms / 2000
         self._wait(half_s)
-        asked = cloud.ask(region, form)
+        asked = cloud.ask(region, urlsplit(self.path).path, body)
         self._wait(asked.strike.delay_s)
         at = server.world.clock.now()
         try:
             answer = cloud.do(asked)
-        except Exception:
-            # The edge of the process: a defect of the emulator is shown as one, and never as a cloud's answer.
+        except Exception:  # noqa: BLE001 - the edge of the process
+            # A defect of the emulator is shown as one, and never as a cloud's answer.
             traceback.print_exc()
             words = json.dumps({"error": "a defect in the emulator", "trace": traceback.format_exc()})
             answer = Answer(599, words.encode(), "EmulatorDefect", "application/json")
@@ -178,14 +169,16 @@ class Handler(BaseHTTPRequestHandler):
                     began=began,
                     ended=server.clock(),
                     lost=lost,
-                    token=form.get("ClientToken"),
-                    dry_run=form.get("DryRun", "").lower() == "true",
+                    token=asked.form.get("ClientToken"),
+                    dry_run=asked.form.get("DryRun", "").lower() == "true",
                 )
             )
         server.last_request = server.clock()
         if lost:
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            # The client may have gone away by itself.
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
             return
         self._send(answer.status, answer.body, answer.content_type)
 
@@ -198,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Date", self.date_time_string())
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
-        head = b"".join([*self._headers_buffer, b"\r\n"])  # type: ignore[attr-defined]
+        head = b"".join([*self._headers_buffer, b"\r\n"])
         self._headers_buffer: list[bytes] = []
         # Head and body in one segment: two would cost a wake-up of the client each.
         self.wfile.write(head + body)

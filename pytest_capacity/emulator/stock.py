@@ -51,7 +51,5 @@ class Room:
         limit = quota.spot_vcpus if market == "spot" else quota.vcpus
         if limit is None:
             return None
-        taken = sum(
-            count * (self._vcpus(t) or 0) for r, _, t, m, count in self._taken if (r, m) == (region, market)
-        )
+        taken = sum(count * (self._vcpus(t) or 0) for r, _, t, m, count in self._taken if (r, m) == (region, market))
         return max(0, limit - taken) // max(1, self._vcpus(type_) or 1)

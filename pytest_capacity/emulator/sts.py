@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from typing import Final
+from urllib.parse import parse_qsl
 
-from pytest_capacity.emulator.ec2.api import Answer, Asked
+from pytest_capacity.emulator.asked import Answer, Asked
 from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
 from pytest_capacity.emulator.faults import Strike
 from pytest_capacity.emulator.refusal import Refusal
@@ -23,8 +23,9 @@ class Sts:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def ask(self, region: str, form: Mapping[str, str]) -> Asked:
+    def ask(self, region: str, path: str, body: bytes) -> Asked:
         """Read a call, and see what the weather has for it."""
+        form = dict(parse_qsl(body.decode("utf-8", "replace")))
         operation = form.get("Action", "")
         known = operation == "GetCallerIdentity"
         words = f"The action {operation} is not valid for this web service; the emulator has GetCallerIdentity."
@@ -34,9 +35,6 @@ class Sts:
             operation=operation,
             region=region,
             form=form,
-            params={},
-            zone=None,
-            type=None,
             strike=strike,
             refusal=None if known else Refusal("InvalidAction", words),
         )

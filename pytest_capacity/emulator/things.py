@@ -92,6 +92,8 @@ class Instance(Thing):
     reason: str = ""
     transition: str = ""
     spot_request_id: str = ""
+    #: When it shuts itself down, and is terminated by that.
+    shutdown_at: float | None = None
     #: What the wire wants to say again when it lists the machine; the World does not look at it.
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -106,6 +108,14 @@ class Instance(Thing):
     def live(self, now: float) -> bool:
         """Whether it occupies capacity: a machine on its way out still does."""
         return now < self.gone_at
+
+
+@dataclass(kw_only=True)
+class ResourceGroup(Thing):
+    """A pool of reservations (ids in ``members``); it neither bills nor blocks."""
+
+    name: str
+    members: list[str] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -121,10 +122,9 @@ class Change(Struct, frozen=True):
 def read_scenario(path: str, names: Names) -> Change:
     """The weather in a YAML file; `WeatherError` names the file and the fault."""
     try:
-        with open(path, encoding="utf-8") as file:
-            told = yaml.safe_load(file)
+        told = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise WeatherError(f"{path}: cannot be read as YAML: {problem}. Give a file in the form of the weather") from None
+        raise WeatherError(f"{path}: cannot be read as YAML: {problem}. Give a file of weather") from None
     try:
         return read_change({} if told is None else told, names)
     except WeatherError as problem:

@@ -17,10 +17,10 @@ from pytest_capacity.emulator.clock import Clock
 from pytest_capacity.emulator.faults import Buckets, Faults
 from pytest_capacity.emulator.meter import LEAST_S, Line, Meter
 from pytest_capacity.emulator.stock import Room
-from pytest_capacity.emulator.things import FOREVER, Instance, PlacementGroup, Reservation, SpotRequest
+from pytest_capacity.emulator.things import FOREVER, Instance, PlacementGroup, Reservation, ResourceGroup, SpotRequest
 from pytest_capacity.emulator.weather import Change, Names, SpotPool, Weather
 
-#: How long a machine stays listed after its end (EC2 user guide: "for a short period of time, usually less than an hour").
+#: How long a machine stays listed after its end (EC2 API reference: "usually less than an hour" or so).
 LISTED_S: Final = 3600.0
 
 
@@ -52,6 +52,7 @@ class World:
         self.reservations: dict[str, Reservation] = {}
         self.groups: dict[str, PlacementGroup] = {}
         self.spot_requests: dict[str, SpotRequest] = {}
+        self.pools: dict[str, ResourceGroup] = {}
         self.tokens: dict[tuple[str, ...], tuple[object, tuple[str, ...]]] = {}
         self.calls: list[Call] = []
         self._number = 0
@@ -179,12 +180,14 @@ class World:
 
     def leave(self, instance: Instance, code: str, reason: str, transition: str) -> None:
         """Send a machine away. It is gone after ``stop_s`` and stops billing at once."""
-        now = self.clock.now()
-        if instance.leaving_at <= now:
+        self._leave_at(instance, self.clock.now(), code, reason, transition)
+
+    def _leave_at(self, instance: Instance, at: float, code: str, reason: str, transition: str) -> None:
+        if instance.leaving_at <= at:
             return
-        instance.leaving_at, instance.gone_at = now, now + self.weather.stop_s
+        instance.leaving_at, instance.gone_at = at, at + self.weather.stop_s
         instance.reason_code, instance.reason, instance.transition = code, reason, transition
-        self.meter.close(instance.id, now)
+        self.meter.close(instance.id, at)
 
     def settle(self) -> None:
         """Bring what time alone does up to date: reservations expire, old ends are forgotten."""
@@ -193,6 +196,10 @@ class World:
             end = reservation.end_date
             if reservation.ended is None and end is not None and now >= end:
                 self.end_reservation(reservation, "expired", end)
+        for instance in self.instances.values():
+            if instance.shutdown_at is not None and now >= instance.shutdown_at:
+                code = "Client.InstanceInitiatedShutdown"
+                self._leave_at(instance, instance.shutdown_at, code, f"{code}: Instance initiated shutdown", "")
         for instance in [one for one in self.instances.values() if one.gone_at != FOREVER]:
             if now >= instance.gone_at:
                 instance.reservation_id = None

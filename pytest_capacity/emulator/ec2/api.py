@@ -6,16 +6,25 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from moto.core.request import Request
 from moto.ec2.responses import EC2Response
-from msgspec import Struct
 
-from pytest_capacity.emulator.ec2 import instances, launch, offerings, placement_groups, reservations, spot, tagging, wire
+from pytest_capacity.emulator.asked import Answer, Asked
+from pytest_capacity.emulator.ec2 import (
+    images,
+    instances,
+    launch,
+    offerings,
+    placement_groups,
+    reservations,
+    spot,
+    tagging,
+    wire,
+)
 from pytest_capacity.emulator.ec2.catalogue import Ec2Catalogue
 from pytest_capacity.emulator.ec2.context import Context, token_key
-from pytest_capacity.emulator.faults import Strike
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Instance, Reservation
 from pytest_capacity.emulator.world import World
@@ -29,6 +38,7 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "DeletePlacementGroup": placement_groups.delete,
     "DeleteTags": tagging.delete,
     "DescribeCapacityReservations": reservations.describe,
+    "DescribeImages": images.describe,
     "DescribeInstanceAttribute": instances.describe_attribute,
     "DescribeInstanceStatus": instances.describe_status,
     "DescribeInstanceTypeOfferings": offerings.describe,
@@ -45,34 +55,11 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
 
 #: What moto answers alone: networks, keys, images and lists of what there is. Nothing that touches a machine.
 MOTO: Final = re.compile(
-    r"Describe(Regions|AvailabilityZones|Images|InstanceTypes|AccountAttributes)|"
+    r"Describe(Regions|AvailabilityZones|InstanceTypes|AccountAttributes)|"
     r"(Describe|Create|CreateDefault|Delete|Modify)(Vpcs?|VpcAttribute|Subnets?|SubnetAttribute|SecurityGroups?|"
     r"SecurityGroupRules|KeyPairs?|InternetGateways?|RouteTables?|Route)|"
     r"(Authorize|Revoke)SecurityGroup(Ingress|Egress)|ImportKeyPair|AttachInternetGateway|AssociateRouteTable"
 )
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """One call as it came in, read as far as the log and the faults need it."""
-
-    operation: str
-    region: str
-    form: Mapping[str, str]
-    params: Mapping[str, Any]
-    zone: str | None
-    type: str | None
-    strike: Strike
-    #: What is wrong with it already.
-    refusal: Refusal | None = None
-
-
-class Answer(Struct, frozen=True):
-    """What is sent back."""
-
-    status: int
-    body: bytes
-    error: str | None = None
-    content_type: str = "text/xml;charset=UTF-8"
 
 
 class Ec2:
@@ -92,33 +79,25 @@ class Ec2:
             self._catalogue.forget()
             self._networks_changed = False
 
-    def ask(self, region: str, form: Mapping[str, str]) -> Asked:
+    def ask(self, region: str, path: str, body: bytes) -> Asked:
         """Read a call, and see what the weather has for it."""
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         operation = form.get("Action", "")
         with self._world.lock:
             self._world.settle()
             try:
-                params = wire.parse(operation, form)
-                if region not in self._catalogue.regions():
-                    raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
+                return self._ask(region, operation, form)
             except Refusal as refusal:
-                strike = Strike()
-                params, zone, type_, problem = {}, None, None, refusal
-            else:
-                problem = None
-                ctx = Context(self._world, self._catalogue, region, operation, params)
-                zone, type_ = _where(ctx)
-                strike = self._world.faults.strike(operation, region, zone, type_, replay=_replay(ctx, zone))
-        return Asked(
-            operation=operation,
-            region=region,
-            form=form,
-            params=params,
-            zone=zone,
-            type=type_,
-            strike=strike,
-            refusal=problem,
-        )
+                return Asked(operation=operation, region=region, form=form, refusal=refusal)
+
+    def _ask(self, region: str, operation: str, form: Mapping[str, str]) -> Asked:
+        if region not in self._catalogue.regions():
+            raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
+        params = wire.parse(operation, form)
+        ctx = Context(self._world, self._catalogue, region, operation, params)
+        zone, type_ = _where(ctx)
+        strike = self._world.faults.strike(operation, region, zone, type_, replay=_replay(ctx, zone))
+        return Asked(operation=operation, region=region, form=form, params=params, zone=zone, type=type_, strike=strike)
 
     def do(self, asked: Asked) -> Answer:
         """Let the call happen, as a whole or not at all."""
@@ -134,7 +113,7 @@ class Ec2:
             if handle is None:
                 return self._ask_moto(asked)
             return Answer(200, wire.render(asked.operation, answer, request_id))
-        except tagging.NotOurs:
+        except tagging.NotOursError:
             return self._ask_moto(asked, known=True)
         except Refusal as refusal:
             return Answer(refusal.http, wire.render_refusal(refusal, request_id), refusal.code)

@@ -20,6 +20,11 @@ from pytest_capacity.emulator.refusal import Refusal
 
 ACCOUNT: Final = "123456789012"
 
+#: Operations of the other services.
+_OTHER_OPERATIONS: Final = frozenset(
+    {"GetCallerIdentity", "CreateGroup", "GroupResources", "UngroupResources", "ListGroupResources", "DeleteGroup"}
+)
+
 #: Images that exist in every region under the same id: platform details, architecture, name.
 IMAGES: Final = {
     "ami-12c6146b": ("Linux/UNIX", "x86_64", "emulated-linux-x86_64"),
@@ -87,12 +92,12 @@ class Ec2Catalogue:
         return int(known["VCpuInfo"]["DefaultVCpus"]) if known else None
 
     def operations(self) -> frozenset[str]:
-        """Every operation of EC2 and STS."""
+        """Every operation that a fault can name."""
         return self._operations
 
     @cached_property
     def _operations(self) -> frozenset[str]:
-        return frozenset(get_service_model("ec2").operation_names) | frozenset(get_service_model("sts").operation_names)
+        return frozenset(get_service_model("ec2").operation_names) | _OTHER_OPERATIONS
 
     # -- types ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +138,7 @@ class Ec2Catalogue:
             return backend
 
     def warm(self, region: str) -> None:
-        """Load what the first call would otherwise wait for: moto's state of the region, the tables, the API's model."""
+        """Load what the first call would otherwise wait for."""
         self.backend(region)
         self.offered(region, "")
         model = get_service_model("ec2")

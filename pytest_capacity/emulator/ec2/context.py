@@ -165,8 +165,11 @@ def token_key(ctx: Context, scope: Sequence[str]) -> tuple[str, ...]:
 def check_id(id_: str, prefix: str, error: str) -> None:
     """Refuse an id that is none of this kind's."""
     if not re.fullmatch(rf"{prefix}-(?:[0-9a-f]{{8}}|[0-9a-f]{{17}})", id_):
-        raise Refusal(f"{error}.Malformed", f'Invalid id: "{id_}" (expecting "{prefix}-...; the ID may only contain '
-                      'lowercase alphanumeric characters and a single dash")')
+        raise Refusal(
+            f"{error}.Malformed",
+            f'Invalid id: "{id_}" (expecting "{prefix}-...; the ID may only contain '
+            'lowercase alphanumeric characters and a single dash")',
+        )
 
 
 def no_stock(ctx: Context, type_: str, market: str, zone: str, count: int) -> Refusal:

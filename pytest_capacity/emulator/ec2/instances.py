@@ -113,9 +113,7 @@ def _all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
     missing = [
         id_
         for id_ in dict.fromkeys(ids)
-        if id_ not in instances
-        or instances[id_].region != ctx.region
-        or (seen and not instances[id_].visible(ctx.now))
+        if id_ not in instances or instances[id_].region != ctx.region or (seen and not instances[id_].visible(ctx.now))
     ]
     if missing:
         s, verb = ("", "does") if len(missing) == 1 else ("s", "do")

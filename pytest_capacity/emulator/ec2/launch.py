@@ -13,9 +13,9 @@ from pytest_capacity.emulator.ec2.context import Context, no_stock, once, over_q
 from pytest_capacity.emulator.ec2.instances import render_launch
 from pytest_capacity.emulator.ec2.placement_groups import by_name
 from pytest_capacity.emulator.ec2.reservations import get as get_reservation
-from pytest_capacity.emulator.ec2.resource_groups import members
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Instance, Market, Reservation, SpotRequest
+from pytest_capacity.emulator.timer import shutdown_at
 
 EXCEEDED = "ReservationCapacityExceeded"
 
@@ -199,7 +199,7 @@ def _market(ctx: Context, type_: str) -> Market:
         raise Refusal("UnsupportedOperation", "The emulator does not know persistent Spot requests.")
     if "ValidUntil" in spot:
         raise Refusal("InvalidParameterCombination", "ValidUntil is only for persistent Spot requests.")
-    return cast(Market, market)
+    return cast("Market", market)
 
 
 def _reservation_wish(ctx: Context, market: str) -> tuple[str, list[Reservation] | None]:
@@ -220,8 +220,15 @@ def _reservation_wish(ctx: Context, market: str) -> tuple[str, list[Reservation]
     if (id_ is None) == (arn is None):
         words = "CapacityReservationTarget names either a CapacityReservationId or a resource group, and only one"
         raise Refusal("InvalidParameterCombination", words)
-    chosen = [get_reservation(ctx, id_)] if id_ is not None else members(ctx, arn)
+    chosen = [get_reservation(ctx, id_)] if id_ is not None else _members(ctx, arn)
     return "targeted", chosen
+
+
+def _members(ctx: Context, arn: str) -> list[Reservation]:
+    pool = ctx.world.pools.get(arn)
+    if pool is None or pool.region != ctx.region:
+        raise Refusal("InvalidParameterValue", f"The resource group '{arn}' does not exist.")
+    return [ctx.world.reservations[id_] for id_ in pool.members]
 
 
 def _group(ctx: Context, placement: Mapping[str, Any], type_: str) -> str:
@@ -328,6 +335,8 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
             "IamInstanceProfile": params.get("IamInstanceProfile"),
         },
     )
+    if instance.details["ShutdownBehavior"] == "terminate":
+        instance.shutdown_at = shutdown_at(params.get("UserData"), instance.running_at)
     if launch.market == "spot":
         _request_spot(ctx, launch, instance)
     return instance

@@ -18,7 +18,7 @@ KINDS: Final = {
 }
 
 
-class NotOurs(Exception):
+class NotOursError(Exception):
     """None of the resources is the World's."""
 
 
@@ -78,7 +78,7 @@ def _things(ctx: Context) -> Sequence[Thing]:
         raise Refusal("MissingParameter", "The request must contain the parameter resourceIdSet")
     ours = [id_ for id_ in ids if id_.split("-")[0] in KINDS]
     if not ours:
-        raise NotOurs
+        raise NotOursError
     if len(ours) < len(ids):
         words = "The emulator tags machines and reservations in one call, and networks in another"
         raise Refusal("UnsupportedOperation", words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from xml.sax.saxutils import escape
@@ -23,13 +23,31 @@ def parse(operation: str, form: Mapping[str, str]) -> dict[str, Any]:
         raise Refusal("InvalidAction", f"The action {operation} is not valid for this web service.")
     shape = model.operation_model(operation).input_shape
     try:
-        params: dict[str, Any] = EC2QueryParser(model.operation_model(operation)).parse({"values": form})  # type: ignore[typeddict-item]
+        params: dict[str, Any] = EC2QueryParser(model.operation_model(operation)).parse({"values": form})
     except (ValueError, OverflowError) as problem:
         raise Refusal("InvalidParameterValue", f"A parameter cannot be read: {problem}") from None
     for name in shape.required_members if shape is not None else ():
         if name not in params:
             raise Refusal("MissingParameter", f"The request must contain the parameter {name}")
+    for name in form:
+        if name not in ("Action", "Version") and not _known(shape, name.split(".")):
+            raise Refusal("UnknownParameter", f"The parameter {name} is not recognized")
     return params
+
+
+def _known(shape: Any, path: Sequence[str]) -> bool:
+    """Whether a form's key (``TagSpecification.1.Tag.1.Key``) leads to something in the API's description."""
+    if not path or shape is None:
+        return not path
+    if shape.type_name == "list":
+        return path[0].isdigit() and _known(shape.member, path[1:])
+    if shape.type_name != "structure":
+        return False
+    for name, member in shape.members.items():
+        told = member.serialization.get("queryName") or member.serialization.get("name", name)
+        if told[0].upper() + told[1:] == path[0]:
+            return _known(member, path[1:])
+    return False
 
 
 def render(operation: str, answer: Mapping[str, Any], request_id: str) -> bytes:
