@@ -105,17 +105,19 @@ def load(
     topologies: Mapping[str, Topology] | None = None,
     run: str | None = None,
     project: str | None = None,
+    values: Mapping[str, Any] | None = None,
     new_run: Callable[[], str] = lambda: str(uuid.uuid4()),
 ) -> Request:
     """The checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
     ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region
     only. ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the
-    default of ``project:``; it is made to fit. Groups come back with market and reserve resolved.
+    default of ``project:``; it is made to fit. ``values`` stand in the place of the file's. Groups come back with market and reserve resolved.
 
     Raises `ConfigError` with all faults at once.
     """
-    values = read_mapping(path) if path is not None else {}
+    if values is None:
+        values = read_mapping(path) if path is not None else {}
     source = _Source(values, str(path) if path is not None else "capacity.yaml", overrides)
     faults = Faults()
     refuse_unknown(values, _KEYS, f"{source.file}: ", faults)

@@ -16,7 +16,7 @@ EMULATED: Final = "EMULATED: no cloud is used, nothing is billed"
 SHOWN_NODES: Final = 10
 
 #: Length to which a cloud's words are cut in a line; the keeper's log and the journal have them whole.
-_WORDS: Final = 160
+_WORDS: Final = 120
 
 
 class Line(NamedTuple):
@@ -66,7 +66,10 @@ def live(event: Event) -> Line | None:
     """The line that a step of the journal is worth; None for steps that only the journal cares about."""
     render = _LIVE.get(event.kind)
     line = render(event.data) if render else None
-    return None if line is None else Line("capacity: " + clean(line.text), line.colour)
+    if line is None:
+        return None
+    indent = line.text[: len(line.text) - len(line.text.lstrip())]
+    return Line(f"capacity: {indent}{clean(line.text)}", line.colour)
 
 
 def _said(data: Mapping[str, Any]) -> str:
@@ -115,14 +118,11 @@ def _unknown(data: Mapping[str, Any]) -> Line:
 
 
 def _attempt_ended(data: Mapping[str, Any]) -> Line:
-    outcome, seconds, said = data.get("outcome", "?"), data.get("seconds"), _said(data)
+    outcome, seconds, code = data.get("outcome", "?"), data.get("seconds"), data.get("code")
     after = f" after {float(seconds):.1f} s" if seconds is not None else ""
-    words = f": {said}" if said and outcome != "placed" else ""
-    return Line(f"  {_where(data)}: {outcome}{after}{words}", "" if outcome == "placed" else "yellow")
-
-
-def _placed(data: Mapping[str, Any]) -> Line:
-    return Line(f"placed in {_where(data)}", "green")
+    # The words stand in the line of the refusal.
+    why = f" ({code})" if code and outcome != "placed" else ""
+    return Line(f"  {_where(data)}: {outcome}{after}{why}", "green" if outcome == "placed" else "yellow")
 
 
 def _credentials(data: Mapping[str, Any]) -> Line:
@@ -137,9 +137,8 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "unknown": _unknown,
     "nodes-ready": lambda data: Line(f"  {data.get('count') or 'all'} nodes run"),
     "attempt-ended": _attempt_ended,
-    "placed": _placed,
     "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
-    "gone": lambda data: Line(f"gone: {_kind(data)} {_ids(data)}"),
+    "gone": lambda data: Line(f"gone: {_ids(data)}"),
     "trouble": lambda data: Line(str(data.get("words", "")), "red"),
     "credentials": _credentials,
     "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),

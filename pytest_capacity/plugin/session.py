@@ -23,6 +23,7 @@ from pytest_capacity.model import Identity, Request
 from pytest_capacity.plugin import lines
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.lines import Line
+from pytest_capacity.plugin.markers import wanted
 from pytest_capacity.plugin.options import Settings, scenario_file
 from pytest_capacity.plugin.request import check_workers, read_request
 from pytest_capacity.plugin.runtime import Runtime
@@ -91,7 +92,10 @@ class Controller(Runtime):
         """Ask over the owner's connection; live lines appear while it waits."""
         if self._owner is None:
             raise CapacityError("the keeper of this run is not running: the session has not begun, or is over")
-        return self._owner.call(message, answer, beat=self._voice.beat)
+        try:
+            return self._owner.call(message, answer, beat=self._voice.beat)
+        finally:
+            self._voice.beat()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -117,6 +121,11 @@ class Controller(Runtime):
     def pytest_report_header(self) -> list[str]:
         """Where, as whom, which run."""
         return lines.header(self.request, self._owner.log if self._owner else "")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse a misused marker before any test runs. Raises `pytest.UsageError`."""
+        for item in session.items:
+            wanted(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -63,6 +63,11 @@ class Voice:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         # `pytest | head` closes the terminal under us; that must not end the reader thread, nor a release.
         with suppress(OSError, ValueError), self._lock, self._uncaptured():
+            if reporter:
+                reporter.ensure_newline()
+                # After live lines the reporter does not know that it has written a test's letter.
+                if self._config.get_terminal_writer().width_of_current_line:
+                    reporter.write("\n")
             for line in lines:
                 if reporter:
                     reporter.write_line(line.text, **line.markup)

@@ -12,7 +12,8 @@ from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper.owner import Borrower
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import Request
-from pytest_capacity.plugin.runtime import Runtime
+from pytest_capacity.plugin.markers import wanted
+from pytest_capacity.plugin.runtime import Runtime, explained
 
 A = TypeVar("A", bound=Answer)
 
@@ -49,6 +50,12 @@ class Worker(Runtime):
         except KeeperError as error:
             # Tests that need no capacity can still run; the others say this.
             self._lost = error
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Refuse a misused marker. A usage error here would end the worker, and the controller with a traceback."""
+        with explained():
+            wanted(item)
 
     def pytest_unconfigure(self) -> None:
         """Say goodbye."""
