@@ -112,7 +112,8 @@ def load(
 
     ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region
     only. ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the
-    default of ``project:``; it is made to fit. Groups come back with market and reserve resolved.
+    default of ``project:``; it is made to fit. ``values`` stand in the place of the file's. Groups come back with
+    market and reserve resolved.
 
     Raises `ConfigError` with all faults at once.
     """
