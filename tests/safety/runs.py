@@ -1,0 +1,253 @@
+"""Runs of pytest as a user starts them: real processes, a suite on disk, an emulator beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tests.emulated import IMAGE, ROOT, Emulator
+
+#: What the documentation promises with stop time 0 and latency 0, and what a loaded machine is granted. Seconds.
+PROMISED: Final = 5.0
+GRANTED: Final = 15.0
+
+#: Longer than any run here takes, on any machine. Seconds.
+PATIENCE: Final = 90.0
+
+GROUPS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "db": {"count": 2, "instance_type": "i4i.large"},
+    "loader": {"count": 1, "instance_type": "c6i.xlarge"},
+}
+
+#: Two tests that use what is provisioned, and one that does not.
+TESTS: Final = """
+def test_two(capacity):
+    assert len(capacity.nodes("db")) == 2
+
+def test_reserved(capacity_nodes):
+    assert all(node.reservation_id for nodes in capacity_nodes.values() for node in nodes)
+
+def test_other():
+    assert True
+"""
+
+
+def until(claim: Callable[[], bool], seconds: float, what: str) -> float:
+    """Look every 20 ms until ``claim`` holds; how long that took. Fails with ``what`` when it takes too long."""
+    began = time.monotonic()
+    while not claim():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+class Ended:
+    """A run that is over. ``out`` and ``err`` are what it wrote, ``text`` both."""
+
+    def __init__(self, code: int, out: str, err: str, seconds: float) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+        self.text = out + err
+        self.seconds = seconds
+
+    def count(self, outcome: str) -> int:
+        """How many tests were ``outcome`` ("passed", "failed", "error", "rerun", ...), by pytest's last line."""
+        found = re.findall(rf"(\d+) {outcome}s?\b", self.out.rstrip().rpartition("\n")[2])
+        return int(found[-1]) if found else 0
+
+    def __repr__(self) -> str:
+        return f"<run ended with {self.code} after {self.seconds:.1f} s>\n{self.text}"
+
+
+class Going:
+    """A run under way, the leader of its own session and process group."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self.process = process
+        self.pid = process.pid
+        self._out = out
+        self._err = err
+        self._began = time.monotonic()
+
+    def written(self) -> str:
+        """Its standard output so far."""
+        return self._out.read_text(encoding="utf-8", errors="replace")
+
+    def kill(self, number: int) -> None:
+        """A signal to the process that was started alone."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill_group(self, number: int) -> None:
+        """A signal to it and all its children but those that left the group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def wait(self, seconds: float = PATIENCE) -> Ended:
+        """Until it ends; fails when it does not."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill_group(signal.SIGKILL)
+            self.process.wait(10)
+            raise AssertionError(f"the run did not end within {seconds:g} s:\n{self.written()}") from None
+        err = self._err.read_text(encoding="utf-8", errors="replace")
+        return Ended(code, self.written(), err, time.monotonic() - self._began)
+
+
+class Suite:
+    """A test suite in a directory of its own, with its own home, state and temporary directory."""
+
+    def __init__(self, path: Path, emulator: Emulator) -> None:
+        self.path = path
+        self.emulator = emulator
+        self.home = path / "home"
+        self.state = path / "state"
+        self.tmp = path / "tmp"
+        self.tests = path / "suite"
+        for directory in (self.home, self.state, self.tmp, self.tests):
+            directory.mkdir(parents=True, exist_ok=True)
+        self.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
+        self.write("test_suite.py", TESTS)
+        self.configure()
+        self._started: list[Going] = []
+
+    @property
+    def journal(self) -> Path:
+        """Where the journal stands unless somebody says otherwise."""
+        return self.state / "pytest-capacity" / "journal.sqlite"
+
+    def write(self, name: str, text: str) -> Path:
+        """A file of the suite."""
+        path = self.tests / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def configure(self, groups: Mapping[str, Mapping[str, Any]] = GROUPS, **keys: Any) -> None:
+        """Write ``capacity.yaml``: these groups, and other keys as they are given."""
+        values = {
+            "backend": "aws",
+            "regions": ["us-east-1"],
+            "zones": ["a", "b"],
+            "groups": groups,
+            "aws": {"image": {"us-east-1": IMAGE}},
+            **keys,
+        }
+        # JSON is YAML.
+        self.write("capacity.yaml", json.dumps({key: value for key, value in values.items() if value is not None}))
+
+    def environment(self, **changes: str | None) -> dict[str, str]:
+        """Ours, less what would lead the run to us, and with ``changes``; None removes a variable."""
+        own = {"HOME": str(self.home), "XDG_STATE_HOME": str(self.state), "TMPDIR": str(self.tmp)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        merged: dict[str, str | None] = {**kept, **own, "PYTHONPATH": path, **changes}
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def start(
+        self,
+        *arguments: str,
+        env: Mapping[str, str | None] | None = None,
+        cwd: Path | None = None,
+        prefix: Sequence[str] = (),
+        program: Sequence[str] | None = None,
+        endpoint: bool = True,
+    ) -> Going:
+        """Start pytest on the suite, ``prefix`` before the command and ``program`` in the place of `python -m pytest`."""
+        number = len(self._started)
+        out, err = self.path / f"{number}.out", self.path / f"{number}.err"
+        at = [f"--capacity-endpoint={self.emulator.url}"] if endpoint else []
+        command = [*prefix, *(program or (sys.executable, "-m", "pytest")), *at, *arguments]
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd or self.tests,
+                env=self.environment(**(env or {})),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        going = Going(process, out, err)
+        self._started.append(going)
+        return going
+
+    def run(self, *arguments: str, seconds: float = PATIENCE, **how: Any) -> Ended:
+        """`start` and wait for the end."""
+        return self.start(*arguments, **how).wait(seconds)
+
+    def keepers(self) -> list[int]:
+        """The keepers of this suite's runs that live."""
+        return [pid for pid, line in _processes() if "--listener=" in line and str(self.path) in line]
+
+    def nothing_left(self, *, but: Sequence[str] = (), within: float = GRANTED) -> float:
+        """Wait until the World holds nothing (``but`` these ids) and no keeper lives; how long that took, seconds."""
+
+        def over() -> bool:
+            return not self.keepers() and all(_id(held) in but for held in self.emulator.held())
+
+        try:
+            return until(over, within, "the World is empty and no keeper lives")
+        except AssertionError as error:
+            held = [(one["kind"], _id(one), one["state"]) for one in self.emulator.held()]
+            raise AssertionError(f"{error}\nheld: {held}\nkeepers: {self.keepers()}\n{self.logs()}") from None
+
+    def logs(self) -> str:
+        """What the keepers of this suite wrote."""
+        return "\n".join(log.read_text(errors="replace") for log in sorted(self.path.rglob("*.log")))
+
+    def clean_up(self) -> None:
+        """End what a failed test left behind."""
+        for going in self._started:
+            if going.process.poll() is None:
+                going.kill_group(signal.SIGKILL)
+                going.process.wait(10)
+        for pid in self.keepers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def suite_in(path: Path, emulator: Emulator) -> Iterator[Suite]:
+    """A suite of one test's own, on an emulator that holds nothing; nothing of it runs afterwards."""
+    emulator.reset()
+    suite = Suite(path, emulator)
+    try:
+        yield suite
+    finally:
+        suite.clean_up()
+
+
+def launches(emulator: Emulator) -> list[dict[str, Any]]:
+    """The launches that the World granted, each logical one once however often it was asked for."""
+    granted = {call["token"]: call for call in emulator.calls("RunInstances") if call["status"] == 200}
+    return list(granted.values())
+
+
+def creates(emulator: Emulator) -> list[dict[str, Any]]:
+    """Every call that was made to create something, whatever came of it."""
+    operations = ("CreateCapacityReservation", "RunInstances", "CreatePlacementGroup")
+    return [call for call in emulator.calls() if call["operation"] in operations]
+
+
+def _id(held: Mapping[str, Any]) -> str:
+    return str(held["id"])
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
