@@ -1,0 +1,52 @@
+"""A backend at the emulator, for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from msgspec.structs import replace
+
+from pytest_capacity.backends.aws import AwsBackend, open
+from pytest_capacity.model import Held, Order, Piece, Request
+from tests.emulated import Emulator
+
+
+class Account:
+    """A backend at the emulator, and what a test does with it: make the pieces of an order, one round after another."""
+
+    def __init__(self, emulator: Emulator, wanted: Request) -> None:
+        self.emulator = emulator
+        self.request = replace(wanted, endpoint=emulator.url)
+        self.backend: AwsBackend = open(self.request)
+
+    def ready_pieces(self, order: Order, made: dict[str, str]) -> Iterator[Piece]:
+        """The pieces of ``order`` with the ids that have come to stand in ``made``."""
+        for piece in chain(*self.backend.plan(order)):
+            yield replace(piece, inputs={need: made[need] for need in piece.needs})
+
+    def make(self, order: Order) -> list[Held]:
+        """All that ``order`` asks for."""
+        made: dict[str, str] = {}
+        held: list[Held] = []
+        for piece in self.ready_pieces(order, made):
+            created = self.backend.create(piece)
+            made[piece.subject] = created[0].id
+            held += created
+        return held
+
+    def asked(self, operation: str) -> int:
+        """How many calls of ``operation`` came to the cloud."""
+        return len(self.emulator.calls(operation))
+
+
+def rounds(calls: list[dict[str, Any]]) -> int:
+    """In how many rounds the calls were made: a round ends when one of its calls is answered before the next begins."""
+    count, end = 0, float("-inf")
+    for call in sorted(calls, key=lambda call: float(call["began"])):
+        if call["began"] >= end:
+            count, end = count + 1, call["ended"]
+        else:
+            end = min(end, call["ended"])
+    return count

@@ -1,0 +1,462 @@
+"""The verbs, through boto3 to the emulator."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+from msgspec.structs import replace
+
+from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.aws import listing, reading
+from pytest_capacity.model import Held, Order, Piece, State, Unread
+from tests.backends.aws.account import Account, rounds
+from tests.backends.aws.orders import PROJECT, REGION, RUN, ZONE, group, order, request
+from tests.backends.aws.test_zones import stranger
+from tests.emulated import Emulator
+
+DB = group("db", "i4i.large", 3)
+LOADER = group("loader", "c6i.xlarge")
+MONITOR = group("monitor", "t3.large", reserve=False)
+CLUSTERED = group("db", "c6i.xlarge", 2, placement_group=True)
+
+
+@pytest.fixture
+def account(emulator: Emulator) -> Account:
+    """Three groups, two of them reserved."""
+    return Account(emulator, request(DB, LOADER, MONITOR))
+
+
+@pytest.fixture
+def clustered(emulator: Emulator) -> Account:
+    """One reserved group in a placement group."""
+    return Account(emulator, request(CLUSTERED))
+
+
+def now_order(account: Account, **more: Any) -> Order:
+    """The account's order, with a lease that runs from the real now."""
+    return order(account.request, now=time.time(), **more)
+
+
+def states(helds: Sequence[Held]) -> set[str]:
+    """The states that occur."""
+    return {held.state for held in helds}
+
+
+def of_kind(helds: Sequence[Held], kind: str) -> list[Held]:
+    """Those of a kind."""
+    return [held for held in helds if held.kind == kind]
+
+
+def listed(account: Account, *regions: str) -> list[Held]:
+    """The inventory, all of it read."""
+    found = list(account.backend.inventory(RUN, regions or (REGION,)))
+    held = [one for one in found if isinstance(one, Held)]
+    assert found == held
+    return held
+
+
+def test_the_backend_opens_by_its_name(emulator: Emulator) -> None:
+    """And makes no call when it is opened."""
+    backend = open_backend(request(DB, endpoint=emulator.url))
+    assert backend.name == "aws"
+    assert emulator.calls() == []
+    assert backend.whoami().account == "123456789012"
+
+
+def test_a_topology_stands_and_its_nodes_sit_where_they_were_aimed(account: Account) -> None:
+    """Reserved groups in our reservations, the other one in none; named by group and launch order."""
+    held = account.make(now_order(account))
+    seen = list(account.backend.refresh(held))
+    assert [(one.id, one.subject, one.group) for one in seen] == [(one.id, one.subject, one.group) for one in held]
+    assert states(seen) == {"ready"}
+    reservations = {one.facts["instance_type"]: one.id for one in of_kind(seen, "reservation")}
+    nodes = of_kind(seen, "node")
+    sits = {one.facts["name"]: one.facts.get("reservation_id") for one in nodes}
+    db, loader = reservations["i4i.large"], reservations["c6i.xlarge"]
+    assert sits == {"db-0": db, "db-1": db, "db-2": db, "loader-0": loader, "monitor-0": None}
+    assert all(one.facts["private_ip"] and one.facts["market"] == "on-demand" for one in nodes)
+
+
+def test_no_tag_is_put_on_afterwards(account: Account) -> None:
+    """One mutating call a piece, and the stamp is in it."""
+    account.make(now_order(account))
+    made = sorted(call["operation"] for call in account.emulator.calls())
+    assert made == ["CreateCapacityReservation"] * 2 + ["RunInstances"] * 3
+    for held in account.emulator.held():
+        assert held["tags"]["pytest-capacity:run"] == held["tags"]["TestId"] == RUN
+
+
+def test_two_reservations_are_made_in_one_round(account: Account) -> None:
+    """One client carries many threads at once."""
+    first = account.backend.plan(now_order(account))[0]
+    account.backend.regions()
+    account.emulator.reset(latency_ms=200)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(account.backend.create, first))
+    assert len(account.emulator.calls()) == 2
+    assert rounds(account.emulator.calls()) == 1
+
+
+@pytest.mark.parametrize("kind", ["reservation", "node", "placement-group"])
+def test_the_same_token_gives_back_what_it_made(clustered: Account, kind: str) -> None:
+    """After a lost answer the same call is safe, for each kind of piece."""
+    made: dict[str, str] = {}
+    for piece in clustered.ready_pieces(now_order(clustered), made):
+        if piece.kind == kind:
+            fault = {"operation": _operation(kind), "lose_reply": True, "times": 1}
+            clustered.emulator.weather(faults=[fault])
+            with pytest.raises(ConnectionClosedError) as caught:
+                clustered.backend.create(piece)
+            assert clustered.backend.diagnose(caught.value).step == "ask-again"
+        first, again = clustered.backend.create(piece), clustered.backend.create(piece)
+        made[piece.subject] = first[0].id
+        assert [held.id for held in first] == [held.id for held in again]
+    held = clustered.emulator.held()
+    assert sorted(one["kind"] for one in held) == ["capacity-reservation", "instance", "instance", "placement-group"]
+
+
+def _operation(kind: str) -> str:
+    return {
+        "reservation": "CreateCapacityReservation",
+        "node": "RunInstances",
+        "placement-group": "CreatePlacementGroup",
+    }[kind]
+
+
+def test_a_placement_group_of_somebody_elses_is_not_ours(clustered: Account) -> None:
+    """The name alone proves nothing: without our stamp on it the refusal stands."""
+    piece = next(clustered.ready_pieces(now_order(clustered), {}))
+    stranger(clustered.emulator).create_placement_group(GroupName=piece.spec["GroupName"], Strategy="cluster")
+    with pytest.raises(ClientError, match=r"InvalidPlacementGroup\.Duplicate"):
+        clustered.backend.create(piece)
+
+
+@pytest.mark.parametrize("kind", ["reservation", "node"])
+def test_a_dry_zone_costs_one_call(account: Account, kind: str) -> None:
+    """EC2 says it with an HTTP 500, which botocore would repeat for seconds."""
+    pieces = list(chain(*account.backend.plan(now_order(account))))
+    piece = next(piece for piece in pieces if piece.kind == kind and not piece.needs)
+    account.emulator.weather(stock={ZONE: {"*": 0}})
+    with pytest.raises(ClientError) as caught:
+        account.backend.create(piece)
+    diagnosis = account.backend.diagnose(caught.value)
+    assert (diagnosis.step, diagnosis.kind, diagnosis.code) == (
+        "move-on",
+        "capacity-zone",
+        "InsufficientInstanceCapacity",
+    )
+    assert [call["status"] for call in account.emulator.calls(_operation(kind))] == [500]
+    assert account.emulator.held() == []
+
+
+def test_a_full_reservation_moves_on(account: Account) -> None:
+    """A launch into a reservation without room is refused by EC2, and another zone may help."""
+    pieces = list(chain(*account.backend.plan(now_order(account))))
+    node = next(piece for piece in pieces if piece.kind == "node" and piece.group == "db")
+    reservation = next(piece for piece in pieces if piece.subject in node.needs)
+    made = account.backend.create(replace(reservation, spec={**reservation.spec, "InstanceCount": 2}))[0].id
+    with pytest.raises(ClientError) as caught:
+        account.backend.create(replace(node, inputs=dict.fromkeys(node.needs, made)))
+    assert account.backend.diagnose(caught.value).step == "move-on"
+
+
+def test_a_dead_thing_that_an_old_token_gives_back_is_seen_to_be_dead(account: Account) -> None:
+    """It must not be taken for what was asked for."""
+    reservation, node = _one_of_each(account)
+    cancelled = account.backend.create(reservation)[0]
+    account.backend.release([cancelled])
+    ended = account.backend.create(node)
+    account.backend.release(ended)
+    assert states(account.backend.create(reservation)) == {"gone"}
+    assert states(account.backend.create(node)) <= {"gone", "leaving"}
+
+
+def _one_of_each(account: Account) -> tuple[Piece, Piece]:
+    pieces = list(chain(*account.backend.plan(now_order(account))))
+    return pieces[0], next(piece for piece in pieces if piece.group == "monitor")
+
+
+def test_a_hundred_nodes_are_looked_at_in_one_call(emulator: Emulator) -> None:
+    """And launched and released in one each."""
+    account = Account(emulator, request(group("many", "t3.large", 100, reserve=False)))
+    held = account.make(now_order(account))
+    assert states(account.backend.refresh(held)) == {"ready"}
+    account.backend.release(held)
+    assert states(account.backend.refresh(held)) <= {"leaving", "gone"}
+    assert [call["operation"] for call in emulator.calls()] == [
+        "RunInstances",
+        "DescribeInstances",
+        "TerminateInstances",
+        "DescribeInstances",
+    ]
+
+
+def test_pages_are_followed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With pages of five, nothing of a longer list is missing."""
+    monkeypatch.setattr(listing, "PAGE", 5)
+    monkeypatch.setattr(listing, "FILTER_VALUES", 4)
+    wanted = request(
+        *(group(f"g{number}", "t3.large", reserve=True) for number in range(7)), group("more", "m6i.large")
+    )
+    account = Account(account.emulator, wanted)
+    held = [one for attempt in range(1, 4) for one in account.make(now_order(account, attempt=attempt))]
+    assert states(account.backend.refresh(held)) == {"ready"}
+    assert sorted(one.id for one in listed(account)) == sorted(one.id for one in held)
+
+
+def test_what_boots_is_creating_and_then_ready(account: Account) -> None:
+    """By the cloud's own clock."""
+    account.emulator.weather(boot_s=60)
+    nodes = of_kind(account.make(now_order(account)), "node")
+    assert states(account.backend.refresh(nodes)) == {"creating"}
+    account.emulator.weather(clock={"advance_s": 61})
+    assert states(account.backend.refresh(nodes)) == {"ready"}
+
+
+def test_what_the_cloud_does_not_list_yet_is_unseen(account: Account) -> None:
+    """Neither gone nor failed: a listing lags behind."""
+    account.emulator.weather(consistency_s=60)
+    held = account.make(now_order(account))
+    assert states(account.backend.refresh(held)) == {"unseen"}
+
+
+def test_a_node_that_dies_before_it_runs_has_failed_and_says_why(account: Account) -> None:
+    """Once; asked again it is gone like any other, so its release comes to an end."""
+    reason = "Server.InsufficientInstanceCapacity"
+    account.emulator.weather(boot_s=1, faults=[{"operation": "boot", "error": reason, "times": 1}])
+    _, node = _one_of_each(account)
+    held = account.backend.create(node)
+    account.emulator.weather(clock={"advance_s": 5})
+    dead = account.backend.refresh(held)
+    assert [(one.state, one.problem_code) for one in dead] == [("failed", reason)]
+    assert dead[0].problem
+    assert account.backend.diagnose(dead[0]).step == "move-on"
+    after = account.backend.refresh(dead)
+    assert states(after) == {"gone"}
+    assert after[0].problem_code == reason
+
+
+def test_a_node_that_is_released_while_it_starts_has_not_failed(account: Account) -> None:
+    """It was ended by a call: it is leaving, and then gone."""
+    account.emulator.weather(boot_s=60, stop_s=30)
+    _, node = _one_of_each(account)
+    held = account.backend.create(node)
+    account.backend.release(held)
+    assert states(account.backend.refresh(held)) == {"leaving"}
+    account.emulator.weather(clock={"advance_s": 31})
+    assert states(account.backend.refresh(held)) == {"gone"}
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "before", "state"),
+    [
+        ("pending", "", "creating", "creating"),
+        ("running", "", "creating", "ready"),
+        ("stopping", "Client.UserInitiatedShutdown", "ready", "failed"),
+        ("stopped", "Client.UserInitiatedShutdown", "creating", "failed"),
+        ("shutting-down", "Server.InternalError", "creating", "failed"),
+        ("shutting-down", "Server.SpotInstanceTermination", "ready", "leaving"),
+        ("shutting-down", "Server.InternalError", "failed", "leaving"),
+        ("terminated", "", "creating", "failed"),
+        ("terminated", "Client.UserInitiatedShutdown", "creating", "gone"),
+        ("terminated", "Server.InternalError", "leaving", "gone"),
+    ],
+)
+def test_a_nodes_state_is_read_by_what_it_was(word: str, reason: str, before: State, state: str) -> None:
+    """Dead before it ran is failed, once; stopped is failed, since its disks are billed; ended by a call is not."""
+    answer = {"InstanceId": "i-1", "State": {"Name": word}, "StateReason": {"Code": reason, "Message": ""}}
+    held = reading.node(REGION, answer, before)
+    assert held.state == state
+    assert bool(held.problem) == (state not in ("creating", "ready"))
+
+
+def test_a_deadline_is_moved_where_the_cloud_keeps_it(clustered: Account) -> None:
+    """The end of a reservation at EC2, which enforces it; a tag on the others; one call each."""
+    later = float(int(time.time()) + 3600)
+    held = clustered.make(now_order(clustered))
+    before = len(clustered.emulator.calls())
+    changed = [clustered.backend.change(one, later) for one in held]
+    calls = [call["operation"] for call in clustered.emulator.calls()[before:]]
+    assert sorted(calls) == ["CreateTags"] * 3 + ["ModifyCapacityReservation"]
+    assert {one.deadline for one in changed} == {later}
+    assert {one.deadline for one in clustered.backend.refresh(held)} == {later}
+    assert {one.deadline for one in listed(clustered)} == {later}
+
+
+def test_everything_can_be_given_back(clustered: Account) -> None:
+    """In the backend's own order; the placement group is in the way of nothing and nothing in its way."""
+    held = clustered.make(now_order(clustered))
+    for kinds in clustered.backend.release_order:
+        for kind in sorted(kinds):
+            some = of_kind(held, kind)
+            for start in range(0, len(some), clustered.backend.batch[kind]):
+                clustered.backend.release(some[start : start + clustered.backend.batch[kind]])
+    assert states(clustered.backend.refresh(held)) <= {"gone", "unseen"}
+    assert listed(clustered) == []
+    assert clustered.emulator.held() == []
+
+
+def test_a_placement_group_in_use_is_asked_for_again(clustered: Account) -> None:
+    """EC2 refuses while something is in it; that is no reason to give up."""
+    held = clustered.make(now_order(clustered))
+    with pytest.raises(ClientError) as caught:
+        clustered.backend.release(of_kind(held, "placement-group"))
+    assert clustered.backend.diagnose(caught.value).step == "back-off"
+
+
+@pytest.mark.parametrize("kind", ["reservation", "node", "placement-group"])
+def test_a_thing_that_ec2_does_not_know_is_gone(account: Account, kind: str) -> None:
+    """Whether it is gone or too young to be seen is for the caller to know."""
+    id_ = {"reservation": "cr-00000000000000000", "node": "i-00000000000000000", "placement-group": "arn:/none"}[kind]
+    held = Held(kind=kind, id=id_, region=REGION, zone=ZONE, state="ready", subject="a/subject")
+    with pytest.raises(ClientError) as caught:
+        account.backend.release([held])
+    assert account.backend.diagnose(caught.value).step == "gone"
+    assert states(account.backend.refresh([held])) == {"unseen"}
+
+
+def test_what_is_not_known_to_be_ours_is_left_alone(account: Account) -> None:
+    """The others are released, and the refusal names what was not."""
+    _, node = _one_of_each(account)
+    mine = account.backend.create(node)
+    theirs = stranger(account.emulator).run_instances(ImageId=node.spec["ImageId"], MinCount=1, MaxCount=1)
+    id_ = theirs["Instances"][0]["InstanceId"]
+    foreign = Held(kind="node", id=id_, region=REGION, zone=ZONE, state="ready")
+    with pytest.raises(ValueError, match=id_):
+        account.backend.release([*mine, foreign])
+    assert [held["id"] for held in account.emulator.held("instance")] == [id_]
+
+
+def test_an_inventory_lists_our_run_and_nothing_else(clustered: Account) -> None:
+    """Not another run of ours, not a stranger's thing, not what is over."""
+    held = clustered.make(now_order(clustered))
+    other = Account(clustered.emulator, replace(clustered.request, run="run-2"))
+    other.make(now_order(other))
+    over = clustered.make(now_order(clustered, attempt=2))
+    for kind in ("node", "reservation"):
+        clustered.backend.release(of_kind(over, kind))
+    found = listed(clustered)
+    kept = {one.id for one in [*held, *of_kind(over, "placement-group")]}
+    assert {one.id for one in found} == kept
+    assert {one.subject for one in found} >= {one.subject for one in held}
+    zones = {one.kind: one.zone for one in found}
+    assert zones == {"node": ZONE, "reservation": ZONE, "placement-group": ZONE}
+
+
+def test_an_inventory_asks_all_regions_and_kinds_at_once(account: Account) -> None:
+    """Three reads a region, one round."""
+    regions = ("us-east-1", "us-west-2", "eu-west-1")
+    listed(account, *regions)
+    account.emulator.reset(latency_ms=400)
+    listed(account, *regions)
+    calls = account.emulator.calls()
+    assert sorted({(call["region"], call["operation"]) for call in calls}) == sorted(
+        (region, operation)
+        for region in regions
+        for operation in ("DescribeCapacityReservations", "DescribeInstances", "DescribePlacementGroups")
+    )
+    assert (len(calls), rounds(calls)) == (9, 1)
+
+
+def test_an_inventory_says_what_it_could_not_read(account: Account) -> None:
+    """An unread part is not an empty one; the rest is listed."""
+    account.make(now_order(account))
+    fault = {"operation": "DescribeInstances", "region": REGION, "error": "UnauthorizedOperation"}
+    account.emulator.weather(faults=[fault])
+    found = list(account.backend.inventory(RUN, [REGION]))
+    unread = [one for one in found if isinstance(one, Unread)]
+    assert [(one.region, one.kind) for one in unread] == [(REGION, "node")]
+    assert unread[0].why.startswith("UnauthorizedOperation: ")
+    assert {one.kind for one in found if isinstance(one, Held)} == {"reservation"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [
+        ("pytest-capacity:project", "another"),
+        ("pytest-capacity:project", ""),
+        ("pytest-capacity:piece", ""),
+        ("pytest-capacity:deadline", "some day"),
+    ],
+)
+def test_half_a_stamp_is_reported_and_never_released(account: Account, tag: str, value: str) -> None:
+    """It comes without a subject, and the words say what is wrong with it."""
+    _, node = _one_of_each(account)
+    held = account.backend.create(node)[0]
+    stranger(account.emulator).create_tags(Resources=[held.id], Tags=[{"Key": tag, "Value": value}])
+    (found,) = listed(account)
+    assert (found.id, found.subject) == (held.id, "")
+    assert "whole stamp" in found.problem
+    with pytest.raises(ValueError, match=held.id):
+        account.backend.release([found])
+
+
+def test_an_inventory_of_no_region_is_empty(account: Account) -> None:
+    """And asks nothing."""
+    assert list(account.backend.inventory(RUN, [])) == []
+    assert account.emulator.calls() == []
+
+
+def test_spot_nodes_say_so(emulator: Emulator) -> None:
+    """The market is read from the cloud, not remembered."""
+    account = Account(emulator, request(group("cheap", "m6i.large", 2, market="spot", reserve=None)))
+    held = account.make(now_order(account))
+    assert {node.facts["market"] for node in account.backend.refresh(held)} == {"spot"}
+
+
+def test_regions_are_those_of_the_account(account: Account) -> None:
+    """By name."""
+    regions = list(account.backend.regions())
+    assert regions == sorted(regions)
+    assert {"us-east-1", "eu-west-1"} <= set(regions)
+
+
+def test_the_commands_for_the_hand_say_where(clustered: Account) -> None:
+    """Nodes together, the placement group last, each with region and endpoint."""
+    held = clustered.make(now_order(clustered))
+    commands = [shlex.split(command) for command in clustered.backend.by_hand(list(reversed(held)))]
+    where = ["--region", REGION, "--endpoint-url", clustered.emulator.url]
+    nodes, reservation = of_kind(held, "node"), of_kind(held, "reservation")[0].id
+    assert [command[:3] + command[7:8] for command in commands] == [
+        ["aws", "ec2", "terminate-instances", "--instance-ids"],
+        ["aws", "ec2", "cancel-capacity-reservation", "--capacity-reservation-id"],
+        ["aws", "ec2", "delete-placement-group", "--group-name"],
+    ]
+    assert all(command[3:7] == where for command in commands)
+    assert set(commands[0][8:]) == {node.id for node in nodes}
+    assert commands[1][8:] == [reservation]
+    assert commands[2][8:] == [f"pytest-capacity-{RUN}-default-1"]
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("pending", "ready"),
+        ("active", "ready"),
+        ("scheduled", "creating"),
+        ("cancelling", "leaving"),
+        ("unavailable", "failed"),
+        ("expired", "gone"),
+        ("cancelled", "gone"),
+        ("failed", "gone"),
+        ("payment-failed", "gone"),
+    ],
+)
+def test_a_reservations_state_is_read(word: str, state: str) -> None:
+    """One may launch into a pending one; what holds nothing is over."""
+    held = reading.reservation(REGION, {"CapacityReservationId": "cr-1", "State": word})
+    assert held.state == state
+    assert bool(held.problem) == (state not in ("ready", "creating"))
+
+
+def test_the_stamp_names_our_project(account: Account) -> None:
+    """So that two projects in one account can be told apart."""
+    account.make(now_order(account))
+    assert {held["tags"]["pytest-capacity:project"] for held in account.emulator.held()} == {PROJECT}

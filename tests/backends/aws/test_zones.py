@@ -1,0 +1,198 @@
+"""What the zones of a region say to a topology."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from pytest_capacity.errors import Refused
+from pytest_capacity.model import AwsSettings, NodeGroup, Offer
+from tests.backends.aws.account import Account, rounds
+from tests.backends.aws.orders import IMAGE, REGION, group, order, request
+from tests.emulated import Emulator
+
+DB = group("db", "i4i.large", 3)
+MONITOR = group("monitor", "t3.large", reserve=False)
+
+
+def offers(emulator: Emulator, *groups: NodeGroup, **more: Any) -> dict[str, Offer]:
+    """The zones' answers by name."""
+    account = Account(emulator, request(*groups, **more))
+    return {offer.zone: offer for offer in account.backend.offers(REGION, account.request.topologies["default"])}
+
+
+def stranger(emulator: Emulator) -> Any:
+    """The user's own way to EC2, past our code."""
+    return boto3.client(
+        "ec2", region_name=REGION, endpoint_url=emulator.url, aws_access_key_id="u", aws_secret_access_key="u"
+    )
+
+
+def reserved(emulator: Emulator, zone: str, count: int, **more: Any) -> str:
+    """A reservation that the user made."""
+    asked = {
+        "InstanceType": "i4i.large",
+        "InstancePlatform": "Linux/UNIX",
+        "AvailabilityZone": zone,
+        "InstanceCount": count,
+        "InstanceMatchCriteria": "targeted",
+    }
+    made = stranger(emulator).create_capacity_reservation(**{**asked, **more})
+    return str(made["CapacityReservation"]["CapacityReservationId"])
+
+
+def test_zones_come_by_name_with_their_ids(emulator: Emulator) -> None:
+    """In the order of their names, for the user's zone letters, and with the id that is the same in every account."""
+    found = offers(emulator, DB)
+    assert list(found) == sorted(found)
+    assert found["us-east-1a"].ok
+    assert all((offer.zone_id or "").startswith("use1-az") for offer in found.values())
+
+
+def test_all_is_read_in_one_round(emulator: Emulator) -> None:
+    """Types, zones and images side by side; the reservations only where some are listed."""
+    account = Account(emulator, request(DB, MONITOR))
+    account.backend.whoami()
+    account.backend.regions()
+    emulator.reset(latency_ms=200)
+    account.backend.offers(REGION, account.request.topologies["default"])
+    calls = emulator.calls()
+    assert sorted(call["operation"] for call in calls) == [
+        "DescribeAvailabilityZones",
+        "DescribeImages",
+        "DescribeInstanceTypeOfferings",
+    ]
+    assert rounds(calls) == 1
+
+
+def test_a_zone_without_a_type_cannot_take_the_topology(emulator: Emulator) -> None:
+    """And says which type it lacks."""
+    emulator.weather(offerings={"us-east-1b": {"exclude": ["i4i.large"]}})
+    found = offers(emulator, DB, MONITOR)
+    assert (found["us-east-1b"].ok, found["us-east-1b"].why) == (False, "does not offer i4i.large")
+    assert found["us-east-1a"].ok
+
+
+def test_a_zone_without_a_subnet_of_the_users_cannot_take_it(emulator: Emulator) -> None:
+    """Where subnets are configured, only their zones count."""
+    aws = AwsSettings(image={REGION: IMAGE}, subnets={"us-east-1b": "subnet-1"})
+    found = offers(emulator, DB, aws=aws)
+    assert [zone for zone, offer in found.items() if offer.ok] == ["us-east-1b"]
+    assert "us-east-1b" in found["us-east-1a"].why
+    assert found["us-east-1b"].facts["subnet/db"] == "subnet-1"
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [
+        ("DescribeInstanceTypeOfferings", "UnauthorizedOperation"),
+        ("DescribeInstanceTypeOfferings", "RequestLimitExceeded"),
+        ("DescribeAvailabilityZones", "UnauthorizedOperation"),
+        ("DescribeImages", "UnauthorizedOperation"),
+        ("DescribeImages", "InternalError"),
+    ],
+)
+def test_what_cannot_be_read_rules_nothing_out(emulator: Emulator, operation: str, error: str) -> None:
+    """A missing right to look, or a bad moment, costs a question and no zone."""
+    emulator.weather(faults=[{"operation": operation, "error": error}])
+    found = offers(emulator, DB)
+    assert found["us-east-1a"].ok
+    assert found["us-east-1a"].facts["platform/db"] == "Linux/UNIX"
+
+
+def test_a_region_of_which_nothing_can_be_read_says_why(emulator: Emulator) -> None:
+    """Without one name of a zone the cloud's refusal is the answer."""
+    emulator.weather(
+        faults=[
+            {"operation": "DescribeInstanceTypeOfferings", "error": "RequestLimitExceeded"},
+            {"operation": "DescribeAvailabilityZones", "error": "RequestLimitExceeded"},
+        ]
+    )
+    with pytest.raises(ClientError, match="RequestLimitExceeded"):
+        offers(emulator, DB)
+
+
+@pytest.mark.parametrize("operation", ["DescribeInstanceTypeOfferings", "DescribeAvailabilityZones", "DescribeImages"])
+def test_bad_credentials_are_said_at_once(emulator: Emulator, operation: str) -> None:
+    """They are not a zone's fault, and every later call would hear the same."""
+    emulator.weather(faults=[{"operation": operation, "error": "AuthFailure"}])
+    with pytest.raises(ClientError, match="AuthFailure"):
+        offers(emulator, DB)
+
+
+def test_an_unknown_image_is_said_before_anything_is_created(emulator: Emulator) -> None:
+    """With EC2's own words."""
+    with pytest.raises(ClientError, match=r"InvalidAMIID\.NotFound"):
+        offers(emulator, group("db", "i4i.large", image="ami-00000000000000000"))
+
+
+def test_an_existing_reservation_serves_the_group_that_fits_in_it_whole(emulator: Emulator) -> None:
+    """In its zone, which goes first; no reservation of our own is made there, and elsewhere one is."""
+    theirs = reserved(emulator, "us-east-1c", 3)
+    account = Account(emulator, request(DB, MONITOR, use_reservations=(theirs,)))
+    found = {offer.zone: offer for offer in account.backend.offers(REGION, account.request.topologies["default"])}
+    assert [zone for zone, offer in found.items() if offer.preferred] == ["us-east-1c"]
+    there, elsewhere = (
+        account.backend.plan(order(account.request, found[zone])) for zone in ("us-east-1c", "us-east-1a")
+    )
+    assert [piece.kind for pieces in there for piece in pieces] == ["node", "node"]
+    assert [piece.consumes for piece in there[0]] == [theirs, None]
+    assert [piece.kind for pieces in elsewhere for piece in pieces] == ["reservation", "node", "node"]
+    nodes = account.make(order(account.request, found["us-east-1c"]))
+    assert {node.facts.get("reservation_id") for node in nodes if node.group == "db"} == {theirs}
+
+
+def test_groups_share_what_an_existing_reservation_has_left(emulator: Emulator) -> None:
+    """Counts add up: the third group does not fit any more, and has one of its own."""
+    theirs = reserved(emulator, "us-east-1a", 4)
+    groups = [group(name, "i4i.large", 2) for name in ("a", "b", "c")]
+    facts = offers(emulator, *groups, use_reservations=(theirs,))["us-east-1a"].facts
+    assert {key for key in facts if key.startswith("use/")} == {"use/a", "use/b"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"InstanceType": "i4i.xlarge"}, DB),
+        ({"InstancePlatform": "Windows"}, DB),
+        ({"Tenancy": "dedicated"}, DB),
+        ({}, group("db", "i4i.large", 4)),
+        ({}, group("db", "i4i.large", 3, market="spot", reserve=None)),
+        ({}, group("db", "i4i.large", 3, placement_group=True)),
+    ],
+    ids=["type", "platform", "tenancy", "count", "spot", "placement group"],
+)
+def test_a_reservation_that_does_not_fit_is_not_used(
+    emulator: Emulator, theirs: dict[str, Any], ours: NodeGroup
+) -> None:
+    """EC2 would refuse the launch, and the zone is not preferred for it."""
+    listed = reserved(emulator, "us-east-1a", 3, **theirs)
+    found = offers(emulator, ours, use_reservations=(listed,))["us-east-1a"]
+    assert "use/db" not in found.facts
+    assert not found.preferred
+
+
+def test_a_listed_reservation_that_is_nowhere_is_refused(emulator: Emulator) -> None:
+    """A typing error would reserve, and bill, a second time."""
+    with pytest.raises(Refused, match="cr-0123456789abcdef0 in us-east-1"):
+        offers(emulator, DB, use_reservations=("cr-0123456789abcdef0",))
+
+
+def test_a_resource_group_is_the_target_of_all_that_would_reserve(emulator: Emulator) -> None:
+    """EC2 finds the room in it; groups that do not reserve stay out."""
+    pool = "arn:aws:resource-groups:us-east-1:123456789012:group/pool"
+    found = offers(emulator, DB, MONITOR, use_reservations=(pool,))["us-east-1a"]
+    assert {key: value for key, value in found.facts.items() if key.startswith("use/")} == {"use/db": pool}
+
+
+def test_an_image_says_its_platform(emulator: Emulator) -> None:
+    """A reservation of another platform would not take the node; what the user says goes first."""
+    images = stranger(emulator).describe_images(Filters=[{"Name": "platform", "Values": ["windows"]}])["Images"]
+    windows = group("db", "i4i.large", image=images[0]["ImageId"])
+    found = offers(emulator, windows)["us-east-1a"].facts["platform/db"]
+    assert found == images[0]["PlatformDetails"] == "Windows"
+    said = AwsSettings(platform="Red Hat Enterprise Linux")
+    assert offers(emulator, windows, aws=said)["us-east-1a"].facts["platform/db"] == "Red Hat Enterprise Linux"
