@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import escape
 
 from pytest_capacity.emulator.asked import Answer, Cloud
 from pytest_capacity.emulator.calls import Call
@@ -127,7 +128,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         scope = SCOPE.search(self.headers.get("Authorization", ""))
         if scope is None:
-            self._send(401, _unsigned(), "text/xml;charset=UTF-8")
+            words = "AWS was not able to validate the provided access credentials: the request is not signed (SigV4)"
+            self._send(401, _error("AuthFailure", words), "text/xml;charset=UTF-8")
             return
         region, service = scope.groups()
         cloud = self.server.clouds.get(service)
@@ -144,6 +146,8 @@ class Handler(BaseHTTPRequestHandler):
         half_s = server.world.weather.latency_ms / 2000
         self._wait(half_s)
         asked = cloud.ask(region, urlsplit(self.path).path, body)
+        with server.world.lock:
+            server.world.under_way[id(asked)] = asked.operation
         self._wait(asked.strike.delay_s)
         at = server.world.clock.now()
         try:
@@ -151,11 +155,11 @@ class Handler(BaseHTTPRequestHandler):
         except Exception:  # noqa: BLE001 - the edge of the process
             # A defect of the emulator is shown as one, and never as a cloud's answer.
             traceback.print_exc()
-            words = json.dumps({"error": "a defect in the emulator", "trace": traceback.format_exc()})
-            answer = Answer(599, words.encode(), "EmulatorDefect", "application/json")
+            answer = Answer(500, _error("EmulatorDefect", traceback.format_exc()), "EmulatorDefect")
         self._wait(half_s)
         lost = asked.strike.lose_reply
         with server.world.lock:
+            del server.world.under_way[id(asked)]
             server.world.calls.append(
                 Call(
                     at=at,
@@ -197,7 +201,6 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(head + body)
 
 
-def _unsigned() -> bytes:
-    words = "AWS was not able to validate the provided access credentials: the request is not signed (SigV4)"
-    error = f"<Error><Code>AuthFailure</Code><Message>{words}</Message></Error>"
+def _error(code: str, words: str) -> bytes:
+    error = f"<Error><Code>{code}</Code><Message>{escape(words)}</Message></Error>"
     return f"<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>".encode()

@@ -40,6 +40,8 @@ class World:
         self._random_hex = random_hex
         #: Told when the World is emptied, so that a wire forgets what it keeps itself.
         self.on_reset: list[Callable[[], None]] = []
+        #: Operations of the calls that are not answered yet, by a number of each call's own. Outlives a reset.
+        self.under_way: dict[int, str] = {}
         self._empty()
 
     def _empty(self) -> None:
@@ -233,6 +235,7 @@ class World:
             "held": self.held(),
             "bill": self.meter.bill(self.clock.now()),
             "weather": msgspec.to_builtins(self.weather),
+            "under_way": sorted(self.under_way.values()),
         }
         if calls:
             told["calls"] = as_json(self.calls)
