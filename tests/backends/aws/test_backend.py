@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ from pytest_capacity.model import Held, Order, Piece, State, Unread
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import PROJECT, REGION, RUN, ZONE, group, order, request
 from tests.backends.aws.test_zones import stranger
-from tests.emulated import Emulator
+from tests.emulated import ROOT, Emulator
 
 DB = group("db", "i4i.large", 3)
 LOADER = group("loader", "c6i.xlarge")
@@ -68,6 +70,20 @@ def test_the_backend_opens_by_its_name(emulator: Emulator) -> None:
     assert backend.name == "aws"
     assert emulator.calls() == []
     assert backend.whoami().account == "123456789012"
+
+
+def test_a_missing_sdk_is_said_with_the_extra_that_brings_it() -> None:
+    """In an interpreter that has no boto3."""
+    script = """
+import sys
+sys.modules["boto3"] = None
+from pytest_capacity.backends import open_backend
+from tests.backends.aws.orders import group, request
+open_backend(request(group("db", "i4i.large")))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert "pip install 'pytest-capacity[aws]'" in done.stderr
+    assert "ConfigError" in done.stderr
 
 
 def test_a_topology_stands_and_its_nodes_sit_where_they_were_aimed(account: Account) -> None:
@@ -309,6 +325,19 @@ def test_a_placement_group_in_use_is_asked_for_again(clustered: Account) -> None
     with pytest.raises(ClientError) as caught:
         clustered.backend.release(of_kind(held, "placement-group"))
     assert clustered.backend.diagnose(caught.value).step == "back-off"
+
+
+def test_a_pending_reservation_is_used_and_refuses_to_be_cancelled_for_now(account: Account) -> None:
+    """EC2 lets one launch into it; it can be given back once it is active."""
+    account.emulator.weather(pending_s=60)
+    held = account.backend.create(_one_of_each(account)[0])
+    assert states(held) == states(account.backend.refresh(held)) == {"ready"}
+    with pytest.raises(ClientError) as caught:
+        account.backend.release(held)
+    assert account.backend.diagnose(caught.value).step == "back-off"
+    account.emulator.weather(clock={"advance_s": 61})
+    account.backend.release(held)
+    assert account.emulator.held() == []
 
 
 @pytest.mark.parametrize("kind", ["reservation", "node", "placement-group"])

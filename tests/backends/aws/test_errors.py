@@ -161,6 +161,7 @@ DEATHS: Final[list[tuple[str, str, str]]] = [
     ("Client.VolumeLimitExceeded", "stop", "quota"),
     ("Client.InternalError", "stop", "invalid"),
     ("Client.InvalidSnapshot.NotFound", "stop", "invalid"),
+    ("CapacityReservation.failed", "stop", "conflict"),
     ("Client.UserInitiatedShutdown", "stop", "conflict"),
     ("Client.InstanceInitiatedShutdown", "stop", "conflict"),
 ]

@@ -247,7 +247,7 @@ def test_network_settings_go_where_ec2_wants_them() -> None:
 
 def test_a_groups_own_words_go_over_the_sections() -> None:
     """Its image, its tags, its key."""
-    own = group("db", "i4i.large", image="ami-own", cloud={"tags": {"role": "db"}, "key_name": "other"})
+    own = group("db", "i4i.large", cloud={"image": {REGION: "ami-own"}, "tags": {"role": "db"}, "key_name": "other"})
     section = AwsSettings(image={REGION: IMAGE}, key_name="mine", tags={"team": "storage"})
     _, parameters = called(only(request(own, aws=section), "node"))
     tags = tags_of(parameters)["instance"]
