@@ -1,0 +1,268 @@
+"""Whole runs against the emulated cloud: fixtures, lines, summary, and nothing left."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.emulated import Emulator
+from tests.plugin.conftest import CONFIG, Run
+
+USES_ALL = """
+    import pytest
+
+    def test_handle(capacity):
+        db = capacity.nodes("db")
+        assert len(db) == 2 and len(capacity.nodes()) == 3
+        assert capacity.node("loader").instance_type == "c6i.xlarge"
+        assert (capacity.region, capacity.zone) == ("us-east-1", db[0].zone)
+        assert set(capacity.groups) == {"db", "loader"}
+        assert capacity.run_id == capacity.config.run
+        assert repr(capacity) == f"<Capacity 'default' of run {capacity.run_id}>"
+
+    def test_mapping(capacity_nodes, capacity_reservations):
+        reserved = {one.id for one in capacity_reservations}
+        assert {node.reservation_id for nodes in capacity_nodes.values() for node in nodes} == reserved
+        with pytest.raises(TypeError):
+            capacity_nodes["db"] = ()
+
+    @pytest.mark.capacity(group="db")
+    def test_one(capacity_node):
+        assert capacity_node.group == "db"
+
+    @pytest.mark.capacity(group="db", count=2)
+    def test_two(capacity_node):
+        assert len({node.id for node in capacity_node}) == 2
+
+    def test_any(capacity_node):
+        assert capacity_node.id
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2", "-pno:xdist"])
+def test_fixtures_give_the_nodes_that_the_file_asks_for(
+    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, workers: str
+) -> None:
+    """One provisioning for all processes; header, live lines, attempts, nodes and receipt are shown; nothing is left."""
+    pytester.makepyfile(USES_ALL)
+    cloud.weather(stock={"us-east-1a": {"i4i.large": 0}})
+    result = run_on(workers)
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(
+        [
+            "capacity: aws us-east-1, run *, keeper log */pytest-capacity/logs/*.log",
+            "*capacity: account 123456789012*",
+            "*capacity: default: attempt 1 in us-east-1a",
+            "capacity:   us-east-1a: no reservation: InsufficientInstanceCapacity: *",
+            "capacity:   us-east-1a: no-capacity*",
+            "capacity: default: attempt 2 in us-east-1b",
+            "capacity:   us-east-1b: asking for node*",
+            "capacity:   us-east-1b: placed*",
+            "capacity: releasing *",
+            "=* capacity =*",
+            "attempt 1: default in us-east-1a: no-capacity after *",
+            "attempt 2: default in us-east-1b: placed after *",
+            "db: i-* i4i.large on-demand in us-east-1b, *, in cr-*",
+            "loader: i-* c6i.xlarge *",
+            "receipt: 0 things bearing run * are left (us-east-1 read)",
+        ]
+    )
+    assert cloud.held() == []
+    assert len([call for call in cloud.calls("RunInstances") if call["status"] == 200]) == 2
+
+
+def test_quiet_runs_show_the_receipt_alone(pytester: pytest.Pytester, run_on: Run) -> None:
+    """-q: no live lines, no attempts."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    result = run_on("-q")
+    result.stdout.fnmatch_lines(["receipt: 0 things *"])
+    result.stdout.no_fnmatch_line("capacity:*")
+    result.stdout.no_fnmatch_line("attempt*")
+
+
+def test_emulated_runs_say_so_twice(pytester: pytest.Pytester, run: Run) -> None:
+    """In the header and in the summary."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    result = run("--capacity-emulator")
+    result.assert_outcomes(passed=1)
+    said = [line for line in result.outlines if line.endswith("EMULATED: no cloud is used, nothing is billed")]
+    assert said == [f"capacity: {said[-1]}", said[-1]]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--collect-only"],
+        ["--fixtures"],
+        ["--setup-plan"],
+        ["-k", "nothing"],
+        ["-k", "nothing", "-n2"],
+        ["--setup-plan", "-n2"],
+    ],
+)
+def test_runs_that_use_nothing_ask_for_nothing(
+    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, arguments: list[str]
+) -> None:
+    """No create call, and no section at the end."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    result = run_on(*arguments)
+    assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    result.stdout.no_fnmatch_line("=* capacity =*")
+    assert cloud.calls("CreateCapacityReservation") == []
+    assert cloud.calls("RunInstances") == []
+
+
+def test_without_capacity_later_tests_fail_at_once_with_the_same_words(
+    pytester: pytest.Pytester, run_on: Run, cloud: Emulator
+) -> None:
+    """Both zones are dry: one short error each, one attempt a zone in all, and the other tests run."""
+    pytester.makepyfile("def test_a(capacity): pass\ndef test_b(capacity_node): pass\ndef test_c(): pass\n")
+    cloud.weather(stock={zone: {"i4i.large": 0} for zone in ("us-east-1a", "us-east-1b")})
+    result = run_on("-n0")
+    result.assert_outcomes(passed=1, errors=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    errors = re.findall(r"_ ERROR at setup of test_[ab] _+\n(.*?)\n(?=[_=-])", result.stdout.str(), re.DOTALL)
+    assert len(errors) == 2
+    assert errors[0] == errors[1]
+    assert errors[0].startswith("capacity: ")
+    assert "Traceback" not in errors[0]
+    assert len(errors[0].splitlines()) < 12
+    assert len(cloud.calls("CreateCapacityReservation")) == 4
+    assert cloud.held() == []
+
+
+def test_a_node_that_is_not_there_is_named(pytester: pytest.Pytester, run_on: Run) -> None:
+    """An unknown group, topology or index says what there is; so does a marker that asks for too much."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_capacity import CapacityError
+
+        def test_handle(capacity):
+            with pytest.raises(CapacityError, match="no group 'x' in topology 'default'. It has: db, loader"):
+                capacity.nodes("x")
+            with pytest.raises(CapacityError, match="no node 2 in group 'db'. It has 2"):
+                capacity.node("db", 2)
+            with pytest.raises(CapacityError, match="no topology 'wide' is configured. There are: default"):
+                capacity.topology("wide")
+
+        @pytest.mark.capacity("wide")
+        def test_topology(capacity_node): pass
+
+        @pytest.mark.capacity(group="db", count=3)
+        def test_count(capacity_node): pass
+        """
+    )
+    result = run_on()
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(["capacity: no topology 'wide' is configured*", "capacity: *3*db*"])
+
+
+def test_topologies_are_provisioned_when_they_are_used(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """Of two topologies, neither called default, only the one that a test uses is asked for."""
+    two = (
+        CONFIG.replace("groups:", "topologies:").replace("  db:", "  one: {groups: {db:").replace("large}", "large}}}")
+    )
+    two = two.replace("  loader:", "  other: {groups: {loader:").replace("xlarge}", "xlarge}}}")
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_capacity import CapacityError
+
+        def test_it(capacity):
+            assert len(capacity.topology("other").nodes()) == 1
+            with pytest.raises(CapacityError, match="no topology 'default'"):
+                capacity.nodes()
+        """
+    )
+    run_on(config=two).assert_outcomes(passed=1)
+    assert len(cloud.calls("RunInstances")) == 1
+
+
+def test_nodes_are_exclusive_across_workers(pytester: pytest.Pytester, run_on: Run) -> None:
+    """Two workers that both want the one loader never have it at the same time."""
+    pytester.makepyfile(
+        """
+        import pathlib, pytest, time
+
+        @pytest.mark.capacity(group="loader")
+        @pytest.mark.parametrize("n", range(4))
+        def test_it(capacity_node, n):
+            mark = pathlib.Path(__file__).with_name(capacity_node.id)
+            mark.touch(exist_ok=False)
+            time.sleep(0.1)
+            mark.unlink()
+        """
+    )
+    run_on("-n2").assert_outcomes(passed=4)
+
+
+def test_failed_tests_give_their_nodes_back(pytester: pytest.Pytester, run_on: Run) -> None:
+    """A test that fails is no crash: the next one gets its node."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.capacity(group="loader")
+        @pytest.mark.parametrize("n", range(3))
+        def test_it(capacity_node, n):
+            assert n == 2
+        """
+    )
+    run_on().assert_outcomes(passed=1, failed=2)
+
+
+def test_what_is_left_fails_the_run(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """A reservation that cannot be cancelled is listed with the command that removes it, and the exit status is 1."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    fault = {"operation": "CancelCapacityReservation", "error": "UnauthorizedOperation"}
+    cloud.weather(faults=[fault])
+    result = run_on()
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "receipt: 2 things bearing run * are left (us-east-1 read)",
+            "  reservation cr-* in us-east-1a*",
+            "  bound to end by * UTC at the latest",
+            "    aws *cancel-capacity-reservation*",
+        ]
+    )
+
+
+def test_credentials_that_end_too_early_stop_the_run_on_demand(
+    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ini capacity_credentials = error: no test runs. By default it is a warning in the header."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    script = pytester.makefile(
+        ".sh",
+        creds="""#!/bin/sh
+        echo '{"Version": 1, "AccessKeyId": "testing", "SecretAccessKey": "testing", "SessionToken": "t",'
+        echo " \\"Expiration\\": \\"$(date -u -d '+20 minutes' +%Y-%m-%dT%H:%M:%SZ)\\"}"
+        """,
+    )
+    profile = pytester.makefile(".ini", aws=f"[profile short]\ncredential_process = sh {script}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
+    monkeypatch.setenv("AWS_PROFILE", "short")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    warned = run_on()
+    warned.assert_outcomes(passed=1)
+    warned.stdout.fnmatch_lines(["capacity: aws us-east-1, profile short, *", "capacity: the credentials of account*"])
+    cloud.reset()
+    pytester.makeini("[pytest]\ncapacity_credentials = error")
+    stopped = run_on()
+    assert stopped.ret == pytest.ExitCode.USAGE_ERROR
+    stopped.stderr.fnmatch_lines(["*the credentials of account * end at *capacity_credentials = error*"])
+    assert cloud.calls("CreateCapacityReservation") == []
+
+
+def test_a_piped_run_ends_with_pytest(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """`-p no:terminal` and a closed terminal do not keep the run from being released."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    result = run_on("-p", "no:terminal")
+    assert result.ret == pytest.ExitCode.OK
+    assert cloud.held() == []
