@@ -91,6 +91,8 @@ class Request(Struct, frozen=True, kw_only=True):
     use_reservations: tuple[str, ...] = ()
     duration_s: float
     timeout_s: float
+    #: How long the end of the run waits for the cloud to have removed everything, before it reports what is left.
+    release_timeout_s: float = 300.0
     endpoint: str | None = None
     emulated: bool = False
     #: USD an hour by instance type, as the user gave them.

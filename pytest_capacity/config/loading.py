@@ -33,6 +33,8 @@ from pytest_capacity.model import AwsSettings, Market, Request, Topology
 BACKENDS: Final = ("aws",)
 DEFAULT_DURATION_S: Final = 90 * 60.0
 DEFAULT_TIMEOUT_S: Final = 15 * 60.0
+DEFAULT_RELEASE_TIMEOUT_S: Final = 5 * 60.0
+MAX_RELEASE_TIMEOUT_S: Final = 3600.0
 MAX_DURATION_S: Final = 7 * 86400.0
 
 _KEYS: Final = (
@@ -46,6 +48,7 @@ _KEYS: Final = (
     "use_reservations",
     "duration",
     "timeout",
+    "release_timeout",
     "journal",
     "endpoint",
     "project",
@@ -53,6 +56,11 @@ _KEYS: Final = (
     "prices",
     "aws",
 )
+_LIMITS: Final = {
+    "duration": "a run lasts at most",
+    "timeout": "provisioning cannot take longer than `duration`,",
+    "release_timeout": "the end of a run waits at most",
+}
 _ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resource-groups:[^:]+:\d{12}:group/.+")
 _LIST_SPLIT: Final = re.compile(r"[,\s]+")
@@ -72,6 +80,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     duration: str | None = None
     market: str | None = None
     timeout: str | None = None
+    release_timeout: str | None = None
     endpoint: str | None = None
     #: The run goes to an emulator that is started for it.
     emulator: bool = False
@@ -142,6 +151,9 @@ def load(
         use_reservations=_use_reservations(source, faults),
         duration_s=duration,
         timeout_s=_duration(source, "timeout", min(DEFAULT_TIMEOUT_S, duration), duration, faults),
+        release_timeout_s=_duration(
+            source, "release_timeout", DEFAULT_RELEASE_TIMEOUT_S, MAX_RELEASE_TIMEOUT_S, faults
+        ),
         endpoint=_endpoint(source, faults),
         emulated=overrides.emulator,
         prices=_prices(source, faults),
@@ -221,8 +233,7 @@ def _duration(source: _Source, key: str, default: float, most: float, faults: Fa
         faults.add(where, f"{shown(value)} is no time at all", DURATION_HELP)
         return default
     if seconds > most:
-        limit = "a run lasts at most" if key == "duration" else "provisioning cannot take longer than `duration`,"
-        faults.add(where, f"{shown(value)} is too long: {limit} {format_duration(most)}", "Give a shorter time.")
+        faults.add(where, f"{shown(value)} is too long: {_LIMITS[key]} {format_duration(most)}", "Give a shorter time.")
         return default
     return seconds
 

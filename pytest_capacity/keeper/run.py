@@ -110,10 +110,15 @@ class Run:
         self.loans.close()
         return self._engine.release(until)
 
-    def cancel_other(self, run: str, patience: float) -> Receipt:
+    @property
+    def patience(self) -> float:
+        """How long a release is waited for, before it is told what is left. Seconds."""
+        return self._engine.request.release_timeout_s
+
+    def cancel_other(self, run: str) -> Receipt:
         """Find and release what another run left (the seeds' ``cancel_all_regions``)."""
         self.identity()
-        return self._engine.cancel_other(run, patience)
+        return self._engine.cancel_other(run, self.patience)
 
     def all_expired(self) -> bool:
         """Whether the cloud has ended by itself whatever we could not release."""

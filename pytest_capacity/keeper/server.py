@@ -35,9 +35,6 @@ FIRST_OWNER: Final = 60.0
 #: How often leases are looked at. Seconds.
 CHORES: Final = 20.0
 
-#: How long the owner's release waits for the cloud before it is told what is left. Seconds.
-PATIENCE: Final = 300.0
-
 #: How long a keeper may go on after its owner where a CI system would kill it (``capacity_outlive_job``). Seconds.
 OUTLIVE: Final = 120.0
 
@@ -172,7 +169,7 @@ class Server:
         return self._run.holding() if self._run else protocol.Holding(held=())
 
     def _cancel_run(self, _: Peer, call: protocol.CancelRun) -> Answer:
-        return protocol.Settled(receipt=self._the_run().cancel_other(call.run, PATIENCE))
+        return protocol.Settled(receipt=self._the_run().cancel_other(call.run))
 
     def _end_of_run(self, peer: Peer, _: protocol.Release) -> Answer:
         self.end(f"{peer.name} asked for the release")
@@ -204,12 +201,12 @@ class Server:
             self._settled.set()
             return 0
         began = time.monotonic()
-        patience = OUTLIVE if self._outlive_job else PATIENCE
+        patience = OUTLIVE if self._outlive_job else run.patience
         receipt = run.release(lambda: time.monotonic() - began > patience)
         self._receipt = receipt
         self._settled.set()
         while not receipt.clean and not self._outlive_job and not run.all_expired():
-            receipt = run.release(lambda: time.monotonic() - began > patience or run.all_expired())
+            receipt = run.release(run.all_expired)
         run.close(receipt)
         return len(receipt.left)
 

@@ -68,6 +68,7 @@ OPTIONS: Final[Sequence[Option]] = (
     Option("journal", "File that records every step (default: in the user's state directory)", metavar="FILE"),
     Option("keeper_python", "Interpreter that has the cloud's SDK (default: this one)", metavar="PATH"),
     Option("when_disabled", "What a test that asks for capacity does without a backend: error or skip", flag=False),
+    Option("release_timeout", "Longest time that the end of the run waits for the release (default 5m)", flag=False),
     Option("credentials", "Credentials that end before the run may: warn or error", flag=False),
     Option("handle_signals", "Turn SIGTERM and SIGHUP into Ctrl-C (default true)", kind="bool", flag=False),
     Option("outlive_job", "Let the keeper live on after the CI job ends, at most 120 s", kind="bool", flag=False),

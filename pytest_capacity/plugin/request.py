@@ -27,6 +27,7 @@ _FIELDS: Final = {
     "duration": "duration",
     "market": "market",
     "timeout": "timeout",
+    "release_timeout": "release_timeout",
     "endpoint": "endpoint",
     "journal": "journal",
 }
