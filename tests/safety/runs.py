@@ -118,7 +118,8 @@ class Suite:
         self.tests = path / "suite"
         for directory in (self.home, self.state, self.tmp, self.tests):
             directory.mkdir(parents=True, exist_ok=True)
-        self.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
+        # Two plugins of our own environment, which take half of a run's start and have no part in this.
+        self.write("pytest.ini", "[pytest]\naddopts = -p no:hypothesispytest -p no:pytest_cov\n")
         self.write("test_suite.py", TESTS)
         self.configure()
         self._started: list[Going] = []
@@ -170,7 +171,7 @@ class Suite:
         out, err = self.path / f"{number}.out", self.path / f"{number}.err"
         at = [f"--capacity-endpoint={self.emulator.url}"] if endpoint else []
         command = [*prefix, *(program or (sys.executable, "-m", "pytest")), *at, *arguments]
-        with out.open("wb") as stdout, err.open("wb") as stderr:
+        with out.open("wb") as stdout, err.open("wb") as stderr, _heeding():
             process = subprocess.Popen(
                 command,
                 cwd=cwd or self.tests,
@@ -211,9 +212,9 @@ class Suite:
     def clean_up(self) -> None:
         """End what a failed test left behind."""
         for going in self._started:
-            if going.process.poll() is None:
-                going.kill_group(signal.SIGKILL)
-                going.process.wait(10)
+            # Workers may live on after the one who was started.
+            going.kill_group(signal.SIGKILL)
+            going.process.wait(10)
         for pid in self.keepers():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -222,6 +223,8 @@ class Suite:
 @contextmanager
 def suite_in(path: Path, emulator: Emulator) -> Iterator[Suite]:
     """A suite of one test's own, on an emulator that holds nothing; nothing of it runs afterwards."""
+    # A call that the killed pytest or keeper of an earlier test had under way would fill the World anew.
+    until(lambda: not emulator.world(calls=False)["under_way"], GRANTED, "earlier calls have ended")
     emulator.reset()
     suite = Suite(path, emulator)
     try:
@@ -244,6 +247,19 @@ def creates(emulator: Emulator) -> list[dict[str, Any]]:
 
 def _id(held: Mapping[str, Any]) -> str:
     return str(held["id"])
+
+
+@contextmanager
+def _heeding() -> Iterator[None]:
+    """What is started in here heeds the signals that a terminal sends, though we may run in a shell's background."""
+    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _processes() -> Iterator[tuple[int, str]]:
