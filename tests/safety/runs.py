@@ -245,6 +245,19 @@ def creates(emulator: Emulator) -> list[dict[str, Any]]:
     return [call for call in emulator.calls() if call["operation"] in operations]
 
 
+def provisioned_once(suite: Suite, ended: Ended) -> None:
+    """One set of creates was made in this run, and nothing of it is left."""
+    suite.nothing_left()
+    assert len(launches(suite.emulator)) == len(GROUPS), ended
+    assert len(creates(suite.emulator)) == 2 * len(GROUPS), ended
+
+
+def provisioned_nothing(suite: Suite, ended: Ended) -> None:
+    """No create call at all was made, and no keeper lives."""
+    suite.nothing_left()
+    assert creates(suite.emulator) == [], ended
+
+
 def _id(held: Mapping[str, Any]) -> str:
     return str(held["id"])
 

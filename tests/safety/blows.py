@@ -1,0 +1,76 @@
+"""The signals of the kill matrix, and what is true after each of them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests.safety.phases import (
+    HELD_OPEN,
+    PATIENCE,
+    Decoy,
+    Phase,
+    at_most_one_provisioning,
+    hold,
+    let_go,
+    nothing_left,
+    prepare,
+    reach,
+    start,
+)
+from tests.safety.runs import GRANTED, Going, Suite, until
+
+class Blow(NamedTuple):
+    """A signal, and whether it is sent a second time once pytest says that it is releasing."""
+
+    number: signal.Signals
+    twice: bool = False
+
+
+BLOWS: Final = {
+    "KILL": Blow(signal.SIGKILL),
+    "TERM": Blow(signal.SIGTERM),
+    "HUP": Blow(signal.SIGHUP),
+    "INT": Blow(signal.SIGINT),
+    "INT-INT": Blow(signal.SIGINT, twice=True),
+}
+
+
+def strike(suite: Suite, going: Going, blow: Blow, target: str) -> None:
+    """Send it; then let the tests of workers that were not hit end by themselves."""
+    send: Callable[[int], None] = going.kill_group if target == "group" else going.kill
+    send(blow.number)
+    if blow.number != signal.SIGKILL:
+        let_go(suite)
+    if blow.twice:
+        until(lambda: "press Ctrl-C again" in going.written(), PATIENCE, f"the notice: {going.written()}")
+        send(blow.number)
+
+
+def struck(suite: Suite, decoy: Decoy, blow: Blow, target: str, phase: Phase, *arguments: str) -> float:
+    """One case; how long after pytest's end the World held nothing any more, seconds."""
+    prepare(suite)
+    held_open: set[Phase] = {phase, "releasing"} if blow.twice else {phase}
+    hold(suite, *held_open)
+    going = start(suite, *arguments)
+    reach(suite, going, phase)
+    strike(suite, going, blow, target)
+    ended = going.wait()
+    # A call that the dead one's keeper has under way ends first, and then the releases are held open in their turn.
+    seconds = nothing_left(suite, decoy, within=GRANTED + 2 * HELD_OPEN)
+    at_most_one_provisioning(suite.emulator)
+    if blow.number == signal.SIGKILL:
+        assert ended.code == -signal.SIGKILL, ended
+    elif phase != "releasing":
+        assert ended.code == pytest.ExitCode.INTERRUPTED, ended
+    if blow.twice:
+        assert "goes on releasing" in ended.text, ended
+        assert "bound to end by" in ended.text, ended
+        assert "keeper (pid " in ended.text, ended
+        assert str(suite.state) in ended.text, ended
+    elif blow.number != signal.SIGKILL:
+        assert "receipt: 0 things" in ended.text, ended
+    return seconds

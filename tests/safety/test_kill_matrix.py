@@ -1,0 +1,23 @@
+"""Every signal, to pytest alone and to its whole group, in each phase of a run: one provisioning, and nothing left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.safety.blows import BLOWS, struck
+from tests.safety.phases import PHASES, Decoy, Phase
+from tests.safety.runs import Suite
+
+pytestmark = pytest.mark.matrix
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("target", ["controller", "group"])
+@pytest.mark.parametrize("blow", BLOWS)
+def test_serial(
+    suite: Suite, decoy: Decoy, blow: str, target: str, phase: Phase, record_property: Callable[[str, object], None]
+) -> None:
+    """pytest without workers: at most one provisioning, and nothing left that is not the decoy."""
+    record_property("seconds", struck(suite, decoy, BLOWS[blow], target, phase))
