@@ -46,7 +46,9 @@ def header(request: Request, log: str) -> list[str]:
 def identity_line(identity: Identity, request: Request) -> str:
     """Whose credentials are used."""
     who = f" as {identity.who}" if identity.who else ""
-    profile = f", profile {identity.profile}" if identity.profile and identity.profile != request.aws.profile else ""
+    # Without a profile the SDK speaks of "default", even where the credentials come from the environment.
+    known = ("", "default", request.aws.profile)
+    profile = "" if identity.profile in known else f", profile {identity.profile}"
     return clean(f"capacity: account {identity.account}{who}{profile}")
 
 
@@ -135,7 +137,7 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "created": _created,
     "refused": _refused,
     "unknown": _unknown,
-    "nodes-ready": lambda data: Line(f"  {data.get('count') or 'all'} nodes run"),
+    "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
     "attempt-ended": _attempt_ended,
     "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
     "gone": lambda data: Line(f"gone: {_ids(data)}"),

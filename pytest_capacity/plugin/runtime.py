@@ -49,6 +49,7 @@ class Runtime(ABC):
 
     def placed(self, topology: str) -> Placed:
         """``topology`` as it stands; provisioned at the first call of any process. Raises `CapacityError`."""
+        topology = self.known(topology)
         answer = self._answers.get(topology)
         if answer is None:
             try:
@@ -119,4 +120,5 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (CapacityError, pytest.UsageError) as error:
-        pytest.fail(f"capacity: {clean(str(error), lines=True)}", pytrace=False)
+        # `from None`, which pytest.fail() cannot say: what is shown must not be a chain of two.
+        raise pytest.fail.Exception(f"capacity: {clean(str(error), lines=True)}", pytrace=False) from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
-from tests.emulated import Emulator
-from tests.plugin.conftest import CONFIG, Run
+from tests.emulated import IMAGE, Emulator
+from tests.plugin.conftest import Run
 
 USES_ALL = """
     import pytest
@@ -44,7 +45,7 @@ USES_ALL = """
 def test_fixtures_give_the_nodes_that_the_file_asks_for(
     pytester: pytest.Pytester, run_on: Run, cloud: Emulator, workers: str
 ) -> None:
-    """One provisioning for all processes; header, live lines, attempts, nodes and receipt are shown; nothing is left."""
+    """One provisioning for all processes; header, live lines and summary are shown; nothing is left."""
     pytester.makepyfile(USES_ALL)
     cloud.weather(stock={"us-east-1a": {"i4i.large": 0}})
     result = run_on(workers)
@@ -96,8 +97,8 @@ def test_emulated_runs_say_so_twice(pytester: pytest.Pytester, run: Run) -> None
         ["--collect-only"],
         ["--fixtures"],
         ["--setup-plan"],
-        ["-k", "nothing"],
-        ["-k", "nothing", "-n2"],
+        ["-k", "absent"],
+        ["-k", "absent", "-n2"],
         ["--setup-plan", "-n2"],
     ],
 )
@@ -161,10 +162,14 @@ def test_a_node_that_is_not_there_is_named(pytester: pytest.Pytester, run_on: Ru
 
 def test_topologies_are_provisioned_when_they_are_used(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
     """Of two topologies, neither called default, only the one that a test uses is asked for."""
-    two = (
-        CONFIG.replace("groups:", "topologies:").replace("  db:", "  one: {groups: {db:").replace("large}", "large}}}")
-    )
-    two = two.replace("  loader:", "  other: {groups: {loader:").replace("xlarge}", "xlarge}}}")
+    two = f"""
+backend: aws
+regions: [us-east-1]
+topologies:
+  one: {{groups: {{db: {{count: 2, instance_type: i4i.large}}}}}}
+  other: {{groups: {{loader: {{count: 1, instance_type: c6i.xlarge}}}}}}
+aws: {{image: {{us-east-1: {IMAGE}}}}}
+"""
     pytester.makepyfile(
         """
         import pytest
@@ -236,19 +241,13 @@ def test_credentials_that_end_too_early_stop_the_run_on_demand(
 ) -> None:
     """ini capacity_credentials = error: no test runs. By default it is a warning in the header."""
     pytester.makepyfile("def test_it(capacity): pass")
-    script = pytester.makefile(
-        ".sh",
-        creds="""#!/bin/sh
-        echo '{"Version": 1, "AccessKeyId": "testing", "SecretAccessKey": "testing", "SessionToken": "t",'
-        echo " \\"Expiration\\": \\"$(date -u -d '+20 minutes' +%Y-%m-%dT%H:%M:%SZ)\\"}"
-        """,
-    )
-    profile = pytester.makefile(".ini", aws=f"[profile short]\ncredential_process = sh {script}\n")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
+    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1200))
+    keys = "aws_access_key_id = testing\naws_secret_access_key = testing\naws_session_token = testing\n"
+    profile = pytester.makefile(".ini", credentials=f"[short]\n{keys}aws_expiration = {ends}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
     monkeypatch.setenv("AWS_PROFILE", "short")
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
-    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
     warned = run_on()
     warned.assert_outcomes(passed=1)
     warned.stdout.fnmatch_lines(["capacity: aws us-east-1, profile short, *", "capacity: the credentials of account*"])
