@@ -131,11 +131,15 @@ class Settled(Answer, frozen=True, tag="settled"):
 
 
 class Holding(Answer, frozen=True, tag="holding"):
-    """What the journal says is held, the latest deadline of it, and the commands that remove it by hand."""
+    """What the journal says is held, the latest deadline of it, and the commands that remove it by hand.
+
+    ``unanswered`` create calls may have made more; ``until`` bounds that too.
+    """
 
     held: tuple[Held, ...]
     until: float | None = None
     by_hand: tuple[str, ...] = ()
+    unanswered: int = 0
 
 
 class Failed(Answer, frozen=True, tag="failed"):

@@ -98,11 +98,13 @@ class Run:
     def holding(self) -> Holding:
         """What is held, by the journal."""
         helds = tuple(self._book.held())
+        unanswered = len(self._book.doubtful())
         deadlines = [held.deadline for held in helds if held.deadline is not None]
         return Holding(
             held=helds,
-            until=max([*deadlines, self._engine.hard_end]) if helds else None,
+            until=max([*deadlines, self._engine.hard_end]) if helds or unanswered else None,
             by_hand=tuple(self._engine.by_hand(helds)),
+            unanswered=unanswered,
         )
 
     def release(self, until: Callable[[], bool]) -> Receipt:

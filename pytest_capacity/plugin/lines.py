@@ -207,10 +207,11 @@ def held_lines(holding: Holding | None, pid: int, log: str) -> Iterator[Line]:
     """What is still held when pytest leaves without waiting for the release."""
     if holding is None:
         yield Line("what is held could not be asked in time", "red")
-    elif not holding.held:
+    elif not holding.held and not holding.unanswered:
         yield Line("nothing is held that the journal knows of", "red")
     else:
-        yield Line(f"still held: {len(holding.held)}", "red")
+        more = f", and what {holding.unanswered} unanswered create calls may have made" if holding.unanswered else ""
+        yield Line(f"still held: {len(holding.held)}{more}", "red")
         yield from _left(holding.held, holding.until, holding.by_hand)
     yield Line(f"the keeper (pid {pid}) goes on releasing; its log: {log}", "red")
 
