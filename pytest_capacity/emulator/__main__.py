@@ -38,11 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     catalogue = Ec2Catalogue()
     world = World(catalogue, time.time, lambda digits: secrets.token_hex(digits // 2))
+    ec2 = Ec2(world, catalogue)
     try:
         if options.scenario is not None:
             world.change(read_scenario(options.scenario, catalogue))
         clouds: dict[str, Cloud] = {
-            "ec2": Ec2(world, catalogue),
+            "ec2": ec2,
             "sts": Sts(world),
             "resource-groups": ResourceGroups(world),
         }
@@ -50,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (WeatherError, OSError, OverflowError) as problem:
         print(f"pytest-capacity emulator: {problem}", file=sys.stderr)
         return 2
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    catalogue.warm("us-east-1")
+    stop = _stop_signals()
+    ec2.warm("us-east-1")
     threading.Thread(target=server.serve_forever, name="emulator", daemon=True).start()
     _announce(server)
     _serve(server, stop, None if options.owner is None else _watch(options.owner))
-    return 0
+    # Nothing is left to do, and to take moto down in good order would take most of a second.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _announce(server: Server) -> None:
@@ -69,8 +70,20 @@ def _announce(server: Server) -> None:
     os.close(null)
 
 
-def _serve(server: Server, stop: threading.Event, alive: Callable[[], bool] | None) -> None:
-    while not stop.wait(1.0 if alive is not None else 3600.0):
+def _stop_signals() -> int:
+    """A file descriptor that can be read once the process is told to stop.
+
+    A pipe, and no `threading.Event`: its lock is taken while the main thread waits, and a handler that runs in the same
+    thread would wait for it for ever.
+    """
+    reader, writer = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.write(writer, b"."))
+    return reader
+
+
+def _serve(server: Server, stop: int, alive: Callable[[], bool] | None) -> None:
+    while not select.select([stop], [], [], None if alive is None else 1.0)[0]:
         if alive is not None and not alive() and server.clock() - server.last_request > PATIENCE_S:
             return
 

@@ -73,6 +73,12 @@ class Ec2:
         self._networks_changed = False
         world.on_reset.append(self._forget)
 
+    def warm(self, region: str) -> None:
+        """Load what the first call would otherwise wait for."""
+        self._catalogue.warm(region)
+        operation = "DescribeAvailabilityZones"
+        self._ask_moto(Asked(operation=operation, region=region, form={"Action": operation, "Version": "2016-11-15"}))
+
     def _forget(self) -> None:
         # Building moto's networks anew takes half a second; most tests never change them.
         if self._networks_changed:

@@ -13,7 +13,6 @@ from moto.core.utils import get_service_model
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
-from moto.ec2.responses import EC2Response
 from msgspec import Struct
 
 from pytest_capacity.emulator.refusal import Refusal
@@ -144,7 +143,6 @@ class Ec2Catalogue:
         model = get_service_model("ec2")
         for operation in ("RunInstances", "DescribeInstances", "CreateCapacityReservation"):
             model.operation_model(operation).output_shape  # noqa: B018 - read for its effect: botocore builds it lazily
-        EC2Response()
 
     def forget(self) -> None:
         """Empty what moto keeps (networks, keys and groups that users made)."""
@@ -198,18 +196,21 @@ class Ec2Catalogue:
 
     def has_key(self, region: str, name: str) -> bool:
         """Whether a key pair of this name exists."""
-        return name in self.backend(region).keypairs
+        with self.lock:
+            return name in self.backend(region).key_pairs
 
 
 def _add_images(backend: Any) -> None:
     for image in backend.amis.values():
         image.platform_details = _platform(image)
+        # The API's description knows `Windows` and nothing else.
+        image.platform = "Windows" if image.platform_details == "Windows" else None
     model = backend.amis["ami-12c6146b"]
     for id_, (platform, architecture, name) in IMAGES.items():
         image = copy.copy(model)
         image.id, image.name, image.description = id_, name, "An image of the emulator"
         image.platform_details, image.architecture = platform, architecture
-        image.platform = "windows" if platform == "Windows" else None
+        image.platform = "Windows" if platform == "Windows" else None
         image.root_device_name = "/dev/xvda"
         backend.amis[id_] = image
 

@@ -37,7 +37,7 @@ def _render(image: Any) -> dict[str, Any]:
         "Public": True,
         "State": "available",
         "Architecture": image.architecture,
-        "Platform": "windows" if image.platform_details.startswith("Windows") else None,
+        "Platform": "Windows" if image.platform_details.startswith("Windows") else None,
         "PlatformDetails": image.platform_details,
         "RootDeviceName": image.root_device_name,
         "RootDeviceType": "ebs",

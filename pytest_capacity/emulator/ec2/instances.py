@@ -170,7 +170,7 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
             "Tenancy": one.tenancy,
         },
         "Monitoring": {"State": "disabled"},
-        "Platform": "windows" if one.platform.startswith("Windows") else None,
+        "Platform": "Windows" if one.platform.startswith("Windows") else None,
         "PlatformDetails": one.platform,
         "SubnetId": None if gone else details["SubnetId"],
         "VpcId": None if gone else details["VpcId"],

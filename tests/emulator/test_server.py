@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.emulated import ROOT, Emulator, start_emulator
+from tests.emulator.asking import ZONE, refused, reserve
+
+if TYPE_CHECKING:
+    from tests.emulator.conftest import Connect
+
+
+def port_of(emulator: Emulator) -> int:
+    return int(emulator.url.rpartition(":")[2])
+
+
+def ask(emulator: Emulator, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(emulator), timeout=10)
+    connection.request(method, path, headers=headers or {})
+    answer = connection.getresponse()
+    told = answer.status, answer.read().decode()
+    connection.close()
+    return told
+
+
+def test_it_listens_on_loopback_only(emulator: Emulator) -> None:
+    """One socket, bound to 127.0.0.1."""
+    listening = [one for one in psutil.Process(emulator.process.pid).net_connections() if one.status == "LISTEN"]
+    assert [(one.laddr.ip, one.laddr.port) for one in listening] == [("127.0.0.1", port_of(emulator))]
+
+
+def test_it_asks_nobody_else(emulator: Emulator, connect: Connect) -> None:
+    """After calls of every kind its only connections are its clients'."""
+    ec2 = connect()
+    ec2.describe_images(Filters=[{"Name": "name", "Values": ["emulated-*"]}])
+    reserve(ec2)
+    ends = psutil.Process(emulator.process.pid).net_connections()
+    assert {one.laddr.port for one in ends} == {port_of(emulator)}
+
+
+def test_other_names_for_the_port_are_refused(emulator: Emulator) -> None:
+    """A Host header that is not loopback's, as a page of a rebound name would send, gets nothing."""
+    for host, status in (("127.0.0.1:1", 200), ("localhost", 200), ("evil.example:80", 421), ("", 421)):
+        assert ask(emulator, "GET", "/_world", {"Host": host})[0] == status
+
+
+def test_what_is_no_call_is_answered_so(emulator: Emulator) -> None:
+    """Other paths, unsigned calls, services that are not there, and weather that is not JSON."""
+    assert ask(emulator, "GET", "/")[0] == 404
+    status, words = ask(emulator, "POST", "/")
+    assert (status, "AuthFailure" in words) == (401, True)
+    scope = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, Signature=x"
+    status, words = ask(emulator, "POST", "/", {"Authorization": scope.format("s3")})
+    assert (status, "ec2, resource-groups, sts" in words) == (404, True)
+    status, words = ask(emulator, "POST", "/?Action=MakeTea", {"Authorization": scope.format("ec2")})
+    assert (status, "InvalidAction" in words) == (400, True)
+    request = urllib.request.Request(f"{emulator.url}/_world", data=b"{")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    assert caught.value.code == 400
+    caught.value.close()
+
+
+def test_a_region_that_is_not_there_is_refused(connect: Connect) -> None:
+    """As EC2 does: the credentials are none of that region's."""
+    with refused("AuthFailure", 401):
+        connect("us-east-9").describe_instances()
+
+
+def test_unknown_parameters_are_refused(emulator: Emulator) -> None:
+    """A parameter that the API does not know is not ignored."""
+    headers = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/ec2/aws4_request, Signature=x",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(emulator), timeout=10)
+    form = "Action=DescribeInstances&Version=2016-11-15&Filter.1.Name=a&Filter.1.Colour=b"
+    connection.request("POST", "/", form, headers)
+    answer = connection.getresponse()
+    assert (answer.status, b"UnknownParameter" in answer.read()) == (400, True)
+    connection.close()
+
+
+def test_a_hundred_calls_go_side_by_side(emulator: Emulator, connect: Connect) -> None:
+    """With a latency of half a second, a hundred calls overlap and make a hundred things."""
+    emulator.weather(latency_ms=500)
+    ec2 = connect(max_pool_connections=100)
+    with ThreadPoolExecutor(100) as pool:
+        made = list(pool.map(lambda n: reserve(ec2, ClientToken=f"t{n}"), range(100)))
+    assert len({one["CapacityReservationId"] for one in made}) == len(emulator.held()) == 100
+    calls = emulator.calls()
+    assert max(call["began"] for call in calls) < min(call["ended"] for call in calls)
+
+
+def test_the_last_of_a_stock_goes_to_one(emulator: Emulator, connect: Connect) -> None:
+    """Calls at the same moment share what there is: never more than the stock."""
+    emulator.weather(stock={ZONE: {"*": 3}})
+    ec2 = connect(max_pool_connections=20)
+
+    def attempt(number: int) -> bool:
+        try:
+            reserve(ec2, ClientToken=f"t{number}")
+        except ec2.exceptions.ClientError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(attempt, range(20))) == 3
+    assert len(emulator.held()) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_told(number: signal.Signals) -> None:
+    """At once and with 0, also with a connection open."""
+    with start_emulator() as emulator:
+        connection = socket.create_connection(("127.0.0.1", port_of(emulator)))
+        emulator.process.send_signal(number)
+        assert emulator.process.wait(5) == 0
+        connection.close()
+
+
+def test_it_needs_nobody_at_its_standard_output() -> None:
+    """After the one line the pipe is closed at its end, and a reader that went away does not matter."""
+    with start_emulator() as emulator:
+        assert emulator.process.stdout is not None
+        assert emulator.process.stdout.read() == b""
+        emulator.process.stdout.close()
+        assert emulator.world()["held"] == []
+
+
+def test_it_starts_isolated_from_anywhere(tmp_path: Path) -> None:
+    """With -I, from a directory with a module that shadows the standard library's."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('shadowed')\n")
+    code = f"import sys; sys.path.append({str(ROOT)!r}); from pytest_capacity.emulator.__main__ import main; main([])"
+    command = [sys.executable, "-I", "-c", code]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]})
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+    assert json.loads(line)["url"].startswith("http://127.0.0.1:")
+
+
+def test_a_port_can_be_asked_for(emulator: Emulator) -> None:
+    """One that is taken ends it with 2 and a word about it."""
+    with pytest.raises(RuntimeError, match="ended with 2: pytest-capacity emulator: .*in use"):
+        start_emulator(None, "--port", str(port_of(emulator)))
+
+
+def test_it_outlives_its_owner_only_for_a_while() -> None:
+    """When the owner is gone and nobody has asked for 15 seconds it ends; a call puts that off."""
+    owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with start_emulator(None, "--owner", str(owner.pid)) as emulator:
+        owner.communicate(b"\n")
+        gone = time.monotonic()
+        time.sleep(3)
+        emulator.world()
+        assert emulator.process.wait(30) == 0
+        assert time.monotonic() - gone > 17
