@@ -51,6 +51,8 @@ class Server:
         self._lock = threading.Lock()
         self._peers: set[Peer] = set()
         self._owners: set[Peer] = set()
+        #: The threads of those who wait for the receipt.
+        self._farewells: list[threading.Thread] = []
         self._over = threading.Event()
         self._settled = threading.Event()
         self._receipt: Receipt | None = None
@@ -74,6 +76,8 @@ class Server:
                     self.end("the run reached its hard end (duration)")
         self._listener.close()
         left = self._release()
+        for farewell in self._farewells:
+            farewell.join(2.0)  # Who waits for the receipt must have it before we hang up.
         for peer in list(self._peers):
             peer.finish(2.0)
         _log.info("over, %d left", left)
@@ -111,7 +115,10 @@ class Server:
         }
         answer = answers.get(type(call))
         if answer:
-            threading.Thread(target=self._answer, args=(peer, call, answer), daemon=True).start()
+            thread = threading.Thread(target=self._answer, args=(peer, call, answer), daemon=True)
+            if isinstance(call, protocol.Release):
+                self._farewells.append(thread)
+            thread.start()
 
     def lost(self, peer: Peer, *, crashed: bool) -> None:
         """A peer is gone; with the last owner, all is over."""

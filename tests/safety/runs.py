@@ -166,7 +166,7 @@ class Suite:
         program: Sequence[str] | None = None,
         endpoint: bool = True,
     ) -> Going:
-        """Start pytest on the suite, ``prefix`` before the command and ``program`` in the place of `python -m pytest`."""
+        """Start pytest on the suite; ``prefix`` stands before the command, ``program`` for `python -m pytest`."""
         number = len(self._started)
         out, err = self.path / f"{number}.out", self.path / f"{number}.err"
         at = [f"--capacity-endpoint={self.emulator.url}"] if endpoint else []
