@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from pytest_capacity.emulator.asked import Cloud
 from pytest_capacity.emulator.ec2.api import Ec2
@@ -25,8 +26,8 @@ from pytest_capacity.emulator.sts import Sts
 from pytest_capacity.emulator.weather import WeatherError, read_scenario
 from pytest_capacity.emulator.world import World
 
-#: How long it serves on when its owner is gone and nobody asks (a keeper may still be releasing).
-PATIENCE_S = 15.0
+#: Seconds that it serves on when its owner is gone and nobody asks (a keeper may still be releasing).
+PATIENCE_S: Final = 15.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="pytest-capacity emulator", description="Clouds in a box, on loopback.")
     parser.add_argument("--port", type=int, default=0, help="the port (default: any that is free)")
     parser.add_argument("--scenario", metavar="FILE", help="the weather, as YAML")
-    parser.add_argument("--owner", type=int, metavar="PID", help="end some time after this process")
+    parser.add_argument("--owner", type=int, metavar="PID", help="end after this process does")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        metavar="S",
+        help="seconds without a request before it ends, once the owner is gone (default: %(default)g)",
+    )
     options = parser.parse_args(argv)
     catalogue = Ec2Catalogue()
     world = World(catalogue, time.time, lambda digits: secrets.token_hex(digits // 2))
@@ -55,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ec2.warm("us-east-1")
     threading.Thread(target=server.serve_forever, name="emulator", daemon=True).start()
     _announce(server)
-    _serve(server, stop, None if options.owner is None else _watch(options.owner))
+    _serve(server, stop, None if options.owner is None else _watch(options.owner), options.patience)
     # Nothing is left to do, and to take moto down in good order would take most of a second.
     sys.stderr.flush()
     os._exit(0)
@@ -82,9 +90,9 @@ def _stop_signals() -> int:
     return reader
 
 
-def _serve(server: Server, stop: int, alive: Callable[[], bool] | None) -> None:
+def _serve(server: Server, stop: int, alive: Callable[[], bool] | None, patience_s: float) -> None:
     while not select.select([stop], [], [], None if alive is None else 1.0)[0]:
-        if alive is not None and not alive() and server.clock() - server.last_request > PATIENCE_S:
+        if alive is not None and not alive() and server.clock() - server.last_request > patience_s:
             return
 
 

@@ -1,4 +1,4 @@
-"""One emulator for a module of tests, emptied before each; clients of boto3 whose every answer is checked."""
+"""One emulator for the tests of a process, emptied before each; clients of boto3 whose every answer is checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Connect = Callable[..., "EC2Client"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def process() -> Iterator[Emulator]:
     with start_emulator() as emulator:
         yield emulator
@@ -29,7 +29,7 @@ def process() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(process: Emulator) -> Emulator:
-    """The module's emulator, empty."""
+    """The emulator, empty."""
     process.reset()
     return process
 
@@ -42,8 +42,14 @@ def connect(emulator: Emulator) -> Iterator[Connect]:
     def make(region: str = "us-east-1", attempts: int | None = 1, max_pool_connections: int = 10) -> EC2Client:
         retries: Any = {"mode": "standard", "total_max_attempts": attempts} if attempts else None
         config = Config(retries=retries, max_pool_connections=max_pool_connections)
-        keys = {"aws_access_key_id": "emulated", "aws_secret_access_key": "emulated"}
-        client = boto3.client("ec2", region, endpoint_url=emulator.url, config=config, **keys)
+        client = boto3.client(
+            "ec2",
+            region,
+            endpoint_url=emulator.url,
+            config=config,
+            aws_access_key_id="emulated",
+            aws_secret_access_key="emulated",
+        )
 
         def listen(event_name: str, response_dict: Any = None, **_: Any) -> None:
             if response_dict is not None and response_dict["status_code"] == 200:

@@ -98,8 +98,13 @@ def test_spot_prices_are_below_the_others(ec2: EC2Client) -> None:
 
 def test_one_account_asks(emulator: Emulator) -> None:
     """STS names the emulated account, and its faults can be scripted."""
-    keys = {"aws_access_key_id": "emulated", "aws_secret_access_key": "emulated"}
-    sts = boto3.client("sts", "us-east-1", endpoint_url=emulator.url, **keys)
+    sts = boto3.client(
+        "sts",
+        "us-east-1",
+        endpoint_url=emulator.url,
+        aws_access_key_id="emulated",
+        aws_secret_access_key="emulated",
+    )
     assert sts.get_caller_identity()["Account"] == "123456789012"
     emulator.weather(faults=[{"operation": "GetCallerIdentity", "error": "ExpiredToken", "http": 403}])
     with refused("ExpiredToken", 403):

@@ -64,11 +64,11 @@ def test_a_zone_may_be_given_by_its_id(ec2: EC2Client) -> None:
         ({"Tenancy": "host"}, "InvalidParameterValue"),
         ({"TagSpecifications": tagged("instance", a="b")}, "InvalidParameterValue"),
         ({"TagSpecifications": tagged("capacity-reservation", **{"aws:a": "b"})}, "InvalidParameterValue"),
-        ({"PlacementGroupArn": "arn:aws:ec2:us-east-1:123456789012:placement-group/none"}, "InvalidPlacementGroup.Unknown"),
+        ({"PlacementGroupArn": "arn:aws:ec2:us-east-1:1:placement-group/none"}, "InvalidPlacementGroup.Unknown"),
         ({"ClientToken": "t" * 65}, "InvalidParameterValue"),
         ({"StartDate": in_minutes(90)}, "UnsupportedOperation"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_refused(emulator: Emulator, ec2: EC2Client, wrong: dict[str, Any], code: str) -> None:
     """What EC2 refuses is refused, and nothing is made."""
     with refused(code):

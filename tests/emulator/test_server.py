@@ -158,17 +158,24 @@ def test_it_starts_isolated_from_anywhere(tmp_path: Path) -> None:
 
 def test_a_port_can_be_asked_for(emulator: Emulator) -> None:
     """One that is taken ends it with 2 and a word about it."""
-    with pytest.raises(RuntimeError, match="ended with 2: pytest-capacity emulator: .*in use"):
+    with pytest.raises(RuntimeError, match=r"ended with 2: pytest-capacity emulator: .*in use"):
         start_emulator(None, "--port", str(port_of(emulator)))
 
 
 def test_it_outlives_its_owner_only_for_a_while() -> None:
-    """When the owner is gone and nobody has asked for 15 seconds it ends; a call puts that off."""
+    """When the owner is gone and nobody has asked for a while it ends; a call puts that off."""
     owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with start_emulator(None, "--owner", str(owner.pid)) as emulator:
+    with start_emulator(None, "--owner", str(owner.pid), "--patience", "2") as emulator:
         owner.communicate(b"\n")
         gone = time.monotonic()
-        time.sleep(3)
+        time.sleep(1)
         emulator.world()
-        assert emulator.process.wait(30) == 0
-        assert time.monotonic() - gone > 17
+        assert emulator.process.wait(10) == 0
+        assert time.monotonic() - gone > 3
+
+
+def test_it_stays_while_its_owner_lives() -> None:
+    """Patience is for the time after the owner's end."""
+    with start_emulator(None, "--owner", str(os.getpid()), "--patience", "0") as emulator:
+        time.sleep(1.5)
+        assert emulator.world()["held"] == []
