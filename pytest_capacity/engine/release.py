@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from itertools import groupby
 from typing import Final
@@ -13,7 +13,7 @@ from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.make import Maker
-from pytest_capacity.model import Diagnosis, Held, Piece, Unread
+from pytest_capacity.model import Diagnosis, Held, Piece, State, Unread
 
 #: Pauses between rounds, seconds. The first looks come fast, since a test's end waits for them.
 PAUSES: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
@@ -68,7 +68,7 @@ class Releaser:
         while True:
             self._settle(scope.doubts())
             self._ask(scope.held())
-            everything_read = self._list(scope) if scope.whole else self._look(scope.held())
+            everything_read = self._list(scope) if scope.whole else self._look_at_accepted(scope)
             if everything_read and not scope.held() and not scope.doubts():
                 return True
             if until():
@@ -118,18 +118,21 @@ class Releaser:
             f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
         )
 
-    def _look(self, helds: Sequence[Held]) -> bool:
-        """Look at these things in the cloud; whether all could be looked at."""
-        asked = [held for held in helds if self._book.accepted(held.id)]
-        groups = [list(group) for _, group in groupby(sorted(asked, key=_kind_and_region), key=_kind_and_region)]
-        return all(list(self._pool.map(self._refresh, groups)))
+    def _look_at_accepted(self, scope: Scope) -> bool:
+        accepted = [held for held in scope.held() if self._book.accepted(held.id)]
+        return self._look(accepted, {"gone", "unseen"})
 
-    def _refresh(self, helds: list[Held]) -> bool:
+    def _look(self, helds: Sequence[Held], over: Collection[State]) -> bool:
+        """Look at these things in the cloud; those in a state that is ``over`` are gone. Whether all could be read."""
+        groups = [list(group) for _, group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region)]
+        return all(list(self._pool.map(lambda group: self._refresh(group, over), groups)))
+
+    def _refresh(self, helds: list[Held], over: Collection[State]) -> bool:
         seen = asked(self._backend, lambda: self._backend.refresh(helds))
         if isinstance(seen, Diagnosis):
             self._unreadable(seen)
             return False
-        self._gone([held for held in seen if held.state in ("gone", "unseen")])
+        self._gone([held for held in seen if held.state in over])
         return True
 
     def _list(self, scope: Scope) -> bool:
@@ -145,14 +148,23 @@ class Releaser:
             self._say(f"{part.kind} in {part.region} could not be listed: {part.why}")
         self._adopt([held for held in listed.values() if held.state != "gone"])
         read = [held for held in scope.held() if not _is_unread(held, unread)]
-        self._gone([held for held in read if held.id not in listed and self._book.accepted(held.id)])
+        missing = [held for held in read if held.id not in listed]
+        never_accepted = [held for held in missing if not self._book.accepted(held.id)]
+        self._gone([held for held in missing if held not in never_accepted])
+        # Not listed is no proof for what was never accepted for removal; that the cloud shows it as over is.
+        self._look(never_accepted, {"gone"})
         return not unread
 
     def _adopt(self, listed: Sequence[Held]) -> None:
-        """Things with our whole stamp that we did not know of: what a lost answer made."""
+        """Things with our whole stamp that we did not know of: what a lost answer made (rule 7)."""
         known = {held.id for held in self._book.held()}
         for held in listed:
-            if held.id not in known:
+            if not held.subject:
+                self._say(
+                    f"{held.kind} {held.id} in {held.region} bears this run's id and not our whole stamp, so it is not "
+                    f"touched. If it is yours: {'; '.join(self._backend.by_hand([held]))}"
+                )
+            elif held.id not in known:
                 self._book.note("created", held.subject, {"kind": held.kind, "ids": [held.id], "held": [held]})
 
     def _gone(self, helds: Sequence[Held]) -> None:

@@ -1,0 +1,90 @@
+"""Engines for tests: the real backend over the emulator, a journal of their own, a clock that can be moved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine import Engine
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.journal import Journal
+from pytest_capacity.model import AwsSettings, NodeGroup, Request, Topology
+from tests.emulated import IMAGE, Emulator
+
+DB = NodeGroup(name="db", count=3, instance_type="i4i.large", market="on-demand", reserve=True)
+LOADER = NodeGroup(name="loader", count=1, instance_type="c6i.xlarge", market="on-demand", reserve=True)
+
+
+class MovedClock(SystemClock):
+    """The machine's clock, moved by so many seconds."""
+
+    def __init__(self) -> None:
+        self.moved = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.moved
+
+
+def request(emulator: Emulator, *groups: NodeGroup, **changes: Any) -> Request:
+    """What a run wants: three database nodes and a loader, in zones a and b, unless told otherwise."""
+    wanted: dict[str, Any] = {
+        "backend": "aws",
+        "run": "run-1",
+        "project": "tests",
+        "topologies": {"default": Topology(groups or (DB, LOADER))},
+        "regions": ("us-east-1",),
+        "zones": ("a", "b"),
+        "duration_s": 5400.0,
+        "timeout_s": 60.0,
+        "endpoint": emulator.url,
+        "emulated": True,
+        "aws": AwsSettings(image={"us-east-1": IMAGE}),
+    }
+    return Request(**{**wanted, **changes})
+
+
+class Bench:
+    """Makes engines on one journal. A context manager: closes what it made."""
+
+    def __init__(self, emulator: Emulator, path: Path) -> None:
+        self.emulator = emulator
+        self.path = path
+        self.clock = MovedClock()
+        self._closing: list[Engine | Journal] = []
+
+    def engine(self, wanted: Request | None = None, backend: Backend | None = None) -> Engine:
+        """An engine as a keeper has it after its start: run in the journal, account known, zones being read."""
+        wanted = wanted or request(self.emulator)
+        journal = Journal(self.path)
+        book = Book(journal, wanted.run, self.clock)
+        book.intend("run-started", data={"started": book.started or self.clock.now()})
+        engine = Engine(wanted, backend or open_backend(wanted), book, self.clock)
+        self._closing += [engine, journal]
+        engine.open()
+        return engine
+
+    def events(self, run: str = "run-1") -> list[str]:
+        """The kinds of the run's events, in order."""
+        journal = Journal(self.path)
+        try:
+            return [entry.kind for entry in journal.events(run)]
+        finally:
+            journal.close()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for thing in self._closing:
+            thing.close()
+
+
+def within(seconds: float) -> Callable[[], bool]:
+    """A ``until`` for a release: true once so many seconds are over."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end

@@ -1,0 +1,159 @@
+"""A keeper that dies at any boundary, and the one that comes after it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_capacity.backends import aws
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine import Engine
+from pytest_capacity.model import Held, Piece, Request
+from tests.emulated import Emulator
+from tests.engine.runs import DB, LOADER, Bench, MovedClock, request, within
+
+#: More boundaries than any of these runs has; a run that passes them all ends the table.
+MOST = 40
+
+
+class Dying:
+    """The real backend, in a process that dies before or after its ``fatal``-th mutating call."""
+
+    def __init__(self, backend: Backend, fatal: int) -> None:
+        self._backend = backend
+        self._fatal = fatal
+        self._passed = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def boundary(self) -> None:
+        self._passed += 1
+        if self._passed == self._fatal:
+            os._exit(137)
+
+    def create(self, piece: Piece) -> Sequence[Held]:
+        self.boundary()
+        created = self._backend.create(piece)
+        self.boundary()
+        return created
+
+    def release(self, helds: Sequence[Held]) -> None:
+        self.boundary()
+        self._backend.release(helds)
+        self.boundary()
+
+
+class HastyClock(MovedClock):
+    """Waits a tenth: what is waited for here is near."""
+
+    def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
+        return super().wait(seconds / 10, wake)
+
+
+class Lives:
+    """Processes that share nothing but the journal, forked from one that has the SDK loaded and has called nobody."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        bench.clock = HastyClock()
+        self._cloud: Any = None
+
+    def live(self, wanted: Request, life: Callable[[Engine], bool], fatal: int = 0) -> int:
+        """The exit code of a process that opens an engine and lives: 0, 1 if it says False, 137 if it died."""
+        backend = self._backend(wanted)
+        child = os.fork()
+        if child:
+            _, status = os.waitpid(child, 0)
+            return os.waitstatus_to_exitcode(status)
+        code = 2
+        try:
+            engine = self._bench.engine(wanted, Dying(backend, fatal))
+            code = 0 if life(engine) else 1
+        except BaseException:  # noqa: BLE001 - the edge of this process.
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _backend(self, wanted: Request) -> Backend:
+        """One whose clients are built, and unused: connections must not be shared by processes."""
+        backend = aws.open(wanted)
+        if self._cloud is None:
+            self._cloud = backend._cloud
+            for service in ("ec2", "sts"):
+                self._cloud._client(service, "us-east-1")
+        backend._cloud = self._cloud
+        return backend
+
+
+def whole_run(engine: Engine) -> bool:
+    """Provision, and give back."""
+    engine.provision("default")
+    return engine.release(within(20)).clean
+
+
+def give_back(engine: Engine) -> bool:
+    """What a keeper does that finds nobody."""
+    return engine.release(within(20)).clean
+
+
+def provisions(engine: Engine) -> bool:
+    """What a keeper does whose owner lives."""
+    return sum(len(nodes) for nodes in engine.provision("default").nodes.values()) == 4
+
+
+#: The first zone stands; it is dry for one group; a node dies there at boot.
+WEATHERS: Mapping[str, Mapping[str, Any]] = {
+    "fair": {},
+    "half-dry": {"stock": {"us-east-1a": {"c6i.xlarge": 0}}},
+    "boot": {
+        "boot_s": 0.05,
+        "faults": [
+            {"operation": "boot", "zone": "us-east-1a", "error": "Server.InsufficientInstanceCapacity", "times": 1}
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("name", WEATHERS)
+def test_whoever_comes_after_a_crash_gives_everything_back(bench: Bench, emulator: Emulator, name: str) -> None:
+    """Killed before or after any mutating call, the run leaves nothing once the next keeper has released it."""
+    lives = Lives(bench)
+    for fatal in range(1, MOST):
+        emulator.reset(**WEATHERS[name])
+        wanted = request(emulator, DB, LOADER, run=f"{name}-{fatal}")
+        code = lives.live(wanted, whole_run, fatal)
+        if code == 137:
+            assert lives.live(wanted, give_back) == 0
+        assert emulator.held() == [], f"boundary {fatal} of {name}"
+        if code != 137:
+            assert code == 0
+            assert fatal > 8, "hardly any boundary was crossed"
+            return
+    pytest.fail(f"more than {MOST} boundaries: raise MOST")
+
+
+@pytest.mark.parametrize("fatal", range(1, 9))
+def test_whoever_comes_after_a_crash_goes_on(bench: Bench, emulator: Emulator, fatal: int) -> None:
+    """Killed while provisioning, the next keeper takes the attempt up: the same tokens, one set of nodes."""
+    lives = Lives(bench)
+    wanted = request(emulator, DB, LOADER)
+    assert lives.live(wanted, whole_run, fatal) == 137
+    assert lives.live(wanted, provisions) == 0
+    assert len(emulator.held("instance")) == 4
+    assert len(emulator.held("capacity-reservation")) == 2
+    assert lives.live(wanted, give_back) == 0
+    assert emulator.held() == []
+
+
+def test_what_stands_is_handed_on(bench: Bench, emulator: Emulator) -> None:
+    """A second keeper gives the same nodes without a create call."""
+    first = bench.engine().provision("default")
+    calls = len(emulator.calls("RunInstances"))
+    assert bench.engine().provision("default") == first
+    assert len(emulator.calls("RunInstances")) == calls

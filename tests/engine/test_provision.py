@@ -1,0 +1,244 @@
+"""Placing a topology: one zone or the next, all of it or nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pytest_capacity.errors import Cancelled, Exhausted, JournalError, Refused, TimedOut
+from pytest_capacity.model import AwsSettings, NodeGroup
+from tests.emulated import IMAGE, Emulator
+from tests.engine.runs import DB, LOADER, Bench, request, within
+
+
+def test_nodes_sit_in_their_reservations(bench: Bench, emulator: Emulator) -> None:
+    """Each group's nodes run, in the one zone, inside the reservation of their shape, as the cloud itself says."""
+    placed = bench.engine().provision("default")
+    assert {name: len(nodes) for name, nodes in placed.nodes.items()} == {"db": 3, "loader": 1}
+    assert {node.zone for nodes in placed.nodes.values() for node in nodes} == {"us-east-1a"}
+    held = {one["id"]: one for one in emulator.held("instance")}
+    by_type = {reservation.instance_type: reservation.id for reservation in placed.reservations}
+    for nodes in placed.nodes.values():
+        for node in nodes:
+            assert held[node.id]["reservation"] == node.reservation_id == by_type[node.instance_type]
+
+
+def test_a_dry_zone_moves_the_whole_topology(bench: Bench, emulator: Emulator) -> None:
+    """One group without capacity in zone a takes all of them to zone b, and nothing stays in a."""
+    emulator.weather(stock={"us-east-1a": {"c6i.xlarge": 0}})
+    engine = bench.engine()
+    placed = engine.provision("default")
+    assert placed.zone == "us-east-1b"
+    assert {one["zone"] for one in emulator.held()} == {"us-east-1b"}
+    assert [(one.zone, one.outcome, one.code) for one in engine.book.attempts] == [
+        ("us-east-1a", "no-capacity", "InsufficientInstanceCapacity"),
+        ("us-east-1b", "placed", ""),
+    ]
+
+
+def test_a_launch_without_capacity_moves_on_too(bench: Bench, emulator: Emulator) -> None:
+    """A group that is not reserved can fail at the launch; the reservations of that zone go back first."""
+    monitor = NodeGroup(name="monitor", count=1, instance_type="t3.large", market="on-demand", reserve=False)
+    emulator.weather(stock={"us-east-1a": {"t3.large": 0}})
+    placed = bench.engine(request(emulator, DB, monitor)).provision("default")
+    assert placed.zone == "us-east-1b"
+    assert {one["zone"] for one in emulator.held()} == {"us-east-1b"}
+    assert placed.nodes["monitor"][0].reservation_id is None
+
+
+def test_a_node_that_dies_before_it_runs_fails_the_attempt(bench: Bench, emulator: Emulator) -> None:
+    """Its StateReason is read: for lack of capacity the next zone is tried."""
+    emulator.weather(
+        boot_s=0.3,
+        faults=[
+            {"operation": "boot", "zone": "us-east-1a", "error": "Server.InsufficientInstanceCapacity", "times": 1}
+        ],
+    )
+    engine = bench.engine()
+    assert engine.provision("default").zone == "us-east-1b"
+    assert engine.book.attempts[0].code == "Server.InsufficientInstanceCapacity"
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_all_zones_dry(bench: Bench, emulator: Emulator) -> None:
+    """The error names each zone and code; asking again gives it at once and calls nobody."""
+    emulator.weather(stock={"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}})
+    engine = bench.engine()
+    with pytest.raises(Exhausted, match=r"us-east-1a.*us-east-1b.*InsufficientInstanceCapacity") as first:
+        engine.provision("default")
+    calls = len(emulator.calls("CreateCapacityReservation"))
+    with pytest.raises(Exhausted) as second:
+        engine.provision("default")
+    assert second.value is first.value
+    assert len(emulator.calls("CreateCapacityReservation")) == calls == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("UnauthorizedOperation", "You are not authorized"),
+        ("InvalidParameterValue", "bad"),
+        ("SomethingNew", "never seen"),
+    ],
+)
+def test_other_refusals_stop_at_once(bench: Bench, emulator: Emulator, code: str, words: str) -> None:
+    """What another zone does not cure is not tried there; the cloud's words are in the message."""
+    emulator.weather(faults=[{"operation": "CreateCapacityReservation", "error": code, "message": words}])
+    engine = bench.engine()
+    with pytest.raises(Refused, match=f"{code}.*{words}"):
+        engine.provision("default")
+    assert {call["zone"] for call in emulator.calls("CreateCapacityReservation")} == {"us-east-1a"}
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_callers_share_one_provisioning(bench: Bench, emulator: Emulator) -> None:
+    """Eight at once get the same nodes."""
+    engine = bench.engine()
+    results: list[object] = []
+    threads = [threading.Thread(target=lambda: results.append(engine.provision("default"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8
+    assert all(result == results[0] for result in results)
+    assert len(emulator.calls("RunInstances")) == 2
+
+
+def test_a_throttled_create_gets_a_new_token(bench: Bench, emulator: Emulator) -> None:
+    """A definite refusal ends the logical create; the same token comes again only after an unknown outcome."""
+    emulator.weather(faults=[{"operation": "CreateCapacityReservation", "error": "RequestLimitExceeded", "times": 1}])
+    engine = bench.engine(request(emulator, DB))
+    engine.provision("default")
+    intents = [entry for entry in engine.book._journal.events("run-1") if entry.kind == "intent"]
+    tokens = [entry.data["token"] for entry in intents if entry.data["kind"] == "reservation"]
+    assert len(tokens) == len(set(tokens)) == 2
+    assert len(emulator.held("capacity-reservation")) == 1
+
+
+@pytest.mark.parametrize("operation", ["CreateCapacityReservation", "RunInstances"])
+def test_a_lost_answer_is_asked_again_with_the_same_token(bench: Bench, emulator: Emulator, operation: str) -> None:
+    """Nothing is made twice, nothing is taken for lack of capacity."""
+    emulator.weather(faults=[{"operation": operation, "lose_reply": True, "times": 1}])
+    engine = bench.engine(request(emulator, DB))
+    assert engine.provision("default").zone == "us-east-1a"
+    assert len(emulator.calls(operation)) == 2
+    assert len(emulator.held("capacity-reservation")) == 1
+    assert len(emulator.held("instance")) == 3
+
+
+def test_a_lost_placement_group_is_found_by_its_stamp(bench: Bench, emulator: Emulator) -> None:
+    """It has no client token; its name and tags tell that it is ours."""
+    emulator.weather(faults=[{"operation": "CreatePlacementGroup", "lose_reply": True, "times": 1}])
+    group = NodeGroup(
+        name="db", count=2, instance_type="c6i.xlarge", market="on-demand", reserve=True, placement_group=True
+    )
+    engine = bench.engine(request(emulator, group))
+    engine.provision("default")
+    assert len(emulator.held("placement-group")) == 1
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_provisioning_has_a_limit(bench: Bench, emulator: Emulator) -> None:
+    """Nodes that never boot end in a clear error, and are given back."""
+    emulator.weather(boot_s=600)
+    engine = bench.engine(request(emulator, timeout_s=1.0))
+    with pytest.raises(TimedOut, match="--capacity-timeout"):
+        engine.provision("default")
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_stop_ends_provisioning(bench: Bench, emulator: Emulator) -> None:
+    """Whoever waits is told, and what was begun is given back."""
+    emulator.weather(boot_s=600)
+    engine = bench.engine()
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            engine.provision("default")
+        except Cancelled as error:
+            failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    end = time.monotonic() + 20
+    while len(emulator.held("instance")) < 4 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert engine.release(within(20)).clean
+    asking.join(timeout=10)
+    assert len(failures) == 1
+    assert emulator.held() == []
+
+
+def test_the_account_is_pinned(bench: Bench, emulator: Emulator) -> None:
+    """Credentials of another account than the configured one are refused before anything is created."""
+    other = AwsSettings(image={"us-east-1": IMAGE}, account="999999999999")
+    with pytest.raises(Refused, match=r"123456789012.*999999999999"):
+        bench.engine(request(emulator, aws=other))
+
+
+def test_a_run_stays_in_its_account(bench: Bench, emulator: Emulator) -> None:
+    """A second keeper with other credentials does not go on in another account."""
+    first = bench.engine()
+    assert first.book.identity is not None
+    first.book.note("identity", data={"account": "111111111111"})
+    with pytest.raises(Refused, match="this run began in 111111111111"):
+        bench.engine()
+
+
+def test_a_quota_is_not_believed_while_we_release(bench: Bench, emulator: Emulator) -> None:
+    """A failed rung's instances still count: the next rung's quota refusal is asked once more when they are gone."""
+    emulator.weather(
+        quota={"us-east-1": {"vcpus": 8}},
+        stop_s=1.0,
+        boot_s=0.2,
+        faults=[
+            {"operation": "boot", "zone": "us-east-1a", "error": "Server.InsufficientInstanceCapacity", "times": 1}
+        ],
+    )
+    engine = bench.engine(request(emulator, DB))
+    placed = engine.provision("default")
+    assert placed.zone == "us-east-1b"
+    assert "quota" in [attempt.outcome for attempt in engine.book.attempts]
+
+
+def test_unwritable_journal_no_create_call(bench: Bench, emulator: Emulator) -> None:
+    """If the intent cannot be on disk, the call is not made."""
+    engine = bench.engine()
+    engine.book._journal._base.execute("PRAGMA query_only=1")
+    with pytest.raises(JournalError):
+        engine.provision("default")
+    assert emulator.calls("CreateCapacityReservation") == []
+
+
+def test_a_journal_that_fails_later_does_not_stop_the_release(bench: Bench, emulator: Emulator) -> None:
+    """What was got before the disk was full is given back all the same."""
+    engine = bench.engine(request(emulator, DB, LOADER))
+    engine.provision("default")
+    engine.book._journal._base.execute("PRAGMA query_only=1")
+    receipt = engine.release(within(20))
+    assert receipt.clean
+    assert any("journal" in words for words in receipt.troubles)
+    assert emulator.held() == []
+
+
+def test_a_wrong_zone_is_named(bench: Bench, emulator: Emulator) -> None:
+    """Before anything is created, with the zones that there are."""
+    with pytest.raises(Refused, match=r"zones q.*us-east-1a"):
+        bench.engine(request(emulator, zones=("a", "q"))).provision("default")
+    assert emulator.calls("CreateCapacityReservation") == []
+
+
+def test_no_zone_offers_the_type(bench: Bench, emulator: Emulator) -> None:
+    """The reason of each zone is given, and nothing was tried."""
+    emulator.weather(offerings={f"us-east-1{z}": {"exclude": ["i4i.large"]} for z in "ab"})
+    with pytest.raises(Exhausted, match=r"us-east-1a: .*i4i\.large"):
+        bench.engine().provision("default")
+    assert emulator.calls("CreateCapacityReservation") == []

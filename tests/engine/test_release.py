@@ -1,0 +1,150 @@
+"""Giving back: what is ours and all of it, confirmed by the cloud's own listing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from msgspec.structs import replace
+
+from tests.emulated import IMAGE, Emulator
+from tests.engine.runs import DB, Bench, request, within
+
+
+def ec2(emulator: Emulator) -> Any:
+    """A client that is not ours."""
+    return boto3.client(
+        "ec2",
+        endpoint_url=emulator.url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="y",
+        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+    )
+
+
+def test_nothing_asked_nothing_called(bench: Bench, emulator: Emulator) -> None:
+    """A run that provisioned nothing ends without a release or a listing."""
+    engine = bench.engine()
+    receipt = engine.release(within(20))
+    assert receipt.clean
+    assert not receipt.asked
+    listing = {"DescribeInstances", "TerminateInstances", "CancelCapacityReservation"}
+    assert listing.isdisjoint(call["operation"] for call in emulator.calls())
+
+
+def test_strangers_are_not_touched(bench: Bench, emulator: Emulator) -> None:
+    """An instance and a reservation without our whole stamp stay, look-alikes too."""
+    client = ec2(emulator)
+    look_alike = [{"Key": "pytest-capacity:run", "Value": "run-1"}, {"Key": "TestId", "Value": "run-1"}]
+    client.run_instances(
+        ImageId=IMAGE,
+        InstanceType="i4i.large",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": look_alike}],
+    )
+    client.create_capacity_reservation(
+        InstanceType="c6i.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1a", InstanceCount=1
+    )
+    before = {one["id"] for one in emulator.held()}
+    engine = bench.engine()
+    engine.provision("default")
+    receipt = engine.release(within(20))
+    assert receipt.clean
+    assert any("not our whole stamp" in words for words in receipt.troubles)
+    assert {one["id"] for one in emulator.held()} == before
+
+
+def test_what_somebody_else_removed_is_no_trouble(bench: Bench, emulator: Emulator) -> None:
+    """Instances terminated and reservations cancelled behind our back count as given back."""
+    engine = bench.engine()
+    placed = engine.provision("default")
+    client = ec2(emulator)
+    client.terminate_instances(InstanceIds=[placed.nodes["db"][0].id])
+    client.cancel_capacity_reservation(CapacityReservationId=placed.reservations[0].id)
+    receipt = engine.release(within(20))
+    assert receipt.clean
+    assert receipt.troubles == ()
+
+
+def test_a_refused_release_is_retried_and_reported(bench: Bench, emulator: Emulator) -> None:
+    """While the cloud refuses, the receipt lists what is left and how to remove it; afterwards it is removed."""
+    engine = bench.engine(request(emulator, DB))
+    engine.provision("default")
+    emulator.weather(faults=[{"operation": "TerminateInstances", "error": "UnauthorizedOperation", "message": "no"}])
+    receipt = engine.release(within(0.5))
+    assert len([held for held in receipt.left if held.kind == "node"]) == 3
+    assert any("UnauthorizedOperation" in words for words in receipt.troubles)
+    assert any("terminate-instances" in line for line in receipt.by_hand)
+    emulator.weather(faults=[])
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_an_unread_listing_is_not_an_empty_one(bench: Bench, emulator: Emulator) -> None:
+    """What could not be listed is said, and the run is not called clean."""
+    engine = bench.engine(request(emulator, DB))
+    engine.provision("default")
+    emulator.weather(
+        faults=[{"operation": "DescribeCapacityReservations", "error": "UnauthorizedOperation", "message": "no"}]
+    )
+    receipt = engine.release(within(0.5))
+    assert not receipt.clean
+    assert [(part.region, part.kind) for part in receipt.unread] == [("us-east-1", "reservation")]
+    emulator.weather(faults=[])
+    assert engine.release(within(20)).clean
+
+
+def test_new_things_that_are_not_listed_yet_are_given_back(bench: Bench, emulator: Emulator) -> None:
+    """Listings lag behind creates; 'not listed' is no proof for what was never asked to go."""
+    emulator.weather(consistency_s=1.0)
+    engine = bench.engine(request(emulator, DB))
+    engine.provision("default")
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_slow_stops_are_waited_for(bench: Bench, emulator: Emulator) -> None:
+    """The receipt comes when the instances are gone, not when that was asked for."""
+    emulator.weather(stop_s=1.5)
+    engine = bench.engine(request(emulator, DB))
+    engine.provision("default")
+    receipt = engine.release(within(20))
+    assert receipt.clean
+    assert emulator.held() == []
+
+
+def test_a_placement_group_goes_last(bench: Bench, emulator: Emulator) -> None:
+    """It cannot be deleted while anything uses it, and it is not forgotten."""
+    emulator.weather(stop_s=0.5)
+    group = replace(DB, instance_type="c6i.xlarge", placement_group=True)
+    engine = bench.engine(request(emulator, group))
+    engine.provision("default")
+    assert len(emulator.held("placement-group")) == 1
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+    refused = [call for call in emulator.calls("DeletePlacementGroup") if call["status"] != 200]
+    assert refused == []
+
+
+def test_another_run_is_cancelled_by_its_id(bench: Bench, emulator: Emulator) -> None:
+    """What a dead run left in any region is found by its stamp and given back; a third run's stays."""
+    for run in ("dead", "alive"):
+        bench.engine(request(emulator, DB, run=run)).provision("default")
+    sweeper = bench.engine(request(emulator, DB, run="sweeper"))
+    receipt = sweeper.cancel_other("dead", 20)
+    assert receipt.clean
+    assert {one["tags"]["pytest-capacity:run"] for one in emulator.held()} == {"alive"}
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_release_is_few_calls(bench: Bench, emulator: Emulator, count: int) -> None:
+    """One TerminateInstances however many nodes, one cancel a reservation."""
+    engine = bench.engine(request(emulator, replace(DB, count=count)))
+    engine.provision("default")
+    engine.release(within(20))
+    assert len(emulator.calls("TerminateInstances")) == 1
+    assert len(emulator.calls("CancelCapacityReservation")) == 1

@@ -1,0 +1,116 @@
+"""What it costs: calls and parallel rounds, as the cloud counted them, however fast it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.backends.aws.account import rounds
+from tests.emulated import Emulator
+from tests.engine.runs import DB, LOADER, Bench, request, within
+
+WRITES = {
+    "CreateCapacityReservation",
+    "RunInstances",
+    "CancelCapacityReservation",
+    "TerminateInstances",
+    "CreatePlacementGroup",
+    "DeletePlacementGroup",
+    "CreateTags",
+}
+
+
+@pytest.fixture(autouse=True)
+def far_away(emulator: Emulator) -> None:
+    """A cloud that takes its time, so that what is side by side shows."""
+    emulator.weather(latency_ms=300)
+
+
+def made(emulator: Emulator, *operations: str) -> list[dict[str, Any]]:
+    """The calls of these operations."""
+    return [call for call in emulator.calls() if call["operation"] in operations]
+
+
+def test_two_groups_are_reserved_in_one_round(bench: Bench, emulator: Emulator) -> None:
+    """One create call a capacity shape, side by side, and no other call between them."""
+    engine = bench.engine()
+    engine._warm("default").result()
+    engine.provision("default", launch=False)
+    creates = made(emulator, "CreateCapacityReservation")
+    assert len(creates) == 2
+    assert rounds(creates) == 1
+    begun = min(call["began"] for call in creates)
+    assert [call["operation"] for call in emulator.calls() if call["began"] >= begun and call not in creates] == []
+
+
+@pytest.mark.parametrize("dry", [1, 2, 4])
+def test_k_dry_zones_cost_k_and_one_rounds(bench: Bench, emulator: Emulator, dry: int) -> None:
+    """One attempt a group and zone, although EC2 sends a dry zone as HTTP 500, which SDKs like to retry."""
+    letters = "abcdf"[: dry + 1]
+    emulator.weather(stock={f"us-east-1{letter}": {"*": 0} for letter in letters[:-1]})
+    engine = bench.engine(request(emulator, replace(DB, instance_type="c6i.large"), LOADER, zones=tuple(letters)))
+    placed = engine.provision("default", launch=False)
+    creates = made(emulator, "CreateCapacityReservation")
+    assert placed.zone == f"us-east-1{letters[-1]}"
+    assert len(creates) == 2 * (dry + 1)
+    assert rounds(creates) == dry + 1
+
+
+def test_a_half_dry_zone_costs_no_more(bench: Bench, emulator: Emulator) -> None:
+    """What the first zone did give is cancelled beside the next zone's creates, not before them."""
+    emulator.weather(stock={"us-east-1a": {"c6i.xlarge": 0}})
+    bench.engine().provision("default", launch=False)
+    creates = made(emulator, "CreateCapacityReservation")
+    cancels = made(emulator, "CancelCapacityReservation")
+    assert (len(creates), rounds(creates), len(cancels)) == (4, 2, 1)
+    assert cancels[0]["began"] < max(call["ended"] for call in creates)
+
+
+def test_a_hundred_nodes_are_one_launch(bench: Bench, emulator: Emulator) -> None:
+    """One RunInstances and one look at all of them; tags go in the create call."""
+    engine = bench.engine(request(emulator, replace(DB, count=100, reserve=False)))
+    engine._warm("default").result()
+    before = len(emulator.calls())
+    placed = engine.provision("default")
+    calls = emulator.calls()[before:]
+    assert len(placed.nodes["db"]) == 100
+    assert [call["operation"] for call in calls] == ["RunInstances", "DescribeInstances"]
+    assert rounds(calls) == 2
+
+
+def test_a_hundred_nodes_that_boot_are_polled_together(bench: Bench, emulator: Emulator) -> None:
+    """However many: one describe a poll."""
+    emulator.weather(boot_s=1.2)
+    engine = bench.engine(request(emulator, replace(DB, count=100, reserve=False)))
+    engine.provision("default")
+    assert len(made(emulator, "RunInstances")) == 1
+    assert len(made(emulator, "DescribeInstances")) <= 4
+    assert made(emulator, "CreateTags") == []
+
+
+def test_a_hundred_nodes_are_given_back_in_two_rounds(bench: Bench, emulator: Emulator) -> None:
+    """One round that ends them and their reservation, one that lists what is left: nothing."""
+    engine = bench.engine(request(emulator, replace(DB, count=100), LOADER))
+    engine.provision("default")
+    before = len(emulator.calls())
+    assert engine.release(within(20)).clean
+    calls = emulator.calls()[before:]
+    assert sorted(call["operation"] for call in calls if call["operation"] in WRITES) == [
+        "CancelCapacityReservation",
+        "CancelCapacityReservation",
+        "TerminateInstances",
+    ]
+    assert rounds(calls) == 2
+    assert emulator.held() == []
+
+
+def test_warming_up_is_one_round_of_reads(bench: Bench, emulator: Emulator) -> None:
+    """Account, zones, types and image are read side by side while pytest collects."""
+    engine = bench.engine()
+    engine._warm("default").result()
+    calls = emulator.calls()
+    assert WRITES.isdisjoint(call["operation"] for call in calls)
+    assert len(calls) <= 4
+    assert rounds(calls) <= 2
