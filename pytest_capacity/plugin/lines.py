@@ -219,7 +219,7 @@ def held_lines(holding: Holding | None, pid: int, log: str) -> Iterator[Line]:
 def _left(helds: Sequence[Held], until: float | None, by_hand: Sequence[str]) -> Iterator[Line]:
     for held in helds:
         why = f": {held.problem}" if held.problem else ""
-        yield Line(clean(f"  {held.kind} {held.id} in {held.zone or held.region}, {held.state}{why}"), "red")
+        yield Line("  " + clean(f"{held.kind} {held.id} in {held.zone or held.region}, {held.state}{why}"), "red")
     if until is not None:
         yield Line(f"  bound to end by {moment(until)} at the latest", "red")
     if by_hand:

@@ -1,0 +1,161 @@
+"""Signals to a real run: each becomes one orderly end, and nothing is left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.emulated import Emulator
+from tests.plugin.conftest import CONFIG
+
+SLEEPS = """
+    import pathlib, time
+
+    def test_it(capacity):
+        pathlib.Path(__file__).with_name("running").touch()
+        time.sleep(60)
+"""
+
+#: How long anything here may take on a busy machine, seconds.
+PATIENCE = 40.0
+
+
+class Process:
+    """A pytest that runs beside the test."""
+
+    def __init__(self, directory: Path, cloud: Emulator, *arguments: str) -> None:
+        (directory / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
+        self.directory = directory
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--capacity-endpoint={cloud.url}"]
+        with (directory / "output").open("wb") as output:
+            self.popen = subprocess.Popen(
+                [*command, *arguments], cwd=directory, stdout=output, stderr=output, start_new_session=True
+            )
+
+    def output(self) -> str:
+        """What it has written."""
+        return (self.directory / "output").read_text(encoding="utf-8")
+
+    def await_file(self, name: str) -> None:
+        """Wait until a test of it has made this file."""
+        until = time.monotonic() + PATIENCE
+        while not (self.directory / name).exists():
+            assert self.popen.poll() is None, self.output()
+            assert time.monotonic() < until, self.output()
+            time.sleep(0.02)
+
+    def await_text(self, text: str) -> None:
+        """Wait until it has written this."""
+        until = time.monotonic() + PATIENCE
+        while text not in self.output():
+            assert time.monotonic() < until, self.output()
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    """Those that a test starts are ended with it."""
+    started: list[Process] = []
+    yield started
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+        process.popen.wait()
+
+
+def await_nothing_held(cloud: Emulator) -> None:
+    """Wait until the World holds nothing."""
+    until = time.monotonic() + PATIENCE
+    while cloud.held():
+        assert time.monotonic() < until, cloud.held()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_a_signal_is_one_orderly_end(
+    pytester: pytest.Pytester, cloud: Emulator, processes: list[Process], number: signal.Signals, workers: str
+) -> None:
+    """Released and waited for, with the receipt in the summary; status 2, as for Ctrl-C."""
+    pytester.makepyfile(SLEEPS)
+    process = Process(pytester.path, cloud, workers)
+    processes.append(process)
+    process.await_file("running")
+    process.popen.send_signal(number)
+    assert process.popen.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
+    assert "receipt: 0 things" in process.output()
+    assert cloud.held() == []
+
+
+def test_a_second_interrupt_leaves_the_rest_to_the_keeper(
+    pytester: pytest.Pytester, cloud: Emulator, processes: list[Process]
+) -> None:
+    """It says what is still held and by whom it is released; that then happens."""
+    pytester.makepyfile(SLEEPS)
+    process = Process(pytester.path, cloud, "-n0")
+    processes.append(process)
+    process.await_file("running")
+    cloud.weather(stop_s=3)
+    process.popen.send_signal(signal.SIGINT)
+    process.await_text("capacity: releasing")
+    process.popen.send_signal(signal.SIGINT)
+    assert process.popen.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
+    assert "still held:" in process.output()
+    assert "goes on releasing; its log: " in process.output()
+    await_nothing_held(cloud)
+
+
+def test_the_handler_may_be_switched_off(pytester: pytest.Pytester, cloud: Emulator, processes: list[Process]) -> None:
+    """ini capacity_handle_signals = false: SIGTERM kills pytest, and the keeper releases by itself."""
+    pytester.makepyfile(SLEEPS)
+    pytester.makeini("[pytest]\ncapacity_handle_signals = false")
+    process = Process(pytester.path, cloud, "-n0")
+    processes.append(process)
+    process.await_file("running")
+    process.popen.terminate()
+    assert process.popen.wait(PATIENCE) == -signal.SIGTERM
+    await_nothing_held(cloud)
+
+
+def test_a_forked_child_still_dies_of_sigterm(pytester: pytest.Pytester, cloud: Emulator) -> None:
+    """multiprocessing ends its children so; they must not go through our handler."""
+    pytester.makepyfile(
+        """
+        import os, signal, time
+
+        def test_it(capacity):
+            child = os.fork()
+            if not child:
+                time.sleep(60)
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            assert os.waitpid(child, 0)[1] == signal.SIGTERM
+        """
+    )
+    (pytester.path / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
+    pytester.runpytest_subprocess("-n0", f"--capacity-endpoint={cloud.url}").assert_outcomes(passed=1)
+
+
+def test_an_ignored_signal_stays_ignored(pytester: pytest.Pytester, cloud: Emulator) -> None:
+    """Under nohup SIGHUP is ignored, and the run goes on."""
+    pytester.makepyfile(
+        """
+        import os, signal
+
+        def test_it(capacity):
+            os.kill(os.getpid(), signal.SIGHUP)
+        """
+    )
+    (pytester.path / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        result = pytester.runpytest_subprocess("-n0", f"--capacity-endpoint={cloud.url}")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    result.assert_outcomes(passed=1)

@@ -1,0 +1,235 @@
+"""Words, lines and the terminal: what a cloud says never harms the log that it is shown in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pytest_capacity.keeper.protocol import Event, Holding
+from pytest_capacity.model import (
+    Attempt,
+    AwsSettings,
+    Held,
+    Identity,
+    Node,
+    Placed,
+    Receipt,
+    Request,
+    Unread,
+)
+from pytest_capacity.plugin import lines
+from pytest_capacity.plugin.text import clean, moment
+
+REQUEST = Request(
+    backend="aws", run="r1", project="p", topologies={}, regions=("us-east-1",), duration_s=3600, timeout_s=60
+)
+HELD = Held(kind="node", id="i-1", region="us-east-1", zone="us-east-1a", state="ready", deadline=7200.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "cleaned"),
+    [
+        ("a\x00b\x1b[31mred\x1b[0m", "abred"),
+        ("one\r\n  two\n", "one two"),
+        ("::error::oops", ": :error::oops"),
+        ("  ::set-output name=x::y", ": :set-output name=x::y"),
+        ("x ##[error]y ##vso[task]", "x # #[error]y # #vso[task]"),
+        ("arn:aws:iam::123:role/x", "arn:aws:iam::123:role/x"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("\x1b]0;title\x07text", "text"),
+    ],
+)
+def test_words_are_made_harmless(words: str, cleaned: str) -> None:
+    """Control characters, escape sequences and the commands of CI systems are gone; ARNs stay whole."""
+    assert clean(words) == cleaned
+
+
+def test_every_line_of_several_is_made_harmless() -> None:
+    """A command may stand at the start of any line."""
+    assert clean("a\n::stop::\n##[x]", lines=True) == "a\n: :stop::\n# #[x]"
+
+
+def test_long_words_are_cut() -> None:
+    """To the limit, the sign of it included."""
+    assert clean("x" * 20, limit=10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "text"),
+    [
+        (
+            "attempt-started",
+            {"topology": "default", "number": 2, "zone": "us-east-1a"},
+            "capacity: default: attempt 2 in us-east-1a",
+        ),
+        (
+            "intent",
+            {"kind": "node", "zone": "us-east-1a", "count": 3, "instance_type": "i4i.large", "group": "db"},
+            "capacity:   us-east-1a: asking for node 3 x i4i.large for db",
+        ),
+        (
+            "intent",
+            {"kind": "placement-group", "zone": "us-east-1a", "count": 1, "instance_type": "", "group": None},
+            "capacity:   us-east-1a: asking for placement-group",
+        ),
+        (
+            "created",
+            {"kind": "node", "zone": "z", "ids": list("abcde")},
+            "capacity:   z: got 5 nodes a, b, c and 2 more",
+        ),
+        (
+            "refused",
+            {"kind": "node", "zone": "z", "code": "C", "words": "no\nway"},
+            "capacity:   z: no node: C: no way",
+        ),
+        (
+            "unknown",
+            {"kind": "node", "zone": "z", "code": "", "words": "reset"},
+            "capacity:   z: no clear answer for node, asking again: reset",
+        ),
+        (
+            "attempt-ended",
+            {"zone": "z", "outcome": "no-capacity", "seconds": 1.25, "code": "C"},
+            "capacity:   z: no-capacity after 1.2 s (C)",
+        ),
+        ("attempt-ended", {"zone": "z", "outcome": "placed"}, "capacity:   z: placed"),
+        ("nodes-ready", {"count": 4}, "capacity:   nodes that run: 4"),
+        ("releasing", {"kind": "node", "ids": ["a"]}, "capacity: releasing node a"),
+        ("gone", {"kind": "node", "ids": ["a", "b"]}, "capacity: gone: a, b"),
+        ("trouble", {"words": "::error:: x"}, "capacity: : :error:: x"),
+        ("credentials", {"words": "they end soon"}, "capacity: they end soon"),
+        ("suspect", {"ids": ["i-1"]}, "capacity: not lent again, their borrower crashed: i-1"),
+    ],
+)
+def test_steps_have_their_line(kind: str, data: Mapping[str, Any], text: str) -> None:
+    """What is being asked where, and what came back."""
+    line = lines.live(Event(at=0, kind=kind, data=data))
+    assert line is not None
+    assert line.text == text
+
+
+@pytest.mark.parametrize("kind", ["keeper-started", "lent", "renewed", "something-new"])
+def test_other_steps_have_none(kind: str) -> None:
+    """Kinds that this version does not know are not shown."""
+    assert lines.live(Event(at=0, kind=kind, data={"zone": "z"})) is None
+
+
+def test_the_header_says_where_and_as_whom() -> None:
+    """Backend, regions, profile, run and log; an emulated run says so."""
+    from msgspec.structs import replace
+
+    emulated = replace(REQUEST, aws=AwsSettings(profile="ci"), emulated=True)
+    assert lines.header(emulated, "/log") == [
+        "capacity: aws us-east-1, profile ci, run r1, keeper log /log",
+        "capacity: EMULATED: no cloud is used, nothing is billed",
+    ]
+    assert lines.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]
+
+
+@pytest.mark.parametrize(("profile", "shown"), [("ci", ", profile ci"), ("default", ""), ("", "")])
+def test_the_account_is_named(profile: str, shown: str) -> None:
+    """With the profile that the SDK took, where that is one."""
+    identity = Identity(account="123", who="arn:x", profile=profile)
+    assert lines.identity_line(identity, REQUEST) == f"capacity: account 123 as arn:x{shown}"
+
+
+@pytest.mark.parametrize(("expires", "warned"), [(None, False), (4000.0, False), (3000.0, True)])
+def test_credentials_must_last_until_the_hard_end(expires: float | None, warned: bool) -> None:
+    """A run of an hour that starts at 0; unknown ends are no reason to worry."""
+    fault = lines.expiry_fault(Identity(account="1", expires=expires), REQUEST, now=0.0)
+    assert (fault is not None) == warned
+
+
+def node(number: int) -> Node:
+    """A node of group db."""
+    return Node(
+        id=f"i-{number}",
+        name=f"db-{number}",
+        group="db",
+        region="us-east-1",
+        zone="us-east-1a",
+        market="on-demand",
+        instance_type="i4i.large",
+    )
+
+
+def receipt(**parts: Any) -> Receipt:
+    """A clean receipt of a run with twelve nodes, changed by ``parts``."""
+    placed = Placed(
+        topology="default",
+        region="us-east-1",
+        zone="us-east-1a",
+        nodes={"db": tuple(map(node, range(12)))},
+        reservations=(),
+    )
+    attempt = Attempt(
+        number=1,
+        topology="default",
+        region="us-east-1",
+        zone="us-east-1a",
+        started=0,
+        seconds=1,
+        outcome="failed",
+        code="C",
+        words="w",
+    )
+    return Receipt(**{"run": "r1", "placed": (placed,), "attempts": (attempt,), **parts})
+
+
+def texts(told: Receipt, verbosity: int = 0) -> list[str]:
+    """The summary's lines."""
+    return [line.text for line in lines.summary(told, REQUEST, verbosity=verbosity)]
+
+
+def test_a_long_list_of_nodes_is_cut() -> None:
+    """-v shows all of it, -q none."""
+    assert texts(receipt())[-2:] == [
+        "db: and 2 more (-v shows all)",
+        "receipt: 0 things bearing run r1 are left (us-east-1 read)",
+    ]
+    assert texts(receipt())[0] == "attempt 1: default in us-east-1a: failed after 1.0 s  C: w"
+    assert sum(text.startswith("db: i-") for text in texts(receipt(), 1)) == 12
+    assert texts(receipt(), -1) == ["receipt: 0 things bearing run r1 are left (us-east-1 read)"]
+
+
+def test_what_is_left_is_listed_with_the_way_to_remove_it() -> None:
+    """Ids, until when, commands; and what could not be read is not called empty."""
+    told = receipt(
+        left=(HELD,),
+        unread=(Unread(region="us-east-1", kind="reservation", why="denied"),),
+        by_hand=("aws ec2 x",),
+        troubles=("t",),
+    )
+    assert texts(told, -1) == [
+        "trouble: t",
+        "receipt: 1 thing bearing run r1 is left (nothing read)",
+        "not read: reservation in us-east-1: denied",
+        "  node i-1 in us-east-1a, ready",
+        f"  bound to end by {moment(7200)} at the latest",
+        "  to remove them now:",
+        "    aws ec2 x",
+    ]
+
+
+def test_an_end_that_one_thing_lacks_is_not_promised() -> None:
+    """The latest deadline counts only where everything has one."""
+    endless = Held(kind="node", id="i-2", region="us-east-1", zone="us-east-1a", state="ready")
+    assert lines.latest((HELD, endless)) is None
+    assert lines.latest((HELD,)) == 7200
+
+
+@pytest.mark.parametrize(
+    ("holding", "first"),
+    [
+        (None, "what is held could not be asked in time"),
+        (Holding(held=()), "nothing is held that the journal knows of"),
+        (Holding(held=(HELD,), until=7200.0), "still held: 1"),
+    ],
+)
+def test_leaving_says_who_goes_on(holding: Holding | None, first: str) -> None:
+    """What is held, and the keeper's pid and log."""
+    told = [line.text for line in lines.held_lines(holding, 42, "/log")]
+    assert told[0] == first
+    assert told[-1] == "the keeper (pid 42) goes on releasing; its log: /log"
