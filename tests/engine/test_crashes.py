@@ -80,7 +80,7 @@ class Lives:
         finally:
             os._exit(code)
 
-    def _backend(self, wanted: Request) -> Backend:
+    def _backend(self, wanted: Request) -> Any:
         """One whose clients are built, and unused: connections must not be shared by processes."""
         backend = aws.open(wanted)
         if self._cloud is None:

@@ -1,0 +1,181 @@
+"""Loans: all at once, first come first served, nothing to two tests, nothing from a crashed one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.errors import Cancelled, CapacityError
+from pytest_capacity.journal import Journal
+from pytest_capacity.keeper.loans import Loans
+from pytest_capacity.model import Node, Placed
+
+
+def node(name: str, group: str) -> Node:
+    """A node of zone a."""
+    return Node(
+        id=f"i-{name}",
+        name=name,
+        group=group,
+        region="us-east-1",
+        zone="us-east-1a",
+        market="on-demand",
+        instance_type="i4i.large",
+    )
+
+
+PLACED = Placed(
+    topology="default",
+    region="us-east-1",
+    zone="us-east-1a",
+    nodes={"db": tuple(node(f"db-{i}", "db") for i in range(3)), "loader": (node("loader-0", "loader"),)},
+    reservations=(),
+)
+
+
+class Counter:
+    """Loans on a journal, and tests that wait for them."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.reopen()
+
+    def reopen(self) -> None:
+        """What a second keeper sees."""
+        self.book = Book(self._journal, "run", SystemClock())
+        self.loans = Loans(self.book)
+
+    def lend(self, borrower: str, count: int = 1, group: str | None = "db") -> tuple[int, list[str]]:
+        """Borrow now."""
+        number, nodes = self.loans.lend(borrower, PLACED, group, count, f"test of {borrower}")
+        return number, [node.name for node in nodes]
+
+    def later(self, borrower: str, count: int = 1, group: str | None = "db") -> Callable[[], object]:
+        """Borrow on a thread that is seen to wait; the function gives what came of it."""
+        result: list[object] = []
+
+        def ask() -> None:
+            try:
+                result.append(self.lend(borrower, count, group))
+            except CapacityError as error:
+                result.append(error)
+
+        before = len(self.loans._queue)
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        end = time.monotonic() + 5
+        while len(self.loans._queue) == before and not result and time.monotonic() < end:
+            thread.join(0.005)
+
+        def outcome() -> object:
+            thread.join(timeout=5)
+            assert result, f"{borrower} still waits"
+            return result[0]
+
+        return outcome
+
+
+@pytest.fixture(name="counter")
+def _counter(tmp_path: Path) -> Iterator[Counter]:
+    journal = Journal(tmp_path / "j.sqlite")
+    yield Counter(journal)
+    journal.close()
+
+
+def test_no_node_is_lent_twice(counter: Counter) -> None:
+    """Three loans of one exhaust a group of three."""
+    names = [counter.lend(f"gw{i}")[1][0] for i in range(3)]
+    assert sorted(names) == ["db-0", "db-1", "db-2"]
+    waiting = counter.later("gw3")
+    assert len(counter.loans._queue) == 1
+    counter.loans.give_back(2, suspect=False)
+    assert waiting() == (4, [names[1]])
+
+
+def test_a_loan_is_whole(counter: Counter) -> None:
+    """Who wants two waits for two; one alone is not taken meanwhile."""
+    one, _ = counter.lend("gw0", 2)
+    pair = counter.later("gw1", 2)
+    assert len(counter.book.loans) == 1
+    counter.loans.give_back(one, suspect=False)
+    assert pair() == (2, ["db-0", "db-1"])
+
+
+def test_nobody_overtakes(counter: Counter) -> None:
+    """A small wish behind a large one waits, or the large one would never be served."""
+    first, _ = counter.lend("gw0", 2)
+    large = counter.later("gw1", 3)
+    small = counter.later("gw2", 1)
+    assert len(counter.loans._queue) == 2
+    counter.loans.give_back(first, suspect=False)
+    assert large() == (2, ["db-0", "db-1", "db-2"])
+    counter.loans.give_back(2, suspect=False)
+    assert small() == (3, ["db-0"])
+
+
+def test_other_groups_do_not_wait(counter: Counter) -> None:
+    """A queue for the database nodes holds up nobody who wants the loader."""
+    counter.lend("gw0", 3)
+    counter.later("gw1", 1)
+    assert counter.lend("gw2", group="loader")[1] == ["loader-0"]
+
+
+def test_any_group_will_do(counter: Counter) -> None:
+    """Without a group, any node."""
+    assert len(counter.lend("gw0", 4, group=None)[1]) == 4
+
+
+def test_a_crashed_borrowers_node_is_suspect(counter: Counter) -> None:
+    """It is not lent again, and what now can never be had is refused at once."""
+    counter.lend("gw0")
+    counter.loans.borrower_gone("gw0", suspect=True)
+    assert counter.lend("gw1", 2)[1] == ["db-1", "db-2"]
+    with pytest.raises(CapacityError, match="suspect after a crash"):
+        counter.lend("gw2", 3)
+
+
+def test_a_wish_that_became_impossible_ends(counter: Counter) -> None:
+    """Who waits for three nodes does not wait for ever when one becomes suspect."""
+    counter.lend("gw0")
+    waiting = counter.later("gw1", 3)
+    counter.loans.borrower_gone("gw0", suspect=True)
+    assert isinstance(waiting(), CapacityError)
+
+
+def test_a_borrower_that_left_in_good_order(counter: Counter) -> None:
+    """Its nodes are lent again."""
+    counter.lend("gw0", 3)
+    counter.loans.borrower_gone("gw0", suspect=False)
+    assert len(counter.lend("gw1", 3)[1]) == 3
+
+
+@pytest.mark.parametrize(("group", "count", "words"), [("db", 4, "has 3 to lend"), ("cache", 1, "has: db, loader")])
+def test_impossible_wishes_are_refused(counter: Counter, group: str, count: int, words: str) -> None:
+    """At once, with what there is."""
+    with pytest.raises(CapacityError, match=words):
+        counter.lend("gw0", count, group)
+
+
+def test_the_end_of_the_run_ends_all_waiting(counter: Counter) -> None:
+    """Nobody hangs in a fixture while the nodes go."""
+    counter.lend("gw0", 3)
+    waiting = counter.later("gw1")
+    counter.loans.close()
+    assert isinstance(waiting(), Cancelled)
+    with pytest.raises(Cancelled):
+        counter.lend("gw2")
+
+
+def test_a_second_keeper_knows_the_loans(counter: Counter) -> None:
+    """What a test still uses is not lent to another after an adoption; its number is still good."""
+    number, names = counter.lend("gw0", 2)
+    counter.reopen()
+    assert counter.lend("gw1")[1] == ["db-2"]
+    counter.loans.give_back(number, suspect=False)
+    assert counter.lend("gw2", 2)[1] == names

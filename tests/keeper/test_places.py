@@ -1,0 +1,64 @@
+"""Where files stand: private, on short paths, and somewhere even without a home."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pytest_capacity.keeper import places, spawn
+
+
+def test_socket_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long TMPDIR is: an AF_UNIX path ends at 107 bytes."""
+    long = tmp_path / ("x" * 150)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    directory = places.socket_dir()
+    assert len(directory) < 90
+    assert stat.S_IMODE(Path(directory).stat().st_mode) == 0o700
+    places.remove_dir(directory)
+    assert not Path(directory).exists()
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary directory serves, under a name of the user's own."""
+    (tmp_path / "file").write_text("not a directory")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert places.state_dir() == tmp_path / f"pytest-capacity-{os.getuid()}"
+
+
+def test_a_directory_that_others_may_write_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may have prepared it in a shared temporary directory."""
+    (tmp_path / "file").write_text("not a directory")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    prepared = tmp_path / f"pytest-capacity-{os.getuid()}"
+    prepared.mkdir()
+    prepared.chmod(0o777)
+    assert places.state_dir() != prepared
+
+
+def test_the_keepers_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite's tools stay out, the user's cloud stays in, relative paths are resolved."""
+    monkeypatch.chdir(tmp_path)
+    inherited = {
+        "PYTEST_ADDOPTS": "-x",
+        "PYTHONPATH": "lib",
+        "COV_CORE_SOURCE": "x",
+        "AWS_PROFILE": "ci",
+        "AWS_CONFIG_FILE": "aws/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "/abs/credentials",
+        "RUNNER_TRACKING_ID": "github_1",
+    }
+    assert spawn.environment(inherited) == {
+        "AWS_PROFILE": "ci",
+        "AWS_CONFIG_FILE": str(tmp_path / "aws/config"),
+        "AWS_SHARED_CREDENTIALS_FILE": "/abs/credentials",
+        "RUNNER_TRACKING_ID": "github_1",
+    }
+    assert "RUNNER_TRACKING_ID" not in spawn.environment(inherited, outlive=True)
