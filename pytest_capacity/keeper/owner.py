@@ -30,6 +30,9 @@ LIVES: Final = 2
 #: How long a borrower looks for a new keeper after its own has died. Seconds.
 COMING_BACK: Final = 20.0
 
+#: How long the owner, having said goodbye, waits for the keeper's process to end. Seconds.
+FAREWELL: Final = 2.0
+
 _never: Final = threading.Lock()
 _never.acquire()
 
@@ -56,12 +59,18 @@ class Owner:
         self._changed = threading.Condition()
         self._deaths = 0
         self._closed = False
+        self._over = False
         self._fault: KeeperError | None = None
         self._started: threading.Thread | None = None
         self._identity: Identity | None = None
         self._identity_fault: BaseException | None = None
         self._identity_known = threading.Event()
         self._pid = os.getpid()
+
+    @property
+    def deaths(self) -> int:
+        """How many keepers of this run are gone, each of which this process was connected to."""
+        return self._deaths
 
     @property
     def pid(self) -> int:
@@ -125,9 +134,11 @@ class Owner:
         if self._connection:
             self._connection.close()
         if self._process:
-            try:
-                self._process.wait(timeout=2)
-            except subprocess.TimeoutExpired:
+            # On a thread: a wait with a timeout sleeps by Python's clock, which a test may have frozen or replaced.
+            ending = threading.Thread(target=self._process.wait, name="capacity-keeper-end", daemon=True)
+            ending.start()
+            ending.join(timeout=FAREWELL)
+            if ending.is_alive():
                 # It is at work on its own; it is not our child to wait for any more.
                 self._process.returncode = 0
                 return
@@ -146,7 +157,7 @@ class Owner:
     def _open(self) -> None:
         self._process = spawn(self.run, self._places, self.path, self._options)
         try:
-            connection = Connection(self.path, "owner", "main", on_event=self._on_event)
+            connection = Connection(self.path, "owner", "main", on_event=self._hear)
         except KeeperError as error:
             raise KeeperError(f"{error}. The keeper's log {self.log} ends:\n{last_lines(self.log)}") from error
         with self._changed:
@@ -156,15 +167,20 @@ class Owner:
         if connection.lost:
             self._lost()
 
+    def _hear(self, event: protocol.Event) -> None:
+        if event.kind == "run-ended":
+            self._over = True
+        self._on_event(event)
+
     def _lost(self) -> None:
-        """The keeper died: on the reader's thread of the connection that ended."""
+        """The keeper died, or ended the run: on the reader's thread of the connection that ended."""
         with self._changed:
             if self._closed or self._fault:
                 return
             self._deaths += 1
             again = self._deaths <= LIVES
-        if not again:
-            self._give_up("the keeper died once more")
+        if self._over or not again:
+            self._give_up("the keeper has ended this run" if self._over else "the keeper died once more")
             return
         try:
             if self._process:
@@ -179,6 +195,8 @@ class Owner:
         with self._changed:
             self._fault = KeeperError(f"{why}. Its log {self.log} ends:\n{last_lines(self.log)}")
             self._changed.notify_all()
+        # Borrowers look for a new keeper as long as there is a place for its socket.
+        places.remove_dir(self._directory)
 
     def _tell(self) -> None:
         threading.Thread(target=self._start_again, name="capacity-adoption", daemon=True).start()
@@ -212,7 +230,13 @@ class Borrower:
     def __init__(self, path: str, name: str) -> None:
         self._path = path
         self._name = name
+        self._past = 0
         self._connection = Connection(path, "borrower", name)
+
+    @property
+    def deaths(self) -> int:
+        """How many keepers of this run are gone, each of which this process was connected to."""
+        return self._past + self._connection.lost
 
     def call(self, message: Call, answer: type[A], *, beat: Beat | None = None) -> A:
         """Ask the keeper; after its death, ask the next one. Raises what it answers, and `KeeperError`."""
@@ -228,10 +252,14 @@ class Borrower:
     def _reconnect(self, beat: Beat | None) -> None:
         for _ in range(round(COMING_BACK / BEAT)):
             try:
-                self._connection = Connection(self._path, "borrower", self._name)
+                connection = Connection(self._path, "borrower", self._name)
             except KeeperError:
+                if not Path(self._path).parent.exists():
+                    break  # The owner has given up.
                 _pause(BEAT)
             else:
+                self._past += 1
+                self._connection = connection
                 return
             if beat:
                 beat()
