@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.emulated import IMAGE, Emulator
-from tests.plugin.conftest import Run
+from tests.plugin.conftest import CONFIG, Run
 
 USES_ALL = """
     import pytest
@@ -223,7 +223,7 @@ def test_what_is_left_fails_the_run(pytester: pytest.Pytester, run_on: Run, clou
     pytester.makepyfile("def test_it(capacity): pass")
     fault = {"operation": "CancelCapacityReservation", "error": "UnauthorizedOperation"}
     cloud.weather(faults=[fault])
-    result = run_on()
+    result = run_on(config=CONFIG + "release_timeout: 2s\n")
     result.assert_outcomes(passed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
