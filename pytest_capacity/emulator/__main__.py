@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _announce(server: Server) -> None:
     ready = {"url": server.url, "pid": os.getpid(), "account": ACCOUNT}
+    server.last_request = server.clock()
     print(json.dumps(ready), flush=True)
     # Whoever reads the other end sees its end now, and may go away.
     null = os.open(os.devnull, os.O_WRONLY)
