@@ -263,7 +263,8 @@ class Borrower:
                 return
             if beat:
                 beat()
-        raise KeeperError("the keeper is gone and no other took its place; the controller's output names its log")
+        log = self._connection.welcome.log
+        raise KeeperError(f"the keeper is gone and no other took its place. Its log {log} ends:\n{last_lines(log)}")
 
     def close(self) -> None:
         """Say goodbye."""

@@ -54,6 +54,9 @@ class Server:
         #: The threads of those who wait for the receipt.
         self._farewells: list[threading.Thread] = []
         self._over = threading.Event()
+        self._why = ""
+        #: Set once an owner has said what the run wants: a worker may be back before it after a keeper's death.
+        self._begun = threading.Event()
         self._settled = threading.Event()
         self._receipt: Receipt | None = None
         self._run: Run | None = None
@@ -87,6 +90,7 @@ class Server:
         """Release and exit; safe from a signal handler."""
         if not self._over.is_set():
             _log.info("ending: %s", why)
+            self._why = why
         self._over.set()
 
     # What peers ask.
@@ -152,6 +156,8 @@ class Server:
                     self._run = Run.open(call, self._places, peer.pid, self._clock, self._push)
                 except CapacityError as error:
                     self._failure = error
+                finally:
+                    self._begun.set()
         run = self._the_run()
         if self._deaths >= 2:
             self.end("two keepers of this run died, so this one only releases")
@@ -179,11 +185,13 @@ class Server:
         return protocol.Settled(receipt=self._the_run().cancel_other(call.run))
 
     def _end_of_run(self, peer: Peer, _: protocol.Release) -> Answer:
+        self._begun.wait(FIRST_OWNER)  # What an earlier keeper held must be known to be released.
         self.end(f"{peer.name} asked for the release")
         self._settled.wait()
         return protocol.Settled(receipt=self._receipt or Receipt(run=self._name, asked=False))
 
     def _the_run(self) -> Run:
+        self._begun.wait(FIRST_OWNER)
         with self._run_lock:
             if self._failure:
                 raise self._failure
@@ -196,7 +204,7 @@ class Server:
             tail = last_lines(self._places.log)
             raise errors.KeeperError(f"the keeper of this run died twice; its log {self._places.log} ends:\n{tail}")
         if self._over.is_set():
-            raise errors.Cancelled("the run is ending, so nothing more is provisioned")
+            raise errors.Cancelled(f"the run is ending ({self._why}), so nothing more is provisioned")
 
     # The end.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import pytest
 
@@ -21,6 +21,15 @@ from pytest_capacity.plugin.timers import unhurried
 A = TypeVar("A", bound=Answer)
 
 
+#: The fixtures for which something is provisioned.
+_FIXTURES: Final = frozenset({"capacity", "capacity_nodes", "capacity_reservations", "capacity_node"})
+
+
+def uses_capacity(item: pytest.Item) -> bool:
+    """Whether the test, or a fixture of it, uses what is provisioned."""
+    return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
 class Runtime(ABC):
     """Asks the keeper, and remembers per process what it answered, failures too."""
 
@@ -28,12 +37,19 @@ class Runtime(ABC):
         self.config = config
         self.request = request
         self._answers: dict[str, Placed | CapacityError] = {}
+        self._deaths_known = 0
+        self._lost_capacity: CapacityError | None = None
         self._item: pytest.Item | None = None
         self._in_call = False
 
     @abstractmethod
     def call(self, message: Call, answer: type[A]) -> A:
         """Send ``message`` to the keeper and wait for its answer. Raises `CapacityError`."""
+
+    @property
+    @abstractmethod
+    def deaths(self) -> int:
+        """How many keepers of this run are gone."""
 
     def known(self, topology: str) -> str:
         """The name under which ``topology`` is configured. "default" stands for the only one, whatever its name.
@@ -93,6 +109,28 @@ class Runtime(ABC):
     def _call_unhurried(self, message: Call, answer: type[A]) -> A:
         with unhurried(self._item, in_call=self._in_call):
             return self.call(message, answer)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """After a keeper's death, ask whether what session fixtures still show stands; if not, no test may use it."""
+        __tracebackhide__ = True
+        if not uses_capacity(item):
+            return
+        if self.deaths != self._deaths_known:
+            self._deaths_known = self.deaths
+            self._confirm()
+        if self._lost_capacity:
+            with explained():
+                raise self._lost_capacity.with_traceback(None)
+
+    def _confirm(self) -> None:
+        for topology, answer in list(self._answers.items()):
+            if isinstance(answer, Placed):
+                del self._answers[topology]
+                try:
+                    self.placed(topology)
+                except CapacityError as error:
+                    self._lost_capacity = error
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

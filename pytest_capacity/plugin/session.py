@@ -26,7 +26,7 @@ from pytest_capacity.plugin.lines import Line
 from pytest_capacity.plugin.markers import wanted
 from pytest_capacity.plugin.options import Settings, scenario_file
 from pytest_capacity.plugin.request import check_workers, read_request
-from pytest_capacity.plugin.runtime import Runtime
+from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Signals
 from pytest_capacity.plugin.text import clean
 from pytest_capacity.plugin.voice import Voice
@@ -39,8 +39,6 @@ IDENTITY_PATIENCE: Final = 10.0
 
 #: Options under which pytest runs no fixture's body.
 _LOOKING_ONLY: Final = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "cacheshow")
-
-_FIXTURES: Final = frozenset({"capacity", "capacity_nodes", "capacity_reservations", "capacity_node"})
 
 
 def controller(config: pytest.Config, settings: Settings) -> Controller:
@@ -97,6 +95,11 @@ class Controller(Runtime):
         finally:
             self._voice.beat()
 
+    @property
+    def deaths(self) -> int:
+        """How many keepers of this run are gone."""
+        return self._owner.deaths if self._owner else 0
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Start the keeper, unless no fixture's body can run. Before xdist starts its workers."""
@@ -145,7 +148,7 @@ class Controller(Runtime):
             self._identify(0, strict=False)
 
     def _uses_capacity(self, session: pytest.Session) -> bool:
-        return any(_FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in session.items)
+        return any(map(uses_capacity, session.items))
 
     def _on_event(self, event: Event) -> None:
         self._voice.on_event(event)

@@ -42,6 +42,11 @@ class Worker(Runtime):
             raise self._lost or KeeperError("this worker is not connected to the keeper")
         return self._borrower.call(message, answer)
 
+    @property
+    def deaths(self) -> int:
+        """How many keepers of this run are gone."""
+        return self._borrower.deaths if self._borrower else 0
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Connect."""
@@ -56,6 +61,7 @@ class Worker(Runtime):
         """Refuse a misused marker. A usage error here would end the worker, and the controller with a traceback."""
         with explained():
             wanted(item)
+        super().pytest_runtest_setup(item)
 
     def pytest_unconfigure(self) -> None:
         """Say goodbye."""

@@ -23,6 +23,7 @@ from tests.safety.phases import (
 )
 from tests.safety.runs import GRANTED, Going, Suite, until
 
+
 class Blow(NamedTuple):
     """A signal, and whether it is sent a second time once pytest says that it is releasing."""
 
