@@ -109,3 +109,14 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str) -> 
     if scenario is not None:
         emulator.weather(**scenario)
     return emulator
+
+
+def rounds(calls: list[dict[str, Any]]) -> int:
+    """How many rounds these calls make: a call that begins while all of a round are under way is of that round."""
+    count, until = 0, float("-inf")
+    for call in sorted(calls, key=lambda call: call["began"]):
+        if call["began"] >= until:
+            count, until = count + 1, call["ended"]
+        else:
+            until = min(until, call["ended"])
+    return count

@@ -27,18 +27,6 @@ class Call(Struct, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
-def rounds(calls: list[Call]) -> int:
-    """How many rounds the calls make: calls that overlap in time are of one round."""
-    count, until = 0, float("-inf")
-    for call in sorted(calls, key=lambda call: call.began):
-        if call.began >= until:
-            count += 1
-            until = call.ended
-        else:
-            until = min(until, call.ended)
-    return count
-
-
 def as_json(calls: list[Call]) -> list[dict[str, Any]]:
     """The calls as ``/_world`` tells them."""
     return [{name: getattr(call, name) for name in Call.__struct_fields__} for call in calls]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.emulated import ROOT, Emulator, start_emulator
+from tests.emulated import ROOT, Emulator, rounds, start_emulator
 from tests.emulator.asking import ZONE, refused, reserve
 
 if TYPE_CHECKING:
@@ -105,6 +105,13 @@ def test_a_hundred_calls_go_side_by_side(emulator: Emulator, connect: Connect) -
     calls = emulator.calls()
     under_way = [sum(other["began"] <= call["ended"] <= other["ended"] for other in calls) for call in calls]
     assert max(under_way) >= 50
+    assert rounds(calls) < 10
+
+
+def test_rounds_are_counted_by_what_overlaps() -> None:
+    """Two side by side and one after them are two rounds."""
+    spans = [(0.0, 1.0), (0.5, 1.5), (1.2, 2.0)]
+    assert rounds([{"began": began, "ended": ended} for began, ended in spans]) == 2
 
 
 def test_the_last_of_a_stock_goes_to_one(emulator: Emulator, connect: Connect) -> None:
