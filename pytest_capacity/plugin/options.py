@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import pytest
 
@@ -25,9 +24,11 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
-@dataclass(frozen=True)
-class Option:
-    """One setting: ``region`` is ``--capacity-region``, ``PYTEST_CAPACITY_REGION`` and ini ``capacity_region``."""
+class Option(NamedTuple):
+    """One setting: ``region`` is ``--capacity-region``, ``PYTEST_CAPACITY_REGION`` and ini ``capacity_region``.
+
+    A named tuple, since a dataclass takes a millisecond of every pytest run to make.
+    """
 
     name: str
     help: str
@@ -112,8 +113,7 @@ def _add_flag(group: pytest.OptionGroup, option: Option) -> None:
         group.addoption(option.flag_name, dest=dest, default=None, metavar=option.metavar, help=option.help)
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A value that somebody gave, and where. ``value``: text, tuple of texts, bool; the emulator's: text or False."""
 
     value: str | tuple[str, ...] | bool
