@@ -137,11 +137,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _opened(path: Path) -> sqlite3.Connection:
     base = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     try:
-        base.execute("PRAGMA journal_mode=WAL").fetchone()  # Some network file systems answer "delete"; that holds too.
-        base.execute("PRAGMA synchronous=FULL")
         (form,) = base.execute("PRAGMA user_version").fetchone()
         if form > FORM:
             raise sqlite3.OperationalError(f"it was written by a later version (form {form}, this one knows {FORM})")
+        base.execute("PRAGMA journal_mode=WAL").fetchone()  # Some network file systems answer "delete"; that holds too.
+        base.execute("PRAGMA synchronous=FULL")
         base.executescript(_SCHEMA)
         base.execute(f"PRAGMA user_version={FORM:d}")
     except sqlite3.Error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -216,7 +217,7 @@ def test_no_node_is_lent_twice_at_a_time(suite: Suite) -> None:
     assert len(loans) == 16
     for node in {node for _, _, nodes in loans for node in nodes}:
         mine = sorted((began, end) for began, end, nodes in loans if node in nodes)
-        assert all(end <= began for (_, end), (began, _) in zip(mine, mine[1:], strict=False)), (node, mine)
+        assert all(end <= began for (_, end), (began, _) in pairwise(mine)), (node, mine)
     assert len(creates(suite.emulator)) == 2
 
 
