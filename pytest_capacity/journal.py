@@ -95,7 +95,9 @@ class Journal:
             rows = self._base.execute(
                 "SELECT seq, at, run, kind, subject, data FROM events WHERE run = ? ORDER BY seq", (run,)
             ).fetchall()
-        return [Entry(*row[:5], msgspec.json.decode(row[5])) for row in rows]
+        return [
+            Entry(seq, at, of, kind, subject, msgspec.json.decode(data)) for seq, at, of, kind, subject, data in rows
+        ]
 
     def close(self) -> None:
         """Close the file."""

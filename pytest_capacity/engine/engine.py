@@ -60,7 +60,7 @@ class Engine:
     def open(self) -> Identity:
         """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
         for name in self.request.topologies:
-            self._warm(name)
+            self.read_ahead(name)
         identity = asked(self._backend, self._backend.whoami)
         if isinstance(identity, Diagnosis):
             raise self._refused("asked the cloud who we are", identity)
@@ -192,7 +192,8 @@ class Engine:
         self.book.note("placed", data={"placed": placed, "zone": placed.zone, "region": placed.region})
         return placed
 
-    def _warm(self, name: str) -> Future[Sequence[Offer]]:
+    def read_ahead(self, name: str) -> Future[Sequence[Offer]]:
+        """What the zones offer to a topology; read once, on a thread of its own, as soon as it is known to be wanted."""
         with self._lock:
             if name not in self._offers:
                 region, topology = self.request.regions[0], self.request.topologies[name]
@@ -200,7 +201,7 @@ class Engine:
             return self._offers[name]
 
     def _read_offers(self, name: str) -> Sequence[Offer]:
-        offers = asked(self._backend, self._warm(name).result)
+        offers = asked(self._backend, self.read_ahead(name).result)
         if isinstance(offers, Diagnosis):
             raise self._refused("read what the zones offer", offers)
         return offers

@@ -1,0 +1,24 @@
+"""Time everything and print the table: ``python -m benchmarks [TIMES]``. Exit code 1 when a goal is missed."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import engine, processes
+from benchmarks.table import show
+from tests.emulated import start_emulator
+
+
+def main() -> int:
+    """Five times each unless told otherwise."""
+    times = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with start_emulator() as emulator:
+        rows = engine.rows(emulator, times)
+        rows.append(processes.eight_workers(emulator, times))
+    rows.append(processes.unused(times))
+    print(show(rows))
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

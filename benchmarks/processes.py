@@ -1,0 +1,86 @@
+"""Whole pytest processes: what the plugin costs where it is not used, and what a run costs where it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks.table import Row
+from tests.emulated import IMAGE, Emulator
+
+SUITE: Final = """
+import pytest
+
+@pytest.mark.parametrize("n", range(16))
+def test_nodes(capacity, n):
+    assert len(capacity.nodes("db")) == 3
+"""
+
+PLAIN: Final = """
+import pytest
+
+@pytest.mark.parametrize("n", range(16))
+def test_plain(n):
+    pass
+"""
+
+
+def cpu_seconds(*arguments: str, cwd: str) -> float:
+    """User and system time of one pytest, from the moment on that pytest itself is imported."""
+    code = (
+        "import sys, time, pytest; began = time.process_time(); pytest.main(sys.argv[1:]); "
+        "print(time.process_time() - began, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "-q", *arguments]
+    ended = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+    return float(ended.stderr.split()[-1])
+
+
+def unused(times: int) -> Row:
+    """The plugin installed and not used, less the same run without it; many pairs, since machines drift."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "test_one.py").write_text("def test_one():\n    pass\n")
+        common = ("-p", "no:cacheprovider")
+        pairs = [
+            cpu_seconds(*common, cwd=folder) - cpu_seconds(*common, "-p", "no:capacity", cwd=folder)
+            for _ in range(8 * times)
+        ]
+    return Row("plugin present, not used: CPU", [1000 * pair for pair in pairs], 5.0, "ms", "0")
+
+
+def eight_workers(emulator: Emulator, times: int) -> Row:
+    """From the start of ``pytest -n 8`` to its end, with 3 nodes; less the same run without capacity."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "test_nodes.py").write_text(SUITE)
+        Path(folder, "capacity.yaml").write_text(
+            "regions: [us-east-1]\ngroups: {db: {count: 3, instance_type: i4i.large}}\n"
+            f"aws: {{image: {{us-east-1: {IMAGE}}}}}\n"
+        )
+        plain = Path(folder, "plain")
+        plain.mkdir()
+        (plain / "test_plain.py").write_text(PLAIN)
+        environment = os.environ | {
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "XDG_STATE_HOME": folder,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        differences = []
+        for _ in range(times):
+            emulator.reset(latency_ms=150)
+            used = wall(["--capacity-backend=aws", f"--capacity-endpoint={emulator.url}"], folder, environment)
+            differences.append(used - wall([], str(plain), environment))
+    return Row("pytest -n 8, 3 nodes reserved, launched, given back", differences, 5.0, "s", "SDK start + 7 rounds")
+
+
+def wall(arguments: list[str], cwd: str, environment: dict[str, str]) -> float:
+    """Seconds from start to end of one ``pytest -n 8``."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "8", "-p", "no:cacheprovider", *arguments, "."]
+    began = time.perf_counter()
+    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return time.perf_counter() - began
