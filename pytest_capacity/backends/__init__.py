@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from pytest_capacity.errors import ConfigError
 
 if TYPE_CHECKING:
     from pytest_capacity.backends.base import Backend
     from pytest_capacity.model import Request
+
+#: The module that each extra brings; `pip install 'pytest-capacity[aws]'`.
+_BRINGS: Final = {"aws": "boto3", "emulator": "moto"}
+
+
+def missing_extra(extra: str) -> str | None:
+    """What to say where the module that ``extra`` brings is not installed here. Imports nothing of it."""
+    module = _BRINGS.get(extra)
+    if module is None or find_spec(module) is not None:
+        return None
+    return f"{extra!r} needs the module {module!r}, which is not installed here: pip install 'pytest-capacity[{extra}]'"
 
 
 def open_backend(request: Request) -> Backend:

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 import pytest_capacity
-from pytest_capacity.errors import KeeperError
+from pytest_capacity.errors import ConfigError
+from pytest_capacity.keeper.spawn import last_lines
 
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
@@ -23,8 +24,11 @@ class _Ready(msgspec.Struct):
     url: str
 
 
-def start(owner: int, scenario: str | None) -> str:
-    """Start an emulator that outlives us but not ``owner`` (a pid) by much; its URL. Raises `KeeperError`."""
+def start(owner: int, scenario: str | None, log: str) -> str:
+    """Start an emulator that outlives us but not ``owner`` (a pid) by much; its URL.
+
+    ``log`` is where our standard error goes, and so the emulator's. Raises `ConfigError` with what it wrote there.
+    """
     command = [sys.executable, "-I", "-c", _BOOT, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
     command += [f"--owner={owner}", *([f"--scenario={scenario}"] if scenario else [])]
     process = subprocess.Popen(
@@ -36,7 +40,11 @@ def start(owner: int, scenario: str | None) -> str:
     try:
         return msgspec.json.decode(line, type=_Ready).url
     except msgspec.DecodeError:
-        raise KeeperError(
-            "the emulator did not start; its words stand in the keeper's log. "
-            "It needs the extra: pip install 'pytest-capacity[emulator]'"
+        process.kill()  # It says nothing more, whatever it does.
+        process.wait()
+        raise ConfigError(
+            [
+                f"--capacity-emulator: it did not start: {last_lines(log, 1)}",
+                f"Correct the scenario, or install the extra (pip install 'pytest-capacity[emulator]'). Its log: {log}",
+            ]
         ) from None

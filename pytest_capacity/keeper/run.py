@@ -59,7 +59,7 @@ class Run:
         book.intend("adopted" if adopted else "run-started", data=_who(request.run, request.project, book, clock))
         if request.emulated and request.endpoint is None:
             if book.emulator is None:
-                book.note("emulator", data={"url": emulated.start(owner, call.scenario)})
+                book.note("emulator", data={"url": emulated.start(owner, call.scenario, places.log)})
             request = replace(request, endpoint=book.emulator)
         engine = Engine(request, open_backend(request), book, clock)
         run = Run(engine, book, journal, lock, clock)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from pytest_capacity.backends import missing_extra
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request, Topology
@@ -90,6 +91,18 @@ def _topologies(config: pytest.Config) -> Mapping[str, Topology]:
             # The key is the name: a topology need not be given its own twice.
             found[name] = msgspec.structs.replace(topology, name=name)
     return found
+
+
+def check_extras(request: Request) -> None:
+    """Refuse a run whose extras are not installed in this interpreter. Raises `pytest.UsageError`."""
+    needed = [request.backend, *(["emulator"] if request.emulated and request.endpoint is None else [])]
+    missing = [words for extra in needed if (words := missing_extra(extra))]
+    if missing:
+        faults = "\n".join(f"  {words}" for words in missing)
+        raise pytest.UsageError(
+            f"capacity: something is not installed:\n{faults}\n"
+            "  or name an interpreter that has it by --capacity-keeper-python"
+        )
 
 
 def check_workers(config: pytest.Config) -> None:

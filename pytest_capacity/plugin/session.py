@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import pytest
 
-from pytest_capacity.errors import CapacityError
+from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
@@ -25,7 +25,7 @@ from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.lines import Line
 from pytest_capacity.plugin.markers import wanted
 from pytest_capacity.plugin.options import Settings, scenario_file
-from pytest_capacity.plugin.request import check_workers, read_request
+from pytest_capacity.plugin.request import check_extras, check_workers, read_request
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Signals
 from pytest_capacity.plugin.text import clean
@@ -46,8 +46,11 @@ def controller(config: pytest.Config, settings: Settings) -> Controller:
     check_workers(config)
     request = read_request(config, settings, os.environ)
     _, scenario = scenario_file(config, settings)
+    python = settings.text("keeper_python")
+    if python is None:
+        check_extras(request)
     options = SpawnOptions(
-        python=settings.text("keeper_python"),
+        python=python,
         outlive_job=settings.truth("outlive_job", default=False),
         scenario=os.fspath(scenario) if scenario else None,
     )
@@ -162,6 +165,9 @@ class Controller(Runtime):
         self._awaits_identity = False
         try:
             identity = self._owner.identity(timeout=patience, beat=self._voice.beat)
+        except ConfigError as error:
+            # The SDK is missing in the keeper's interpreter, or the like: nothing could come of this run.
+            raise pytest.UsageError(f"capacity: {clean(str(error), lines=True)}") from None
         except CapacityError as error:
             # Tests that need no capacity run all the same; the others fail with this same reason.
             self._voice.say(f"capacity: {clean(str(error))}", "red")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from botocore.exceptions import ProfileNotFound
+
 from pytest_capacity.backends.aws.backend import AwsBackend
+from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request
 
 __all__ = ["AwsBackend", "open"]
@@ -11,6 +14,14 @@ __all__ = ["AwsBackend", "open"]
 def open(request: Request) -> AwsBackend:  # the name that `open_backend` asks every cloud's module for
     """The backend of ``request``; no call is made.
 
-    Raises `ConfigError` for an emulated run without an endpoint, botocore's ``ProfileNotFound`` for an unknown profile.
+    Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not have.
     """
-    return AwsBackend(request)
+    try:
+        return AwsBackend(request)
+    except ProfileNotFound as error:
+        raise ConfigError(
+            [
+                f"aws.profile: {error}. Correct aws.profile or AWS_PROFILE, or add the profile to the SDK's files "
+                "(AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
+            ]
+        ) from error
