@@ -193,7 +193,7 @@ class Engine:
         return placed
 
     def read_ahead(self, name: str) -> Future[Sequence[Offer]]:
-        """What the zones offer to a topology; read once, on a thread of its own, as soon as it is known to be wanted."""
+        """What the zones offer to a topology; read once, on a thread of its own."""
         with self._lock:
             if name not in self._offers:
                 region, topology = self.request.regions[0], self.request.topologies[name]
