@@ -9,6 +9,7 @@ from typing import Final
 
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.alarm import Alarm
 from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.attempt import Attempter, AttemptFailed
 from pytest_capacity.engine.book import Book
@@ -49,8 +50,11 @@ class Engine:
         #: Set: stop waiting for releases too.
         self.give_up = threading.Event()
         maker = Maker(backend, book, clock)
+        self._alarm = Alarm(backend, book, request.prices)
+        #: The known end of the credentials that was looked into already.
+        self._looked_into: float | None = None
         self._attempter = Attempter(backend, book, clock, maker, self._pool)
-        self._releaser = Releaser(backend, book, clock, maker, self._pool)
+        self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
 
     @property
     def hard_end(self) -> float:
@@ -247,6 +251,21 @@ class Engine:
             f"Another zone would not cure this ({diagnosis.kind}), so nothing more was tried"
         )
 
+    def mind_credentials(self) -> None:
+        """Once the known end of the credentials is past, see whether they still work. Quick; call it every second."""
+        expires = self.book.identity.expires if self.book.identity else None
+        if expires is None or expires == self._looked_into or self._clock.now() < expires or self.stop.is_set():
+            return
+        self._looked_into = expires
+        self._chores.submit(self._look_into_credentials)
+
+    def _look_into_credentials(self) -> None:
+        identity = asked(self._backend, self._backend.whoami)
+        if not isinstance(identity, Diagnosis):
+            self.book.note("identity", data=identity)
+        else:
+            self._alarm.hears(identity)
+
     def renew(self) -> None:
         """Extend what is past half of its lease, up to the hard end (rule 8). Call it every minute or so."""
         now, latest = self._clock.now(), self.hard_end
@@ -271,11 +290,12 @@ class Engine:
         deadline = min(self._clock.now() + LEASE, self.hard_end)
         diagnosis = asked(self._backend, lambda: self._backend.change(held, deadline))
         if isinstance(diagnosis, Diagnosis):
-            if diagnosis.step not in ("back-off", "ask-again"):
+            if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.hears(diagnosis):
                 self.book.trouble(
                     f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
                 )
             return
+        self._alarm.quiet()
         self.book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
 
     def release(self, until: Callable[[], bool]) -> Receipt:
@@ -318,7 +338,7 @@ class Engine:
         book = self.book.of(run)
         book.regions.update(self._backend.regions())
         maker = Maker(self._backend, book, self._clock)
-        releaser = Releaser(self._backend, book, self._clock, maker, self._pool)
+        releaser = Releaser(self._backend, book, self._clock, maker, self._pool, self._alarm)
         until = self._clock.now() + patience
         releaser.release(Scope(book), lambda: self._clock.now() > until, self.give_up)
         left = tuple(book.held())

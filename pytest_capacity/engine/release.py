@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.alarm import Alarm
 from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
@@ -46,12 +47,13 @@ class Scope:
 class Releaser:
     """Releases scopes. One may be at work on several at once, on different threads."""
 
-    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor) -> None:
+    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor, alarm: Alarm) -> None:
         self._backend = backend
         self._book = book
         self._clock = clock
         self._maker = maker
         self._pool = pool
+        self._alarm = alarm
         #: What the last listing of the whole run could not read.
         self.unread: tuple[Unread, ...] = ()
         #: Words already said, so that each is said once.
@@ -105,9 +107,10 @@ class Releaser:
                 list(map(self._release, ([held] for held in helds)))
             elif diagnosis.step == "gone" and self._clock.now() - self._book.born.get(helds[0].id, 0) > YOUNG:
                 self._gone(helds)
-            elif diagnosis.step not in ("back-off", "gone"):
+            elif diagnosis.step not in ("back-off", "gone") and not self._alarm.hears(diagnosis):
                 self._complain(helds, diagnosis)
             return
+        self._alarm.quiet()
         self._book.note("releasing", helds[0].subject, {"kind": helds[0].kind, "ids": [held.id for held in helds]})
 
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
@@ -172,7 +175,7 @@ class Releaser:
             self._book.note("gone", data={"kind": kind, "ids": [held.id for held in group]})
 
     def _unreadable(self, diagnosis: Diagnosis) -> None:
-        if diagnosis.step != "back-off":
+        if diagnosis.step != "back-off" and not self._alarm.hears(diagnosis):
             self._say(f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}")
 
     def _say(self, words: str) -> None:

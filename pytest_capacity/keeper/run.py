@@ -91,6 +91,10 @@ class Run:
                 del self._returning[borrower]
                 self.loans.borrower_gone(borrower, suspect=True)
 
+    def mind_credentials(self) -> None:
+        """Notice that the credentials have ended. Quick."""
+        self._engine.mind_credentials()
+
     def past_hard_end(self) -> bool:
         """Whether the run's time is over."""
         return self._clock.now() >= self._engine.hard_end

@@ -69,14 +69,22 @@ class Server:
         """Until it is over, and everything is given back."""
         _log.info("keeper %d of run %s on Python %s", os.getpid(), self._name, platform.python_version())
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
-        chores = 0.0
+        since = 0.0
+        chores = threading.Thread()
         while not self._over.wait(1.0):
             self._expect_an_owner()
-            if self._run and time.monotonic() - chores > CHORES:
-                chores = time.monotonic()
-                self._at_edge(self._chores)
-                if self._run.past_hard_end():
-                    self.end("the run reached its hard end (duration)")
+            if self._run is None:
+                continue
+            self._run.mind_credentials()
+            if time.monotonic() - since > CHORES and not chores.is_alive():
+                since = time.monotonic()
+                # Not on this thread: a call that hangs must not keep the end from being noticed.
+                chores = threading.Thread(
+                    target=self._at_edge, args=(self._chores,), name="capacity-chores", daemon=True
+                )
+                chores.start()
+            if self._run.past_hard_end():
+                self.end("the run reached its hard end (duration)")
         self._listener.close()
         left = self._release()
         for farewell in self._farewells:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
@@ -35,6 +35,12 @@ _CONFIG: Final = Config(
 )
 
 
+class WrongAccountError(BotoCoreError):
+    """New credentials belong to another account than the run's."""
+
+    fmt = "the credentials belong to account {now} now, and this run began in {began}: put those of that account there"
+
+
 class Cloud:
     """boto3 for one `Request`: one session, one client per service and region.
 
@@ -52,6 +58,8 @@ class Cloud:
         self._generation = 0
         self._core, self._session = self._open_session()
         self._clients: dict[tuple[str, str], Any] = {}
+        #: The account of the first credentials, once it is known.
+        self._account: str | None = None
 
     def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """The answer of one API call, e.g. ``call("ec2", "us-east-1", "describe_regions")``.
@@ -85,6 +93,7 @@ class Cloud:
     def whoami(self) -> Identity:
         """One call of GetCallerIdentity, and when the credentials end, where that is known."""
         answer = self.call("sts", self._request.regions[0], "get_caller_identity")
+        self._account = self._account or answer["Account"]
         return Identity(
             account=answer["Account"],
             who=answer.get("Arn", ""),
@@ -97,23 +106,34 @@ class Cloud:
         with self._lock:
             client = self._clients.get((service, region))
             if client is None:
-                config = _CONFIG.merge(Config(proxies={})) if self._request.emulated else _CONFIG
-                client = self._session.client(
-                    service,  # type: ignore[call-overload]  # the stubs list services as literals
-                    region_name=region,
-                    endpoint_url=self._request.endpoint,
-                    config=config,
-                )
-                self._clients[service, region] = client
+                client = self._clients[service, region] = self._new_client(self._session, service, region)
             return client
 
+    def _new_client(self, session: boto3.Session, service: str, region: str) -> Any:
+        return session.client(
+            service,  # type: ignore[call-overload]  # the stubs list services as literals
+            region_name=region,
+            endpoint_url=self._request.endpoint,
+            config=_CONFIG.merge(Config(proxies={})) if self._request.emulated else _CONFIG,
+        )
+
     def _reopen(self, generation: int) -> None:
-        """A session with the credentials as they stand in the files now, unless another thread has opened one since."""
+        """A session with the credentials as they stand in the files now, unless another thread has opened one since.
+
+        Those of another account are refused: there, nothing of this run would be found, and be taken for gone.
+        """
         with self._lock:
-            if generation == self._generation:
-                self._core, self._session = self._open_session()
-                self._clients = {}
-                self._generation += 1
+            if generation != self._generation:
+                return
+            core, session = self._open_session()
+            if self._account:
+                sts = self._new_client(session, "sts", self._request.regions[0])
+                now = sts.get_caller_identity()["Account"]
+                if now != self._account:
+                    raise WrongAccountError(now=now, began=self._account)
+            self._core, self._session = core, session
+            self._clients = {}
+            self._generation += 1
 
     def _open_session(self) -> tuple[botocore.session.Session, boto3.Session]:
         if not self._request.emulated:
