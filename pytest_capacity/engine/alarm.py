@@ -48,7 +48,7 @@ class Alarm:
         commands = "; ".join(self._backend.by_hand(helds))
         return (
             f"{said} while this run holds {things}{_cost(helds, self._prices)}{_end(helds)}. "
-            f"Put new ones where the old ones were (files and profiles are read again), or remove it by hand: {commands}"
+            f"Put new ones in their place (files and profiles are read again), or remove it by hand: {commands}"
         )
 
 
