@@ -12,7 +12,7 @@ from typing import Final
 from pytest_capacity import __version__
 
 #: What the emulator is made of, by the module that must be there.
-_EMULATOR_NEEDS: Final = ("moto", "flask")
+_EMULATOR_NEEDS: Final = ("moto", "yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
