@@ -13,12 +13,11 @@ from typing import Any, Final
 
 _KEY: Final = re.compile(r"Credential=([^/]+)/")
 
-#: EC2's and STS's way to say it, in the one form that botocore's parsers of both read.
-_REFUSAL: Final = (
-    "<Response><Errors><Error><Code>{code}</Code><Message>The security token included in the request is expired"
-    "</Message></Error></Errors><Error><Code>{code}</Code><Message>The security token included in the request is expired"
-    "</Message></Error><RequestID>0</RequestID></Response>"
+#: EC2's and STS's way to say it, in one form that botocore's parsers of both read.
+_ERROR: Final = (
+    "<Error><Code>{code}</Code><Message>The security token included in the request is expired</Message></Error>"
 )
+_REFUSAL: Final = f"<Response><Errors>{_ERROR}</Errors>{_ERROR}<RequestID>0</RequestID></Response>"
 
 
 class Gate:
