@@ -31,7 +31,7 @@ HELD_OPEN: Final = 1.0
 PATIENCE: Final = 60.0
 
 #: Each test says that it runs and on which node, and waits until it is let go.
-TESTS: Final = '''
+TESTS: Final = """
 import os, pathlib, time
 import pytest
 
@@ -53,7 +53,7 @@ def test_waits(capacity_node, number):
 
 def test_after(capacity_nodes):
     say("after", ",".join(sorted(node.id for node in capacity_nodes["db"])))
-'''
+"""
 
 #: Nothing that this environment happens to have installed slows a run down.
 QUICK: Final[Mapping[str, str | None]] = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

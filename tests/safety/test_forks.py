@@ -44,7 +44,7 @@ def leave_a_daemon():
 """,
 }
 
-TESTS: Final = '''
+TESTS: Final = """
 import contextlib, ctypes, multiprocessing, os, pathlib, signal, time
 
 HERE = pathlib.Path(__file__).parent
@@ -67,7 +67,7 @@ def live():
     say("daemon", os.getpid())
     time.sleep(60)
     os._exit(0)
-'''
+"""
 
 WAITS: Final = """
 def test_forks(capacity_node):

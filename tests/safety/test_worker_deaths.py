@@ -10,7 +10,7 @@ from tests.safety.phases import Decoy, nothing_left, prepare, provisionings, sai
 from tests.safety.runs import Ended, Suite
 
 #: Some tests kill the worker that runs them; the others say which node they got, and wait until the dead have died.
-TESTS: Final = '''
+TESTS: Final = """
 import os, pathlib, signal, time
 import pytest
 
@@ -35,7 +35,7 @@ def test_role(capacity_node, role):
     if what == "died":
         os.kill(os.getpid(), signal.SIGKILL)
     say(f"lived-{number}", capacity_node.id)
-'''
+"""
 
 
 def run(suite: Suite, *arguments: str, deadly: int, count: int) -> Ended:
