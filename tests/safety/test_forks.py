@@ -101,7 +101,7 @@ def daemon_lives(suite: Suite) -> bool:
     pid = said(suite, "daemon")
     if pid is None or not alive(int(pid)):
         return False
-    return any(os.readlink(entry).startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
+    return any(str(entry.readlink()).startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["serial", "n2"])
