@@ -6,7 +6,8 @@ an event is on disk when `Journal.write` returns, and a create call is made only
 Kinds of event, with their ``data``:
 
 =================== ==================================================================================================
-``run-started``     host, boot, pid of the keeper, project
+``run-started``     host, boot, pid of the keeper, the request, a nonce
+``adopted``         the same of a later keeper
 ``identity``        account, who, profile, expires: the account is pinned by this
 ``attempt-started`` the `Order`
 ``intent``          the `Piece`, before each create call
@@ -21,7 +22,7 @@ Kinds of event, with their ``data``:
 ``renewed``         id, deadline
 ``lent``, ``returned``, ``suspect``  who borrowed which nodes
 ``trouble``         words for the user
-``run-ended``       left: how many things were still listed
+``run-ended``       left: how many things were still listed, in doubt or unread
 =================== ==================================================================================================
 """
 
@@ -78,7 +79,8 @@ class Journal:
         self._lock = threading.Lock()
         with self._faults():
             _private(path)
-            self._base = _connect(path)
+            #: ``set_aside``: the file was no database any more, so what it held must be looked up in the cloud.
+            self._base, self.set_aside = _connect(path)
 
     def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
         """Append one event; on disk when this returns. Raises `JournalError`, and then nothing may be created."""
@@ -115,6 +117,25 @@ class Journal:
             ) from error
 
 
+class LostJournal(Journal):
+    """Knows nothing and keeps nothing: for a keeper that must release a run whose journal cannot be opened."""
+
+    def __init__(self, why: JournalError) -> None:
+        self.set_aside = True
+        self._why = why
+
+    def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
+        """Raises `JournalError`, so that nothing can be created."""
+        raise self._why
+
+    def events(self, run: str) -> list[Entry]:
+        """None."""
+        return []
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 def _private(path: Path) -> None:
     made = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -124,16 +145,16 @@ def _private(path: Path) -> None:
     os.close(descriptor)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
     try:
-        return _opened(path)
+        return _opened(path), False
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
         # Not a database any more. What it held is found again by listing the cloud, so it is kept aside, not mended.
         path.rename(path.with_name(f"{path.name}.corrupt-{time.time_ns()}"))
         _private(path)
-        return _opened(path)
+        return _opened(path), True
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -142,7 +163,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         (form,) = base.execute("PRAGMA user_version").fetchone()
         if form > FORM:
             raise sqlite3.OperationalError(f"it was written by a later version (form {form}, this one knows {FORM})")
-        base.execute("PRAGMA journal_mode=WAL").fetchone()  # Some network file systems answer "delete"; that holds too.
+        _switch_to_wal(base)
         base.execute("PRAGMA synchronous=FULL")
         base.executescript(_SCHEMA)
         base.execute(f"PRAGMA user_version={FORM:d}")
@@ -150,3 +171,17 @@ def _opened(path: Path) -> sqlite3.Connection:
         base.close()
         raise
     return base
+
+
+def _switch_to_wal(base: sqlite3.Connection) -> None:
+    """Some network file systems answer "delete"; that holds too."""
+    for _ in range(50):
+        try:
+            base.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.02)  # The switch does not wait for another process that opens the file, as all else here does.
+        else:
+            return
+    raise sqlite3.OperationalError("another process keeps it locked")

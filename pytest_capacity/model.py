@@ -136,7 +136,14 @@ class Order(Struct, frozen=True, kw_only=True):
     hard_end: float
     #: False: reservations only (the seeds' ``CapacityReservation.reserve``).
     launch: bool = True
+    #: Tells two runs of the same id apart, in tokens and names: an id may be used again (``test_id:``).
+    nonce: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unique_run(self) -> str:
+        """The run for tokens, which a cloud remembers for longer than a run lasts."""
+        return f"{self.run}/{self.nonce}"
 
 
 class Piece(Struct, frozen=True, kw_only=True):
@@ -274,6 +281,10 @@ class Receipt(Struct, frozen=True, kw_only=True):
     run: str
     left: tuple[Held, ...] = ()
     unread: tuple[Unread, ...] = ()
+    #: Create calls of which it is still not known whether they made something.
+    unanswered: int = 0
+    #: The regions that were listed.
+    regions: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     placed: tuple[Placed, ...] = ()
     #: Words for the user about what went wrong at the end (a release refused, credentials expired).
@@ -285,5 +296,5 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     @property
     def clean(self) -> bool:
-        """Nothing left and everything read."""
-        return not self.left and not self.unread
+        """Nothing left, nothing in doubt, and everything read."""
+        return not self.left and not self.unread and not self.unanswered

@@ -164,4 +164,6 @@ def _must_be_clean(receipt: Receipt) -> None:
     left = [f"{held.kind} {held.id} in {held.zone or held.region} ({held.state})" for held in receipt.left]
     unread = [f"{part.kind} in {part.region} could not be read: {part.why}" for part in receipt.unread]
     by_hand = [f"by hand: {command}" for command in receipt.by_hand]
+    if receipt.unanswered:
+        unread.append(f"{receipt.unanswered} create calls were not answered")
     raise CapacityError("\n".join([f"not everything of run {receipt.run} is gone:", *left, *unread, *by_hand]))

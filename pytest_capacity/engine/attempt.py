@@ -57,15 +57,15 @@ class Attempter:
 
     def _round(self, pieces: Sequence[Piece], order: Order, halt: Halt) -> list[list[Held]]:
         """Make the pieces of one round side by side. All calls end before the worst failure is raised."""
-        outcomes = list(self._pool.map(lambda piece: self._make(piece, order, halt), pieces))
-        failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-        stops = [failure for failure in failures if not isinstance(failure, PieceRefused)]
-        if stops:
-            raise stops[0]
-        refusals = [failure for failure in failures if isinstance(failure, PieceRefused)]
+        together = halt.of_round()
+        outcomes = list(self._pool.map(lambda piece: self._make(piece, order, together), pieces))
+        refusals = [outcome for outcome in outcomes if isinstance(outcome, PieceRefused)]
         if refusals:
             worst = next((one for one in refusals if one.diagnosis.step != "move-on"), refusals[0])
             raise AttemptFailed(worst.diagnosis)
+        for outcome in outcomes:
+            if isinstance(outcome, CapacityError):
+                raise outcome
         return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
 
     def _make(self, piece: Piece, order: Order, halt: Halt) -> list[Held] | PieceRefused | CapacityError:
@@ -75,6 +75,7 @@ class Attempter:
         try:
             return self._maker.make(piece, order, halt)
         except (PieceRefused, CapacityError) as failure:
+            halt.refuse()
             return failure
 
     def _wait_ready(self, pieces: Sequence[Piece], halt: Halt) -> None:

@@ -22,9 +22,9 @@ Listener = Callable[[Entry], None]
 
 
 class Loan(Struct, frozen=True):
-    """Nodes in the hands of one test."""
+    """Nodes in the hands of one test. ``key`` is the borrower's own, the same however often it has to ask."""
 
-    number: int
+    key: str
     borrower: str
     test: str
     topology: str
@@ -43,9 +43,12 @@ class Book:
         self._lame = False
         #: The highest attempt number used under this run id.
         self.tried = 0
+        #: Definite refusals so far, by subject: each ended a logical create.
+        self.refusals: dict[str, int] = {}
         self.forget()
         for entry in journal.events(run):
             self._apply(entry)
+        self.uncertain.update(self.doubts)  # Whoever wrote these intents did not live to write an answer.
 
     def forget(self) -> None:
         """Begin anew, as after the run's end."""
@@ -53,16 +56,24 @@ class Book:
         self.born: dict[str, float] = {}
         self.leaving: set[str] = set()
         self.doubts: dict[str, Piece] = {}
+        #: When each doubt was last asked about; one that stands from an earlier keeper is as old as its intent.
+        self.asked: dict[str, float] = {}
+        #: Subjects of doubts with a call behind them whose answer nobody has: only some answers end these.
+        self.uncertain: set[str] = set()
         self.orders: dict[str, Order] = {}
         self.attempts: list[Attempt] = []
         self.placed: dict[str, Placed] = {}
         self.suspects: set[str] = set()
-        #: Loans not given back: number to (borrower, test, node ids).
-        self.loans: dict[int, Loan] = {}
+        #: Loans not given back, by key.
+        self.loans: dict[str, Loan] = {}
         self.troubles: list[str] = []
         self.identity: Identity | None = None
         self.emulator: str | None = None
         self.started: float | None = None
+        #: Tells this run from an earlier one of the same id.
+        self.nonce = ""
+        #: The request as the run began, as plain data.
+        self.request: Any = None
         #: Regions in which something was asked for; the receipt reads all of them.
         self.regions: set[str] = set()
 
@@ -96,6 +107,11 @@ class Book:
         """Something the user must read."""
         self.note("trouble", data={"words": words})
 
+    @property
+    def live(self) -> bool:
+        """Whether the run has begun and not ended."""
+        return self.started is not None
+
     def next_attempt(self) -> int:
         """The number of the next attempt; none is used twice under one run id, not even by a later run."""
         with self._lock:
@@ -117,6 +133,12 @@ class Book:
         with self._lock:
             return list(self.doubts.values())
 
+    def settle(self, subject: str) -> None:
+        """It is known what came of the create call."""
+        self.doubts.pop(subject, None)
+        self.asked.pop(subject, None)
+        self.uncertain.discard(subject)
+
     def accepted(self, identifier: str) -> bool:
         """Whether the cloud has accepted to remove this."""
         with self._lock:
@@ -135,8 +157,18 @@ class Book:
 
 
 def _started(book: Book, entry: Entry) -> None:
-    if book.started is None:
-        book.started = float(entry.data.get("started", entry.at))
+    """The run begins. What an earlier one of its id left behind is still ours, and nothing else of it is."""
+    helds, born, leaving, doubts = book.helds, book.born, book.leaving, book.doubts
+    asked, regions, identity = book.asked, book.regions, book.identity
+    book.forget()
+    book.helds, book.born, book.leaving, book.doubts = helds, born, leaving, doubts
+    book.asked, book.regions = asked, regions
+    book.uncertain = set(doubts)
+    if helds or doubts:
+        book.identity = identity
+    book.started = float(entry.data.get("started", entry.at))
+    book.nonce = entry.data.get("nonce", "")
+    book.request = entry.data.get("request")
 
 
 def _identity(book: Book, entry: Entry) -> None:
@@ -157,18 +189,26 @@ def _attempt_started(book: Book, entry: Entry) -> None:
 def _intent(book: Book, entry: Entry) -> None:
     piece = msgspec.convert(entry.data["piece"], Piece)
     book.doubts[piece.subject] = piece
+    book.asked[piece.subject] = entry.at
     book.regions.add(piece.region)
 
 
 def _created(book: Book, entry: Entry) -> None:
-    book.doubts.pop(entry.subject, None)
+    book.settle(entry.subject)
     for held in msgspec.convert(entry.data["held"], list[Held]):
         book.helds[held.id] = held
         book.born.setdefault(held.id, entry.at)
 
 
 def _refused(book: Book, entry: Entry) -> None:
-    book.doubts.pop(entry.subject, None)
+    book.settle(entry.subject)
+    book.refusals[entry.subject] = book.refusals.get(entry.subject, 0) + 1
+
+
+def _unknown(book: Book, entry: Entry) -> None:
+    book.uncertain.add(entry.subject)
+    if entry.data.get("step") == "ask-again":  # Anything else was refused, this time: it made nothing new.
+        book.asked[entry.subject] = entry.at
 
 
 def _state(book: Book, entry: Entry) -> None:
@@ -205,11 +245,11 @@ def _renewed(book: Book, entry: Entry) -> None:
 
 def _lent(book: Book, entry: Entry) -> None:
     loan = msgspec.convert(entry.data["loan"], Loan)
-    book.loans[loan.number] = loan
+    book.loans[loan.key] = loan
 
 
 def _returned(book: Book, entry: Entry) -> None:
-    book.loans.pop(entry.data["number"], None)
+    book.loans.pop(entry.data["key"], None)
 
 
 def _suspect(book: Book, entry: Entry) -> None:
@@ -233,6 +273,7 @@ _FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
     "intent": _intent,
     "created": _created,
     "refused": _refused,
+    "unknown": _unknown,
     "state": _state,
     "attempt-ended": _attempt_ended,
     "placed": _placed,

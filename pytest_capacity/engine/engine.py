@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Final
+from typing import Final, TypeVar
 
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
@@ -15,16 +15,33 @@ from pytest_capacity.engine.attempt import Attempter, AttemptFailed
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
-from pytest_capacity.engine.make import Maker
+from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE, Maker
 from pytest_capacity.engine.release import Releaser, Scope
-from pytest_capacity.errors import CapacityError, Exhausted, Refused
-from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Offer, Order, Placed, Placement, Receipt, Request
+from pytest_capacity.errors import Cancelled, CapacityError, Exhausted, Refused, TimedOut
+from pytest_capacity.model import (
+    Attempt,
+    Diagnosis,
+    Held,
+    Identity,
+    Offer,
+    Order,
+    Placed,
+    Placement,
+    Receipt,
+    Request,
+    Unread,
+)
+
+T = TypeVar("T")
 
 #: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
 LEASE: Final = 30 * 60.0
 
 #: Calls in flight at once.
 WIDTH: Final = 32
+
+#: How long the first reads of a run are tried again while the cloud only says "not now". Seconds.
+READING: Final = 60.0
 
 #: How long the hand-over waits for the release of failed rungs to be accepted. Seconds.
 HAND_OVER: Final = 60.0
@@ -47,8 +64,10 @@ class Engine:
         self._lock = threading.Lock()
         #: Set: stop provisioning, at the next boundary between calls.
         self.stop = threading.Event()
-        #: Set: stop waiting for releases too.
-        self.give_up = threading.Event()
+        #: Whether this process has seen that its credentials are of the run's account.
+        self._trusted = False
+        #: Words already said, so that each is said once.
+        self._said: set[str] = set()
         maker = Maker(backend, book, clock)
         self._alarm = Alarm(backend, book, request.prices)
         #: The known end of the credentials that was looked into already.
@@ -65,21 +84,40 @@ class Engine:
         """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
         for name in self.request.topologies:
             self.read_ahead(name)
-        identity = asked(self._backend, self._backend.whoami)
+        halt = Halt(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
+        identity = self._read(self._backend.whoami, halt)
         if isinstance(identity, Diagnosis):
             raise self._refused("asked the cloud who we are", identity)
+        stranger = self._stranger(identity)
+        if stranger:
+            raise Refused(f"{stranger}. Nothing was created. Use the credentials of that account")
+        self._trusted = True
+        self.book.note("identity", data=identity)
+        self._take_up()
+        return identity
+
+    def _stranger(self, identity: Identity) -> str:
+        """Why these credentials are not the run's; empty if they are."""
         for source, pinned in (
             ("aws.account says", self.request.aws.account),
             ("this run began in", self.book.identity.account if self.book.identity else None),
         ):
             if pinned and pinned != identity.account:
-                raise Refused(
-                    f"these credentials belong to account {identity.account}, but {source} {pinned}. "
-                    "Nothing was created. Use the credentials of that account"
-                )
-        self.book.note("identity", data=identity)
-        self._take_up()
-        return identity
+                return f"these credentials belong to account {identity.account}, but {source} {pinned}"
+        return ""
+
+    def _read(self, read: Callable[[], T], halt: Halt) -> T | Diagnosis:
+        """Read, again and again while the cloud only says "not now"; at ``halt`` what it said last."""
+        pause = FIRST_PAUSE
+        while True:
+            answer = asked(self._backend, read)
+            if not isinstance(answer, Diagnosis) or answer.step not in ("back-off", "ask-again"):
+                return answer
+            try:
+                halt.wait(self._clock.jitter(pause))
+            except TimedOut:
+                return answer
+            pause = min(pause * 2, LAST_PAUSE)
 
     def provision(self, name: str, *, launch: bool = True) -> Placed:
         """Place a topology, or give back where it stands. Callers at the same time share one provisioning.
@@ -90,6 +128,8 @@ class Engine:
             known = ", ".join(sorted(self.request.topologies))
             raise Refused(f"no topology is called {name!r}; the configuration has: {known}")
         with self._topology_locks[name]:
+            if self.stop.is_set():
+                raise Cancelled("the run is ending, so nothing more is provisioned")
             if name in self.book.placed:
                 return self.book.placed[name]
             if name in self._failures:
@@ -108,15 +148,17 @@ class Engine:
         if unfinished:
             placed = self._try(unfinished, halt, tried)
             if placed:
-                return self._hand_over(placed, halt)
-        offers = self._read_offers(name)
+                return self._hand_over(placed)
+            if tried[-1].outcome == "failed":
+                raise self._refused(f"asked for {name!r} in {tried[-1].zone}", _diagnosis(tried[-1]))
+        offers = self._read_offers(name, halt)
         for offer in self._rungs(offers):
             halt.check()
             placed = self._try(self._order(name, offer, launch), halt, tried)
             if placed is None and tried[-1].outcome == "quota" and self._settle_abandoned(halt):
                 placed = self._try(self._order(name, offer, launch), halt, tried)
             if placed:
-                return self._hand_over(placed, halt)
+                return self._hand_over(placed)
             if tried[-1].outcome != "no-capacity":
                 raise self._refused(f"asked for {name!r} in {offer.zone}", _diagnosis(tried[-1]))
         raise Exhausted(self._exhausted(name, tried))
@@ -185,15 +227,15 @@ class Engine:
                 halt.wait(0.1)
         return bool(waiting)
 
-    def _hand_over(self, placed: Placed, halt: Halt) -> Placed:
+    def _hand_over(self, placed: Placed) -> Placed:
         """Wait until the failed rungs' things are on their way out, then let the tests have the nodes (rule 5)."""
-        patience = self._clock.now() + HAND_OVER
-        while not all(scope.accepted() for scope, _ in self._abandoned):
-            if self._clock.now() > patience:
-                self.book.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
-                break
-            halt.wait(0.05)
         self.book.note("placed", data={"placed": placed, "zone": placed.zone, "region": placed.region})
+        halt = Halt(self._clock, self.stop, self._clock.now() + HAND_OVER)
+        try:
+            while not all(scope.accepted() for scope, _ in self._abandoned):
+                halt.wait(0.05)
+        except TimedOut:
+            self.book.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
         return placed
 
     def read_ahead(self, name: str) -> Future[Sequence[Offer]]:
@@ -204,8 +246,16 @@ class Engine:
                 self._offers[name] = self._chores.submit(self._backend.offers, region, topology)
             return self._offers[name]
 
-    def _read_offers(self, name: str) -> Sequence[Offer]:
-        offers = asked(self._backend, self.read_ahead(name).result)
+    def _read_offers(self, name: str, halt: Halt) -> Sequence[Offer]:
+        def read() -> Sequence[Offer]:
+            try:
+                return self.read_ahead(name).result()
+            except Exception:
+                with self._lock:
+                    self._offers.pop(name, None)  # The next time is another read.
+                raise
+
+        offers = self._read(read, halt)
         if isinstance(offers, Diagnosis):
             raise self._refused("read what the zones offer", offers)
         return offers
@@ -235,6 +285,7 @@ class Engine:
             lease_end=min(self._clock.now() + LEASE, self.hard_end),
             hard_end=self.hard_end,
             launch=launch,
+            nonce=self.book.nonce,
             facts=offer.facts,
         )
 
@@ -248,7 +299,7 @@ class Engine:
     def _refused(self, asked: str, diagnosis: Diagnosis) -> Refused:
         return Refused(
             f"{asked}, and {self._backend.name} said {diagnosis.code}: {diagnosis.words}. "
-            f"Another zone would not cure this ({diagnosis.kind}), so nothing more was tried"
+            f"Another zone would not cure this ({diagnosis.kind}), so no other was tried"
         )
 
     def mind_credentials(self) -> None:
@@ -291,12 +342,25 @@ class Engine:
         diagnosis = asked(self._backend, lambda: self._backend.change(held, deadline))
         if isinstance(diagnosis, Diagnosis):
             if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.hears(diagnosis):
-                self.book.trouble(
+                self._say(
                     f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
                 )
+            if diagnosis.step == "gone":
+                self._look_for(held)
             return
         self._alarm.quiet()
         self.book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
+
+    def _look_for(self, held: Held) -> None:
+        """Somebody else ended it, perhaps; then it is no longer ours to renew."""
+        seen = asked(self._backend, lambda: self._backend.refresh([held]))
+        if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
+            self.book.note("gone", held.subject, {"kind": held.kind, "ids": [held.id]})
+
+    def _say(self, words: str) -> None:
+        if words not in self._said:
+            self._said.add(words)
+            self.book.trouble(words)
 
     def release(self, until: Callable[[], bool]) -> Receipt:
         """Stop, give everything back, and say what the cloud still lists.
@@ -310,23 +374,47 @@ class Engine:
         with self._lock:
             under_way = [work for _, work in self._abandoned]
         wait(under_way)
-        asked = bool(self.book.regions)
-        if asked:
-            self._releaser.release(Scope(self.book), until, self.give_up)
-        return self.receipt(asked)
+        if not self.book.regions:
+            return self._receipt(self.book, ())
+        if not self._in_our_account(until):
+            why = "these credentials are not known to be of this run's account"
+            return self._receipt(self.book, tuple(Unread(region, "everything", why) for region in self.book.regions))
+        self._releaser.release(Scope(self.book), until)
+        return self._receipt(self.book, self._releaser.unread)
 
-    def receipt(self, asked: bool) -> Receipt:
+    def _in_our_account(self, until: Callable[[], bool]) -> bool:
+        """Whether the credentials are the run's own. In another account a listing says nothing."""
+        pause = FIRST_PAUSE
+        while not self._trusted:
+            identity = asked(self._backend, self._backend.whoami)
+            if not isinstance(identity, Diagnosis):
+                stranger = self._stranger(identity)
+                self._trusted = not stranger
+                if stranger:
+                    self._say(f"{stranger}, so nothing can be released. Use the credentials of that account")
+            elif not self._alarm.hears(identity):
+                self._say(f"the cloud does not say who we are: {identity.code}: {identity.words}")
+            if not self._trusted:
+                if until():
+                    return False
+                self._clock.wait(pause)
+                pause = min(pause * 2, LAST_PAUSE)
+        return True
+
+    def _receipt(self, book: Book, unread: tuple[Unread, ...]) -> Receipt:
         """What the last listing left."""
-        left = tuple(self.book.held())
+        left = tuple(book.held())
         return Receipt(
-            run=self.request.run,
+            run=book.run,
             left=left,
-            unread=self._releaser.unread,
-            attempts=tuple(self.book.attempts),
-            placed=tuple(self.book.placed.values()),
+            unread=unread,
+            unanswered=len(book.doubtful()),
+            regions=tuple(sorted(book.regions)),
+            attempts=tuple(book.attempts),
+            placed=tuple(book.placed.values()),
             by_hand=tuple(self._backend.by_hand(left)),
-            troubles=tuple(self.book.troubles),
-            asked=asked,
+            troubles=tuple(book.troubles),
+            asked=bool(book.regions),
         )
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
@@ -340,15 +428,8 @@ class Engine:
         maker = Maker(self._backend, book, self._clock)
         releaser = Releaser(self._backend, book, self._clock, maker, self._pool, self._alarm)
         until = self._clock.now() + patience
-        releaser.release(Scope(book), lambda: self._clock.now() > until, self.give_up)
-        left = tuple(book.held())
-        return Receipt(
-            run=run,
-            left=left,
-            unread=releaser.unread,
-            by_hand=tuple(self._backend.by_hand(left)),
-            troubles=tuple(book.troubles),
-        )
+        releaser.release(Scope(book), lambda: self._clock.now() > until)
+        return self._receipt(book, releaser.unread)
 
     def close(self) -> None:
         """Let the threads go."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.errors import Cancelled, TimedOut
+
+#: How soon a wait sees that a sibling was refused. Seconds.
+SLICE: Final = 0.1
 
 
 class Halt:
@@ -16,19 +20,32 @@ class Halt:
         self._event = event
         self._until = until
         self._limit = limit
+        self._refused: threading.Event | None = None
 
-    def reached(self) -> bool:
-        """Whether to stop."""
-        return self._event.is_set() or self._clock.now() >= self._until
+    def of_round(self) -> Halt:
+        """For the pieces of one round: the same end, and that of any of them (`refuse`)."""
+        halt = Halt(self._clock, self._event, self._until, self._limit)
+        halt._refused = threading.Event()
+        return halt
+
+    def refuse(self) -> None:
+        """One of the round was refused for certain: the others need not go on asking."""
+        if self._refused:
+            self._refused.set()
 
     def check(self) -> None:
         """Raise `Cancelled` or `TimedOut` when it is time to stop."""
         if self._event.is_set():
             raise Cancelled("the run is ending, so nothing more is provisioned")
+        if self._refused and self._refused.is_set():
+            raise Cancelled("another piece of this attempt was refused")
         if self._clock.now() >= self._until:
             raise TimedOut(self._limit)
 
     def wait(self, seconds: float) -> None:
         """Wait so long; raises as `check` does, as soon as it is time."""
-        self._clock.wait(min(seconds, self._until - self._clock.now()), self._event)
+        end = min(self._clock.now() + seconds, self._until)
+        while (rest := end - self._clock.now()) > 0:
+            self._clock.wait(min(rest, SLICE) if self._refused else rest, self._event)
+            self.check()
         self.check()

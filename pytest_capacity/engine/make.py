@@ -12,6 +12,9 @@ from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.model import Diagnosis, Held, Order, Piece
 
+#: A thing this young may not be known everywhere in the cloud yet, so "no such thing" is not believed. Seconds.
+YOUNG = 30.0
+
 #: Pauses between asking again, seconds: doubling from the first to the last.
 FIRST_PAUSE, LAST_PAUSE = 0.2, 8.0
 
@@ -39,34 +42,32 @@ class Maker:
         Raises `PieceRefused` when the cloud says no; `Cancelled` or `TimedOut`, which may leave an intent open, for the
         release to settle; `JournalError` when the intent cannot be written, and then no call was made.
         """
-        tries, pause = 0, FIRST_PAUSE
-        open_intent = next((old for old in self._book.doubtful() if old.subject == piece.subject), None)
-        piece = open_intent or piece
+        pause = FIRST_PAUSE
         while True:
             halt.check()
-            if open_intent is None:
+            doubt = self._book.doubts.get(piece.subject)
+            if doubt is None:
+                piece = self._next_try(piece, order)
                 self._book.intend("intent", piece.subject, _intent(piece))
-            answer = self.ask(piece)
+            answer = self.ask(doubt or piece)
             if not isinstance(answer, Diagnosis):
                 return answer
-            if answer.step == "back-off":
-                tries += 1
-                open_intent = None
-                piece = replace(
-                    piece, token=token(order.run, piece.subject, piece.region, piece.zone, order.attempt, tries)
-                )
-            elif answer.step == "ask-again":
-                open_intent = piece
-            else:
+            if answer.step not in ("back-off", "ask-again") and not self._too_early(piece, answer):
                 raise PieceRefused(piece, answer)
             halt.wait(self._clock.jitter(pause))
             pause = min(pause * 2, LAST_PAUSE)
 
     def ask(self, piece: Piece) -> list[Held] | Diagnosis:
-        """One create call, its outcome in the journal."""
+        """One create call, its outcome in the journal.
+
+        A call whose answer was lost before stays in doubt, unless this answer says what became of it: what it made, or
+        a refusal that comes only where the token is new. A throttle, say, comes before the token is looked at.
+        """
+        uncertain = piece.subject in self._book.uncertain
         helds = asked(self._backend, lambda: list(self._backend.create(piece)))
         if isinstance(helds, Diagnosis):
-            kind = "unknown" if helds.step == "ask-again" else "refused"
+            lost = helds.step == "ask-again" or (uncertain and not _of_a_new_token(helds))
+            kind = "unknown" if lost else "refused"
             self._book.note(kind, piece.subject, {**_place(piece), **_words(helds)})
             return helds
         over = next((held for held in helds if held.state in ("failed", "gone")), None)
@@ -74,6 +75,27 @@ class Maker:
         if over is None:
             return helds
         return self._backend.diagnose(over)
+
+    def _next_try(self, piece: Piece, order: Order) -> Piece:
+        """A definite refusal ended the logical create before; this one has a token of its own (rule 3)."""
+        tries = self._book.refusals.get(piece.subject, 0)
+        if not tries:
+            return piece
+        return replace(
+            piece, token=token(order.unique_run, piece.subject, piece.region, piece.zone, order.attempt, tries)
+        )
+
+    def _too_early(self, piece: Piece, answer: Diagnosis) -> bool:
+        """What the piece needs was made a moment ago and is not known everywhere in the cloud yet."""
+        if answer.step != "gone":
+            return False
+        born = [self._book.born.get(identifier, 0.0) for identifier in piece.inputs.values()]
+        return any(self._clock.now() - moment < YOUNG for moment in born)
+
+
+def _of_a_new_token(diagnosis: Diagnosis) -> bool:
+    """Whether the cloud looked for the token before it refused: it does so before capacity and quota are counted."""
+    return diagnosis.step == "move-on" or diagnosis.kind.endswith("quota")
 
 
 def _intent(piece: Piece) -> dict[str, object]:

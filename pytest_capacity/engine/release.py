@@ -13,14 +13,15 @@ from pytest_capacity.engine.alarm import Alarm
 from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.make import Maker
+from pytest_capacity.engine.make import YOUNG, Maker
 from pytest_capacity.model import Diagnosis, Held, Piece, State, Unread
 
 #: Pauses between rounds, seconds. The first looks come fast, since a test's end waits for them.
 PAUSES: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 
-#: A thing this young may not be known everywhere in the cloud yet, so "no such thing" is not believed. Seconds.
-YOUNG: Final = 30.0
+#: So long after a create call a complete listing that lacks what it would have made says that it made nothing. Seconds;
+#: far above what a call and the cloud's own delay can take together.
+HORIZON: Final = 600.0
 
 
 class Scope:
@@ -59,7 +60,7 @@ class Releaser:
         #: Words already said, so that each is said once.
         self._said: set[str] = set()
 
-    def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event) -> bool:
+    def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event | None = None) -> bool:
         """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.
 
         ``wake`` ends a pause, so that ``until`` is asked at once.
@@ -80,8 +81,10 @@ class Releaser:
 
     def _settle(self, doubts: Sequence[Piece]) -> None:
         """Ask each doubtful create again, with its token: what it made comes back, to be released like the rest."""
-        for answer in self._pool.map(self._maker.ask, doubts):
-            if isinstance(answer, Diagnosis) and answer.step == "ask-again":
+        for piece, answer in zip(doubts, self._pool.map(self._maker.ask, doubts), strict=True):
+            if not isinstance(answer, Diagnosis) or piece.subject not in self._book.doubts:
+                continue
+            if answer.step != "back-off" and not self._alarm.hears(answer):
                 self._say(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
 
     def _ask(self, helds: Sequence[Held]) -> None:
@@ -156,7 +159,16 @@ class Releaser:
         self._gone([held for held in missing if held not in never_accepted])
         # Not listed is no proof for what was never accepted for removal; that the cloud shows it as over is.
         self._look(never_accepted, {"gone"})
+        if not unread:
+            self._close_old(scope.doubts())
         return not unread
+
+    def _close_old(self, doubts: Sequence[Piece]) -> None:
+        """A create call that was made long ago, and whose thing a whole listing does not show, made nothing."""
+        for piece in doubts:
+            if self._clock.now() - self._book.asked.get(piece.subject, self._clock.now()) > HORIZON:
+                words = f"not listed {HORIZON:g} s after the call"
+                self._book.note("refused", piece.subject, {"kind": piece.kind, "step": "gone", "words": words})
 
     def _adopt(self, listed: Sequence[Held]) -> None:
         """Things with our whole stamp that we did not know of: what a lost answer made (rule 7)."""

@@ -46,12 +46,12 @@ class _Slot:
 class Connection:
     """One socket to the keeper, and the thread that reads it.
 
-    ``on_lost`` is called once, on the reader thread, when the keeper is gone without our having said goodbye.
+    Whoever wants to know when the keeper is gone without our having said goodbye says so by `watch`.
     """
 
     def __init__(self, path: str, role: Role, name: str, *, on_event: Listener | None = None) -> None:
         self._on_event = on_event
-        self.on_lost: Callable[[], None] | None = None
+        self._on_lost: Callable[[], None] | None = None
         self._slots: dict[int, _Slot] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -73,6 +73,14 @@ class Connection:
                 f"the keeper speaks version {self.welcome.version} and this pytest {protocol.VERSION}: "
                 "install the same pytest-capacity for both (--capacity-keeper-python)"
             )
+
+    def watch(self, on_lost: Callable[[], None]) -> None:
+        """Call ``on_lost`` once, on the reader's thread, or now if the keeper is gone already."""
+        with self._lock:
+            self._on_lost = on_lost
+            late = self.lost and not self._closing
+        if late:
+            on_lost()
 
     def call(self, message: Call, answer: type[A], *, beat: Callable[[], None] | None = None) -> A:
         """Send ``message`` and wait for its answer, which must be an ``answer``.
@@ -133,12 +141,12 @@ class Connection:
         with self._lock:
             self.lost = True
             waiting = list(self._slots.values())
-            farewell = self._closing
+            on_lost = None if self._closing else self._on_lost
         for slot in waiting:
             if slot.answer is None:
                 slot.done.release()
-        if self.on_lost and not farewell:
-            self.on_lost()
+        if on_lost:
+            on_lost()
 
 
 def _expect(message: Answer | None, answer: type[A]) -> A:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from pytest_capacity.engine.book import Book, Loan
 from pytest_capacity.errors import Cancelled, CapacityError
 from pytest_capacity.model import Node, Placed
 
-#: How long a borrower has to come back after its keeper died, before its nodes are suspect. Seconds.
-COMING_BACK: Final = 30.0
-
 
 class _Wish:
-    def __init__(self, borrower: str, placed: Placed, group: str | None, count: int, test: str) -> None:
+    def __init__(self, key: str, borrower: str, placed: Placed, group: str | None, count: int, test: str) -> None:
+        self.key = key
         self.borrower = borrower
         self.placed = placed
         self.group = group
@@ -23,7 +20,6 @@ class _Wish:
         self.test = test
         self.granted = threading.Event()
         self.nodes: tuple[Node, ...] = ()
-        self.number = 0
         self.withdrawn = False
 
     def rivals(self, other: _Wish) -> bool:
@@ -39,18 +35,30 @@ class Loans:
         self._book = book
         self._lock = threading.Lock()
         self._queue: list[_Wish] = []
-        self._number = max(book.loans, default=0)
         self._closed = False
 
     def lend(
-        self, borrower: str, placed: Placed, group: str | None, count: int, test: str
-    ) -> tuple[int, Sequence[Node]]:
-        """Wait for ``count`` free nodes of ``group`` (None: of any), take them all at once; the loan's number and them.
+        self,
+        key: str,
+        borrower: str,
+        placed: Placed,
+        group: str | None,
+        count: int,
+        test: str,
+        alive: Callable[[], bool],
+    ) -> Sequence[Node]:
+        """Wait for ``count`` free nodes of ``group`` (None: of any), take them all at once.
 
-        Raises `CapacityError` when there can never be so many, `Cancelled` when the run or the borrower ends.
+        Asked again with a ``key`` that has a loan (the answer was lost with a keeper), it gives the same nodes. Raises
+        `CapacityError` when there can never be so many, `Cancelled` when the run or the borrower ends.
         """
-        wish = _Wish(borrower, placed, group, count, test)
+        wish = _Wish(key, borrower, placed, group, count, test)
         with self._lock:
+            if key in self._book.loans:
+                ids = self._book.loans[key].ids
+                return [node for nodes in placed.nodes.values() for node in nodes if node.id in ids]
+            if not alive():  # It is not told to `borrower_gone` a second time.
+                raise Cancelled(f"{borrower} is gone")
             self._check(wish)
             self._queue.append(wish)
             self._grant()
@@ -60,12 +68,12 @@ class Loans:
         if not wish.nodes:
             with self._lock:
                 self._check(wish)
-        return wish.number, wish.nodes
+        return wish.nodes
 
-    def give_back(self, number: int, *, suspect: bool) -> None:
-        """End a loan. Unknown numbers are loans that ended already."""
+    def give_back(self, key: str, *, suspect: bool) -> None:
+        """End a loan. Unknown keys are loans that ended already."""
         with self._lock:
-            self._end([loan for loan in self._book.loans.values() if loan.number == number], suspect)
+            self._end([loan for loan in self._book.loans.values() if loan.key == key], suspect)
 
     def borrower_gone(self, borrower: str, *, suspect: bool) -> None:
         """End all loans and wishes of a borrower; ``suspect``: it crashed, leaving who knows what there."""
@@ -95,7 +103,7 @@ class Loans:
             if suspect:
                 data = {"ids": list(loan.ids), "borrower": loan.borrower, "test": loan.test}
                 self._book.note("suspect", loan.topology, data)
-            self._book.note("returned", loan.topology, {"number": loan.number, "ids": list(loan.ids)})
+            self._book.note("returned", loan.topology, {"key": loan.key, "ids": list(loan.ids)})
         if loans:
             self._grant()
 
@@ -110,10 +118,9 @@ class Loans:
             if len(free) < wish.count or any(wish.rivals(other) for other in still):
                 still.append(wish)
                 continue
-            self._number += 1
-            wish.number, wish.nodes = self._number, tuple(free[: wish.count])
+            wish.nodes = tuple(free[: wish.count])
             ids = tuple(node.id for node in wish.nodes)
-            loan = Loan(wish.number, wish.borrower, wish.test, wish.placed.topology, ids)
+            loan = Loan(wish.key, wish.borrower, wish.test, wish.placed.topology, ids)
             self._book.note("lent", loan.topology, {"loan": loan, "ids": list(ids), "test": wish.test})
             wish.granted.set()
         self._queue = still

@@ -27,9 +27,6 @@ Beat = Callable[[], None]
 #: So many keepers may die; the next one only releases.
 LIVES: Final = 2
 
-#: How long a borrower looks for a new keeper after its own has died. Seconds.
-COMING_BACK: Final = 20.0
-
 #: How long the owner, having said goodbye, waits for the keeper's process to end. Seconds.
 FAREWELL: Final = 2.0
 
@@ -163,9 +160,7 @@ class Owner:
         with self._changed:
             self._connection = connection
             self._changed.notify_all()
-        connection.on_lost = self._lost
-        if connection.lost:
-            self._lost()
+        connection.watch(self._lost)
 
     def _hear(self, event: protocol.Event) -> None:
         if event.kind == "run-ended":
@@ -250,7 +245,7 @@ class Borrower:
             self._reconnect(beat)
 
     def _reconnect(self, beat: Beat | None) -> None:
-        for _ in range(round(COMING_BACK / BEAT)):
+        for _ in range(round(protocol.COMING_BACK / BEAT)):
             try:
                 connection = Connection(self._path, "borrower", self._name)
             except KeeperError:

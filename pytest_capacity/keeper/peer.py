@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.liveness import Watch
 from pytest_capacity.keeper.liveness import peer as peer_of
-from pytest_capacity.keeper.protocol import Answer, AnyCall, Bye, Call, Hello
+from pytest_capacity.keeper.protocol import Answer, AnyCall, Bye, Call, Hello, Welcome
 
 _numbers: Final = itertools.count(1)
 
@@ -67,8 +67,9 @@ class Peer:
             hello = protocol.receive_call(self._connection)
             if not isinstance(hello, Hello):
                 return
-            self.send(self._desk.greet(self, hello), hello)
-            while True:
+            welcome = self._desk.greet(self, hello)
+            self.send(welcome, hello)
+            while isinstance(welcome, Welcome):
                 call = protocol.receive_call(self._connection)
                 if isinstance(call, Bye):
                     crashed = False

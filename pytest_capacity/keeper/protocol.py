@@ -23,6 +23,9 @@ MAX_FRAME: Final = 16 * 1024 * 1024
 
 _LENGTH: Final = struct.Struct(">I")
 
+#: How long a borrower looks for a new keeper after its own has died; the new one waits a little longer for it. Seconds.
+COMING_BACK: Final = 20.0
+
 Role = Literal["owner", "borrower"]
 
 
@@ -62,6 +65,8 @@ class Ask(Call, frozen=True, tag="ask"):
 class Borrow(Call, frozen=True, tag="borrow"):
     """Lend ``count`` nodes of ``group`` (None: of any group) at once, first come first served. Answered by `Lent`."""
 
+    #: The borrower's own name for this loan; a call that is sent again after a keeper's death has the same.
+    key: str
     topology: str
     group: str | None
     count: int
@@ -71,7 +76,7 @@ class Borrow(Call, frozen=True, tag="borrow"):
 class GiveBack(Call, frozen=True, tag="give-back"):
     """The test is over. ``suspect``: do not lend these nodes again. Answered by `Done`."""
 
-    loan: int
+    key: str
     suspect: bool = False
 
 
@@ -118,7 +123,6 @@ class Ready(Answer, frozen=True, tag="ready"):
 
 
 class Lent(Answer, frozen=True, tag="lent"):
-    loan: int
     nodes: tuple[Node, ...]
 
 

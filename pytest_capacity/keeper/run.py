@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from filelock import FileLock, Timeout
 from msgspec.structs import replace
 
@@ -19,15 +21,19 @@ from pytest_capacity.engine import Engine
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.errors import JournalError, KeeperError
-from pytest_capacity.journal import Entry, Journal
+from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
-from pytest_capacity.keeper.loans import COMING_BACK, Loans
+from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places
-from pytest_capacity.keeper.protocol import Holding, Start
-from pytest_capacity.model import Identity, Placed, Receipt
+from pytest_capacity.keeper.protocol import COMING_BACK, Holding, Start
+from pytest_capacity.model import Identity, Placed, Receipt, Request
 
 #: A capacity reservation ends up to an hour after its end date (EC2 User Guide, CreateCapacityReservation).
 SLOP: Final = 3600.0
+
+
+#: How much longer than it looks for us we wait for a borrower. Seconds.
+GRACE: Final = 10.0
 
 
 class Run:
@@ -47,16 +53,30 @@ class Run:
     def open(call: Start, places: Places, owner: int, clock: Clock, push: Callable[[Entry], None]) -> Run:
         """Take the run's lock, open its journal, import the SDK. No cloud call is waited for.
 
-        Raises `JournalError` (and then nothing is ever created), `KeeperError` when another keeper has the run, and
-        `ConfigError` when the SDK is missing.
+        The first keeper of a run begins it; what an earlier run of the same id left behind is released beside it. A
+        later keeper adopts what the one before it held, even where the journal cannot be used any more: then it can
+        only release what the cloud lists. Raises `JournalError` (and then nothing is ever created), `KeeperError` when
+        another keeper has the run, and `ConfigError` when the SDK is missing.
         """
         request = call.request
+        adopts = call.deaths > 0
         lock = _take(places.lock, request.run)
-        journal = Journal(Path(places.journal))
-        book = Book(journal, request.run, clock)
-        adopted = book.started is not None
+        try:
+            journal = Journal(Path(places.journal))
+            book = Book(journal, request.run, clock)
+        except JournalError as error:
+            if not adopts:
+                raise
+            journal = LostJournal(error)
+            book = Book(journal, request.run, clock)
         book.listen(push)
-        book.intend("adopted" if adopted else "run-started", data=_who(request.run, request.project, book, clock))
+        if adopts and (book.live or journal.set_aside):
+            book.note("adopted", data=_who(request, book, clock))
+        else:
+            book.intend("run-started", data=_who(request, book, clock))
+        if adopts or journal.set_aside:
+            # What a keeper that died wrote last may be lost; a listing finds what it made.
+            book.regions.update(request.regions)
         if request.emulated and request.endpoint is None:
             if book.emulator is None:
                 book.note("emulator", data={"url": emulated.start(owner, call.scenario, places.log)})
@@ -65,6 +85,21 @@ class Run:
         run = Run(engine, book, journal, lock, clock)
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run
+
+    @staticmethod
+    def orphaned(name: str, places: Places, clock: Clock, push: Callable[[Entry], None]) -> Run | None:
+        """The run of this id that an earlier keeper held and that nobody has ended; None if there is none."""
+        if not Path(places.journal).exists():
+            return None
+        journal = Journal(Path(places.journal))
+        try:
+            request = Book(journal, name, clock).request
+        finally:
+            journal.close()
+        if request is None:
+            return None
+        call = Start(request=msgspec.convert(request, Request), deaths=1)
+        return Run.open(call, places, os.getpid(), clock, push)
 
     def _look_up(self) -> None:
         try:
@@ -87,7 +122,7 @@ class Run:
         for borrower, since in list(self._returning.items()):
             if borrower in present:
                 del self._returning[borrower]
-            elif time.monotonic() - since > COMING_BACK:
+            elif time.monotonic() - since > COMING_BACK + GRACE:
                 del self._returning[borrower]
                 self.loans.borrower_gone(borrower, suspect=True)
 
@@ -132,13 +167,14 @@ class Run:
 
     def close(self, receipt: Receipt) -> None:
         """Write the run's end, and let go of journal and lock."""
-        self._book.note("run-ended", data={"left": len(receipt.left), "unread": len(receipt.unread)})
+        self._book.note("run-ended", data={"left": len(receipt.left) + len(receipt.unread) + receipt.unanswered})
         self._engine.close()
         self._journal.close()
         self._lock.release()
 
 
 def _take(path: str, run: str) -> FileLock:
+    """The run's lock, for as long as this process lives."""
     lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=5)
@@ -151,15 +187,16 @@ def _take(path: str, run: str) -> FileLock:
     return lock
 
 
-def _who(run: str, project: str, book: Book, clock: Clock) -> dict[str, object]:
-    started = book.started if book.started is not None else clock.now()
+def _who(request: Request, book: Book, clock: Clock) -> dict[str, object]:
     return {
-        "run": run,
-        "project": project,
+        "run": request.run,
+        "project": request.project,
         "pid": os.getpid(),
         "host": platform.node(),
         "boot": _boot_id(),
-        "started": started,
+        "started": clock.now(),
+        "nonce": secrets.token_hex(6),
+        "request": request,
     }
 
 

@@ -155,8 +155,7 @@ class Server:
             peer.send(protocol.Failed(error="KeeperError", message=words), call)
 
     def _start(self, peer: Peer, call: protocol.Start) -> Answer:
-        if peer.role != "owner":
-            raise errors.KeeperError("only an owner may start a run")
+        _owners_only(peer)
         with self._run_lock:
             if self._run is None and self._failure is None:
                 self._deaths = call.deaths
@@ -172,30 +171,37 @@ class Server:
         return protocol.Started(identity=run.identity())
 
     def _ask(self, _: Peer, call: protocol.Ask) -> Answer:
+        run = self._the_run()
         self._still_on()
-        return protocol.Ready(placed=self._the_run().ask(call.topology, launch=call.launch))
+        return protocol.Ready(placed=run.ask(call.topology, launch=call.launch))
 
     def _borrow(self, peer: Peer, call: protocol.Borrow) -> Answer:
-        self._still_on()
         run = self._the_run()
+        self._still_on()
         placed = run.ask(call.topology)
-        number, nodes = run.loans.lend(peer.name, placed, call.group, call.count, call.test)
-        return protocol.Lent(loan=number, nodes=tuple(nodes))
+        nodes = run.loans.lend(
+            call.key, peer.name, placed, call.group, call.count, call.test, lambda: peer in self._peers
+        )
+        return protocol.Lent(nodes=tuple(nodes))
 
     def _give_back(self, _: Peer, call: protocol.GiveBack) -> Answer:
-        self._the_run().loans.give_back(call.loan, suspect=call.suspect)
+        self._the_run().loans.give_back(call.key, suspect=call.suspect)
         return protocol.Done()
 
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
         return self._run.holding() if self._run else protocol.Holding(held=())
 
-    def _cancel_run(self, _: Peer, call: protocol.CancelRun) -> Answer:
+    def _cancel_run(self, peer: Peer, call: protocol.CancelRun) -> Answer:
+        _owners_only(peer)
         return protocol.Settled(receipt=self._the_run().cancel_other(call.run))
 
     def _end_of_run(self, peer: Peer, _: protocol.Release) -> Answer:
+        _owners_only(peer)
         self._begun.wait(FIRST_OWNER)  # What an earlier keeper held must be known to be released.
         self.end(f"{peer.name} asked for the release")
         self._settled.wait()
+        if self._receipt is None and self._failure is not None and self._deaths:
+            raise self._failure  # There is something to give back, and it could not even be looked at.
         return protocol.Settled(receipt=self._receipt or Receipt(run=self._name, asked=False))
 
     def _the_run(self) -> Run:
@@ -219,7 +225,7 @@ class Server:
     def _release(self) -> int:
         """Give everything back; go on as long as anything could still bill. Returns how much is left."""
         with self._run_lock:
-            run = self._run
+            run = self._run or self._orphaned()
         if run is None:
             self._settled.set()
             return 0
@@ -232,6 +238,17 @@ class Server:
             receipt = run.release(run.all_expired)
         run.close(receipt)
         return len(receipt.left)
+
+    def _orphaned(self) -> Run | None:
+        """An owner that died while its second keeper started could not say any more what there is to release."""
+        if self._failure is not None:
+            return None
+        try:
+            return Run.orphaned(self._name, self._places, self._clock, self._push)
+        except CapacityError as error:
+            self._failure = error
+            _log.error("what an earlier keeper of this run held cannot be released: %s", error)
+            return None
 
     # Around it.
 
@@ -273,6 +290,11 @@ class Server:
             owners = list(self._owners)
         for owner in owners:
             owner.send(event)
+
+
+def _owners_only(peer: Peer) -> None:
+    if peer.role != "owner":
+        raise errors.KeeperError(f"{peer.name} does not own this run, so it cannot begin or end it")
 
 
 def _bulky(value: object) -> bool:

@@ -158,7 +158,7 @@ def summary(receipt: Receipt, request: Request, *, verbosity: int) -> Iterator[L
             yield from _nodes(placed, verbosity)
     for words in receipt.troubles:
         yield Line(f"trouble: {clean(words)}", "red")
-    yield from receipt_lines(receipt, request)
+    yield from receipt_lines(receipt)
 
 
 def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
@@ -186,18 +186,20 @@ def _node(group: str, node: Node) -> str:
     return clean(f"{group}: {node.id} {node.instance_type} {node.market} in {node.zone}, {addresses}{reservation}")
 
 
-def receipt_lines(receipt: Receipt, request: Request) -> Iterator[Line]:
+def receipt_lines(receipt: Receipt) -> Iterator[Line]:
     """How many things the cloud still lists, which, until when, and how to remove them by hand."""
     if not receipt.asked:
         yield Line("receipt: nothing was asked for")
         return
     unread = {part.region for part in receipt.unread}
-    read = ", ".join(region for region in request.regions if region not in unread) or "nothing"
+    read = ", ".join(region for region in receipt.regions if region not in unread) or "nothing"
     count = len(receipt.left)
     things = "1 thing" if count == 1 else f"{count} things"
     verb = "is" if count == 1 else "are"
     colour = "green" if receipt.clean else "red"
     yield Line(f"receipt: {things} bearing run {receipt.run} {verb} left ({read} read)", colour)
+    if receipt.unanswered:
+        yield Line(f"unanswered create calls, which may have made something more: {receipt.unanswered}", "red")
     for part in receipt.unread:
         yield Line(clean(f"not read: {part.kind} in {part.region}: {part.why}"), "red")
     yield from _left(receipt.left, latest(receipt.left), receipt.by_hand)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -94,17 +95,18 @@ class Runtime(ABC):
         __tracebackhide__ = True
         with explained():
             asked = wanted(item)
-            loan = self._borrow(item, asked)
-        yield loan.nodes[0] if asked.count == 1 else loan.nodes
+            key = secrets.token_hex(8)
+            nodes = self._borrow(item, asked, key)
+        yield nodes[0] if asked.count == 1 else nodes
         # A keeper that is gone for good has no books in which a loan could stay open.
         with suppress(KeeperError):
-            self.call(protocol.GiveBack(loan=loan.loan), protocol.Done)
+            self.call(protocol.GiveBack(key=key), protocol.Done)
 
-    def _borrow(self, item: pytest.Item, asked: Wanted) -> protocol.Lent:
+    def _borrow(self, item: pytest.Item, asked: Wanted, key: str) -> tuple[Node, ...]:
         topology = self.known(asked.topology)
         self.placed(topology)
-        borrow = protocol.Borrow(topology=topology, group=asked.group, count=asked.count, test=item.nodeid)
-        return self._call_unhurried(borrow, protocol.Lent)
+        borrow = protocol.Borrow(key=key, topology=topology, group=asked.group, count=asked.count, test=item.nodeid)
+        return self._call_unhurried(borrow, protocol.Lent).nodes
 
     def _call_unhurried(self, message: Call, answer: type[A]) -> A:
         with unhurried(self._item, in_call=self._in_call):

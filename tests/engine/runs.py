@@ -58,11 +58,15 @@ class Bench:
         self._closing: list[Engine | Journal] = []
 
     def engine(self, wanted: Request | None = None, backend: Backend | None = None) -> Engine:
-        """An engine as a keeper has it after its start: run in the journal, account known, zones being read."""
+        """An engine as a keeper has it after its start: run in the journal, account known, zones being read.
+
+        The second one of a run adopts what the first one holds.
+        """
         wanted = wanted or request(self.emulator)
         journal = Journal(self.path)
         book = Book(journal, wanted.run, self.clock)
-        book.intend("run-started", data={"started": book.started or self.clock.now()})
+        if not book.live:
+            book.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
         engine = Engine(wanted, backend or open_backend(wanted), book, self.clock)
         self._closing += [engine, journal]
         engine.open()

@@ -44,6 +44,7 @@ class Counter:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.dead: set[str] = set()
         self.reopen()
 
     def reopen(self) -> None:
@@ -51,10 +52,12 @@ class Counter:
         self.book = Book(self._journal, "run", SystemClock())
         self.loans = Loans(self.book)
 
-    def lend(self, borrower: str, count: int = 1, group: str | None = "db") -> tuple[int, list[str]]:
-        """Borrow now."""
-        number, nodes = self.loans.lend(borrower, PLACED, group, count, f"test of {borrower}")
-        return number, [node.name for node in nodes]
+    def lend(self, borrower: str, count: int = 1, group: str | None = "db", key: str = "") -> list[str]:
+        """Borrow now; the loan's key is the borrower's name unless told otherwise."""
+        nodes = self.loans.lend(
+            key or borrower, borrower, PLACED, group, count, f"test of {borrower}", lambda: borrower not in self.dead
+        )
+        return [node.name for node in nodes]
 
     def later(self, borrower: str, count: int = 1, group: str | None = "db") -> Callable[[], object]:
         """Borrow on a thread that is seen to wait; the function gives what came of it."""
@@ -90,52 +93,52 @@ def _counter(tmp_path: Path) -> Iterator[Counter]:
 
 def test_no_node_is_lent_twice(counter: Counter) -> None:
     """Three loans of one exhaust a group of three."""
-    names = [counter.lend(f"gw{i}")[1][0] for i in range(3)]
+    names = [counter.lend(f"gw{i}")[0] for i in range(3)]
     assert sorted(names) == ["db-0", "db-1", "db-2"]
     waiting = counter.later("gw3")
     assert len(counter.loans._queue) == 1
-    counter.loans.give_back(2, suspect=False)
-    assert waiting() == (4, [names[1]])
+    counter.loans.give_back("gw1", suspect=False)
+    assert waiting() == [names[1]]
 
 
 def test_a_loan_is_whole(counter: Counter) -> None:
     """Who wants two waits for two; one alone is not taken meanwhile."""
-    one, _ = counter.lend("gw0", 2)
+    counter.lend("gw0", 2)
     pair = counter.later("gw1", 2)
     assert len(counter.book.loans) == 1
-    counter.loans.give_back(one, suspect=False)
-    assert pair() == (2, ["db-0", "db-1"])
+    counter.loans.give_back("gw0", suspect=False)
+    assert pair() == ["db-0", "db-1"]
 
 
 def test_nobody_overtakes(counter: Counter) -> None:
     """A small wish behind a large one waits, or the large one would never be served."""
-    first, _ = counter.lend("gw0", 2)
+    counter.lend("gw0", 2)
     large = counter.later("gw1", 3)
     small = counter.later("gw2", 1)
     assert len(counter.loans._queue) == 2
-    counter.loans.give_back(first, suspect=False)
-    assert large() == (2, ["db-0", "db-1", "db-2"])
-    counter.loans.give_back(2, suspect=False)
-    assert small() == (3, ["db-0"])
+    counter.loans.give_back("gw0", suspect=False)
+    assert large() == ["db-0", "db-1", "db-2"]
+    counter.loans.give_back("gw1", suspect=False)
+    assert small() == ["db-0"]
 
 
 def test_other_groups_do_not_wait(counter: Counter) -> None:
     """A queue for the database nodes holds up nobody who wants the loader."""
     counter.lend("gw0", 3)
     counter.later("gw1", 1)
-    assert counter.lend("gw2", group="loader")[1] == ["loader-0"]
+    assert counter.lend("gw2", group="loader") == ["loader-0"]
 
 
 def test_any_group_will_do(counter: Counter) -> None:
     """Without a group, any node."""
-    assert len(counter.lend("gw0", 4, group=None)[1]) == 4
+    assert len(counter.lend("gw0", 4, group=None)) == 4
 
 
 def test_a_crashed_borrowers_node_is_suspect(counter: Counter) -> None:
     """It is not lent again, and what now can never be had is refused at once."""
     counter.lend("gw0")
     counter.loans.borrower_gone("gw0", suspect=True)
-    assert counter.lend("gw1", 2)[1] == ["db-1", "db-2"]
+    assert counter.lend("gw1", 2) == ["db-1", "db-2"]
     with pytest.raises(CapacityError, match="suspect after a crash"):
         counter.lend("gw2", 3)
 
@@ -152,7 +155,7 @@ def test_a_borrower_that_left_in_good_order(counter: Counter) -> None:
     """Its nodes are lent again."""
     counter.lend("gw0", 3)
     counter.loans.borrower_gone("gw0", suspect=False)
-    assert len(counter.lend("gw1", 3)[1]) == 3
+    assert len(counter.lend("gw1", 3)) == 3
 
 
 @pytest.mark.parametrize(("group", "count", "words"), [("db", 4, "has 3 to lend"), ("cache", 1, "has: db, loader")])
@@ -173,9 +176,26 @@ def test_the_end_of_the_run_ends_all_waiting(counter: Counter) -> None:
 
 
 def test_a_second_keeper_knows_the_loans(counter: Counter) -> None:
-    """What a test still uses is not lent to another after an adoption; its number is still good."""
-    number, names = counter.lend("gw0", 2)
+    """What a test still uses is not lent to another after an adoption; its key is still good."""
+    names = counter.lend("gw0", 2)
     counter.reopen()
-    assert counter.lend("gw1")[1] == ["db-2"]
-    counter.loans.give_back(number, suspect=False)
-    assert counter.lend("gw2", 2)[1] == names
+    assert counter.lend("gw1") == ["db-2"]
+    counter.loans.give_back("gw0", suspect=False)
+    assert counter.lend("gw2", 2) == names
+
+
+def test_a_call_that_is_sent_again_is_one_loan(counter: Counter) -> None:
+    """Its answer died with a keeper: the same nodes come again, not others, and nobody waits for them for ever."""
+    names = counter.lend("gw0", 3)
+    counter.reopen()
+    assert counter.lend("gw0", 3) == names
+    assert len(counter.book.loans) == 1
+
+
+def test_the_dead_borrow_nothing(counter: Counter) -> None:
+    """A worker that died while its call was on the way would never give back."""
+    counter.dead.add("gw0")
+    counter.loans.borrower_gone("gw0", suspect=True)
+    with pytest.raises(Cancelled):
+        counter.lend("gw0", 3)
+    assert len(counter.lend("gw1", 3)) == 3

@@ -19,7 +19,7 @@ def _ends() -> tuple[socket.socket, socket.socket]:
 def test_calls_and_answers_travel(ends: tuple[socket.socket, socket.socket]) -> None:
     """What is sent is what is received, of the same type."""
     here, there = ends
-    call = protocol.Borrow(id=7, topology="default", group=None, count=2, test="t")
+    call = protocol.Borrow(id=7, key="k", topology="default", group=None, count=2, test="t")
     protocol.send(here, call)
     assert protocol.receive_call(there) == call
     answer = protocol.Failed(id=7, error="Exhausted", message="no")

@@ -111,7 +111,7 @@ def _piece(order: Order, kind: str, label: str, spec: Mapping[str, Any], **more:
         subject=subject,
         region=region,
         zone=zone,
-        token=token(order.run, subject, region, zone, order.attempt),
+        token=token(order.unique_run, subject, region, zone, order.attempt),
         spec=spec,
         **more,
     )
@@ -125,7 +125,7 @@ def _tags(
 
 def _placement_group(request: Request, order: Order) -> Piece:
     tags = _tags(request.aws.tags, order, PLACEMENT_GROUP, "cluster")
-    name = "-".join(("pytest-capacity", order.run, order.topology.name, str(order.attempt)))
+    name = "-".join(filter(None, ("pytest-capacity", order.run, order.nonce, order.topology.name, str(order.attempt))))
     spec = {
         "GroupName": fit(name.encode("ascii", "replace").decode().replace("?", "_"), _NAME_LIMIT),
         "Strategy": "cluster",
@@ -171,6 +171,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         **_network(order, group),
         **_market(group, used),
         **_ending(order, group),
+        **_disks(order, group),
     }
     if group.aws.key_name:
         spec["KeyName"] = group.aws.key_name
@@ -218,6 +219,13 @@ def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
     if security:
         interface["Groups"] = security
     return {"NetworkInterfaces": [interface]}
+
+
+def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
+    """Every disk of the image goes with its machine, whatever the image says: one that stays would bill for ever."""
+    lasting = order.facts.get(f"lasting/{group.name}", "").split()
+    mappings = [{"DeviceName": device, "Ebs": {"DeleteOnTermination": True}} for device in lasting]
+    return {"BlockDeviceMappings": mappings} if mappings else {}
 
 
 def _ending(order: Order, group: GroupSettings) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class Read(Struct, frozen=True):
 def read_offers(cloud: Cloud, request: Request, region: str, topology: Topology) -> Sequence[Offer]:
     """The zones of ``region`` by name, each with what it can do for ``topology``.
 
-    Raises the SDK's error when credentials or images are refused, and `Refused` when a listed reservation is nowhere.
+    Raises the SDK's error when credentials or images are refused, or when asking again may help, and
+    `Refused` when a listed reservation is nowhere.
     """
     groups = [settings_of(request, group) for group in topology.groups]
     read = _read(cloud, request, region, groups)
@@ -68,11 +69,12 @@ def _read(cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSet
 
 
 def _open(future: Future[Answer]) -> Answer | None:
-    """What a read gave; None when the cloud did not answer or does not let us look."""
+    """What a read gave; None when the cloud does not let us look. Raises what may be cured by asking again."""
     try:
         return future.result()
     except (ClientError, BotoCoreError) as error:
-        if diagnose_error(error).kind in _FATAL:
+        read = diagnose_error(error)
+        if read.kind in _FATAL or read.step in ("back-off", "ask-again"):
             raise
         return None
 
@@ -161,9 +163,19 @@ def _group_facts(group: GroupSettings, region: str, zone: str, read: Read) -> di
         f"platform/{group.name}": platform_of(group, region, read.images),
         f"architecture/{group.name}": image.get("Architecture", ""),
         f"root/{group.name}": image.get("RootDeviceType", ""),
+        f"lasting/{group.name}": " ".join(_lasting_disks(image)),
         f"subnet/{group.name}": group.aws.subnets.get(zone, ""),
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def _lasting_disks(image: Mapping[str, Any]) -> list[str]:
+    """The devices of the image's disks that would outlive their machine."""
+    return [
+        mapping["DeviceName"]
+        for mapping in image.get("BlockDeviceMappings", ())
+        if mapping.get("Ebs", {}).get("DeleteOnTermination") is False
+    ]
 
 
 def platform_of(group: GroupSettings, region: str, images: Mapping[str, Mapping[str, Any]] | None) -> str:
