@@ -192,6 +192,43 @@ def test(monkeypatch, request):
 """
 
 
+def test_keeper_dies_behind_replaced_sockets(suite: Suite) -> None:
+    """The keeper is killed while a test has sockets, sleep and clock replaced: the next one is started and reached."""
+    suite.write("test_suite.py", _KILLS)
+    ended = suite.run("--timeout=60")
+    assert ended.code == 0, ended
+    assert "another one has taken over" in ended.out
+    provisioned_once(suite, ended)
+
+
+_KILLS = """
+import os, pathlib, signal, socket, time
+import freezegun
+
+def keeper():
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"--listener=" in words and os.environ["XDG_STATE_HOME"].encode() in words:
+            return int(process.name)
+
+def refuse(*args, **kwargs):
+    raise RuntimeError("not here")
+
+def test(capacity, request):
+    first = keeper()
+    freezegun.freeze_time("2001-01-01").start()
+    socket.socket = None
+    time.sleep = refuse
+    os.kill(first, signal.SIGKILL)
+    node = request.getfixturevalue("capacity_node")
+    assert node in capacity.nodes()
+    assert keeper() != first
+"""
+
+
 def test_logging_and_warnings_as_errors(suite: Suite) -> None:
     """-W error, resource warnings too: nothing of ours warns."""
     ended = suite.run("-W", "error")
