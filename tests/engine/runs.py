@@ -55,7 +55,8 @@ class Bench:
         self.emulator = emulator
         self.path = path
         self.clock = MovedClock()
-        self._closing: list[Engine | Journal] = []
+        self.engines: list[Engine] = []
+        self._journals: list[Journal] = []
 
     def engine(self, wanted: Request | None = None, backend: Backend | None = None) -> Engine:
         """An engine as a keeper has it after its start: run in the journal, account known, zones being read.
@@ -68,7 +69,8 @@ class Bench:
         if not book.live:
             book.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
         engine = Engine(wanted, backend or open_backend(wanted), book, self.clock)
-        self._closing += [engine, journal]
+        self.engines.append(engine)
+        self._journals.append(journal)
         engine.open()
         return engine
 
@@ -84,8 +86,10 @@ class Bench:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for thing in self._closing:
-            thing.close()
+        for engine in self.engines:
+            engine.close()
+        for journal in self._journals:
+            journal.close()
 
 
 def within(seconds: float) -> Callable[[], bool]:
