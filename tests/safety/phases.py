@@ -171,6 +171,9 @@ class Decoy:
 def nothing_left(suite: Suite, decoy: Decoy, *, within: float = GRANTED) -> float:
     """Wait until the World holds the decoy alone and no keeper lives; how long that took, seconds."""
     seconds = suite.nothing_left(but=decoy.ids, within=within)
+    # What somebody asked for who was killed over it may still come to be.
+    until(lambda: not under_way(suite.emulator), GRANTED, "all calls have ended")
+    assert [held["id"] for held in suite.emulator.held() if held["id"] not in decoy.ids] == []
     assert decoy.untouched()
     return seconds
 
