@@ -104,8 +104,9 @@ class Book:
         self._publish(entry)
 
     def trouble(self, words: str) -> None:
-        """Something the user must read."""
-        self.note("trouble", data={"words": words})
+        """Something the user must read; said once, however often it comes up."""
+        if words not in self.troubles:
+            self.note("trouble", data={"words": words})
 
     @property
     def live(self) -> bool:

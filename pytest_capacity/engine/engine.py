@@ -9,12 +9,14 @@ from typing import Final, TypeVar
 
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.account import Account
 from pytest_capacity.engine.alarm import Alarm
 from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.attempt import Attempter, AttemptFailed
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE, Maker
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.errors import Cancelled, CapacityError, Exhausted, Refused, TimedOut
@@ -33,9 +35,6 @@ from pytest_capacity.model import (
 )
 
 T = TypeVar("T")
-
-#: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
-LEASE: Final = 30 * 60.0
 
 #: Calls in flight at once.
 WIDTH: Final = 32
@@ -64,14 +63,10 @@ class Engine:
         self._lock = threading.Lock()
         #: Set: stop provisioning, at the next boundary between calls.
         self.stop = threading.Event()
-        #: Whether this process has seen that its credentials are of the run's account.
-        self._trusted = False
-        #: Words already said, so that each is said once.
-        self._said: set[str] = set()
         maker = Maker(backend, book, clock)
         self._alarm = Alarm(backend, book, request.prices)
-        #: The known end of the credentials that was looked into already.
-        self._looked_into: float | None = None
+        self._account = Account(backend, book, clock, self._alarm, request.aws.account)
+        self._leases = Leases(backend, book, clock, self._pool, self._alarm)
         self._attempter = Attempter(backend, book, clock, maker, self._pool)
         self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
 
@@ -88,23 +83,11 @@ class Engine:
         identity = self._read(self._backend.whoami, halt)
         if isinstance(identity, Diagnosis):
             raise self._refused("asked the cloud who we are", identity)
-        stranger = self._stranger(identity)
+        stranger = self._account.pin(identity)
         if stranger:
             raise Refused(f"{stranger}. Nothing was created. Use the credentials of that account")
-        self._trusted = True
-        self.book.note("identity", data=identity)
         self._take_up()
         return identity
-
-    def _stranger(self, identity: Identity) -> str:
-        """Why these credentials are not the run's; empty if they are."""
-        for source, pinned in (
-            ("aws.account says", self.request.aws.account),
-            ("this run began in", self.book.identity.account if self.book.identity else None),
-        ):
-            if pinned and pinned != identity.account:
-                return f"these credentials belong to account {identity.account}, but {source} {pinned}"
-        return ""
 
     def _read(self, read: Callable[[], T], halt: Halt) -> T | Diagnosis:
         """Read, again and again while the cloud only says "not now"; at ``halt`` what it said last."""
@@ -304,63 +287,12 @@ class Engine:
 
     def mind_credentials(self) -> None:
         """Once the known end of the credentials is past, see whether they still work. Quick; call it every second."""
-        expires = self.book.identity.expires if self.book.identity else None
-        if expires is None or expires == self._looked_into or self._clock.now() < expires or self.stop.is_set():
-            return
-        self._looked_into = expires
-        self._chores.submit(self._look_into_credentials)
-
-    def _look_into_credentials(self) -> None:
-        identity = asked(self._backend, self._backend.whoami)
-        if not isinstance(identity, Diagnosis):
-            self.book.note("identity", data=identity)
-        else:
-            self._alarm.hears(identity)
+        if not self.stop.is_set() and self._account.has_ended():
+            self._chores.submit(self._account.look_again)
 
     def renew(self) -> None:
-        """Extend what is past half of its lease, up to the hard end (rule 8). Call it every minute or so."""
-        now, latest = self._clock.now(), self.hard_end
-        due = [
-            held
-            for held in self._renewable()
-            if held.deadline is not None and held.deadline < latest and held.deadline - now < LEASE / 2
-        ]
-        list(self._pool.map(self._extend, due))
-
-    def _renewable(self) -> list[Held]:
-        helds = [held for held in self.book.held() if not self.book.accepted(held.id)]
-        leased = [held for held in helds if held.kind in self._backend.leased]
-        covered = {held.region for held in leased}
-        for held in sorted((held for held in helds if held.kind == "node"), key=lambda held: held.id):
-            if held.region not in covered:
-                covered.add(held.region)
-                leased.append(held)
-        return leased
-
-    def _extend(self, held: Held) -> None:
-        deadline = min(self._clock.now() + LEASE, self.hard_end)
-        diagnosis = asked(self._backend, lambda: self._backend.change(held, deadline))
-        if isinstance(diagnosis, Diagnosis):
-            if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.hears(diagnosis):
-                self._say(
-                    f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
-                )
-            if diagnosis.step == "gone":
-                self._look_for(held)
-            return
-        self._alarm.quiet()
-        self.book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
-
-    def _look_for(self, held: Held) -> None:
-        """Somebody else ended it, perhaps; then it is no longer ours to renew."""
-        seen = asked(self._backend, lambda: self._backend.refresh([held]))
-        if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
-            self.book.note("gone", held.subject, {"kind": held.kind, "ids": [held.id]})
-
-    def _say(self, words: str) -> None:
-        if words not in self._said:
-            self._said.add(words)
-            self.book.trouble(words)
+        """Extend what is past half of its lease. Call it every minute or so."""
+        self._leases.renew(self.hard_end)
 
     def release(self, until: Callable[[], bool]) -> Receipt:
         """Stop, give everything back, and say what the cloud still lists.
@@ -376,30 +308,11 @@ class Engine:
         wait(under_way)
         if not self.book.regions:
             return self._receipt(self.book, ())
-        if not self._in_our_account(until):
+        if not self._account.is_ours(until):
             why = "these credentials are not known to be of this run's account"
             return self._receipt(self.book, tuple(Unread(region, "everything", why) for region in self.book.regions))
         self._releaser.release(Scope(self.book), until)
         return self._receipt(self.book, self._releaser.unread)
-
-    def _in_our_account(self, until: Callable[[], bool]) -> bool:
-        """Whether the credentials are the run's own. In another account a listing says nothing."""
-        pause = FIRST_PAUSE
-        while not self._trusted:
-            identity = asked(self._backend, self._backend.whoami)
-            if not isinstance(identity, Diagnosis):
-                stranger = self._stranger(identity)
-                self._trusted = not stranger
-                if stranger:
-                    self._say(f"{stranger}, so nothing can be released. Use the credentials of that account")
-            elif not self._alarm.hears(identity):
-                self._say(f"the cloud does not say who we are: {identity.code}: {identity.words}")
-            if not self._trusted:
-                if until():
-                    return False
-                self._clock.wait(pause)
-                pause = min(pause * 2, LAST_PAUSE)
-        return True
 
     def _receipt(self, book: Book, unread: tuple[Unread, ...]) -> Receipt:
         """What the last listing left."""

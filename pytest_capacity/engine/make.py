@@ -15,6 +15,10 @@ from pytest_capacity.model import Diagnosis, Held, Order, Piece
 #: A thing this young may not be known everywhere in the cloud yet, so "no such thing" is not believed. Seconds.
 YOUNG = 30.0
 
+#: So long a new reservation may refuse launches as full though it is there (scylla-cluster-tests, issue 8839: seen
+#: after two seconds), and longer while it says that it is pending. Seconds.
+FILLING = 8.0
+
 #: Pauses between asking again, seconds: doubling from the first to the last.
 FIRST_PAUSE, LAST_PAUSE = 0.2, 8.0
 
@@ -86,11 +90,20 @@ class Maker:
         )
 
     def _too_early(self, piece: Piece, answer: Diagnosis) -> bool:
-        """What the piece needs was made a moment ago and is not known everywhere in the cloud yet."""
-        if answer.step != "gone":
-            return False
-        born = [self._book.born.get(identifier, 0.0) for identifier in piece.inputs.values()]
-        return any(self._clock.now() - moment < YOUNG for moment in born)
+        """What the piece needs is so new that the cloud does not know it everywhere yet, or still fills it."""
+        needed = [held for held in self._book.held() if held.id in piece.inputs.values()]
+        if answer.step == "gone":
+            return any(self._age(held) < YOUNG for held in needed)
+        if answer.kind == "reservation-full":
+            return any(self._age(held) < FILLING or self._is_filling(held) for held in needed)
+        return False
+
+    def _age(self, held: Held) -> float:
+        return self._clock.now() - self._book.born.get(held.id, 0.0)
+
+    def _is_filling(self, held: Held) -> bool:
+        seen = asked(self._backend, lambda: self._backend.refresh([held]))
+        return not isinstance(seen, Diagnosis) and seen[0].state == "creating"
 
 
 def _of_a_new_token(diagnosis: Diagnosis) -> bool:

@@ -57,8 +57,6 @@ class Releaser:
         self._alarm = alarm
         #: What the last listing of the whole run could not read.
         self.unread: tuple[Unread, ...] = ()
-        #: Words already said, so that each is said once.
-        self._said: set[str] = set()
 
     def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event | None = None) -> bool:
         """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.
@@ -85,7 +83,7 @@ class Releaser:
             if not isinstance(answer, Diagnosis) or piece.subject not in self._book.doubts:
                 continue
             if answer.step != "back-off" and not self._alarm.hears(answer):
-                self._say(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
+                self._book.trouble(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
 
     def _ask(self, helds: Sequence[Held]) -> None:
         """Ask for the removal of what may go now: kinds in the backend's order, as many in a call as it takes."""
@@ -118,7 +116,7 @@ class Releaser:
 
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
         things = ", ".join(held.id for held in helds[:5]) + (" ..." if len(helds) > 5 else "")
-        self._say(
+        self._book.trouble(
             f"{helds[0].kind} {things} in {helds[0].region} could not be released: "
             f"{diagnosis.code}: {diagnosis.words}. "
             f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
@@ -151,7 +149,7 @@ class Releaser:
         listed = {one.id: one for one in found if isinstance(one, Held)}
         self.unread = tuple(unread)
         for part in unread:
-            self._say(f"{part.kind} in {part.region} could not be listed: {part.why}")
+            self._book.trouble(f"{part.kind} in {part.region} could not be listed: {part.why}")
         self._adopt([held for held in listed.values() if held.state != "gone"])
         read = [held for held in scope.held() if not _is_unread(held, unread)]
         missing = [held for held in read if held.id not in listed]
@@ -175,7 +173,7 @@ class Releaser:
         known = {held.id for held in self._book.held()}
         for held in listed:
             if not held.subject:
-                self._say(
+                self._book.trouble(
                     f"{held.kind} {held.id} in {held.region} bears this run's id and not our whole stamp, so it is not "
                     f"touched. If it is yours: {'; '.join(self._backend.by_hand([held]))}"
                 )
@@ -188,12 +186,7 @@ class Releaser:
 
     def _unreadable(self, diagnosis: Diagnosis) -> None:
         if diagnosis.step != "back-off" and not self._alarm.hears(diagnosis):
-            self._say(f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}")
-
-    def _say(self, words: str) -> None:
-        if words not in self._said:
-            self._said.add(words)
-            self._book.trouble(words)
+            self._book.trouble(f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}")
 
 
 def _kind_and_region(held: Held) -> tuple[str, str]:

@@ -79,8 +79,9 @@ class Peer:
             pass  # Any error on the connection is the peer's end.
         finally:
             watch.stop()
-            self._outbox.put(None)
             self._desk.lost(self, crashed=crashed)
+            self.finish(2.0)
+            self._connection.close()
 
     def _write(self) -> None:
         try:

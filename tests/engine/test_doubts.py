@@ -83,6 +83,7 @@ def test_an_open_doubt_is_not_clean(bench: Bench, emulator: Emulator) -> None:
     """While every answer is lost and nothing new is listed, the receipt says that something may be left."""
     emulator.weather(consistency_s=3600, faults=[{"operation": "RunInstances", "lose_reply": True}])
     engine = bench.engine(request(emulator, NODES, timeout_s=0.5))
+    engine.read_ahead("default").result()
     with pytest.raises(CapacityError):
         engine.provision("default")
     receipt = engine.release(within(0.5))
@@ -97,6 +98,7 @@ def test_an_old_doubt_ends_with_a_listing(bench: Bench, emulator: Emulator) -> N
     """A call made ten minutes ago whose thing no whole listing shows made nothing."""
     emulator.weather(faults=[{"operation": "RunInstances", "error": "InternalError"}])
     engine = bench.engine(request(emulator, NODES, timeout_s=0.5))
+    engine.read_ahead("default").result()
     with pytest.raises(CapacityError):
         engine.provision("default")
     emulator.weather(faults=[{"operation": "RunInstances", "error": "UnauthorizedOperation"}])
@@ -223,3 +225,31 @@ def test_disks_go_with_their_machines(bench: Bench, emulator: Emulator) -> None:
         {"DeviceName": "/dev/sdb", "Ebs": {"DeleteOnTermination": True}},
     ]
     assert len(backend.create(piece)) == 3
+
+
+def test_a_pending_reservation_is_waited_for(bench: Bench, emulator: Emulator) -> None:
+    """One that still fills refuses launches as full; the zone is not lost for it, nor another one reserved."""
+    emulator.weather(pending_s=2)
+    engine = bench.engine(request(emulator, DB))
+    assert engine.provision("default").zone == "us-east-1a"
+    assert len(emulator.calls("CreateCapacityReservation")) == 1
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_a_pending_reservation_is_given_back(bench: Bench, emulator: Emulator) -> None:
+    """It may be cancelled only when it is active; until then that is asked again, without a word of trouble."""
+    emulator.weather(pending_s=2)
+    engine = bench.engine(request(emulator, DB))
+    engine.provision("default", launch=False)
+    receipt = engine.release(within(20))
+    assert receipt.clean
+    assert receipt.troubles == ()
+
+
+def test_nodes_are_not_exposed_unasked(bench: Bench, emulator: Emulator) -> None:
+    """A default subnet gives every machine a public address unless the launch says no."""
+    assert bench.engine(request(emulator, DB)).provision("default").nodes["db"][0].public_ip is None
+    public = AwsSettings(image={"us-east-1": IMAGE}, public_ip=True)
+    nodes = bench.engine(request(emulator, DB, run="run-2", aws=public)).provision("default").nodes["db"]
+    assert all(node.public_ip for node in nodes)

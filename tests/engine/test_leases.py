@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_capacity.engine.engine import LEASE
+from pytest_capacity.engine.leases import LEASE
 from tests.emulated import Emulator
 from tests.engine.runs import DB, Bench, request
 from tests.engine.test_release import ec2

@@ -139,8 +139,19 @@ def test_a_crashed_borrowers_node_is_suspect(counter: Counter) -> None:
     counter.lend("gw0")
     counter.loans.borrower_gone("gw0", suspect=True)
     assert counter.lend("gw1", 2) == ["db-1", "db-2"]
-    with pytest.raises(CapacityError, match="suspect after a crash"):
+    with pytest.raises(
+        CapacityError, match="for 3 nodes at once; group 'db' of topology 'default' has 3 nodes, of which 1 is suspect"
+    ):
         counter.lend("gw2", 3)
+
+
+def test_the_last_node_of_a_crash(counter: Counter) -> None:
+    """One node is one node, and the marker's count is not to blame."""
+    counter.lend("gw0", group="loader")
+    counter.loans.borrower_gone("gw0", suspect=True)
+    with pytest.raises(CapacityError, match="asks for 1 node; .* has 1 node, of which 1 is suspect") as raised:
+        counter.lend("gw1", group="loader")
+    assert "count=" not in str(raised.value)
 
 
 def test_a_wish_that_became_impossible_ends(counter: Counter) -> None:
@@ -158,7 +169,9 @@ def test_a_borrower_that_left_in_good_order(counter: Counter) -> None:
     assert len(counter.lend("gw1", 3)) == 3
 
 
-@pytest.mark.parametrize(("group", "count", "words"), [("db", 4, "has 3 to lend"), ("cache", 1, "has: db, loader")])
+@pytest.mark.parametrize(
+    ("group", "count", "words"), [("db", 4, "has 3 nodes. Lower the marker's count="), ("cache", 1, "has: db, loader")]
+)
 def test_impossible_wishes_are_refused(counter: Counter, group: str, count: int, words: str) -> None:
     """At once, with what there is."""
     with pytest.raises(CapacityError, match=words):

@@ -208,12 +208,15 @@ def _target(reservation: str) -> dict[str, Any]:
 
 
 def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
+    """One interface that says whether it has a public address: a default subnet gives one to whoever says nothing."""
     subnet = order.facts.get(f"subnet/{group.name}") or group.aws.subnets.get(order.placement.zone)
     security = list(group.aws.security_groups)
-    if not group.aws.public_ip:
-        return ({"SubnetId": subnet} if subnet else {}) | ({"SecurityGroupIds": security} if security else {})
-    # A public address is a property of the interface, and where interfaces are given, EC2 wants the rest there too.
-    interface: dict[str, Any] = {"DeviceIndex": 0, "AssociatePublicIpAddress": True, "DeleteOnTermination": True}
+    # Where interfaces are given, EC2 wants subnet and security groups there too (API reference, RunInstances).
+    interface: dict[str, Any] = {
+        "DeviceIndex": 0,
+        "AssociatePublicIpAddress": group.aws.public_ip,
+        "DeleteOnTermination": True,
+    }
     if subnet:
         interface["SubnetId"] = subnet
     if security:

@@ -10,10 +10,10 @@ from pytest_capacity.backends.aws.plan import NODE, PLACEMENT_GROUP, RESERVATION
 from pytest_capacity.backends.aws.stamp import Stamp, read_stamp
 from pytest_capacity.model import Held, State
 
-#: A reservation may be launched into while it is pending, so it is ready; `scheduled` and the like hold or will hold
-#: capacity for us as well, though we never ask for such. What is in neither map holds nothing and is never given back.
+#: `scheduled` and the like hold or will hold capacity for us as well, though we never ask for such. What is in neither
+#: map holds nothing and is never given back.
 _RESERVATION_STATES: Final[Mapping[str, State]] = {
-    "pending": "ready",
+    "pending": "creating",
     "active": "ready",
     "scheduled": "creating",
     "assessing": "creating",

@@ -327,11 +327,11 @@ def test_a_placement_group_in_use_is_asked_for_again(clustered: Account) -> None
     assert clustered.backend.diagnose(caught.value).step == "back-off"
 
 
-def test_a_pending_reservation_is_used_and_refuses_to_be_cancelled_for_now(account: Account) -> None:
-    """EC2 lets one launch into it; it can be given back once it is active."""
+def test_a_pending_reservation_refuses_to_be_cancelled_for_now(account: Account) -> None:
+    """It can be given back once it is active."""
     account.emulator.weather(pending_s=60)
     held = account.backend.create(_one_of_each(account)[0])
-    assert states(held) == states(account.backend.refresh(held)) == {"ready"}
+    assert states(held) == states(account.backend.refresh(held)) == {"creating"}
     with pytest.raises(ClientError) as caught:
         account.backend.release(held)
     assert account.backend.diagnose(caught.value).step == "back-off"
@@ -467,7 +467,7 @@ def test_the_commands_for_the_hand_say_where(clustered: Account) -> None:
 @pytest.mark.parametrize(
     ("word", "state"),
     [
-        ("pending", "ready"),
+        ("pending", "creating"),
         ("active", "ready"),
         ("scheduled", "creating"),
         ("cancelling", "leaving"),

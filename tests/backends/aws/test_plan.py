@@ -230,19 +230,20 @@ def test_a_used_reservation_is_the_target_and_none_is_made() -> None:
 
 
 def test_network_settings_go_where_ec2_wants_them() -> None:
-    """Beside an interface with a public address EC2 takes subnet and security groups only inside it."""
+    """Inside the interface, which says in so many words whether it has a public address."""
     private = AwsSettings(image={REGION: IMAGE}, subnets={ZONE: "subnet-1"}, security_groups=("sg-1",))
-    _, plain = called(only(request(MONITOR, aws=private), "node"))
-    _, public = called(only(request(MONITOR, aws=replace(private, public_ip=True)), "node"))
-    assert (plain["SubnetId"], plain["SecurityGroupIds"]) == ("subnet-1", ["sg-1"])
-    assert not {"SubnetId", "SecurityGroupIds"} & set(public)
-    assert public["NetworkInterfaces"][0] == {
-        "DeviceIndex": 0,
-        "AssociatePublicIpAddress": True,
-        "DeleteOnTermination": True,
-        "SubnetId": "subnet-1",
-        "Groups": ["sg-1"],
-    }
+    for public in (False, True):
+        _, launch = called(only(request(MONITOR, aws=replace(private, public_ip=public)), "node"))
+        assert not {"SubnetId", "SecurityGroupIds"} & set(launch)
+        assert launch["NetworkInterfaces"] == [
+            {
+                "DeviceIndex": 0,
+                "AssociatePublicIpAddress": public,
+                "DeleteOnTermination": True,
+                "SubnetId": "subnet-1",
+                "Groups": ["sg-1"],
+            }
+        ]
 
 
 def test_a_groups_own_words_go_over_the_sections() -> None:

@@ -1,0 +1,67 @@
+"""Leases: what is ours has an end at the cloud, half an hour ahead, which is moved on while the run lives (rule 8)."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from typing import Final
+
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.alarm import Alarm
+from pytest_capacity.engine.asking import asked
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.model import Diagnosis, Held
+
+#: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
+LEASE: Final = 30 * 60.0
+
+
+class Leases:
+    """Renews: each thing whose end the cloud enforces, and elsewhere one node a region, which bears it in its stamp."""
+
+    def __init__(self, backend: Backend, book: Book, clock: Clock, pool: Executor, alarm: Alarm) -> None:
+        self._backend = backend
+        self._book = book
+        self._clock = clock
+        self._pool = pool
+        self._alarm = alarm
+
+    def renew(self, latest: float) -> None:
+        """Extend what is past half of its lease, at most up to ``latest``."""
+        now = self._clock.now()
+        due = [
+            held
+            for held in self._renewable()
+            if held.deadline is not None and held.deadline < latest and held.deadline - now < LEASE / 2
+        ]
+        list(self._pool.map(lambda held: self._extend(held, latest), due))
+
+    def _renewable(self) -> list[Held]:
+        helds = [held for held in self._book.held() if not self._book.accepted(held.id)]
+        leased = [held for held in helds if held.kind in self._backend.leased]
+        covered = {held.region for held in leased}
+        for held in sorted((held for held in helds if held.kind == "node"), key=lambda held: held.id):
+            if held.region not in covered:
+                covered.add(held.region)
+                leased.append(held)
+        return leased
+
+    def _extend(self, held: Held, latest: float) -> None:
+        deadline = min(self._clock.now() + LEASE, latest)
+        diagnosis = asked(self._backend, lambda: self._backend.change(held, deadline))
+        if isinstance(diagnosis, Diagnosis):
+            if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.hears(diagnosis):
+                self._book.trouble(
+                    f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
+                )
+            if diagnosis.step == "gone":
+                self._look_for(held)
+            return
+        self._alarm.quiet()
+        self._book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
+
+    def _look_for(self, held: Held) -> None:
+        """Somebody else ended it, perhaps; then it is no longer ours to renew."""
+        seen = asked(self._backend, lambda: self._backend.refresh([held]))
+        if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
+            self._book.note("gone", held.subject, {"kind": held.kind, "ids": [held.id]})

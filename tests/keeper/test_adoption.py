@@ -1,0 +1,229 @@
+"""Keepers that die, and those that come after them: real processes, spoken to as pytest does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pytest_capacity.errors import KeeperError
+from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper.owner import Borrower, Owner
+from pytest_capacity.keeper.spawn import SpawnOptions
+from pytest_capacity.model import Placed
+from tests.emulated import Emulator
+from tests.engine.runs import DB, request
+
+ONE = replace(DB, count=1)
+
+
+def until(claim: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Look every 20 ms until ``claim`` holds."""
+    end = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+class Runs:
+    """Owners, each with a journal of its own in the test's folder."""
+
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        self._emulator = emulator
+        self._folder = folder
+        self.owners: list[Owner] = []
+
+    def journal(self, run: str) -> Path:
+        """The run's journal."""
+        return self._folder / run / "journal.sqlite"
+
+    def owner(self, run: str, **changes: Any) -> Owner:
+        """An owner whose keeper is started, for one database node."""
+        wanted = request(self._emulator, ONE, run=run, journal=str(self.journal(run)), **changes)
+        owner = Owner(wanted, SpawnOptions(), lambda _event: None)
+        owner.start()
+        self.owners.append(owner)
+        return owner
+
+
+def placed(owner: Owner) -> Placed:
+    """Provision."""
+    return owner.call(protocol.Ask(topology="default"), protocol.Ready).placed
+
+
+def borrow(key: str) -> protocol.Borrow:
+    """A wish for the one node."""
+    return protocol.Borrow(key=key, topology="default", group="db", count=1, test=key)
+
+
+@pytest.fixture(name="runs")
+def _runs(emulator: Emulator, tmp_path: Path) -> Iterator[Runs]:
+    runs = Runs(emulator, tmp_path)
+    yield runs
+    for owner in runs.owners:
+        owner.close()
+
+
+def test_a_second_keeper_has_the_same_nodes(runs: Runs, emulator: Emulator) -> None:
+    """Killed while the tests run: the call is answered by the next keeper, and nothing is made twice."""
+    owner = runs.owner("second")
+    before = placed(owner)
+    os.kill(owner.pid, signal.SIGKILL)
+    assert placed(owner) == before
+    assert len(emulator.calls("RunInstances")) == 1
+    assert owner.release().clean
+    assert emulator.held() == []
+
+
+def test_a_run_whose_journal_is_lost_is_released_by_listing(runs: Runs, emulator: Emulator) -> None:
+    """A second keeper that cannot open the journal still knows the run's id, and asks the cloud."""
+    owner = runs.owner("lost")
+    placed(owner)
+    base = sqlite3.connect(runs.journal("lost"))
+    base.execute("PRAGMA user_version=99")
+    base.close()
+    os.kill(owner.pid, signal.SIGKILL)
+    receipt = owner.release()
+    assert receipt.clean
+    assert receipt.asked
+    assert emulator.held() == []
+
+
+def test_a_journal_that_vanished_is_no_proof(runs: Runs, emulator: Emulator) -> None:
+    """An empty journal does not mean an empty cloud."""
+    owner = runs.owner("vanished")
+    placed(owner)
+    for file in runs.journal("vanished").parent.iterdir():
+        file.unlink()
+    os.kill(owner.pid, signal.SIGKILL)
+    assert owner.release().clean
+    assert emulator.held() == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_an_owner_that_dies_while_its_second_keeper_starts(runs: Runs, emulator: Emulator, seconds: float) -> None:
+    """Nobody is left to say what the run was; the journal does."""
+    run = f"orphan-{seconds}"
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            owner = runs.owner(run)
+            placed(owner)
+            os.write(write, f"{owner.pid}\n".encode())
+            first = owner.pid
+            while owner.pid == first:
+                time.sleep(0.001)
+            os.write(write, b"next\n")
+            time.sleep(60)
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as told:
+        os.kill(int(told.readline()), signal.SIGKILL)
+        assert told.readline() == "next\n"
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    until(lambda: emulator.held() == [], "everything is given back")
+
+
+def test_a_borrow_that_is_sent_again_is_one_loan(runs: Runs) -> None:
+    """The keeper lent, and died before it said so: the next one gives the same node, and nobody waits for ever."""
+    owner = runs.owner("resent")
+    placed(owner)
+    borrower = Borrower(owner.path, "gw0")
+    lent = borrower.call(borrow("a"), protocol.Lent).nodes
+    os.kill(owner.pid, signal.SIGKILL)
+    assert borrower.call(borrow("a"), protocol.Lent).nodes == lent
+    borrower.call(protocol.GiveBack(key="a"), protocol.Done)
+    assert borrower.call(borrow("b"), protocol.Lent).nodes == lent
+    borrower.close()
+
+
+def test_a_borrower_that_died_on_the_way_gets_nothing(runs: Runs, emulator: Emulator) -> None:
+    """Killed while its call waits for the provisioning: the node is free for the next."""
+    emulator.weather(latency_ms=300)
+    owner = runs.owner("late")
+    child = os.fork()
+    if child == 0:
+        try:
+            borrower = Borrower(owner.path, "gw0")
+            threading.Thread(target=borrower.call, args=(borrow("a"), protocol.Lent), daemon=True).start()
+            time.sleep(0.4)
+        finally:
+            os._exit(9)
+    os.waitpid(child, 0)
+    placed(owner)
+    emulator.weather(latency_ms=0)
+    borrower = Borrower(owner.path, "gw1")
+    assert len(borrower.call(borrow("b"), protocol.Lent).nodes) == 1
+    borrower.close()
+
+
+@pytest.mark.parametrize("message", [protocol.Release(), protocol.CancelRun(run="other")])
+def test_only_the_owner_ends_a_run(runs: Runs, emulator: Emulator, message: protocol.Call) -> None:
+    """A worker's word, or a stray script's, releases nothing."""
+    owner = runs.owner("owned")
+    placed(owner)
+    borrower = Borrower(owner.path, "gw0")
+    with pytest.raises(KeeperError, match="does not own this run"):
+        borrower.call(message, protocol.Settled)
+    assert len(emulator.held("instance")) == 1
+    borrower.close()
+
+
+def test_what_is_no_greeting_is_not_served(runs: Runs) -> None:
+    """A connection that begins with anything else is closed."""
+    owner = runs.owner("rude")
+    rude = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    rude.connect(owner.path)
+    rude.settimeout(10)
+    body = b'{"call":"status","id":1}'
+    rude.sendall(struct.pack(">I", len(body)) + body)
+    assert rude.recv(100) == b""
+    rude.close()
+
+
+def test_after_two_deaths_only_the_release_is_left(runs: Runs, emulator: Emulator) -> None:
+    """The third keeper hands out nothing any more; it gives everything back."""
+    owner = runs.owner("thrice")
+    placed(owner)
+    for _ in range(2):
+        pid = owner.pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: owner.pid != pid, "another keeper is started")  # type: ignore[misc]
+        if owner.deaths < 2:
+            placed(owner)
+    with pytest.raises(KeeperError):
+        placed(owner)
+    until(lambda: emulator.held() == [], "everything is given back")
+
+
+def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> None:
+    """What crashed yesterday under this id is released; its nodes are not today's, nor is its hard end."""
+    child = os.fork()
+    if child == 0:
+        owner = runs.owner("again")
+        placed(owner)
+        os.kill(owner.pid, signal.SIGSTOP)
+        os.kill(owner.pid, signal.SIGKILL)
+        os._exit(0)  # Before the next keeper is told anything: as if the machine had gone.
+    os.waitpid(child, 0)
+    until(lambda: emulator.held() == [] or len(emulator.held("instance")) == 1, "the crash is over")
+    owner = runs.owner("again")
+    fresh = placed(owner)
+    instances = [one["id"] for one in emulator.held("instance")]
+    assert fresh.nodes["db"][0].id in instances
+    assert owner.release().clean
+    assert emulator.held() == []
