@@ -35,6 +35,9 @@ FIRST_OWNER: Final = 60.0
 #: How often leases are looked at. Seconds.
 CHORES: Final = 20.0
 
+#: How long an owner has to take its receipt, and then to hang up. Seconds.
+FAREWELL: Final = 2.0
+
 #: How long a keeper may go on after its owner where a CI system would kill it (``capacity_outlive_job``). Seconds.
 OUTLIVE: Final = 120.0
 
@@ -51,6 +54,8 @@ class Server:
         self._lock = threading.Lock()
         self._peers: set[Peer] = set()
         self._owners: set[Peer] = set()
+        #: Set once the last owner is gone.
+        self._alone = threading.Event()
         #: The threads of those who wait for the receipt.
         self._farewells: list[threading.Thread] = []
         self._over = threading.Event()
@@ -88,7 +93,9 @@ class Server:
         self._listener.close()
         left = self._release()
         for farewell in self._farewells:
-            farewell.join(2.0)  # Who waits for the receipt must have it before we hang up.
+            farewell.join(FAREWELL)  # Who waits for the receipt must have it before we hang up.
+        if self._farewells:
+            self._alone.wait(FAREWELL)  # Who has it hangs up first: our hanging up would look like a death.
         for peer in list(self._peers):
             peer.finish(2.0)
         _log.info("over, %d left", left)
@@ -121,6 +128,7 @@ class Server:
             protocol.Ask: self._ask,
             protocol.Borrow: self._borrow,
             protocol.GiveBack: self._give_back,
+            protocol.Stop: self._stop,
             protocol.Release: self._end_of_run,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
@@ -140,6 +148,7 @@ class Server:
             self._owners.discard(peer)
             last = was_owner and not self._owners
         if last:
+            self._alone.set()
             self.end(f"owner {peer.name} (pid {peer.pid}) is gone{'' if not crashed else ' without a goodbye'}")
         elif self._run and not self._over.is_set():
             self._run.loans.borrower_gone(peer.name, suspect=crashed)
@@ -186,6 +195,11 @@ class Server:
 
     def _give_back(self, _: Peer, call: protocol.GiveBack) -> Answer:
         self._the_run().loans.give_back(call.key, suspect=call.suspect)
+        return protocol.Done()
+
+    def _stop(self, peer: Peer, _: protocol.Stop) -> Answer:
+        _owners_only(peer)
+        self._the_run().stop()
         return protocol.Done()
 
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
