@@ -103,6 +103,12 @@ class Connection:
             self._slots.pop(number, None)
         return _expect(slot.answer, answer)
 
+    def tell(self, message: Call) -> None:
+        """Send ``message`` and do not wait for its answer. Does nothing when the keeper is gone."""
+        with self._lock:
+            if not self.lost and not self._closing:
+                self._send(message, 0)
+
     def close(self) -> None:
         """Say goodbye and hang up. Safe to call twice, and in a forked child, where it only closes the copy."""
         with self._lock:

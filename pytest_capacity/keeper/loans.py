@@ -125,10 +125,13 @@ class Loans:
             wish.granted.set()
         self._queue = still
 
-    def _candidates(self, wish: _Wish) -> list[Node]:
+    def _members(self, wish: _Wish) -> list[Node]:
         groups = wish.placed.nodes
         names = [wish.group] if wish.group is not None else list(groups)
-        return [node for name in names for node in groups.get(name, ()) if node.id not in self._book.suspects]
+        return [node for name in names for node in groups.get(name, ())]
+
+    def _candidates(self, wish: _Wish) -> list[Node]:
+        return [node for node in self._members(wish) if node.id not in self._book.suspects]
 
     def _free(self, wish: _Wish) -> list[Node]:
         taken = {identifier for loan in self._book.loans.values() for identifier in loan.ids}
@@ -147,11 +150,22 @@ class Loans:
                 "Correct the marker's group="
             )
         if self._impossible(wish):
-            whose = f"group {wish.group!r}" if wish.group is not None else f"topology {wish.placed.topology!r}"
-            fit = len(self._candidates(wish))
-            suspects = len(self._book.suspects)
-            raise CapacityError(
-                f"{wish.test} asks for {wish.count} nodes at once; {whose} has {fit} to lend"
-                + (f" ({suspects} suspect after a crash)" if suspects else "")
-                + ". Lower the marker's count= or raise the group's count"
-            )
+            raise CapacityError(self._too_few(wish))
+
+    def _too_few(self, wish: _Wish) -> str:
+        group, topology = wish.group, wish.placed.topology
+        whose = f"group {group!r} of topology {topology!r}" if group is not None else f"topology {topology!r}"
+        members, fit = len(self._members(wish)), len(self._candidates(wish))
+        at_once = " at once" if wish.count > 1 else ""
+        asked = f"{wish.test} asks for {_nodes(wish.count)}{at_once}; {whose} has {_nodes(members)}"
+        if members < wish.count:
+            return f"{asked}. Lower the marker's count=, or raise the group's count"
+        verb = "is" if members - fit == 1 else "are"
+        return (
+            f"{asked}, of which {members - fit} {verb} suspect, after a crash of the worker that had borrowed: "
+            "such a node is not lent again. Mend the test that crashed its worker, or raise the group's count"
+        )
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

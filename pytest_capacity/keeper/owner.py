@@ -74,6 +74,11 @@ class Owner:
         """The keeper's process id; 0 before the start."""
         return self._process.pid if self._process else 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether the keeper has said who we are to the cloud, or why not."""
+        return self._identity_known.is_set()
+
     def start(self) -> None:
         """Spawn the keeper and tell it what the run wants, without waiting for anything. Raises `KeeperError`."""
         self._open()
@@ -103,6 +108,11 @@ class Owner:
             except KeeperError:
                 if not connection.lost:
                     raise
+
+    def stop(self) -> None:
+        """Tell the keeper that the run is about to end, so that nothing more is asked for. Returns at once."""
+        if self._connection:
+            self._connection.tell(protocol.Stop())
 
     def release(self, *, beat: Beat | None = None) -> Receipt:
         """End the run: everything is given back; what the cloud still lists."""

@@ -80,6 +80,10 @@ class GiveBack(Call, frozen=True, tag="give-back"):
     suspect: bool = False
 
 
+class Stop(Call, frozen=True, tag="stop"):
+    """An owner is about to end the run: finish the call in flight and provision nothing more. Not waited for."""
+
+
 class Release(Call, frozen=True, tag="release"):
     """An owner ends the run: release everything and say what the cloud still lists. Answered by `Settled`."""
 
@@ -98,7 +102,7 @@ class Bye(Call, frozen=True, tag="bye"):
     """I am leaving in good order. Not answered."""
 
 
-AnyCall = Hello | Start | Ask | Borrow | GiveBack | Release | Status | CancelRun | Bye
+AnyCall = Hello | Start | Ask | Borrow | GiveBack | Stop | Release | Status | CancelRun | Bye
 
 
 class Answer(Struct, frozen=True, kw_only=True, tag_field="answer"):

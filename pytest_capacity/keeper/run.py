@@ -146,6 +146,10 @@ class Run:
             unanswered=unanswered,
         )
 
+    def stop(self) -> None:
+        """Provision nothing more, from the next boundary between calls on."""
+        self._engine.stop.set()
+
     def release(self, until: Callable[[], bool]) -> Receipt:
         """Give everything back."""
         self.loans.close()

@@ -82,14 +82,14 @@ def capacity(request: pytest.FixtureRequest) -> Capacity:
 def capacity_nodes(request: pytest.FixtureRequest) -> Mapping[str, tuple[Node, ...]]:
     """All nodes of the default topology, by group."""
     __tracebackhide__ = True
-    return _runtime(request).capacity().by_group
+    return _runtime(request).default().by_group
 
 
 @pytest.fixture(scope="session")
 def capacity_reservations(request: pytest.FixtureRequest) -> tuple[Reservation, ...]:
     """The reservations of the default topology."""
     __tracebackhide__ = True
-    return _runtime(request).capacity().reservations
+    return _runtime(request).default().reservations
 
 
 @pytest.fixture(scope="session")

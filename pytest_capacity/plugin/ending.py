@@ -38,9 +38,14 @@ class Ending:
     only where pytest is PID 1 it waits on, because there the keeper dies with it.
     """
 
-    def __init__(self, *, is_init: bool | None = None) -> None:
+    def __init__(self, *, emulated: bool = False, is_init: bool | None = None) -> None:
         self.interrupts = 0
+        self._emulated = emulated
         self._is_init = os.getpid() == 1 if is_init is None else is_init
+
+    def interrupted(self) -> None:
+        """Count a Ctrl-C."""
+        self.interrupts += 1
 
     def release(self, owner: Releases, beat: Callable[[], None], say: Callable[[Iterable[Line]], None]) -> Outcome:
         """Release everything and wait until the cloud lists nothing any more, or the user has enough of waiting."""
@@ -54,7 +59,7 @@ class Ending:
                     say([self._notice()])
                 return Outcome(owner.release(beat=beat))
             except KeyboardInterrupt:
-                self.interrupts += 1
+                self.interrupted()
             except CapacityError as error:
                 return Outcome(None, _unconfirmed(error, owner))
 
@@ -63,7 +68,7 @@ class Ending:
             holding = owner.held()
         except CapacityError:
             holding = None
-        return Outcome(None, tuple(held_lines(holding, owner.pid, owner.log)))
+        return Outcome(None, tuple(held_lines(holding, owner.pid, owner.log, emulated=self._emulated)))
 
     def _notice(self) -> Line:
         if self._is_init:

@@ -12,6 +12,9 @@ from pytest_capacity.model import Node, Placed, Request, Reservation
 if TYPE_CHECKING:
     from pytest_capacity.plugin.runtime import Runtime
 
+#: What is refused is shown at the line of the test that asked; how it got there is ours.
+__tracebackhide__ = True
+
 
 class Capacity:
     """One topology of this run. The first use of its nodes provisions it, for all workers at once.

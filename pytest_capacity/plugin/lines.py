@@ -31,16 +31,28 @@ class Line(NamedTuple):
         return {self.colour: True} if self.colour else {}
 
 
-def header(request: Request, log: str) -> list[str]:
+def header(request: Request, log: str, endpoint: str | None = None) -> list[str]:
     """What is known before anything is asked: where, as whom, the run and the keeper's log."""
-    parts = [f"{request.backend} {', '.join(request.regions)}"]
-    if request.aws.profile:
-        parts.append(f"profile {request.aws.profile}")
-    parts.append(f"run {request.run}")
+    parts = [*_where_to(request, endpoint), f"run {request.run}"]
     if log:
         parts.append(f"keeper log {log}")
     lines = ["capacity: " + clean(", ".join(parts))]
     return [*lines, f"capacity: {EMULATED}"] if request.emulated else lines
+
+
+def place_line(request: Request, endpoint: str | None, identity: Identity | None) -> Line:
+    """Where and as whom, in one line for a run without a header (``-q``)."""
+    account = [f"account {identity.account}"] if identity else []
+    return Line(clean(", ".join([*_where_to(request, endpoint), *account])))
+
+
+def _where_to(request: Request, endpoint: str | None) -> list[str]:
+    parts = [f"{request.backend} {', '.join(request.regions)}"]
+    if endpoint:
+        parts.append(f"endpoint {endpoint}")
+    if request.aws.profile:
+        parts.append(f"profile {request.aws.profile}")
+    return parts
 
 
 def identity_line(identity: Identity, request: Request) -> str:
@@ -149,16 +161,17 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
 
 
 def summary(receipt: Receipt, request: Request, *, verbosity: int) -> Iterator[Line]:
-    """The section at the end: attempts, nodes, the receipt. With ``-q`` the receipt alone."""
+    """The section at the end: attempts, nodes, the receipt. With ``-q`` no nodes, and attempts only if one failed."""
     if request.emulated:
         yield Line(EMULATED, "yellow")
-    if verbosity >= 0:
+    if verbosity >= 0 or any(attempt.outcome != "placed" for attempt in receipt.attempts):
         yield from _attempts(receipt.attempts)
+    if verbosity >= 0:
         for placed in receipt.placed:
-            yield from _nodes(placed, verbosity)
+            yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)
     for words in receipt.troubles:
         yield Line(f"trouble: {clean(words)}", "red")
-    yield from receipt_lines(receipt)
+    yield from receipt_lines(receipt, emulated=request.emulated)
 
 
 def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
@@ -171,13 +184,15 @@ def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
         )
 
 
-def _nodes(placed: Placed, verbosity: int) -> Iterator[Line]:
+def _nodes(placed: Placed, verbosity: int, *, several: bool) -> Iterator[Line]:
     for group, nodes in placed.nodes.items():
+        # A group's name is its own only within its topology.
+        name = f"{placed.topology}/{group}" if several else group
         shown = nodes if verbosity > 0 or len(nodes) <= SHOWN_NODES else nodes[:SHOWN_NODES]
         for node in shown:
-            yield Line(_node(group, node))
+            yield Line(_node(name, node))
         if len(shown) < len(nodes):
-            yield Line(f"{group}: and {len(nodes) - len(shown)} more (-v shows all)")
+            yield Line(f"{name}: and {len(nodes) - len(shown)} more (-v shows all)")
 
 
 def _node(group: str, node: Node) -> str:
@@ -186,7 +201,7 @@ def _node(group: str, node: Node) -> str:
     return clean(f"{group}: {node.id} {node.instance_type} {node.market} in {node.zone}, {addresses}{reservation}")
 
 
-def receipt_lines(receipt: Receipt) -> Iterator[Line]:
+def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]:
     """How many things the cloud still lists, which, until when, and how to remove them by hand."""
     if not receipt.asked:
         yield Line("receipt: nothing was asked for")
@@ -202,11 +217,16 @@ def receipt_lines(receipt: Receipt) -> Iterator[Line]:
         yield Line(f"unanswered create calls, which may have made something more: {receipt.unanswered}", "red")
     for part in receipt.unread:
         yield Line(clean(f"not read: {part.kind} in {part.region}: {part.why}"), "red")
-    yield from _left(receipt.left, latest(receipt.left), receipt.by_hand)
+    yield from _left(receipt.left, latest(receipt.left), () if emulated else receipt.by_hand)
 
 
-def held_lines(holding: Holding | None, pid: int, log: str) -> Iterator[Line]:
-    """What is still held when pytest leaves without waiting for the release."""
+def held_lines(holding: Holding | None, pid: int, log: str, *, emulated: bool = False) -> Iterator[Line]:
+    """What is still held when pytest leaves without waiting for the release.
+
+    In an emulated run there is nothing that a person has to remove.
+    """
+    if emulated:
+        yield Line(EMULATED, "yellow")
     if holding is None:
         yield Line("what is held could not be asked in time", "red")
     elif not holding.held and not holding.unanswered:
@@ -214,7 +234,7 @@ def held_lines(holding: Holding | None, pid: int, log: str) -> Iterator[Line]:
     else:
         more = f", and what {holding.unanswered} unanswered create calls may have made" if holding.unanswered else ""
         yield Line(f"still held: {len(holding.held)}{more}", "red")
-        yield from _left(holding.held, holding.until, holding.by_hand)
+        yield from _left(holding.held, holding.until, () if emulated else holding.by_hand)
     yield Line(f"the keeper (pid {pid}) goes on releasing; its log: {log}", "red")
 
 

@@ -43,5 +43,14 @@ def wanted(item: pytest.Item) -> Wanted:
         bound = inspect.signature(_marker).bind(*mark.args, **mark.kwargs)
         return _marker(*bound.args, **bound.kwargs)
     except TypeError as error:
-        where = f"{item.nodeid}: marker `capacity`"
-        raise pytest.UsageError(f"{where}: {error}. Its signature is {SIGNATURE}") from None
+        raise pytest.UsageError(f"{name_of(item)}: marker `capacity`: {error}. Its signature is {SIGNATURE}") from None
+
+
+def name_of(item: pytest.Item) -> str:
+    """The test without its parameters: what is wrong with its marker is wrong once."""
+    return item.nodeid.partition("[")[0]
+
+
+def may_ask(item: pytest.Item) -> bool:
+    """Whether the test says what it borrows, or borrows what nobody said."""
+    return item.get_closest_marker("capacity") is not None or "capacity_node" in getattr(item, "fixturenames", ())

@@ -68,6 +68,19 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
     )
 
 
+def endpoint_of(request: Request, environ: Mapping[str, str]) -> str | None:
+    """Whom the run talks to instead of the cloud itself, where somebody said so; for the header.
+
+    The environment's two variables are the AWS SDKs' (AWS SDKs and Tools Reference Guide, "Service-specific
+    endpoints"); a profile may name an endpoint too, which only the SDK reads.
+    """
+    if request.endpoint or request.emulated:
+        return request.endpoint
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true" or request.backend != "aws":
+        return None
+    return environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or None
+
+
 def _journal(journal: str | None, base: Path) -> str | None:
     """The journal's absolute path: the keeper does not run where we do. In the file it is relative to the file."""
     return None if journal is None else os.fspath(base.absolute() / Path(journal).expanduser())

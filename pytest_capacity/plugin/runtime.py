@@ -57,15 +57,38 @@ class Runtime(ABC):
 
         Raises `CapacityError` for a name that is not there.
         """
+        __tracebackhide__ = True
         names = list(self.request.topologies)
         if topology in names:
             return topology
         if topology == DEFAULT_TOPOLOGY and len(names) == 1:
             return names[0]
-        raise CapacityError(f"no topology {topology!r} is configured. There are: {', '.join(names) or 'none'}")
+        fault = f"no topology {topology!r} is configured. There are: {', '.join(names) or 'none'}"
+        if topology == DEFAULT_TOPOLOGY and names:
+            fault += f'. Name one: capacity.topology("{names[0]}"), or @pytest.mark.capacity("{names[0]}")'
+        raise CapacityError(fault)
+
+    def check(self, asked: Wanted) -> None:
+        """Raise `CapacityError` where the configuration can never give what a marker asks for."""
+        __tracebackhide__ = True
+        topology = self.request.topologies[self.known(asked.topology)]
+        groups = [group for group in topology.groups if asked.group in (None, group.name)]
+        if not groups:
+            known = ", ".join(group.name for group in topology.groups)
+            raise CapacityError(f"no group {asked.group!r} in topology {topology.name!r}. It has: {known}")
+        count = sum(group.count for group in groups)
+        if asked.count > count:
+            whose = (
+                f"group {asked.group!r} of topology {topology.name!r}" if asked.group else f"topology {topology.name!r}"
+            )
+            raise CapacityError(
+                f"count={asked.count} asks for {asked.count} nodes at once, and {whose} has {count}. "
+                "Lower count=, or raise the group's count"
+            )
 
     def placed(self, topology: str) -> Placed:
         """``topology`` as it stands; provisioned at the first call of any process. Raises `CapacityError`."""
+        __tracebackhide__ = True
         topology = self.known(topology)
         answer = self._answers.get(topology)
         if answer is None:
@@ -82,9 +105,14 @@ class Runtime(ABC):
     def capacity(self) -> Capacity:
         """The handle of the default topology, provisioned. Where several are named and none so, an unbound one."""
         __tracebackhide__ = True
+        if DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1:
+            return Capacity(self, DEFAULT_TOPOLOGY)
+        return self.default()
+
+    def default(self) -> Capacity:
+        """The handle of the default topology, provisioned. Fails the test where there is none."""
+        __tracebackhide__ = True
         with explained():
-            if DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1:
-                return Capacity(self, DEFAULT_TOPOLOGY)
             handle = Capacity(self, self.known(DEFAULT_TOPOLOGY))
             self.placed(handle.name)
             return handle
@@ -95,6 +123,7 @@ class Runtime(ABC):
         __tracebackhide__ = True
         with explained():
             asked = wanted(item)
+            self.check(asked)
             key = secrets.token_hex(8)
             nodes = self._borrow(item, asked, key)
         yield nodes[0] if asked.count == 1 else nodes

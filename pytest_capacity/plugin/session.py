@@ -23,11 +23,11 @@ from pytest_capacity.model import Identity, Request
 from pytest_capacity.plugin import lines
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.lines import Line
-from pytest_capacity.plugin.markers import wanted
+from pytest_capacity.plugin.markers import may_ask, name_of, wanted
 from pytest_capacity.plugin.options import Settings, scenario_file
-from pytest_capacity.plugin.request import check_extras, check_workers, read_request
+from pytest_capacity.plugin.request import check_extras, check_workers, endpoint_of, read_request
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
-from pytest_capacity.plugin.signals import Signals
+from pytest_capacity.plugin.signals import Pending, Signals
 from pytest_capacity.plugin.text import clean
 from pytest_capacity.plugin.voice import Voice
 from pytest_capacity.plugin.worker import hand_over
@@ -36,6 +36,9 @@ A = TypeVar("A", bound=Answer)
 
 #: How long a serial run whose tests use capacity waits for the account's name before the first of them, seconds.
 IDENTITY_PATIENCE: Final = 10.0
+
+#: Options under which pytest only shows fixtures, whatever the tests are.
+_SHOWING_ONLY: Final = ("showfixtures", "show_fixtures_per_test")
 
 #: Options under which pytest runs no fixture's body.
 _LOOKING_ONLY: Final = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "cacheshow")
@@ -86,7 +89,14 @@ class Controller(Runtime):
         self._pid = os.getpid()
         self._owner: Owner | None = None
         self._awaits_identity = False
-        self._ending = Ending()
+        self._identity: Identity | None = None
+        self._fault: CapacityError | None = None
+        self._endpoint = endpoint_of(request, os.environ)
+        #: Whether anything was asked of the cloud, so that there is something to give back.
+        self._begun = False
+        self._stopped = False
+        self._ending = Ending(emulated=request.emulated)
+        self._pending = Pending(self._ending.interrupted)
         self._outcome: Outcome | None = None
 
     def call(self, message: Call, answer: type[A]) -> A:
@@ -95,8 +105,21 @@ class Controller(Runtime):
             raise CapacityError("the keeper of this run is not running: the session has not begun, or is over")
         try:
             return self._owner.call(message, answer, beat=self._voice.beat)
+        except KeyboardInterrupt:
+            self._pending.hold(certain=False)
+            self._stop()
+            raise
         finally:
             self._voice.beat()
+
+    def _stop(self) -> None:
+        """Answer a Ctrl-C at once: nothing more is asked for, though pytest takes a while to come to the release."""
+        if self._owner is None or self._stopped:
+            return
+        self._stopped = True
+        self._owner.stop()
+        if self._begun:
+            self._voice.say("capacity: interrupted: giving back what is held", "yellow")
 
     @property
     def deaths(self) -> int:
@@ -126,12 +149,28 @@ class Controller(Runtime):
 
     def pytest_report_header(self) -> list[str]:
         """Where, as whom, which run."""
-        return lines.header(self.request, self._owner.log if self._owner else "")
+        return lines.header(self.request, self._owner.log if self._owner else "", self._endpoint)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Refuse a misused marker before any test runs. Raises `pytest.UsageError`."""
-        for item in session.items:
-            wanted(item)
+        """Refuse markers that are misused, or that nothing configured can satisfy. Raises `pytest.UsageError`."""
+        if any(self.config.getoption(name, False) for name in _SHOWING_ONLY):
+            return
+        faults = list(dict.fromkeys(fault for item in session.items if (fault := self._fault_of(item))))
+        if faults:
+            listed = "\n".join(f"  {clean(fault)}" for fault in faults)
+            raise pytest.UsageError(f"capacity: what tests ask for cannot be had:\n{listed}")
+
+    def _fault_of(self, item: pytest.Item) -> str | None:
+        try:
+            asked = wanted(item)
+            # A test that may be skipped may ask for what only another configuration has.
+            if may_ask(item) and not any(map(item.get_closest_marker, ("skip", "skipif"))):
+                self.check(asked)
+        except pytest.UsageError as error:
+            return str(error)
+        except CapacityError as error:
+            return f"{name_of(item)}: marker `capacity`: {error}"
+        return None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -142,6 +181,8 @@ class Controller(Runtime):
         """
         if self._uses_capacity(session) or (self._distributed and self._strict_credentials):
             self._identify(IDENTITY_PATIENCE, strict=self._strict_credentials)
+        elif self._distributed:
+            self._tell_of_the_emulator()
         return (yield)
 
     def pytest_runtest_logfinish(self) -> None:
@@ -154,6 +195,7 @@ class Controller(Runtime):
         return any(map(uses_capacity, session.items))
 
     def _on_event(self, event: Event) -> None:
+        self._begun = self._begun or event.kind == "attempt-started"
         self._voice.on_event(event)
         if event.kind == "identity" and self._distributed and not self._strict_credentials:
             self._introduce(msgspec.convert(event.data, Identity))
@@ -163,6 +205,8 @@ class Controller(Runtime):
         if self._owner is None:
             return
         self._awaits_identity = False
+        if patience:
+            self._tell_of_the_emulator()
         try:
             identity = self._owner.identity(timeout=patience, beat=self._voice.beat)
         except ConfigError as error:
@@ -170,6 +214,7 @@ class Controller(Runtime):
             raise pytest.UsageError(f"capacity: {clean(str(error), lines=True)}") from None
         except CapacityError as error:
             # Tests that need no capacity run all the same; the others fail with this same reason.
+            self._fault = error
             self._voice.say(f"capacity: {clean(str(error))}", "red")
             return
         if identity is None:
@@ -179,7 +224,14 @@ class Controller(Runtime):
         if fault and strict:
             raise pytest.UsageError(f"capacity: {fault} (ini capacity_credentials = error)")
 
+    def _tell_of_the_emulator(self) -> None:
+        """Say what a run without a cloud waits for in its first seconds."""
+        starts = self.request.emulated and self.request.endpoint is None
+        if starts and self._owner and not self._owner.ready and self.config.get_verbosity() >= 0:
+            self._voice.say("capacity: starting the emulator")
+
     def _introduce(self, identity: Identity) -> str | None:
+        self._identity = identity
         if self.config.get_verbosity() >= 0:
             self._voice.say(lines.identity_line(identity, self.request))
         fault = lines.expiry_fault(identity, self.request, self._now())
@@ -187,18 +239,22 @@ class Controller(Runtime):
             self._voice.say(f"capacity: {fault}", "yellow")
         return fault
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Count Ctrl-C: the second one leaves the release to the keeper."""
+        """Count Ctrl-C: the second one leaves the release to the keeper. Before the terminal renders the traceback."""
         if isinstance(excinfo.value, KeyboardInterrupt):
-            self._ending.interrupts += 1
+            self._pending.hold(certain=True)
+            self._ending.interrupted()
+            self._stop()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Release and wait, when fixtures are torn down and workers have ended; before the summary is written."""
+        self._pending.let_go()
         try:
             return (yield)
         except KeyboardInterrupt:
-            self._ending.interrupts += 1
+            self._ending.interrupted()
             raise
         finally:
             self._end(session)
@@ -223,9 +279,14 @@ class Controller(Runtime):
         if self._outcome is None:
             return
         receipt, verbosity = self._outcome.receipt, self.config.get_verbosity()
-        if receipt and receipt.clean and not receipt.asked and not receipt.troubles:
+        if receipt and receipt.clean and not receipt.asked and not receipt.troubles and not self._fault:
             return
         terminalreporter.write_sep("=", "capacity")
+        if verbosity < 0:
+            place = lines.place_line(self.request, self._endpoint, self._identity)
+            terminalreporter.write_line(place.text)
+        if self._fault:
+            terminalreporter.write_line(clean(str(self._fault)), red=True)
         told = lines.summary(receipt, self.request, verbosity=verbosity) if receipt else self._outcome.words
         for line in told:
             terminalreporter.write_line(line.text, **line.markup)
@@ -234,6 +295,7 @@ class Controller(Runtime):
         """The net for sessions that never began properly: hang up, and the keeper releases."""
         if os.getpid() == self._pid:
             self._close()
+            self._pending.let_go()
             if self._signals:
                 self._signals.restore()
 

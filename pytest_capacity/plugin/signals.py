@@ -1,7 +1,7 @@
 """SIGTERM and SIGHUP become one Ctrl-C, so that pytest ends in good order and the run is released and waited for.
 
 pytest leaves these signals to the system, whose default ends the process on the spot (and, in a container's PID 1, does
-nothing at all until the SIGKILL comes).
+nothing at all until the SIGKILL comes). A second Ctrl-C while pytest writes down the first one is kept for the release.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
@@ -49,3 +50,37 @@ class Signals:
         elif not self.deaf:
             self.deaf = True
             raise KeyboardInterrupt(f"{signal.Signals(number).name} received")
+
+
+class Pending:
+    """Counts Ctrl-C, and raises none, from the first one until the session's end begins.
+
+    In this time, a second or so, pytest renders the traceback of the first; a second one there ends pytest with a
+    traceback of its own, before it has written its summary. Only where Ctrl-C is handled in Python's own way.
+    """
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        self._count = count
+        self._held = False
+        self._spare = 0
+
+    def hold(self, *, certain: bool) -> None:
+        """Begin. Unless it is ``certain`` that the session ends, one Ctrl-C is kept back, and the next one raised."""
+        self._spare = -1 if certain else 1
+        if self._held or threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._handle)
+            self._held = True
+
+    def let_go(self) -> None:
+        """Ctrl-C is raised again."""
+        if self._held and signal.getsignal(signal.SIGINT) == self._handle:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._held = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._spare == 0:
+            signal.default_int_handler(number, frame)
+        self._spare -= 1
+        self._count()

@@ -131,7 +131,7 @@ def test_a_worker_forks_and_crashes(suite: Suite, decoy: Decoy, daemon: str) -> 
     """Its only node is suspect at once, though the daemon lives: the next test does not wait for it."""
     prepare(suite, count=1, tests=TESTS + daemon + CRASHES)
     ended = start(suite, "-n1").wait(PATIENCE)
-    assert "1 suspect after a crash" in ended.text, ended
+    assert "of which 1 is suspect" in ended.text, ended
     assert provisionings(suite.emulator) == (1, 1), ended
     nothing_left(suite, decoy)
     assert daemon_lives(suite)

@@ -83,6 +83,6 @@ def test_too_few_are_left(suite: Suite, decoy: Decoy) -> None:
     """When the dead have made all nodes suspect, the others fail at once and say why, instead of waiting."""
     ended = run(suite, deadly=2, count=2)
     assert ended.count("passed") == 0, ended
-    assert "2 suspect after a crash" in ended.text, ended
+    assert "of which 2 are suspect" in ended.text, ended
     assert provisionings(suite.emulator) == (1, 1), ended
     nothing_left(suite, decoy)
