@@ -123,11 +123,18 @@ class Suite:
         self.write("test_suite.py", TESTS)
         self.configure()
         self._started: list[Going] = []
+        self._settings: dict[str, str] = {}
 
     @property
     def journal(self) -> Path:
         """Where the journal stands unless somebody says otherwise."""
         return self.state / "pytest-capacity" / "journal.sqlite"
+
+    def only_ours(self) -> Suite:
+        """Load this plugin and xdist, and nothing else that is installed: a run starts in half the time."""
+        self._settings["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        self.write("pytest.ini", "[pytest]\naddopts = -p capacity -p xdist\n")
+        return self
 
     def write(self, name: str, text: str) -> Path:
         """A file of the suite."""
@@ -154,7 +161,7 @@ class Suite:
         own = {"HOME": str(self.home), "XDG_STATE_HOME": str(self.state), "TMPDIR": str(self.tmp)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        merged: dict[str, str | None] = {**kept, **own, "PYTHONPATH": path, **changes}
+        merged: dict[str, str | None] = {**kept, **own, "PYTHONPATH": path, **self._settings, **changes}
         return {name: value for name, value in merged.items() if value is not None}
 
     def start(

@@ -40,19 +40,19 @@ def test_timeout_of_a_test_still_counts(suite: Suite, method: str) -> None:
 def test_timeout_of_a_test_that_waits_for_a_node(suite: Suite) -> None:
     """Waiting for a node that another test has does not count either."""
     suite.write("test_suite.py", _TURNS)
-    ended = suite.run("--timeout=2", "-n2", "--dist=load")
+    ended = suite.run("--timeout=1.5", "-n2", "--dist=load")
     assert ended.code == 0, ended
-    assert ended.count("passed") == 4, ended
+    assert ended.count("passed") == 3, ended
     provisioned_once(suite, ended)
 
 
 _TURNS = """
 import time
 import pytest
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(3))
 @pytest.mark.capacity(group="loader")
 def test_turn(capacity_node, number):
-    time.sleep(1.2)
+    time.sleep(1)
 """
 
 

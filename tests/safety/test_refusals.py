@@ -29,6 +29,12 @@ def test_other():
 DRY: Final = {"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}}
 
 
+@pytest.fixture
+def suite(suite: Suite) -> Suite:
+    """No other plugin has a part here."""
+    return suite.only_ours()
+
+
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_exhausted(suite: Suite, workers: str) -> None:
     """All zones are dry: every test that needs nodes has the same short reason; the zones are asked once."""
@@ -48,6 +54,7 @@ def test_exhausted(suite: Suite, workers: str) -> None:
     suite.nothing_left()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("operation", "code"),
     [
@@ -100,6 +107,7 @@ def _left(ended: Ended) -> dict[str, Any]:
     return kinds
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("tests", "code"), [("pass", 1), ("fail", 1), ("interrupted", 2)])
 def test_release_refused(suite: Suite, tests: str, code: int) -> None:
     """The receipt lists what is left and the commands; a bad run stays as it is; the keeper goes on."""
@@ -195,6 +203,7 @@ print("end", flush=True)
 """
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("ending", ["cancel", "cancel-all", "crash", "forget"])
 def test_script(suite: Suite, ending: str) -> None:
     """CapacityReservation without pytest: two reservations and no node; however the script ends, they are cancelled."""
@@ -210,6 +219,7 @@ def test_script(suite: Suite, ending: str) -> None:
     assert "no reservation for i4i.large in b. This run holds: " in ended.out
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_script_that_is_killed(suite: Suite, number: signal.Signals) -> None:
     """A signal ends the script in the middle: the keeper cancels its reservations."""

@@ -11,6 +11,12 @@ import pytest
 from tests.safety.runs import Suite, creates, provisioned_nothing, provisioned_once
 
 
+@pytest.fixture
+def suite(suite: Suite) -> Suite:
+    """No other plugin has a part here."""
+    return suite.only_ours()
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     ("arguments", "code"),
@@ -274,14 +280,17 @@ def test_first_come_first_served(suite: Suite) -> None:
     suite.nothing_left()
 
 
-def test_more_than_there_is(suite: Suite) -> None:
-    """A marker that asks for more nodes than the group has gets an error that says so, at once."""
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_more_than_there_is(suite: Suite, workers: str) -> None:
+    """A marker that asks for what the topology does not have is refused before anything is asked of the cloud."""
     suite.write("test_suite.py", _TOO_MANY)
-    ended = suite.run()
-    assert (ended.count("error"), ended.count("passed")) == (2, 1), ended
-    assert "asks for 3 nodes at once; group 'db' has 2 to lend" in ended.out
-    assert "no group" in ended.out or "asks for a node of group 'nope'" in ended.out
-    provisioned_once(suite, ended)
+    ended = suite.run(workers)
+    assert ended.code == (4 if workers == "-n0" else 1), ended
+    assert "test_suite.py::test_three" in ended.text
+    assert "count=3 asks for 3 nodes at once, and group 'db' of topology 'default' has 2" in ended.text
+    assert "no group 'nope' in topology 'default'. It has: db, loader" in ended.text
+    assert "Traceback" not in ended.text
+    suite.nothing_left()
 
 
 _TOO_MANY = """
