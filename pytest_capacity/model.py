@@ -208,6 +208,10 @@ class Diagnosis(Struct, frozen=True):
     code: str = ""
     words: str = ""
     scope: str = "none"
+    #: The call that was refused, by the cloud's name for it; empty where there was none.
+    operation: str = ""
+    #: Who said it, where it was not the cloud ("the SDK").
+    by: str = ""
 
 
 class Identity(Struct, frozen=True):

@@ -9,6 +9,7 @@ elsewhere could cost money and cure nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
@@ -127,8 +128,21 @@ def make_table(cloud: str, rows: Any, source: str = "errors.yaml") -> Table:
 @cache
 def packaged_table(cloud: str) -> Table:
     """The table of ``cloud`` that comes with this package; ``KeyError`` for a cloud without one."""
+    return make_table(cloud, _packaged()[cloud])
+
+
+def remedy(cloud: str, diagnosis: Diagnosis) -> str:
+    """What the user can do about a refusal of ``cloud``: one sentence, without its full stop."""
+    remedies: Mapping[str, str] = _packaged()["remedies"].get(cloud, {})
+    words = remedies.get(diagnosis.kind) or remedies.get("unknown", "See the keeper's log")
+    return words.replace("{operation}", diagnosis.operation or "the call")
+
+
+@cache
+def _packaged() -> Mapping[str, Any]:
     text = files("pytest_capacity.backends").joinpath("errors.yaml").read_text(encoding="utf-8")
-    return make_table(cloud, yaml.safe_load(text)[cloud])
+    read: Mapping[str, Any] = yaml.safe_load(text)
+    return read
 
 
 def diagnose(table: Table, *, code: str = "", message: str = "", http: int | None = None) -> Diagnosis:

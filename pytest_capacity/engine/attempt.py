@@ -24,9 +24,11 @@ POLLS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
 class AttemptFailed(Exception):
     """This rung does not stand; the diagnosis says what that means for the next."""
 
-    def __init__(self, diagnosis: Diagnosis) -> None:
+    def __init__(self, diagnosis: Diagnosis, piece: Piece | None = None) -> None:
         super().__init__(f"{diagnosis.code}: {diagnosis.words}")
         self.diagnosis = diagnosis
+        #: What could not be made.
+        self.piece = piece
 
 
 class Attempter:
@@ -62,7 +64,7 @@ class Attempter:
         refusals = [outcome for outcome in outcomes if isinstance(outcome, PieceRefused)]
         if refusals:
             worst = next((one for one in refusals if one.diagnosis.step != "move-on"), refusals[0])
-            raise AttemptFailed(worst.diagnosis)
+            raise AttemptFailed(worst.diagnosis, worst.piece)
         for outcome in outcomes:
             if isinstance(outcome, CapacityError):
                 raise outcome
@@ -118,7 +120,8 @@ class Attempter:
                 sits_in = node.facts.get("reservation_id") or "none"
                 if sits_in != aimed:
                     words = f"node {node.id} was aimed at reservation {aimed} and sits in {sits_in}"
-                    raise AttemptFailed(Diagnosis("stop", "reservation-mismatch", "not-in-reservation", words))
+                    diagnosis = Diagnosis("stop", "reservation-mismatch", "not-in-reservation", words, by="the keeper")
+                    raise AttemptFailed(diagnosis, piece)
 
     def _placed(self, order: Order, pieces: Sequence[Piece]) -> Placed:
         nodes: dict[str, tuple[Node, ...]] = {}

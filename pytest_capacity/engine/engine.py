@@ -18,6 +18,7 @@ from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE, Maker
+from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.errors import Cancelled, CapacityError, Exhausted, Refused, TimedOut
 from pytest_capacity.model import (
@@ -60,6 +61,7 @@ class Engine:
         self._offers: dict[str, Future[Sequence[Offer]]] = {}
         self._topology_locks = {name: threading.Lock() for name in request.topologies}
         self._failures: dict[str, CapacityError] = {}
+        self._refusals: dict[int, AttemptFailed] = {}
         self._lock = threading.Lock()
         #: Set: stop provisioning, at the next boundary between calls.
         self.stop = threading.Event()
@@ -82,7 +84,7 @@ class Engine:
         halt = Halt(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
         identity = self._read(self._backend.whoami, halt)
         if isinstance(identity, Diagnosis):
-            raise self._refused("asked the cloud who we are", identity)
+            raise refused("asked the cloud who we are", self._backend.name, identity)
         stranger = self._account.pin(identity)
         if stranger:
             raise Refused(f"{stranger}. Nothing was created. Use the credentials of that account")
@@ -133,7 +135,7 @@ class Engine:
             if placed:
                 return self._hand_over(placed)
             if tried[-1].outcome == "failed":
-                raise self._refused(f"asked for {name!r} in {tried[-1].zone}", _diagnosis(tried[-1]))
+                raise self._refused_attempt(tried[-1])
         offers = self._read_offers(name, halt)
         for offer in self._rungs(offers):
             halt.check()
@@ -143,7 +145,7 @@ class Engine:
             if placed:
                 return self._hand_over(placed)
             if tried[-1].outcome != "no-capacity":
-                raise self._refused(f"asked for {name!r} in {offer.zone}", _diagnosis(tried[-1]))
+                raise self._refused_attempt(tried[-1])
         raise Exhausted(self._exhausted(name, tried))
 
     def _try(self, order: Order, halt: Halt, tried: list[Attempt]) -> Placed | None:
@@ -157,7 +159,7 @@ class Engine:
             placed = self._attempter.attempt(order, halt)
             outcome, diagnosis = "placed", Diagnosis("stop", "placed")
         except AttemptFailed as failure:
-            diagnosis = failure.diagnosis
+            diagnosis, self._refusals[order.attempt] = failure.diagnosis, failure
             outcome = "no-capacity" if diagnosis.step == "move-on" else "failed"
             outcome = "quota" if diagnosis.kind.endswith("quota") and outcome == "failed" else outcome
         except CapacityError as error:
@@ -240,7 +242,7 @@ class Engine:
 
         offers = self._read(read, halt)
         if isinstance(offers, Diagnosis):
-            raise self._refused("read what the zones offer", offers)
+            raise refused("asked the cloud what its zones offer", self._backend.name, offers)
         return offers
 
     def _rungs(self, offers: Sequence[Offer]) -> list[Offer]:
@@ -279,11 +281,10 @@ class Engine:
             "Add zones, name other instance types, or try later; the attempts stand in the summary"
         )
 
-    def _refused(self, asked: str, diagnosis: Diagnosis) -> Refused:
-        return Refused(
-            f"{asked}, and {self._backend.name} said {diagnosis.code}: {diagnosis.words}. "
-            f"Another zone would not cure this ({diagnosis.kind}), so no other was tried"
-        )
+    def _refused_attempt(self, attempt: Attempt) -> Refused:
+        failure = self._refusals[attempt.number]
+        asked = f"asked for topology {attempt.topology!r} in {attempt.zone}"
+        return refused(asked, self._backend.name, failure.diagnosis, failure.piece)
 
     def mind_credentials(self) -> None:
         """Once the known end of the credentials is past, see whether they still work. Quick; call it every second."""
@@ -366,7 +367,3 @@ def _came_to(attempt: Attempt) -> dict[str, object]:
         "code": attempt.code,
         "words": attempt.words,
     }
-
-
-def _diagnosis(attempt: Attempt) -> Diagnosis:
-    return Diagnosis("stop", attempt.outcome, attempt.code, attempt.words)

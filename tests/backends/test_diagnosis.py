@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from pytest_capacity.backends.diagnosis import WORDS_LIMIT, Table, clean, diagnose, make_table, packaged_table
+from pytest_capacity.backends.diagnosis import (
+    WORDS_LIMIT,
+    Kind,
+    Table,
+    clean,
+    diagnose,
+    make_table,
+    packaged_table,
+    remedy,
+)
+from pytest_capacity.model import Diagnosis
 
 ROWS = [
     {"http": ["5xx"], "class": "transient", "step": "ask-again"},
@@ -91,3 +103,18 @@ def test_the_table_comes_with_the_package() -> None:
 def test_a_clouds_words_cannot_draw_on_the_terminal(said: str, kept: str) -> None:
     """Codes and control characters are taken out, and an endless message is cut."""
     assert clean(said) == kept
+
+
+@pytest.mark.parametrize("kind", [*get_args(Kind), "unknown"])
+def test_every_class_has_a_remedy(kind: str) -> None:
+    """A refusal ends with what to do now, whatever it is; no full stop, since the message sets its own."""
+    words = remedy("aws", Diagnosis("stop", kind, operation="RunInstances"))
+    assert words == words.strip().rstrip(".")
+    assert (words != remedy("aws", Diagnosis("stop", "unknown"))) is (kind != "unknown")
+    assert "{" not in words
+
+
+def test_the_remedy_names_the_call() -> None:
+    """What has to be allowed is the call that was denied."""
+    assert "Allow RunInstances " in remedy("aws", Diagnosis("stop", "denied", operation="RunInstances"))
+    assert remedy("a new cloud", Diagnosis("stop", "denied")) == "See the keeper's log"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
-from pytest_capacity.backends.diagnosis import diagnose, packaged_table
+from pytest_capacity.backends.diagnosis import Table, diagnose, packaged_table
 from pytest_capacity.model import Diagnosis, Held
 
 CLOUD: Final = "aws"
@@ -19,7 +20,12 @@ def diagnose_error(problem: BaseException) -> Diagnosis:
         error = problem.response.get("Error", {})
         status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         # An empty element comes out of botocore's parser as an empty mapping or None.
-        return diagnose(table, code=error.get("Code") or "", message=error.get("Message") or "", http=status)
+        found = diagnose(table, code=error.get("Code") or "", message=error.get("Message") or "", http=status)
+        return replace(found, operation=problem.operation_name)
+    return replace(_by_class(problem, table), by="the SDK")
+
+
+def _by_class(problem: BaseException, table: Table) -> Diagnosis:
     for kind in type(problem).__mro__:
         found = diagnose(table, code=kind.__name__, message=str(problem))
         if found.kind != "unknown":

@@ -126,7 +126,7 @@ def _check_reservations(request: Request, region: str, read: Read) -> None:
     if missing:
         raise Refused(
             f"use_reservations asks for {', '.join(missing)} in {region}; EC2 lists no such capacity reservation for "
-            f"this account: correct the id, or the region"
+            "this account. Nothing was created. Correct the id, or the region"
         )
 
 

@@ -1,0 +1,55 @@
+"""Refusals have three parts: what was asked, what was answered and by whom, what to do now."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_capacity.errors import Refused
+from tests.emulated import Emulator
+from tests.engine.runs import Bench, request, within
+
+
+def test_a_denied_launch(bench: Bench, emulator: Emulator) -> None:
+    """It names zone, call and group, the cloud's words without a second full stop, and the permission to give."""
+    words = "You are not authorized to perform this operation."
+    emulator.weather(
+        faults=[{"operation": "RunInstances", "type": "i4i.large", "error": "UnauthorizedOperation", "message": words}]
+    )
+    engine = bench.engine()
+    with pytest.raises(Refused) as refused:
+        engine.provision("default")
+    assert str(refused.value) == (
+        "asked for topology 'default' in us-east-1a (RunInstances for group 'db': 3 i4i.large), and aws said "
+        "UnauthorizedOperation: You are not authorized to perform this operation. "
+        "Allow RunInstances to these credentials: docs/how-to/aws.md lists every permission that is needed"
+    )
+    assert engine.release(within(20)).clean
+
+
+def test_a_quota(bench: Bench, emulator: Emulator) -> None:
+    """The remedy is the quota's, though the release of other zones was waited for before."""
+    emulator.weather(quota={"us-east-1": {"vcpus": 2}})
+    engine = bench.engine()
+    with pytest.raises(Refused, match=r"\(CreateCapacityReservation for reservation of .*Raise the quota") as refused:
+        engine.provision("default")
+    assert ".." not in str(refused.value)
+    assert engine.release(within(20)).clean
+
+
+def test_without_credentials(bench: Bench, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the SDK said itself is not put into the cloud's mouth; each way to give credentials is named."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    with pytest.raises(Refused, match=r"the SDK said NoCredentialsError: Unable to locate credentials\. ") as refused:
+        bench.engine(request(emulator, emulated=False))
+    for way in ("AWS_PROFILE", "aws sso login", "role", "--capacity-emulator"):
+        assert way in str(refused.value)
+    assert emulator.calls() == []
+
+
+def test_a_reservation_that_is_not_there(bench: Bench, emulator: Emulator) -> None:
+    """Our own refusal comes in our own words, not as something that the cloud said."""
+    engine = bench.engine(request(emulator, use_reservations=("cr-0123456789abcdef0",)))
+    with pytest.raises(Refused, match=r"^use_reservations asks for cr-.*Nothing was created\. Correct the id"):
+        engine.provision("default")
+    assert emulator.held() == []
