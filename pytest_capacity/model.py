@@ -293,6 +293,9 @@ class Receipt(Struct, frozen=True, kw_only=True):
     placed: tuple[Placed, ...] = ()
     #: Words for the user about what went wrong at the end (a release refused, credentials expired).
     troubles: tuple[str, ...] = ()
+    #: When the last of what ends by itself is gone, and the ids of what nothing but a removal ends.
+    until: float | None = None
+    endless: tuple[str, ...] = ()
     #: The commands that remove what is left, for a person to run.
     by_hand: tuple[str, ...] = ()
     #: False: the run asked for nothing, so there was nothing to list.

@@ -77,6 +77,13 @@ class Backend(Protocol):
         """The shell commands with which a person removes these things. Pure."""
         ...
 
+    def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
+        """When it is gone at the latest though nobody removes it, at a cloud's own pace; None: nothing ends it. Pure.
+
+        A `Piece` is a create call that may or may not have made something.
+        """
+        ...
+
     def diagnose(self, problem: Exception | Held) -> Diagnosis:
         """What an exception of this SDK, or a failed thing, means."""
         ...

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.ends import Ends
 from pytest_capacity.model import Diagnosis, Held
 
 
 class Alarm:
     """Sounds once, and again only after the credentials have worked in between.
 
-    ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named.
+    ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named. ``ends`` says
+    until when things stay if nobody removes them.
     """
 
-    def __init__(self, backend: Backend, book: Book, prices: Mapping[str, float]) -> None:
+    def __init__(
+        self, backend: Backend, book: Book, prices: Mapping[str, float], ends: Callable[[Sequence[Held]], Ends]
+    ) -> None:
         self._backend = backend
         self._book = book
         self._prices = prices
+        self._ends = ends
         self._lock = threading.Lock()
         self._sounding = False
 
@@ -47,7 +52,7 @@ class Alarm:
         things = ", ".join(f"{held.kind} {held.id}" for held in helds)
         commands = "; ".join(self._backend.by_hand(helds))
         return (
-            f"{said} while this run holds {things}{_cost(helds, self._prices)}{_end(helds)}. "
+            f"{said} while this run holds {things}{_cost(helds, self._prices)}{_until(self._ends(helds))}. "
             f"Put new ones in their place (files and profiles are read again), or remove it by hand: {commands}"
         )
 
@@ -66,8 +71,11 @@ def _cost(helds: Sequence[Held], prices: Mapping[str, float]) -> str:
     return f", for {'' if len(known) == len(billed) else 'at least '}{sum(known):.2f} USD an hour"
 
 
-def _end(helds: Sequence[Held]) -> str:
-    deadlines = [held.deadline for held in helds if held.deadline is not None]
-    if not deadlines:
-        return ""
-    return f", by their deadlines until {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(max(deadlines)))}"
+def _until(ends: Ends) -> str:
+    words = ""
+    if ends.until is not None:
+        at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ends.until))
+        words = f", bound to end by {at} at the latest"
+    if ends.endless:
+        words += f", and nothing ends {', '.join(ends.endless)} by itself"
+    return words

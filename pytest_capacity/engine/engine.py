@@ -15,6 +15,7 @@ from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.attempt import Attempter, AttemptFailed
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.ends import Ends, ends_of, standing
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE, Maker
@@ -66,7 +67,7 @@ class Engine:
         #: Set: stop provisioning, at the next boundary between calls.
         self.stop = threading.Event()
         maker = Maker(backend, book, clock)
-        self._alarm = Alarm(backend, book, request.prices)
+        self._alarm = Alarm(backend, book, request.prices, self.ends)
         self._account = Account(backend, book, clock, self._alarm, request.aws.account)
         self._leases = Leases(backend, book, clock, self._pool, self._alarm)
         self._attempter = Attempter(backend, book, clock, maker, self._pool)
@@ -317,7 +318,9 @@ class Engine:
 
     def _receipt(self, book: Book, unread: tuple[Unread, ...]) -> Receipt:
         """What the last listing left."""
-        left = tuple(book.held())
+        left = tuple(standing(book))
+        # What another run holds ends at that run's hard end, which nobody here knows.
+        ends = self.ends(left) if book is self.book else Ends(None, ())
         return Receipt(
             run=book.run,
             left=left,
@@ -326,10 +329,16 @@ class Engine:
             regions=tuple(sorted(book.regions)),
             attempts=tuple(book.attempts),
             placed=tuple(book.placed.values()),
+            until=ends.until,
+            endless=ends.endless,
             by_hand=tuple(self._backend.by_hand(left)),
             troubles=tuple(book.troubles),
             asked=bool(book.regions),
         )
+
+    def ends(self, helds: Sequence[Held]) -> Ends:
+        """When these, and what unanswered create calls may have made, are gone though nobody removes them."""
+        return ends_of(self._backend, [*helds, *self.book.doubtful()], self.hard_end)
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
         """The commands with which a person removes these."""

@@ -139,13 +139,15 @@ class Settled(Answer, frozen=True, tag="settled"):
 
 
 class Holding(Answer, frozen=True, tag="holding"):
-    """What the journal says is held, the latest deadline of it, and the commands that remove it by hand.
+    """What the journal says is held, until when if nobody removes it, and the commands that remove it by hand.
 
-    ``unanswered`` create calls may have made more; ``until`` bounds that too.
+    ``unanswered`` create calls may have made more; ``until`` bounds that too. ``endless`` are the ids of what nothing
+    but a removal ends.
     """
 
     held: tuple[Held, ...]
     until: float | None = None
+    endless: tuple[str, ...] = ()
     by_hand: tuple[str, ...] = ()
     unanswered: int = 0
 

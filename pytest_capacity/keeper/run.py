@@ -20,6 +20,7 @@ from pytest_capacity.backends import open_backend
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.ends import standing
 from pytest_capacity.errors import JournalError, KeeperError
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
@@ -136,14 +137,14 @@ class Run:
 
     def holding(self) -> Holding:
         """What is held, by the journal."""
-        helds = tuple(self._book.held())
-        unanswered = len(self._book.doubtful())
-        deadlines = [held.deadline for held in helds if held.deadline is not None]
+        helds = tuple(standing(self._book))
+        ends = self._engine.ends(helds)
         return Holding(
             held=helds,
-            until=max([*deadlines, self._engine.hard_end]) if helds or unanswered else None,
+            until=ends.until,
+            endless=ends.endless,
             by_hand=tuple(self._engine.by_hand(helds)),
-            unanswered=unanswered,
+            unanswered=len(self._book.doubtful()),
         )
 
     def stop(self) -> None:

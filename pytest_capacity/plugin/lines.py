@@ -217,7 +217,7 @@ def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]
         yield Line(f"unanswered create calls, which may have made something more: {receipt.unanswered}", "red")
     for part in receipt.unread:
         yield Line(clean(f"not read: {part.kind} in {part.region}: {part.why}"), "red")
-    yield from _left(receipt.left, latest(receipt.left), () if emulated else receipt.by_hand)
+    yield from _left(receipt, receipt.left, () if emulated else receipt.by_hand)
 
 
 def held_lines(holding: Holding | None, pid: int, log: str, *, emulated: bool = False) -> Iterator[Line]:
@@ -234,24 +234,20 @@ def held_lines(holding: Holding | None, pid: int, log: str, *, emulated: bool = 
     else:
         more = f", and what {holding.unanswered} unanswered create calls may have made" if holding.unanswered else ""
         yield Line(f"still held: {len(holding.held)}{more}", "red")
-        yield from _left(holding.held, holding.until, () if emulated else holding.by_hand)
+        yield from _left(holding, holding.held, () if emulated else holding.by_hand)
     yield Line(f"the keeper (pid {pid}) goes on releasing; its log: {log}", "red")
 
 
-def _left(helds: Sequence[Held], until: float | None, by_hand: Sequence[str]) -> Iterator[Line]:
+def _left(told: Receipt | Holding, helds: Sequence[Held], by_hand: Sequence[str]) -> Iterator[Line]:
     for held in helds:
         why = f": {held.problem}" if held.problem else ""
         yield Line("  " + clean(f"{held.kind} {held.id} in {held.zone or held.region}, {held.state}{why}"), "red")
-    if until is not None:
-        yield Line(f"  bound to end by {moment(until)} at the latest", "red")
+    if told.endless:
+        yield Line(f"  nothing ends {_ids({'ids': told.endless})} by itself", "red")
+    if told.until is not None:
+        rest = "the others are " if told.endless else ""
+        yield Line(f"  {rest}bound to end by {moment(told.until)} at the latest", "red")
     if by_hand:
         yield Line("  to remove them now:", "red")
     for command in by_hand:
         yield Line(f"    {clean(command)}")
-
-
-def latest(helds: Sequence[Held]) -> float | None:
-    """The latest deadline of these things; None when one of them has none."""
-    deadlines = [held.deadline for held in helds]
-    known = [deadline for deadline in deadlines if deadline is not None]
-    return max(known) if known and len(known) == len(deadlines) else None

@@ -149,7 +149,7 @@ def test_the_last_node_of_a_crash(counter: Counter) -> None:
     """One node is one node, and the marker's count is not to blame."""
     counter.lend("gw0", group="loader")
     counter.loans.borrower_gone("gw0", suspect=True)
-    with pytest.raises(CapacityError, match="asks for 1 node; .* has 1 node, of which 1 is suspect") as raised:
+    with pytest.raises(CapacityError, match=r"asks for 1 node; .* has 1 node, of which 1 is suspect") as raised:
         counter.lend("gw1", group="loader")
     assert "count=" not in str(raised.value)
 

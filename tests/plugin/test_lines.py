@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_capacity.keeper.protocol import Event, Holding
 from pytest_capacity.model import (
@@ -17,6 +18,7 @@ from pytest_capacity.model import (
     Placed,
     Receipt,
     Request,
+    Topology,
     Unread,
 )
 from pytest_capacity.plugin import lines
@@ -118,14 +120,22 @@ def test_other_steps_have_none(kind: str) -> None:
 
 def test_the_header_says_where_and_as_whom() -> None:
     """Backend, regions, profile, run and log; an emulated run says so."""
-    from msgspec.structs import replace
-
     emulated = replace(REQUEST, aws=AwsSettings(profile="ci"), emulated=True)
     assert lines.header(emulated, "/log") == [
         "capacity: aws us-east-1, profile ci, run r1, keeper log /log",
         "capacity: EMULATED: no cloud is used, nothing is billed",
     ]
     assert lines.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]
+    assert lines.header(REQUEST, "", "http://[::1]:1") == ["capacity: aws us-east-1, endpoint http://[::1]:1, run r1"]
+
+
+def test_a_quiet_run_says_where_and_as_whom() -> None:
+    """In one line, since it has no header."""
+    assert (
+        lines.place_line(REQUEST, "http://x", Identity(account="123")).text
+        == "aws us-east-1, endpoint http://x, account 123"
+    )
+    assert lines.place_line(REQUEST, None, None).text == "aws us-east-1"
 
 
 @pytest.mark.parametrize(("profile", "shown"), [("ci", ", profile ci"), ("default", ""), ("", "")])
@@ -175,23 +185,35 @@ def receipt(**parts: Any) -> Receipt:
         code="C",
         words="w",
     )
-    return Receipt(**{"run": "r1", "placed": (placed,), "attempts": (attempt,), **parts})
+    return Receipt(**{"run": "r1", "regions": ("us-east-1",), "placed": (placed,), "attempts": (attempt,), **parts})
 
 
-def texts(told: Receipt, verbosity: int = 0) -> list[str]:
+def texts(told: Receipt, verbosity: int = 0, asked: Request = REQUEST) -> list[str]:
     """The summary's lines."""
-    return [line.text for line in lines.summary(told, REQUEST, verbosity=verbosity)]
+    return [line.text for line in lines.summary(told, asked, verbosity=verbosity)]
 
 
 def test_a_long_list_of_nodes_is_cut() -> None:
-    """-v shows all of it, -q none."""
+    """-v shows all of it, -q none; but attempts that failed are shown by -q too, for errors point at them."""
     assert texts(receipt())[-2:] == [
         "db: and 2 more (-v shows all)",
         "receipt: 0 things bearing run r1 are left (us-east-1 read)",
     ]
     assert texts(receipt())[0] == "attempt 1: default in us-east-1a: failed after 1.0 s  C: w"
     assert sum(text.startswith("db: i-") for text in texts(receipt(), 1)) == 12
-    assert texts(receipt(), -1) == ["receipt: 0 things bearing run r1 are left (us-east-1 read)"]
+    assert texts(receipt(), -1) == [
+        "attempt 1: default in us-east-1a: failed after 1.0 s  C: w",
+        "receipt: 0 things bearing run r1 are left (us-east-1 read)",
+    ]
+    placed = replace(receipt().attempts[0], outcome="placed")
+    assert texts(receipt(attempts=(placed,)), -1) == ["receipt: 0 things bearing run r1 are left (us-east-1 read)"]
+
+
+def test_groups_of_several_topologies_are_told_apart() -> None:
+    """A name of a group is its topology's own."""
+    two = replace(REQUEST, topologies={name: Topology(groups=(), name=name) for name in ("default", "wide")})
+    assert texts(receipt(), 0, two)[1].startswith("default/db: i-0 ")
+    assert texts(receipt(), 0, two)[-2] == "default/db: and 2 more (-v shows all)"
 
 
 def test_what_is_left_is_listed_with_the_way_to_remove_it() -> None:
@@ -199,8 +221,10 @@ def test_what_is_left_is_listed_with_the_way_to_remove_it() -> None:
     told = receipt(
         left=(HELD,),
         unread=(Unread(region="us-east-1", kind="reservation", why="denied"),),
+        until=7200.0,
         by_hand=("aws ec2 x",),
         troubles=("t",),
+        attempts=(),
     )
     assert texts(told, -1) == [
         "trouble: t",
@@ -214,10 +238,25 @@ def test_what_is_left_is_listed_with_the_way_to_remove_it() -> None:
 
 
 def test_an_end_that_one_thing_lacks_is_not_promised() -> None:
-    """The latest deadline counts only where everything has one."""
-    endless = Held(kind="node", id="i-2", region="us-east-1", zone="us-east-1a", state="ready")
-    assert lines.latest((HELD, endless)) is None
-    assert lines.latest((HELD,)) == 7200
+    """What nothing ends is named; of the others it is said until when."""
+    told = texts(receipt(left=(HELD,), until=7200.0, endless=("i-2",)))
+    assert told[-2:] == [
+        "  nothing ends i-2 by itself",
+        f"  the others are bound to end by {moment(7200)} at the latest",
+    ]
+    assert texts(receipt(left=(HELD,), endless=("i-1",)))[-1] == "  nothing ends i-1 by itself"
+
+
+def test_an_emulated_run_has_nothing_to_remove_by_hand() -> None:
+    """No commands for a loopback address; and leaving early says that no cloud was used."""
+    emulated = replace(REQUEST, emulated=True)
+    told = texts(receipt(left=(HELD,), until=7200.0, by_hand=("aws ec2 x",)), 0, emulated)
+    assert told[0] == lines.EMULATED
+    assert told[-1].startswith("  bound to end")
+    holding = Holding(held=(HELD,), until=7200.0, by_hand=("aws ec2 x",))
+    left = [line.text for line in lines.held_lines(holding, 42, "/log", emulated=True)]
+    assert left[:2] == [lines.EMULATED, "still held: 1"]
+    assert not any("aws ec2" in text for text in left)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_fixtures_give_the_nodes_that_the_file_asks_for(
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(
         [
-            "capacity: aws us-east-1, run *, keeper log */pytest-capacity/logs/*.log",
+            "capacity: aws us-east-1, endpoint http://127.0.0.1:*, run *, keeper log */pytest-capacity/logs/*.log",
             "*capacity: account 123456789012*",
             "*capacity: default: attempt 1 in us-east-1a",
             "capacity:   us-east-1a: no reservation: InsufficientInstanceCapacity: *",
@@ -74,10 +74,12 @@ def test_fixtures_give_the_nodes_that_the_file_asks_for(
 
 
 def test_quiet_runs_show_the_receipt_alone(pytester: pytest.Pytester, run_on: Run) -> None:
-    """-q: no live lines, no attempts."""
+    """-q: no live lines, no attempts; where and as whom, since there is no header."""
     pytester.makepyfile("def test_it(capacity): pass")
     result = run_on("-q")
-    result.stdout.fnmatch_lines(["receipt: 0 things *"])
+    result.stdout.fnmatch_lines(
+        ["aws us-east-1, endpoint http://127.0.0.1:*, account 123456789012", "receipt: 0 things *"]
+    )
     result.stdout.no_fnmatch_line("capacity:*")
     result.stdout.no_fnmatch_line("attempt*")
 
@@ -87,6 +89,7 @@ def test_emulated_runs_say_so_twice(pytester: pytest.Pytester, run: Run) -> None
     pytester.makepyfile("def test_it(capacity): pass")
     result = run("--capacity-emulator")
     result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["capacity: starting the emulator", "capacity: account 123456789012*"])
     said = [line for line in result.outlines if line.endswith("EMULATED: no cloud is used, nothing is billed")]
     assert said == [f"capacity: {said[-1]}", said[-1]]
 
@@ -134,7 +137,7 @@ def test_without_capacity_later_tests_fail_at_once_with_the_same_words(
 
 
 def test_a_node_that_is_not_there_is_named(pytester: pytest.Pytester, run_on: Run) -> None:
-    """An unknown group, topology or index says what there is; so does a marker that asks for too much."""
+    """An unknown group, topology or index says what there is; so does, in a worker, a marker that asks for too much."""
     pytester.makepyfile(
         """
         import pytest
@@ -155,9 +158,20 @@ def test_a_node_that_is_not_there_is_named(pytester: pytest.Pytester, run_on: Ru
         def test_count(capacity_node): pass
         """
     )
-    result = run_on()
+    result = run_on("-n1")
     result.assert_outcomes(passed=1, errors=2)
-    result.stdout.fnmatch_lines(["capacity: no topology 'wide' is configured*", "capacity: *3*db*"])
+    result.stdout.fnmatch_lines_random(["capacity: no topology 'wide' is configured*", "capacity: *3*db*"])
+
+
+def test_quiet_runs_show_why_nothing_could_be_had(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """-q --tb=no hides every error of a test; the attempts, or why there was none, still stand at the end."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    cloud.weather(stock={zone: {"i4i.large": 0} for zone in ("us-east-1a", "us-east-1b")})
+    dry = run_on("-q", "--tb=no")
+    dry.stdout.fnmatch_lines(["=* capacity =*", "attempt 1: *InsufficientInstanceCapacity*", "attempt 2: *"])
+    cloud.reset(faults=[{"operation": "GetCallerIdentity", "error": "InvalidClientTokenId"}])
+    refused = run_on("-q", "--tb=no")
+    refused.stdout.fnmatch_lines(["=* capacity =*", "*InvalidClientTokenId*", "receipt: nothing was asked for"])
 
 
 def test_topologies_are_provisioned_when_they_are_used(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
@@ -179,9 +193,19 @@ aws: {{image: {{us-east-1: {IMAGE}}}}}
             assert len(capacity.topology("other").nodes()) == 1
             with pytest.raises(CapacityError, match="no topology 'default'"):
                 capacity.nodes()
+
+        def test_nodes(capacity_nodes): pass
+        def test_reservations(capacity_reservations): pass
+        def test_handle(capacity):
+            capacity.nodes()
         """
     )
-    run_on(config=two).assert_outcomes(passed=1)
+    result = run_on(config=two)
+    result.assert_outcomes(passed=1, failed=1, errors=2)
+    remedy = "no topology 'default' is configured. There are: one, other. Name one: capacity.topology(\"one\"), *"
+    result.stdout.fnmatch_lines([f"capacity: {remedy}", f"capacity: {remedy}", f"E * {remedy}"])
+    result.stdout.no_fnmatch_line("*plugin/*.py:*")
+    result.stdout.fnmatch_lines(["other/loader: i-*"])
     assert len(cloud.calls("RunInstances")) == 1
 
 
@@ -256,7 +280,9 @@ def test_credentials_that_end_too_early_stop_the_run_on_demand(
         monkeypatch.delenv(name)
     warned = run_on()
     warned.assert_outcomes(passed=1)
-    warned.stdout.fnmatch_lines(["capacity: aws us-east-1, profile short, *", "capacity: the credentials of account*"])
+    warned.stdout.fnmatch_lines(
+        ["capacity: aws us-east-1, endpoint *, profile short, *", "capacity: the credentials of account*"]
+    )
     cloud.reset()
     pytester.makeini("[pytest]\ncapacity_credentials = error")
     stopped = run_on()

@@ -161,6 +161,54 @@ def test_a_misused_marker_is_a_usage_error(run: Run, pytester: pytest.Pytester, 
     result.stderr.fnmatch_lines(["*::test_it: marker `capacity`*capacity(topology=*"])
 
 
+IMPOSSIBLE = """
+    import pytest
+
+    @pytest.mark.capacity("wide")
+    def test_topology(capacity_node): pass
+
+    @pytest.mark.capacity(group="nope")
+    @pytest.mark.parametrize("n", range(3))
+    def test_group(capacity_node, n): pass
+
+    @pytest.mark.capacity(group="db", count=3)
+    def test_count(capacity_node): pass
+
+    @pytest.mark.capacity(count=0)
+    def test_zero(capacity_node): pass
+
+    @pytest.mark.skipif(True, reason="a wide configuration only")
+    @pytest.mark.capacity("wide")
+    def test_skipped(capacity_node): pass
+
+    def test_sound(capacity_node): pass
+"""
+
+
+def test_every_marker_that_cannot_be_met_is_named_at_once(run: Run, pytester: pytest.Pytester) -> None:
+    """Unknown topology and group, too high a count, bad arguments: one usage error; what is skipped may ask so."""
+    pytester.makepyfile(IMPOSSIBLE)
+    result = run("--capacity-emulator")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "*::test_topology: marker `capacity`: no topology 'wide' is configured. There are: default",
+            "*::test_group: marker `capacity`: no group 'nope' in topology 'default'. It has: db, loader",
+            "*::test_count: marker `capacity`: *3 nodes at once, and group 'db' of topology 'default' has 2. Lower *",
+            "*::test_zero: marker `capacity`: count is 0*",
+        ]
+    )
+    assert result.stderr.str().count("marker `capacity`") == 4
+    result.stdout.no_fnmatch_line("*capacity: *attempt*")
+
+
+@pytest.mark.parametrize("option", ["--fixtures", "--fixtures-per-test"])
+def test_fixtures_can_be_shown_whatever_the_markers_say(run: Run, pytester: pytest.Pytester, option: str) -> None:
+    """Somebody who looks up the fixtures is about to mend the marker."""
+    pytester.makepyfile(IMPOSSIBLE)
+    assert run(option, "--capacity-emulator").ret == 0
+
+
 def test_a_misused_marker_in_a_worker_fails_that_test(run: Run, pytester: pytest.Pytester) -> None:
     """Under -n the others run: a usage error in a worker would only be the controller's internal error."""
     pytester.makepyfile(

@@ -22,9 +22,13 @@ from pytest_capacity.backends.aws.plan import (
     plan_rounds,
 )
 from pytest_capacity.backends.aws.session import Cloud, format_time
+from pytest_capacity.backends.aws.settings import settings_of
 from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+
+#: A reservation ends within an hour of its EndDate (EC2 API, CreateCapacityReservation). Seconds.
+OVERTIME: Final = 3600.0
 
 
 class AwsBackend:
@@ -178,6 +182,21 @@ class AwsBackend:
         if self._request.endpoint:
             words += ["--endpoint-url", self._request.endpoint]
         return shlex.join([*words, *arguments])
+
+    def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
+        """EC2 ends a reservation after its EndDate; a node with our timer, unless stopped, ends at the hard end."""
+        if thing.kind == RESERVATION:
+            lease_end = thing.deadline if isinstance(thing, Held) else None
+            return (hard_end if lease_end is None else lease_end) + OVERTIME
+        stopped = isinstance(thing, Held) and thing.state == "failed"
+        return hard_end if thing.kind == NODE and not stopped and self._has_timer(thing) else None
+
+    def _has_timer(self, node: Held | Piece) -> bool:
+        topology = self._request.topologies.get(node.subject.partition("/")[0])
+        for group in topology.groups if topology else ():
+            if group.name == node.group:
+                return settings_of(self._request, group).aws.self_terminate
+        return self._request.aws.self_terminate
 
     def diagnose(self, problem: Exception | Held) -> Diagnosis:
         """By the rows under ``aws`` in errors.yaml."""
