@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+from tests.emulated import Emulator, start_emulator
+
 pytest_plugins = ["pytester"]
 
 #: Under ``CAPACITY_MATRIX=sample`` the first of every so many cases of a table marked ``matrix`` runs.
@@ -40,6 +42,21 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         yield
+
+
+@pytest.fixture(scope="session")
+def emulator_process() -> Iterator[Emulator]:
+    """One emulator for all tests of this process that make no processes of their own; it has no defects to tell of."""
+    with start_emulator() as emulator:
+        yield emulator
+        assert emulator.errors() == ""
+
+
+@pytest.fixture
+def emulator(emulator_process: Emulator) -> Emulator:
+    """It, with an empty World and fair weather."""
+    emulator_process.reset()
+    return emulator_process
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""One emulator for the tests of a process, emptied before each; clients of boto3 whose every answer is checked."""
+"""Clients of boto3 whose every answer is checked."""
 
 from __future__ import annotations
 
@@ -11,27 +11,13 @@ import pytest
 from botocore.config import Config
 from botocore.model import StringShape
 
-from tests.emulated import Emulator, start_emulator
+from tests.emulated import Emulator
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 #: A connection to EC2 in a region: ``connect("eu-west-1")``.
 Connect = Callable[..., "EC2Client"]
-
-
-@pytest.fixture(scope="session")
-def process() -> Iterator[Emulator]:
-    with start_emulator() as emulator:
-        yield emulator
-        assert emulator.errors() == ""
-
-
-@pytest.fixture
-def emulator(process: Emulator) -> Emulator:
-    """The emulator, empty."""
-    process.reset()
-    return process
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One emulator for the tests of this folder, emptied before each, and engines over it."""
+"""Engines over the emulator."""
 
 from __future__ import annotations
 
@@ -7,21 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulated import Emulator, start_emulator
+from tests.emulated import Emulator
 from tests.engine.runs import Bench
-
-
-@pytest.fixture(scope="session", name="emulator_process")
-def _emulator_process() -> Iterator[Emulator]:
-    with start_emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(emulator_process: Emulator) -> Emulator:
-    """An emulator with an empty World and fair weather."""
-    emulator_process.reset()
-    return emulator_process
 
 
 @pytest.fixture
