@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from typing import Final
 
 import pytest
 
+from tests.emulated import ROOT
 from tests.safety.runs import Ended, Suite, creates, launches, provisioned_nothing, provisioned_once, until
 
 #: Become able to mount: root in a mount namespace of its own, anybody else in a user namespace.
@@ -48,12 +50,12 @@ def on_disk(disk: Path, state: str) -> Sequence[str]:
     return (*_APART, "sh", "-c", _DISK, str(disk), state)
 
 
-def says_why(ended: Ended, journal: Path) -> None:
+def says_why(ended: Ended, journal: Path, why: str = "cannot be used") -> None:
     """The error names the journal and the way out."""
     assert ended.code == 1, ended
     assert ended.count("error") == 2, ended
     assert ended.count("passed") == 1, ended
-    assert f"the journal {journal} cannot be used" in ended.out
+    assert f"{journal} {why}" in ended.out
     assert "--capacity-journal" in ended.out
     assert "Traceback" not in ended.out
 
@@ -74,13 +76,6 @@ def test_unusable_disk(suite: Suite, disk: Path, state: str, workers: str) -> No
     ended = suite.run(f"--capacity-journal={journal}", workers, prefix=on_disk(disk, state))
     provisioned_nothing(suite, ended)
     says_why(ended, journal)
-
-
-def test_file_size_limit(suite: Suite) -> None:
-    """A limit on the size of files does as a full disk does."""
-    ended = suite.run(prefix=("prlimit", "--fsize=8192"))
-    provisioned_nothing(suite, ended)
-    says_why(ended, suite.journal)
 
 
 @pytest.mark.parametrize("operation", ["CreateCapacityReservation", "RunInstances"])
@@ -116,15 +111,28 @@ def _write_on(file: FileIO) -> None:
 
 
 def test_corrupt_journal(suite: Suite) -> None:
-    """A file that is no journal is kept aside, whole, and the run goes on with a new one."""
+    """A damaged journal is kept aside, whole, which is said aloud; the run goes on with a new one."""
     suite.journal.parent.mkdir(parents=True)
-    suite.journal.write_bytes(b"not a database at all" * 1000)
+    damaged = b"SQLite format 3\0" + b"not any more" * 1000
+    suite.journal.write_bytes(damaged)
     ended = suite.run()
     assert ended.code == 0, ended
     provisioned_once(suite, ended)
     (aside,) = suite.journal.parent.glob("journal.sqlite.corrupt-*")
-    assert aside.read_bytes() == b"not a database at all" * 1000
+    assert aside.read_bytes() == damaged
+    assert f"trouble: the journal {suite.journal} was damaged, and is kept as {aside.name}" in ended.out
+    assert "what it knew is looked up in the cloud" in ended.out
     assert _kinds(suite.journal)[-1] == "run-ended"
+
+
+def test_file_that_was_never_a_journal(suite: Suite) -> None:
+    """--capacity-journal=notes.txt: the notes stay what and where they are, and nothing is created."""
+    notes = suite.write("notes.txt", "milk, bread")
+    ended = suite.run("--capacity-journal=notes.txt")
+    provisioned_nothing(suite, ended)
+    says_why(ended, notes, "is no journal: it is no database")
+    assert notes.read_text() == "milk, bread"
+    assert [path.name for path in suite.tests.glob("notes.txt*")] == ["notes.txt"]
 
 
 def test_journal_of_a_later_form(suite: Suite) -> None:
