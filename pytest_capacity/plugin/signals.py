@@ -22,6 +22,7 @@ class Signals:
     def __init__(self) -> None:
         self._installed: list[signal.Signals] = []
         self._pid = os.getpid()
+        self._masks = threading.local()
         #: Set once the run is being released anyway: signals have nothing left to say.
         self.deaf = False
 
@@ -33,6 +34,25 @@ class Signals:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, self._handle)
                 self._installed.append(number)
+        if self._installed:
+            os.register_at_fork(
+                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
+            )
+
+    def _before_fork(self) -> None:
+        # Python forgets what a child is sent before it has its bearings; blocked, it waits in the kernel.
+        if self._installed:
+            self._masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, self._installed)
+
+    def _after_fork(self) -> None:
+        before = self._masks.__dict__.pop("before", None)
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _after_fork_in_child(self) -> None:
+        if os.getpid() != self._pid and threading.current_thread() is threading.main_thread():
+            self.restore()
+        self._after_fork()
 
     def restore(self) -> None:
         """Give them back."""

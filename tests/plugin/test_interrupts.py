@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -29,10 +30,11 @@ PATIENCE = 40.0
 class Process:
     """A pytest that runs beside the test."""
 
-    def __init__(self, directory: Path, cloud: Emulator, *arguments: str) -> None:
+    def __init__(self, directory: Path, cloud: Emulator | None, *arguments: str) -> None:
         (directory / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
         self.directory = directory
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--capacity-endpoint={cloud.url}"]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+        command += [f"--capacity-endpoint={cloud.url}"] if cloud else []
         with (directory / "output").open("wb") as output:
             self.popen = subprocess.Popen(
                 [*command, *arguments], cwd=directory, stdout=output, stderr=output, start_new_session=True
@@ -111,6 +113,67 @@ def test_a_second_interrupt_leaves_the_rest_to_the_keeper(
     await_nothing_held(cloud)
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+@pytest.mark.parametrize("gap", [0.05, 0.5])
+def test_two_quick_interrupts_while_it_provisions(
+    pytester: pytest.Pytester, cloud: Emulator, processes: list[Process], workers: str, gap: float
+) -> None:
+    """As a terminal sends them, to all of the group. The first is answered at once, and nothing more is asked for.
+
+    The second comes while pytest renders the traceback of the first: the list of what is held is shown all the same,
+    the status is that of one Ctrl-C, and no traceback of ours is.
+    """
+    pytester.makepyfile(SLEEPS)
+    cloud.weather(latency_ms=1500, stop_s=3)
+    process = Process(pytester.path, cloud, workers)
+    processes.append(process)
+    process.await_text("asking for reservation")
+    os.killpg(process.popen.pid, signal.SIGINT)
+    process.await_text("capacity: interrupted: giving back what is held")
+    time.sleep(gap)
+    os.killpg(process.popen.pid, signal.SIGINT)
+    assert process.popen.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED, process.output()
+    output = process.output()
+    assert "still held:" in output
+    assert "goes on releasing; its log: " in output
+    assert "Traceback" not in output
+    await_nothing_held(cloud)
+    assert cloud.calls("RunInstances") == []
+
+
+def test_an_interrupt_is_answered_before_the_traceback(
+    pytester: pytest.Pytester, cloud: Emulator, processes: list[Process]
+) -> None:
+    """The user sees at once that it was heard; what is held is then released and waited for."""
+    pytester.makepyfile(SLEEPS)
+    process = Process(pytester.path, cloud, "-n0")
+    processes.append(process)
+    process.await_file("running")
+    process.popen.send_signal(signal.SIGINT)
+    assert process.popen.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
+    output = process.output()
+    said = [output.index(words) for words in ("capacity: interrupted", "capacity: releasing", "KeyboardInterrupt")]
+    assert said == sorted(said)
+    assert "receipt: 0 things" in output
+
+
+def test_leaving_an_emulated_run_says_that_it_was_one(pytester: pytest.Pytester, processes: list[Process]) -> None:
+    """The header and the words of farewell; and no commands for an emulator that ends by itself."""
+    pytester.makepyfile(SLEEPS)
+    (pytester.path / "slow.yaml").write_text("stop_s: 3\n")
+    process = Process(pytester.path, None, "-n0", "--capacity-emulator=slow.yaml")
+    processes.append(process)
+    process.await_file("running")
+    process.popen.send_signal(signal.SIGINT)
+    process.await_text("capacity: releasing")
+    process.popen.send_signal(signal.SIGINT)
+    assert process.popen.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
+    _, _, summary = process.output().partition("= capacity =")
+    assert "EMULATED: no cloud is used, nothing is billed" in summary
+    assert "still held:" in summary
+    assert "aws ec2" not in process.output()
+
+
 def test_the_handler_may_be_switched_off(pytester: pytest.Pytester, cloud: Emulator, processes: list[Process]) -> None:
     """ini capacity_handle_signals = false: SIGTERM kills pytest, and the keeper releases by itself."""
     pytester.makepyfile(SLEEPS)
@@ -124,18 +187,20 @@ def test_the_handler_may_be_switched_off(pytester: pytest.Pytester, cloud: Emula
 
 
 def test_a_forked_child_still_dies_of_sigterm(pytester: pytest.Pytester, cloud: Emulator) -> None:
-    """multiprocessing ends its children so; they must not go through our handler."""
+    """multiprocessing ends its children so, at times before they have done anything: none goes through our handler."""
     pytester.makepyfile(
         """
         import os, signal, time
 
         def test_it(capacity):
-            child = os.fork()
-            if not child:
-                time.sleep(60)
-                os._exit(0)
-            os.kill(child, signal.SIGTERM)
-            assert os.waitpid(child, 0)[1] == signal.SIGTERM
+            for _ in range(50):
+                child = os.fork()
+                if not child:
+                    time.sleep(5)
+                    os._exit(0)
+                os.kill(child, signal.SIGTERM)
+                assert os.waitpid(child, 0)[1] == signal.SIGTERM
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
         """
     )
     (pytester.path / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
