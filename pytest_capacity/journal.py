@@ -54,6 +54,9 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_by_run ON events (run, seq);
 """
 
+#: How every SQLite file begins (https://www.sqlite.org/fileformat.html, "The Database Header").
+_HEADER: Final = b"SQLite format 3\0"
+
 #: The table's form; a file of a later one is not touched.
 FORM: Final = 1
 
@@ -79,8 +82,15 @@ class Journal:
         self._lock = threading.Lock()
         with self._faults():
             _private(path)
-            #: ``set_aside``: the file was no database any more, so what it held must be looked up in the cloud.
-            self._base, self.set_aside = _connect(path)
+            _must_be_ours(path)
+            #: Where the file is now that was damaged; what it knew must be looked up in the cloud.
+            self.aside: Path | None
+            self._base, self.aside = _connect(path)
+
+    @property
+    def set_aside(self) -> bool:
+        """Whether what was known before is not known here."""
+        return self.aside is not None
 
     def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
         """Append one event; on disk when this returns. Raises `JournalError`, and then nothing may be created."""
@@ -121,8 +131,13 @@ class LostJournal(Journal):
     """Knows nothing and keeps nothing: for a keeper that must release a run whose journal cannot be opened."""
 
     def __init__(self, why: JournalError) -> None:
-        self.set_aside = True
+        self.aside = None
         self._why = why
+
+    @property
+    def set_aside(self) -> bool:
+        """Nothing is known."""
+        return True
 
     def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
         """Raises `JournalError`, so that nothing can be created."""
@@ -145,16 +160,32 @@ def _private(path: Path) -> None:
     os.close(descriptor)
 
 
-def _connect(path: Path) -> tuple[sqlite3.Connection, bool]:
+def _must_be_ours(path: Path) -> None:
+    """A file of the user's, named by mistake, is neither written to nor moved. Raises `JournalError`."""
+    with path.open("rb") as file:
+        head = file.read(len(_HEADER))
+    if head and head != _HEADER:
+        raise _foreign(path, "it is no database")
+
+
+def _foreign(path: Path, why: str) -> JournalError:
+    return JournalError(
+        f"{path} is no journal: {why}. It is left as it is, and without a journal nothing may be created. "
+        "Name another file with --capacity-journal (a new one is made there), or move this one away"
+    )
+
+
+def _connect(path: Path) -> tuple[sqlite3.Connection, Path | None]:
     try:
-        return _opened(path), False
+        return _opened(path), None
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
-        # Not a database any more. What it held is found again by listing the cloud, so it is kept aside, not mended.
-        path.rename(path.with_name(f"{path.name}.corrupt-{time.time_ns()}"))
+        # Damaged. What it held is found again by listing the cloud, so it is kept aside, not mended.
+        aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+        path.rename(aside)
         _private(path)
-        return _opened(path), True
+        return _opened(path), aside
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -163,11 +194,14 @@ def _opened(path: Path) -> sqlite3.Connection:
         (form,) = base.execute("PRAGMA user_version").fetchone()
         if form > FORM:
             raise sqlite3.OperationalError(f"it was written by a later version (form {form}, this one knows {FORM})")
+        tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "events" not in tables:
+            raise _foreign(path, f"it is a database of something else, with the table {min(tables)!r}")
         _switch_to_wal(base)
         base.execute("PRAGMA synchronous=FULL")
         base.executescript(_SCHEMA)
         base.execute(f"PRAGMA user_version={FORM:d}")
-    except sqlite3.Error:
+    except (sqlite3.Error, JournalError):
         base.close()
         raise
     return base

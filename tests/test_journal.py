@@ -79,15 +79,39 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_corrupt_file_is_kept_aside(tmp_path: Path) -> None:
-    """It is never read as 'nothing is held' and never deleted."""
+def test_a_damaged_journal_is_kept_aside(tmp_path: Path) -> None:
+    """It is never read as 'nothing is held' and never deleted; the new one says where it is."""
     path = tmp_path / "j.sqlite"
-    path.write_bytes(b"not a database at all, " * 100)
+    damaged = b"SQLite format 3\0" + b"\xff" * 4080
+    path.write_bytes(damaged)
     journal = Journal(path)
     assert journal.events("a") == []
+    assert journal.set_aside
+    assert journal.aside is not None
+    assert journal.aside.read_bytes() == damaged
+    assert journal.aside.name.startswith("j.sqlite.corrupt-")
     journal.close()
-    kept = list(tmp_path.glob("j.sqlite.corrupt-*"))
-    assert [one.read_bytes()[:5] for one in kept] == [b"not a"]
+
+
+def test_a_file_that_was_never_a_journal_is_left_alone(tmp_path: Path) -> None:
+    """Somebody's notes, named by mistake: an error that says what to do, and not a byte is changed."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"milk, bread")
+    with pytest.raises(JournalError, match=r"notes\.txt is no journal.*--capacity-journal"):
+        Journal(path)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"notes.txt": b"milk, bread"}
+
+
+def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
+    """Our table is not put beside another's."""
+    path = tmp_path / "app.sqlite"
+    with sqlite3.connect(path) as base:
+        base.execute("CREATE TABLE customers (name TEXT)")
+    base.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="a database of something else, with the table 'customers'"):
+        Journal(path)
+    assert path.read_bytes() == before
 
 
 def test_a_later_form_is_left_alone(tmp_path: Path) -> None:

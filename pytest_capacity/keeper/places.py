@@ -6,6 +6,8 @@ pytest's own temporary directories are longer than that often enough.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -20,6 +22,9 @@ from pytest_capacity.errors import KeeperError
 
 #: What fits everywhere.
 MAX_SOCKET_PATH: Final = 100
+
+#: Logs and locks of runs that are older are removed when another run starts. Seconds.
+KEEP: Final = 30 * 86400.0
 
 
 class Places(Struct, frozen=True):
@@ -62,6 +67,25 @@ def _usable(path: Path) -> bool:
         return False
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
     return ours and os.access(path, os.W_OK)
+
+
+def prune(places: Places, now: float) -> None:
+    """Remove the logs and locks of runs that are long over; never a lock that is held, never the journal."""
+    for path in [*Path(places.log).parent.glob("*.log"), *Path(places.lock).parent.glob("*.lock")]:
+        # Another run may be doing this too.
+        with contextlib.suppress(OSError):
+            if now - path.lstat().st_mtime > KEEP:
+                (_remove_lock if path.suffix == ".lock" else Path.unlink)(path)
+
+
+def _remove_lock(path: Path) -> None:
+    """Unless a keeper has it: it has taken the kernel's lock (`flock`), which ends with its process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _made(path: Path) -> Path:

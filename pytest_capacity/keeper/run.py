@@ -25,7 +25,7 @@ from pytest_capacity.errors import JournalError, KeeperError
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
 from pytest_capacity.keeper.loans import Loans
-from pytest_capacity.keeper.places import Places
+from pytest_capacity.keeper.places import Places, prune
 from pytest_capacity.keeper.protocol import COMING_BACK, Holding, Start
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 
@@ -62,6 +62,7 @@ class Run:
         request = call.request
         adopts = call.deaths > 0
         lock = _take(places.lock, request.run)
+        prune(places, clock.now())
         try:
             journal = Journal(Path(places.journal))
             book = Book(journal, request.run, clock)
@@ -75,6 +76,11 @@ class Run:
             book.note("adopted", data=_who(request, book, clock))
         else:
             book.intend("run-started", data=_who(request, book, clock))
+        if journal.aside:
+            book.trouble(
+                f"the journal {places.journal} was damaged, and is kept as {journal.aside.name} beside it; "
+                "what it knew is looked up in the cloud"
+            )
         if adopts or journal.set_aside:
             # What a keeper that died wrote last may be lost; a listing finds what it made.
             book.regions.update(request.regions)

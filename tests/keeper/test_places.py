@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pytest_capacity.keeper import places, spawn
 
@@ -62,3 +64,21 @@ def test_the_keepers_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "RUNNER_TRACKING_ID": "github_1",
     }
     assert "RUNNER_TRACKING_ID" not in spawn.environment(inherited, outlive=True)
+
+
+def test_old_logs_and_locks_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of runs that began over 30 days ago: not a lock that is held, not what is younger, not the journal."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    old, held, new = (places.Places.of(run, None) for run in ("old", "held", "new"))
+    for run in (old, held, new):
+        Path(run.log).write_text("log")
+        Path(run.lock).touch()
+    Path(new.journal).touch()
+    month = time.time() - places.KEEP - 60
+    for name in (old.log, old.lock, held.lock, new.journal):
+        os.utime(name, (month, month))
+    with FileLock(held.lock):
+        os.utime(held.lock, (month, month))
+        places.prune(new, time.time())
+    left = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {Path(name) for name in (held.log, held.lock, new.log, new.lock, new.journal)}
