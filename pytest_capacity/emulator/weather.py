@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -110,6 +112,20 @@ EVENTS: Final = frozenset({"reset", "clock", "reclaim"})
 PARTS: Final = tuple(sorted({*Weather.__struct_fields__, *EVENTS}))
 
 
+#: The keys below each part.
+_KEYS_OF: Final[Mapping[str, type[Struct]]] = {
+    "faults": Fault,
+    "quota": Quota,
+    "throttle": Throttle,
+    "bucket": Bucket,
+    "offerings": Offering,
+    "clock": Jump,
+    "reclaim": SpotPool,
+}
+
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<key>.*?)`(?: - at `\$(?P<at>.*)`)?")
+
+
 class Change(Struct, frozen=True):
     """A checked piece of weather: the parts that are replaced, and what happens once."""
 
@@ -154,7 +170,19 @@ def _convert(value: object, type_: Any, where: str) -> Any:
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as problem:
-        raise WeatherError(f"{where}: {problem}" if where else str(problem)) from None
+        raise WeatherError(_unknown_key(str(problem), where) or f"{where}: {problem}".removeprefix(": ")) from None
+
+
+def _unknown_key(problem: str, where: str) -> str | None:
+    """msgspec names the key that is too much, and where; whoever mistyped it needs those that there are."""
+    found = _UNKNOWN.fullmatch(problem)
+    if not found:
+        return None
+    at = where + (found["at"] or "").removeprefix("." if not where else "")
+    known = _KEYS_OF["bucket" if at.endswith((".write", ".read")) else re.split(r"\W", at)[0]].__struct_fields__
+    near = difflib.get_close_matches(found["key"], known, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"{at}: unknown key {found['key']}{meant}; known keys: {', '.join(sorted(known))}"
 
 
 def _check(weather: Weather, change: Change, names: Names) -> None:
@@ -218,4 +246,5 @@ def _known_type(where: str, type_: str, names: Names) -> None:
 def _known(where: str, key: str, known: frozenset[str], what: str, shown: int = 8) -> None:
     if key not in known:
         near = sorted(known, key=lambda name: (name[:6] != key[:6], name))[: shown or 8]
-        raise WeatherError(f"{where}: no emulated cloud has a {what} {key!r}; known are {', '.join(near)} ...")
+        article = "an" if what[0] in "aeiou" else "a"
+        raise WeatherError(f"{where}: no emulated cloud has {article} {what} {key!r}; known are {', '.join(near)} ...")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import compileall
 import os
 import sqlite3
 import subprocess
@@ -15,7 +14,6 @@ from typing import Final
 
 import pytest
 
-from tests.emulated import ROOT
 from tests.safety.runs import Ended, Suite, creates, launches, provisioned_nothing, provisioned_once, until
 
 #: Become able to mount: root in a mount namespace of its own, anybody else in a user namespace.
