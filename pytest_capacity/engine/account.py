@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.alarm import Alarm
@@ -11,6 +12,9 @@ from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
 from pytest_capacity.model import Diagnosis, Identity
+
+#: How often credentials are looked at that work longer than was said of them. Seconds.
+LOOK_AGAIN: Final = 30.0
 
 
 class Account:
@@ -27,8 +31,8 @@ class Account:
         self._wanted = wanted
         #: Whether this process has seen that its credentials are of the run's account.
         self._trusted = False
-        #: The known end of the credentials that was looked into already.
-        self._looked_into: float | None = None
+        #: When to look again whether credentials still work that should have ended.
+        self._look_at = 0.0
 
     def pin(self, identity: Identity) -> str:
         """Make it the run's account; why that cannot be, or nothing."""
@@ -49,15 +53,17 @@ class Account:
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
         """Whether the credentials are the run's own, asked until ``until``: in another one a listing says nothing."""
-        pause = FIRST_PAUSE
+        pause, said = FIRST_PAUSE, ""
         while not self._trusted:
             identity = asked(self._backend, self._backend.whoami)
             if not isinstance(identity, Diagnosis):
                 stranger = self._stranger(identity)
                 self._trusted = not stranger
-                if stranger:
+                if stranger and stranger != said:
+                    said = stranger
                     self._book.trouble(f"{stranger}, so nothing can be released. Use the credentials of that account")
-            elif not self._alarm.hears(identity):
+            elif not self._alarm.hears(identity) and identity.code != said:
+                said = identity.code
                 self._book.trouble(f"the cloud does not say who we are: {identity.code}: {identity.words}")
             if not self._trusted:
                 if until():
@@ -67,17 +73,20 @@ class Account:
         return True
 
     def has_ended(self) -> bool:
-        """Whether the known end of the credentials has just passed. Quick; True once for each end."""
+        """Whether the known end of the credentials is past, so that it is time to look. Quick; True now and then."""
         expires = self._book.identity.expires if self._book.identity else None
-        if expires is None or expires == self._looked_into or self._clock.now() < expires:
+        now = self._clock.now()
+        if expires is None or now < max(expires, self._look_at):
             return False
-        self._looked_into = expires
+        self._look_at = now + LOOK_AGAIN
         return True
 
     def look_again(self) -> None:
         """See whether the credentials still work; if not, the alarm sounds."""
         identity = asked(self._backend, self._backend.whoami)
-        if not isinstance(identity, Diagnosis):
-            self._book.note("identity", data=identity)
-        else:
+        if isinstance(identity, Diagnosis):
             self._alarm.hears(identity)
+            return
+        self._alarm.quiet()
+        if identity != self._book.identity:
+            self._book.note("identity", data=identity)

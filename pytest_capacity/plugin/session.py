@@ -80,7 +80,8 @@ class Controller(Runtime):
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(config, request)
-        self._distributed = config.pluginmanager.has_plugin("dsession")
+        # By the options, as xdist itself decides: its session may be registered after us.
+        self._distributed = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
         self._voice = Voice(config, at_once=self._distributed)
         self._options = options
         self._strict_credentials = strict_credentials

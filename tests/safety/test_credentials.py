@@ -143,7 +143,7 @@ def test_expired_at_the_end(account: Account, code: str) -> None:
     assert code in shout
     assert all(one["id"] in shout for one in held), shout
     assert "for 2.25 USD an hour" in shout
-    assert "until 20" in shout
+    assert "bound to end by 20" in shout
     for command in ("terminate-instances", "cancel-capacity-reservation"):
         assert f"aws ec2 {command} --region us-east-1 --profile ci" in shout
         assert f"aws ec2 {command} --region us-east-1 --profile ci" in ended.out.rpartition("receipt: ")[2]
@@ -178,7 +178,7 @@ def test_known_end_passes_while_it_runs(account: Account) -> None:
     going = account.start("-n1")
     account.until_ready()
     account.gate.expired.add(FIRST)
-    until(lambda: "THE CREDENTIALS DO NOT WORK ANY MORE" in going.written(), 30, "the run shouts")
+    until(lambda: "THE CREDENTIALS DO NOT WORK ANY MORE" in going.written(), 60, "the run shouts")
     assert time.time() >= expires - 1
     account.sign_in(SECOND)
     account.go()

@@ -40,6 +40,17 @@ def test_options_of_pytest(suite: Suite, arguments: tuple[str, ...]) -> None:
     provisioned_once(suite, ended)
 
 
+@pytest.mark.parametrize("order", ["-p capacity -p xdist", "-p xdist -p capacity"])
+def test_order_of_plugins(suite: Suite, order: str) -> None:
+    """Whether xdist is loaded before us or after: under -n the lines come from the controller as they happen."""
+    suite.only_ours().write("pytest.ini", f"[pytest]\naddopts = {order}\n")
+    ended = suite.run("-n1")
+    assert ended.code == 0, ended
+    assert "us-east-1a: got 2 nodes" in ended.out
+    assert "capacity: account 123456789012" in ended.out
+    provisioned_once(suite, ended)
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     "environment",
