@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from pytest_capacity.config import Overrides, backend_of, load
+from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import GIVEN, is_reserving
+from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.owner import Owner
@@ -49,10 +51,14 @@ class CapacityReservation:
         self._placed: list[Placed] = []
 
     def is_enabled(self, params: Params) -> bool:
-        """Whether ``params`` choose a backend and ask for reservations. Checks nothing else and makes no call."""
-        if not isinstance(params, Mapping):
-            return backend_of(Path(params)) is not None and self._request(params).reserve
-        return bool(params.get("backend")) and params.get("reserve", True) is not False
+        """Whether ``params`` choose a backend and ask for reservations. Checks nothing else and makes no call.
+
+        Raises `ConfigError` for a file that cannot be read (a mistyped path must not switch reservations off) and for
+        a ``reserve`` that is neither true nor false.
+        """
+        if isinstance(params, Mapping):
+            return is_reserving(params, GIVEN)
+        return is_reserving(read_mapping(Path(params)), os.fspath(params))
 
     def reserve(self, params: Params) -> None:
         """Reserve what the groups of every topology need, in the first zone that has it; launch nothing.

@@ -47,6 +47,8 @@ class Defaults(Struct, frozen=True, kw_only=True):
     images: Mapping[str, str]
     #: Where a user can give those images: for messages.
     file: str
+    #: The other way to give groups, where there is one.
+    or_hook: str = ", or the hook pytest_capacity_topologies"
 
 
 def cannot_join_cluster_group(instance_type: str) -> str | None:
@@ -82,7 +84,7 @@ def read_topologies(
         found[name] = _topology(name, _given_groups(topology, where, faults), where, defaults, faults)
     if not found:
         faults.add(
-            f"{file}: groups", "no machines are asked for", f"Add `groups: {{db: {_GROUP_EXAMPLE}}}`, or the hook."
+            f"{file}: groups", "no machines are asked for", f"Add `groups: {{db: {_GROUP_EXAMPLE}}}`{defaults.or_hook}."
         )
     return found
 

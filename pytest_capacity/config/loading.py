@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
 from pytest_capacity.config.fields import (
@@ -36,6 +37,9 @@ DEFAULT_TIMEOUT_S: Final = 15 * 60.0
 DEFAULT_RELEASE_TIMEOUT_S: Final = 5 * 60.0
 MAX_RELEASE_TIMEOUT_S: Final = 3600.0
 MAX_DURATION_S: Final = 7 * 86400.0
+
+#: What messages call a configuration that was given as a mapping.
+GIVEN: Final = "params"
 
 _KEYS: Final = (
     "backend",
@@ -94,6 +98,8 @@ class _Source(Struct, frozen=True):
     values: Mapping[str, Any]
     file: str
     overrides: Overrides
+    #: Whether there are flags and a hook to speak of.
+    has_flags: bool = True
 
     def get(self, key: str) -> tuple[Any, str]:
         """The value that counts for ``key`` (None: given nowhere), and where it stands."""
@@ -126,9 +132,11 @@ def load(
 
     Raises `ConfigError` with all faults at once.
     """
+    given = values is not None
+    name = GIVEN if given else str(path) if path is not None else "capacity.yaml"
     if values is None:
         values = read_mapping(path) if path is not None else {}
-    source = _Source(values, str(path) if path is not None else "capacity.yaml", overrides)
+    source = _Source(values, name, overrides, has_flags=not given)
     faults = Faults()
     refuse_unknown(values, _KEYS, f"{source.file}: ", faults)
     regions = _regions(source, environ, faults)
@@ -138,6 +146,8 @@ def load(
     # Where the section is wrong, that is the fault; that no image came of it is not another one.
     images = aws.image or (dict.fromkeys(regions, "") if len(faults.lines) > before else {})
     defaults = Defaults(market=market, reserve=reserve, regions=regions, images=images, file=source.file)
+    if not source.has_flags:
+        defaults = replace(defaults, or_hook="")
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
     request = Request(
         backend=_backend(source, faults),
@@ -165,10 +175,24 @@ def load(
     return request
 
 
+def is_reserving(values: Mapping[str, Any], where: str) -> bool:
+    """Whether a configuration chooses a backend and has not switched reservations off. Nothing else is checked.
+
+    Raises `ConfigError` where ``reserve`` is neither true nor false.
+    """
+    faults = Faults()
+    value = values.get("reserve")
+    reserve = True if value is None else as_bool(value, f"{where}: reserve", faults)
+    if faults.lines:
+        raise ConfigError(faults.lines)
+    return bool(values.get("backend")) and reserve is not False
+
+
 def _backend(source: _Source, faults: Faults) -> str:
     value, where = source.get("backend")
     if value is None:
-        faults.add(where, "no backend is chosen", "Pass --capacity-backend=aws, or write `backend: aws`.")
+        flag = "Pass --capacity-backend=aws, or write" if source.has_flags else "Write"
+        faults.add(where, "no backend is chosen", f"{flag} `backend: aws`.")
         return ""
     return as_choice(value, BACKENDS, where, faults) or ""
 
@@ -183,7 +207,8 @@ def _regions(source: _Source, environ: Mapping[str, str], faults: Faults) -> tup
                 given, where = (environ[name],), name
                 break
         else:
-            remedy = "Write `regions: [us-east-1]`, pass --capacity-region, or set AWS_REGION."
+            flag = "pass --capacity-region, " if source.has_flags else ""
+            remedy = f"Write `regions: [us-east-1]`, {flag}or set AWS_REGION."
             faults.add(where, "no region is named", remedy)
     elif not given and len(faults.lines) == before:
         faults.add(where, "names no region", "Write `regions: [us-east-1]`.")

@@ -122,10 +122,10 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(
-            [f"{path}: cannot be read: {error.strerror}. Give the right file (--capacity-config)."]
+            [f"{path}: cannot be read: {error.strerror}. Name a file that is there and may be read."]
         ) from None
     if len(raw) > MAX_BYTES:
-        raise ConfigError([f"{path}: is larger than 1 MiB. Give a capacity configuration (--capacity-config)."])
+        raise ConfigError([f"{path}: is larger than 1 MiB. Name a file like capacity.yaml."])
     try:
         loaded = yaml.load(raw, _Loader)
     except _Fault as error:

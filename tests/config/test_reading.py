@@ -101,9 +101,9 @@ def test_the_files_lines_are_not_quoted(file: Path) -> None:
 
 
 def test_missing_file_and_directory(tmp_path: Path) -> None:
-    """The operating system's words, and the flag that names another file."""
+    """The operating system's words, and what to do."""
     for path in (tmp_path / "none.yaml", tmp_path):
-        with pytest.raises(ConfigError, match=r"cannot be read: .*--capacity-config"):
+        with pytest.raises(ConfigError, match=r"cannot be read: .*Name a file that is there"):
             read_mapping(path)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pytest_capacity
-from pytest_capacity import CapacityError, CapacityReservation, Exhausted, cli
+from pytest_capacity import CapacityError, CapacityReservation, ConfigError, Exhausted, cli
 from tests.emulated import IMAGE, Emulator
 
 
@@ -73,7 +73,14 @@ def test_another_run_is_cancelled_in_all_regions(cloud: Emulator, params: Mappin
 
 @pytest.mark.parametrize(
     ("changes", "enabled"),
-    [({}, True), ({"reserve": False}, False), ({"backend": None}, False)],
+    [
+        ({}, True),
+        ({"reserve": None}, True),
+        ({"reserve": False}, False),
+        ({"reserve": "no"}, False),
+        ({"reserve": "yes"}, True),
+        ({"backend": None}, False),
+    ],
 )
 def test_is_enabled(params: Mapping[str, Any], changes: Mapping[str, Any], enabled: bool) -> None:
     """A backend, and reserve not switched off."""
@@ -92,6 +99,27 @@ def test_is_enabled_by_a_file(tmp_path: Path) -> None:
     assert CapacityReservation().is_enabled(str(path)) is False
     path.write_text(path.read_text().replace("reserve: false", "reserve: true"))
     assert CapacityReservation().is_enabled(path) is True
+
+
+def test_is_enabled_does_not_guess(params: Mapping[str, Any], tmp_path: Path) -> None:
+    """A path that leads nowhere, a truth value that is none: errors, since either would switch reserving off."""
+    with pytest.raises(ConfigError, match=r"nofile\.yaml: cannot be read: No such file"):
+        CapacityReservation().is_enabled(tmp_path / "nofile.yaml")
+    with pytest.raises(ConfigError, match="params: reserve: 'maybe' is neither true nor false"):
+        CapacityReservation().is_enabled({**params, "reserve": "maybe"})
+
+
+def test_faults_of_a_mapping_speak_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no file, no flag and no hook to be named to somebody who passed a mapping."""
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    with pytest.raises(ConfigError) as refused:
+        CapacityReservation().reserve({"grups": 1, "duration": "soon", "aws": {}, "use_reservations": ["x"]})
+    faults = refused.value.faults
+    assert [fault.split(": ")[1] for fault in faults[:3]] == ["grups", "regions", "duration"]
+    assert {fault.split(":")[0] for fault in faults} == {"params"}
+    for word in ("capacity.yaml", "--capacity", "hook"):
+        assert word not in str(refused.value)
 
 
 def test_it_needs_no_pytest() -> None:
@@ -121,9 +149,7 @@ def test_the_emulator_without_its_extra_names_it(
     """No traceback, but what to install."""
     monkeypatch.setattr(cli, "find_spec", lambda _name: None)
     assert cli.main(["emulator"]) == 1
-    assert re.search(
-        r"moto, flask is not installed.*pip install 'pytest-capacity\[emulator\]'", capsys.readouterr().err
-    )
+    assert re.search(r"moto, yaml is not installed.*pip install 'pytest-capacity\[emulator\]'", capsys.readouterr().err)
 
 
 def test_the_emulator_gets_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
