@@ -45,7 +45,9 @@ class CapacityReservation:
 
     def __init__(self, *, emulator: bool = False, keeper_python: str | None = None) -> None:
         self._emulator: Final = emulator
-        self._options: Final = SpawnOptions(python=keeper_python)
+        # The keeper runs in another directory.
+        named = str(Path(keeper_python).absolute()) if keeper_python and os.sep in keeper_python else keeper_python
+        self._options: Final = SpawnOptions(python=named)
         self._owner: Owner | None = None
         self._params: Params = {}
         self._placed: list[Placed] = []

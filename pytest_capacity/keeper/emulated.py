@@ -44,7 +44,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
         process.wait()
         raise ConfigError(
             [
-                f"--capacity-emulator: it did not start: {last_lines(log, 1)}",
+                f"--capacity-emulator: it did not start: {last_lines(log, 1).rstrip('.')}.",
                 f"Correct the scenario, or install the extra (pip install 'pytest-capacity[emulator]'). Its log: {log}",
             ]
         ) from None

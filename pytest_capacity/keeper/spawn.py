@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,12 @@ _PATHS: Final = (
 # Our own directory goes last, so that it shadows nothing: it is for a package that is on the path and not installed.
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); from pytest_capacity.keeper.__main__ import main; sys.exit(main())"
+)
+
+
+_LACKING: Final = (
+    "import sys; from pytest_capacity.backends import missing_extra; "
+    "print(*filter(None, map(missing_extra, sys.argv[1:])), sep='\\n', end='')"
 )
 
 
@@ -103,6 +109,27 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
         if kept.get(name):
             kept[name] = str(Path(kept[name]).expanduser().absolute())
     return kept
+
+
+def lacking(python: str, extras: Sequence[str]) -> list[str]:
+    """What another interpreter lacks to run a keeper with these extras, in words; asked of itself, in a few ms."""
+    command = [python, "-I", "-c", _LACKING, *extras]
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd="/",
+            env=environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"it does not run as one: {error}"]
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"it ended with {done.returncode}"
+        return [f"it is no Python interpreter that has this pytest-capacity: {said}"]
+    return done.stdout.decode(errors="replace").splitlines()
 
 
 def _listen(path: str) -> socket.socket:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 import pytest
 
-from pytest_capacity.plugin.options import Settings, add_options, is_chosen
+from pytest_capacity.plugin.options import Settings, add_options, is_chosen, mistyped, without_file
 
 if TYPE_CHECKING:
     from pytest_capacity.model import Node, Request, Reservation
@@ -62,10 +62,16 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     settings = Settings(config, os.environ)
     settings.choice("when_disabled", ("error", "skip"))
+    faults = mistyped(os.environ)
     if is_chosen(config, settings):
+        if faults:
+            # A region that is not heeded costs money elsewhere.
+            raise pytest.UsageError("capacity: " + "\n  ".join(faults))
         from pytest_capacity.plugin.session import controller
 
         config.pluginmanager.register(controller(config, settings), RUNTIME)
+    for fault in faults:
+        config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {fault}"), stacklevel=2)
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +127,8 @@ def _runtime(request: pytest.FixtureRequest) -> Runtime:
 
 def _stop_disabled(config: pytest.Config) -> NoReturn:
     __tracebackhide__ = True
-    if Settings(config, os.environ).choice("when_disabled", ("error", "skip")) == "skip":
-        pytest.skip(_DISABLED)
-    pytest.fail(_DISABLED, pytrace=False)
+    settings = Settings(config, os.environ)
+    words = _DISABLED + without_file(config, settings)
+    if settings.choice("when_disabled", ("error", "skip")) == "skip":
+        pytest.skip(words)
+    pytest.fail(words, pytrace=False)

@@ -6,6 +6,7 @@ Loaded in every pytest run of an environment that has the plugin installed: the 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -19,6 +20,8 @@ Source = str
 
 #: The file that is read when nothing names another one.
 DEFAULT_FILE: Final = "capacity.yaml"
+
+_PREFIX: Final = "PYTEST_CAPACITY_"
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -47,7 +50,7 @@ class Option(NamedTuple):
 
     @property
     def env_name(self) -> str:
-        return f"PYTEST_CAPACITY_{self.name.upper()}"
+        return f"{_PREFIX}{self.name.upper()}"
 
 
 OPTIONS: Final[Sequence[Option]] = (
@@ -212,6 +215,60 @@ def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None,
         if (folder / DEFAULT_FILE).is_file():
             return folder / DEFAULT_FILE, False
     return None, False
+
+
+def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
+    """The keeper's interpreter as an absolute path; None: this one. The keeper runs in another directory.
+
+    A flag and the environment are relative to where pytest was started, ini to the ini-file's directory; a name without
+    a slash is one of ``PATH``. Raises `pytest.UsageError` for what is no program.
+    """
+    setting = settings.get("keeper_python")
+    if setting is None:
+        return None
+    text = str(setting.value)
+    if os.sep in text or text.startswith("~"):
+        base = config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
+        # Not resolved: a virtual environment's interpreter is a link, and is told by its own path.
+        path: str | None = os.path.normpath(base / Path(text).expanduser())
+    else:
+        path = shutil.which(text)
+    if path is None or not Path(path).is_file() or not os.access(path, os.X_OK):
+        raise pytest.UsageError(
+            f"{setting.source}: there is no program {path or text}. "
+            "Name a Python interpreter that has pytest-capacity and the cloud's SDK"
+        )
+    return path
+
+
+def without_file(config: pytest.Config, settings: Settings) -> str:
+    """What to add where something was set, so that somebody meant to use the plugin, and no backend was found."""
+    told = [setting.source for option in OPTIONS if option.flag and (setting := settings.get(option.name))]
+    if not told:
+        return ""
+    path, _ = config_file(config, settings)
+    if path:
+        return f". {', '.join(told)} alone chooses none, and neither does {path}: it has no `backend:`"
+    folders = dict.fromkeys((config.invocation_params.dir, config.rootpath))
+    looked = " and ".join(map(str, folders))
+    return f". {', '.join(told)} alone chooses none; looked for {DEFAULT_FILE} in {looked}: none there"
+
+
+def mistyped(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable of the environment that has our prefix and is none of ours."""
+    known = [option.name.upper() for option in OPTIONS]
+    given = {name.removeprefix(_PREFIX) for name in environ if name.startswith(_PREFIX)}
+    unknown = sorted(given.difference(known))
+    if not unknown:
+        return []
+    import difflib
+
+    near = [difflib.get_close_matches(name, known, n=1) for name in unknown]
+    return [
+        f"the environment sets {_PREFIX}{name}, which is not known. "
+        + (f"Did you mean {_PREFIX}{close[0]}?" if close else f"Known after {_PREFIX} are: {', '.join(known)}")
+        for name, close in zip(unknown, near, strict=True)
+    ]
 
 
 def is_chosen(config: pytest.Config, settings: Settings) -> bool:

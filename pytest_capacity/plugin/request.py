@@ -15,6 +15,7 @@ import pytest
 from pytest_capacity.backends import missing_extra
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
+from pytest_capacity.keeper.spawn import lacking
 from pytest_capacity.model import Request, Topology
 from pytest_capacity.plugin.options import Settings, config_file, scenario_file
 from pytest_capacity.plugin.text import clean
@@ -106,15 +107,22 @@ def _topologies(config: pytest.Config) -> Mapping[str, Topology]:
     return found
 
 
-def check_extras(request: Request) -> None:
-    """Refuse a run whose extras are not installed in this interpreter. Raises `pytest.UsageError`."""
+def check_extras(request: Request, python: str | None) -> None:
+    """Refuse a run whose extras are not installed where its keeper runs: in ``python``, or in this interpreter.
+
+    Raises `pytest.UsageError`.
+    """
     needed = [request.backend, *(["emulator"] if request.emulated and request.endpoint is None else [])]
-    missing = [words for extra in needed if (words := missing_extra(extra))]
+    if python is None:
+        missing = [words for extra in needed if (words := missing_extra(extra))]
+    else:
+        missing = lacking(python, needed)
     if missing:
-        faults = "\n".join(f"  {words}" for words in missing)
+        where = f" beside {python}" if python else ""
+        another = "another interpreter" if python else "an interpreter that has it"
+        faults = "\n".join(f"  {clean(words)}" for words in missing)
         raise pytest.UsageError(
-            f"capacity: something is not installed:\n{faults}\n"
-            "  or name an interpreter that has it by --capacity-keeper-python"
+            f"capacity: something is not installed{where}:\n{faults}\n  or name {another} by --capacity-keeper-python"
         )
 
 

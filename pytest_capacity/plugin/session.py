@@ -24,7 +24,7 @@ from pytest_capacity.plugin import lines
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.lines import Line
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
-from pytest_capacity.plugin.options import Settings, scenario_file
+from pytest_capacity.plugin.options import Settings, keeper_python, scenario_file
 from pytest_capacity.plugin.request import check_extras, check_workers, endpoint_of, read_request
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Pending, Signals
@@ -49,9 +49,8 @@ def controller(config: pytest.Config, settings: Settings) -> Controller:
     check_workers(config)
     request = read_request(config, settings, os.environ)
     _, scenario = scenario_file(config, settings)
-    python = settings.text("keeper_python")
-    if python is None:
-        check_extras(request)
+    python = keeper_python(config, settings)
+    check_extras(request, python)
     options = SpawnOptions(
         python=python,
         outlive_job=settings.truth("outlive_job", default=False),
@@ -92,6 +91,8 @@ class Controller(Runtime):
         self._awaits_identity = False
         self._identity: Identity | None = None
         self._fault: CapacityError | None = None
+        #: Whether a usage error has said already why the run could do nothing.
+        self._refused = False
         self._endpoint = endpoint_of(request, os.environ)
         #: Whether anything was asked of the cloud, so that there is something to give back.
         self._begun = False
@@ -177,10 +178,11 @@ class Controller(Runtime):
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Name the account before the first test that uses capacity.
 
-        An xdist controller does not know what was selected. It waits only where it must not begin without knowing;
-        otherwise the account is shown when it comes.
+        An xdist controller does not know what was selected. It waits only where it must not begin without knowing,
+        and where a scenario may be no good, which is to be said once; otherwise the account is shown when it comes.
         """
-        if self._uses_capacity(session) or (self._distributed and self._strict_credentials):
+        must_know = self._strict_credentials or self._options.scenario
+        if self._uses_capacity(session) or (self._distributed and must_know):
             self._identify(IDENTITY_PATIENCE, strict=self._strict_credentials)
         elif self._distributed:
             self._tell_of_the_emulator()
@@ -211,7 +213,8 @@ class Controller(Runtime):
         try:
             identity = self._owner.identity(timeout=patience, beat=self._voice.beat)
         except ConfigError as error:
-            # The SDK is missing in the keeper's interpreter, or the like: nothing could come of this run.
+            # The profile, the scenario or the like is no good: nothing could come of this run.
+            self._refused = True
             raise pytest.UsageError(f"capacity: {clean(str(error), lines=True)}") from None
         except CapacityError as error:
             # Tests that need no capacity run all the same; the others fail with this same reason.
@@ -266,6 +269,7 @@ class Controller(Runtime):
             return
         if self._signals:
             self._signals.deaf = True
+        self._learn_fault()
         self._outcome = self._ending.release(self._owner, self._voice.beat, self._voice.say_all)
         self._voice.beat()
         # Said at once, and again in the summary: after a second Ctrl-C there may be no summary.
@@ -274,6 +278,15 @@ class Controller(Runtime):
         if session.exitstatus == pytest.ExitCode.OK and (receipt is None or not receipt.clean):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._close()
+
+    def _learn_fault(self) -> None:
+        """Why the run could do nothing, where its tests heard of it before we did: the summary says it once."""
+        if self._fault or self._refused or not self._owner or not self._owner.ready:
+            return
+        try:
+            self._owner.identity(timeout=0)
+        except CapacityError as error:
+            self._fault = error
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section ``capacity``: attempts, nodes, the receipt."""
