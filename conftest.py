@@ -12,8 +12,11 @@ from tests.emulated import Emulator, start_emulator
 
 pytest_plugins = ["pytester"]
 
-#: Under ``CAPACITY_MATRIX=sample`` the first of every so many cases of a table marked ``matrix`` runs.
+#: Under ``CAPACITY_MATRIX=sample`` the first of every so many cases of a table runs.
 SAMPLE_EVERY: Final = 5
+
+#: Here each test is a whole run of pytest or more; a module of them counts as one table.
+WHOLE_RUNS: Final = ("tests/safety/", "tests/plugin/")
 
 #: Port 1 of this machine refuses: what is aimed at no emulator reaches nothing.
 NO_CLOUD: Final = {
@@ -60,19 +63,27 @@ def emulator(emulator_process: Emulator) -> Emulator:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under ``CAPACITY_MATRIX=sample`` keep every fifth case of each table, the same ones in every process."""
+    """Under ``CAPACITY_MATRIX=sample`` keep every fifth of each table, the same ones in every process."""
     if os.environ.get("CAPACITY_MATRIX", "full") != "sample":
         return
     seen: dict[str, int] = {}
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        if item.get_closest_marker("matrix") is None:
+        table = _table(item)
+        if table is None:
             kept.append(item)
             continue
-        table = item.nodeid.partition("[")[0]
         number = seen[table] = seen.get(table, -1) + 1
         (kept if number % SAMPLE_EVERY == 0 else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def _table(item: pytest.Item) -> str | None:
+    """The table of which ``item`` is a row: its function's cases, or the module where whole runs of pytest are tests."""
+    module = item.nodeid.partition("::")[0]
+    if module.startswith(WHOLE_RUNS):
+        return module
+    return item.nodeid.partition("[")[0] if item.get_closest_marker("matrix") else None
