@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _table(item: pytest.Item) -> str | None:
-    """The table of which ``item`` is a row: its function's cases, or the module where whole runs of pytest are tests."""
+    """The table of which ``item`` is a row: the cases of its function, or its module where tests are whole runs."""
     module = item.nodeid.partition("::")[0]
     if module.startswith(WHOLE_RUNS):
         return module
