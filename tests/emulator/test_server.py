@@ -137,7 +137,7 @@ def test_it_ends_when_told(number: signal.Signals) -> None:
     with start_emulator() as emulator:
         connection = socket.create_connection(("127.0.0.1", port_of(emulator)))
         emulator.process.send_signal(number)
-        assert emulator.process.wait(5) == 0
+        assert emulator.process.wait(30) == 0
         connection.close()
 
 
@@ -159,7 +159,7 @@ def test_it_starts_isolated_from_anywhere(tmp_path: Path) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     process.terminate()
-    process.wait(10)
+    process.wait(30)
     process.stdout.close()
     assert json.loads(line)["url"].startswith("http://127.0.0.1:")
 

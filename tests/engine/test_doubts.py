@@ -95,7 +95,7 @@ def test_a_doubt_outlives_a_throttle_at_the_release(bench: Bench, emulator: Emul
 def test_an_open_doubt_is_not_clean(bench: Bench, emulator: Emulator) -> None:
     """While every answer is lost and nothing new is listed, the receipt says that something may be left."""
     emulator.weather(consistency_s=3600, faults=[{"operation": "RunInstances", "lose_reply": True}])
-    engine = bench.engine(request(emulator, NODES, timeout_s=0.5))
+    engine = bench.engine(request(emulator, NODES, timeout_s=2.0))
     engine.read_ahead("default").result()
     with pytest.raises(CapacityError):
         engine.provision("default")
@@ -110,7 +110,7 @@ def test_an_open_doubt_is_not_clean(bench: Bench, emulator: Emulator) -> None:
 def test_an_old_doubt_ends_with_a_listing(bench: Bench, emulator: Emulator) -> None:
     """A call made ten minutes ago whose thing no whole listing shows made nothing."""
     emulator.weather(faults=[{"operation": "RunInstances", "error": "InternalError"}])
-    engine = bench.engine(request(emulator, NODES, timeout_s=0.5))
+    engine = bench.engine(request(emulator, NODES, timeout_s=2.0))
     engine.read_ahead("default").result()
     with pytest.raises(CapacityError):
         engine.provision("default")
@@ -219,8 +219,10 @@ def test_what_an_earlier_run_of_the_id_left_is_released(bench: Bench, emulator: 
 def test_refused_tokens_do_not_come_again(bench: Bench, emulator: Emulator) -> None:
     """Not even from the keeper that comes after: refusals are counted in the journal."""
     emulator.weather(faults=[{"operation": "CreateCapacityReservation", "error": "RequestLimitExceeded"}])
+    engine = bench.engine(request(emulator, DB, timeout_s=3.0))
+    engine.read_ahead("default").result()
     with pytest.raises(CapacityError):
-        bench.engine(request(emulator, DB, timeout_s=1.0)).provision("default")
+        engine.provision("default")
     used = [entry.data["token"] for entry in bench.engines[-1].book._journal.events("run-1") if entry.kind == "intent"]
     assert len(used) == len(set(used)) > 1
     assert bench.engine(request(emulator, DB)).book.refusals["default/1/us-east-1a/reservation/i4i.large"] == len(used)

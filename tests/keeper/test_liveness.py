@@ -23,7 +23,7 @@ def test_the_end_of_a_process_is_noticed() -> None:
     watch = Watch(process.pid, ended.set)
     assert not ended.wait(0.05)
     process.kill()
-    assert ended.wait(5)
+    assert ended.wait(30)
     process.communicate()
     watch.stop()
 
@@ -35,7 +35,7 @@ def test_a_process_that_is_gone_already() -> None:
     process.communicate()
     ended = threading.Event()
     Watch(process.pid, ended.set).stop()
-    assert ended.wait(5)
+    assert ended.wait(30)
 
 
 def test_a_stopped_watch_is_silent() -> None:

@@ -77,7 +77,7 @@ class Counter:
             thread.join(0.005)
 
         def outcome() -> object:
-            thread.join(timeout=5)
+            thread.join(timeout=30)
             assert result, f"{borrower} still waits"
             return result[0]
 
