@@ -15,6 +15,9 @@ pytest_plugins = ["pytester"]
 #: Under ``CAPACITY_MATRIX=sample`` the first of every so many cases of a table runs.
 SAMPLE_EVERY: Final = 5
 
+#: And the first of every so many of a module of whole runs.
+RUNS_SAMPLE_EVERY: Final = 10
+
 #: Here each test is a whole run of pytest or more; a module of them counts as one table.
 WHOLE_RUNS: Final = ("tests/safety/", "tests/plugin/")
 
@@ -63,7 +66,7 @@ def emulator(emulator_process: Emulator) -> Emulator:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under ``CAPACITY_MATRIX=sample`` keep every fifth of each table, the same ones in every process."""
+    """Under ``CAPACITY_MATRIX=sample`` keep a part of each table, the same ones in every process."""
     if os.environ.get("CAPACITY_MATRIX", "full") != "sample":
         return
     seen: dict[str, int] = {}
@@ -75,7 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             kept.append(item)
             continue
         number = seen[table] = seen.get(table, -1) + 1
-        (kept if number % SAMPLE_EVERY == 0 else left_out).append(item)
+        every = RUNS_SAMPLE_EVERY if table.endswith(".py") else SAMPLE_EVERY
+        (kept if number % every == 0 else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
