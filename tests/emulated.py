@@ -59,10 +59,10 @@ class Emulator:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(30)
+                self.process.wait(10)
         if self.process.stdout is not None:
             self.process.stdout.close()
         self._errors.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str) -> 
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        process.wait(30)
+        process.wait(10)
         process.stdout.close()
         words = errors.read_text(encoding="utf-8", errors="replace")
         errors.unlink()
