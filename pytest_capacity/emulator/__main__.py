@@ -86,8 +86,11 @@ def _stop_signals() -> int:
     thread would wait for it for ever.
     """
     reader, writer = os.pipe()
+    # Written by the C handler, in whichever thread the signal arrives: the main one may sit in `select` then.
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os.write(writer, b"."))
+        signal.signal(number, lambda *_: None)
     return reader
 
 
