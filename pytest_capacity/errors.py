@@ -41,3 +41,11 @@ class KeeperError(CapacityError):
 
 class Disabled(CapacityError):
     """A test asks for capacity, and no backend was chosen."""
+
+
+class NodeError(CapacityError):
+    """A node could not be reached or used; the message names node, address and what was tried."""
+
+
+class CommandFailed(NodeError):
+    """A command on a node ended with another status than 0; the message has node, command, status and output."""

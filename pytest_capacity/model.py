@@ -28,6 +28,30 @@ Step = Literal["move-on", "back-off", "ask-again", "gone", "stop"]
 DEFAULT_TOPOLOGY: Final = "default"
 
 
+class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine of the user's own. What is None is as the ``ssh:`` section says."""
+
+    address: str
+    name: str | None = None
+    user: str | None = None
+    port: int | None = None
+
+
+class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``ssh:`` section: how nodes are reached."""
+
+    #: None: the backend's own (``ec2-user``), or who we are, on machines of the user's own.
+    user: str | None = None
+    port: int = 22
+    #: A file with the private key; None: a key pair is made for the run, or, on machines of the user's own, what the
+    #: agent and ``~/.ssh`` have.
+    key: str | None = None
+    #: ``[user@]host[:port]``: every connection goes through it.
+    bastion: str | None = None
+    #: Which of a node's addresses; ``auto``: the public one, if it has one.
+    address: Literal["auto", "private", "public"] = "auto"
+
+
 class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named set of like machines. ``reserve=None`` and ``market=None`` mean: as the configuration says."""
 
@@ -38,6 +62,14 @@ class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reserve: bool | None = None
     image: str | None = None
     placement_group: bool = False
+    #: When a node counts as usable: ``running``, ``ssh``, ``cloud-init``, ``tcp:PORT``, or a command that must succeed
+    #: on it.
+    ready: str = "running"
+    ready_timeout_s: float = 300.0
+    #: cloud-init's, as the user wrote it: a script, ``#cloud-config``, or whatever else it takes.
+    user_data: str | None = None
+    #: The machines of the group, where they are the user's own (``backend: static``).
+    hosts: tuple[Host, ...] = ()
     #: Settings of this group alone for the cloud in use (the ``aws:`` mapping of the group).
     cloud: Mapping[str, Any] = field(default_factory=dict)
 
@@ -98,6 +130,17 @@ class Request(Struct, frozen=True, kw_only=True):
     #: USD an hour by instance type, as the user gave them.
     prices: Mapping[str, float] = field(default_factory=dict)
     aws: AwsSettings = field(default_factory=AwsSettings)
+    #: None: nodes are not reached by SSH, and no key pair is made.
+    ssh: Ssh | None = None
+    #: Paths that are fetched from the nodes that a failed test used; globs as the node's shell reads them.
+    collect: tuple[str, ...] = ()
+    #: The name under which several processes share the nodes, and under which they are kept; None: this run alone.
+    session: str | None = None
+    #: When the nodes are kept after the last process of the session, and for how long.
+    keep: Literal["never", "failed", "always"] = "never"
+    keep_s: float = 1800.0
+    #: How long the run may last with every ``extend``; at least ``duration_s``.
+    limit_s: float = 0.0
     #: The journal's file; None: the one in the user's state directory.
     journal: str | None = None
 
@@ -224,8 +267,23 @@ class Identity(Struct, frozen=True):
     expires: float | None = None
 
 
+class Access(Struct, frozen=True, kw_only=True):
+    """How a node is reached by SSH. ``key`` and ``known_hosts`` are files on this machine.
+
+    ``known_hosts`` is the run's own: a host key that is met first is written there, and held against from then on.
+    """
+
+    address: str
+    user: str
+    port: int = 22
+    #: None: what the agent and ``~/.ssh`` have.
+    key: str | None = None
+    known_hosts: str | None = None
+    bastion: str | None = None
+
+
 class Node(Struct, frozen=True, kw_only=True):
-    """One running machine, as a test sees it."""
+    """One running machine."""
 
     id: str
     name: str
@@ -237,6 +295,8 @@ class Node(Struct, frozen=True, kw_only=True):
     private_ip: str | None = None
     public_ip: str | None = None
     reservation_id: str | None = None
+    #: None: the run does not use SSH.
+    access: Access | None = None
 
 
 class Reservation(Struct, frozen=True, kw_only=True):

@@ -258,8 +258,10 @@ class Controller(Runtime):
         try:
             return (yield)
         except KeyboardInterrupt:
+            # Kept from here on: pytest would end on the spot, without its summary, and by the signal itself.
             self._ending.interrupted()
-            raise
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+            return None
         finally:
             self._end(session)
 

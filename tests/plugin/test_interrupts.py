@@ -157,6 +157,25 @@ def test_an_interrupt_is_answered_before_the_traceback(
     assert "receipt: 0 things" in output
 
 
+def test_an_interrupt_while_others_end_the_session(pytester: pytest.Pytester, cloud: Emulator) -> None:
+    """As xdist does, for seconds, with workers that hang: it cuts that short, and not the release and the summary."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    pytester.makeconftest(
+        """
+        import os, signal, time
+
+        def pytest_sessionfinish():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(20)
+        """
+    )
+    (pytester.path / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
+    result = pytester.runpytest_subprocess("-n0", f"--capacity-endpoint={cloud.url}")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*receipt: 0 things*", "*1 passed*"])
+    assert cloud.held() == []
+
+
 def test_leaving_an_emulated_run_says_that_it_was_one(pytester: pytest.Pytester, processes: list[Process]) -> None:
     """The header and the words of farewell; and no commands for an emulator that ends by itself."""
     pytester.makepyfile(SLEEPS)
