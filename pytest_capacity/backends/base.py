@@ -1,4 +1,4 @@
-"""The protocol between the engine and a cloud: eight verbs (`docs/explanation/design.md`).
+"""The protocol between the engine and a cloud: eight verbs and some questions (`docs/explanation/design.md`).
 
 A backend makes calls and reads answers. Retrying, falling back, journalling, waiting and pacing are the engine's.
 All verbs block; the engine runs them on threads, so a backend must be safe to call from many at once.
@@ -23,6 +23,8 @@ class Backend(Protocol):
     batch: Mapping[str, int]
     #: Kinds whose deadline the cloud itself enforces: each of them is renewed, not just one a region.
     leased: frozenset[str]
+    #: Who logs in on the nodes by SSH where the user says nothing about it.
+    default_user: str
 
     def whoami(self) -> Identity:
         """The account that the credentials belong to. At most one call; raises what the SDK raises."""
@@ -71,6 +73,10 @@ class Backend(Protocol):
 
     def regions(self) -> Sequence[str]:
         """Every region that the account may use."""
+        ...
+
+    def console(self, held: Held) -> str:
+        """What a node wrote to its console, as far as the cloud has it by now; empty where it has nothing. One call."""
         ...
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:

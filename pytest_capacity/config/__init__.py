@@ -12,7 +12,8 @@ from pytest_capacity.config.choice import backend_of
 
 if TYPE_CHECKING:
     from pytest_capacity.config.durations import parse_duration
-    from pytest_capacity.config.loading import Overrides, load
+    from pytest_capacity.config.loading import load
+    from pytest_capacity.config.source import Overrides
 
 __all__ = ["Overrides", "backend_of", "load", "parse_duration"]
 
@@ -22,8 +23,12 @@ def __getattr__(name: str) -> Any:
         from pytest_capacity.config.durations import parse_duration
 
         return parse_duration
-    if name in ("Overrides", "load"):
-        from pytest_capacity.config import loading
+    if name == "load":
+        from pytest_capacity.config.loading import load
 
-        return getattr(loading, name)
+        return load
+    if name == "Overrides":
+        from pytest_capacity.config.source import Overrides
+
+        return Overrides
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

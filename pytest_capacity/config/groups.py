@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from pytest_capacity.config.fields import (
@@ -18,7 +20,9 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
-from pytest_capacity.model import DEFAULT_TOPOLOGY, Market, NodeGroup, Topology
+from pytest_capacity.config.nodes import DEFAULT_READY_S, STATIC, check_machines, read_ready, read_static_group
+from pytest_capacity.config.userdata import read_user_data
+from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Market, NodeGroup, Topology
 
 MARKETS: Final = ("on-demand", "spot")
 IMAGE_FORM: Final = re.compile(r"ami-[0-9a-f]{8,17}")
@@ -27,7 +31,18 @@ INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
 NAME_FORM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 EXCLUSIVE: Final = "A spot instance cannot use a reservation: set `reserve: false`, or `market: on-demand`."
-_GROUP_KEYS: Final = ("count", "instance_type", "market", "reserve", "image", "placement_group", "aws")
+_GROUP_KEYS: Final = (
+    "count",
+    "instance_type",
+    "market",
+    "reserve",
+    "image",
+    "placement_group",
+    "ready",
+    "ready_timeout",
+    "user_data",
+    "aws",
+)
 _GROUP_EXAMPLE: Final = "{count: 3, instance_type: i4i.large}"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-strategies.html#placement-groups-limitations-cluster
 _CANNOT_JOIN: Final = (
@@ -49,6 +64,17 @@ class Defaults(Struct, frozen=True, kw_only=True):
     file: str
     #: The other way to give groups, where there is one.
     or_hook: str = ", or the hook pytest_capacity_topologies"
+    backend: str = "aws"
+    #: What relative paths in the file are relative to.
+    base: Path = Path()
+    duration_s: float = 5400.0
+    #: Whether nodes end themselves, by what goes with their user data.
+    self_terminate: bool = True
+
+    @property
+    def example(self) -> str:
+        """A group as it may be written."""
+        return "{hosts: [10.0.0.1, 10.0.0.2]}" if self.backend == STATIC else _GROUP_EXAMPLE
 
 
 def cannot_join_cluster_group(instance_type: str) -> str | None:
@@ -66,16 +92,18 @@ def read_topologies(
     found: dict[str, Topology] = {}
     file = defaults.file
     if "groups" in values:
-        groups = _raw_groups(values["groups"], f"{file}: groups", faults)
+        groups = _raw_groups(values["groups"], f"{file}: groups", defaults, faults)
         found[DEFAULT_TOPOLOGY] = _topology(DEFAULT_TOPOLOGY, groups, f"{file}: groups", defaults, faults)
     if "topologies" in values:
-        example = "{big: {groups: {db: " + _GROUP_EXAMPLE + "}}}"
+        example = "{big: {groups: {db: " + defaults.example + "}}}"
         for name, body in as_mapping(values["topologies"], f"{file}: topologies", faults, example).items():
             where = f"{file}: topologies.{shown(name)[1:-1]}"
             if name in found:
                 faults.add(where, "is there twice", "`groups:` is short for `topologies.default`: keep one of them.")
                 continue
-            found[name] = _topology(name, _groups_of(body, where, faults), f"{where}.groups", defaults, faults)
+            found[name] = _topology(
+                name, _groups_of(body, where, defaults, faults), f"{where}.groups", defaults, faults
+            )
     for name, topology in given.items():
         where = f"pytest_capacity_topologies: {shown(name)[1:-1]}"
         if name in found:
@@ -83,28 +111,28 @@ def read_topologies(
             continue
         found[name] = _topology(name, _given_groups(topology, where, faults), where, defaults, faults)
     if not found:
-        faults.add(
-            f"{file}: groups", "no machines are asked for", f"Add `groups: {{db: {_GROUP_EXAMPLE}}}`{defaults.or_hook}."
-        )
+        remedy = f"Add `groups: {{db: {defaults.example}}}`{defaults.or_hook}."
+        faults.add(f"{file}: groups", "no machines are asked for", remedy)
+    check_machines(found.values(), f"{file}: groups", faults)
     return found
 
 
-def _raw_groups(value: object, where: str, faults: Faults) -> Mapping[str, Any]:
+def _raw_groups(value: object, where: str, defaults: Defaults, faults: Faults) -> Mapping[str, Any]:
     before = len(faults.lines)
-    groups = as_mapping(value, where, faults, "{db: " + _GROUP_EXAMPLE + "}")
+    groups = as_mapping(value, where, faults, "{db: " + defaults.example + "}")
     if not groups and len(faults.lines) == before:
-        faults.add(where, "is empty", f"Add a group: `db: {_GROUP_EXAMPLE}`.")
+        faults.add(where, "is empty", f"Add a group: `db: {defaults.example}`.")
     return groups
 
 
-def _groups_of(body: object, where: str, faults: Faults) -> Mapping[str, Any]:
-    values = as_mapping(body, where, faults, "{groups: {db: " + _GROUP_EXAMPLE + "}}")
+def _groups_of(body: object, where: str, defaults: Defaults, faults: Faults) -> Mapping[str, Any]:
+    values = as_mapping(body, where, faults, "{groups: {db: " + defaults.example + "}}")
     refuse_unknown(values, ("groups",), f"{where}.", faults)
     if "groups" not in values:
         if values == body and not values:
-            faults.add(where, "has no `groups`", f"Add `groups: {{db: {_GROUP_EXAMPLE}}}`.")
+            faults.add(where, "has no `groups`", f"Add `groups: {{db: {defaults.example}}}`.")
         return {}
-    return _raw_groups(values["groups"], f"{where}.groups", faults)
+    return _raw_groups(values["groups"], f"{where}.groups", defaults, faults)
 
 
 def _given_groups(topology: object, where: str, faults: Faults) -> Mapping[str, Any]:
@@ -122,11 +150,24 @@ def _given_groups(topology: object, where: str, faults: Faults) -> Mapping[str, 
             continue
         if group.name in raw:
             faults.add(f"{where}.{group.name}", "is there twice", "Give one of the groups another name.")
-        body = {key: getattr(group, key) for key in _GROUP_KEYS if key != "aws"}
-        if group.cloud:
-            body["aws"] = group.cloud
-        raw[str(group.name)] = {key: value for key, value in body.items() if value is not None}
+        raw[str(group.name)] = _as_written(group)
     return raw
+
+
+def _as_written(group: NodeGroup) -> dict[str, Any]:
+    body = {key: getattr(group, key) for key in _GROUP_KEYS if key not in ("aws", "ready_timeout")}
+    # The default is no wish: it gives way where a run is shorter.
+    if group.ready_timeout_s != DEFAULT_READY_S:
+        body["ready_timeout"] = f"{group.ready_timeout_s}s"
+    if group.hosts:
+        body["hosts"] = [_host_as_written(host) for host in group.hosts]
+    if group.cloud:
+        body["aws"] = group.cloud
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _host_as_written(host: object) -> object:
+    return msgspec.to_builtins(host) if isinstance(host, Host) else host
 
 
 def _topology(name: str, groups: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> Topology:
@@ -138,10 +179,16 @@ def _topology(name: str, groups: Mapping[str, Any], where: str, defaults: Defaul
 def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faults) -> NodeGroup | None:
     as_form(name, NAME_FORM, "db (letters, digits, - and _; at most 40)", where, faults)
     before = len(faults.lines)
-    values = as_mapping(body, where, faults, _GROUP_EXAMPLE)
+    values = as_mapping(body, where, faults, defaults.example)
     if len(faults.lines) > before:
         return None
-    refuse_unknown(values, _GROUP_KEYS, f"{where}.", faults)
+    if defaults.backend == STATIC:
+        return read_static_group(name, values, where, defaults.duration_s, faults)
+    if "hosts" in values:
+        faults.add(
+            f"{where}.hosts", "machines of your own are no cloud's", "Write `backend: static`, or remove the key."
+        )
+    refuse_unknown(values, (*_GROUP_KEYS, "hosts"), f"{where}.", faults)
     for key in ("count", "instance_type"):
         if key not in values:
             faults.add(f"{where}.{key}", "is missing", f"Write the group like {_GROUP_EXAMPLE}.")
@@ -153,6 +200,8 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
     if grouped and instance_type and (why := cannot_join_cluster_group(instance_type)):
         remedy = "Take another type, or set placement_group to false."
         faults.add(f"{where}.placement_group", f"{shown(instance_type)} cannot join: {why}", remedy)
+    ready, timeout = read_ready(values, where, defaults.duration_s, faults)
+    data = _user_data(values, where, defaults, faults)
     if count is None or instance_type is None:
         return None
     return NodeGroup(
@@ -163,7 +212,17 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         reserve=reserve,
         image=image,
         placement_group=bool(grouped),
+        ready=ready,
+        ready_timeout_s=timeout,
+        user_data=data,
     )
+
+
+def _user_data(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> str | None:
+    if "user_data" not in values:
+        return None
+    at = f"{where}.user_data"
+    return read_user_data(values["user_data"], defaults.base, defaults.self_terminate, at, faults)
 
 
 def _instance_type(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:

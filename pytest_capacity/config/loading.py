@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
+from pytest_capacity.config.access import read_collect, read_ssh
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
@@ -26,12 +26,15 @@ from pytest_capacity.config.fields import (
     shown,
 )
 from pytest_capacity.config.groups import EXCLUSIVE, INSTANCE_TYPE_FORM, Defaults, as_market, read_topologies
+from pytest_capacity.config.keeping import read_keeping
+from pytest_capacity.config.nodes import STATIC
 from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.config.settings import read_aws, read_regions, read_zones
+from pytest_capacity.config.source import Overrides, Source, as_duration
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import AwsSettings, Market, Request, Topology
 
-BACKENDS: Final = ("aws",)
+BACKENDS: Final = ("aws", STATIC)
 DEFAULT_DURATION_S: Final = 90 * 60.0
 DEFAULT_TIMEOUT_S: Final = 15 * 60.0
 DEFAULT_RELEASE_TIMEOUT_S: Final = 5 * 60.0
@@ -59,7 +62,15 @@ _KEYS: Final = (
     "test_id",
     "prices",
     "aws",
+    "ssh",
+    "collect",
+    "session",
+    "keep",
+    "keep_for",
+    "limits",
 )
+#: What machines of the user's own have nothing to do with.
+_OF_A_CLOUD: Final = ("regions", "zones", "market", "use_reservations", "endpoint", "prices", "aws")
 _LIMITS: Final = {
     "duration": "a run lasts at most",
     "timeout": "provisioning cannot take longer than `duration`,",
@@ -70,46 +81,19 @@ _RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resourc
 _LIST_SPLIT: Final = re.compile(r"[,\s]+")
 
 
-class Overrides(Struct, frozen=True, kw_only=True):
-    """What flags, environment and ini gave, merged by their precedence; None or empty: nothing.
+class _Cloud(Struct, frozen=True, kw_only=True):
+    """What the request says of the cloud, as in `Request`."""
 
-    ``source`` names where each came from, by field (``{"regions": "--capacity-region"}``): it begins the message about
-    it. Lists may hold several values in one text (``"a,b c"``), as the environment gives them.
-    """
-
-    backend: str | None = None
-    regions: tuple[str, ...] = ()
+    regions: tuple[str, ...]
     zones: tuple[str, ...] = ()
-    reserve: bool | str | None = None
-    duration: str | None = None
-    market: str | None = None
-    timeout: str | None = None
-    release_timeout: str | None = None
+    market: Market = "on-demand"
+    reserve: bool = False
+    use_reservations: tuple[str, ...] = ()
     endpoint: str | None = None
-    #: The run goes to an emulator that is started for it.
-    emulator: bool = False
-    journal: str | None = None
-    source: Mapping[str, str] = field(default_factory=dict)
-
-
-class _Source(Struct, frozen=True):
-    """The file's mapping with the overrides over it."""
-
-    values: Mapping[str, Any]
-    file: str
-    overrides: Overrides
-    #: Whether there are flags and a hook to speak of.
-    has_flags: bool = True
-
-    def get(self, key: str) -> tuple[Any, str]:
-        """The value that counts for ``key`` (None: given nowhere), and where it stands."""
-        override = getattr(self.overrides, key, None)
-        if override is not None and override != ():
-            return override, self.overrides.source.get(key, f"--capacity-{key}")
-        return self.values.get(key), f"{self.file}: {key}"
-
-    def is_overridden(self, key: str) -> bool:
-        return getattr(self.overrides, key, None) not in (None, ())
+    prices: Mapping[str, float] = field(default_factory=dict)
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    #: Images by region, for groups that have none of their own.
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(
@@ -136,43 +120,95 @@ def load(
     name = GIVEN if given else str(path) if path is not None else "capacity.yaml"
     if values is None:
         values = read_mapping(path) if path is not None else {}
-    source = _Source(values, name, overrides, has_flags=not given)
+    base = path.parent if path is not None else Path()
+    source = Source(values, name, overrides, base.absolute(), has_flags=not given)
     faults = Faults()
     refuse_unknown(values, _KEYS, f"{source.file}: ", faults)
-    regions = _regions(source, environ, faults)
-    market, reserve = _market(source, faults)
-    before = len(faults.lines)
-    aws = _aws(source, regions, faults)
-    # Where the section is wrong, that is the fault; that no image came of it is not another one.
-    images = aws.image or (dict.fromkeys(regions, "") if len(faults.lines) > before else {})
-    defaults = Defaults(market=market, reserve=reserve, regions=regions, images=images, file=source.file)
-    if not source.has_flags:
-        defaults = replace(defaults, or_hook="")
+    backend = _backend(source, faults)
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
+    cloud = _no_cloud(source, faults) if backend == STATIC else _cloud(source, environ, faults)
+    found = read_topologies(values, topologies or {}, _defaults(source, backend, cloud, duration), faults)
+    collect = read_collect(source, faults)
+    project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
+    keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
     request = Request(
-        backend=_backend(source, faults),
+        backend=backend,
         run=run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run(),
-        project=_text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project),
-        topologies=read_topologies(values, topologies or {}, defaults, faults),
-        regions=regions,
-        zones=_zones(source, regions, faults),
-        reserve=reserve,
-        market=market,
-        use_reservations=_use_reservations(source, faults),
+        project=project,
+        topologies=found,
+        regions=cloud.regions,
+        zones=cloud.zones,
+        reserve=cloud.reserve,
+        market=cloud.market,
+        use_reservations=cloud.use_reservations,
         duration_s=duration,
         timeout_s=_duration(source, "timeout", min(DEFAULT_TIMEOUT_S, duration), duration, faults),
         release_timeout_s=_duration(
             source, "release_timeout", DEFAULT_RELEASE_TIMEOUT_S, MAX_RELEASE_TIMEOUT_S, faults
         ),
-        endpoint=_endpoint(source, faults),
+        endpoint=cloud.endpoint,
         emulated=overrides.emulator,
-        prices=_prices(source, faults),
-        aws=aws,
+        prices=cloud.prices,
+        aws=cloud.aws,
+        ssh=read_ssh(source, backend, cloud.aws, found, collect, faults),
+        collect=collect,
+        session=keeping.session,
+        keep=keeping.keep,
+        keep_s=keeping.keep_s,
+        limit_s=keeping.limit_s,
         journal=_text(source, "journal", faults),
     )
     if faults.lines:
         raise ConfigError(faults.lines)
     return request
+
+
+def _cloud(source: Source, environ: Mapping[str, str], faults: Faults) -> _Cloud:
+    regions = _regions(source, environ, faults)
+    market, reserve = _market(source, faults)
+    before = len(faults.lines)
+    aws = _aws(source, regions, faults)
+    return _Cloud(
+        regions=regions,
+        zones=_zones(source, regions, faults),
+        market=market,
+        reserve=reserve,
+        use_reservations=_use_reservations(source, faults),
+        endpoint=_endpoint(source, faults),
+        prices=_prices(source, faults),
+        aws=aws,
+        # Where the section is wrong, that is the fault; that no image came of it is not another one.
+        images=aws.image or (dict.fromkeys(regions, "") if len(faults.lines) > before else {}),
+    )
+
+
+def _no_cloud(source: Source, faults: Faults) -> _Cloud:
+    """Machines of the user's own: what only a cloud could do is a fault, lest somebody think that it is done."""
+    for key in _OF_A_CLOUD:
+        value, where = source.get(key)
+        if value is not None:
+            faults.add(where, "is given, and `backend: static` has no cloud to ask for it", "Leave it out.")
+    value, where = source.get("reserve")
+    if value is not None and as_bool(value, where, faults):
+        faults.add(where, "is true, and machines of your own need no reservation", "Leave it out.")
+    if source.overrides.emulator:
+        faults.add("--capacity-emulator", "is given, and `backend: static` has no cloud to emulate", "Leave it out.")
+    return _Cloud(regions=(STATIC,))
+
+
+def _defaults(source: Source, backend: str, cloud: _Cloud, duration: float) -> Defaults:
+    defaults = Defaults(
+        market=cloud.market,
+        reserve=cloud.reserve,
+        regions=cloud.regions,
+        images=cloud.images,
+        file=source.file,
+        backend=backend,
+        base=source.base,
+        duration_s=duration,
+        self_terminate=cloud.aws.self_terminate,
+    )
+    return defaults if source.has_flags else replace(defaults, or_hook="")
 
 
 def is_reserving(values: Mapping[str, Any], where: str) -> bool:
@@ -188,7 +224,7 @@ def is_reserving(values: Mapping[str, Any], where: str) -> bool:
     return bool(values.get("backend")) and reserve is not False
 
 
-def _backend(source: _Source, faults: Faults) -> str:
+def _backend(source: Source, faults: Faults) -> str:
     value, where = source.get("backend")
     if value is None:
         flag = "Pass --capacity-backend=aws, or write" if source.has_flags else "Write"
@@ -197,7 +233,7 @@ def _backend(source: _Source, faults: Faults) -> str:
     return as_choice(value, BACKENDS, where, faults) or ""
 
 
-def _regions(source: _Source, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
+def _regions(source: Source, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
     value, where = source.get("regions")
     before = len(faults.lines)
     given = _split(value, where, faults) if value is not None else ()
@@ -215,7 +251,7 @@ def _regions(source: _Source, environ: Mapping[str, str], faults: Faults) -> tup
     return read_regions(given, where, faults)
 
 
-def _zones(source: _Source, regions: tuple[str, ...], faults: Faults) -> tuple[str, ...]:
+def _zones(source: Source, regions: tuple[str, ...], faults: Faults) -> tuple[str, ...]:
     value, where = source.get("zones")
     return read_zones(_split(value, where, faults), regions, where, faults) if value is not None else ()
 
@@ -225,7 +261,7 @@ def _split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
     return tuple(part for text in texts for part in _LIST_SPLIT.split(text) if part)
 
 
-def _market(source: _Source, faults: Faults) -> tuple[Market, bool]:
+def _market(source: Source, faults: Faults) -> tuple[Market, bool]:
     """The market that groups take by default, and whether they are reserved by default: never where it is spot."""
     value, where = source.get("market")
     market: Market = (as_market(value, where, faults) if value is not None else None) or "on-demand"
@@ -238,32 +274,21 @@ def _market(source: _Source, faults: Faults) -> tuple[Market, bool]:
     return market, True if reserve is None else reserve
 
 
-def _aws(source: _Source, regions: tuple[str, ...], faults: Faults) -> AwsSettings:
+def _aws(source: Source, regions: tuple[str, ...], faults: Faults) -> AwsSettings:
     value, where = source.get("aws")
     if value is None:
         return AwsSettings()
     return read_aws(value, regions, where, source.overrides.emulator, faults)
 
 
-def _duration(source: _Source, key: str, default: float, most: float, faults: Faults) -> float:
+def _duration(source: Source, key: str, default: float, most: float, faults: Faults) -> float:
     value, where = source.get(key)
     if value is None:
         return default
-    try:
-        seconds = parse_duration(value)
-    except ValueError:
-        faults.add(where, f"{shown(value)} is not a duration", DURATION_HELP)
-        return default
-    if seconds <= 0:
-        faults.add(where, f"{shown(value)} is no time at all", DURATION_HELP)
-        return default
-    if seconds > most:
-        faults.add(where, f"{shown(value)} is too long: {_LIMITS[key]} {format_duration(most)}", "Give a shorter time.")
-        return default
-    return seconds
+    return as_duration(value, where, most, _LIMITS[key], faults) or default
 
 
-def _endpoint(source: _Source, faults: Faults) -> str | None:
+def _endpoint(source: Source, faults: Faults) -> str | None:
     """The URL to use; None too where an emulator is started, whose URL is not known yet (a flag beats the file)."""
     value, where = source.get("endpoint")
     if value is None:
@@ -304,7 +329,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _use_reservations(source: _Source, faults: Faults) -> tuple[str, ...]:
+def _use_reservations(source: Source, faults: Faults) -> tuple[str, ...]:
     value, where = source.get("use_reservations")
     if value is None:
         return ()
@@ -316,7 +341,7 @@ def _use_reservations(source: _Source, faults: Faults) -> tuple[str, ...]:
     return tuple(item for item in checked if item is not None)
 
 
-def _prices(source: _Source, faults: Faults) -> Mapping[str, float]:
+def _prices(source: Source, faults: Faults) -> Mapping[str, float]:
     value, where = source.get("prices")
     if value is None:
         return {}
@@ -331,12 +356,12 @@ def _prices(source: _Source, faults: Faults) -> Mapping[str, float]:
     return prices
 
 
-def _text(source: _Source, key: str, faults: Faults) -> str | None:
+def _text(source: Source, key: str, faults: Faults) -> str | None:
     value, where = source.get(key)
     return as_text(value, where, faults) if value is not None else None
 
 
-def _text_of_form(source: _Source, key: str, form: re.Pattern[str], example: str, faults: Faults) -> str | None:
+def _text_of_form(source: Source, key: str, form: re.Pattern[str], example: str, faults: Faults) -> str | None:
     value, where = source.get(key)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)

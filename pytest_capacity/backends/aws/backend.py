@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import reading
 from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, diagnose_held
-from pytest_capacity.backends.aws.listing import inventory, look
+from pytest_capacity.backends.aws.listing import KINDS, KINDS_WITH_KEYS, inventory, look
 from pytest_capacity.backends.aws.plan import (
+    KEY_PAIR,
     NODE,
     PLACEMENT_GROUP,
     RESERVATION,
@@ -34,19 +35,24 @@ OVERTIME: Final = 3600.0
 class AwsBackend:
     """EC2 for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
 
-    The kinds of pieces are ``placement-group``, ``reservation`` and ``node``. One RunInstances makes all nodes of a
-    group, so `create` gives one `Held` a node, all with the subject of their piece.
+    The kinds of pieces are ``placement-group``, ``key-pair``, ``reservation`` and ``node``. One RunInstances makes all
+    nodes of a group, so `create` gives one `Held` a node, all with the subject of their piece.
     """
 
     name: Final = CLOUD
-    #: A reservation may be cancelled under running nodes, which run on; a placement group must be empty of both.
-    release_order: Sequence[frozenset[str]] = (frozenset({NODE, RESERVATION}), frozenset({PLACEMENT_GROUP}))
-    batch: Mapping[str, int] = {NODE: 500, RESERVATION: 1, PLACEMENT_GROUP: 1}
+    #: A reservation may be cancelled under running nodes, which run on, and a key pair deleted, since the nodes have
+    #: had their key at the launch; a placement group must be empty of nodes and reservations.
+    release_order: Sequence[frozenset[str]] = (frozenset({NODE, RESERVATION, KEY_PAIR}), frozenset({PLACEMENT_GROUP}))
+    batch: Mapping[str, int] = {NODE: 500, RESERVATION: 1, PLACEMENT_GROUP: 1, KEY_PAIR: 1}
     leased: frozenset[str] = frozenset({RESERVATION})
+    #: Of Amazon's own images; others have others (``ubuntu``, ``admin``), which ``ssh: {user: ...}`` says.
+    default_user: str = "ec2-user"
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._cloud = Cloud(request)
+        #: Whether key pairs are listed: not every account lets us, so only those are asked who can have one of ours.
+        self._has_key_pairs = _may_make_key_pairs(request)
 
     def whoami(self) -> Identity:
         """The account by STS, and when credentials end that nobody renews."""
@@ -60,7 +66,10 @@ class AwsBackend:
         return read_offers(self._cloud, self._request, region, topology)
 
     def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
-        """Placement group, reservations, nodes: each a round, where there is anything in it."""
+        """Placement group, reservations, nodes: each a round, where there is anything in it.
+
+        Raises `Refused` for user data that a machine of that platform would not read.
+        """
         return plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
@@ -68,6 +77,8 @@ class AwsBackend:
         operation, parameters = create_parameters(piece)
         if piece.kind == PLACEMENT_GROUP:
             made = [self._create_placement_group(piece, operation, parameters)]
+        elif piece.kind == KEY_PAIR:
+            made = [self._create_key_pair(piece, operation, parameters)]
         else:
             answer = self._cloud.ec2(piece.region, operation, **parameters)
             if piece.kind == RESERVATION:
@@ -85,14 +96,29 @@ class AwsBackend:
                 raise
             named = [{"Name": "group-name", "Values": [parameters["GroupName"]]}]
             groups = self._cloud.ec2(piece.region, "describe_placement_groups", Filters=named)["PlacementGroups"]
-            wanted = {tag["Key"]: tag["Value"] for tag in parameters["TagSpecifications"][0]["Tags"]}
-            for group in groups:
-                stamp = read_stamp(group.get("Tags", ()))
-                if (stamp.run, stamp.piece) == (wanted[RUN], wanted[PIECE]):
-                    return reading.placement_group(piece.region, piece.zone, group)
-            raise
+            group = _made_before(groups, parameters)
+            if group is None:
+                raise
+            return reading.placement_group(piece.region, piece.zone, group)
         tags = parameters["TagSpecifications"][0]["Tags"]
         return reading.placement_group(piece.region, piece.zone, {"Tags": tags, **answer["PlacementGroup"]})
+
+    def _create_key_pair(self, piece: Piece, operation: str, parameters: Mapping[str, Any]) -> Held:
+        """Key pairs take no token either. One of that name is ours if it bears run and piece."""
+        self._has_key_pairs = True
+        try:
+            answer = self._cloud.ec2(piece.region, operation, **parameters)
+        except ClientError as error:
+            if code_of(error) != "InvalidKeyPair.Duplicate":
+                raise
+            named = [{"Name": "key-name", "Values": [parameters["KeyName"]]}]
+            pairs = self._cloud.ec2(piece.region, "describe_key_pairs", Filters=named)["KeyPairs"]
+            pair = _made_before(pairs, parameters)
+            if pair is None:
+                raise
+            return reading.key_pair(piece.region, piece.zone, pair)
+        tags = parameters["TagSpecifications"][0]["Tags"]
+        return reading.key_pair(piece.region, piece.zone, {**answer, "Tags": tags})
 
     def change(self, held: Held, deadline: float) -> Held:
         """The end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock."""
@@ -147,17 +173,30 @@ class AwsBackend:
         for held in helds:
             if kind == RESERVATION:
                 self._cloud.ec2(region, "cancel_capacity_reservation", CapacityReservationId=held.id)
+            elif kind == KEY_PAIR:
+                # One of an earlier run of this id may be the first that we hear of.
+                self._has_key_pairs = True
+                self._cloud.ec2(region, "delete_key_pair", KeyPairId=held.id)
             else:
                 self._cloud.ec2(region, "delete_placement_group", GroupName=_group_name(held))
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """What bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`."""
-        return inventory(self._cloud, run, self._request.project, regions)
+        """What bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`.
+
+        A fourth, of key pairs, where the run can have one: our own if it uses SSH, and any other.
+        """
+        kinds = KINDS_WITH_KEYS if self._has_key_pairs or run != self._request.run else KINDS
+        return inventory(self._cloud, run, self._request.project, regions, kinds)
 
     def regions(self) -> Sequence[str]:
         """The regions that are enabled for the account, by name."""
         answer = self._cloud.ec2(self._request.regions[0], "describe_regions")
         return sorted(region["RegionName"] for region in answer["Regions"])
+
+    def console(self, held: Held) -> str:
+        """GetConsoleOutput: EC2 keeps the last 64 KB, and has them a while after the machine wrote them."""
+        # Not `Latest`, which only machines on the Nitro system have. The SDK has decoded it.
+        return self._cloud.ec2(held.region, "get_console_output", InstanceId=held.id).get("Output") or ""
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
         """Commands of the AWS command line."""
@@ -170,6 +209,8 @@ class AwsBackend:
                 commands.append(
                     self._command("cancel-capacity-reservation", held.region, "--capacity-reservation-id", held.id)
                 )
+            elif held.kind == KEY_PAIR:
+                commands.append(self._command("delete-key-pair", held.region, "--key-pair-id", held.id))
             else:
                 commands.append(self._command("delete-placement-group", held.region, "--group-name", _group_name(held)))
         ends = [self._command("terminate-instances", region, "--instance-ids", *ids) for region, ids in nodes.items()]
@@ -184,7 +225,11 @@ class AwsBackend:
         return shlex.join([*words, *arguments])
 
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
-        """EC2 ends a reservation after its EndDate; a node with our timer, unless stopped, ends at the hard end."""
+        """EC2 ends a reservation after its EndDate; a node with our timer, unless stopped, ends at the hard end.
+
+        Nothing ends a placement group or a key pair, and so we say, though neither costs anything: whoever reads "bound
+        to end by 12:00" need not look again.
+        """
         if thing.kind == RESERVATION:
             lease_end = thing.deadline if isinstance(thing, Held) else None
             return (hard_end if lease_end is None else lease_end) + OVERTIME
@@ -201,6 +246,24 @@ class AwsBackend:
     def diagnose(self, problem: Exception | Held) -> Diagnosis:
         """By the rows under ``aws`` in errors.yaml."""
         return diagnose_held(problem) if isinstance(problem, Held) else diagnose_error(problem)
+
+
+def _may_make_key_pairs(request: Request) -> bool:
+    """Whether the run can have a key pair of its own: it uses SSH, without a key of the user's, in some group."""
+    if request.ssh is None or request.ssh.key is not None:
+        return False
+    groups = [group for topology in request.topologies.values() for group in topology.groups]
+    return any(not settings_of(request, group).aws.key_name for group in groups)
+
+
+def _made_before(things: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Which of ``things`` an earlier call with these parameters made: the one with run and piece of their stamp."""
+    wanted = {tag["Key"]: tag["Value"] for tag in parameters["TagSpecifications"][0]["Tags"]}
+    for thing in things:
+        stamp = read_stamp(thing.get("Tags", ()))
+        if (stamp.run, stamp.piece) == (wanted[RUN], wanted[PIECE]):
+            return thing
+    return None
 
 
 def _as_piece(held: Held, piece: Piece) -> Held:

@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import reading
 from pytest_capacity.backends.aws.errors import diagnose_error
-from pytest_capacity.backends.aws.plan import NODE, PLACEMENT_GROUP, RESERVATION
+from pytest_capacity.backends.aws.plan import KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
 from pytest_capacity.backends.aws.session import PAGE, Cloud
 from pytest_capacity.backends.aws.stamp import RUN, read_stamp, tag_value
 from pytest_capacity.model import Held, Unread
 
+#: What every run may have, and what only one may have whose nodes are reached by SSH with a key pair of its own.
 KINDS: Final = (NODE, RESERVATION, PLACEMENT_GROUP)
+KINDS_WITH_KEYS: Final = (*KINDS, KEY_PAIR)
 
 #: Values that one filter of a describe call takes (EC2 user guide, "Filter your resources").
 FILTER_VALUES: Final = 200
@@ -45,6 +47,10 @@ def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) 
             for group in _groups(cloud, region, _filter("group-name", *names)):
                 held = reading.placement_group(region, "", group)
                 found[held.id] = held
+        elif kind == KEY_PAIR:
+            for pair in _key_pairs(cloud, region, _filter("key-pair-id", *before)):
+                held = reading.key_pair(region, "", pair)
+                found[held.id] = held
     if kind == RESERVATION:
         # The API has no filter for ids; one for tags is not documented for this call, and works.
         for owner in sorted({held.facts.get("run") or run for held in helds}):
@@ -68,19 +74,21 @@ def _merged(before: Held, now: Held | None) -> Held:
     )
 
 
-def inventory(cloud: Cloud, run: str, project: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-    """What bears the stamp of ``run`` and is not over, every region and kind at once, in the order of the answers.
+def inventory(
+    cloud: Cloud, run: str, project: str, regions: Sequence[str], kinds: Sequence[str] = KINDS_WITH_KEYS
+) -> Iterator[Held | Unread]:
+    """What bears the stamp of ``run`` and is not over, all regions and ``kinds`` at once, in the order of the answers.
 
     The stamp is read again here: what does not bear this run is not ours, whatever the filter let through; what bears
     the run without the rest of the stamp comes without a subject, to be reported and never released.
     """
     if not regions:
         return
-    with ThreadPoolExecutor(min(WIDTH, len(regions) * len(KINDS)), thread_name_prefix="inventory") as pool:
+    with ThreadPoolExecutor(min(WIDTH, len(regions) * len(kinds)), thread_name_prefix="inventory") as pool:
         asked = {
             pool.submit(_stamped, cloud, run, project, region, kind): (region, kind)
             for region in regions
-            for kind in KINDS
+            for kind in kinds
         }
         for answer in as_completed(asked):
             region, kind = asked[answer]
@@ -99,8 +107,10 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, kind: str) -> li
         things = [(one, reading.node(region, one)) for one in _instances(cloud, region, listed)]
     elif kind == RESERVATION:
         things = [(one, reading.reservation(region, one)) for one in _reservations(cloud, region, mark)]
-    else:
+    elif kind == PLACEMENT_GROUP:
         things = [(one, reading.placement_group(region, "", one)) for one in _groups(cloud, region, mark)]
+    else:
+        things = [(one, reading.key_pair(region, "", one)) for one in _key_pairs(cloud, region, mark)]
     ours = (_owned(held, thing, run, project) for thing, held in things if held.state != "gone")
     return [held for held in ours if held is not None]
 
@@ -134,3 +144,7 @@ def _reservations(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator
 
 def _groups(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
     return cloud.pages(region, "describe_placement_groups", "PlacementGroups", Filters=filters)
+
+
+def _key_pairs(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    return cloud.pages(region, "describe_key_pairs", "KeyPairs", Filters=filters)

@@ -1,8 +1,9 @@
 """A topology in one placement, as rounds of EC2 calls. Pure: reads the order and the configuration, nothing else.
 
 Rounds: the cluster placement group, where a group asks for one; the reservations, one a capacity shape; the nodes, one
-RunInstances a group. A piece's ``spec`` is the call's parameters in the SDK's spelling, less the token and less what
-another piece has to exist for; `create_parameters` puts these in.
+RunInstances a group. The run's key pair, where one is made, goes side by side with what comes before the nodes. A
+piece's ``spec`` is the call's parameters in the SDK's spelling, less the token and less what another piece has to exist
+for; `create_parameters` puts these in.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from msgspec import Struct
 from pytest_capacity.backends.aws.session import format_time
 from pytest_capacity.backends.aws.settings import GroupSettings, settings_of
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
-from pytest_capacity.backends.aws.timer import user_data
+from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.aws.zones import DEFAULT_PLATFORM
 from pytest_capacity.backends.tokens import fit, token
 from pytest_capacity.model import Order, Piece, Request
@@ -23,14 +24,19 @@ from pytest_capacity.model import Order, Piece, Request
 NODE: Final = "node"
 RESERVATION: Final = "reservation"
 PLACEMENT_GROUP: Final = "placement-group"
+KEY_PAIR: Final = "key-pair"
 
-#: Characters in the name of a placement group (API reference, CreatePlacementGroup).
+#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
+PUBLIC_KEY: Final = "ssh-key"
+
+#: Characters in the name of a placement group and of a key pair (API reference, CreatePlacementGroup, ImportKeyPair).
 _NAME_LIMIT: Final = 255
 
 _OPERATIONS: Final = {
     NODE: "run_instances",
     RESERVATION: "create_capacity_reservation",
     PLACEMENT_GROUP: "create_placement_group",
+    KEY_PAIR: "import_key_pair",
 }
 
 
@@ -59,9 +65,14 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     rounds = [
         [_placement_group(request, order)] if clustered else [],
         [_reservation(request, order, shape, groups, shapes) for shape in sorted(set(shapes.values()))],
-        [_nodes(order, group, shapes.get(group.name)) for group in groups] if order.launch else [],
     ]
-    return [pieces for pieces in rounds if pieces]
+    before = [pieces for pieces in rounds if pieces]
+    if not order.launch:
+        return before
+    if any(_takes_key_pair(order, group) for group in groups):
+        # Nothing waits for it but the nodes, so it costs no round where there is one.
+        before = [*before[:-1], [*(before[-1] if before else []), _key_pair(request, order)]]
+    return [*before, [_nodes(order, group, shapes.get(group.name)) for group in groups]]
 
 
 def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
@@ -84,6 +95,10 @@ def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
 def _input(piece: Piece, mark: str) -> str | None:
     """The id among the inputs that bears ``mark``: ids of EC2 say themselves what they are of."""
     return next((id_ for id_ in piece.inputs.values() if mark in id_), None)
+
+
+def _takes_key_pair(order: Order, group: GroupSettings) -> bool:
+    return PUBLIC_KEY in order.facts and not group.aws.key_name
 
 
 def _reserves(order: Order, group: GroupSettings) -> bool:
@@ -125,13 +140,29 @@ def _tags(
 
 def _placement_group(request: Request, order: Order) -> Piece:
     tags = _tags(request.aws.tags, order, PLACEMENT_GROUP, "cluster")
-    name = "-".join(filter(None, ("pytest-capacity", order.run, order.nonce, order.topology.name, str(order.attempt))))
     spec = {
-        "GroupName": fit(name.encode("ascii", "replace").decode().replace("?", "_"), _NAME_LIMIT),
+        "GroupName": _name(order),
         "Strategy": "cluster",
         "TagSpecifications": as_specification(tags, "placement-group"),
     }
     return _piece(order, PLACEMENT_GROUP, "cluster", spec)
+
+
+def _key_pair(request: Request, order: Order) -> Piece:
+    """The run's own, one for all groups of the attempt. Only its public half goes to the cloud."""
+    tags = _tags(request.aws.tags, order, KEY_PAIR, "run")
+    spec = {
+        "KeyName": _name(order),
+        "PublicKeyMaterial": order.facts[PUBLIC_KEY],
+        "TagSpecifications": as_specification(tags, "key-pair"),
+    }
+    return _piece(order, KEY_PAIR, "run", spec)
+
+
+def _name(order: Order) -> str:
+    """The name of what EC2 knows by name: no other run, topology or attempt has it."""
+    parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(order.attempt))
+    return fit("-".join(filter(None, parts)).encode("ascii", "replace").decode().replace("?", "_"), _NAME_LIMIT)
 
 
 def _reservation(
@@ -173,9 +204,13 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         **_ending(order, group),
         **_disks(order, group),
     }
+    needs = [_subject(order, PLACEMENT_GROUP, "cluster")] if group.group.placement_group else []
     if group.aws.key_name:
         spec["KeyName"] = group.aws.key_name
-    needs = [_subject(order, PLACEMENT_GROUP, "cluster")] if group.group.placement_group else []
+    elif _takes_key_pair(order, group):
+        # A launch takes the name, which we gave; the id that comes in as an input says that it is there.
+        spec["KeyName"] = _name(order)
+        needs.append(_subject(order, KEY_PAIR, "run"))
     if shape is not None:
         needs.append(_subject(order, RESERVATION, shape.label))
     return _piece(
@@ -237,6 +272,7 @@ def _ending(order: Order, group: GroupSettings) -> dict[str, Any]:
     # An instance-store machine cannot stop, so EC2 refuses to be told; shutting down ends it anyway.
     if order.facts.get(f"root/{group.name}") != "instance-store":
         ending["InstanceInitiatedShutdownBehavior"] = "terminate"
-    if group.aws.self_terminate:
-        ending["UserData"] = user_data(order.facts.get(f"platform/{group.name}", ""), order.hard_end)
+    hard_end = order.hard_end if group.aws.self_terminate else None
+    if data := user_data(group.group, order.facts.get(f"platform/{group.name}", ""), hard_end):
+        ending["UserData"] = data
     return ending

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from pytest_capacity.backends.aws.plan import NODE, PLACEMENT_GROUP, RESERVATION
+from pytest_capacity.backends.aws.plan import KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
 from pytest_capacity.backends.aws.stamp import Stamp, read_stamp
 from pytest_capacity.model import Held, State
 
@@ -128,8 +128,25 @@ def placement_group(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
     )
 
 
+def key_pair(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
+    """A key pair. EC2 has it whole or not at all."""
+    stamp = read_stamp(answer.get("Tags", ()))
+    facts = {"name": answer.get("KeyName", ""), "run": stamp.run}
+    return Held(
+        kind=KEY_PAIR,
+        id=answer["KeyPairId"],
+        region=region,
+        zone=zone or zone_of(stamp.piece),
+        state="ready",
+        subject=stamp.piece,
+        group=stamp.group,
+        deadline=stamp.deadline,
+        facts={key: value for key, value in facts.items() if value},
+    )
+
+
 def zone_of(subject: str) -> str:
-    """The zone that a subject names (``default/1/us-east-1a/...``): a placement group has none of its own in EC2."""
+    """The zone that a subject names (``default/1/us-east-1a/...``): groups and key pairs have none of their own."""
     parts = subject.split("/")
     return parts[2] if len(parts) > 2 else ""
 

@@ -27,18 +27,22 @@ chmod 755 "$timer"
 "$timer"
 """
 
-# EC2Launch runs this at every boot because of <persist>; shutdown.exe counts seconds, at most ten years of them.
 _POWERSHELL: Final = """\
-<powershell>
 # pytest-capacity: this machine ends itself at {when}.
 $left = [Math]::Max(0, {seconds} - [DateTimeOffset]::UtcNow.ToUnixTimeSeconds())
 shutdown.exe /s /f /t $left
-</powershell>
-<persist>true</persist>
 """
+
+
+def powershell(hard_end: float) -> str:
+    """What a Windows machine runs at every boot to shut itself down at ``hard_end``."""
+    # shutdown.exe counts seconds, at most ten years of them.
+    return _POWERSHELL.format(when=format_time(hard_end), seconds=int(hard_end))
 
 
 def user_data(platform: str, hard_end: float) -> str:
     """User data for a machine of ``platform`` (EC2's words) that shuts itself down at ``hard_end``."""
-    script = _POWERSHELL if platform.startswith("Windows") else _SHELL
-    return script.format(when=format_time(hard_end), seconds=int(hard_end))
+    if platform.startswith("Windows"):
+        # EC2Launch runs it at every boot because of <persist>.
+        return f"<powershell>\n{powershell(hard_end)}</powershell>\n<persist>true</persist>\n"
+    return _SHELL.format(when=format_time(hard_end), seconds=int(hard_end))

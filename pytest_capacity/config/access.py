@@ -1,0 +1,139 @@
+"""``ssh:`` and ``collect:``: how nodes are reached, and what is fetched from them."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pytest_capacity.config.fields import (
+    Faults,
+    as_bool,
+    as_choice,
+    as_form,
+    as_mapping,
+    as_text,
+    as_texts,
+    refuse_unknown,
+    shown,
+)
+from pytest_capacity.config.nodes import STATIC, USER_FORM, as_port, needs_ssh
+from pytest_capacity.config.source import Source
+from pytest_capacity.model import AwsSettings, Ssh, Topology
+
+_KEYS: Final = Ssh.__struct_fields__
+_EXAMPLE: Final = "{user: ubuntu, key: ~/.ssh/ci}"
+_BASTION_FORM: Final = re.compile(
+    r"(?:[^\s@:/\\-][^\s@:/]*@)?(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?P<port>:\d{1,5})?"
+)
+
+
+def read_collect(source: Source, faults: Faults) -> tuple[str, ...]:
+    """The paths on the nodes, each once, as the user wrote them."""
+    value, where = source.get("collect")
+    if value is None:
+        return ()
+    paths = as_texts(value, where, faults)
+    for path in paths:
+        if not path.isprintable():
+            faults.add(where, f"{shown(path)} holds a line break or control character", "Give one path an entry.")
+    return tuple(dict.fromkeys(paths))
+
+
+def read_ssh(
+    source: Source,
+    backend: str,
+    aws: AwsSettings,
+    topologies: Mapping[str, Topology],
+    collect: tuple[str, ...],
+    faults: Faults,
+) -> Ssh | None:
+    """How nodes are reached, or None where nothing asks for it."""
+    value, where = source.get("ssh")
+    needs = [
+        f"the `ready` of {topology.name}/{group.name}"
+        for topology in topologies.values()
+        for group in topology.groups
+        if needs_ssh(group.ready)
+    ]
+    needs += ["`collect`"] if collect else []
+    if value is None:
+        ssh = Ssh() if needs or backend == STATIC else None
+    elif isinstance(value, Mapping):
+        ssh = _section(value, source.base, where, faults)
+    else:
+        on = _switch(value, where, faults)
+        ssh = None if on is False else Ssh()
+        if on is False and needs:
+            faults.add(where, f"is false, and {' and '.join(needs)} cannot do without", "Write `ssh: true`.")
+    if ssh and aws.key_name and ssh.key is None and not (isinstance(value, Mapping) and "key" in value):
+        remedy = "Write `ssh: {key: PATH}`, or remove the key: then a key pair is made for the run."
+        faults.add(f"{source.file}: aws.key_name", "is there, and not where its private half is", remedy)
+    return ssh
+
+
+def _switch(value: object, where: str, faults: Faults) -> bool | None:
+    if isinstance(value, bool | str):
+        return as_bool(value, where, faults)
+    faults.add(where, f"{shown(value)} is neither true nor false, nor keys and values", f"Write it like {_EXAMPLE}.")
+    return None
+
+
+def _section(value: Mapping[str, Any], base: Path, where: str, faults: Faults) -> Ssh:
+    values = as_mapping(value, where, faults, _EXAMPLE)
+    refuse_unknown(values, _KEYS, f"{where}.", faults)
+    user = as_form(values["user"], USER_FORM, "ubuntu", f"{where}.user", faults) if "user" in values else None
+    port = as_port(values["port"], f"{where}.port", faults) if "port" in values else None
+    return Ssh(
+        user=user,
+        port=port or 22,
+        key=_key(values["key"], base, f"{where}.key", faults) if "key" in values else None,
+        bastion=_bastion(values["bastion"], f"{where}.bastion", faults) if "bastion" in values else None,
+        address=_address(values, where, faults),
+    )
+
+
+def _address(values: Mapping[str, Any], where: str, faults: Faults) -> Literal["auto", "private", "public"]:
+    if "address" in values:
+        match as_choice(values["address"], ("auto", "private", "public"), f"{where}.address", faults):
+            case "private":
+                return "private"
+            case "public":
+                return "public"
+    return "auto"
+
+
+def _bastion(value: object, where: str, faults: Faults) -> str | None:
+    text = as_form(value, _BASTION_FORM, "admin@bastion.example.com:22", where, faults)
+    if text is None:
+        return None
+    found = _BASTION_FORM.fullmatch(text)
+    port = (found["port"] if found else None) or ":22"
+    return text if as_port(int(port[1:]), where, faults) else None
+
+
+def _key(value: object, base: Path, where: str, faults: Faults) -> str | None:
+    """The absolute path of a private key that ssh will take: it refuses one that others can read."""
+    text = as_text(value, where, faults)
+    if text is None:
+        return None
+    try:
+        path = (base / Path(text).expanduser()).absolute()
+        mode = path.stat().st_mode
+        with path.open("rb") as file:
+            begin = file.read(8)
+    except (OSError, ValueError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or "no such path"
+        faults.add(
+            where, f"{shown(text)} cannot be read: {why}", "Name a private key; a path is relative to this file."
+        )
+        return None
+    if begin.startswith((b"ssh-", b"ecdsa-", b"sk-")):
+        faults.add(
+            where, f"{shown(text)} is the public half of a key", "Name the private one, most often without .pub."
+        )
+    elif stat.S_IMODE(mode) & 0o077:
+        faults.add(where, f"{shown(text)} can be read by others, so ssh does not take it", f"Run: chmod 600 {path}")
+    return str(path)

@@ -1,0 +1,108 @@
+"""``session``, ``keep``, ``keep_for`` and ``limits``: who shares the nodes, and how long they stay."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
+from pytest_capacity.config.fields import Faults, as_form, as_mapping, refuse_unknown, shown
+from pytest_capacity.config.source import Source, as_duration
+
+Keep = Literal["never", "failed", "always"]
+
+DEFAULT_KEEP_S: Final = 30 * 60.0
+
+_SESSION_LIMIT: Final = 40
+_SESSION_FORM: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{_SESSION_LIMIT}}}")
+_TOO_LONG: Final = "nodes are not kept longer than `duration`,"
+
+
+class Keeping(Struct, frozen=True, kw_only=True):
+    """As in `Request`."""
+
+    session: str | None
+    keep: Keep
+    keep_s: float
+    limit_s: float
+
+
+def read_keeping(source: Source, project: str, duration: float, longest: float, faults: Faults) -> Keeping:
+    """All four. Nodes are kept under a name: the session's, or where there is none, the ``project``'s."""
+    value, where = source.get("session")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    session = None
+    if value is not None:
+        session = as_form(value, _SESSION_FORM, f"nightly-42 (at most {_SESSION_LIMIT})", where, faults)
+    keep, keep_s = _keep(source, duration, faults)
+    if keep != "never" and value is None:
+        session = _fit(project)
+    return Keeping(session=session, keep=keep, keep_s=keep_s, limit_s=_limit(source, duration, longest, faults))
+
+
+def _keep(source: Source, duration: float, faults: Faults) -> tuple[Keep, float]:
+    value, where = source.get("keep")
+    keep, keep_s = _word_or_time(value, where, duration, faults)
+    in_file = source.values.get("keep")
+    if "keep_for" in source.values:
+        at = f"{source.file}: keep_for"
+        given = as_duration(source.values["keep_for"], at, duration, _TOO_LONG, faults)
+        if keep_s is not None and not source.is_overridden("keep"):
+            faults.add(
+                at, f"is there beside `keep: {shown(value)[1:-1]}`", "Keep one of them: `keep: always` goes with it."
+            )
+        keep_s = keep_s or given
+    elif keep_s is None and source.is_overridden("keep"):
+        # A flag that says only when leaves how long to the file.
+        keep_s = _word_or_time(in_file, f"{source.file}: keep", duration, faults)[1]
+    return keep, keep_s or min(DEFAULT_KEEP_S, duration)
+
+
+def _word_or_time(value: object, where: str, duration: float, faults: Faults) -> tuple[Keep, float | None]:
+    """When nodes are kept, and how long where a time says both."""
+    match value.strip() if isinstance(value, str) else value:
+        case None | False | "never":
+            return "never", None
+        case "failed":
+            return "failed", None
+        case True | "always":
+            return "always", None
+    if not _is_duration(value):
+        faults.add(where, f"{shown(value)} is neither never, failed nor always, nor a duration", DURATION_HELP)
+        return "never", None
+    return "always", as_duration(value, where, duration, _TOO_LONG, faults)
+
+
+def _is_duration(value: object) -> bool:
+    try:
+        parse_duration(value if isinstance(value, str | int) else "")
+    except ValueError:
+        return False
+    return True
+
+
+def _limit(source: Source, duration: float, longest: float, faults: Faults) -> float:
+    value, where = source.get("limits")
+    if value is None:
+        return duration
+    values = as_mapping(value, where, faults, "{duration: 12h}")
+    refuse_unknown(values, ("duration",), f"{where}.", faults)
+    if "duration" not in values:
+        return duration
+    at = f"{where}.duration"
+    limit = as_duration(values["duration"], at, longest, "a run lasts at most", faults)
+    if limit is not None and limit < duration:
+        remedy = "Give a longer limit, or a shorter `duration`."
+        faults.add(at, f"{shown(values['duration'])} is shorter than `duration`, {format_duration(duration)}", remedy)
+    return limit or duration
+
+
+def _fit(project: str) -> str:
+    """The project's name in the length of a session's; long ones that begin alike stay two."""
+    if len(project) <= _SESSION_LIMIT:
+        return project
+    return f"{project[: _SESSION_LIMIT - 9]}-{hashlib.sha256(project.encode()).hexdigest()[:8]}"

@@ -1,0 +1,172 @@
+"""What a group says about its nodes beyond their number and type: when they are ready, and which they are."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pytest_capacity.config.fields import Faults, as_bool, as_count, as_form, as_text, refuse_unknown, shown
+from pytest_capacity.config.source import as_duration
+from pytest_capacity.model import Host, NodeGroup, Topology
+
+STATIC: Final = "static"
+DEFAULT_READY_S: Final = 5 * 60.0
+
+_WORDS: Final = ("running", "ssh", "cloud-init")
+_TCP: Final = "tcp:"
+_GROUP_KEYS: Final = ("hosts", "count", "instance_type", "ready", "ready_timeout")
+_OF_A_CLOUD: Final = ("market", "image", "user_data", "aws")
+_HOSTS_EXAMPLE: Final = "[10.0.0.1, {address: 10.0.0.2, name: big, user: admin, port: 2222}]"
+
+# Not with a dash at the front: both are words of the command line of ssh.
+USER_FORM: Final = re.compile(r"[^\s@:/\\-][^\s@:/]{0,63}")
+_ADDRESS_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+_NODE_NAME_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def needs_ssh(ready: str) -> bool:
+    """Whether somebody has to log in to see that a node is ready."""
+    return ready != "running" and not ready.startswith(_TCP)
+
+
+def read_ready(values: Mapping[str, Any], where: str, duration: float, faults: Faults) -> tuple[str, float]:
+    """When a node of the group counts as usable, and how long that is waited for, in seconds."""
+    ready, timeout = "running", min(DEFAULT_READY_S, duration)
+    if "ready" in values:
+        ready = _ready(values["ready"], f"{where}.ready", faults) or ready
+    if "ready_timeout" in values:
+        limit = "nodes cannot be waited for longer than `duration`,"
+        given = as_duration(values["ready_timeout"], f"{where}.ready_timeout", duration, limit, faults)
+        timeout = given or timeout
+    return ready, timeout
+
+
+def _ready(value: object, where: str, faults: Faults) -> str | None:
+    text = as_text(value, where, faults)
+    if text is None or text in _WORDS:
+        return text
+    if "\0" in text:
+        faults.add(where, "holds a NUL", "Write a command as a shell takes it.")
+        return None
+    if text.startswith(_TCP):
+        port = text.removeprefix(_TCP)
+        if port.isascii() and port.isdigit() and 1 <= int(port) <= 65535:
+            return f"{_TCP}{int(port)}"
+        faults.add(where, f"{shown(text)} names no port", "Write it like tcp:9042.")
+        return None
+    near = difflib.get_close_matches(text.lower().replace("_", "-"), (*_WORDS, "tcp"), n=1, cutoff=0.75)
+    if near and not re.search(r"[\s/]", text):
+        remedy = f"Did you mean {near[0]}? A command of that name is written with its path."
+        faults.add(where, f"{shown(text)} is not one of {', '.join(_WORDS)}, tcp:PORT", remedy)
+        return None
+    return text
+
+
+def read_static_group(
+    name: str, values: Mapping[str, Any], where: str, duration: float, faults: Faults
+) -> NodeGroup | None:
+    """A group of machines of the user's own."""
+    for key in _OF_A_CLOUD:
+        if key in values:
+            faults.add(f"{where}.{key}", "is there, and these machines are your own", "Remove the key.")
+    for key in ("reserve", "placement_group"):
+        if as_bool(values.get(key, False), f"{where}.{key}", faults):
+            faults.add(f"{where}.{key}", "is true, and these machines are your own", "Remove the key.")
+    allowed = (*_GROUP_KEYS, *_OF_A_CLOUD, "reserve", "placement_group")
+    refuse_unknown(values, allowed, f"{where}.", faults)
+    ready, timeout = read_ready(values, where, duration, faults)
+    hosts = _hosts(values, where, faults)
+    count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
+    if hosts and count not in (None, len(hosts)):
+        faults.add(f"{where}.count", f"is {count}, and there are {len(hosts)} hosts", "Remove the key.")
+    instance_type = ""
+    if values.get("instance_type"):
+        instance_type = as_text(values["instance_type"], f"{where}.instance_type", faults) or ""
+    if not hosts:
+        return None
+    return NodeGroup(
+        name=name,
+        count=len(hosts),
+        instance_type=instance_type,
+        market="on-demand",
+        reserve=False,
+        ready=ready,
+        ready_timeout_s=timeout,
+        hosts=hosts,
+    )
+
+
+def check_machines(topologies: Iterable[Topology], where: str, faults: Faults) -> None:
+    """A machine serves one group, and a name means one node: two tests would share what each takes for its own."""
+    machines: dict[tuple[str, int | None], str] = {}
+    for topology in topologies:
+        names: dict[str, str] = {}
+        for group in topology.groups:
+            own = f"{topology.name}/{group.name}"
+            for index, host in enumerate(group.hosts):
+                place = shown(host.address if host.port is None else f"{host.address} port {host.port}")
+                if other := machines.get((host.address, host.port)):
+                    both = f"in {own} and in {other}" if own != other else f"twice in {own}"
+                    faults.add(where, f"the host {place} is {both}", "Name each machine once.")
+                machines[host.address, host.port] = own
+                name = host.name or f"{group.name}-{index}"
+                if other := names.get(name):
+                    faults.add(where, f"two nodes are called {shown(name)}, in {own} and in {other}", "Rename one.")
+                names[name] = own
+
+
+def _hosts(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[Host, ...]:
+    where = f"{where}.hosts"
+    given = values.get("hosts")
+    if given is None or (isinstance(given, list | tuple) and not given):
+        faults.add(where, "no machines are named", f"Write them like {_HOSTS_EXAMPLE}.")
+        return ()
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list | tuple):
+        faults.add(where, f"{shown(given)} is not a list", f"Write it like {_HOSTS_EXAMPLE}.")
+        return ()
+    hosts = [_host(host, f"{where}[{index}]", faults) for index, host in enumerate(given)]
+    return tuple(host for host in hosts if host is not None)
+
+
+def _host(value: object, where: str, faults: Faults) -> Host | None:
+    if not isinstance(value, Mapping):
+        address = _address(value, where, faults)
+        return Host(address=address) if address else None
+    refuse_unknown(value, Host.__struct_fields__, f"{where}.", faults)
+    if "address" not in value:
+        faults.add(where, "has no `address`", f"Write it like {_HOSTS_EXAMPLE}.")
+        return None
+    address = _address(value["address"], f"{where}.address", faults)
+    name = user = port = None
+    if value.get("name") is not None:
+        name = as_form(value["name"], _NODE_NAME_FORM, "big-1 (letters, digits, ., - and _)", f"{where}.name", faults)
+    if value.get("user") is not None:
+        user = as_form(value["user"], USER_FORM, "admin", f"{where}.user", faults)
+    if value.get("port") is not None:
+        port = as_port(value["port"], f"{where}.port", faults)
+    return Host(address=address, name=name, user=user, port=port) if address else None
+
+
+def as_port(value: object, where: str, faults: Faults) -> int | None:
+    """A port. None, and a fault, for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    faults.add(where, f"{shown(value)} is not a port", "Give a whole number from 1 to 65535.")
+    return None
+
+
+def _address(value: object, where: str, faults: Faults) -> str | None:
+    text = as_text(value, where, faults)
+    if text is None or _ADDRESS_FORM.fullmatch(text):
+        return text
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        remedy = "Write it like 10.0.0.1 or db1.example.com; user and port are keys of their own."
+        faults.add(where, f"{shown(text)} is neither an address nor a host's name", remedy)
+        return None

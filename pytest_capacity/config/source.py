@@ -1,0 +1,79 @@
+"""Where values come from: what flags, environment and ini gave, over what the file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, field
+
+from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
+from pytest_capacity.config.fields import Faults, shown
+
+
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What flags, environment and ini gave, merged by their precedence; None or empty: nothing.
+
+    ``source`` names where each came from, by field (``{"regions": "--capacity-region"}``): it begins the message about
+    it. Lists may hold several values in one text (``"a,b c"``), as the environment gives them.
+    """
+
+    backend: str | None = None
+    regions: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    reserve: bool | str | None = None
+    duration: str | None = None
+    market: str | None = None
+    timeout: str | None = None
+    release_timeout: str | None = None
+    endpoint: str | None = None
+    #: The run goes to an emulator that is started for it.
+    emulator: bool = False
+    journal: str | None = None
+    session: str | None = None
+    #: ``never``, ``failed``, ``always``, or for how long.
+    keep: str | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(Struct, frozen=True):
+    """The file's mapping with the overrides over it."""
+
+    values: Mapping[str, Any]
+    file: str
+    overrides: Overrides
+    #: What relative paths in the file are relative to.
+    base: Path
+    #: Whether there are flags and a hook to speak of.
+    has_flags: bool = True
+
+    def get(self, key: str) -> tuple[Any, str]:
+        """The value that counts for ``key`` (None: given nowhere), and where it stands."""
+        override = getattr(self.overrides, key, None)
+        if override is not None and override != ():
+            return override, self.overrides.source.get(key, f"--capacity-{key}")
+        return self.values.get(key), f"{self.file}: {key}"
+
+    def is_overridden(self, key: str) -> bool:
+        """Whether a flag, the environment or ini gives it."""
+        return getattr(self.overrides, key, None) not in (None, ())
+
+
+def as_duration(value: object, where: str, most: float, limit: str, faults: Faults) -> float | None:
+    """Seconds, more than none and at most ``most``. None, and a fault, for anything else.
+
+    ``limit`` begins the sentence that ends with ``most``: "a run lasts at most".
+    """
+    try:
+        seconds = parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "")
+    except ValueError:
+        faults.add(where, f"{shown(value)} is not a duration", DURATION_HELP)
+        return None
+    if seconds <= 0:
+        faults.add(where, f"{shown(value)} is no time at all", DURATION_HELP)
+        return None
+    if seconds > most:
+        faults.add(where, f"{shown(value)} is too long: {limit} {format_duration(most)}", "Give a shorter time.")
+        return None
+    return seconds

@@ -1,0 +1,109 @@
+"""``user_data:`` of a group: a text, or ``{file: PATH}``, of a form that the machine will read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pytest_capacity.config.fields import Faults, as_text, refuse_unknown, shown
+
+# EC2 user guide, "Run commands when you launch an EC2 instance with user data input": before it is encoded.
+MOST_BYTES: Final = 16 * 1024
+#: What the timer with which a node ends itself, and the envelope that holds both, may take of it.
+OUR_BYTES: Final = 2 * 1024
+
+#: A MIME message, with parts of its own.
+MIME: Final = "message"
+#: What EC2Launch reads on Windows.
+WINDOWS: Final = "windows"
+
+# The longer before what it begins with (cloud-init, "User data formats").
+_FORMS: Final = (
+    ("#!", "x-shellscript"),
+    ("#cloud-config-archive", "cloud-config-archive"),
+    ("#cloud-config-jsonp", "cloud-config-jsonp"),
+    ("#cloud-config", "cloud-config"),
+    ("#cloud-boothook", "cloud-boothook"),
+    ("#include-once", "x-include-once-url"),
+    ("#include", "x-include-url"),
+    ("#part-handler", "part-handler"),
+    ("## template: jinja", "jinja2"),
+    ("content-type:", MIME),
+    ("mime-version:", MIME),
+    ("<powershell>", WINDOWS),
+    ("<script>", WINDOWS),
+)
+
+
+def form_of(text: str) -> str | None:
+    """What the text is by its first line: a subtype of ``text/``, `MIME` or `WINDOWS`; None for what nobody reads."""
+    begin = text.lstrip()[:64]
+    for prefix, form in _FORMS:
+        if begin.startswith(prefix) or (form in (MIME, WINDOWS) and begin.lower().startswith(prefix)):
+            return form
+    return None
+
+
+def is_plain(text: str) -> bool:
+    """Whether the text can stand in a MIME message as it is."""
+    return text.isascii() and "\r" not in text
+
+
+def read_user_data(value: object, base: Path, self_terminate: bool, where: str, faults: Faults) -> str | None:
+    """The text, with what stands in a file read. None, and a fault, where no machine would get or read it.
+
+    ``self_terminate``: the node's own timer goes with it. Messages never quote it: it may hold secrets.
+    """
+    text = _file(value, base, where, faults) if isinstance(value, Mapping) else _text(value, where, faults)
+    if text is None:
+        return None
+    if self_terminate and form_of(text) is None:
+        remedy = (
+            "Begin it with #!, #cloud-config or another word that cloud-init knows; or write "
+            "`aws: {self_terminate: false}`, then it is handed over as it is."
+        )
+        faults.add(where, "begins with nothing that cloud-init reads, and our timer has to stand beside it", remedy)
+    size = len(text.encode())
+    # Anything else travels in base64, in lines.
+    size = size if is_plain(text) or not self_terminate else size * 4 // 3 + size // 50
+    room = MOST_BYTES - OUR_BYTES if self_terminate else MOST_BYTES
+    if size > room:
+        ours = f", of which {OUR_BYTES} are for the timer (aws.self_terminate)" if self_terminate else ""
+        faults.add(where, f"takes {size} bytes; EC2 takes {MOST_BYTES}{ours}", "Let it fetch the rest (#include URL).")
+    return text
+
+
+def _text(value: object, where: str, faults: Faults) -> str | None:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, str):
+        faults.add(where, "is empty", "Give a text or {file: PATH}, or remove the key.")
+    else:
+        faults.add(where, "is neither a text nor {file: PATH}", "Write it like {file: user-data.sh}.")
+    return None
+
+
+def _file(value: Mapping[str, object], base: Path, where: str, faults: Faults) -> str | None:
+    refuse_unknown(value, ("file",), f"{where}.", faults)
+    if "file" not in value:
+        faults.add(where, "names no file", "Write it like {file: user-data.sh}.")
+        return None
+    name = as_text(value["file"], f"{where}.file", faults)
+    if name is None:
+        return None
+    try:
+        with (base / Path(name).expanduser()).open("rb") as file:
+            raw = file.read(MOST_BYTES * 4 + 1)
+    except (OSError, ValueError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or "no such path"
+        faults.add(
+            f"{where}.file", f"{shown(name)} cannot be read: {why}", "Name a file; a path is relative to this file."
+        )
+        return None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        faults.add(f"{where}.file", f"{shown(name)} is not UTF-8 text", "Give it uncompressed.")
+        return None
+    return _text(text, f"{where}.file", faults)
