@@ -39,6 +39,26 @@ class KeeperError(CapacityError):
     """The keeper could not be started or reached, or died twice."""
 
 
+class Ending(KeeperError):
+    """The keeper of a session is about to end, so it takes nobody in any more; another one may be started."""
+
+
+class OtherVersion(KeeperError):
+    """The keeper is of another version of this plugin; the message has both."""
+
+
+class ChangedSession(CapacityError):
+    """A session's nodes are not what this process asks for; the message has both values."""
+
+
+class OtherCredentials(CapacityError):
+    """These credentials are not known to be of the account that the session's nodes are in."""
+
+
+class InUse(CapacityError):
+    """Other processes use what is to be released."""
+
+
 class Disabled(CapacityError):
     """A test asks for capacity, and no backend was chosen."""
 

@@ -16,11 +16,14 @@ Kinds of event, with their ``data``:
 ``unknown``         code, words: the answer was lost; the same token is asked again
 ``state``           `Held` things as the cloud shows them now
 ``attempt-ended``   the `Attempt`
+``node-ready``      id, name, group, seconds
 ``placed``          the `Placed` topology
 ``releasing``       ids whose release the cloud accepted
 ``gone``            ids that the cloud no longer has in a state that bills or blocks
 ``renewed``         id, deadline
 ``lent``, ``returned``, ``suspect``  who borrowed which nodes
+``kept``            until: no owner is left, and the run is kept for the next; None: there is one again
+``extended``        hard_end: where the run's end was moved
 ``trouble``         words for the user
 ``run-ended``       left: how many things were still listed, in doubt or unread
 =================== ==================================================================================================

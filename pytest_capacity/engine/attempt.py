@@ -14,7 +14,8 @@ from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.make import Maker, PieceRefused
-from pytest_capacity.errors import CapacityError
+from pytest_capacity.engine.reach import Reach
+from pytest_capacity.errors import CapacityError, NodeError
 from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, Reservation
 
 #: Pauses between looks at nodes that boot, seconds: short at first, since some boot fast, then every five.
@@ -34,12 +35,13 @@ class AttemptFailed(Exception):
 class Attempter:
     """Tries rungs, one call of `attempt` each."""
 
-    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor) -> None:
+    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor, reach: Reach) -> None:
         self._backend = backend
         self._book = book
         self._clock = clock
         self._maker = maker
         self._pool = pool
+        self._reach = reach
 
     def attempt(self, order: Order, halt: Halt) -> Placed:
         """All of it or none: the placed topology, or `AttemptFailed` (and what was made is still held).
@@ -55,7 +57,7 @@ class Attempter:
             pieces += bound
         self._wait_ready(pieces, halt)
         self._verify(pieces)
-        return self._placed(order, pieces)
+        return self._usable(self._placed(order, pieces), order, halt)
 
     def _round(self, pieces: Sequence[Piece], order: Order, halt: Halt) -> list[list[Held]]:
         """Make the pieces of one round side by side. All calls end before the worst failure is raised."""
@@ -108,6 +110,18 @@ class Attempter:
         dead = next((node for node in seen if node.state in ("failed", "leaving", "gone")), None)
         if dead:
             raise AttemptFailed(self._backend.diagnose(dead))
+
+    def _usable(self, placed: Placed, order: Order, halt: Halt) -> Placed:
+        """The nodes with the addresses at which they are reached, once each is ready as its group says."""
+        placed = self._reach.addressed(placed, {held.id: held for held in self._book.held()}, halt)
+        try:
+            self._reach.await_ready(placed, order.topology, halt, self._clock, self._note_ready)
+        except NodeError as error:
+            raise AttemptFailed(Diagnosis("stop", "not-ready", "not-ready", str(error), by="the keeper")) from error
+        return placed
+
+    def _note_ready(self, node: Node, seconds: float) -> None:
+        self._book.note("node-ready", data={"id": node.id, "name": node.name, "group": node.group, "seconds": seconds})
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
         """The cloud's own word that each node sits in the reservation that it was aimed at."""

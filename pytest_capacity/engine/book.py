@@ -70,6 +70,12 @@ class Book:
         self.identity: Identity | None = None
         self.emulator: str | None = None
         self.started: float | None = None
+        #: A mark of the credentials with which the run began.
+        self.credentials = ""
+        #: Where `extend` has moved the run's hard end; None: nowhere.
+        self.hard_end: float | None = None
+        #: Until when the run is kept though it has no owner; None: it has one, or is not kept.
+        self.kept_until: float | None = None
         #: Tells this run from an earlier one of the same id.
         self.nonce = ""
         #: The request as the run began, as plain data.
@@ -170,6 +176,7 @@ def _started(book: Book, entry: Entry) -> None:
     book.started = float(entry.data.get("started", entry.at))
     book.nonce = entry.data.get("nonce", "")
     book.request = entry.data.get("request")
+    book.credentials = entry.data.get("credentials", "")
 
 
 def _identity(book: Book, entry: Entry) -> None:
@@ -261,6 +268,14 @@ def _trouble(book: Book, entry: Entry) -> None:
     book.troubles.append(entry.data["words"])
 
 
+def _kept(book: Book, entry: Entry) -> None:
+    book.kept_until = entry.data["until"]
+
+
+def _extended(book: Book, entry: Entry) -> None:
+    book.hard_end = entry.data["hard_end"]
+
+
 def _run_ended(book: Book, entry: Entry) -> None:
     if not entry.data.get("left"):
         book.forget()
@@ -285,5 +300,7 @@ _FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
     "returned": _returned,
     "suspect": _suspect,
     "trouble": _trouble,
+    "kept": _kept,
+    "extended": _extended,
     "run-ended": _run_ended,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
@@ -19,6 +20,7 @@ from pytest_capacity.engine.ends import Ends, ends_of, standing
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE, Maker
+from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.errors import Cancelled, CapacityError, Exhausted, Refused, TimedOut
@@ -51,7 +53,9 @@ HAND_OVER: Final = 60.0
 class Engine:
     """Everything that one run does in one cloud. Methods block, and may be called from several threads."""
 
-    def __init__(self, request: Request, backend: Backend, book: Book, clock: Clock) -> None:
+    def __init__(
+        self, request: Request, backend: Backend, book: Book, clock: Clock, reach: Reach | None = None
+    ) -> None:
         self.request = request
         self.book = book
         self._backend = backend
@@ -70,13 +74,49 @@ class Engine:
         self._alarm = Alarm(backend, book, request.prices, self.ends)
         self._account = Account(backend, book, clock, self._alarm, request.aws.account)
         self._leases = Leases(backend, book, clock, self._pool, self._alarm)
-        self._attempter = Attempter(backend, book, clock, maker, self._pool)
+        self._reach = reach or Reach(request, backend.default_user)
+        self._attempter = Attempter(backend, book, clock, maker, self._pool, self._reach)
         self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
 
     @property
     def hard_end(self) -> float:
         """When everything must be gone."""
-        return (self.book.started or self._clock.now()) + self.request.duration_s
+        return self.book.hard_end or self._began + self.request.duration_s
+
+    @property
+    def limit(self) -> float:
+        """How far `extend` can move the hard end; the end that a node has in itself, which nothing moves, is this."""
+        return self._began + max(self.request.limit_s, self.request.duration_s)
+
+    @property
+    def _began(self) -> float:
+        return self.book.started or self._clock.now()
+
+    def extend(self, until: float) -> None:
+        """Let the run last until then. Raises `Refused` beyond the limit, and `JournalError`."""
+        if until > self.limit + 1:
+            raise Refused(
+                f"the run cannot last until {_moment(until)}: its limit is {_moment(self.limit)}, "
+                "by which its nodes end themselves. Extend it less, or give a later run a longer limits.duration"
+            )
+        if until > self.hard_end:
+            self.book.intend("extended", data={"hard_end": until})
+
+    def resume(self) -> None:
+        """Another owner has come before the end: provision again, and try again what failed."""
+        self.stop.clear()
+        with self._lock:
+            self._failures.clear()
+
+    def console(self, identifier: str) -> str:
+        """What a node wrote to its console. Raises `Refused` with the cloud's words, or for what is no node of ours."""
+        held = next((held for held in self.book.held() if held.id == identifier and held.kind == "node"), None)
+        if held is None:
+            raise Refused(f"{identifier} is no node that run {self.book.run} holds")
+        said = asked(self._backend, lambda: self._backend.console(held))
+        if isinstance(said, Diagnosis):
+            raise refused(f"asked for the console output of {identifier}", self._backend.name, said)
+        return said
 
     def open(self) -> Identity:
         """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
@@ -269,10 +309,10 @@ class Engine:
             placement=Placement(offer.region, offer.zone),
             attempt=self.book.next_attempt(),
             lease_end=min(self._clock.now() + LEASE, self.hard_end),
-            hard_end=self.hard_end,
+            hard_end=self.limit,
             launch=launch,
             nonce=self.book.nonce,
-            facts=offer.facts,
+            facts={**offer.facts, **(self._reach.facts if launch else {})},
         )
 
     def _exhausted(self, name: str, tried: Sequence[Attempt]) -> str:
@@ -338,7 +378,7 @@ class Engine:
 
     def ends(self, helds: Sequence[Held]) -> Ends:
         """When these, and what unanswered create calls may have made, are gone though nobody removes them."""
-        return ends_of(self._backend, [*helds, *self.book.doubtful()], self.hard_end)
+        return ends_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
         """The commands with which a person removes these."""
@@ -358,6 +398,10 @@ class Engine:
         """Let the threads go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._chores.shutdown(wait=False, cancel_futures=True)
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def _where(order: Order) -> dict[str, object]:

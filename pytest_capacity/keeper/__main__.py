@@ -11,24 +11,19 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from pytest_capacity.keeper.places import Places
 from pytest_capacity.keeper.server import Server
+from pytest_capacity.keeper.spawn import read_post
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until the last owner is gone and everything is released; the exit code is 0 if nothing was left."""
     parser = argparse.ArgumentParser(prog="pytest-capacity-keeper")
     parser.add_argument("--listener", type=int, required=True)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--journal", required=True)
-    parser.add_argument("--lock", required=True)
-    parser.add_argument("--log", required=True)
-    parser.add_argument("--outlive-job", action="store_true")
+    parser.add_argument("--post", type=read_post, required=True)
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("pytest_capacity").setLevel(logging.INFO)
-    places = Places(journal=options.journal, log=options.log, lock=options.lock)
-    server = Server(socket.socket(fileno=options.listener), options.run, places, outlive_job=options.outlive_job)
+    server = Server(socket.socket(fileno=options.listener), options.post)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     _end_on_sigterm(server)

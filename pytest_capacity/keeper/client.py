@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from pytest_capacity import errors
+from pytest_capacity import __version__, errors
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call, Event, Role
 
@@ -68,10 +68,12 @@ class Connection:
         self._reader = threading.Thread(target=self._read, name="capacity-keeper-reader", daemon=True)
         self._reader.start()
         self.welcome = self.call(protocol.Hello(role=role, name=name), protocol.Welcome)
-        if self.welcome.version != protocol.VERSION:
-            raise errors.KeeperError(
-                f"the keeper speaks version {self.welcome.version} and this pytest {protocol.VERSION}: "
-                "install the same pytest-capacity for both (--capacity-keeper-python)"
+        if (self.welcome.version, self.welcome.package) != (protocol.VERSION, __version__):
+            self.close()
+            raise errors.OtherVersion(
+                f"the keeper (pid {self.welcome.pid}) is pytest-capacity {self.welcome.package} (protocol "
+                f"{self.welcome.version}) and this process has {__version__} (protocol {protocol.VERSION}): use the "
+                "same version for both (--capacity-keeper-python), or another session (--capacity-session)"
             )
 
     def watch(self, on_lost: Callable[[], None]) -> None:
@@ -88,6 +90,10 @@ class Connection:
         ``beat`` is called about ten times a second while waiting. Raises the class of `pytest_capacity.errors` that a
         `Failed` names, and `KeeperError` when the connection breaks.
         """
+        return expect(self.ask(message, beat=beat), answer)
+
+    def ask(self, message: Call, *, beat: Callable[[], None] | None = None) -> Answer | None:
+        """As `call`, with whatever answer comes; None: the connection broke first."""
         slot = _Slot()
         number = next(self._numbers)
         with self._lock:
@@ -101,7 +107,7 @@ class Connection:
                     beat()
         finally:
             self._slots.pop(number, None)
-        return _expect(slot.answer, answer)
+        return slot.answer
 
     def tell(self, message: Call) -> None:
         """Send ``message`` and do not wait for its answer. Does nothing when the keeper is gone."""
@@ -155,7 +161,8 @@ class Connection:
             on_lost()
 
 
-def _expect(message: Answer | None, answer: type[A]) -> A:
+def expect(message: Answer | None, answer: type[A]) -> A:
+    """``message`` as an ``answer``. Raises what a `Failed` says, and `KeeperError` for anything else."""
     if message is None:
         raise errors.KeeperError("the keeper ended before it answered")
     if isinstance(message, protocol.Failed):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 import msgspec
 
 import pytest_capacity
+from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import last_lines
 
@@ -48,3 +54,38 @@ def start(owner: int, scenario: str | None, log: str) -> str:
                 f"Correct the scenario, or install the extra (pip install 'pytest-capacity[emulator]'). Its log: {log}",
             ]
         ) from None
+
+
+def own(url: str, pid: int) -> None:
+    """Have a running emulator live on with process ``pid``; one that is gone is not missed before it is asked."""
+    body = msgspec.json.encode({"owner": pid})
+    request = Request(f"{url}/_world", data=body, headers={"Content-Type": "application/json"})
+    with contextlib.suppress(OSError), _open(request) as answer:
+        answer.read()
+
+
+def locator(endpoint: str | None) -> Callable[[], Located] | None:
+    """How to ask where emulated nodes listen, if ``endpoint`` is on this machine and so may be an emulator's."""
+    if endpoint is None or urlsplit(endpoint).hostname not in ("127.0.0.1", "localhost"):
+        return None
+
+    def locate() -> Located:
+        try:
+            with _open(Request(f"{endpoint.rstrip('/')}/_world/ssh")) as answer:
+                places = msgspec.json.decode(answer.read(), type=dict[str, _Place])
+        except (OSError, msgspec.DecodeError):
+            return {}  # Somebody else's emulation of a cloud: its nodes are where it says.
+        return {node: (place.address, place.port) for node, place in places.items()}
+
+    return locate
+
+
+class _Place(msgspec.Struct):
+    address: str
+    port: int | None = None
+
+
+def _open(request: Request) -> HTTPResponse:
+    # No proxy stands between us and this machine.
+    answer: HTTPResponse = build_opener(ProxyHandler({})).open(request, timeout=10)
+    return answer

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
-from pytest_capacity.errors import KeeperError
+from msgspec.structs import replace
+
+from pytest_capacity.errors import (
+    CapacityError,
+    ChangedSession,
+    Ending,
+    InUse,
+    KeeperError,
+    OtherCredentials,
+    OtherVersion,
+)
 from pytest_capacity.keeper import places, protocol
-from pytest_capacity.keeper.client import BEAT, Connection, Listener
+from pytest_capacity.keeper.client import BEAT, Connection, Listener, expect
+from pytest_capacity.keeper.joining import credentials_of
 from pytest_capacity.keeper.protocol import Answer, Call
-from pytest_capacity.keeper.spawn import SpawnOptions, last_lines, spawn
+from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.spawn import Post, SpawnOptions, last_lines, spawn
 from pytest_capacity.model import Identity, Receipt, Request
 
 A = TypeVar("A", bound=Answer)
@@ -40,29 +53,51 @@ def _pause(seconds: float) -> None:
 
 
 class Owner:
-    """Owns a run: starts its keeper, and everything of the run ends with this process."""
+    """Owns a run: starts its keeper, or joins the session's, and without an owner the run ends, unless it is kept."""
 
-    def __init__(self, request: Request, options: SpawnOptions, on_event: Listener) -> None:
-        self.run: Final = request.run
-        self._request = request
+    def __init__(
+        self,
+        request: Request,
+        options: SpawnOptions,
+        on_event: Listener,
+        *,
+        rebuild: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.request = request
+        #: Our own name, which no other process has; the names of our workers begin with it.
+        self.name: Final = f"{os.getpid()}-{secrets.token_hex(3)}"
         self._options = options
         self._on_event = on_event
-        self._directory = places.socket_dir()
+        self._rebuild = rebuild
+        self._credentials = credentials_of(environ, request) if request.session else ""
+        self._account: str | None = None
+        self._session = Session(request.session) if request.session else None
         self._places = places.Places.of(request.run, request.journal)
-        self.path: Final = str(Path(self._directory) / "keeper")
-        self.log: Final = self._places.log
+        self.log = self._places.log
+        self.path = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._changed = threading.Condition()
-        self._deaths = 0
+        self._own_run: Final = request.run
+        #: Keepers that died while this process was connected to them; and of this run, whoever saw it.
+        self._deaths = self._fallen = 0
         self._closed = False
         self._over = False
-        self._fault: KeeperError | None = None
+        self._left = False
+        self._fault: CapacityError | None = None
         self._started: threading.Thread | None = None
-        self._identity: Identity | None = None
+        self.answer: protocol.Started | None = None
+        #: The session as it stood when it was joined.
+        self.found: protocol.Description | None = None
         self._identity_fault: BaseException | None = None
         self._identity_known = threading.Event()
         self._pid = os.getpid()
+
+    @property
+    def run(self) -> str:
+        """The run's id; a session's own, once it was joined."""
+        return self.request.run
 
     @property
     def deaths(self) -> int:
@@ -72,18 +107,70 @@ class Owner:
     @property
     def pid(self) -> int:
         """The keeper's process id; 0 before the start."""
-        return self._process.pid if self._process else 0
+        return self._connection.welcome.pid if self._connection else 0
 
     @property
     def ready(self) -> bool:
         """Whether the keeper has said who we are to the cloud, or why not."""
         return self._identity_known.is_set()
 
+    @property
+    def joined(self) -> bool:
+        """Whether the session's keeper was there before us."""
+        return self._session is not None and self._connection is not None and self._process is None
+
     def start(self) -> None:
-        """Spawn the keeper and tell it what the run wants, without waiting for anything. Raises `KeeperError`."""
+        """Spawn the keeper, or join the session's, and tell it what the run wants. Waits for the answer only to join.
+
+        Raises `KeeperError`; and where a session has other nodes, another account or another version,
+        `ChangedSession` or `KeeperError` with both values.
+        """
         self._open()
+        if self.joined:
+            self._join()
         self._started = threading.Thread(target=self._look_up, name="capacity-identity", daemon=True)
         self._started.start()
+
+    def _join(self) -> None:
+        """What stands must be what is asked for: refused at once, or, if the user says so, built anew."""
+        for _ in range(3):
+            try:
+                if not self.joined:
+                    return
+                self._ask_to_join()
+            except OtherCredentials:
+                self._account = self._whoami()
+            except ChangedSession:
+                if not self._rebuild:
+                    raise
+                self._retire()
+            else:
+                return
+
+    def _whoami(self) -> str:
+        from pytest_capacity.keeper.whoami import whoami  # It imports the backends, which pytest never needs.
+
+        return whoami(self.request, self._options.python)
+
+    def _ask_to_join(self) -> None:
+        assert self._connection is not None
+        found = self._connection.call(protocol.Describe(), protocol.Description)
+        self.found = replace(found, owners=tuple(pid for pid in found.owners if pid != self._pid))
+        self.answer = self._connection.call(self._start_call(), protocol.Started)
+
+    def _retire(self) -> None:
+        """Have the session's nodes released, and begin anew. Raises `InUse`."""
+        assert self._connection is not None
+        old = self._connection
+        if self.found and self.found.owners:
+            users = ", ".join(map(str, self.found.owners))
+            raise InUse(
+                f"session {self.request.session!r} cannot be rebuilt: process {users} uses its nodes. "
+                "Wait for its end, or name another session (--capacity-session)"
+            )
+        old.call(protocol.Release(now=True), protocol.Settled)
+        old.close()
+        self._open()
 
     def identity(self, *, timeout: float, beat: Beat | None = None) -> Identity | None:
         """The account, waited for at most ``timeout`` seconds; None: not known yet. Raises what the keeper answered."""
@@ -94,7 +181,7 @@ class Owner:
                 beat()
         if self._identity_fault:
             raise self._identity_fault
-        return self._identity
+        return self.answer.identity if self.answer and self._identity_known.is_set() else None
 
     def call(self, message: Call, answer: type[A], *, beat: Beat | None = None) -> A:
         """Ask the keeper; a call that its death cut off is sent to the next one.
@@ -114,9 +201,27 @@ class Owner:
         if self._connection:
             self._connection.tell(protocol.Stop())
 
-    def release(self, *, beat: Beat | None = None) -> Receipt:
-        """End the run: everything is given back; what the cloud still lists."""
-        return self.call(protocol.Release(), protocol.Settled, beat=beat).receipt
+    def release(
+        self, *, failed: bool = False, now: bool = False, beat: Beat | None = None
+    ) -> Receipt | protocol.Staying:
+        """Have done with the run: everything is given back; what the cloud still lists.
+
+        A session that others use, or that is kept, stays. ``failed``: tests failed; ``now``: it is not to be kept.
+        """
+        while True:
+            connection = self._current(beat)
+            try:
+                answer = connection.ask(protocol.Release(failed=failed, now=now), beat=beat)
+            except KeeperError:
+                if not connection.lost:
+                    raise
+                continue
+            if answer is None:
+                continue  # Cut off by the keeper's death: the next one is asked.
+            if isinstance(answer, protocol.Staying):
+                self._left = True
+                return answer
+            return expect(answer, protocol.Settled).receipt
 
     def held(self) -> protocol.Holding | None:
         """What is held, by the journal; None when the keeper does not say so within two seconds."""
@@ -141,32 +246,101 @@ class Owner:
         if self._connection:
             self._connection.close()
         if self._process:
-            # On a thread: a wait with a timeout sleeps by Python's clock, which a test may have frozen or replaced.
-            ending = threading.Thread(target=self._process.wait, name="capacity-keeper-end", daemon=True)
-            ending.start()
-            ending.join(timeout=FAREWELL)
-            if ending.is_alive():
+            if not self._left:
+                # On a thread: a wait with a timeout sleeps by Python's clock, which a test may have frozen or replaced.
+                ending = threading.Thread(target=self._process.wait, name="capacity-keeper-end", daemon=True)
+                ending.start()
+                ending.join(timeout=FAREWELL)
+                if not ending.is_alive() and not self._session:
+                    places.remove_dir(os.fspath(Path(self.path).parent))
+            if self._process.returncode is None:
                 # It is at work on its own; it is not our child to wait for any more.
                 self._process.returncode = 0
-                return
-        places.remove_dir(self._directory)
 
     def _look_up(self) -> None:
         try:
-            self._identity = self.call(self._start_call(), protocol.Started).identity
+            self.answer = self.answer or self.call(self._start_call(), protocol.Started)
         except BaseException as error:  # noqa: BLE001 - handed on to whoever asks.
             self._identity_fault = error
         self._identity_known.set()
 
     def _start_call(self) -> protocol.Start:
-        return protocol.Start(request=self._request, scenario=self._options.scenario, deaths=self._deaths)
+        return protocol.Start(
+            request=self.request,
+            scenario=self._options.scenario,
+            deaths=self._fallen,
+            credentials=self._credentials,
+            account=self._account,
+        )
 
     def _open(self) -> None:
-        self._process = spawn(self.run, self._places, self.path, self._options)
+        """Start a keeper and connect to it, or, in a session, connect to the one that there is."""
+        if self._session is None:
+            self._fallen = self._deaths
+            self._begin(self.path or _new_path())
+            return
+        with self._session.elected():
+            record = self._session.read()
+            if record is None or self._enter(record) == "ending":
+                self._become(self._own_run)
+                self._fallen = 0
+                self._begin(_new_path())
+            elif self._connection is None or self._connection.lost:
+                # Its keeper died, and nobody has taken its place: what it held is taken up, whoever it was for.
+                self._become(record.run)
+                self._fallen = record.deaths + 1
+                self._begin(places.same_socket_dir(record.socket))
+
+    def _become(self, run: str) -> None:
+        self.request = replace(self.request, run=run)
+        self._places = places.Places.of(run, self.request.journal)
+        self.log = self._places.log
+
+    def _enter(self, record: Record) -> Literal["entered", "ending", "dead"]:
+        """Connect to the session's keeper."""
         try:
-            connection = Connection(self.path, "owner", "main", on_event=self._hear)
+            connection = self._connect(record.socket)
+        except Ending:
+            return "ending"
+        except OtherVersion:
+            raise
+        except KeeperError:
+            return "dead"
+        self._become(record.run)
+        self._fallen = record.deaths
+        self._process = None
+        self.path = record.socket
+        self._attach(connection)
+        return "entered"
+
+    def _begin(self, path: str) -> None:
+        """Start a keeper that listens at ``path``; the session's, in the time of our election."""
+        self.path = path
+        post = Post(
+            run=self.run,
+            journal=self._places.journal,
+            log=self._places.log,
+            lock=self._places.lock,
+            socket=path,
+            parent=os.getpid(),
+            session=self._session.name if self._session else None,
+            deaths=self._fallen,
+            outlive_job=self._options.outlive_job,
+        )
+        self._process = spawn(post, self._options.python)
+        if self._session:
+            pid, log = self._process.pid, self._places.log
+            self._session.write(Record(run=self.run, socket=path, pid=pid, log=log, deaths=self._fallen))
+        try:
+            connection = self._connect(path)
         except KeeperError as error:
             raise KeeperError(f"{error}. The keeper's log {self.log} ends:\n{last_lines(self.log)}") from error
+        self._attach(connection)
+
+    def _connect(self, path: str) -> Connection:
+        return Connection(path, "owner", self.name, on_event=self._hear)
+
+    def _attach(self, connection: Connection) -> None:
         with self._changed:
             self._connection = connection
             self._changed.notify_all()
@@ -180,10 +354,10 @@ class Owner:
     def _lost(self) -> None:
         """The keeper died, or ended the run: on the reader's thread of the connection that ended."""
         with self._changed:
-            if self._closed or self._fault:
+            if self._closed or self._fault or self._left:
                 return
             self._deaths += 1
-            again = self._deaths <= LIVES
+            again = self._fallen < LIVES
         if self._over or not again:
             self._give_up("the keeper has ended this run" if self._over else "the keeper died once more")
             return
@@ -193,7 +367,7 @@ class Owner:
                 self._process.wait()
             self._open()
             self._tell()
-        except KeeperError as error:
+        except CapacityError as error:
             self._give_up(str(error))
 
     def _give_up(self, why: str) -> None:
@@ -201,7 +375,7 @@ class Owner:
             self._fault = KeeperError(f"{why}. Its log {self.log} ends:\n{last_lines(self.log)}")
             self._changed.notify_all()
         # Borrowers look for a new keeper as long as there is a place for its socket.
-        places.remove_dir(self._directory)
+        places.remove_dir(os.fspath(Path(self.path).parent))
 
     def _tell(self) -> None:
         threading.Thread(target=self._start_again, name="capacity-adoption", daemon=True).start()
@@ -227,6 +401,10 @@ class Owner:
             _pause(BEAT)
             if beat:
                 beat()
+
+
+def _new_path() -> str:
+    return os.fspath(Path(places.socket_dir()) / "keeper")
 
 
 class Borrower:

@@ -45,6 +45,19 @@ class Places(Struct, frozen=True):
         )
 
 
+class SessionPlaces(Struct, frozen=True):
+    """The files of one named session: who its keeper is, and the lock of those who would change that."""
+
+    record: str
+    lock: str
+
+    @staticmethod
+    def of(session: str) -> SessionPlaces:
+        """Name the files and make their directory. Raises `OSError` where that does not work."""
+        directory = _made(state_dir() / "sessions")
+        return SessionPlaces(record=str(directory / f"{session}.json"), lock=str(directory / f"{session}.lock"))
+
+
 def state_dir() -> Path:
     """The user's state directory for this plugin; one in the temporary directory where home is missing or read-only."""
     try:
@@ -102,6 +115,22 @@ def socket_dir() -> str:
             except OSError:
                 continue
     raise KeeperError("no directory can be made for the keeper's socket: set TMPDIR to a writable one, short")
+
+
+def same_socket_dir(path: str) -> str:
+    """The directory of a dead keeper's socket, made again if it is gone: borrowers look for the next keeper there.
+
+    Raises `KeeperError` where somebody else has made one in its place.
+    """
+    directory = Path(path).parent
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+    except OSError as error:
+        raise KeeperError(f"the keeper's socket {path} cannot be made again: {error}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise KeeperError(f"{directory}, where the keeper's socket was, is not ours alone any more. Remove it")
+    return path
 
 
 def remove_dir(path: str) -> None:

@@ -13,10 +13,11 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Struct, field
 
+from pytest_capacity import __version__
 from pytest_capacity.model import Held, Identity, Node, Placed, Receipt, Request
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Larger frames are refused: nothing that we say is near it.
 MAX_FRAME: Final = 16 * 1024 * 1024
@@ -26,7 +27,8 @@ _LENGTH: Final = struct.Struct(">I")
 #: How long a borrower looks for a new keeper after its own has died; the new one waits a little longer for it. Seconds.
 COMING_BACK: Final = 20.0
 
-Role = Literal["owner", "borrower"]
+#: An owner keeps the keeper alive; a borrower only uses nodes; a visitor (the command line) looks and gives orders.
+Role = Literal["owner", "borrower", "visitor"]
 
 
 class Call(Struct, frozen=True, kw_only=True, tag_field="call"):
@@ -41,6 +43,7 @@ class Hello(Call, frozen=True, tag="hello"):
     role: Role
     name: str
     version: int = VERSION
+    package: str = __version__
 
 
 class Start(Call, frozen=True, tag="start"):
@@ -48,11 +51,17 @@ class Start(Call, frozen=True, tag="start"):
 
     Answered by `Started` when the account is known, or by `Failed`. ``deaths`` counts this run's keepers that died:
     the second adopts what the first one held, the third only releases it. ``scenario`` is the emulator's file.
+
+    A second owner (of a named session) says it too: its request must ask for what stands (`ChangedSession`), with
+    credentials of the same account. ``credentials`` is a mark of these; where the mark is another one the keeper
+    answers `OtherCredentials`, and wants to be told their ``account``.
     """
 
     request: Request
     scenario: str | None = None
     deaths: int = 0
+    credentials: str = ""
+    account: str | None = None
 
 
 class Ask(Call, frozen=True, tag="ask"):
@@ -85,7 +94,32 @@ class Stop(Call, frozen=True, tag="stop"):
 
 
 class Release(Call, frozen=True, tag="release"):
-    """An owner ends the run: release everything and say what the cloud still lists. Answered by `Settled`."""
+    """An owner has done with the run: release everything and say what the cloud still lists. Answered by `Settled`.
+
+    Where others use the session too, or it is to be kept, nothing is released: then `Staying` is the answer, and the
+    owner has left. ``failed``: tests failed, or were interrupted. ``now``: keep nothing. A visitor may say it as well;
+    while owners are there it needs ``force``.
+    """
+
+    failed: bool = False
+    now: bool = False
+    force: bool = False
+
+
+class Extend(Call, frozen=True, tag="extend"):
+    """Let the run last until then (epoch seconds); where it is kept, keep it until then. Answered by `Extended`."""
+
+    until: float
+
+
+class Describe(Call, frozen=True, tag="describe"):
+    """What run this is, for whom, until when. Asks no cloud. Answered by `Description`."""
+
+
+class ReadConsole(Call, frozen=True, tag="read-console"):
+    """What this node (its id) wrote to its console, as the cloud has it. Answered by `Console`."""
+
+    node: str
 
 
 class Status(Call, frozen=True, tag="status"):
@@ -102,7 +136,21 @@ class Bye(Call, frozen=True, tag="bye"):
     """I am leaving in good order. Not answered."""
 
 
-AnyCall = Hello | Start | Ask | Borrow | GiveBack | Stop | Release | Status | CancelRun | Bye
+AnyCall = (
+    Hello
+    | Start
+    | Ask
+    | Borrow
+    | GiveBack
+    | Stop
+    | Release
+    | Extend
+    | Describe
+    | ReadConsole
+    | Status
+    | CancelRun
+    | Bye
+)
 
 
 class Answer(Struct, frozen=True, kw_only=True, tag_field="answer"):
@@ -116,10 +164,15 @@ class Welcome(Answer, frozen=True, tag="welcome"):
     pid: int
     log: str
     version: int = VERSION
+    package: str = __version__
 
 
 class Started(Answer, frozen=True, tag="started"):
+    """``joined``: the run stood already; ``drift`` says what this owner asked for differently and does not get."""
+
     identity: Identity
+    joined: bool = False
+    drift: tuple[str, ...] = ()
 
 
 class Ready(Answer, frozen=True, tag="ready"):
@@ -136,6 +189,39 @@ class Done(Answer, frozen=True, tag="done"):
 
 class Settled(Answer, frozen=True, tag="settled"):
     receipt: Receipt
+
+
+class Staying(Answer, frozen=True, tag="staying"):
+    """Nothing was released: ``others`` use the session on, or its nodes are kept ``until`` then (epoch seconds)."""
+
+    others: int = 0
+    until: float | None = None
+    placed: tuple[Placed, ...] = ()
+
+
+class Extended(Answer, frozen=True, tag="extended"):
+    """``hard_end``: nothing lasts longer than that; ``kept_until``: where the run is kept for its next owner."""
+
+    hard_end: float
+    kept_until: float | None = None
+
+
+class Description(Answer, frozen=True, tag="description"):
+    """A run, its owners (process ids), and how long it may last. Times in epoch seconds."""
+
+    request: Request
+    started: float
+    hard_end: float
+    limit: float
+    owners: tuple[int, ...] = ()
+    kept_until: float | None = None
+    placed: tuple[Placed, ...] = ()
+    identity: Identity | None = None
+    ending: bool = False
+
+
+class Console(Answer, frozen=True, tag="console"):
+    text: str
 
 
 class Holding(Answer, frozen=True, tag="holding"):
@@ -168,7 +254,21 @@ class Event(Answer, frozen=True, tag="event"):
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-AnyAnswer = Welcome | Started | Ready | Lent | Done | Settled | Holding | Failed | Event
+AnyAnswer = (
+    Welcome
+    | Started
+    | Ready
+    | Lent
+    | Done
+    | Settled
+    | Staying
+    | Extended
+    | Description
+    | Console
+    | Holding
+    | Failed
+    | Event
+)
 
 _call_decoder: Final = msgspec.json.Decoder(AnyCall)
 _answer_decoder: Final = msgspec.json.Decoder(AnyAnswer)

@@ -21,13 +21,16 @@ from pytest_capacity.engine import Engine
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.ends import standing
-from pytest_capacity.errors import JournalError, KeeperError
+from pytest_capacity.engine.reach import KeyFiles, Reach
+from pytest_capacity.errors import ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
+from pytest_capacity.keeper.joining import differences
 from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places, prune
-from pytest_capacity.keeper.protocol import COMING_BACK, Holding, Start
+from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start
 from pytest_capacity.model import Identity, Placed, Receipt, Request
+from pytest_capacity.remote.keys import make_key_pair
 
 #: A capacity reservation ends up to an hour after its end date (EC2 User Guide, CreateCapacityReservation).
 SLOP: Final = 3600.0
@@ -40,18 +43,26 @@ GRACE: Final = 10.0
 class Run:
     """One run, as its keeper holds it."""
 
-    def __init__(self, engine: Engine, book: Book, journal: Journal, lock: FileLock, clock: Clock) -> None:
+    def __init__(
+        self, request: Request, engine: Engine, book: Book, journal: Journal, lock: FileLock, clock: Clock
+    ) -> None:
+        #: As its first owner asked for it.
+        self.request = request
         self._engine = engine
         self._book = book
         self._journal = journal
         self._lock = lock
         self._clock = clock
         self._identity: Future[Identity] = Future()
+        #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
+        self.credentials: set[str] = set()
         self._returning = {borrower: time.monotonic() for borrower in {loan.borrower for loan in book.loans.values()}}
         self.loans = Loans(book)
 
     @staticmethod
-    def open(call: Start, places: Places, owner: int, clock: Clock, push: Callable[[Entry], None]) -> Run:
+    def open(
+        call: Start, places: Places, owner: int, clock: Clock, push: Callable[[Entry], None], *, socket: str = ""
+    ) -> Run:
         """Take the run's lock, open its journal, import the SDK. No cloud call is waited for.
 
         The first keeper of a run begins it; what an earlier run of the same id left behind is released beside it. A
@@ -73,9 +84,9 @@ class Run:
             book = Book(journal, request.run, clock)
         book.listen(push)
         if adopts and (book.live or journal.set_aside):
-            book.note("adopted", data=_who(request, book, clock))
+            book.note("adopted", data=_who(call, clock, socket))
         else:
-            book.intend("run-started", data=_who(request, book, clock))
+            book.intend("run-started", data=_who(call, clock, socket))
         if journal.aside:
             book.trouble(
                 f"the journal {places.journal} was damaged, and is kept as {journal.aside.name} beside it; "
@@ -84,17 +95,27 @@ class Run:
         if adopts or journal.set_aside:
             # What a keeper that died wrote last may be lost; a listing finds what it made.
             book.regions.update(request.regions)
+        asked = request
         if request.emulated and request.endpoint is None:
+            # The emulator of a session must outlive its first owner.
+            lives_with = os.getpid() if request.session else owner
             if book.emulator is None:
-                book.note("emulator", data={"url": emulated.start(owner, call.scenario, places.log)})
+                book.note("emulator", data={"url": emulated.start(lives_with, call.scenario, places.log)})
+            elif request.session:
+                emulated.own(book.emulator, lives_with)
             request = replace(request, endpoint=book.emulator)
-        engine = Engine(request, open_backend(request), book, clock)
-        run = Run(engine, book, journal, lock, clock)
+        backend = open_backend(request)
+        reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
+        engine = Engine(request, backend, book, clock, reach)
+        run = Run(asked, engine, book, journal, lock, clock)
+        run.credentials |= {call.credentials, book.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run
 
     @staticmethod
-    def orphaned(name: str, places: Places, clock: Clock, push: Callable[[Entry], None]) -> Run | None:
+    def orphaned(
+        name: str, deaths: int, places: Places, clock: Clock, push: Callable[[Entry], None], *, socket: str
+    ) -> Run | None:
         """The run of this id that an earlier keeper held and that nobody has ended; None if there is none."""
         if not Path(places.journal).exists():
             return None
@@ -105,8 +126,8 @@ class Run:
             journal.close()
         if request is None:
             return None
-        call = Start(request=msgspec.convert(request, Request), deaths=1)
-        return Run.open(call, places, os.getpid(), clock, push)
+        call = Start(request=msgspec.convert(request, Request), deaths=max(1, deaths))
+        return Run.open(call, places, os.getpid(), clock, push, socket=socket)
 
     def _look_up(self) -> None:
         try:
@@ -122,6 +143,75 @@ class Run:
         """Provision; nothing is created before the account is known."""
         self.identity()
         return self._engine.provision(topology, launch=launch)
+
+    def admit(self, call: Start) -> None:
+        """Let another process join. Raises `ChangedSession` with both values, or `OtherCredentials`."""
+        found = differences(self.request, call.request)
+        if found:
+            listed = "\n".join(f"  {line}" for line in found)
+            raise ChangedSession(
+                f"session {self.request.session!r} has other nodes than this process asks for:\n{listed}\n"
+                "Make the two alike, pass --capacity-rebuild to have them released and built anew, "
+                "or name another session (--capacity-session)"
+            )
+        if call.account:
+            self.credentials.add(call.credentials)
+        elif call.credentials not in self.credentials:
+            raise OtherCredentials("these credentials are not those with which the session began")
+
+    def take_up(self) -> None:
+        """An owner is there again: what was kept is used on."""
+        self._book.note("kept", data={"until": None})
+        self._engine.resume()
+
+    def keep(self, seconds: float) -> float:
+        """Keep what stands, for so long at most; until when."""
+        until = min(self._clock.now() + seconds, self._engine.hard_end)
+        self.note_kept(until)
+        return until
+
+    def note_kept(self, until: float) -> None:
+        """Remember until when it is kept: another keeper goes on with that."""
+        self._book.note("kept", data={"until": until})
+
+    def extend(self, until: float) -> None:
+        """Let the run last until then."""
+        self._engine.extend(until)
+
+    def console(self, node: str) -> str:
+        """What a node wrote to its console."""
+        return self._engine.console(node)
+
+    @property
+    def stands(self) -> bool:
+        """Whether any topology does."""
+        return bool(self._book.placed)
+
+    @property
+    def placed(self) -> tuple[Placed, ...]:
+        """What stands."""
+        return tuple(self._book.placed.values())
+
+    @property
+    def kept_until(self) -> float | None:
+        """Until when the journal says that it is kept."""
+        return self._book.kept_until
+
+    @property
+    def hard_end(self) -> float:
+        """When everything must be gone."""
+        return self._engine.hard_end
+
+    def describe(self) -> Description:
+        """What run this is; who is there is for the server to add."""
+        return Description(
+            request=self.request,
+            started=self._book.started or 0.0,
+            hard_end=self._engine.hard_end,
+            limit=self._engine.limit,
+            placed=self.placed,
+            identity=self._identity.result() if self._identity.done() and not self._identity.exception() else None,
+        )
 
     def chores(self, present: set[str]) -> None:
         """Keep the leases. After an adoption, borrowers that are not ``present`` again in time are given up."""
@@ -181,7 +271,29 @@ class Run:
         self._book.note("run-ended", data={"left": len(receipt.left) + len(receipt.unread) + receipt.unanswered})
         self._engine.close()
         self._journal.close()
+        if receipt.clean:
+            for path in key_files(self._lock.lock_file):
+                Path(path).unlink(missing_ok=True)
         self._lock.release()
+
+
+def run_keys(request: Request, places: Places) -> KeyFiles:
+    """The run's key pair, made if the user has none of their own, and where the host keys of its nodes are written.
+
+    Machines of the user's own are known to the user's own SSH.
+    """
+    private, known_hosts = key_files(places.lock)
+    if request.ssh is None or request.backend == "static":
+        return KeyFiles("", None, None)
+    if request.ssh.key:
+        return KeyFiles("", None, known_hosts)
+    return KeyFiles(make_key_pair(Path(private)), private, known_hosts)
+
+
+def key_files(lock: str | os.PathLike[str]) -> tuple[str, str]:
+    """The files of a run's private key and of the host keys that it has seen."""
+    stem = os.fspath(lock).removesuffix(".lock")
+    return f"{stem}.key", f"{stem}.known_hosts"
 
 
 def _take(path: str, run: str) -> FileLock:
@@ -198,8 +310,11 @@ def _take(path: str, run: str) -> FileLock:
     return lock
 
 
-def _who(request: Request, book: Book, clock: Clock) -> dict[str, object]:
+def _who(call: Start, clock: Clock, socket: str) -> dict[str, object]:
+    request = call.request
     return {
+        "credentials": call.credentials,
+        "socket": socket,
         "run": request.run,
         "project": request.project,
         "pid": os.getpid(),

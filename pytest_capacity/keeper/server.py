@@ -1,7 +1,7 @@
 """The keeper: one run's process. It lives while an owner lives, then releases everything, and exits.
 
 Its main thread waits for the end and keeps the leases; each connection has its threads, and each call that may take
-long gets one of its own.
+long gets one of its own. Who is there, and what the end of an owner means, is the business of `attendance`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from pytest_capacity import errors
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry
-from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper import guard, protocol
+from pytest_capacity.keeper.attendance import Attendance
+from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
-from pytest_capacity.keeper.places import Places
+from pytest_capacity.keeper.places import Places, remove_dir
 from pytest_capacity.keeper.protocol import Answer, AnyCall
 from pytest_capacity.keeper.run import Run
-from pytest_capacity.keeper.spawn import last_lines
+from pytest_capacity.keeper.sessions import Session
+from pytest_capacity.keeper.spawn import Post, last_lines
 from pytest_capacity.model import Receipt
 
 _log: Final = logging.getLogger("pytest_capacity.keeper")
@@ -45,21 +50,18 @@ OUTLIVE: Final = 120.0
 class Server:
     """Answers calls until it is over. The `Desk` of its peers."""
 
-    def __init__(self, listener: socket.socket, run: str, places: Places, *, outlive_job: bool = False) -> None:
+    def __init__(self, listener: socket.socket, post: Post) -> None:
         self._listener = listener
-        self._name = run
-        self._places = places
-        self._outlive_job = outlive_job
+        self._post = post
+        self._name = post.run
+        self._places = Places(journal=post.journal, log=post.log, lock=post.lock)
         self._clock = SystemClock()
-        self._lock = threading.Lock()
-        self._peers: set[Peer] = set()
-        self._owners: set[Peer] = set()
-        #: Set once the last owner is gone.
-        self._alone = threading.Event()
+        self._session = Session(post.session) if post.session else None
         #: The threads of those who wait for the receipt.
         self._farewells: list[threading.Thread] = []
         self._over = threading.Event()
         self._why = ""
+        self._there = Attendance(self._over, self.end, self._keep, shared=self._session is not None)
         #: Set once an owner has said what the run wants: a worker may be back before it after a keeper's death.
         self._begun = threading.Event()
         self._settled = threading.Event()
@@ -67,13 +69,16 @@ class Server:
         self._run: Run | None = None
         self._run_lock = threading.Lock()
         self._failure: CapacityError | None = None
-        self._deaths = 0
+        self._deaths = post.deaths if post.adopt else 0
+        self._guard = guard.Guard(post)
         self._began = time.monotonic()
 
     def serve(self) -> int:
         """Until it is over, and everything is given back."""
         _log.info("keeper %d of run %s on Python %s", os.getpid(), self._name, platform.python_version())
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
+        if self._post.adopt:
+            self._take_over()
         since = 0.0
         chores = threading.Thread()
         while not self._over.wait(1.0):
@@ -90,14 +95,19 @@ class Server:
                 chores.start()
             if self._run.past_hard_end():
                 self.end("the run reached its hard end (duration)")
+            self._there.mind_the_time(self._clock.now())
+        if self._session:
+            self._session.clear(self._name, os.getpid())  # Whoever comes now begins a run of its own.
         self._listener.close()
         left = self._release()
         for farewell in self._farewells:
             farewell.join(FAREWELL)  # Who waits for the receipt must have it before we hang up.
         if self._farewells:
-            self._alone.wait(FAREWELL)  # Who has it hangs up first: our hanging up would look like a death.
-        for peer in list(self._peers):
+            self._there.nobody.wait(FAREWELL)  # Who has it hangs up first: our hanging up would look like a death.
+        for peer in self._there.everybody():
             peer.finish(2.0)
+        if self._session:
+            remove_dir(os.path.dirname(self._post.socket))  # noqa: PTH120 - a text that stays one
         _log.info("over, %d left", left)
         return 1 if left else 0
 
@@ -111,14 +121,12 @@ class Server:
     # What peers ask.
 
     def greet(self, peer: Peer, call: protocol.Hello) -> Answer:
-        """Let a peer in, if it is one of our own user's."""
+        """Let a peer in, if it is one of our own user's, and comes in time."""
         peer.name, peer.role = call.name, call.role
         if peer.uid not in (os.getuid(), 0):
             return protocol.Failed(error="KeeperError", message="this keeper belongs to another user")
-        with self._lock:
-            self._peers.add(peer)
-            if peer.role == "owner":
-                self._owners.add(peer)
+        if not self._there.enter(peer):
+            return protocol.Failed(error="Ending", message=f"run {self._name} is ending ({self._why})")
         return protocol.Welcome(run=self._name, pid=os.getpid(), log=self._places.log)
 
     def handle(self, peer: Peer, call: AnyCall) -> None:
@@ -129,7 +137,10 @@ class Server:
             protocol.Borrow: self._borrow,
             protocol.GiveBack: self._give_back,
             protocol.Stop: self._stop,
-            protocol.Release: self._end_of_run,
+            protocol.Release: self._leave,
+            protocol.Extend: self._extend,
+            protocol.Describe: self._describe,
+            protocol.ReadConsole: self._read_console,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
         }
@@ -141,16 +152,9 @@ class Server:
             thread.start()
 
     def lost(self, peer: Peer, *, crashed: bool) -> None:
-        """A peer is gone; with the last owner, all is over."""
-        with self._lock:
-            self._peers.discard(peer)
-            was_owner = peer in self._owners
-            self._owners.discard(peer)
-            last = was_owner and not self._owners
-        if last:
-            self._alone.set()
-            self.end(f"owner {peer.name} (pid {peer.pid}) is gone{'' if not crashed else ' without a goodbye'}")
-        elif self._run and not self._over.is_set():
+        """A peer is gone; with the last owner, all is over, unless it is to be kept."""
+        self._there.lost(peer, crashed=crashed)
+        if self._run and not self._over.is_set():
             self._run.loans.borrower_gone(peer.name, suspect=crashed)
 
     def _answer(self, peer: Peer, call: AnyCall, answer: Callable[[Peer, Any], Answer]) -> None:
@@ -165,19 +169,58 @@ class Server:
 
     def _start(self, peer: Peer, call: protocol.Start) -> Answer:
         _owners_only(peer)
-        with self._run_lock:
-            if self._run is None and self._failure is None:
-                self._deaths = call.deaths
-                try:
-                    self._run = Run.open(call, self._places, peer.pid, self._clock, self._push)
-                except CapacityError as error:
-                    self._failure = error
-                finally:
-                    self._begun.set()
+        first = self._open(call, peer)
         run = self._the_run()
+        if not first:
+            run.admit(call)
+        identity = run.identity()
+        if call.account and call.account != identity.account:
+            raise errors.ChangedSession(
+                f"session {self._post.session!r} has its nodes in account {identity.account}, and these credentials "
+                f"are of account {call.account}. Use the same credentials, or name another session (--capacity-session)"
+            )
         if self._deaths >= 2:
             self.end("two keepers of this run died, so this one only releases")
-        return protocol.Started(identity=run.identity())
+        elif self._there.admit(peer, call.request):
+            run.take_up()
+        return protocol.Started(identity=identity, joined=not first, drift=tuple(drift(run.request, call.request)))
+
+    def _open(self, call: protocol.Start, peer: Peer) -> bool:
+        """Begin the run, or adopt it, if nobody has yet; whether that was done now."""
+        with self._run_lock:
+            if self._run or self._failure:
+                return False
+            self._deaths = call.deaths
+            try:
+                self._run = Run.open(call, self._places, peer.pid, self._clock, self._push, socket=self._post.socket)
+            except CapacityError as error:
+                self._failure = error
+            finally:
+                self._begun.set()
+            return True
+
+    def _take_over(self) -> None:
+        """The keeper of a kept session died, and there is no owner to say so: go on as the journal has it."""
+        with self._run_lock:
+            self._run = self._orphaned(self._deaths)
+            self._begun.set()
+        until = self._run.kept_until if self._run else None
+        if until is None or self._deaths >= 2:
+            self.end("the keeper of this session died")
+        else:
+            self._there.kept_until = until
+            self._guard.start()
+
+    def _keep(self, peer: Peer, *, failed: bool) -> float | None:
+        """Whether the run is to be kept after its last owner, and until when. In the attendance's lock: quick."""
+        wanted = self._there.wishes.get(peer)
+        if self._run is None or wanted is None or self._deaths >= 2 or not self._run.stands:
+            return None
+        if wanted.keep == "never" or (wanted.keep == "failed" and not failed):
+            return None
+        until = self._run.keep(wanted.keep_s)
+        self._guard.start()
+        return until
 
     def _ask(self, _: Peer, call: protocol.Ask) -> Answer:
         run = self._the_run()
@@ -189,7 +232,7 @@ class Server:
         self._still_on()
         placed = run.ask(call.topology)
         nodes = run.loans.lend(
-            call.key, peer.name, placed, call.group, call.count, call.test, lambda: peer in self._peers
+            call.key, peer.name, placed, call.group, call.count, call.test, lambda: peer in self._there.everybody()
         )
         return protocol.Lent(nodes=tuple(nodes))
 
@@ -199,8 +242,29 @@ class Server:
 
     def _stop(self, peer: Peer, _: protocol.Stop) -> Answer:
         _owners_only(peer)
-        self._the_run().stop()
+        run = self._the_run()
+        if self._there.is_alone(peer):
+            run.stop()
         return protocol.Done()
+
+    def _extend(self, _: Peer, call: protocol.Extend) -> Answer:
+        run = self._the_run()
+        self._still_on()
+        run.extend(call.until)
+        kept = self._there.extend(call.until)
+        if kept is not None:
+            run.note_kept(kept)
+        return protocol.Extended(hard_end=run.hard_end, kept_until=kept)
+
+    def _describe(self, _: Peer, __: protocol.Describe) -> Answer:
+        description = self._the_run().describe()
+        owners = tuple(sorted(owner.pid for owner in self._there.owners()))
+        return msgspec.structs.replace(
+            description, owners=owners, kept_until=self._there.kept_until, ending=self._over.is_set()
+        )
+
+    def _read_console(self, _: Peer, call: protocol.ReadConsole) -> Answer:
+        return protocol.Console(text=self._the_run().console(call.node))
 
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
         return self._run.holding() if self._run else protocol.Holding(held=())
@@ -209,10 +273,18 @@ class Server:
         _owners_only(peer)
         return protocol.Settled(receipt=self._the_run().cancel_other(call.run))
 
-    def _end_of_run(self, peer: Peer, _: protocol.Release) -> Answer:
-        _owners_only(peer)
+    def _leave(self, peer: Peer, call: protocol.Release) -> Answer:
+        """An owner has done with the run, or a visitor orders its end."""
+        if peer.role == "borrower":
+            _owners_only(peer)
         self._begun.wait(FIRST_OWNER)  # What an earlier keeper held must be known to be released.
-        self.end(f"{peer.name} asked for the release")
+        if peer.role == "owner":
+            staying = self._there.leave(peer, failed=call.failed, keep=not call.now)
+            if staying:
+                placed = self._run.placed if self._run else ()
+                return msgspec.structs.replace(staying, placed=placed)
+        else:
+            self._there.clear(f"run {self._name}", force=call.force)
         self._settled.wait()
         if self._receipt is None and self._failure is not None and self._deaths:
             raise self._failure  # There is something to give back, and it could not even be looked at.
@@ -239,26 +311,26 @@ class Server:
     def _release(self) -> int:
         """Give everything back; go on as long as anything could still bill. Returns how much is left."""
         with self._run_lock:
-            run = self._run or self._orphaned()
+            run = self._run or self._orphaned(1)
         if run is None:
             self._settled.set()
             return 0
         began = time.monotonic()
-        patience = OUTLIVE if self._outlive_job else run.patience
+        patience = OUTLIVE if self._post.outlive_job else run.patience
         receipt = run.release(lambda: time.monotonic() - began > patience)
         self._receipt = receipt
         self._settled.set()
-        while not receipt.clean and not self._outlive_job and not run.all_expired():
+        while not receipt.clean and not self._post.outlive_job and not run.all_expired():
             receipt = run.release(run.all_expired)
         run.close(receipt)
         return len(receipt.left)
 
-    def _orphaned(self) -> Run | None:
+    def _orphaned(self, deaths: int) -> Run | None:
         """An owner that died while its second keeper started could not say any more what there is to release."""
         if self._failure is not None:
             return None
         try:
-            return Run.orphaned(self._name, self._places, self._clock, self._push)
+            return Run.orphaned(self._name, deaths, self._places, self._clock, self._push, socket=self._post.socket)
         except CapacityError as error:
             self._failure = error
             _log.error("what an earlier keeper of this run held cannot be released: %s", error)
@@ -278,16 +350,16 @@ class Server:
                 connection.close()  # Gone before we looked.
 
     def _expect_an_owner(self) -> None:
-        with self._lock:
-            nobody = not self._owners
-        if nobody and time.monotonic() - self._began > FIRST_OWNER:
+        if self._there.owners() or self._there.had_owners or self._post.adopt:
+            return
+        if os.getppid() != self._post.parent:
+            self.end("whoever started this keeper is gone, and no owner came")
+        elif time.monotonic() - self._began > FIRST_OWNER:
             self.end("no owner came")
 
     def _chores(self) -> None:
-        with self._lock:
-            present = {peer.name for peer in self._peers}
         if self._run:
-            self._run.chores(present)
+            self._run.chores({peer.name for peer in self._there.everybody()})
 
     def _at_edge(self, chore: Callable[[], None]) -> None:
         try:
@@ -300,9 +372,7 @@ class Server:
         plain = {name: value for name, value in entry.data.items() if not _bulky(value)}
         _log.info("%s %s %s", entry.kind, entry.subject, plain)
         event = protocol.Event(at=entry.at, kind=entry.kind, subject=entry.subject, data=plain)
-        with self._lock:
-            owners = list(self._owners)
-        for owner in owners:
+        for owner in self._there.owners():
             owner.send(event)
 
 

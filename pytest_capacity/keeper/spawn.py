@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 import pytest_capacity
 from pytest_capacity.errors import KeeperError
-from pytest_capacity.keeper.places import Places
 
 #: Environment of the suite's tools, not of the user's cloud.
 _DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
@@ -37,16 +37,28 @@ _PATHS: Final = (
     "COVERAGE_PROCESS_START",
 )
 
-# Our own directory goes last, so that it shadows nothing: it is for a package that is on the path and not installed.
-_BOOT: Final = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from pytest_capacity.keeper.__main__ import main; sys.exit(main())"
-)
-
-
 _LACKING: Final = (
     "import sys; from pytest_capacity.backends import missing_extra; "
     "print(*filter(None, map(missing_extra, sys.argv[1:])), sep='\\n', end='')"
 )
+
+
+class Post(Struct, frozen=True, kw_only=True):
+    """What a keeper is told when it is started; ``parent`` is the process that started it.
+
+    ``adopt``: there may be no owner to say what the run wants, since its nodes were only kept; the journal says it.
+    """
+
+    run: str
+    journal: str
+    log: str
+    lock: str
+    socket: str
+    parent: int
+    session: str | None = None
+    deaths: int = 0
+    adopt: bool = False
+    outlive_job: bool = False
 
 
 class SpawnOptions(Struct, frozen=True, kw_only=True):
@@ -57,48 +69,60 @@ class SpawnOptions(Struct, frozen=True, kw_only=True):
     outlive_job: bool = False
 
 
-def spawn(run: str, places: Places, path: str, options: SpawnOptions) -> subprocess.Popen[bytes]:
-    """Start a keeper that listens at ``path``. Returns at once; connections wait until it accepts them."""
-    listener = _listen(path)
+def spawn(post: Post, python: str | None = None) -> subprocess.Popen[bytes]:
+    """Start a keeper that listens at ``post.socket``. Returns at once; connections wait until it accepts them."""
+    listener = _listen(post.socket)
     try:
-        log = os.open(places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        command = [*command_of("keeper.__main__", python), f"--listener={listener.fileno()}", f"--post={as_text(post)}"]
+        return detached(command, post, python, keep=listener.fileno())
+    finally:
+        listener.close()
+
+
+def detached(command: Sequence[str], post: Post, python: str | None, *, keep: int = -1) -> subprocess.Popen[bytes]:
+    """Start a process that outlives us, in ``/``, with nothing of ours open but descriptor ``keep``, and the log."""
+    try:
+        log = os.open(post.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         return subprocess.Popen(
-            _command(run, places, listener.fileno(), options),
+            command,
             cwd="/",
-            env=environment(os.environ, outlive=options.outlive_job),
+            env=environment(os.environ, outlive=post.outlive_job),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=(listener.fileno(),),
+            pass_fds=(keep,) if keep >= 0 else (),
             start_new_session=True,
         )
     except OSError as error:
         raise KeeperError(
-            f"the keeper could not be started with {options.python or sys.executable}: {error}. "
+            f"the keeper could not be started with {python or sys.executable}: {error}. "
             "--capacity-keeper-python names its interpreter"
         ) from error
     finally:
         os.close(log)
-        listener.close()
 
 
-def _command(run: str, places: Places, listener: int, options: SpawnOptions) -> list[str]:
-    if options.python:
-        start = [options.python, "-I", "-m", "pytest_capacity.keeper"]
-    else:
-        start = [sys.executable, "-I", "-c", _BOOT, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
-    return [
-        *start,
-        f"--listener={listener}",
-        f"--run={run}",
-        f"--journal={places.journal}",
-        f"--lock={places.lock}",
-        f"--log={places.log}",
-        *(["--outlive-job"] if options.outlive_job else []),
-    ]
+def command_of(module: str, python: str | None = None) -> list[str]:
+    """The beginning of the command line that runs ``main`` of a module of ours, isolated."""
+    ours = f"pytest_capacity.{module}"
+    if python:
+        return [python, "-I", "-m", ours]
+    # Our own directory goes last, so that it shadows nothing: it is for a package that is on the path, not installed.
+    boot = f"import sys; sys.path.append(sys.argv.pop(1)); from {ours} import main; sys.exit(main())"
+    return [sys.executable, "-I", "-c", boot, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
+
+
+def as_text(post: Post) -> str:
+    """A post for a command line."""
+    return msgspec.json.encode(post).decode()
+
+
+def read_post(text: str) -> Post:
+    """A post from a command line."""
+    return msgspec.json.decode(text, type=Post)
 
 
 def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[str, str]:

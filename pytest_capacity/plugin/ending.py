@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from pytest_capacity.errors import CapacityError
-from pytest_capacity.keeper.protocol import Holding
+from pytest_capacity.keeper.protocol import Holding, Staying
 from pytest_capacity.model import Receipt
 from pytest_capacity.plugin.lines import Line, held_lines
 from pytest_capacity.plugin.text import clean
@@ -20,7 +20,7 @@ class Releases(Protocol):
     def log(self) -> str: ...
     @property
     def pid(self) -> int: ...
-    def release(self, *, beat: Callable[[], None] | None = None) -> Receipt: ...
+    def release(self, *, failed: bool = False, beat: Callable[[], None] | None = None) -> Receipt | Staying: ...
     def held(self) -> Holding | None: ...
 
 
@@ -29,6 +29,13 @@ class Outcome(NamedTuple):
 
     receipt: Receipt | None
     words: tuple[Line, ...] = ()
+    #: Nothing was released, on purpose: the session has other owners, or is kept.
+    staying: Staying | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether the end is as it should be."""
+        return self.staying is not None or (self.receipt is not None and self.receipt.clean)
 
 
 class Ending:
@@ -47,7 +54,9 @@ class Ending:
         """Count a Ctrl-C."""
         self.interrupts += 1
 
-    def release(self, owner: Releases, beat: Callable[[], None], say: Callable[[Iterable[Line]], None]) -> Outcome:
+    def release(
+        self, owner: Releases, beat: Callable[[], None], say: Callable[[Iterable[Line]], None], *, failed: bool = False
+    ) -> Outcome:
         """Release everything and wait until the cloud lists nothing any more, or the user has enough of waiting."""
         told = 0
         while True:
@@ -57,7 +66,8 @@ class Ending:
                 if self.interrupts > told:
                     told = self.interrupts
                     say([self._notice()])
-                return Outcome(owner.release(beat=beat))
+                answer = owner.release(failed=failed or self.interrupts > 0, beat=beat)
+                return Outcome(None, staying=answer) if isinstance(answer, Staying) else Outcome(answer)
             except KeyboardInterrupt:
                 self.interrupted()
             except CapacityError as error:

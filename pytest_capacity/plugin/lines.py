@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pytest_capacity.keeper.protocol import Event, Holding
+from pytest_capacity.config.durations import format_duration
+from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
 from pytest_capacity.plugin.text import clean, moment
 
@@ -143,12 +144,20 @@ def _credentials(data: Mapping[str, Any]) -> Line:
     return Line(str(data.get("words") or "the credentials changed"), "red")
 
 
+def _kept(data: Mapping[str, Any]) -> Line | None:
+    until = data.get("until")
+    return Line(f"kept until {moment(float(until))}") if until is not None else None
+
+
 _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "attempt-started": _attempt_started,
     "intent": _intent,
     "created": _created,
     "refused": _refused,
     "unknown": _unknown,
+    "node-ready": lambda data: Line(f"  {data.get('name', '?')}: ready after {float(data.get('seconds', 0)):.1f} s"),
+    "kept": _kept,
+    "extended": lambda data: Line(f"extended: the run may last until {moment(float(data['hard_end']))}"),
     "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
     "attempt-ended": _attempt_ended,
     "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
@@ -251,3 +260,53 @@ def _left(told: Receipt | Holding, helds: Sequence[Held], by_hand: Sequence[str]
         yield Line("  to remove them now:", "red")
     for command in by_hand:
         yield Line(f"    {clean(command)}")
+
+
+def session_lines(request: Request, now: float, joined: Description | None) -> list[str]:
+    """The header's line about a named session: begun here, or joined, how old it is, and with whom it is shared."""
+    if request.session is None:
+        return []
+    if joined is None:
+        return [clean(f"capacity: session {request.session}: begun")]
+    count = sum(len(nodes) for placed in joined.placed for nodes in placed.nodes.values())
+    parts = [f"joined, {format_duration(max(0.0, round(now - joined.started)))} old", _nodes_of(count)]
+    if joined.owners:
+        parts.append(f"shared with process {', '.join(map(str, joined.owners))}")
+    if joined.kept_until is not None:
+        parts.append(f"was kept until {moment(joined.kept_until)}")
+    return [clean(f"capacity: session {request.session}: {', '.join(parts)}")]
+
+
+def drift_lines(drift: Sequence[str]) -> list[str]:
+    """What this run asks for differently, and does not get, since the session began without it."""
+    return [clean(f"capacity: drift: {line}; the session keeps its own until it is built anew") for line in drift]
+
+
+def staying_lines(staying: Staying, request: Request, now: float, *, verbosity: int) -> Iterator[Line]:
+    """Why nothing was released; and, where the nodes are kept, until when, and what can be done with them meanwhile."""
+    if request.emulated:
+        yield Line(EMULATED, "yellow")
+    if verbosity >= 0:
+        for placed in staying.placed:
+            yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)
+    count = sum(len(nodes) for placed in staying.placed for nodes in placed.nodes.values())
+    name = request.session or request.run
+    if staying.until is None:
+        others = "1 other process uses it" if staying.others == 1 else f"{staying.others} other processes use it"
+        yield Line(f"session {name}: {_nodes_of(count)} stay, since {others}; the last one releases", "green")
+        return
+    rest = format_duration(max(0.0, round(staying.until - now)))
+    yield Line(
+        f"session {name}: {_nodes_of(count)} kept until {moment(staying.until)} ({rest}), then released", "yellow"
+    )
+    groups = [(placed, group) for placed in staying.placed for group in placed.nodes]
+    if groups and request.ssh is not None:
+        placed, group = groups[0]
+        where = group if len(request.topologies) == 1 else f"{placed.topology}/{group}"
+        yield Line(f"  pytest-capacity ssh {name} {where}/0")
+    yield Line(f"  pytest-capacity extend {name} 1h")
+    yield Line(f"  pytest-capacity release {name}")
+
+
+def _nodes_of(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

@@ -69,6 +69,15 @@ OPTIONS: Final[Sequence[Option]] = (
         kind="emulator",
         metavar="SCENARIO",
     ),
+    Option("session", "Share the nodes with all processes that name the same session", metavar="NAME"),
+    Option(
+        "keep",
+        "Keep the nodes for the session's next run: for a time (30m), or never, failed, always",
+        metavar="TIME|WHEN",
+    ),
+    Option(
+        "rebuild", "Release what a session keeps, if its nodes are not those asked for, and build anew", kind="bool"
+    ),
     Option("journal", "File that records every step (default: in the user's state directory)", metavar="FILE"),
     Option("keeper_python", "Interpreter that has the cloud's SDK (default: this one)", metavar="PATH"),
     Option("when_disabled", "What a test that asks for capacity does without a backend: error or skip", flag=False),

@@ -32,6 +32,8 @@ _FIELDS: Final = {
     "release_timeout": "release_timeout",
     "endpoint": "endpoint",
     "journal": "journal",
+    "session": "session",
+    "keep": "keep",
 }
 
 _TIMES: Final = re.compile(r"\d+\*")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -61,6 +61,7 @@ def controller(config: pytest.Config, settings: Settings) -> Controller:
         request,
         options,
         strict_credentials=settings.choice("credentials", ("warn", "error")) == "error",
+        rebuild=settings.truth("rebuild", default=False),
         signals=Signals() if settings.truth("handle_signals", default=True) else None,
     )
 
@@ -75,6 +76,7 @@ class Controller(Runtime):
         options: SpawnOptions,
         *,
         strict_credentials: bool,
+        rebuild: bool,
         signals: Signals | None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -84,6 +86,7 @@ class Controller(Runtime):
         self._voice = Voice(config, at_once=self._distributed)
         self._options = options
         self._strict_credentials = strict_credentials
+        self._rebuild = rebuild
         self._signals = signals
         self._now = now
         self._pid = os.getpid()
@@ -135,23 +138,29 @@ class Controller(Runtime):
             return
         if self._signals:
             self._signals.install()
-        owner = Owner(self.request, self._options, self._on_event)
+        owner = Owner(self.request, self._options, self._on_event, rebuild=self._rebuild)
         try:
             owner.start()
         except CapacityError as error:
             owner.close()
             raise pytest.UsageError(f"capacity: {clean(str(error), lines=True)}") from None
         self._owner = owner
+        self.request = owner.request  # A session that was joined has its own run.
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
         if self._owner:
-            node.workerinput["capacity"] = hand_over(self._owner.path, self.request)
+            node.workerinput["capacity"] = hand_over(self._owner)
 
     def pytest_report_header(self) -> list[str]:
         """Where, as whom, which run."""
-        return lines.header(self.request, self._owner.log if self._owner else "", self._endpoint)
+        owner = self._owner
+        header = lines.header(self.request, owner.log if owner else "", self._endpoint)
+        if owner is None:
+            return header
+        drift = owner.answer.drift if owner.answer else ()
+        return [*header, *lines.session_lines(self.request, self._now(), owner.found), *lines.drift_lines(drift)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse markers that are misused, or that nothing configured can satisfy. Raises `pytest.UsageError`."""
@@ -272,12 +281,12 @@ class Controller(Runtime):
         if self._signals:
             self._signals.deaf = True
         self._learn_fault()
-        self._outcome = self._ending.release(self._owner, self._voice.beat, self._voice.say_all)
+        failed = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        self._outcome = self._ending.release(self._owner, self._voice.beat, self._voice.say_all, failed=failed)
         self._voice.beat()
         # Said at once, and again in the summary: after a second Ctrl-C there may be no summary.
         self._voice.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
-        receipt = self._outcome.receipt
-        if session.exitstatus == pytest.ExitCode.OK and (receipt is None or not receipt.clean):
+        if session.exitstatus == pytest.ExitCode.OK and not self._outcome.good:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._close()
 
@@ -303,7 +312,11 @@ class Controller(Runtime):
             terminalreporter.write_line(place.text)
         if self._fault:
             terminalreporter.write_line(clean(str(self._fault)), red=True)
-        told = lines.summary(receipt, self.request, verbosity=verbosity) if receipt else self._outcome.words
+        told: Iterable[Line] = self._outcome.words
+        if receipt:
+            told = lines.summary(receipt, self.request, verbosity=verbosity)
+        elif self._outcome.staying:
+            told = lines.staying_lines(self._outcome.staying, self.request, self._now(), verbosity=verbosity)
         for line in told:
             terminalreporter.write_line(line.text, **line.markup)
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pytest_capacity.errors import KeeperError
-from pytest_capacity.keeper.owner import Borrower
+from pytest_capacity.keeper.owner import Borrower, Owner
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import Request
 from pytest_capacity.plugin.markers import wanted
@@ -17,13 +17,13 @@ from pytest_capacity.plugin.runtime import Runtime, explained
 
 A = TypeVar("A", bound=Answer)
 
-#: What the controller hands to a worker: ``path`` of the socket, ``request`` as JSON. Plain texts, for execnet.
+#: What the controller hands to a worker, as texts: ``path`` of the socket, the ``owner``'s name, ``request`` as JSON.
 HandedOver = Mapping[str, Any]
 
 
-def hand_over(path: str, request: Request) -> dict[str, str]:
+def hand_over(owner: Owner) -> dict[str, str]:
     """What `Worker` is made of, for ``workerinput``."""
-    return {"path": path, "request": msgspec.json.encode(request).decode()}
+    return {"path": owner.path, "owner": owner.name, "request": msgspec.json.encode(owner.request).decode()}
 
 
 class Worker(Runtime):
@@ -32,7 +32,8 @@ class Worker(Runtime):
     def __init__(self, config: pytest.Config, handed: HandedOver) -> None:
         super().__init__(config, msgspec.json.decode(handed["request"], type=Request))
         self._path: Final[str] = handed["path"]
-        self._name: Final[str] = getattr(config, "workerinput", {}).get("workerid", "worker")
+        # Another process that uses the same session has a worker called gw0 as well.
+        self._name: Final = f"{handed['owner']}/{getattr(config, 'workerinput', {}).get('workerid', 'worker')}"
         self._borrower: Borrower | None = None
         self._lost: KeeperError | None = None
 

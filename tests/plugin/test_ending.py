@@ -22,7 +22,7 @@ class Owner:
     def __init__(self, *outcomes: BaseException | Receipt) -> None:
         self._outcomes = list(outcomes)
 
-    def release(self, *, beat: Callable[[], None] | None = None) -> Receipt:
+    def release(self, *, failed: bool = False, beat: Callable[[], None] | None = None) -> Receipt:
         """The next outcome."""
         outcome = self._outcomes.pop(0)
         if isinstance(outcome, Receipt):

@@ -1,0 +1,124 @@
+"""Who is there, and what it means when somebody goes: the run is over with its last owner, unless it is kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pytest_capacity.errors import InUse
+from pytest_capacity.keeper.peer import Peer
+from pytest_capacity.keeper.protocol import Staying
+from pytest_capacity.model import Request
+
+
+class Keep(Protocol):
+    """Until when the run is kept after this owner, the last one; None: it is not."""
+
+    def __call__(self, peer: Peer, *, failed: bool) -> float | None: ...
+
+
+class Attendance:
+    """The keeper's peers. An owner that has connected keeps the run alive; *admitted* it has a say in how it ends.
+
+    ``end`` is called, with the reason, when the run is over, and sets ``over``: within the lock, so that nobody enters
+    in between.
+    """
+
+    def __init__(self, over: threading.Event, end: Callable[[str], None], keep: Keep, *, shared: bool) -> None:
+        self._over = over
+        self._end = end
+        self._keep = keep
+        self._shared = shared
+        self._lock = threading.RLock()
+        self._peers: set[Peer] = set()
+        self._owners: set[Peer] = set()
+        #: What each owner that was admitted asked for.
+        self.wishes: dict[Peer, Request] = {}
+        self.had_owners = False
+        #: While no owner is there: when the run ends.
+        self.kept_until: float | None = None
+        #: Set once the last owner has hung up.
+        self.nobody = threading.Event()
+
+    def enter(self, peer: Peer) -> bool:
+        """Let a peer in; False: it is an owner of a session that is over."""
+        with self._lock:
+            if peer.role == "owner":
+                if self._over.is_set() and self._shared:
+                    return False
+                self._owners.add(peer)
+                self.had_owners = True
+            self._peers.add(peer)
+            return True
+
+    def admit(self, peer: Peer, wish: Request) -> bool:
+        """This owner asks for what stands; whether the run was kept until now."""
+        with self._lock:
+            self.wishes[peer] = wish
+            was_kept, self.kept_until = self.kept_until is not None, None
+            return was_kept
+
+    def everybody(self) -> Sequence[Peer]:
+        """All that are connected."""
+        with self._lock:
+            return list(self._peers)
+
+    def owners(self) -> Sequence[Peer]:
+        """Those that keep the run alive."""
+        with self._lock:
+            return list(self._owners)
+
+    def is_alone(self, peer: Peer) -> bool:
+        """Whether this is the only owner."""
+        with self._lock:
+            return self._owners <= {peer}
+
+    def leave(self, peer: Peer, *, failed: bool, keep: bool) -> Staying | None:
+        """An owner has done with the run. None: it was the last one, and everything is to be released."""
+        with self._lock:
+            others = self._owners - {peer}
+            if others and not self._over.is_set():
+                self._owners.discard(peer)
+                return Staying(others=len(others))
+            self.kept_until = self._keep(peer, failed=failed) if keep and not self._over.is_set() else None
+            if self.kept_until is None:
+                self._end(f"{peer.name} asked for the release")
+                return None
+            self._owners.discard(peer)
+            return Staying(until=self.kept_until)
+
+    def clear(self, what: str, *, force: bool) -> None:
+        """Somebody who is no owner wants to end it. Raises `InUse` while owners are there, unless by ``force``."""
+        with self._lock:
+            if self._owners and not force:
+                users = ", ".join(str(pid) for pid in sorted(owner.pid for owner in self._owners))
+                raise InUse(f"{what} is in use by process {users}. Wait for its end, or release it with --force")
+            self._end("somebody asked for the release")
+
+    def extend(self, until: float) -> float | None:
+        """Keep it until then, if it is being kept; until when it is."""
+        with self._lock:
+            if self.kept_until is not None:
+                self.kept_until = until
+            return self.kept_until
+
+    def lost(self, peer: Peer, *, crashed: bool) -> None:
+        """A peer is gone. A crash counts as a failure, and so does an owner that left without a word."""
+        with self._lock:
+            self._peers.discard(peer)
+            last = peer in self._owners and self._owners == {peer}
+            self._owners.discard(peer)
+            if last:
+                self.nobody.set()
+            if last and not self._over.is_set() and self.kept_until is None:
+                self.kept_until = self._keep(peer, failed=True)
+                if self.kept_until is None:
+                    self._end(f"owner {peer.name} (pid {peer.pid}) is gone{' without a goodbye' if crashed else ''}")
+            self.wishes.pop(peer, None)
+
+    def mind_the_time(self, now: float) -> None:
+        """End a run that was kept long enough."""
+        with self._lock:
+            if self.kept_until is not None and now >= self.kept_until and not self._owners:
+                self._end("it was kept as long as it was to be, and nobody came")

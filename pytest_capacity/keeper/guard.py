@@ -1,0 +1,80 @@
+"""The guard of a kept session: while no owner is there to see its keeper die, a small process is.
+
+It waits for the end of the keeper. One that ended in good order has removed the session's record; where the record is
+still there, the guard starts another keeper, which adopts what is kept from the journal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from pytest_capacity.errors import KeeperError
+from pytest_capacity.keeper import places
+from pytest_capacity.keeper.liveness import Watch
+from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.spawn import Post, as_text, command_of, detached, read_post, spawn
+
+
+class Guard:
+    """The keeper's side: one guard at a time."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start a guard of this process, unless there is one."""
+        if self._post.session and (self._process is None or self._process.poll() is not None):
+            command = [*command_of("keeper.guard"), f"--keeper={os.getpid()}", f"--post={as_text(self._post)}"]
+            self._process = detached(command, self._post, None)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Watch until the session's keeper has ended in good order, or somebody else has taken over."""
+    parser = argparse.ArgumentParser(prog="pytest-capacity-guard")
+    parser.add_argument("--keeper", type=int, required=True)
+    parser.add_argument("--post", type=read_post, required=True)
+    options = parser.parse_args(argv)
+    keeper, post = options.keeper, options.post
+    while True:
+        _await_end(keeper)
+        successor = _take_over(post, keeper)
+        if successor is None:
+            return 0
+        keeper = successor.pid
+
+
+def _await_end(pid: int) -> None:
+    ended = threading.Event()
+    Watch(pid, ended.set)
+    ended.wait()
+
+
+def _take_over(post: Post, dead: int) -> subprocess.Popen[bytes] | None:
+    """Start another keeper, if the dead one is still the session's."""
+    assert post.session is not None
+    session = Session(post.session)
+    with session.elected():
+        record = session.read()
+        if record is None or record.pid != dead:
+            return None
+        deaths = record.deaths + 1
+        try:
+            path = places.same_socket_dir(record.socket)
+            keeper = spawn(replace(post, socket=path, parent=os.getpid(), deaths=deaths, adopt=True))
+        except KeeperError as error:
+            print(f"guard of session {post.session}: {error}", file=sys.stderr)
+            return None
+        session.write(Record(run=post.run, socket=path, pid=keeper.pid, log=post.log, deaths=deaths))
+        return keeper
+
+
+if __name__ == "__main__":
+    sys.exit(main())
