@@ -14,13 +14,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pytest_capacity.emulator.asked import Cloud
 from pytest_capacity.emulator.ec2.api import Ec2
 from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue
 from pytest_capacity.emulator.ec2.resource_groups import ResourceGroups
+from pytest_capacity.emulator.nodes.fleet import Fleet
+from pytest_capacity.emulator.owners import Owners
 from pytest_capacity.emulator.server import Server
 from pytest_capacity.emulator.sts import Sts
 from pytest_capacity.emulator.weather import WeatherError, read_scenario
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     catalogue = Ec2Catalogue()
     world = World(catalogue, time.time, lambda digits: secrets.token_hex(digits // 2))
     ec2 = Ec2(world, catalogue)
+    fleet = Fleet(world)
     try:
         if options.scenario is not None:
             world.change(read_scenario(options.scenario, catalogue))
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "sts": Sts(world),
             "resource-groups": ResourceGroups(world),
         }
-        server = Server(options.port, world, clouds, time.time, time.sleep)
+        server = Server(options.port, world, clouds, fleet, Owners(options.owner), time.time, time.sleep)
     except (WeatherError, OSError, OverflowError) as problem:
         print(f"pytest-capacity emulator: {problem}", file=sys.stderr)
         return 2
@@ -63,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ec2.warm("us-east-1")
     threading.Thread(target=server.serve_forever, name="emulator", daemon=True).start()
     _announce(server)
-    _serve(server, stop, None if options.owner is None else _watch(options.owner), options.patience)
+    _serve(server, stop, options.patience)
+    fleet.close()
     # Nothing is left to do, and to take moto down in good order would take most of a second.
     sys.stderr.flush()
     os._exit(0)
@@ -94,33 +98,11 @@ def _stop_signals() -> int:
     return reader
 
 
-def _serve(server: Server, stop: int, alive: Callable[[], bool] | None, patience_s: float) -> None:
-    while not select.select([stop], [], [], None if alive is None else 1.0)[0]:
-        if alive is not None and not alive() and server.clock() - server.last_request > patience_s:
+def _serve(server: Server, stop: int, patience_s: float) -> None:
+    owners = server.owners
+    while not select.select([stop], [], [], 1.0 if owners.any else None)[0]:
+        if owners.any and not owners.alive() and server.clock() - server.last_request > patience_s:
             return
-
-
-def _watch(pid: int) -> Callable[[], bool]:
-    """Whether the process lives. By pidfd where there is one: a number may be given to another process."""
-    if hasattr(os, "pidfd_open"):
-        try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return lambda: False
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return lambda: not poll.poll(0)
-    return lambda: _exists(pid)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 if __name__ == "__main__":

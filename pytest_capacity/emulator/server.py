@@ -20,6 +20,8 @@ from xml.sax.saxutils import escape
 
 from pytest_capacity.emulator.asked import Answer, Cloud
 from pytest_capacity.emulator.calls import Call
+from pytest_capacity.emulator.nodes.fleet import Fleet
+from pytest_capacity.emulator.owners import Owners
 from pytest_capacity.emulator.weather import WeatherError, read_change
 from pytest_capacity.emulator.world import World
 
@@ -41,11 +43,15 @@ class Server(ThreadingHTTPServer):
         port: int,
         world: World,
         clouds: Mapping[str, Cloud],
+        fleet: Fleet,
+        owners: Owners,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self.world = world
         self.clouds = clouds
+        self.fleet = fleet
+        self.owners = owners
         self.clock = clock
         self.sleep = sleep
         self.last_request = clock()
@@ -96,12 +102,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _get(self, body: bytes) -> None:
         parts = urlsplit(self.path)
-        if parts.path != "/_world":
+        if parts.path not in ("/_world", "/_world/ssh"):
             self._send(404, b'{"error": "nothing here; GET /_world tells what the World holds"}')
             return
         calls = parse_qs(parts.query).get("calls", ["1"])[-1] != "0"
         with self.server.world.lock:
-            told = self.server.world.tell(calls)
+            told = self.server.fleet.doors() if parts.path == "/_world/ssh" else self.server.world.tell(calls)
         self._send(200, json.dumps(told).encode())
 
     def _change(self, body: bytes) -> None:
@@ -115,9 +121,13 @@ class Handler(BaseHTTPRequestHandler):
         except WeatherError as problem:
             self._send(400, json.dumps({"error": str(problem)}).encode())
             return
+        if change.owner is not None:
+            self.server.owners.add(change.owner)
         with world.lock:
             world.change(change)
             told = world.tell(calls=False)
+        # Whoever empties the World finds nothing of it, ports and directories included.
+        self.server.fleet.follow()
         self._send(200, json.dumps(told).encode())
 
     # -- the clouds -----------------------------------------------------------------------------------------------

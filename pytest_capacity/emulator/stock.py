@@ -30,7 +30,7 @@ class Room:
         self._taken += [
             (thing.region, thing.zone, thing.type, thing.market, 1)
             for thing in instances
-            if thing.live(now) and thing.reservation_id is None
+            if thing.occupies(now) and thing.reservation_id is None
         ]
 
     def stock(self, zone: str, type_: str, market: str) -> int | None:

@@ -1,10 +1,10 @@
-"""What a World is made of: machines, reservations, placement groups. Times are the World's, in seconds."""
+"""What a World is made of: machines, reservations, placement groups, keys. Times are the World's, in seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 Market = Literal["on-demand", "spot"]
 
@@ -44,6 +44,16 @@ class PlacementGroup(Thing):
 
 
 @dataclass(kw_only=True)
+class KeyPair(Thing):
+    """The public half of a key pair (OpenSSH's line); its name is unique in its region."""
+
+    name: str
+    type: str
+    fingerprint: str
+    public_key: str
+
+
+@dataclass(kw_only=True)
 class Reservation(Thing):
     """Capacity held for one type in one zone. It ends by being cancelled, or when ``end_date`` is past."""
 
@@ -72,9 +82,26 @@ class Reservation(Thing):
         return self.state(now) in ("pending", "active")
 
 
+class Node(Protocol):
+    """What of a machine is real: its shell."""
+
+    @property
+    def port(self) -> int | None:
+        """Where its SSH server listens; None if it does not."""
+        ...
+
+    def console(self) -> str:
+        """What it wrote to its console, also when it is gone."""
+        ...
+
+
 @dataclass(kw_only=True)
 class Instance(Thing):
-    """A machine: pending until ``running_at``, leaving from ``leaving_at``, gone at ``gone_at``."""
+    """A machine: pending until ``running_at``, leaving from ``leaving_at``, gone at ``gone_at``.
+
+    One that shuts itself down without being terminated by that is stopping from ``stopping_at`` and stopped from
+    ``stopped_at``; nothing starts it again.
+    """
 
     zone: str
     type: str
@@ -88,26 +115,44 @@ class Instance(Thing):
     group_name: str = ""
     leaving_at: float = FOREVER
     gone_at: float = FOREVER
+    stopping_at: float = FOREVER
+    stopped_at: float = FOREVER
     reason_code: str = ""
     reason: str = ""
     transition: str = ""
     spot_request_id: str = ""
-    #: When it shuts itself down, and is terminated by that.
+    #: When it shuts itself down.
     shutdown_at: float | None = None
+    #: Whether it is terminated by that; otherwise it stops.
+    ends_by_shutdown: bool = False
+    #: The public key that it lets in; without one it has no SSH server.
+    public_key: str = ""
+    #: Seconds from running to its SSH server, and to the end of cloud-init.
+    ssh_delay_s: float = 0.0
+    cloud_init_s: float = 0.0
+    user_data: bytes = b""
+    #: Its shell, from running on, if it has one.
+    node: Node | None = None
     #: What the wire wants to say again when it lists the machine; the World does not look at it.
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def state(self, now: float) -> str:
-        """pending, running, shutting-down or terminated."""
+        """pending, running, stopping, stopped, shutting-down or terminated."""
         if now >= self.gone_at:
             return "terminated"
         if now >= self.leaving_at:
             return "shutting-down"
+        if now >= self.stopping_at:
+            return "stopped" if now >= self.stopped_at else "stopping"
         return "pending" if now < self.running_at else "running"
 
     def live(self, now: float) -> bool:
-        """Whether it occupies capacity: a machine on its way out still does."""
+        """Whether it is there: a machine on its way out is, and so is a stopped one."""
         return now < self.gone_at
+
+    def occupies(self, now: float) -> bool:
+        """Whether it takes up capacity: a machine on its way out still does, a stopped one does not."""
+        return self.live(now) and now < self.stopped_at
 
 
 @dataclass(kw_only=True)

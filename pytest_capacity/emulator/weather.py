@@ -93,11 +93,13 @@ class SpotPool(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Weather(Struct, frozen=True, forbid_unknown_fields=True):
-    """The state of the clouds. A part that is given replaces that part; ``clock`` and ``reclaim`` happen once."""
+    """The state of the clouds. A part that is given replaces that part; the `EVENTS` happen once."""
 
     latency_ms: float = 0.0
     boot_s: float = 0.0
     stop_s: float = 0.0
+    ssh_delay_s: float = 0.0
+    cloud_init_s: float = 0.0
     pending_s: float = 0.0
     consistency_s: float = 0.0
     stock: Mapping[str, Mapping[str, int | Mapping[str, int]]] = field(default_factory=dict)
@@ -108,9 +110,12 @@ class Weather(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 #: Parts that are events, not a state.
-EVENTS: Final = frozenset({"reset", "clock", "reclaim"})
+EVENTS: Final = frozenset({"reset", "clock", "reclaim", "owner"})
 PARTS: Final = tuple(sorted({*Weather.__struct_fields__, *EVENTS}))
 
+
+#: No process id is as large as this: they are C's int.
+MOST_PID: Final = 2**31
 
 #: The keys below each part.
 _KEYS_OF: Final[Mapping[str, type[Struct]]] = {
@@ -133,6 +138,8 @@ class Change(Struct, frozen=True):
     reset: bool = False
     advance_s: float = 0.0
     reclaim: tuple[str | SpotPool, ...] = ()
+    #: A process that the emulator stays for.
+    owner: int | None = None
 
 
 def read_scenario(path: str, names: Names) -> Change:
@@ -142,9 +149,12 @@ def read_scenario(path: str, names: Names) -> Change:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise WeatherError(f"{path}: cannot be read as YAML: {problem}. Give a file of weather") from None
     try:
-        return read_change({} if told is None else told, names)
+        change = read_change({} if told is None else told, names)
     except WeatherError as problem:
         raise WeatherError(f"{path}: {problem}") from None
+    if change.owner is not None:
+        raise WeatherError(f"{path}: owner is no weather; give the option --owner {change.owner}")
+    return change
 
 
 def read_change(told: object, names: Names) -> Change:
@@ -161,6 +171,7 @@ def read_change(told: object, names: Names) -> Change:
         reset=_convert(told.get("reset", False), bool, "reset"),
         advance_s=_convert(told["clock"], Jump, "clock").advance_s if "clock" in told else 0.0,
         reclaim=_convert(told.get("reclaim", []), tuple[str | SpotPool, ...], "reclaim"),
+        owner=_convert(told["owner"], int, "owner") if "owner" in told else None,
     )
     _check(weather, change, names)
     return change
@@ -186,11 +197,13 @@ def _unknown_key(problem: str, where: str) -> str | None:
 
 
 def _check(weather: Weather, change: Change, names: Names) -> None:
-    for key in ("latency_ms", "boot_s", "stop_s", "pending_s", "consistency_s"):
+    for key in ("latency_ms", "boot_s", "stop_s", "ssh_delay_s", "cloud_init_s", "pending_s", "consistency_s"):
         if getattr(weather, key) < 0:
             raise WeatherError(f"{key} is {getattr(weather, key)}; give 0 or more")
     if change.advance_s < 0:
         raise WeatherError(f"clock.advance_s is {change.advance_s}; time does not go back")
+    if change.owner is not None and not 0 < change.owner < MOST_PID:
+        raise WeatherError(f"owner is {change.owner}; give the id of a process, which is 1 or more")
     for part, keys, known, what in (
         ("stock", weather.stock, names.zones(), "zone"),
         ("offerings", weather.offerings, names.zones(), "zone"),

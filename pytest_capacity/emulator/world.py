@@ -17,7 +17,15 @@ from pytest_capacity.emulator.clock import Clock
 from pytest_capacity.emulator.faults import Buckets, Faults
 from pytest_capacity.emulator.meter import LEAST_S, Line, Meter
 from pytest_capacity.emulator.stock import Room
-from pytest_capacity.emulator.things import FOREVER, Instance, PlacementGroup, Reservation, ResourceGroup, SpotRequest
+from pytest_capacity.emulator.things import (
+    FOREVER,
+    Instance,
+    KeyPair,
+    PlacementGroup,
+    Reservation,
+    ResourceGroup,
+    SpotRequest,
+)
 from pytest_capacity.emulator.weather import Change, Names, SpotPool, Weather
 
 #: How long a machine stays listed after its end (EC2 API reference: "usually less than an hour" or so).
@@ -40,6 +48,8 @@ class World:
         self._random_hex = random_hex
         #: Told when the World is emptied, so that a wire forgets what it keeps itself.
         self.on_reset: list[Callable[[], None]] = []
+        #: Told when machines come, go or may have moved in time. It must not wait for the lock in another thread.
+        self.on_turn: list[Callable[[], None]] = []
         #: Operations of the calls that are not answered yet, by a number of each call's own. Outlives a reset.
         self.under_way: dict[int, str] = {}
         self._empty()
@@ -53,6 +63,7 @@ class World:
         self.instances: dict[str, Instance] = {}
         self.reservations: dict[str, Reservation] = {}
         self.groups: dict[str, PlacementGroup] = {}
+        self.key_pairs: dict[str, KeyPair] = {}
         self.spot_requests: dict[str, SpotRequest] = {}
         self.pools: dict[str, ResourceGroup] = {}
         self.tokens: dict[tuple[str, ...], tuple[object, tuple[str, ...]]] = {}
@@ -76,6 +87,11 @@ class World:
         self.settle()
         for target in change.reclaim:
             self._reclaim(target)
+        self._turn()
+
+    def _turn(self) -> None:
+        for told in self.on_turn:
+            told()
 
     def _reclaim(self, target: str | SpotPool) -> None:
         now = self.clock.now()
@@ -160,10 +176,11 @@ class World:
             instance.transition = "Server.InternalError" if refusal.code.startswith("Server.") else refusal.code
         elif instance.reservation_id is None:
             self._bill_instance(instance, instance.running_at)
+        self._turn()
 
     def _bill_instance(self, thing: Instance, began: float) -> None:
         began = max(began, thing.running_at)
-        if began >= thing.leaving_at:
+        if began >= min(thing.leaving_at, thing.stopping_at):
             return
         self.meter.open(
             Line(
@@ -190,6 +207,20 @@ class World:
         instance.leaving_at, instance.gone_at = at, at + self.weather.stop_s
         instance.reason_code, instance.reason, instance.transition = code, reason, transition
         self.meter.close(instance.id, at)
+        self._turn()
+
+    def shut_down(self, instance: Instance, at: float) -> None:
+        """A machine shut itself down: it is terminated by that, or stops. A stopped one does not bill, and has no
+        place any more."""
+        code = "Client.InstanceInitiatedShutdown"
+        reason = f"{code}: Instance initiated shutdown"
+        if instance.ends_by_shutdown:
+            self._leave_at(instance, at, code, reason, "")
+        elif at < min(instance.leaving_at, instance.stopping_at):
+            instance.stopping_at, instance.stopped_at = at, at + self.weather.stop_s
+            instance.reason_code, instance.reason, instance.transition = code, reason, ""
+            self.meter.close(instance.id, at)
+            self._turn()
 
     def settle(self) -> None:
         """Bring what time alone does up to date: reservations expire, old ends are forgotten."""
@@ -200,10 +231,9 @@ class World:
                 self.end_reservation(reservation, "expired", end)
         for instance in self.instances.values():
             if instance.shutdown_at is not None and now >= instance.shutdown_at:
-                code = "Client.InstanceInitiatedShutdown"
-                self._leave_at(instance, instance.shutdown_at, code, f"{code}: Instance initiated shutdown", "")
-        for instance in [one for one in self.instances.values() if one.gone_at != FOREVER]:
-            if now >= instance.gone_at:
+                self.shut_down(instance, instance.shutdown_at)
+        for instance in [one for one in self.instances.values() if min(one.gone_at, one.stopped_at) != FOREVER]:
+            if now >= min(instance.gone_at, instance.stopped_at):
                 instance.reservation_id = None
             if now >= instance.gone_at + LISTED_S:
                 del self.instances[instance.id]
@@ -211,7 +241,7 @@ class World:
     # -- looking --------------------------------------------------------------------------------------------------
 
     def held(self) -> list[dict[str, Any]]:
-        """Everything that bills or blocks, oldest first."""
+        """Everything that bills or blocks, and key pairs, oldest first."""
         self.settle()
         now = self.clock.now()
         return sorted(self._held(now), key=lambda thing: (thing["since"], thing["id"]))
@@ -227,6 +257,9 @@ class World:
             if group.deleted is None:
                 told = _told("placement-group", group, group.state(now), None, None, None, 1, None)
                 yield {**told, "name": group.name}
+        for pair in self.key_pairs.values():
+            told = _told("key-pair", pair, "available", None, None, None, 1, None)
+            yield {**told, "name": pair.name}
 
     def tell(self, calls: bool) -> dict[str, Any]:
         """What ``GET /_world`` answers."""
@@ -250,7 +283,7 @@ class World:
 
 def _told(
     kind: str,
-    thing: Instance | Reservation | PlacementGroup,
+    thing: Instance | Reservation | PlacementGroup | KeyPair,
     state: str,
     zone: str | None,
     type_: str | None,

@@ -13,8 +13,10 @@ from moto.ec2.responses import EC2Response
 
 from pytest_capacity.emulator.asked import Answer, Asked
 from pytest_capacity.emulator.ec2 import (
+    console,
     images,
     instances,
+    key_pairs,
     launch,
     offerings,
     placement_groups,
@@ -33,8 +35,10 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "CancelCapacityReservation": reservations.cancel,
     "CancelSpotInstanceRequests": spot.cancel,
     "CreateCapacityReservation": reservations.create,
+    "CreateKeyPair": key_pairs.create,
     "CreatePlacementGroup": placement_groups.create,
     "CreateTags": tagging.create,
+    "DeleteKeyPair": key_pairs.delete,
     "DeletePlacementGroup": placement_groups.delete,
     "DeleteTags": tagging.delete,
     "DescribeCapacityReservations": reservations.describe,
@@ -43,22 +47,25 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "DescribeInstanceStatus": instances.describe_status,
     "DescribeInstanceTypeOfferings": offerings.describe,
     "DescribeInstances": instances.describe,
+    "DescribeKeyPairs": key_pairs.describe,
     "DescribePlacementGroups": placement_groups.describe,
     "DescribeSpotInstanceRequests": spot.describe,
     "DescribeSpotPriceHistory": spot.prices,
     "DescribeTags": tagging.describe,
+    "GetConsoleOutput": console.get,
+    "ImportKeyPair": key_pairs.import_,
     "ModifyCapacityReservation": reservations.modify,
     "ModifyInstanceAttribute": instances.modify_attribute,
     "RunInstances": launch.run,
     "TerminateInstances": instances.terminate,
 }
 
-#: What moto answers alone: networks, keys, images and lists of what there is. Nothing that touches a machine.
+#: What moto answers alone: networks, images and lists of what there is. Nothing that touches a machine.
 MOTO: Final = re.compile(
     r"Describe(Regions|AvailabilityZones|InstanceTypes|AccountAttributes)|"
     r"(Describe|Create|CreateDefault|Delete|Modify)(Vpcs?|VpcAttribute|Subnets?|SubnetAttribute|SecurityGroups?|"
-    r"SecurityGroupRules|KeyPairs?|InternetGateways?|RouteTables?|Route)|"
-    r"(Authorize|Revoke)SecurityGroup(Ingress|Egress)|ImportKeyPair|AttachInternetGateway|AssociateRouteTable"
+    r"SecurityGroupRules|InternetGateways?|RouteTables?|Route)|"
+    r"(Authorize|Revoke)SecurityGroup(Ingress|Egress)|AttachInternetGateway|AssociateRouteTable"
 )
 
 

@@ -145,7 +145,7 @@ class Ec2Catalogue:
             model.operation_model(operation).output_shape  # noqa: B018 - read for its effect: botocore builds it lazily
 
     def forget(self) -> None:
-        """Empty what moto keeps (networks, keys and groups that users made)."""
+        """Empty what moto keeps (networks and groups that users made)."""
         with self.lock:
             for region in self._ready:
                 ec2_backends[ACCOUNT][region].reset()
@@ -193,11 +193,6 @@ class Ec2Catalogue:
                     raise Refusal("InvalidGroup.NotFound", words)
                 found.append((group.id, group.name))
         return found
-
-    def has_key(self, region: str, name: str) -> bool:
-        """Whether a key pair of this name exists."""
-        with self.lock:
-            return name in self.backend(region).key_pairs
 
 
 def _add_images(backend: Any) -> None:

@@ -13,7 +13,14 @@ from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Instance
 
 ERROR: Final = "InvalidInstanceID"
-CODES: Final = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
+CODES: Final = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
 #: Least page of DescribeInstances (EC2 API reference: MaxResults 5 to 1000).
 LEAST_PAGE: Final = 5
 
@@ -53,7 +60,7 @@ def terminate(ctx: Context) -> dict[str, Any]:
 
 def describe_attribute(ctx: Context) -> dict[str, Any]:
     """DescribeInstanceAttribute, for the attributes that a launch sets."""
-    (one,) = _all_of(ctx, [ctx.params["InstanceId"]], seen=True)
+    one = the(ctx, ctx.params["InstanceId"])
     attribute = ctx.params["Attribute"]
     answers: Mapping[str, tuple[str, Any]] = {
         "instanceInitiatedShutdownBehavior": (
@@ -86,6 +93,7 @@ def modify_attribute(ctx: Context) -> dict[str, Any]:
     if behaviour is not None:
         changed["ShutdownBehavior"] = behaviour["Value"]
     ctx.dry_run()
+    one.ends_by_shutdown = changed["ShutdownBehavior"] == "terminate"
     one.details = changed
     return {}
 
@@ -104,6 +112,12 @@ def listed(ctx: Context, ids: Sequence[str]) -> list[Instance]:
     if ids:
         return _all_of(ctx, ids, seen=True)
     return [one for one in ctx.world.instances.values() if one.region == ctx.region and one.visible(ctx.now)]
+
+
+def the(ctx: Context, id_: str) -> Instance:
+    """The one machine of this id that listings show; refuses as EC2 does if there is none."""
+    (one,) = _all_of(ctx, [id_], seen=True)
+    return one
 
 
 def _all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
@@ -147,8 +161,8 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
     state = one.state(ctx.now)
     details = one.details
     gone = state == "terminated"
-    left = one.leaving_at <= ctx.now
-    public_ip = None if gone else details["PublicIpAddress"]
+    left = min(one.leaving_at, one.stopping_at) <= ctx.now
+    public_ip = None if gone or state == "stopped" else details["PublicIpAddress"]
     private_ip = None if gone else details["PrivateIpAddress"]
     profile = details["IamInstanceProfile"]
     return {

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from pytest_capacity.emulator.ec2.catalogue import Image, Network, address
 from pytest_capacity.emulator.ec2.context import Context, no_stock, once, over_quota
 from pytest_capacity.emulator.ec2.instances import render_launch
+from pytest_capacity.emulator.ec2.key_pairs import by_name as key_by_name
 from pytest_capacity.emulator.ec2.placement_groups import by_name
 from pytest_capacity.emulator.ec2.reservations import get as get_reservation
 from pytest_capacity.emulator.refusal import Refusal
@@ -35,6 +36,7 @@ class Launch:
     preference: str
     target: list[Reservation] | None
     tags: Mapping[str, Mapping[str, str]]
+    public_key: str
 
     @property
     def zone(self) -> str:
@@ -93,6 +95,8 @@ def _read(ctx: Context) -> Launch:
     if not ctx.catalogue.has_type(type_):
         raise Refusal("InvalidParameterValue", f"Invalid value '{type_}' for InstanceType.")
     _refuse_unknown(ctx)
+    key = params.get("KeyName")
+    public_key = key_by_name(ctx, key).public_key if key is not None else ""
     image = ctx.catalogue.image(ctx.region, params["ImageId"])
     if image.architecture not in ctx.catalogue.architectures(type_):
         words = f"The architecture '{image.architecture}' of the specified AMI does not match that of {type_}."
@@ -121,6 +125,8 @@ def _read(ctx: Context) -> Launch:
         preference=preference,
         target=target,
         tags=ctx.tags_for("instance", "volume", "network-interface", "spot-instances-request"),
+        # On Windows a key pair seals the administrator's password, and opens nothing.
+        public_key="" if image.platform.startswith("Windows") else public_key,
     )
 
 
@@ -129,9 +135,6 @@ def _refuse_unknown(ctx: Context) -> None:
     for name in ("LaunchTemplate", "LicenseSpecifications", "HibernationOptions", "EnclaveOptions"):
         if name in params:
             raise Refusal("UnsupportedOperation", f"{name}: the emulator does not know it; leave it out.")
-    key = params.get("KeyName")
-    if key is not None and not ctx.catalogue.has_key(ctx.region, key):
-        raise Refusal("InvalidKeyPair.NotFound", f"The key pair '{key}' does not exist")
     behaviour = params.get("InstanceInitiatedShutdownBehavior", "stop")
     if behaviour not in ("stop", "terminate"):
         words = f"Value ({behaviour}) for parameter InstanceInitiatedShutdownBehavior is invalid."
@@ -315,6 +318,11 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
         tenancy=launch.tenancy,
         reservation_id=reservation.id if reservation is not None else None,
         group_name=launch.group_name,
+        ends_by_shutdown=params.get("InstanceInitiatedShutdownBehavior") == "terminate",
+        public_key=launch.public_key,
+        ssh_delay_s=world.weather.ssh_delay_s,
+        cloud_init_s=world.weather.cloud_init_s,
+        user_data=base64.b64decode(params.get("UserData", "")),
         details={
             "ImageId": launch.image.id,
             "Architecture": launch.image.architecture,
@@ -335,7 +343,7 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
             "IamInstanceProfile": params.get("IamInstanceProfile"),
         },
     )
-    if instance.details["ShutdownBehavior"] == "terminate":
+    if instance.ends_by_shutdown:
         instance.shutdown_at = shutdown_at(params.get("UserData"), instance.running_at)
     if launch.market == "spot":
         _request_spot(ctx, launch, instance)

@@ -1,4 +1,4 @@
-"""Tags of what the World keeps; moto keeps those of networks, keys and images."""
+"""Tags of what the World keeps; moto keeps those of networks and images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ KINDS: Final = {
     "i": ("instance", "InvalidInstanceID"),
     "cr": ("capacity-reservation", "InvalidCapacityReservationId"),
     "pg": ("placement-group", "InvalidPlacementGroupId"),
+    "key": ("key-pair", "InvalidKeyPair"),
     "sir": ("spot-instances-request", "InvalidSpotInstanceRequestID"),
 }
 
@@ -68,7 +69,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 def _all(ctx: Context) -> Iterator[Thing]:
     world = ctx.world
-    for kind in (world.instances, world.reservations, world.groups, world.spot_requests):
+    for kind in (world.instances, world.reservations, world.groups, world.key_pairs, world.spot_requests):
         yield from (thing for thing in kind.values() if thing.region == ctx.region)
 
 

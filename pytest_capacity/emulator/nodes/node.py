@@ -1,0 +1,213 @@
+"""One node: its directory, its SSH server, and what runs behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, cast
+
+import asyncssh
+
+from pytest_capacity.emulator.nodes.homes import MARK, Home
+from pytest_capacity.emulator.nodes.shell import serve_command
+from pytest_capacity.emulator.nodes.stubs import write_stubs
+from pytest_capacity.emulator.things import Instance
+
+LOOPBACK: Final = "127.0.0.1"
+#: Where a connection may be forwarded to.
+_NEAR: Final = frozenset({LOOPBACK, "localhost", "::1"})
+#: The most that is kept of what a node wrote to its console.
+_KEPT: Final = 65536
+
+#: Asked by a node's own commands: ``poweroff``, ``reboot`` or ``cancel``, and after how many minutes.
+Asked = Callable[[str, float], None]
+#: Where the SSH server of another node listens, by the address that the cloud gave it.
+Route = Callable[[str, int], int | None]
+
+
+class Node:
+    """From the machine's running to its end.
+
+    `make` gives it a directory and a host key, `open` a port. `reboot` ends what runs and keeps both. `close` ends
+    what runs, its connections and its port, and leaves the directory to be removed when the processes have ended.
+    """
+
+    def __init__(self, instance: Instance, home: Home, asked: Asked, route: Route) -> None:
+        self.id = instance.id
+        self.home = home
+        self.private_ip = str(instance.details["PrivateIpAddress"])
+        self.addresses = frozenset({self.private_ip, str(instance.details["PublicIpAddress"])})
+        self.authorized = asyncssh.import_public_key(instance.public_key).public_data
+        self.host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.route = route
+        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self.port: int | None = None
+        self.cloud_init_ended = False
+        self._asked = asked
+        self._server: asyncssh.SSHAcceptor | None = None
+        self._door: int | None = None
+        self._written = ""
+        home.make(instance.user_data)
+        write_stubs(home.bin, home.door, home.cloud_init, self.private_ip)
+        self._listen_to_commands()
+
+    # -- the machine ----------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Let connections in, on a port that is free."""
+        listening = socket.create_server((LOOPBACK, 0), backlog=128)
+        self._server = await asyncssh.listen(
+            sock=listening,
+            server_factory=lambda: Door(self),
+            server_host_keys=[self.host_key],
+            process_factory=lambda process: serve_command(process, self.home, self.environment(process)),
+            sftp_factory=lambda channel: Files(channel, self.home.path),
+            allow_scp=True,
+            encoding=None,
+            line_editor=False,
+            agent_forwarding=False,
+            gss_host=None,
+        )
+        self.port = self._server.get_port()
+
+    def shut(self) -> None:
+        """Take the port and the connections away. What runs is for the caller to end."""
+        self.port = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.drop()
+
+    def drop(self) -> None:
+        """Break every connection, as a machine does that went away."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    def close(self) -> None:
+        """Keep the console, and let go of the directory."""
+        self._written = self._read_console()
+        if self._door is not None:
+            asyncio.get_running_loop().remove_reader(self._door)
+            os.close(self._door)
+            self._door = None
+        self.home.remove()
+
+    def end_cloud_init(self, status: str) -> None:
+        """What cloud-init says from now on: done or error."""
+        self.cloud_init_ended = True
+        # Whole or not at all: a command may read it now.
+        new = self.home.cloud_init.with_suffix(".new")
+        new.write_text(f"{status}\n", encoding="ascii")
+        new.replace(self.home.cloud_init)
+
+    def console(self) -> str:
+        """The host key's fingerprint, as cloud-init prints it, and what the node's commands wrote."""
+        host = f"root@ip-{self.private_ip.replace('.', '-')}"
+        line = self.host_key.export_public_key().decode("ascii").split()
+        bar = "#" * 61
+        return (
+            f"ec2: \nec2: {bar}\nec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\n"
+            f"ec2: 256 {self.host_key.get_fingerprint()} {host} (ED25519)\n"
+            f"ec2: -----END SSH HOST KEY FINGERPRINTS-----\nec2: {bar}\n"
+            f"-----BEGIN SSH HOST KEY KEYS-----\n{line[0]} {line[1]} {host}\n-----END SSH HOST KEY KEYS-----\n"
+            + (self._written or self._read_console())
+        )
+
+    def _read_console(self) -> str:
+        try:
+            with self.home.console.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _KEPT))
+                return file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def environment(self, process: asyncssh.SSHServerProcess[bytes]) -> Mapping[str, str]:
+        """What a command is given: nothing of the emulator's own environment."""
+        user = str(process.get_extra_info("username"))
+        path = f"{self.home.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        told = {str(name): str(value) for name, value in process.env.items()}
+        return {
+            # What sshd lets in by default.
+            **{name: value for name, value in told.items() if name.startswith("LC_")},
+            "PATH": path,
+            "HOME": str(self.home.path),
+            "TMPDIR": str(self.home.tmp),
+            "USER": user,
+            "LOGNAME": user,
+            "SHELL": "/bin/sh",
+            "LANG": told.get("LANG", "C.UTF-8"),
+            "HOSTNAME": f"ip-{self.private_ip.replace('.', '-')}",
+            MARK: str(self.home.path),
+            **({"TERM": process.term_type} if process.term_type else {}),
+        }
+
+    # -- its own commands -----------------------------------------------------------------------------------------
+
+    def _listen_to_commands(self) -> None:
+        # For reading and writing: the pipe then has no end, whoever closes it.
+        self._door = os.open(self.home.door, os.O_RDWR | os.O_NONBLOCK)
+        asyncio.get_running_loop().add_reader(self._door, self._hear, self._door)
+
+    def _hear(self, door: int) -> None:
+        for line in os.read(door, 4096).decode("utf-8", "replace").splitlines():
+            word, _, minutes = line.partition(" ")
+            if word in ("poweroff", "reboot", "cancel") and (minutes or "0").isdecimal():
+                self._asked(word, float(minutes or 0))
+
+
+class Door(asyncssh.SSHServer):
+    """One connection: it opens to the machine's key, whatever the user's name."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._connection: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Remember it: it ends with the node."""
+        self._connection = conn
+        self._node.connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        if self._connection is not None:
+            self._node.connections.discard(self._connection)
+
+    def begin_auth(self, username: str) -> bool:
+        """Nobody gets in without a key."""
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        """The only way in."""
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """The key that the machine was launched with."""
+        return key.public_data == self._node.authorized
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> bool | Awaitable[asyncssh.SSHTCPSession[bytes]]:
+        """Forward to loopback, and to the SSH servers of other nodes by their addresses; to nowhere else."""
+        if dest_host in _NEAR:
+            return True
+        port = self._node.route(dest_host, dest_port)
+        if port is None or self._connection is None:
+            words = f"an emulated node reaches loopback and other nodes' port 22, not {dest_host}:{dest_port}"
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
+        forwarded = self._connection.forward_connection(LOOPBACK, port)
+        return cast("Awaitable[asyncssh.SSHTCPSession[bytes]]", forwarded)
+
+
+class Files(asyncssh.SFTPServer):
+    """SFTP: relative paths lie in the node's directory, absolute ones are this machine's own."""
+
+    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], home: Path) -> None:
+        super().__init__(channel)
+        self._home = os.fsencode(home)
+
+    def map_path(self, path: bytes) -> bytes:
+        """Where a path leads."""
+        return os.path.join(self._home, path)  # noqa: PTH118 - a path is bytes here
