@@ -57,7 +57,7 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
             return f"{_TCP}{int(port)}"
         faults.add(where, f"{shown(text)} names no port", "Write it like tcp:9042.")
         return None
-    near = difflib.get_close_matches(text.lower().replace("_", "-"), (*_WORDS, "tcp"), n=1, cutoff=0.75)
+    near = difflib.get_close_matches(text.lower().replace("_", "-"), (*_WORDS, "tcp"), n=1, cutoff=0.65)
     if near and not re.search(r"[\s/]", text):
         remedy = f"Did you mean {near[0]}? A command of that name is written with its path."
         faults.add(where, f"{shown(text)} is not one of {', '.join(_WORDS)}, tcp:PORT", remedy)

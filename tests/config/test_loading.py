@@ -2,75 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import NodeGroup, Request, Topology
-
-IMAGE = "ami-0123456789abcdef0"
-GOOD: Mapping[str, Any] = {
-    "backend": "aws",
-    "regions": ["us-east-1"],
-    "groups": {"db": {"count": 3, "instance_type": "i4i.large"}},
-    "aws": {"image": {"us-east-1": IMAGE}},
-}
-
-
-class Loader:
-    """Writes a configuration and loads it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "capacity.yaml"
-
-    def __call__(
-        self,
-        values: Mapping[str, Any],
-        overrides: Overrides | None = None,
-        *,
-        environ: Mapping[str, str] | None = None,
-        topologies: Mapping[str, Topology] | None = None,
-    ) -> Request:
-        self.path.write_text(yaml.safe_dump(dict(values)))
-        return load(
-            overrides or Overrides(),
-            path=self.path,
-            environ=environ or {},
-            topologies=topologies,
-            new_run=lambda: "new-run",
-        )
-
-    def faults(self, values: Mapping[str, Any], overrides: Overrides | None = None, **more: Any) -> list[str]:
-        with pytest.raises(ConfigError) as caught:
-            self(values, overrides, **more)
-        return caught.value.faults
-
-
-@pytest.fixture
-def loading(tmp_path: Path) -> Loader:
-    return Loader(tmp_path)
-
-
-def with_(**changes: Any) -> dict[str, Any]:
-    """The good configuration with keys changed; None removes one."""
-    return {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
-
-
-def db(**changes: Any) -> dict[str, Any]:
-    """The good configuration with its one group changed."""
-    return with_(groups={"db": {"count": 3, "instance_type": "i4i.large", **changes}})
-
-
-def aws(**changes: Any) -> dict[str, Any]:
-    """The good configuration with its ``aws:`` section changed."""
-    return with_(aws={"image": IMAGE, **changes})
+from pytest_capacity.model import NodeGroup, Topology
+from tests.config.files import GOOD, IMAGE, Loader, aws, db, with_
 
 
 def test_defaults(loading: Loader) -> None:
@@ -392,7 +334,9 @@ def test_run_ids_differ() -> None:
 
 KEYS = st.sampled_from(
     ["backend", "regions", "zones", "groups", "topologies", "reserve", "market", "duration", "prices", "aws", "x",
-     "count", "instance_type", "image", "db", "tags", "subnets", "endpoint", "use_reservations", "placement_group"]
+     "count", "instance_type", "image", "db", "tags", "subnets", "endpoint", "use_reservations", "placement_group",
+     "ready", "ready_timeout", "user_data", "file", "hosts", "address", "port", "ssh", "user", "key", "bastion",
+     "collect", "session", "keep", "keep_for", "limits"]
 )  # fmt: skip
 VALUES = st.recursive(
     st.none()
@@ -400,7 +344,7 @@ VALUES = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(["aws", "90m", "a"]),
+    | st.sampled_from(["aws", "static", "90m", "a", "always", "tcp:80", "10.0.0.1"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
