@@ -18,7 +18,7 @@ from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import lacking
 from pytest_capacity.model import Request, Topology
 from pytest_capacity.plugin.options import Settings, config_file, scenario_file
-from pytest_capacity.plugin.text import clean
+from pytest_capacity.text import clean
 
 #: Our options by the name of their field in `Overrides`.
 _FIELDS: Final = {

@@ -16,8 +16,8 @@ from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
-from pytest_capacity.plugin.text import clean
 from pytest_capacity.plugin.timers import unhurried
+from pytest_capacity.text import clean
 
 A = TypeVar("A", bound=Answer)
 

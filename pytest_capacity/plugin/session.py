@@ -15,22 +15,22 @@ from typing import Any, Final, TypeVar
 import msgspec
 import pytest
 
+from pytest_capacity import words
 from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Identity, Request
-from pytest_capacity.plugin import lines
 from pytest_capacity.plugin.ending import Ending, Outcome
-from pytest_capacity.plugin.lines import Line
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
 from pytest_capacity.plugin.options import Settings, keeper_python, scenario_file
 from pytest_capacity.plugin.request import check_extras, check_workers, endpoint_of, read_request
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Pending, Signals
-from pytest_capacity.plugin.text import clean
 from pytest_capacity.plugin.voice import Voice
 from pytest_capacity.plugin.worker import hand_over
+from pytest_capacity.text import clean
+from pytest_capacity.words import Line
 
 A = TypeVar("A", bound=Answer)
 
@@ -156,11 +156,11 @@ class Controller(Runtime):
     def pytest_report_header(self) -> list[str]:
         """Where, as whom, which run."""
         owner = self._owner
-        header = lines.header(self.request, owner.log if owner else "", self._endpoint)
+        header = words.header(self.request, owner.log if owner else "", self._endpoint)
         if owner is None:
             return header
         drift = owner.answer.drift if owner.answer else ()
-        return [*header, *lines.session_lines(self.request, self._now(), owner.found), *lines.drift_lines(drift)]
+        return [*header, *words.session_lines(self.request, self._now(), owner.found), *words.drift_lines(drift)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse markers that are misused, or that nothing configured can satisfy. Raises `pytest.UsageError`."""
@@ -246,8 +246,8 @@ class Controller(Runtime):
     def _introduce(self, identity: Identity) -> str | None:
         self._identity = identity
         if self.config.get_verbosity() >= 0:
-            self._voice.say(lines.identity_line(identity, self.request))
-        fault = lines.expiry_fault(identity, self.request, self._now())
+            self._voice.say(words.identity_line(identity, self.request))
+        fault = words.expiry_fault(identity, self.request, self._now())
         if fault:
             self._voice.say(f"capacity: {fault}", "yellow")
         return fault
@@ -308,15 +308,15 @@ class Controller(Runtime):
             return
         terminalreporter.write_sep("=", "capacity")
         if verbosity < 0:
-            place = lines.place_line(self.request, self._endpoint, self._identity)
+            place = words.place_line(self.request, self._endpoint, self._identity)
             terminalreporter.write_line(place.text)
         if self._fault:
             terminalreporter.write_line(clean(str(self._fault)), red=True)
         told: Iterable[Line] = self._outcome.words
         if receipt:
-            told = lines.summary(receipt, self.request, verbosity=verbosity)
+            told = words.summary(receipt, self.request, verbosity=verbosity)
         elif self._outcome.staying:
-            told = lines.staying_lines(self._outcome.staying, self.request, self._now(), verbosity=verbosity)
+            told = words.staying_lines(self._outcome.staying, self.request, self._now(), verbosity=verbosity)
         for line in told:
             terminalreporter.write_line(line.text, **line.markup)
 

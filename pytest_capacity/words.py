@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
-from pytest_capacity.plugin.text import clean, moment
+from pytest_capacity.text import clean, moment
 
 #: Said in the header and again in the summary, so that no emulated run is taken for a real one.
 EMULATED: Final = "EMULATED: no cloud is used, nothing is billed"

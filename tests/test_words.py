@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity import words
 from pytest_capacity.keeper.protocol import Event, Holding
 from pytest_capacity.model import (
     Attempt,
@@ -21,8 +22,7 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
-from pytest_capacity.plugin import lines
-from pytest_capacity.plugin.text import clean, moment
+from pytest_capacity.text import clean, moment
 
 REQUEST = Request(
     backend="aws", run="r1", project="p", topologies={}, regions=("us-east-1",), duration_s=3600, timeout_s=60
@@ -107,7 +107,7 @@ def test_long_words_are_cut() -> None:
 )
 def test_steps_have_their_line(kind: str, data: Mapping[str, Any], text: str) -> None:
     """What is being asked where, and what came back."""
-    line = lines.live(Event(at=0, kind=kind, data=data))
+    line = words.live(Event(at=0, kind=kind, data=data))
     assert line is not None
     assert line.text == text
 
@@ -115,40 +115,40 @@ def test_steps_have_their_line(kind: str, data: Mapping[str, Any], text: str) ->
 @pytest.mark.parametrize("kind", ["keeper-started", "lent", "renewed", "something-new"])
 def test_other_steps_have_none(kind: str) -> None:
     """Kinds that this version does not know are not shown."""
-    assert lines.live(Event(at=0, kind=kind, data={"zone": "z"})) is None
+    assert words.live(Event(at=0, kind=kind, data={"zone": "z"})) is None
 
 
 def test_the_header_says_where_and_as_whom() -> None:
     """Backend, regions, profile, run and log; an emulated run says so."""
     emulated = replace(REQUEST, aws=AwsSettings(profile="ci"), emulated=True)
-    assert lines.header(emulated, "/log") == [
+    assert words.header(emulated, "/log") == [
         "capacity: aws us-east-1, profile ci, run r1, keeper log /log",
         "capacity: EMULATED: no cloud is used, nothing is billed",
     ]
-    assert lines.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]
-    assert lines.header(REQUEST, "", "http://[::1]:1") == ["capacity: aws us-east-1, endpoint http://[::1]:1, run r1"]
+    assert words.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]
+    assert words.header(REQUEST, "", "http://[::1]:1") == ["capacity: aws us-east-1, endpoint http://[::1]:1, run r1"]
 
 
 def test_a_quiet_run_says_where_and_as_whom() -> None:
     """In one line, since it has no header."""
     assert (
-        lines.place_line(REQUEST, "http://x", Identity(account="123")).text
+        words.place_line(REQUEST, "http://x", Identity(account="123")).text
         == "aws us-east-1, endpoint http://x, account 123"
     )
-    assert lines.place_line(REQUEST, None, None).text == "aws us-east-1"
+    assert words.place_line(REQUEST, None, None).text == "aws us-east-1"
 
 
 @pytest.mark.parametrize(("profile", "shown"), [("ci", ", profile ci"), ("default", ""), ("", "")])
 def test_the_account_is_named(profile: str, shown: str) -> None:
     """With the profile that the SDK took, where that is one."""
     identity = Identity(account="123", who="arn:x", profile=profile)
-    assert lines.identity_line(identity, REQUEST) == f"capacity: account 123 as arn:x{shown}"
+    assert words.identity_line(identity, REQUEST) == f"capacity: account 123 as arn:x{shown}"
 
 
 @pytest.mark.parametrize(("expires", "warned"), [(None, False), (4000.0, False), (3000.0, True)])
 def test_credentials_must_last_until_the_hard_end(expires: float | None, warned: bool) -> None:
     """A run of an hour that starts at 0; unknown ends are no reason to worry."""
-    fault = lines.expiry_fault(Identity(account="1", expires=expires), REQUEST, now=0.0)
+    fault = words.expiry_fault(Identity(account="1", expires=expires), REQUEST, now=0.0)
     assert (fault is not None) == warned
 
 
@@ -190,7 +190,7 @@ def receipt(**parts: Any) -> Receipt:
 
 def texts(told: Receipt, verbosity: int = 0, asked: Request = REQUEST) -> list[str]:
     """The summary's lines."""
-    return [line.text for line in lines.summary(told, asked, verbosity=verbosity)]
+    return [line.text for line in words.summary(told, asked, verbosity=verbosity)]
 
 
 def test_a_long_list_of_nodes_is_cut() -> None:
@@ -251,11 +251,11 @@ def test_an_emulated_run_has_nothing_to_remove_by_hand() -> None:
     """No commands for a loopback address; and leaving early says that no cloud was used."""
     emulated = replace(REQUEST, emulated=True)
     told = texts(receipt(left=(HELD,), until=7200.0, by_hand=("aws ec2 x",)), 0, emulated)
-    assert told[0] == lines.EMULATED
+    assert told[0] == words.EMULATED
     assert told[-1].startswith("  bound to end")
     holding = Holding(held=(HELD,), until=7200.0, by_hand=("aws ec2 x",))
-    left = [line.text for line in lines.held_lines(holding, 42, "/log", emulated=True)]
-    assert left[:2] == [lines.EMULATED, "still held: 1"]
+    left = [line.text for line in words.held_lines(holding, 42, "/log", emulated=True)]
+    assert left[:2] == [words.EMULATED, "still held: 1"]
     assert not any("aws ec2" in text for text in left)
 
 
@@ -269,6 +269,6 @@ def test_an_emulated_run_has_nothing_to_remove_by_hand() -> None:
 )
 def test_leaving_says_who_goes_on(holding: Holding | None, first: str) -> None:
     """What is held, and the keeper's pid and log."""
-    told = [line.text for line in lines.held_lines(holding, 42, "/log")]
+    told = [line.text for line in words.held_lines(holding, 42, "/log")]
     assert told[0] == first
     assert told[-1] == "the keeper (pid 42) goes on releasing; its log: /log"
