@@ -35,7 +35,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,13 @@ CREATE TABLE IF NOT EXISTS events (
     data TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_by_run ON events (run, seq);
+CREATE INDEX IF NOT EXISTS beginnings_and_ends ON events (seq) WHERE kind IN ('run-started', 'adopted', 'run-ended');
+"""
+
+#: Few of all events: an index has just these.
+_RUNS: Final = """
+SELECT seq, at, run, kind, iif(kind = 'run-ended', data, '') FROM events
+WHERE kind IN ('run-started', 'adopted', 'run-ended') ORDER BY seq
 """
 
 #: How every SQLite file begins (https://www.sqlite.org/fileformat.html, "The Database Header").
@@ -73,6 +80,18 @@ class Entry(Struct, frozen=True):
     kind: str
     subject: str
     data: Mapping[str, Any]
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """A run that has begun: when, and what its newest keeper wrote of itself (``run-started``, ``adopted``).
+
+    ``ended`` is when it ended with nothing left; None: it has not.
+    """
+
+    run: str
+    started: float
+    ended: float | None
+    keeper: Mapping[str, Any]
 
 
 class Journal:
@@ -114,6 +133,21 @@ class Journal:
             Entry(seq, at, of, kind, subject, msgspec.json.decode(data)) for seq, at, of, kind, subject, data in rows
         ]
 
+    def runs(self, *, ended: bool = False) -> list[Begun]:
+        """The runs that have begun and not ended with nothing left, oldest first; with ``ended`` those too."""
+        with self._lock, self._faults():
+            lives = _lives(self._base.execute(_RUNS))
+            return [
+                Begun(run=run, started=life.started, ended=life.ended, keeper=self._data(life.keeper))
+                for run, life in lives.items()
+                if ended or life.ended is None
+            ]
+
+    def _data(self, seq: int) -> Mapping[str, Any]:
+        (data,) = self._base.execute("SELECT data FROM events WHERE seq = ?", (seq,)).fetchone()
+        found: Mapping[str, Any] = msgspec.json.decode(data)
+        return found
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -127,6 +161,33 @@ class Journal:
             raise JournalError(
                 f"the journal {self.path} cannot be used: {error}. Without it nothing may be created. "
                 "Make room or make it writable, or name another file with --capacity-journal"
+            ) from error
+
+
+class ReadJournal(Journal):
+    """For those who only look: makes no file, mends none, and sets none aside."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file. Raises `JournalError` when it is not there, or is no journal."""
+        self.path = path
+        self.aside = None
+        self._lock = threading.Lock()
+        with self._faults():
+            _must_be_ours(path)
+            where = f"{path.absolute().as_uri()}?mode=ro"
+            self._base = sqlite3.connect(where, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
+
+    def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
+        """Raises `JournalError`."""
+        raise JournalError(f"the journal {self.path} was opened to be read")
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(
+                f"the journal {self.path} cannot be read: {error}. Name the right file with --journal"
             ) from error
 
 
@@ -152,6 +213,29 @@ class LostJournal(Journal):
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+class _Life(Struct):
+    started: float
+    ended: float | None
+    #: The event in which its newest keeper says who it is.
+    keeper: int
+
+
+def _lives(rows: Iterable[tuple[int, float, str, str, str]]) -> dict[str, _Life]:
+    """The newest run of each id."""
+    lives: dict[str, _Life] = {}
+    for seq, at, run, kind, data in rows:
+        life = lives.get(run)
+        if kind == "run-ended":
+            if life and not msgspec.json.decode(data).get("left"):
+                life.ended = at
+        elif kind == "adopted" and life and life.ended is None:
+            life.keeper = seq
+        else:
+            lives.pop(run, None)  # The order is that of the beginnings.
+            lives[run] = _Life(at, None, seq)
+    return lives
 
 
 def _private(path: Path) -> None:

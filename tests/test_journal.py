@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_capacity.errors import JournalError
-from pytest_capacity.journal import FORM, Journal
+from pytest_capacity.journal import _RUNS, FORM, Journal, ReadJournal
 
 
 def test_events_come_back_in_order(tmp_path: Path) -> None:
@@ -132,3 +132,51 @@ def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="full"):
         journal.write("a", "intent", data={"words": "x" * 400_000})
     journal.close()
+
+
+def test_runs_are_those_that_have_not_ended_with_nothing_left(tmp_path: Path) -> None:
+    """What ended with something left has not ended; what began again has not either; the newest keeper speaks."""
+    journal = Journal(tmp_path / "j.sqlite", now=lambda: 12.5)
+    for run in ("over", "left", "again", "adopted"):
+        journal.write(run, "run-started", data={"pid": 1})
+    journal.write("adopted", "adopted", data={"pid": 2})
+    for run, left in (("over", 0), ("left", 2), ("again", 0)):
+        journal.write(run, "run-ended", data={"left": left})
+    journal.write("again", "run-started", data={"pid": 3})
+    assert [(run.run, run.keeper["pid"], run.ended) for run in journal.runs()] == [
+        ("left", 1, None),
+        ("adopted", 2, None),
+        ("again", 3, None),
+    ]
+    everything = {run.run: run.ended for run in journal.runs(ended=True)}
+    assert everything == {"over": 12.5, "left": None, "adopted": None, "again": None}
+    journal.close()
+
+
+def test_the_runs_are_found_without_reading_every_event(tmp_path: Path) -> None:
+    """A journal grows for years; beginnings and ends have an index of their own."""
+    journal = Journal(tmp_path / "j.sqlite")
+    plan = " ".join(str(row) for row in journal._base.execute(f"EXPLAIN QUERY PLAN {_RUNS}"))
+    assert "USING INDEX beginnings_and_ends" in plan
+    journal.close()
+
+
+def test_who_only_looks_changes_nothing(tmp_path: Path) -> None:
+    """A reader reads beside a writer, makes no file, and leaves a damaged one where it is."""
+    path = tmp_path / "j.sqlite"
+    with pytest.raises(JournalError, match="cannot be read"):
+        ReadJournal(path)
+    assert not path.exists()
+    journal = Journal(path)
+    journal.write("a", "run-started", data={"pid": 1})
+    reader = ReadJournal(path)
+    assert [run.run for run in reader.runs()] == ["a"]
+    with pytest.raises(JournalError):
+        reader.write("a", "run-ended")
+    reader.close()
+    journal.close()
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
+    with pytest.raises(JournalError, match="cannot be read"):
+        ReadJournal(damaged).runs()
+    assert damaged.exists()
