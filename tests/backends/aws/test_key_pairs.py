@@ -6,6 +6,7 @@ import base64
 import shlex
 import time
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final
 
 import boto3
@@ -15,13 +16,19 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.validate import ParamValidator
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import open
+from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.plan import create_parameters, plan_rounds
+from pytest_capacity.engine import Engine
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.reach import KeyFiles, Reach
+from pytest_capacity.journal import Journal
 from pytest_capacity.model import AwsSettings, Held, Order, Piece, Request, Ssh, Topology, Unread
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, NOW, REGION, RUN, ZONE, group, order, request
 from tests.backends.aws.test_zones import stranger
 from tests.emulated import Emulator
+from tests.engine.runs import within
 
 DB = group("db", "i4i.large", 2)
 MONITOR = group("monitor", "t3.large", reserve=False)
@@ -291,5 +298,42 @@ def test_who_logs_in_and_what_the_console_says(account: Account) -> None:
 
 def test_opening_with_ssh_makes_no_call(emulator: Emulator) -> None:
     """Nor needs a key."""
-    open(request(MONITOR, ssh=Ssh(), endpoint=emulator.url))
+    open_backend(request(MONITOR, ssh=Ssh(), endpoint=emulator.url))
     assert emulator.calls() == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"operation": "ImportKeyPair", "lose_reply": True},
+        {"operation": "RunInstances", "lose_reply": True},
+        {"operation": "DeleteKeyPair", "lose_reply": True},
+        {"operation": "DeleteKeyPair", "error": "RequestLimitExceeded"},
+        {"operation": "CreateCapacityReservation", "zone": ZONE, "error": "InsufficientInstanceCapacity"},
+    ],
+    ids=lambda fault: " ".join(map(str, fault.values())),
+)
+def test_whatever_goes_wrong_the_pair_is_made_once_and_removed(
+    emulator: Emulator, tmp_path: Path, fault: dict[str, Any]
+) -> None:
+    """An engine's whole run: the nodes stand, and at its end the cloud has neither them nor a key."""
+    wanted = request(DB, MONITOR, ssh=Ssh(), endpoint=emulator.url, zones=("a", "b"))
+    emulator.weather(faults=[{**fault, "times": 1}])
+    journal = Journal(tmp_path / "journal")
+    book = Book(journal, RUN, SystemClock())
+    book.intend("run-started", data={"started": time.time(), "nonce": "n"})
+    engine = Engine(
+        wanted, open_backend(wanted), book, SystemClock(), Reach(wanted, "ec2-user", KeyFiles(KEY, "/key", None))
+    )
+    try:
+        engine.open()
+        placed = engine.provision("default")
+        assert {node.access.key for nodes in placed.nodes.values() for node in nodes if node.access} == {"/key"}
+        assert sum(f"-n-default-{placed.attempt}" in name for name in names(emulator)) == 1
+        receipt = engine.release(within(30))
+    finally:
+        engine.close()
+        journal.close()
+    assert (receipt.clean, receipt.left) == (True, ())
+    assert names(emulator) == []
+    assert emulator.held() == []

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,8 +16,13 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import missing_extra, open_backend
 from pytest_capacity.backends.static import StaticBackend, open
+from pytest_capacity.engine import Engine
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.journal import Journal
 from pytest_capacity.model import Held, Host, NodeGroup, Order, Piece, Placement, Request, Ssh, Topology
 from tests.emulated import ROOT
+from tests.engine.runs import within
 
 NOW = 2_000_000_000.0
 BIG = Host(address="db9.example.com", name="big", user="admin", port=2222)
@@ -163,3 +169,26 @@ def test_no_problem_is_a_reason_to_look_elsewhere(backend: StaticBackend) -> Non
     assert (found.step, found.code, found.words) == ("stop", "ValueError", "odd")
     lost = backend.diagnose(replace(taken(backend)[0], state="gone"))
     assert (lost.step, lost.words) == ("gone", "host-10.0.0.1 was let go")
+
+
+def test_for_the_engine_it_is_a_cloud_like_any(tmp_path: Path) -> None:
+    """Placed in one attempt, reached as the file says, and the receipt counts no things."""
+    journal = Journal(tmp_path / "journal")
+    book = Book(journal, "run-1", SystemClock())
+    book.intend("run-started", data={"started": SystemClock().now(), "nonce": "n"})
+    engine = Engine(request(), open_backend(request()), book, SystemClock())
+    try:
+        assert engine.open().account == "static"
+        placed = engine.provision("default")
+        assert {name: len(nodes) for name, nodes in placed.nodes.items()} == {"db": 3, "loader": 1}
+        ways = {node.name: node.access for nodes in placed.nodes.values() for node in nodes}
+        big = ways["big"]
+        assert big is not None
+        assert (big.address, big.user, big.port, big.key) == ("db9.example.com", "admin", 2222, None)
+        engine.renew()
+        receipt = engine.release(within(10))
+    finally:
+        engine.close()
+        journal.close()
+    assert (receipt.clean, receipt.left, receipt.troubles, receipt.by_hand) == (True, (), (), ())
+    assert [attempt.outcome for attempt in receipt.attempts] == ["placed"]
