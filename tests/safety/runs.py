@@ -200,11 +200,15 @@ class Suite:
         """The keepers of this suite's runs that live."""
         return [pid for pid, line in _processes() if "--listener=" in line and str(self.path) in line]
 
+    def guards(self) -> list[int]:
+        """The processes that watch over this suite's kept sessions."""
+        return [pid for pid, line in _processes() if "--keeper=" in line and str(self.path) in line]
+
     def nothing_left(self, *, but: Sequence[str] = (), within: float = GRANTED) -> float:
         """Wait until the World holds nothing (``but`` these ids) and no keeper lives; how long that took, seconds."""
 
         def over() -> bool:
-            return not self.keepers() and all(_id(held) in but for held in self.emulator.held())
+            return not self.keepers() and not self.guards() and all(_id(held) in but for held in self.emulator.held())
 
         try:
             return until(over, within, "the World is empty and no keeper lives")
@@ -222,7 +226,7 @@ class Suite:
             # Workers may live on after the one who was started.
             going.kill_group(signal.SIGKILL)
             going.process.wait(10)
-        for pid in self.keepers():
+        for pid in self.guards() + self.keepers():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

@@ -1,0 +1,244 @@
+"""Owners, keepers and guards of one session die in any way: the others go on, and the last end releases everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from pytest_capacity.keeper import protocol
+from tests.safety.phases import Decoy, nothing_left, provisionings, under_way
+from tests.safety.runs import PATIENCE, Going, Suite, until
+from tests.safety.sessions import Sharers, kill
+
+BLOWS = {
+    "KILL": signal.SIGKILL,
+    "TERM": signal.SIGTERM,
+    "HUP": signal.SIGHUP,
+    "INT": signal.SIGINT,
+}
+
+
+@pytest.fixture(name="sharers")
+def _sharers(suite: Suite) -> Sharers:
+    return Sharers(suite)
+
+
+def started(sharers: Sharers, count: int, *arguments: str) -> dict[str, Going]:
+    """So many owners, each with its nodes; the first one has started the keeper."""
+    going = {}
+    for name in ("one", "two", "three")[:count]:
+        going[name] = sharers.start(name, *arguments)
+        sharers.await_nodes(name, going[name])
+    return going
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("victims", [("one",), ("two",), ("one", "two"), ("two", "three")], ids="-".join)
+@pytest.mark.parametrize("target", ["controller", "group"])
+@pytest.mark.parametrize("blow", BLOWS)
+@pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["serial", "n1"])
+def test_any_owner_may_die(
+    sharers: Sharers, decoy: Decoy, blow: str, target: str, victims: Sequence[str], arguments: Sequence[str]
+) -> None:
+    """Two or three owners, one or two struck: the others end as if nothing had been, and then nothing is left."""
+    names = ("one", "two", "three")[: 3 if len(victims) == 2 else 2]
+    going = started(sharers, len(names), *arguments)
+    nodes = sharers.instances()
+    for victim in victims:
+        (going[victim].kill_group if target == "group" else going[victim].kill)(BLOWS[blow])
+        sharers.let_go(victim)
+    for victim in victims:
+        going[victim].wait()
+    assert set(nodes) <= set(sharers.instances())
+    survivors = [name for name in names if name not in victims]
+    sharers.let_go(*survivors)
+    for name in survivors:
+        ended = going[name].wait()
+        assert ended.code == 0, (ended, sharers.suite.logs())
+        assert ended.count("passed") == 2, ended
+    assert provisionings(sharers.suite.emulator) == (1, 1)
+    nothing_left(sharers.suite, decoy)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("call", ["CreateCapacityReservation", "RunInstances"])
+@pytest.mark.parametrize("blow", ["KILL", "INT"])
+@pytest.mark.parametrize("victim", ["one", "two"])
+def test_an_owner_dies_while_it_is_provisioned(
+    sharers: Sharers, decoy: Decoy, victim: str, blow: str, call: str
+) -> None:
+    """Whoever asked first, and whoever only waited for it: the other one gets the nodes, made once."""
+    sharers.suite.emulator.weather(faults=[{"operation": call, "delay_s": 2.0}])
+    going = {"one": sharers.start("one")}
+    until(lambda: call in under_way(sharers.suite.emulator), PATIENCE, f"{call} is under way")
+    going["two"] = sharers.start("two")
+    until(lambda: "joined" in going["two"].written(), PATIENCE, f"two has joined: {going['two'].written()}")
+    going[victim].kill(BLOWS[blow])
+    survivor = "two" if victim == "one" else "one"
+    sharers.let_go("one", "two")
+    going[victim].wait()
+    ended = going[survivor].wait()
+    assert ended.code == 0, (ended, sharers.suite.logs())
+    assert provisionings(sharers.suite.emulator) == (1, 1)
+    nothing_left(sharers.suite, decoy)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("blow", BLOWS)
+def test_all_owners_die_at_once(sharers: Sharers, decoy: Decoy, blow: str, count: int) -> None:
+    """Struck in the same moment: the keeper gives everything back."""
+    going = started(sharers, count)
+    for one in going.values():
+        one.kill(BLOWS[blow])
+    for one in going.values():
+        one.wait()
+    nothing_left(sharers.suite, decoy)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("first", ["stays", "left", "killed"])
+def test_a_shared_keeper_dies(sharers: Sharers, decoy: Decoy, first: str, count: int) -> None:
+    """Whether the one who started it is still there or not: one of the owners starts another, and all go on with it."""
+    going = started(sharers, count)
+    if first == "left":
+        sharers.let_go("one")
+    if first == "killed":
+        going["one"].kill(signal.SIGKILL)
+    if first != "stays":
+        going.pop("one").wait()
+    dead = sharers.keeper()
+    kill(dead, signal.SIGKILL)
+    sharers.await_successor(dead)
+    sharers.let_go(*going)
+    for one in going.values():
+        ended = one.wait()
+        assert ended.code == 0, (ended, sharers.suite.logs())
+    assert provisionings(sharers.suite.emulator) == (1, 1)
+    nothing_left(sharers.suite, decoy)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("target", ["keeper-and-one", "keeper-and-all"])
+def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> None:
+    """With the keeper, one owner or all of them: whoever lives takes up the run; or the next of the session does."""
+    going = started(sharers, 2)
+    nodes = sharers.nodes("one")
+    dead = sharers.keeper()
+    kill(dead, signal.SIGKILL)
+    going["one"].kill(signal.SIGKILL)
+    if target == "keeper-and-all":
+        going["two"].kill(signal.SIGKILL)
+        going["two"].wait()
+        going["one"].wait()
+        for guard in sharers.suite.guards() + sharers.suite.keepers():  # One may have been started in between.
+            kill(guard, signal.SIGKILL)
+        third = sharers.run("three")
+        assert third.code == 0, (third, sharers.suite.logs())
+        assert sharers.nodes("three") == nodes
+    else:
+        sharers.await_successor(dead)
+        sharers.let_go("two")
+        ended = going["two"].wait()
+        assert ended.code == 0, (ended, sharers.suite.logs())
+    nothing_left(sharers.suite, decoy)
+
+
+def test_a_kept_sessions_keeper_dies(sharers: Sharers, decoy: Decoy) -> None:
+    """Its guard starts another, which keeps the nodes for as long as they were to be kept; the next run has them."""
+    sharers.run("one", "--capacity-keep=5m")
+    dead = sharers.keeper()
+    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
+    kill(dead, signal.SIGKILL)
+    sharers.await_successor(dead)
+    second = sharers.run("two")
+    assert second.code == 0, (second, sharers.suite.logs())
+    assert sharers.nodes("two") == sharers.nodes("one")
+    assert provisionings(sharers.suite.emulator) == (1, 1)
+    nothing_left(sharers.suite, decoy)
+
+
+def test_a_successor_keeps_no_longer(sharers: Sharers, decoy: Decoy) -> None:
+    """The end of the keep is the one that the dead keeper had promised."""
+    sharers.run("one", "--capacity-keep=6s")
+    dead = sharers.keeper()
+    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
+    kill(dead, signal.SIGKILL)
+    sharers.await_successor(dead)
+    nothing_left(sharers.suite, decoy, within=6 + 15)
+
+
+def test_kept_through_two_deaths_is_released(sharers: Sharers, decoy: Decoy) -> None:
+    """The third keeper only releases."""
+    sharers.run("one", "--capacity-keep=5m")
+    first = sharers.keeper()
+    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
+    kill(first, signal.SIGKILL)
+    second = sharers.await_successor(first)
+    kill(second, signal.SIGKILL)
+    nothing_left(sharers.suite, decoy)
+
+
+def test_a_kept_sessions_keeper_and_guard_die(sharers: Sharers, decoy: Decoy) -> None:
+    """The next run of the session finds that nobody keeps it, and takes up what is still there."""
+    sharers.run("one", "--capacity-keep=5m")
+    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
+    for pid in [*sharers.suite.guards(), sharers.keeper()]:
+        kill(pid, signal.SIGKILL)
+    until(lambda: not sharers.suite.keepers(), PATIENCE, "both are gone")
+    second = sharers.run("two")
+    assert second.code == 0, (second, sharers.suite.logs())
+    assert sharers.nodes("two") == sharers.nodes("one")
+    assert provisionings(sharers.suite.emulator) == (1, 1)
+    nothing_left(sharers.suite, decoy)
+
+
+def test_told_to_stop_a_kept_session_is_released(sharers: Sharers, decoy: Decoy) -> None:
+    """SIGTERM to the keeper, as a machine that shuts down sends it: at once, kept or not."""
+    sharers.run("one", "--capacity-keep=5m")
+    kill(sharers.keeper(), signal.SIGTERM)
+    nothing_left(sharers.suite, decoy)
+
+
+@pytest.mark.parametrize("victim", ["keeper", "visitor"])
+def test_a_death_during_extend(sharers: Sharers, decoy: Decoy, victim: str) -> None:
+    """What was extended stays so in the next keeper; and a visitor that dies takes nothing with it."""
+    sharers.run("one", "--capacity-keep=4s")
+    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
+    end = time.time() + 600
+    if victim == "visitor":
+        child = os.fork()
+        if child == 0:
+            try:
+                sharers.visit().tell(protocol.Extend(until=end))
+                os.kill(os.getpid(), signal.SIGKILL)
+            finally:
+                os._exit(1)
+        os.waitpid(child, 0)
+    else:
+        sharers.visit().call(protocol.Extend(until=end), protocol.Extended)
+        dead = sharers.keeper()
+        kill(dead, signal.SIGKILL)
+        sharers.await_successor(dead)
+    visitor = sharers.visit()
+    until(lambda: visitor.call(protocol.Describe(), protocol.Description).kept_until == end, PATIENCE, "it is extended")
+    assert len(sharers.instances()) == 3  # Two of ours, and the decoy's.
+    assert visitor.call(protocol.Release(), protocol.Settled).receipt.clean
+    visitor.close()
+    nothing_left(sharers.suite, decoy)
+
+
+def test_a_crashed_owner_of_a_kept_session(sharers: Sharers, decoy: Decoy) -> None:
+    """SIGKILL is a failure like any other: with ``keep`` the nodes stay for the next run, and end in time."""
+    one = sharers.start("one", "--capacity-keep=8s")
+    sharers.await_nodes("one", one)
+    one.kill_group(signal.SIGKILL)
+    one.wait()
+    until(lambda: " kept " in sharers.suite.logs(), PATIENCE, f"it is kept\n{sharers.suite.logs()}")
+    assert len(sharers.instances()) == 3
+    nothing_left(sharers.suite, decoy, within=8 + 15)
