@@ -38,6 +38,9 @@ def _watch(pid: int) -> Callable[[], bool]:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:
             return lambda: False
+        except OSError:
+            # A kernel that does not know the call, or does not permit it.
+            return lambda: _exists(pid)
         return lambda: _runs(fd)
     return lambda: _exists(pid)
 

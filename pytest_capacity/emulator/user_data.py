@@ -6,31 +6,38 @@ import email
 import gzip
 import zlib
 from collections.abc import Iterator
-from email.message import Message
+from typing import Final
+
+from msgspec import Struct
+
+#: cloud-init looks so far for the header of a message.
+_HEADERS: Final = 4096
 
 
-def texts(user_data: bytes) -> Iterator[str]:
-    """Its parts: those of a multipart message one by one, all else as a whole; gzip is taken off (cloud-init's
-    documentation, "User data formats")."""
+class Part(Struct, frozen=True):
+    """One part of it: its media type, as the message says it (empty where there is no message), and its text."""
+
+    type: str
+    text: str
+
+
+def parts(user_data: bytes) -> Iterator[Part]:
+    """Those of a multipart message one by one, all else as a whole; gzip is taken off (cloud-init's documentation,
+    "User data formats")."""
     if user_data.startswith(b"\x1f\x8b"):
         try:
             user_data = gzip.decompress(user_data)
         except (OSError, EOFError, zlib.error):
             return
-    head = user_data[:4096].lower()
-    if head.startswith((b"content-type:", b"mime-version:")):
-        yield from _payloads(email.message_from_bytes(user_data))
-    else:
-        yield user_data.decode("utf-8", "replace")
+    if b"mime-version:" not in user_data[:_HEADERS].lower():
+        yield Part("", user_data.decode("utf-8", "replace"))
+        return
+    for part in email.message_from_bytes(user_data).walk():
+        content = part.get_payload(decode=True)
+        if isinstance(content, bytes):
+            yield Part(part.get_content_type(), content.decode("utf-8", "replace"))
 
 
 def says_line(user_data: bytes, line: str) -> bool:
     """Whether a line of it is this one."""
-    return any(one.strip() == line for text in texts(user_data) for one in text.splitlines())
-
-
-def _payloads(message: Message) -> Iterator[str]:
-    for part in message.walk():
-        payload = part.get_payload(decode=True)
-        if isinstance(payload, bytes):
-            yield payload.decode("utf-8", "replace")
+    return any(one.strip() == line for part in parts(user_data) for one in part.text.splitlines())

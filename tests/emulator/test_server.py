@@ -187,3 +187,42 @@ def test_it_stays_while_its_owner_lives() -> None:
     with start_emulator(None, "--owner", str(os.getpid()), "--patience", "0") as emulator:
         time.sleep(1.5)
         assert emulator.world()["held"] == []
+
+
+def test_it_stays_for_each_of_its_owners() -> None:
+    """One that is added by POST counts like the first; when the last is gone, its patience begins."""
+    code = [sys.executable, "-c", "input()"]
+    owners = [subprocess.Popen(code, stdin=subprocess.PIPE) for _ in range(3)]
+    with start_emulator(None, "--owner", str(owners[0].pid), "--patience", "0") as emulator:
+        for owner in owners[1:]:
+            emulator.weather(owner=owner.pid)
+        for owner in owners[:2]:
+            owner.communicate(b"\n")
+        with pytest.raises(subprocess.TimeoutExpired):
+            emulator.process.wait(2.5)
+        owners[2].communicate(b"\n")
+        assert emulator.process.wait(30) == 0
+
+
+def test_without_an_owner_it_stays_whoever_is_added() -> None:
+    """It was started to run until it is told to end."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with start_emulator(None, "--patience", "0") as emulator:
+        emulator.weather(owner=gone.pid)
+        with pytest.raises(subprocess.TimeoutExpired):
+            emulator.process.wait(2.5)
+
+
+@pytest.mark.parametrize("owner", [0, -1, 2**31, 1.5, "1", True, None, [1]])
+def test_an_owner_is_a_process(emulator: Emulator, owner: object) -> None:
+    """Anything but the id of one is refused."""
+    with pytest.raises(ValueError, match="owner"):
+        emulator.weather(owner=owner)
+
+
+def test_a_scenario_names_no_owner(tmp_path: Path) -> None:
+    """A process is none of the weather: there is an option for it."""
+    (tmp_path / "scenario.yaml").write_text("owner: 1\n")
+    with pytest.raises(RuntimeError, match="--owner 1"):
+        start_emulator(None, "--scenario", str(tmp_path / "scenario.yaml"))

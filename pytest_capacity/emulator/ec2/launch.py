@@ -344,7 +344,7 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
         },
     )
     if instance.ends_by_shutdown:
-        instance.shutdown_at = shutdown_at(params.get("UserData"), instance.running_at)
+        instance.shutdown_at = shutdown_at(instance.user_data, instance.running_at)
     if launch.market == "spot":
         _request_spot(ctx, launch, instance)
     return instance

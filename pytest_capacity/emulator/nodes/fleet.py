@@ -55,7 +55,7 @@ class Fleet:
     def follow(self) -> None:
         """Wait until the nodes of machines that are gone are gone too. Not with the World's lock held."""
         if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._look(), self._loop).result(PATIENCE_S)
+            asyncio.run_coroutine_threadsafe(self._leave(), self._loop).result(PATIENCE_S)
 
     def close(self) -> None:
         """End every node; nothing of them is left."""
@@ -101,17 +101,25 @@ class Fleet:
 
     async def _look(self) -> float | None:
         """Do what is due; seconds until something is again, as things are now."""
+        await self._leave()
+        async with self._busy:
+            with self._world.lock:
+                now = self._world.clock.now()
+                machines = [one for one in self._world.instances.values() if one.public_key]
+            for one in machines:
+                if one.state(now) == "running":
+                    await self._advance(one, now)
+        coming = [at - now for one in machines for at in _turns(one) if now < at < FOREVER]
+        return min(coming, default=None)
+
+    async def _leave(self) -> None:
+        """End the nodes of machines that run no more, and of those of a World that was emptied."""
         async with self._busy:
             with self._world.lock:
                 self._world.settle()
                 now = self._world.clock.now()
-                machines = [one for one in self._world.instances.values() if one.public_key]
-                running = {one.id: one for one in machines if one.state(now) == "running"}
+                running = {one.id for one in self._world.instances.values() if one.state(now) == "running"}
             self._close([node for id_, node in self._nodes.items() if id_ not in running])
-            for one in running.values():
-                await self._advance(one, now)
-            coming = [at - now for one in machines for at in _turns(one) if now < at < FOREVER]
-            return min(coming, default=None)
 
     async def _advance(self, one: Instance, now: float) -> None:
         node = self._nodes.get(one.id)
