@@ -15,6 +15,7 @@ def main() -> int:
     with start_emulator() as emulator:
         rows = engine.rows(emulator, times)
         rows.append(processes.eight_workers(emulator, times))
+        rows.append(processes.joining(emulator, times))
     rows.append(processes.unused(times))
     print(show(rows))
     return 0 if all(row.met for row in rows) else 1

@@ -81,9 +81,41 @@ def eight_workers(emulator: Emulator, times: int) -> Row:
     return Row("pytest -n 8, 3 nodes reserved, launched, given back", differences, 5.0, "s", "SDK start + 7 rounds")
 
 
-def wall(arguments: list[str], cwd: str, environment: dict[str, str]) -> float:
-    """Seconds from start to end of one ``pytest -n 8``."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "8", "-p", "no:cacheprovider", *arguments, "."]
+def joining(emulator: Emulator, times: int) -> Row:
+    """A run on the nodes that a session keeps, less the same run without capacity."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "test_nodes.py").write_text(
+            "def test_nodes(capacity):\n    assert len(capacity.nodes('db')) == 3\n"
+        )
+        Path(folder, "capacity.yaml").write_text(
+            "regions: [us-east-1]\ngroups: {db: {count: 3, instance_type: i4i.large}}\n"
+            f"aws: {{image: {{us-east-1: {IMAGE}}}}}\n"
+        )
+        plain = Path(folder, "plain")
+        plain.mkdir()
+        (plain / "test_plain.py").write_text("def test_plain():\n    pass\n")
+        environment = os.environ | {
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "XDG_STATE_HOME": folder,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        emulator.reset(latency_ms=150)
+        used = ["--capacity-backend=aws", f"--capacity-endpoint={emulator.url}", "--capacity-session=benchmark"]
+        wall([*used, "--capacity-keep=10m"], folder, environment, workers=0)
+        differences = [
+            wall([*used, "--capacity-keep=10m"], folder, environment, workers=0)
+            - wall([], str(plain), environment, workers=0)
+            for _ in range(3 * times)
+        ]
+        wall(used, folder, environment, workers=0)
+    return Row("pytest on the nodes that a session keeps, less plain pytest", differences, 0.3, "s", "1 connection")
+
+
+def wall(arguments: list[str], cwd: str, environment: dict[str, str], *, workers: int = 8) -> float:
+    """Seconds from start to end of one pytest."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-p", "no:cacheprovider", *arguments, "."]
     began = time.perf_counter()
     subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - began

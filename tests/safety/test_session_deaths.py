@@ -38,9 +38,10 @@ def started(sharers: Sharers, count: int, *arguments: str) -> dict[str, Going]:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("victims", [("one",), ("two",), ("one", "two"), ("two", "three")], ids="-".join)
-@pytest.mark.parametrize("target", ["controller", "group"])
+@pytest.mark.parametrize(
+    ("target", "arguments"), [("controller", ()), ("group", ("-n1",))], ids=["controller", "group-n1"]
+)
 @pytest.mark.parametrize("blow", BLOWS)
-@pytest.mark.parametrize("arguments", [(), ("-n1",)], ids=["serial", "n1"])
 def test_any_owner_may_die(
     sharers: Sharers, decoy: Decoy, blow: str, target: str, victims: Sequence[str], arguments: Sequence[str]
 ) -> None:
