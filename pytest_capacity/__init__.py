@@ -8,16 +8,21 @@ if TYPE_CHECKING:
     from pytest_capacity.errors import (
         Cancelled,
         CapacityError,
+        ChangedSession,
+        CommandFailed,
         ConfigError,
         Disabled,
         Exhausted,
+        InUse,
         JournalError,
         KeeperError,
+        NodeError,
         Refused,
         TimedOut,
     )
-    from pytest_capacity.model import Node, NodeGroup, Reservation, Topology
+    from pytest_capacity.model import NodeGroup, Reservation, Topology
     from pytest_capacity.plugin.handle import Capacity
+    from pytest_capacity.remote.machine import Machine as Node
     from pytest_capacity.reservations import CapacityReservation
 
 __version__: Final = "0.1.0"
@@ -27,12 +32,16 @@ __all__ = [
     "Capacity",
     "CapacityError",
     "CapacityReservation",
+    "ChangedSession",
+    "CommandFailed",
     "ConfigError",
     "Disabled",
     "Exhausted",
+    "InUse",
     "JournalError",
     "KeeperError",
     "Node",
+    "NodeError",
     "NodeGroup",
     "Refused",
     "Reservation",
@@ -41,19 +50,27 @@ __all__ = [
     "__version__",
 ]
 
+#: Names that are others in their module: what tests get is a machine, and the field's word for it is node.
+_OTHERWISE: Final = {"Node": "Machine"}
+
 _HOMES: Final = {
     "Capacity": "pytest_capacity.plugin.handle",
     "CapacityReservation": "pytest_capacity.reservations",
-    **dict.fromkeys(("Node", "NodeGroup", "Reservation", "Topology"), "pytest_capacity.model"),
+    "Node": "pytest_capacity.remote.machine",
+    **dict.fromkeys(("NodeGroup", "Reservation", "Topology"), "pytest_capacity.model"),
     **dict.fromkeys(
         (
             "Cancelled",
             "CapacityError",
+            "ChangedSession",
+            "CommandFailed",
             "ConfigError",
             "Disabled",
             "Exhausted",
+            "InUse",
             "JournalError",
             "KeeperError",
+            "NodeError",
             "Refused",
             "TimedOut",
         ),
@@ -68,7 +85,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_HOMES[name]), _OTHERWISE.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from pytest_capacity.backends.base import Backend
     from pytest_capacity.model import Request
 
-#: The module that each extra brings; `pip install 'pytest-capacity[aws]'`.
-_BRINGS: Final = {"aws": "boto3", "emulator": "moto"}
+#: The modules that each extra brings; `pip install 'pytest-capacity[aws]'`.
+_BRINGS: Final = {"aws": ("boto3",), "emulator": ("moto", "asyncssh"), "ssh": ("paramiko",)}
 
 
 def missing_extra(extra: str) -> str | None:
-    """What to say where the module that ``extra`` brings is not installed here. Imports nothing of it."""
-    module = _BRINGS.get(extra)
-    if module is None or find_spec(module) is not None:
+    """What to say where a module that ``extra`` brings is not installed here. Imports nothing of it."""
+    module = next((module for module in _BRINGS.get(extra, ()) if find_spec(module) is None), None)
+    if module is None:
         return None
     return f"{extra!r} needs the module {module!r}, which is not installed here: pip install 'pytest-capacity[{extra}]'"
 

@@ -17,9 +17,10 @@ import pytest
 from pytest_capacity.plugin.options import Settings, add_options, is_chosen, mistyped, without_file
 
 if TYPE_CHECKING:
-    from pytest_capacity.model import Node, Request, Reservation
+    from pytest_capacity.model import Request, Reservation
     from pytest_capacity.plugin.handle import Capacity
     from pytest_capacity.plugin.runtime import Runtime
+    from pytest_capacity.remote.machine import Machine
 
 #: The name under which the runtime is registered with pytest.
 RUNTIME: Final = "capacity-runtime"
@@ -56,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if "capacity" in config.workerinput:
             from pytest_capacity.plugin.worker import Worker
 
-            config.pluginmanager.register(Worker(config, config.workerinput["capacity"]), RUNTIME)
+            _register(config, Worker(config, config.workerinput["capacity"]))
         return
     if any(config.getoption(name, False) for name in ("help", "markers", "version")):
         return
@@ -69,9 +70,17 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("capacity: " + "\n  ".join(faults))
         from pytest_capacity.plugin.session import controller
 
-        config.pluginmanager.register(controller(config, settings), RUNTIME)
+        _register(config, controller(config, settings))
     for fault in faults:
         config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {fault}"), stacklevel=2)
+
+
+def _register(config: pytest.Config, runtime: Runtime) -> None:
+    config.pluginmanager.register(runtime, RUNTIME)
+    from pytest_capacity.plugin.collect import Collection
+
+    config.pluginmanager.register(runtime.uses, f"{RUNTIME}-uses")
+    config.pluginmanager.register(Collection(runtime), f"{RUNTIME}-collection")
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +94,7 @@ def capacity(request: pytest.FixtureRequest) -> Capacity:
 
 
 @pytest.fixture(scope="session")
-def capacity_nodes(request: pytest.FixtureRequest) -> Mapping[str, tuple[Node, ...]]:
+def capacity_nodes(request: pytest.FixtureRequest) -> Mapping[str, tuple[Machine, ...]]:
     """All nodes of the default topology, by group."""
     __tracebackhide__ = True
     return _runtime(request).default().by_group
@@ -106,7 +115,7 @@ def capacity_config(request: pytest.FixtureRequest) -> Request:
 
 
 @pytest.fixture
-def capacity_node(request: pytest.FixtureRequest) -> Iterator[Node | tuple[Node, ...]]:
+def capacity_node(request: pytest.FixtureRequest) -> Iterator[Machine | tuple[Machine, ...]]:
     """One node for this test alone, across all workers; with ``count`` of the marker above 1 a tuple of them.
 
     Which: ``@pytest.mark.capacity(topology="default", *, group=None, count=1)``. Tests that ask for more than is free

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pytest_capacity.errors import CapacityError
-from pytest_capacity.model import Node, Placed, Request, Reservation
+from pytest_capacity.model import Placed, Request, Reservation
+from pytest_capacity.remote import export
+from pytest_capacity.remote.machine import Machine
 
 if TYPE_CHECKING:
     from pytest_capacity.plugin.runtime import Runtime
@@ -56,33 +60,48 @@ class Capacity:
         return tuple(self._placed.nodes)
 
     @property
-    def by_group(self) -> Mapping[str, tuple[Node, ...]]:
+    def by_group(self) -> Mapping[str, tuple[Machine, ...]]:
         """All nodes, by group; read-only."""
-        return MappingProxyType(dict(self._placed.nodes))
+        return Groups(self._runtime, self.name)
 
     @property
     def reservations(self) -> tuple[Reservation, ...]:
         """The reservations in which the nodes sit."""
         return self._placed.reservations
 
-    def nodes(self, group: str | None = None) -> tuple[Node, ...]:
+    def nodes(self, group: str | None = None) -> tuple[Machine, ...]:
         """The nodes of ``group``, or all of them. Raises `CapacityError` for a group that is not there."""
-        if group is None:
-            return tuple(node for nodes in self._placed.nodes.values() for node in nodes)
-        try:
-            return self._placed.nodes[group]
-        except KeyError:
-            known = ", ".join(self._placed.nodes)
-            raise CapacityError(f"no group {group!r} in topology {self.name!r}. It has: {known}") from None
+        return self._runtime.uses.took(self._nodes(group))
 
-    def node(self, group: str | None = None, index: int = 0) -> Node:
+    def node(self, group: str | None = None, index: int = 0) -> Machine:
         """The ``index``-th node of ``group``, or of all."""
-        nodes = self.nodes(group)
+        nodes = self._nodes(group)
         try:
-            return nodes[index]
+            node = nodes[index]
         except IndexError:
             where = f"group {group!r}" if group else f"topology {self.name!r}"
             raise CapacityError(f"no node {index} in {where}. It has {len(nodes)}, counted from 0") from None
+        return self._runtime.uses.took((node,))[0]
+
+    def ssh_config(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A configuration for ``ssh -F``: a ``Host`` for each node, by its name. With ``path`` also written there.
+
+        Raises `NodeError` where the run does not reach its nodes by SSH.
+        """
+        text = export.ssh_config(self.nodes())
+        if path is not None:
+            _write(Path(path), text)
+        return text
+
+    def inventory(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+        """An Ansible inventory: groups, and in them the nodes by name. With ``path`` also written there, as YAML.
+
+        Raises `NodeError` where the run does not reach its nodes by SSH.
+        """
+        nodes = self.nodes()
+        if path is not None:
+            _write(Path(path), export.inventory_yaml(nodes))
+        return export.inventory(nodes)
 
     def topology(self, name: str) -> Capacity:
         """The handle of another topology; it is provisioned when it is used first."""
@@ -91,3 +110,47 @@ class Capacity:
     @property
     def _placed(self) -> Placed:
         return self._runtime.placed(self.name)
+
+    def _nodes(self, group: str | None) -> tuple[Machine, ...]:
+        groups = self._runtime.machines(self.name)
+        if group is None:
+            return tuple(node for nodes in groups.values() for node in nodes)
+        try:
+            return groups[group]
+        except KeyError:
+            raise CapacityError(f"no group {group!r} in topology {self.name!r}. It has: {', '.join(groups)}") from None
+
+
+class Groups(Mapping[str, tuple[Machine, ...]]):
+    """The nodes of one topology, by group. Whoever looks a group up uses its nodes."""
+
+    def __init__(self, runtime: Runtime, topology: str) -> None:
+        self._runtime = runtime
+        self._groups = runtime.machines(topology)
+
+    def __getitem__(self, group: str) -> tuple[Machine, ...]:
+        return self._runtime.uses.took(self._groups[group])
+
+    def __contains__(self, group: object) -> bool:
+        return group in self._groups
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __repr__(self) -> str:
+        return repr(dict(self._groups))
+
+
+def _write(path: Path, text: str) -> None:
+    """Put ``text`` there for us alone, whole at every moment: other workers write the same file."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -79,6 +79,12 @@ OPTIONS: Final[Sequence[Option]] = (
         "rebuild", "Release what a session keeps, if its nodes are not those asked for, and build anew", kind="bool"
     ),
     Option("journal", "File that records every step (default: in the user's state directory)", metavar="FILE"),
+    Option(
+        "collect_dir",
+        "Directory for what is collected from the nodes that a failed test used "
+        "(default: capacity-collected beside the JUnit or HTML report, or in the root directory)",
+        metavar="DIR",
+    ),
     Option("keeper_python", "Interpreter that has the cloud's SDK (default: this one)", metavar="PATH"),
     Option("when_disabled", "What a test that asks for capacity does without a backend: error or skip", flag=False),
     Option("release_timeout", "Longest time that the end of the run waits for the release (default 5m)", flag=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,20 +112,30 @@ def _topologies(config: pytest.Config) -> Mapping[str, Topology]:
 def check_extras(request: Request, python: str | None) -> None:
     """Refuse a run whose extras are not installed where its keeper runs: in ``python``, or in this interpreter.
 
-    Raises `pytest.UsageError`.
+    Nodes are logged in to by both: the keeper sees whether they are ready, tests use them. Raises `pytest.UsageError`.
     """
-    needed = [request.backend, *(["emulator"] if request.emulated and request.endpoint is None else [])]
-    if python is None:
-        missing = [words for extra in needed if (words := missing_extra(extra))]
-    else:
-        missing = lacking(python, needed)
+    ssh = ["ssh"] if request.ssh else []
+    needed = [request.backend, *(["emulator"] if request.emulated and request.endpoint is None else []), *ssh]
+    missing = _missing(needed) if python is None else lacking(python, needed)
     if missing:
         where = f" beside {python}" if python else ""
         another = "another interpreter" if python else "an interpreter that has it"
-        faults = "\n".join(f"  {clean(words)}" for words in missing)
         raise pytest.UsageError(
-            f"capacity: something is not installed{where}:\n{faults}\n  or name {another} by --capacity-keeper-python"
+            f"capacity: something is not installed{where}:\n{_listed(missing)}\n"
+            f"  or name {another} by --capacity-keeper-python"
         )
+    if python is not None and (missing := _missing(ssh)):
+        raise pytest.UsageError(
+            f"capacity: something is not installed that tests need to use nodes:\n{_listed(missing)}"
+        )
+
+
+def _missing(extras: Sequence[str]) -> list[str]:
+    return [words for extra in extras if (words := missing_extra(extra))]
+
+
+def _listed(missing: Sequence[str]) -> str:
+    return "\n".join(f"  {clean(words)}" for words in missing)
 
 
 def check_workers(config: pytest.Config) -> None:

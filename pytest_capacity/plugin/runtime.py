@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, TypeVar
 
 import pytest
 
-from pytest_capacity.errors import CapacityError, KeeperError
+from pytest_capacity.errors import CapacityError, KeeperError, NodeError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
 from pytest_capacity.plugin.timers import unhurried
+from pytest_capacity.plugin.uses import Uses
+from pytest_capacity.remote.machine import Machine
 from pytest_capacity.text import clean
 
 A = TypeVar("A", bound=Answer)
@@ -34,10 +37,14 @@ def uses_capacity(item: pytest.Item) -> bool:
 class Runtime(ABC):
     """Asks the keeper, and remembers per process what it answered, failures too."""
 
-    def __init__(self, config: pytest.Config, request: Request) -> None:
+    def __init__(self, config: pytest.Config, request: Request, collect_dir: Path) -> None:
         self.config = config
         self.request = request
+        #: Where to collect what helps to understand a failed test.
+        self.collect_dir: Final = collect_dir
+        self.uses: Final = Uses()
         self._answers: dict[str, Placed | CapacityError] = {}
+        self._machines: dict[Node, Machine] = {}
         self._deaths_known = 0
         self._lost_capacity: CapacityError | None = None
         self._item: pytest.Item | None = None
@@ -102,6 +109,20 @@ class Runtime(ABC):
             raise answer.with_traceback(None)
         return answer
 
+    def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
+        """The nodes of ``topology`` by group, as tests get them. Raises as `placed` does."""
+        __tracebackhide__ = True
+        return {group: self._usable(nodes) for group, nodes in self.placed(topology).nodes.items()}
+
+    def everything(self) -> Sequence[Machine]:
+        """The nodes of all topologies that this process has asked for and got."""
+        stand = [answer for answer in self._answers.values() if isinstance(answer, Placed)]
+        return [node for placed in stand for nodes in placed.nodes.values() for node in self._usable(nodes)]
+
+    def _usable(self, nodes: tuple[Node, ...]) -> tuple[Machine, ...]:
+        """One machine a node, however often it is asked for."""
+        return tuple(self._machines.setdefault(node, Machine.of(node)) for node in nodes)
+
     def capacity(self) -> Capacity:
         """The handle of the default topology, provisioned. Where several are named and none so, an unbound one."""
         __tracebackhide__ = True
@@ -118,24 +139,43 @@ class Runtime(ABC):
             return handle
 
     @contextmanager
-    def lent(self, item: pytest.Item) -> Iterator[Node | tuple[Node, ...]]:
-        """The nodes that ``item`` wants, its own until the end of the block."""
+    def lent(self, item: pytest.Item) -> Iterator[Machine | tuple[Machine, ...]]:
+        """The nodes that ``item`` wants, its own until the end of the block. Raises `NodeError` at the end where a hook
+        could not clean one."""
         __tracebackhide__ = True
         with explained():
             asked = wanted(item)
             self.check(asked)
             key = secrets.token_hex(8)
-            nodes = self._borrow(item, asked, key)
+            nodes = self.uses.took(self._borrow(item, asked, key))
         yield nodes[0] if asked.count == 1 else nodes
-        # A keeper that is gone for good has no books in which a loan could stay open.
-        with suppress(KeeperError):
-            self.call(protocol.GiveBack(key=key), protocol.Done)
+        suspect = True
+        try:
+            self._clean(item, nodes)
+            suspect = False
+        finally:
+            self.uses.gave_back(nodes, suspect=suspect)
+            # A keeper that is gone for good has no books in which a loan could stay open.
+            with suppress(KeeperError):
+                self.call(protocol.GiveBack(key=key, suspect=suspect), protocol.Done)
 
-    def _borrow(self, item: pytest.Item, asked: Wanted, key: str) -> tuple[Node, ...]:
+    def _borrow(self, item: pytest.Item, asked: Wanted, key: str) -> tuple[Machine, ...]:
         topology = self.known(asked.topology)
         self.placed(topology)
         borrow = protocol.Borrow(key=key, topology=topology, group=asked.group, count=asked.count, test=item.nodeid)
-        return self._call_unhurried(borrow, protocol.Lent).nodes
+        return self._usable(self._call_unhurried(borrow, protocol.Lent).nodes)
+
+    def _clean(self, item: pytest.Item, nodes: Sequence[Machine]) -> None:
+        """Let the suite clean each node. Raises `NodeError` that names those for which a hook failed."""
+        __tracebackhide__ = True
+        failures: list[tuple[Machine, BaseException]] = []
+        for node in nodes:
+            try:
+                item.ihook.pytest_capacity_node_returned(node=node, item=item)
+            except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - others' code
+                failures.append((node, error))
+        if failures:
+            raise NodeError(_uncleaned(nodes, failures)) from failures[0][1]
 
     def _call_unhurried(self, message: Call, answer: type[A]) -> A:
         with unhurried(self._item, in_call=self._in_call):
@@ -180,6 +220,16 @@ class Runtime(ABC):
             return (yield)
         finally:
             self._in_call = False
+
+
+def _uncleaned(nodes: Sequence[Machine], failures: Sequence[tuple[Machine, BaseException]]) -> str:
+    """What came of cleaning a loan's ``nodes``; the keeper takes them back together."""
+    named = "; ".join(
+        f"{node.name} ({node.id}): {type(error).__name__}: {clean(str(error), limit=200)}" for node, error in failures
+    )
+    among = ", ".join(node.name for node in nodes)
+    fate = f"{among} is not lent again" if len(nodes) == 1 else f"{among}, lent together, are not lent again"
+    return f"hook pytest_capacity_node_returned failed for {named}. {fate}: mend the hook, or what the test left there"
 
 
 @contextmanager

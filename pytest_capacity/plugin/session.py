@@ -8,8 +8,10 @@ waits for that, and keeps the receipt for the summary. However it ends before th
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -21,6 +23,7 @@ from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Identity, Request
+from pytest_capacity.plugin.collect import collect_dir
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
 from pytest_capacity.plugin.options import Settings, keeper_python, scenario_file
@@ -60,6 +63,7 @@ def controller(config: pytest.Config, settings: Settings) -> Controller:
         config,
         request,
         options,
+        collect_dir=collect_dir(config, settings),
         strict_credentials=settings.choice("credentials", ("warn", "error")) == "error",
         rebuild=settings.truth("rebuild", default=False),
         signals=Signals() if settings.truth("handle_signals", default=True) else None,
@@ -75,12 +79,13 @@ class Controller(Runtime):
         request: Request,
         options: SpawnOptions,
         *,
+        collect_dir: Path,
         strict_credentials: bool,
         rebuild: bool,
         signals: Signals | None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(config, request)
+        super().__init__(config, request, collect_dir)
         # By the options, as xdist itself decides: its session may be registered after us.
         self._distributed = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
         self._voice = Voice(config, at_once=self._distributed)
@@ -108,6 +113,8 @@ class Controller(Runtime):
         """Ask over the owner's connection; live lines appear while it waits."""
         if self._owner is None:
             raise CapacityError("the keeper of this run is not running: the session has not begun, or is over")
+        if threading.current_thread() is not threading.main_thread():
+            return self._owner.call(message, answer)  # Lines are the main thread's to write.
         try:
             return self._owner.call(message, answer, beat=self._voice.beat)
         except KeyboardInterrupt:
@@ -151,7 +158,7 @@ class Controller(Runtime):
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
         if self._owner:
-            node.workerinput["capacity"] = hand_over(self._owner)
+            node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir)
 
     def pytest_report_header(self) -> list[str]:
         """Where, as whom, which run."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -17,20 +19,22 @@ from pytest_capacity.plugin.runtime import Runtime, explained
 
 A = TypeVar("A", bound=Answer)
 
-#: What the controller hands to a worker, as texts: ``path`` of the socket, the ``owner``'s name, ``request`` as JSON.
+#: What the controller hands to a worker, as texts: ``path`` of the socket, the ``owner``'s name, ``request`` as JSON,
+#: ``collect_dir``.
 HandedOver = Mapping[str, Any]
 
 
-def hand_over(owner: Owner) -> dict[str, str]:
+def hand_over(owner: Owner, collect_dir: Path) -> dict[str, str]:
     """What `Worker` is made of, for ``workerinput``."""
-    return {"path": owner.path, "owner": owner.name, "request": msgspec.json.encode(owner.request).decode()}
+    request = msgspec.json.encode(owner.request).decode()
+    return {"path": owner.path, "owner": owner.name, "request": request, "collect_dir": os.fspath(collect_dir)}
 
 
 class Worker(Runtime):
     """Connects in sessionstart, since a test may forbid sockets later; says goodbye at the end and releases nothing."""
 
     def __init__(self, config: pytest.Config, handed: HandedOver) -> None:
-        super().__init__(config, msgspec.json.decode(handed["request"], type=Request))
+        super().__init__(config, msgspec.json.decode(handed["request"], type=Request), Path(handed["collect_dir"]))
         self._path: Final[str] = handed["path"]
         # Another process that uses the same session has a worker called gw0 as well.
         self._name: Final = f"{handed['owner']}/{getattr(config, 'workerinput', {}).get('workerid', 'worker')}"
