@@ -327,3 +327,44 @@ def test_nothing_is_started_before_the_first_key() -> None:
         assert process.children() == []
         start(emulator, ec2)
         assert len(process.children()) == 1
+
+
+def test_a_terminal_is_one(emulator: Emulator, ec2: EC2Client) -> None:
+    """It echoes, has the client's size and its changes, passes Ctrl-C to what runs, and ends with its shell."""
+    shell = start(emulator, ec2)
+
+    async def work(connection: asyncssh.SSHClientConnection) -> tuple[str, int | None]:
+        process = await connection.create_process(term_type="vt100", term_size=(91, 47))
+        said = ""
+        for told, answer in (
+            ("stty size; tty\n", "47 91"),
+            ("sleep 1000; echo and on\r", "and on"),
+            ("\x03", ""),
+            ("echo $((6 * 7)) $TERM\n", "42 vt100"),
+        ):
+            process.stdin.write(told)
+            while answer not in said:
+                said += await process.stdout.read(1000)
+        process.change_terminal_size(100, 50)
+        process.stdin.write("stty size\n")
+        while "50 100" not in said:
+            said += await process.stdout.read(1000)
+        process.stdin.write("exit 3\n")
+        return said, (await process.wait()).exit_status
+
+    said, status = shell.on(work)
+    assert ("/dev/" in said, "stty size" in said, status) == (True, True, 3)
+
+
+def test_a_terminal_breaks_with_its_channel(emulator: Emulator, ec2: EC2Client) -> None:
+    """And what ran at it has ended; the end of its input ends its shell."""
+    shell = start(emulator, ec2)
+
+    async def work(connection: asyncssh.SSHClientConnection) -> int:
+        process = await connection.create_process("echo pid $$; exec sleep 1000", term_type="vt100")
+        return int((await process.stdout.readline()).split()[1])
+
+    pid = shell.on(work)
+    eventually(lambda: gone(pid), "the command has ended")
+    done = shell.on(lambda connection: connection.run(None, input="echo one\n", term_type="vt100"))
+    assert ("one\r\n" in str(done.stdout), done.exit_status) == (True, 0)

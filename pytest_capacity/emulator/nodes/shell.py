@@ -4,33 +4,128 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import Mapping
-from typing import Final
+import termios
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
 
 import asyncssh
 
 from pytest_capacity.emulator.nodes.homes import Home, kill_group
 
 #: It writes down its process group (it leads one) before it is the command: whoever has to end it then finds it.
-_REGISTER: Final = ': > "$0/$$"; exec /bin/sh "$@"'
+_PIPED: Final = ': > "$0/$$"; exec /bin/sh "$@"'
+#: The first terminal that the leader of a session opens is the session's own.
+_AT_TERMINAL: Final = ': > "$0/$$"; tty=$1; shift; exec /bin/sh "$@" <"$tty" >"$tty" 2>&1'
 _CHUNK: Final = 65536
+#: How long what is still on its way from a terminal is waited for, when its shell has ended.
+_LAST_WORDS_S: Final = 1.0
+_END_OF_INPUT: Final = b"\x04"
+
+Process = asyncssh.SSHServerProcess[bytes]
 
 
-async def serve_command(process: asyncssh.SSHServerProcess[bytes], home: Home, environment: Mapping[str, str]) -> None:
+class Line(Protocol):
+    """What stands between a channel and a command: pipes, or a terminal."""
+
+    child: asyncio.subprocess.Process
+
+    async def say(self) -> None:
+        """Pass on what the command says, to its end."""
+        ...
+
+    async def tell(self, data: bytes) -> None:
+        """Tell the command something; nothing: that there is no more."""
+        ...
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """The client's window has these columns and rows now."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+async def serve_command(process: Process, home: Home, environment: Mapping[str, str]) -> None:
     """Run it to its end, or to the channel's, whichever comes first.
 
     A command whose channel breaks is killed with all that it started. What one that ended by itself left running (a
     server that was sent to the background) goes on until the node ends.
     """
-    command = [] if process.command is None else ["-c", process.command]
+    open_line = Pipes.open if process.term_type is None else Terminal.open
     try:
+        line = await open_line(process, home, environment)
+    except OSError as problem:
+        # The node ends at this moment.
+        process.stderr.write(f"emulator: {problem}\n".encode())
+        process.exit(255)
+        return
+    feeder = asyncio.create_task(_feed(process, line))
+    broken = asyncio.create_task(process.channel.wait_closed())
+    said = asyncio.create_task(line.say())
+    try:
+        await asyncio.wait({said, broken}, return_when=asyncio.FIRST_COMPLETED)
+        if not said.done():
+            kill_group(line.child.pid)
+        status = await line.child.wait()
+        home.command_ended(line.child.pid)
+        if said.done() and status < 0:
+            process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
+        elif said.done():
+            process.exit(status)
+    finally:
+        for task in (feeder, broken, said):
+            task.cancel()
+        await asyncio.gather(feeder, broken, said, return_exceptions=True)
+        line.close()
+
+
+async def _feed(process: Process, line: Line) -> None:
+    """Pass on what the command is told, and the signals that it is sent."""
+    while True:
+        try:
+            data = await process.stdin.read(_CHUNK)
+            await line.tell(data)
+            if not data:
+                return
+        except asyncssh.SignalReceived as told:
+            with contextlib.suppress(KeyError):
+                kill_group(line.child.pid, signal.Signals[f"SIG{told.signal}"])
+        except asyncssh.BreakReceived:
+            kill_group(line.child.pid, signal.SIGINT)
+        except asyncssh.TerminalSizeChanged as told:
+            line.resize(told.term_size[:2])
+        except (OSError, asyncssh.Error):
+            # It does not listen any more, or nobody speaks.
+            return
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
+    # A terminal whose last user has gone gives an error, and no end.
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(_CHUNK):
+            sink.write(data)
+            await sink.drain()
+
+
+def _arguments(process: Process) -> Sequence[str]:
+    return [] if process.command is None else ["-c", process.command]
+
+
+class Pipes:
+    """Output and errors apart, and an end of what was told."""
+
+    def __init__(self, process: Process, child: asyncio.subprocess.Process) -> None:
+        self.child = child
+        self._process = process
+
+    @classmethod
+    async def open(cls, process: Process, home: Home, environment: Mapping[str, str]) -> Line:
+        """Start the command."""
         child = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            _REGISTER,
-            str(home.groups),
-            *command,
+            *("/bin/sh", "-c", _PIPED, str(home.groups), *_arguments(process)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -38,69 +133,104 @@ async def serve_command(process: asyncssh.SSHServerProcess[bytes], home: Home, e
             env=environment,
             start_new_session=True,
         )
-    except OSError as problem:
-        # The node ends at this moment.
-        process.stderr.write(f"emulator: {problem}\n".encode())
-        process.exit(255)
-        return
-    await _attend(process, child, home)
+        return cls(process, child)
 
+    async def say(self) -> None:
+        """To the last of it: also of what the command left behind, as sshd does."""
+        assert self.child.stdout is not None
+        assert self.child.stderr is not None
+        await asyncio.gather(
+            _pump(self.child.stdout, self._process.stdout), _pump(self.child.stderr, self._process.stderr)
+        )
+        await self.child.wait()
 
-async def _attend(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process, home: Home) -> None:
-    feeder = asyncio.create_task(_feed(process, child))
-    broken = asyncio.create_task(process.channel.wait_closed())
-    ended = asyncio.create_task(_drain(process, child))
-    try:
-        await asyncio.wait({ended, broken}, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            kill_group(child.pid)
-        status = await child.wait()
-        home.command_ended(child.pid)
-        if not ended.done():
+    async def tell(self, data: bytes) -> None:
+        """As fast as it listens."""
+        assert self.child.stdin is not None
+        if not data:
+            self.child.stdin.close()
             return
-        if status < 0:
-            process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
-        else:
-            process.exit(status)
-    finally:
-        for task in (feeder, broken, ended):
-            task.cancel()
-        await asyncio.gather(feeder, broken, ended, return_exceptions=True)
+        self.child.stdin.write(data)
+        await self.child.stdin.drain()
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Pipes have no size."""
+
+    def close(self) -> None:
+        """asyncio does that when the command has ended."""
 
 
-async def _drain(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Pass on what it says, to the last of it: also of what it left behind, as sshd does."""
-    assert child.stdout is not None
-    assert child.stderr is not None
-    await asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
-    await child.wait()
+class Terminal:
+    """A pseudo-terminal: echo, line editing, Ctrl-C; output and errors together."""
 
+    def __init__(self, process: Process, child: asyncio.subprocess.Process, ends: tuple[int, int]) -> None:
+        self.child = child
+        self._process = process
+        self._ours, self._theirs = ends
+        self._input: asyncio.WriteTransport | None = None
+        self._output: asyncio.BaseTransport | None = None
 
-async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
-    with contextlib.suppress(ConnectionError, asyncssh.Error):
-        while data := await source.read(_CHUNK):
-            sink.write(data)
-            await sink.drain()
-
-
-async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Pass on what it is told, and the signals that it is sent."""
-    assert child.stdin is not None
-    while True:
+    @classmethod
+    async def open(cls, process: Process, home: Home, environment: Mapping[str, str]) -> Line:
+        """Start the command."""
+        ours, theirs = ends = os.openpty()
         try:
-            data = await process.stdin.read(_CHUNK)
-            if not data:
-                child.stdin.close()
-                return
-            child.stdin.write(data)
-            await child.stdin.drain()
-        except asyncssh.SignalReceived as told:
-            with contextlib.suppress(KeyError):
-                kill_group(child.pid, signal.Signals[f"SIG{told.signal}"])
-        except asyncssh.BreakReceived:
-            kill_group(child.pid, signal.SIGINT)
-        except asyncssh.TerminalSizeChanged:
-            continue
-        except (ConnectionError, asyncssh.Error):
-            # It does not listen any more, or nobody speaks.
-            return
+            _resize(theirs, process.term_size[:2])
+            child = await asyncio.create_subprocess_exec(
+                *("/bin/sh", "-c", _AT_TERMINAL, str(home.groups), os.ttyname(theirs), *_arguments(process)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                cwd=home.path,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(ours)
+            os.close(theirs)
+            raise
+        terminal = cls(process, child, ends)
+        await terminal._connect()
+        return terminal
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._reader = asyncio.StreamReader()
+        # A transport owns what it is given, and there are two: each has an end of its own.
+        output, input_ = os.fdopen(self._ours, "rb", 0), os.fdopen(os.dup(self._ours), "wb", 0)
+        self._output, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), output)
+        self._input, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, input_)
+
+    async def say(self) -> None:
+        """Until the shell has ended: what it left in the background has lost its terminal."""
+        pump = asyncio.create_task(_pump(self._reader, self._process.stdout))
+        try:
+            await self.child.wait()
+            # Held until now, for a terminal that nobody has open yet has nothing to read either.
+            os.close(self._theirs)
+            self._theirs = -1
+            await asyncio.wait({pump}, timeout=_LAST_WORDS_S)
+        finally:
+            pump.cancel()
+
+    async def tell(self, data: bytes) -> None:
+        """As if it were typed."""
+        if self._input is not None:
+            self._input.write(data or _END_OF_INPUT)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Its foreground process is told by SIGWINCH."""
+        _resize(self._ours, size)
+
+    def close(self) -> None:
+        """What still has it as its terminal is hung up on."""
+        for transport in (self._input, self._output):
+            if transport is not None:
+                transport.close()
+        if self._theirs >= 0:
+            os.close(self._theirs)
+
+
+def _resize(terminal: int, size: tuple[int, int]) -> None:
+    columns, rows = size
+    termios.tcsetwinsize(terminal, (rows, columns))
