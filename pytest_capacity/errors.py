@@ -47,6 +47,10 @@ class OtherVersion(KeeperError):
     """The keeper is of another version of this plugin; the message has both."""
 
 
+class Silent(KeeperError):
+    """The keeper is there and does not answer."""
+
+
 class ChangedSession(CapacityError):
     """A session's nodes are not what this process asks for; the message has both values."""
 

@@ -229,7 +229,9 @@ def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]
     yield from _left(receipt, receipt.left, () if emulated else receipt.by_hand)
 
 
-def held_lines(holding: Holding | None, pid: int, log: str, *, emulated: bool = False) -> Iterator[Line]:
+def held_lines(
+    holding: Holding | None, pid: int, log: str, *, emulated: bool = False, session: str | None = None
+) -> Iterator[Line]:
     """What is still held when pytest leaves without waiting for the release.
 
     In an emulated run there is nothing that a person has to remove.
@@ -244,7 +246,8 @@ def held_lines(holding: Holding | None, pid: int, log: str, *, emulated: bool = 
         more = f", and what {holding.unanswered} unanswered create calls may have made" if holding.unanswered else ""
         yield Line(f"still held: {len(holding.held)}{more}", "red")
         yield from _left(holding, holding.held, () if emulated else holding.by_hand)
-    yield Line(f"the keeper (pid {pid}) goes on releasing; its log: {log}", "red")
+    does = f"keeps or releases session {session}" if session else "goes on releasing"
+    yield Line(f"the keeper (pid {pid}) {does}; its log: {log}", "red")
 
 
 def _left(told: Receipt | Holding, helds: Sequence[Held], by_hand: Sequence[str]) -> Iterator[Line]:

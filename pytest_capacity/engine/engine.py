@@ -104,9 +104,11 @@ class Engine:
 
     def resume(self) -> None:
         """Another owner has come before the end: provision again, and try again what failed."""
-        self.stop.clear()
         with self._lock:
             self._failures.clear()
+        if self.stop.is_set():
+            self.stop.clear()
+            self._take_up()  # An attempt that was cut short had left its release to the end of the run.
 
     def console(self, identifier: str) -> str:
         """What a node wrote to its console. Raises `Refused` with the cloud's words, or for what is no node of ours."""

@@ -49,7 +49,16 @@ class Connection:
     Whoever wants to know when the keeper is gone without our having said goodbye says so by `watch`.
     """
 
-    def __init__(self, path: str, role: Role, name: str, *, on_event: Listener | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        role: Role,
+        name: str,
+        *,
+        on_event: Listener | None = None,
+        patience: float = float("inf"),
+    ) -> None:
+        """Connect and say who we are. Raises `KeeperError`; `Silent` where no answer comes in ``patience`` seconds."""
         self._on_event = on_event
         self._on_lost: Callable[[], None] | None = None
         self._slots: dict[int, _Slot] = {}
@@ -67,7 +76,7 @@ class Connection:
             raise errors.KeeperError(f"no keeper answers at {path}: {error}") from error
         self._reader = threading.Thread(target=self._read, name="capacity-keeper-reader", daemon=True)
         self._reader.start()
-        self.welcome = self.call(protocol.Hello(role=role, name=name), protocol.Welcome)
+        self.welcome = self._greet(protocol.Hello(role=role, name=name), patience)
         if (self.welcome.version, self.welcome.package) != (protocol.VERSION, __version__):
             self.close()
             raise errors.OtherVersion(
@@ -75,6 +84,22 @@ class Connection:
                 f"{self.welcome.version}) and this process has {__version__} (protocol {protocol.VERSION}): use the "
                 "same version for both (--capacity-keeper-python), or another session (--capacity-session)"
             )
+
+    def _greet(self, hello: protocol.Hello, patience: float) -> protocol.Welcome:
+        beats = itertools.count(1)
+
+        def beat() -> None:
+            if next(beats) * BEAT > patience:
+                raise errors.Silent(
+                    f"the keeper was asked for {patience:g} s and does not answer. If its process hangs, end it: "
+                    "what it holds is then taken up by the next run"
+                )
+
+        try:
+            return self.call(hello, protocol.Welcome, beat=beat)
+        except errors.KeeperError:
+            self.close()
+            raise
 
     def watch(self, on_lost: Callable[[], None]) -> None:
         """Call ``on_lost`` once, on the reader's thread, or now if the keeper is gone already."""

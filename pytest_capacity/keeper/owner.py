@@ -7,6 +7,7 @@ run from the journal, and calls that were in flight are sent again: each of them
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import subprocess
@@ -25,6 +26,7 @@ from pytest_capacity.errors import (
     KeeperError,
     OtherCredentials,
     OtherVersion,
+    Silent,
 )
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import BEAT, Connection, Listener, expect
@@ -42,6 +44,9 @@ LIVES: Final = 2
 
 #: How long the owner, having said goodbye, waits for the keeper's process to end. Seconds.
 FAREWELL: Final = 2.0
+
+#: How long the keeper of a session that is to be joined may take to say who it is. Seconds.
+JOINING: Final = 15.0
 
 _never: Final = threading.Lock()
 _never.acquire()
@@ -299,10 +304,10 @@ class Owner:
     def _enter(self, record: Record) -> Literal["entered", "ending", "dead"]:
         """Connect to the session's keeper."""
         try:
-            connection = self._connect(record.socket)
+            connection = self._connect(record.socket, JOINING)
         except Ending:
             return "ending"
-        except OtherVersion:
+        except (OtherVersion, Silent):
             raise
         except KeeperError:
             return "dead"
@@ -337,8 +342,8 @@ class Owner:
             raise KeeperError(f"{error}. The keeper's log {self.log} ends:\n{last_lines(self.log)}") from error
         self._attach(connection)
 
-    def _connect(self, path: str) -> Connection:
-        return Connection(path, "owner", self.name, on_event=self._hear)
+    def _connect(self, path: str, patience: float = math.inf) -> Connection:
+        return Connection(path, "owner", self.name, on_event=self._hear, patience=patience)
 
     def _attach(self, connection: Connection) -> None:
         with self._changed:

@@ -159,9 +159,8 @@ class Run:
         elif call.credentials not in self.credentials:
             raise OtherCredentials("these credentials are not those with which the session began")
 
-    def take_up(self) -> None:
-        """An owner is there again: what was kept is used on."""
-        self._book.note("kept", data={"until": None})
+    def resume(self) -> None:
+        """Another owner has come: whatever the ones before it were told or told us, it may have nodes."""
         self._engine.resume()
 
     def keep(self, seconds: float) -> float:
@@ -170,8 +169,8 @@ class Run:
         self.note_kept(until)
         return until
 
-    def note_kept(self, until: float) -> None:
-        """Remember until when it is kept: another keeper goes on with that."""
+    def note_kept(self, until: float | None) -> None:
+        """Remember until when it is kept (None: an owner is there again): another keeper goes on with that."""
         self._book.note("kept", data={"until": until})
 
     def extend(self, until: float) -> None:

@@ -173,6 +173,7 @@ class Server:
         run = self._the_run()
         if not first:
             run.admit(call)
+            run.resume()
         identity = run.identity()
         if call.account and call.account != identity.account:
             raise errors.ChangedSession(
@@ -182,7 +183,7 @@ class Server:
         if self._deaths >= 2:
             self.end("two keepers of this run died, so this one only releases")
         elif self._there.admit(peer, call.request):
-            run.take_up()
+            run.note_kept(None)
         return protocol.Started(identity=identity, joined=not first, drift=tuple(drift(run.request, call.request)))
 
     def _open(self, call: protocol.Start, peer: Peer) -> bool:

@@ -45,8 +45,9 @@ class Ending:
     only where pytest is PID 1 it waits on, because there the keeper dies with it.
     """
 
-    def __init__(self, *, emulated: bool = False, is_init: bool | None = None) -> None:
+    def __init__(self, *, emulated: bool = False, session: str | None = None, is_init: bool | None = None) -> None:
         self.interrupts = 0
+        self._session = session
         self._emulated = emulated
         self._is_init = os.getpid() == 1 if is_init is None else is_init
 
@@ -78,7 +79,9 @@ class Ending:
             holding = owner.held()
         except CapacityError:
             holding = None
-        return Outcome(None, tuple(held_lines(holding, owner.pid, owner.log, emulated=self._emulated)))
+        return Outcome(
+            None, tuple(held_lines(holding, owner.pid, owner.log, emulated=self._emulated, session=self._session))
+        )
 
     def _notice(self) -> Line:
         if self._is_init:
