@@ -1,0 +1,112 @@
+"""The command that ``run`` runs: a child in a process group of its own, with the terminal, and with our signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Final
+
+_PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: As a shell says it.
+BY_SIGNAL: Final = 128
+
+
+class Signals:
+    """What this process was sent: written down, and passed on to the child while there is one. Never an exception."""
+
+    def __init__(self) -> None:
+        self.caught: list[int] = []
+        self._group: int | None = None
+
+    def install(self) -> None:
+        """Take the signals that nobody else handles; what is ignored (``nohup``) stays so."""
+        for number in _PASSED_ON:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                signal.signal(number, self._handle)
+
+    @contextmanager
+    def passed_to(self, group: int) -> Iterator[None]:
+        """For the time of the block, to this process group. What came while it was started reaches it too."""
+        self._group = group
+        try:
+            for number in list(self.caught):
+                self._send(number)
+            yield
+        finally:
+            self._group = None
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self.caught.append(number)
+        self._send(number)
+
+    def _send(self, number: int) -> None:
+        if self._group is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+
+
+def run_child(command: Sequence[str], environ: Mapping[str, str], signals: Signals) -> int:
+    """Run it to its end; its exit code, or 128 and the number of the signal that ended it.
+
+    On a terminal it is in the foreground, as a shell would put it, so that it may read, and Ctrl-C is its own.
+    """
+    child = subprocess.Popen(command, env=dict(environ), process_group=0)
+    with signals.passed_to(child.pid), _foreground(child.pid) as terminal:
+        status = _wait(child.pid, terminal)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return child.returncode if child.returncode >= 0 else BY_SIGNAL - child.returncode
+
+
+def _wait(child: int, terminal: int | None) -> int:
+    if terminal is None:
+        return os.waitpid(child, 0)[1]
+    while True:
+        _, status = os.waitpid(child, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return status
+        # Ctrl-Z: we stop as well, so that the shell has the terminal; `fg` goes on with both.
+        _give(terminal, os.getpgrp())
+        os.killpg(os.getpgrp(), signal.SIGSTOP)
+        _give(terminal, child)
+        os.killpg(child, signal.SIGCONT)
+
+
+@contextmanager
+def _foreground(group: int) -> Iterator[int | None]:
+    """Give the terminal to ``group`` for the time of the block, if it is ours to give; its descriptor."""
+    terminal = _terminal()
+    if terminal is None:
+        yield None
+        return
+    _give(terminal, group)
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGCONT)  # It may have been stopped for reading before it was allowed to.
+    try:
+        yield terminal
+    finally:
+        _give(terminal, os.getpgrp())
+
+
+def _terminal() -> int | None:
+    try:
+        terminal = sys.stdin.fileno()
+        return terminal if os.tcgetpgrp(terminal) == os.getpgrp() else None
+    except (OSError, ValueError, AttributeError):
+        return None  # There is none, or it is not ours.
+
+
+def _give(terminal: int, group: int) -> None:
+    # Who is in the background and does this is stopped, unless it ignores that.
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    try:
+        os.tcsetpgrp(terminal, group)
+    except OSError:
+        pass  # The terminal is gone, or that group is.
+    finally:
+        signal.signal(signal.SIGTTOU, before)

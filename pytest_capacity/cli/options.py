@@ -1,0 +1,110 @@
+"""What may be written after ``pytest-capacity``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pytest_capacity import __version__
+
+_RUN_HELP: Final = "a session's name, a run's id, or the beginning of one that fits no other"
+
+_DESCRIPTION: Final = "Reserve cloud capacity for tests: what can be done without pytest."
+
+
+def read_options(given: Sequence[str]) -> argparse.Namespace:
+    """The verb (None: none was named, and the help was shown) and its options; ``command`` is what follows ``--``.
+
+    Raises `SystemExit` as argparse does.
+    """
+    end = list(given).index("--") if "--" in given else len(given)
+    parser = _parser()
+    options = parser.parse_args(given[:end])
+    options.command = list(given[end + 1 :])
+    if options.verb is None:
+        parser.print_help()
+    elif options.command and options.verb not in ("run", "ssh"):
+        parser.error(f"{options.verb} takes no command: {options.command}")
+    elif options.verb == "run" and not options.command:
+        parser.error("run: name the command after two dashes: pytest-capacity run --config capacity.yaml -- COMMAND")
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pytest-capacity", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"pytest-capacity {__version__}")
+    parser.set_defaults(verb=None)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
+    _ls(verbs.add_parser("ls", help="show the runs that hold something", allow_abbrev=False))
+    _ssh(verbs.add_parser("ssh", help="log in on a node, or run a command there", allow_abbrev=False))
+    _extend(verbs.add_parser("extend", help="let a run last longer", allow_abbrev=False))
+    _release(verbs.add_parser("release", help="give back what a run holds", allow_abbrev=False))
+    _run(verbs.add_parser("run", help="run a command with nodes, without pytest", allow_abbrev=False))
+    _logs(verbs.add_parser("logs", help="show the log of a run's keeper", allow_abbrev=False))
+    verbs.add_parser(
+        "emulator", add_help=False, help="run the emulated cloud on this machine (emulator --help says more)"
+    )
+    return parser
+
+
+def _ls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON, with all that is known")
+    parser.add_argument("--all", action="store_true", help="those that are over as well")
+    _journal(parser)
+
+
+def _ssh(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "pytest-capacity ssh [-h] [--journal FILE] RUN [[TOPOLOGY/]GROUP/N] [-- COMMAND...]"
+    _named(parser)
+    parser.add_argument("node", nargs="?", metavar="[TOPOLOGY/]GROUP/N", help="which node; N counts from 0")
+
+
+def _extend(parser: argparse.ArgumentParser) -> None:
+    _named(parser)
+    parser.add_argument("time", metavar="TIME", help="by how much: 1h, 90m")
+
+
+def _release(parser: argparse.ArgumentParser) -> None:
+    _named(parser)
+    parser.add_argument("--force", action="store_true", help="though processes use it")
+
+
+def _logs(parser: argparse.ArgumentParser) -> None:
+    _named(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the keeper is gone")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "pytest-capacity run [options] -- COMMAND..."
+    _flag(parser, "config", metavar="FILE", help="what is needed (default: capacity.yaml)")
+    _flag(parser, "session", metavar="NAME", help="share the nodes with all processes that name the same session")
+    _flag(parser, "keep", metavar="TIME|WHEN", help="keep the nodes for the session's next run: 30m, or failed, always")
+    _flag(parser, "rebuild", action="store_true", help="build anew what a session keeps, if it is not what is needed")
+    _flag(parser, "backend", metavar="NAME", help="the cloud")
+    _flag(parser, "region", metavar="REGION", action="append", help="region to use")
+    _flag(parser, "zone", metavar="ZONE", action="append", help="zone to try (repeatable)")
+    _flag(parser, "endpoint", metavar="URL", help="the cloud's API, instead of the cloud itself")
+    _flag(parser, "emulator", metavar="SCENARIO", nargs="?", const="", help="run against the built-in emulator")
+    _flag(parser, "keeper-python", metavar="PATH", help="interpreter that has the cloud's SDK (default: this one)")
+    parser.add_argument(
+        "--topology", metavar="NAME", action="append", help="a topology to provision (repeatable; default: all)"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong, and the receipt")
+    _journal(parser)
+
+
+def _named(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help=_RUN_HELP)
+    _journal(parser)
+
+
+def _journal(parser: argparse.ArgumentParser) -> None:
+    _flag(parser, "journal", metavar="FILE", help="the journal (default: in the user's state directory)")
+
+
+def _flag(parser: argparse.ArgumentParser, name: str, *, help: str, **how: Any) -> None:
+    """``--name``; and as pytest calls it, since that is what files, messages and habits say."""
+    how.setdefault("default", None)
+    parser.add_argument(f"--{name}", help=help, **how)
+    parser.add_argument(f"--capacity-{name}", help=argparse.SUPPRESS, **how)

@@ -1,0 +1,151 @@
+"""``pytest-capacity release RUN``: have everything given back now, and show the receipt."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final
+
+from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, request_value, visit
+from pytest_capacity.cli.voice import complain, say, tell
+from pytest_capacity.errors import CapacityError, InUse, KeeperError
+from pytest_capacity.keeper import places, protocol
+from pytest_capacity.keeper.client import Connection
+from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.spawn import Post, last_lines, spawn
+from pytest_capacity.model import Receipt
+from pytest_capacity.words import receipt_lines
+
+#: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
+_DEAD: Final = 2
+
+#: How long a keeper that is ending anyway is waited for, beyond the time that a release may take. Seconds.
+_PATIENCE: Final = 30.0
+
+#: How often one looks whether it has ended. Seconds.
+_LOOK: Final = 0.1
+
+#: How long a keeper that was started for this alone is waited for, once it has given its receipt. Seconds.
+_FAREWELL: Final = 5.0
+
+
+def main(options: argparse.Namespace) -> int:
+    """0: nothing is left. Raises `InUse` where it is in use and nobody says that it be released all the same."""
+    seen = look(find(options.run, options.journal))
+    try:
+        if seen.state == "over":
+            tell([absence(seen)])
+            return 0
+        if seen.state == "abandoned":
+            return _show(_adopt(seen.run), seen)
+        if seen.state == "ending":
+            return _await_end(seen)
+        if seen.description is None:
+            raise KeeperError(absence(seen))
+        return _show(_order(seen.run, force=options.force), seen)
+    except KeyboardInterrupt:
+        complain("release", f"not waited for; the keeper goes on releasing. Its log: {seen.run.log}")
+        raise
+
+
+def _order(run: Run, *, force: bool) -> Receipt:
+    """Tell the keeper, and wait."""
+    connection = visit(run)
+    try:
+        try:
+            return _release(connection, run, force=force)
+        except InUse as error:
+            if not _agreed(str(error)):
+                raise
+        return _release(connection, run, force=True)
+    finally:
+        connection.close()
+
+
+def _agreed(words: str) -> bool:
+    """Whether somebody sits there who says yes."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    say(words)
+    print("Release it now, under their hands? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _release(connection: Connection, run: Run, *, force: bool) -> Receipt:
+    say(f"releasing {run.name} (keeper {connection.welcome.pid}, log {connection.welcome.log})")
+    return connection.call(protocol.Release(now=True, force=force), protocol.Settled).receipt
+
+
+def _show(receipt: Receipt, seen: Seen) -> int:
+    emulated = bool(request_value(seen, "emulated"))
+    tell(line.text for line in receipt_lines(receipt, emulated=emulated))
+    if not receipt.clean:
+        say(f"its keeper goes on releasing; its log: {seen.run.log}")
+    return 0 if receipt.clean else 1
+
+
+def _adopt(run: Run) -> Receipt:
+    """The keeper died: start one that takes over what it held, and gives it back."""
+    session = Session(run.record_name) if run.record_name else None
+    with session.elected() if session else nullcontext():
+        record = session.read() if session else None
+        if record != run.record:
+            raise KeeperError(f"session {run.session}: somebody else has just taken it over. Look again: ls")
+        path = places.same_socket_dir(record.socket) if record else f"{places.socket_dir()}/keeper"
+        post = Post(
+            run=run.id,
+            journal=run.places.journal,
+            log=run.log,
+            lock=run.places.lock,
+            socket=path,
+            parent=os.getpid(),
+            session=run.record_name,
+            deaths=_DEAD,
+            adopt=True,
+        )
+        keeper = spawn(post)
+        if session:
+            session.write(Record(run=run.id, socket=path, pid=keeper.pid, log=run.log, deaths=_DEAD))
+    try:
+        connection = Connection(path, "visitor", f"pytest-capacity {os.getpid()}")
+        try:
+            return _release(connection, run, force=True)
+        finally:
+            connection.close()
+    except KeeperError as error:
+        raise KeeperError(f"{error}. The keeper's log {run.log} ends:\n{last_lines(run.log)}") from error
+    finally:
+        _wait(lambda: keeper.poll() is not None, _FAREWELL)
+        if keeper.returncode is None:
+            keeper.returncode = 0  # It goes on, and is not our child to wait for any more.
+        else:
+            places.remove_dir(os.fspath(Path(path).parent))
+
+
+def _await_end(seen: Seen) -> int:
+    """It is being released already, and its keeper takes no more visitors: the journal has the outcome."""
+    run = seen.run
+    say(f"{run.name} is being released already (keeper {run.pid}, log {run.log}): waiting")
+    longest = float(request_value(seen, "release_timeout_s") or 0) + _PATIENCE
+    if not _wait(lambda: not is_taken(run.places.lock), longest):
+        raise CapacityError(f"run {run.id} has not ended within {longest:g} s. Follow it: logs -f {run.id}")
+    after = look(find(run.id, run.places.journal))
+    if after.state != "over":
+        raise CapacityError(absence(after))
+    tell([absence(after)])
+    return 0
+
+
+def _wait(over: Callable[[], bool], seconds: float) -> bool:
+    """Whether it was over in time."""
+    end = time.monotonic() + seconds
+    while not over():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOOK)
+    return True

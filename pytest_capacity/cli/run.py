@@ -1,0 +1,257 @@
+"""``pytest-capacity run -- COMMAND``: the life cycle of a run around any command, without pytest.
+
+The nodes are asked for, the command is told of them and runs, and everything is given back, however the command, or
+this process, ends. What is said on the way goes to standard error; standard output is the command's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from pytest_capacity import words
+from pytest_capacity.backends import missing_extra
+from pytest_capacity.cli.child import BY_SIGNAL, Signals, run_child
+from pytest_capacity.cli.handing import check_names, hand_over
+from pytest_capacity.cli.voice import Misused, complain, say
+from pytest_capacity.config import Overrides, load
+from pytest_capacity.errors import CapacityError, ConfigError
+from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper.owner import Owner
+from pytest_capacity.keeper.protocol import Event, Staying
+from pytest_capacity.keeper.spawn import SpawnOptions, lacking
+from pytest_capacity.model import Identity, Placed, Receipt, Request
+
+#: The file that is read when nothing names another one.
+_DEFAULT_FILE: Final = "capacity.yaml"
+
+#: The exit status where the nodes could not be had.
+_NO_CAPACITY: Final = 3
+
+#: As a shell says it of a command that is not there.
+_NO_COMMAND: Final = 127
+
+#: The options by the name of their field in `Overrides`.
+_FIELDS: Final = {
+    "backend": "backend",
+    "regions": "region",
+    "zones": "zone",
+    "endpoint": "endpoint",
+    "journal": "journal",
+    "session": "session",
+    "keep": "keep",
+}
+
+
+def main(options: argparse.Namespace) -> int:
+    """The command's exit code; 1 where it is 0 and something is left; 3 where there is no capacity."""
+    if shutil.which(options.command[0]) is None:
+        complain("run", f"there is no program {options.command[0]!r}. Nothing was asked for")
+        return _NO_COMMAND
+    request = read_request(options, os.environ)
+    chosen = _chosen(request, options.topology)
+    check_names([request.topologies[name] for name in chosen])
+    python = _keeper_python(options.keeper_python)
+    _check_extras(request, python)
+    signals = Signals()
+    signals.install()
+    spawn = SpawnOptions(python=python, scenario=_scenario(options.emulator))
+    return Life(request, spawn, signals, rebuild=bool(options.rebuild), quiet=options.quiet).run(
+        chosen, options.command
+    )
+
+
+class Interrupted(Exception):
+    """A signal came while nodes were asked for."""
+
+
+class Leave(Exception):
+    """Ctrl-C once more: the release is left to the keeper."""
+
+
+class Life:
+    """One run, from its keeper's start to its receipt."""
+
+    def __init__(
+        self, request: Request, options: SpawnOptions, signals: Signals, *, rebuild: bool, quiet: bool
+    ) -> None:
+        self._owner = Owner(request, options, self._hear, rebuild=rebuild)
+        self._signals = signals
+        self._quiet = quiet
+        #: Ctrl-C that the command was given by the terminal, and we were not.
+        self._unseen = 0
+        #: Whether there is something of ours to release: a session that took us in, or a keeper of our own.
+        self._begun = False
+
+    def run(self, topologies: Sequence[str], command: Sequence[str]) -> int:
+        """The exit status of all of it."""
+        status = _NO_CAPACITY
+        try:
+            status = self._use(topologies, command)
+        except Interrupted:
+            say("capacity: interrupted: giving back what is held")
+            self._owner.stop()
+            status = BY_SIGNAL + self._signals.caught[0]
+        except ConfigError as error:
+            complain("run", "the configuration cannot be used:", *(f"  {fault}" for fault in error.faults))
+            status = 2
+        except CapacityError as error:
+            complain("run", *str(error).splitlines())
+        finally:
+            good = self._end(failed=status != 0)
+            self._owner.close()
+        return status if status or good else 1
+
+    def _use(self, topologies: Sequence[str], command: Sequence[str]) -> int:
+        owner = self._owner
+        owner.start()
+        self._begun = True
+        self._introduce()
+        placed = [
+            owner.call(protocol.Ask(topology=name), protocol.Ready, beat=self._heed).placed for name in topologies
+        ]
+        self._heed()
+        return self._command(placed, command)
+
+    def _command(self, placed: Sequence[Placed], command: Sequence[str]) -> int:
+        folder = Path(tempfile.mkdtemp(prefix="pytest-capacity-"))
+        try:
+            variables = hand_over(placed, self._owner.request, folder)
+            status = run_child(command, {**os.environ, **variables}, self._signals)
+        except OSError as error:
+            complain("run", f"{command[0]} cannot be started: {error}")
+            return _NO_COMMAND - 1
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._unseen = int(status == BY_SIGNAL + 2 and not self._signals.caught)
+        return status
+
+    def _heed(self) -> None:
+        if self._signals.caught:
+            raise Interrupted
+
+    def _introduce(self) -> None:
+        owner = self._owner
+        drift = owner.answer.drift if owner.answer else ()
+        if not self._quiet:
+            say(*words.header(owner.request, owner.log, owner.request.endpoint))
+            say(*words.session_lines(owner.request, time.time(), owner.found), *words.drift_lines(drift))
+
+    def _hear(self, event: Event) -> None:
+        """Say what happens as it happens: on the thread that reads it."""
+        if event.kind == "identity" and not self._quiet:
+            say(words.identity_line(msgspec.convert(event.data, Identity), self._owner.request))
+        line = words.live(event)
+        if line and (not self._quiet or line.colour == "red"):
+            say(line.text)
+
+    # The end.
+
+    def _end(self, *, failed: bool) -> bool:
+        """Have everything given back, and wait for it; whether the end is as it should be."""
+        if not self._begun:
+            return True
+        heard = [len(self._signals.caught)]
+
+        def beat() -> None:
+            if len(self._signals.caught) == heard[0]:
+                return
+            heard[0] = len(self._signals.caught)
+            if heard[0] + self._unseen >= 2 and os.getpid() != 1:
+                raise Leave
+            say("capacity: releasing what this run holds; press Ctrl-C again to leave that to the keeper")
+
+        try:
+            return self._show(self._owner.release(failed=failed, beat=beat))
+        except Leave:
+            self._leave()
+        except CapacityError as error:
+            say(f"the release could not be confirmed: {error}", f"look into the keeper's log: {self._owner.log}")
+        return False
+
+    def _show(self, answer: Receipt | Staying) -> bool:
+        request, verbosity = self._owner.request, -1 if self._quiet else 0
+        if isinstance(answer, Receipt):
+            say(*(f"capacity: {line.text}" for line in words.summary(answer, request, verbosity=-1)))
+            return answer.clean
+        told = words.staying_lines(answer, request, time.time(), verbosity=verbosity)
+        say(*(f"capacity: {line.text}" for line in told))
+        return True
+
+    def _leave(self) -> None:
+        owner = self._owner
+        told = words.held_lines(owner.held(), owner.pid, owner.log, emulated=owner.request.emulated)
+        say(*(f"capacity: {line.text}" for line in told))
+
+
+def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
+    """The checked request. Raises `ConfigError` with every fault."""
+    path = Path(options.config or _DEFAULT_FILE).expanduser()
+    if not path.is_file():
+        raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
+    values: dict[str, Any] = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, name in _FIELDS.items()
+        if (value := getattr(options, name)) is not None
+    }
+    overrides = Overrides(
+        **values, emulator=options.emulator is not None, source={field: f"--{_FIELDS[field]}" for field in values}
+    )
+    folder = path.absolute().parent
+    request = load(overrides, path=path, environ=environ, project=folder.name)
+    journal = request.journal
+    if journal is not None:
+        # In the file it is relative to the file; the keeper runs in another directory.
+        base = Path.cwd() if "journal" in values else folder
+        journal = os.fspath(base / Path(journal).expanduser())
+    profile = request.aws.profile or environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
+    return replace(request, journal=journal, aws=replace(request.aws, profile=profile))
+
+
+def _chosen(request: Request, named: Sequence[str] | None) -> list[str]:
+    unknown = [name for name in named or () if name not in request.topologies]
+    if unknown:
+        known = ", ".join(request.topologies)
+        raise Misused(f"--topology: there is no topology {unknown[0]!r} in the configuration. It has: {known}")
+    return list(dict.fromkeys(named or request.topologies))
+
+
+def _scenario(given: str | None) -> str | None:
+    if not given:
+        return None
+    path = Path(given).expanduser().absolute()
+    if not path.is_file():
+        raise Misused(f"--emulator: there is no scenario file {path}")
+    return os.fspath(path)
+
+
+def _keeper_python(given: str | None) -> str | None:
+    if given is None:
+        return None
+    # Not resolved: a virtual environment's interpreter is a link, and is told by its own path.
+    path = os.path.normpath(Path(given).expanduser().absolute()) if os.sep in given else shutil.which(given)
+    if path is None or not os.access(path, os.X_OK):
+        raise Misused(f"--keeper-python: there is no program {path or given}")
+    return path
+
+
+def _check_extras(request: Request, python: str | None) -> None:
+    """Refuse a run whose extras are not installed where its keeper runs. Raises `ConfigError`."""
+    needed = [request.backend]
+    needed += ["emulator"] if request.emulated and request.endpoint is None else []
+    needed += ["ssh"] if request.ssh else []
+    if python is None:
+        missing = [sentence for extra in needed if (sentence := missing_extra(extra))]
+    else:
+        missing = lacking(python, needed)
+    if missing:
+        raise ConfigError([*missing, "or name an interpreter that has it by --keeper-python"])
