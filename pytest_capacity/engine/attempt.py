@@ -157,7 +157,8 @@ class Attempter:
 
 
 def _launch_order(held: Held) -> tuple[int, str]:
-    digits = "".join(filter(str.isdigit, held.facts.get("name", "").rpartition("-")[2]))
+    """Machines of the user's own are in the order of the file; others in the one that their names count."""
+    digits = held.facts.get("index") or "".join(filter(str.isdigit, held.facts.get("name", "").rpartition("-")[2]))
     return int(digits or 0), held.id
 
 

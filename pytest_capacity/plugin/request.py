@@ -59,12 +59,11 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
     except ConfigError as error:
         faults = "\n".join(f"  {clean(fault)}" for fault in error.faults)
         raise pytest.UsageError(f"capacity: the configuration cannot be used:\n{faults}") from None
+    # A profile that the environment chose is part of what the run is: the header names it, the keeper uses it.
+    chosen = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") if request.backend == "aws" else None
     return msgspec.structs.replace(
         request,
-        # A profile that the environment chose is part of what the run is: the header names it, the keeper uses it.
-        aws=msgspec.structs.replace(
-            request.aws, profile=request.aws.profile or environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
-        ),
+        aws=msgspec.structs.replace(request.aws, profile=request.aws.profile or chosen),
         journal=_journal(
             request.journal, config.invocation_params.dir if "journal" in given or path is None else path.parent
         ),
