@@ -19,7 +19,7 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.model import Node, Placed
 from pytest_capacity.text import clean
 
-_HEAD: Final = ("RUN", "STATE", "BACKEND", "ZONE", "NODES", "AGE", "ENDS")
+_HEAD: Final = ("RUN", "STATE", "BACKEND", "ZONE", "NODES", "AGE", "ENDS IN")
 
 #: The widest that a column gets; what is longer is cut, and whole in the JSON. With two spaces between: 100.
 _WIDTHS: Final = (20, 18, 7, 14, 16, 6, 7)
@@ -54,7 +54,7 @@ def _table(seen: Sequence[Seen], now: float) -> Iterator[str]:
 
 def _row(seen: Seen, ids: Sequence[str], now: float) -> tuple[str, ...]:
     run = seen.run
-    started, end = _started(seen), _end(seen)
+    started = _started(seen)
     return (
         run.session if run.session and run.record else _short(run.id, ids),
         _state(seen),
@@ -63,8 +63,17 @@ def _row(seen: Seen, ids: Sequence[str], now: float) -> tuple[str, ...]:
         or ", ".join(request_value(seen, "regions") or ["?"]),
         ", ".join(f"{group} {count}" for group, count in _counts(seen.placed).items()) or "none",
         _rough(now - started) if started else "?",
-        f"in {_rough(end - now)}" if end and end > now else "past" if end else "?",
+        _ending(seen, now),
     )
+
+
+def _ending(seen: Seen, now: float) -> str:
+    end = _end(seen)
+    if seen.run.ended is not None:
+        return "ended"
+    if end is None:
+        return "?"
+    return _rough(end - now) if end > now else "past"
 
 
 def _short(run: str, ids: Sequence[str]) -> str:

@@ -30,9 +30,6 @@ _PATIENCE: Final = 30.0
 #: How often one looks whether it has ended. Seconds.
 _LOOK: Final = 0.1
 
-#: How long a keeper that was started for this alone is waited for, once it has given its receipt. Seconds.
-_FAREWELL: Final = 5.0
-
 
 def main(options: argparse.Namespace) -> int:
     """0: nothing is left. Raises `InUse` where it is in use and nobody says that it be released all the same."""
@@ -96,7 +93,7 @@ def _adopt(run: Run) -> Receipt:
         record = session.read() if session else None
         if record != run.record:
             raise KeeperError(f"session {run.session}: somebody else has just taken it over. Look again: ls")
-        path = places.same_socket_dir(record.socket) if record else f"{places.socket_dir()}/keeper"
+        path = places.same_socket_dir(run.socket) if run.socket else f"{places.socket_dir()}/keeper"
         post = Post(
             run=run.id,
             journal=run.places.journal,
@@ -120,11 +117,9 @@ def _adopt(run: Run) -> Receipt:
     except KeeperError as error:
         raise KeeperError(f"{error}. The keeper's log {run.log} ends:\n{last_lines(run.log)}") from error
     finally:
-        _wait(lambda: keeper.poll() is not None, _FAREWELL)
-        if keeper.returncode is None:
-            keeper.returncode = 0  # It goes on, and is not our child to wait for any more.
-        else:
-            places.remove_dir(os.fspath(Path(path).parent))
+        if keeper.poll() is None:
+            keeper.returncode = 0  # It goes on by itself, and is not our child to wait for any more.
+        places.remove_dir(os.fspath(Path(path).parent))
 
 
 def _await_end(seen: Seen) -> int:
