@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_capacity.model import Node
+    from pytest_capacity.remote.machine import Result
+
 
 class CapacityError(Exception):
     """Anything that this plugin raises on purpose."""
@@ -73,3 +79,6 @@ class NodeError(CapacityError):
 
 class CommandFailed(NodeError):
     """A command on a node ended with another status than 0; the message has node, command, status and output."""
+
+    node: Node
+    result: Result

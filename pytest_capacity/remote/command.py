@@ -1,0 +1,171 @@
+"""One command on a channel: its input, both its outputs, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import paramiko
+from msgspec import Struct
+from paramiko.common import cMSG_CHANNEL_REQUEST
+
+from pytest_capacity.remote.sockets import Countdown
+
+#: How much is written or read at once. Bytes.
+_CHUNK: Final = 1 << 16
+
+
+class Ended(Struct, frozen=True):
+    """What came of a command. ``status`` is None as long as the machine has not told it."""
+
+    status: int | None
+    stdout: bytes
+    stderr: bytes
+    #: ended | overdue | silent (its shell has ended, and something still holds its outputs open) | lost
+    how: str = "ended"
+
+
+def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, within: Countdown) -> Ended:
+    """Run ``command`` to its end, at most ``within``; then it is killed, as it is by an interrupt here.
+
+    ``status`` is -1 for a command that a signal ended. Raises what paramiko raises when the machine refuses to run it.
+    """
+    outputs = _Outputs(channel)
+    with _killed_unless_ended(channel), _ended_at(channel, within) as overdue:
+        try:
+            channel.exec_command(command)  # It waits for an answer without an end.
+            _start_input(channel, data)
+            arrived = outputs.read(within) and channel.status_event.wait(within.rest())
+        except (paramiko.SSHException, EOFError, OSError):
+            if not overdue.is_set():
+                raise
+            arrived = False
+        late = not arrived or overdue.is_set()
+        return _ended(channel, outputs, late)
+
+
+def _ended(channel: paramiko.Channel, outputs: _Outputs, late: bool) -> Ended:
+    stdout, stderr = outputs.so_far()
+    # -1 is paramiko's for "not told yet".
+    told = channel.status_event.is_set() and channel.exit_status != -1
+    status = channel.exit_status if told else None
+    if late:
+        return Ended(status, stdout, stderr, "silent" if told else "overdue")
+    transport = channel.transport
+    if not told and (transport is None or not transport.is_active()):
+        return Ended(None, stdout, stderr, "lost")
+    return Ended(channel.exit_status, stdout, stderr)
+
+
+class _Wake:
+    """Takes the place of an Event in both of a channel's pipes: the one that is empty must not hide that the other is
+    not."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        """Not by a pipe."""
+
+    def wait(self, timeout: float | None) -> bool:
+        """Whether something happened since the last time."""
+        happened = self._event.wait(timeout)
+        self._event.clear()
+        return happened
+
+
+class _Outputs:
+    """What a command prints."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._stdout: list[bytes] = []
+        self._stderr: list[bytes] = []
+        self._wake = _Wake()
+        channel.in_buffer.set_event(cast("threading.Event", self._wake))
+        channel.in_stderr_buffer.set_event(cast("threading.Event", self._wake))
+
+    def read(self, within: Countdown) -> bool:
+        """Read both to their end; False if the time was over first."""
+        while not (self._channel.eof_received or self._channel.closed):
+            if not self._wake.wait(within.rest()):
+                return False
+            self._drain()
+        return True
+
+    def so_far(self) -> tuple[bytes, bytes]:
+        """All that has arrived."""
+        self._drain()
+        return b"".join(self._stdout), b"".join(self._stderr)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # Reading acknowledges; nobody may listen.
+            while self._channel.recv_ready():
+                self._stdout.append(self._channel.recv(_CHUNK))
+            while self._channel.recv_stderr_ready():
+                self._stderr.append(self._channel.recv_stderr(_CHUNK))
+
+
+def _start_input(channel: paramiko.Channel, data: bytes | None) -> None:
+    """Send ``data`` and then the end of input, beside whoever reads: a command may answer before it has read all."""
+    if data:
+        threading.Thread(target=_feed, args=(channel, data), name="capacity-ssh-input", daemon=True).start()
+    else:
+        _feed(channel, b"")
+
+
+def _feed(channel: paramiko.Channel, data: bytes) -> None:
+    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # The command ended without reading all.
+        for start in range(0, len(data), _CHUNK):
+            channel.sendall(data[start : start + _CHUNK])
+        channel.shutdown_write()
+
+
+@contextlib.contextmanager
+def _ended_at(channel: paramiko.Channel, within: Countdown) -> Iterator[threading.Event]:
+    """Close the channel when the time is over, which ends every wait on it; the event says that it was."""
+    overdue = threading.Event()
+    if within.timeout is None:
+        yield overdue
+        return
+
+    def end() -> None:
+        overdue.set()
+        _kill(channel)
+
+    timer = threading.Timer(within.rest() or 0.0, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield overdue
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def _killed_unless_ended(channel: paramiko.Channel) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if not channel.exit_status_ready():
+            _kill(channel)
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            channel.close()
+
+
+def _kill(channel: paramiko.Channel) -> None:
+    """A closed channel alone does not end a command without a terminal."""
+    message = paramiko.Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string("signal")
+    message.add_boolean(False)
+    message.add_string("KILL")
+    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        cast("Any", channel.transport)._send_user_message(message)  # noqa: SLF001 - paramiko has no call for signals
+        channel.close()

@@ -1,0 +1,312 @@
+"""Connections to nodes: one a node and process, made when it is needed first, and kept.
+
+A forked child never touches its parent's: the two would write into one stream. Threads share one connection, each
+with channels of its own; a server that gives no further session on it (OpenSSH: ten) is called a second time.
+
+Every wait here is the kernel's, so that a test may freeze Python's clocks.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Collection, Iterator
+from typing import Any, Final, Literal, cast
+
+import paramiko
+import paramiko.transport
+
+from pytest_capacity.model import Access, Node
+from pytest_capacity.remote.hostkeys import HostKeys, name_of
+from pytest_capacity.remote.identities import keys_for
+from pytest_capacity.remote.sockets import Countdown, RawSocket, dial, hang_up
+from pytest_capacity.remote.tunnel import forget_tunnels
+from pytest_capacity.remote.words import Unreachable, access_of, address_of, alias_of, bastion_of, brief, who
+
+#: How long it may take to get a connection, or a channel of one that stands. Seconds.
+CONNECT: Final = 10.0
+#: How often a word is sent on a silent connection, for the sake of what forgets silent ones on the way. Seconds.
+KEEPALIVE: Final = 15
+#: How long the end of a connection's thread is waited for. Seconds.
+_GOODBYE: Final = 1.0
+
+#: paramiko's words, which repeat as an error with a traceback what we raise; for whoever adds a handler.
+LOG: Final = "pytest_capacity.ssh"
+_log: Final = logging.getLogger(LOG)
+_log.propagate = False
+_log.addHandler(logging.NullHandler())
+
+#: What paramiko raises when a connection that stood is gone.
+BROKEN: Final = (paramiko.SSHException, EOFError, OSError)
+
+
+class Connection:
+    """The way to one machine.
+
+    Nothing is sent until a channel is asked for. A connection that broke since the last use is made anew, once, before
+    anything is sent on it; what breaks later is the user's to know, since a command may have run.
+    """
+
+    def __init__(self, access: Access, name: str, label: str, through: Connection | None) -> None:
+        self.access = access
+        self.label = label
+        #: What belongs to one thread's use of this machine: testinfra's host.
+        self.local = threading.local()
+        self._host_keys = HostKeys(access.known_hosts, name, label)
+        self._through = through
+        self._lock = threading.Lock()
+        self._transports: list[paramiko.Transport] = []
+
+    def session(self, within: Countdown) -> paramiko.Channel:
+        """A channel for one command. Raises `Unreachable`, and `NodeError` where asking again is of no use."""
+        try:
+            return self._channel("session", None, within)
+        except paramiko.ChannelException as error:
+            raise self._unreachable(f"it gives no session: {_said(error)}") from error
+
+    def towards(self, address: str, port: int, within: Countdown) -> paramiko.Channel:
+        """A channel to where the machine connects for us.
+
+        Raises `paramiko.ChannelException` in the machine's words when it cannot, and as `session` does.
+        """
+        return self._channel("direct-tcpip", (address, port), within)
+
+    def close(self) -> None:
+        """Hang up. The next use connects again."""
+        with self._lock:
+            transports, self._transports = self._transports, []
+        _end(transports)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's connection without a word on it. Takes no lock: its holder may
+        not exist here."""
+        for transport in self._transports:
+            cast("Any", transport).active = False
+            if isinstance(transport.sock, RawSocket):
+                transport.sock.close()
+            with contextlib.suppress(ValueError, AttributeError):
+                cast("Any", paramiko.transport)._active_threads.remove(transport)  # noqa: SLF001 - joined at exit
+
+    def _channel(
+        self, kind: Literal["session", "direct-tcpip"], to: tuple[str, int] | None, within: Countdown
+    ) -> paramiko.Channel:
+        tried: list[paramiko.Transport] = []
+        while True:
+            transport, fresh = self._transport(tried, within)
+            try:
+                rest = within.at_most(CONNECT).rest()
+                return transport.open_channel(kind, to, ("127.0.0.1", 0) if to else None, timeout=rest)
+            except paramiko.ChannelException:
+                if fresh or kind != "session":
+                    raise
+                tried.append(transport)  # It has as many sessions as its server allows on one connection.
+            except BROKEN as error:
+                self._drop(transport)
+                if fresh:
+                    raise self._unreachable(f"it gives no channel: {_said(error)}") from error
+
+    def _transport(self, tried: Collection[paramiko.Transport], within: Countdown) -> tuple[paramiko.Transport, bool]:
+        """A connection that seems to stand and is not ``tried``, and whether it was made for this."""
+        rest = within.rest()
+        if not self._lock.acquire(timeout=-1 if rest is None else rest):
+            raise self._unreachable(f"another thread has not connected within {within.timeout:.0f} s")
+        try:
+            self._transports = [one for one in self._transports if one.is_active()]
+            for one in self._transports:
+                if one not in tried:
+                    return one, False
+            made = self._connect(within.at_most(CONNECT))
+            self._transports.append(made)
+            return made, True
+        finally:
+            self._lock.release()
+
+    def _drop(self, transport: paramiko.Transport) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._transports.remove(transport)
+        _end([transport])
+
+    def _connect(self, within: Countdown) -> paramiko.Transport:
+        link = self._link(within)
+        transport = paramiko.Transport(cast("Any", link))
+        try:
+            transport.set_log_channel(LOG)
+            self._greet(transport, within)
+            self._log_in(transport, within)
+            transport.set_keepalive(KEEPALIVE)
+        except BROKEN as error:
+            _end([transport])
+            raise self._unreachable(_said(error)) from error
+        except BaseException:
+            _end([transport])
+            raise
+        return transport
+
+    def _link(self, within: Countdown) -> socket.SocketType | paramiko.Channel:
+        address, port = self.access.address, self.access.port
+        if self._through is not None:
+            try:
+                return self._through.towards(address, port, within)
+            except paramiko.ChannelException as error:
+                raise self._unreachable(f"the bastion cannot connect to it: {_said(error)}") from error
+        try:
+            return dial(address, port, within)
+        except TimeoutError as error:
+            raise self._unreachable(f"no answer within {within.timeout:.0f} s") from error
+        except OSError as error:
+            raise self._unreachable(error.strerror or str(error)) from error
+
+    def _greet(self, transport: paramiko.Transport, within: Countdown) -> None:
+        """The SSH handshake, and the check that it is the right machine."""
+        options = transport.get_security_options()
+        options.key_types = self._host_keys.preferred(tuple(options.key_types))
+        done = threading.Event()
+        transport.start_client(event=done)
+        if not done.wait(within.rest()):
+            raise self._unreachable(f"it accepts connections, but speaks no SSH within {within.timeout:.0f} s")
+        if not transport.is_active():
+            raise self._unreachable(f"no SSH connection: {_said(transport.get_exception())}")
+        self._host_keys.check(transport.get_remote_server_key())
+
+    def _log_in(self, transport: paramiko.Transport, within: Countdown) -> None:
+        tried = 0
+        for key in keys_for(self.access):
+            tried += 1
+            done = threading.Event()
+            transport.auth_publickey(self.access.user, key, done)
+            if not done.wait(within.rest()):
+                raise self._unreachable(f"no answer to our key within {within.timeout:.0f} s")
+            if transport.is_authenticated():
+                return
+            if not transport.is_active():
+                break
+        with_what = self.access.key or (f"{tried} keys of the agent and ~/.ssh" if tried else "no key at all")
+        raise self._unreachable(
+            f"it does not let user {self.access.user!r} in with {with_what}",
+            "Check the user (ssh.user) and the key (ssh.key)",
+        )
+
+    def _unreachable(self, why: str, remedy: str = "") -> Unreachable:
+        remedy = remedy or (
+            f"Check that it runs, and that this machine may reach port {self.access.port} of it "
+            "(security group, ssh.address, ssh.bastion)"
+        )
+        return Unreachable(f"{self.label} cannot be reached: {why}. {remedy}", why)
+
+
+class _Pool:
+    """The connections of one process."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._lock = threading.Lock()
+        self._connections: dict[tuple[Access, str], Connection] = {}
+
+    def get(self, access: Access, name: str, label: str) -> Connection:
+        bastion = bastion_of(access)
+        through = None
+        if bastion is not None:
+            at = name_of(bastion.address, bastion.port)
+            through = self.get(bastion, at, f"the bastion {address_of(bastion)}")
+        with self._lock:
+            connection = self._connections.get((access, name))
+            if connection is None:
+                connection = self._connections[access, name] = Connection(access, name, label, through)
+            return connection
+
+    def take(self, access: Access | None = None, name: str = "") -> list[Connection]:
+        """Remove the connection of ``name``, or all, and give it."""
+        with self._lock:
+            if access is not None:
+                found = self._connections.pop((access, name), None)
+                return [found] if found else []
+            connections = list(self._connections.values())
+            self._connections.clear()
+            return connections
+
+    def each(self) -> Iterator[Connection]:
+        """Without the lock: for a forked child."""
+        yield from list(self._connections.values())
+
+
+_pool = _Pool()
+#: Kept, so that nothing of a parent's is collected in its child: a channel's end would be sent on the parent's stream.
+_abandoned: list[_Pool] = []
+
+
+def connection_to(node: Node) -> Connection:
+    """This process's connection to ``node``, which need not stand yet. `NodeError` if the run does not use SSH."""
+    access = access_of(node)
+    return _own().get(access, _name(node, access), who(node))
+
+
+def bastion_to(access: Access) -> Connection | None:
+    """This process's connection to the bastion of ``access``, if it has one."""
+    bastion = bastion_of(access)
+    if bastion is None:
+        return None
+    return _own().get(bastion, name_of(bastion.address, bastion.port), f"the bastion {address_of(bastion)}")
+
+
+def close(node: Node) -> None:
+    """Hang up on ``node``."""
+    if node.access is not None:
+        for connection in _own().take(node.access, _name(node, node.access)):
+            connection.close()
+
+
+def close_all() -> None:
+    """Hang up on every node."""
+    for connection in _own().take():
+        connection.close()
+
+
+def _name(node: Node, access: Access) -> str:
+    """Under which its host key is known: ours by id, the user's own file by address."""
+    return alias_of(node) if access.known_hosts else name_of(access.address, access.port)
+
+
+def _own() -> _Pool:
+    if _pool.pid != os.getpid():
+        _after_fork()  # Forked by a library, below Python.
+    return _pool
+
+
+def _after_fork() -> None:
+    global _pool
+    _abandoned.append(_pool)
+    forget_tunnels()
+    for connection in _pool.each():
+        connection.abandon()
+    _pool = _Pool()
+
+
+def _end(transports: Collection[paramiko.Transport]) -> None:
+    """End these connections and their threads, all at once. Never waits for the other side."""
+    for transport in transports:
+        if isinstance(transport.sock, RawSocket):
+            hang_up(transport.sock)
+        else:
+            with contextlib.suppress(*BROKEN):
+                transport.sock.close()
+    for transport in transports:
+        if transport.is_alive():
+            transport.join(_GOODBYE)
+        transport.close()
+        transport.sock.close()
+        # Its timer is no daemon: without this, a failed handshake holds up the end of the process.
+        transport.packetizer.complete_handshake()
+
+
+def _said(error: BaseException | None) -> str:
+    if isinstance(error, EOFError) or error is None:
+        return "it hung up"
+    return brief(str(error)) or type(error).__name__
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(close_all)

@@ -1,0 +1,165 @@
+"""Files to and from nodes, over SFTP.
+
+Links are followed; what is neither a file nor a directory (sockets, pipes, devices) is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+import paramiko
+
+T = TypeVar("T")
+
+#: How many reads of a file are under way at once. Each is 32 KiB.
+_AHEAD: Final = 64
+
+
+class TransferFailed(Exception):
+    """What could not be copied: the path, and why."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.why = why
+
+
+def put(sftp: paramiko.SFTPClient, local: Path, remote: str) -> None:
+    """Copy a file to ``remote`` (into it, if it is a directory), or a directory's contents into ``remote``."""
+    remote = _home(remote)
+    if local.is_dir():
+        _put_tree(sftp, local, remote, (os.path.realpath(local),))
+        return
+    if remote.endswith("/") or _is_dir(sftp, remote):
+        remote = posixpath.join(remote, local.name)
+    if parent := posixpath.dirname(remote):
+        _make_dirs(sftp, parent)
+    _put_file(sftp, local, remote)
+
+
+def get(sftp: paramiko.SFTPClient, remote: str, local: Path, *, into: bool = False) -> Path:
+    """Copy a file to ``local`` (into it, if it is a directory), or a directory's contents into ``local``."""
+    remote = _home(remote)
+    mode = _mode(sftp, remote)
+    if stat.S_ISDIR(mode):
+        _get_tree(sftp, remote, local, (_real(sftp, remote),))
+        return local
+    if not stat.S_ISREG(mode):
+        raise TransferFailed(remote, "it is neither a file nor a directory")
+    if into or local.is_dir():
+        local = local / posixpath.basename(remote)
+    local.parent.mkdir(parents=True, exist_ok=True)
+    _get_file(sftp, remote, local, mode)
+    return local
+
+
+def _put_tree(sftp: paramiko.SFTPClient, local: Path, remote: str, above: tuple[str, ...]) -> None:
+    _make_dirs(sftp, remote)
+    for entry in sorted(local.iterdir()):
+        there = posixpath.join(remote, entry.name)
+        if entry.is_dir():
+            real = os.path.realpath(entry)
+            if real not in above:  # A link to a directory above would have no end.
+                _put_tree(sftp, entry, there, (*above, real))
+        elif entry.is_file():
+            _put_file(sftp, entry, there)
+    _asked(remote, lambda: sftp.chmod(remote, stat.S_IMODE(local.stat().st_mode)))
+
+
+def _put_file(sftp: paramiko.SFTPClient, local: Path, remote: str) -> None:
+    mode = stat.S_IMODE(local.stat().st_mode)
+    with local.open("rb") as file:
+        _asked(remote, lambda: sftp.putfo(file, remote, confirm=False))
+    _asked(remote, lambda: sftp.chmod(remote, mode))
+
+
+def _get_tree(sftp: paramiko.SFTPClient, remote: str, local: Path, above: tuple[str, ...]) -> None:
+    local.mkdir(parents=True, exist_ok=True)
+    for name, mode in _entries(sftp, remote):
+        there = posixpath.join(remote, name)
+        if stat.S_ISDIR(mode):
+            real = _real(sftp, there)
+            if real not in above:
+                _get_tree(sftp, there, local / name, (*above, real))
+        elif stat.S_ISREG(mode):
+            _get_file(sftp, there, local / name, mode)
+    local.chmod(stat.S_IMODE(_mode(sftp, remote)) & 0o777 | stat.S_IRWXU)
+
+
+def _entries(sftp: paramiko.SFTPClient, remote: str) -> Iterator[tuple[str, int]]:
+    """Names in a directory, with what they, or what they point to, are."""
+    listed = _asked(remote, lambda: sftp.listdir_attr(remote))
+    for entry in sorted(listed, key=lambda one: one.filename):
+        name, mode = entry.filename, entry.st_mode or 0
+        if name in ("", ".", "..") or "/" in name or "\0" in name:  # A node is not trusted with paths of this machine.
+            raise TransferFailed(remote, f"it lists the impossible name {name!r}")
+        if stat.S_ISLNK(mode):
+            try:
+                mode = sftp.stat(posixpath.join(remote, name)).st_mode or 0
+            except OSError:
+                continue  # It points to nothing.
+        yield name, mode
+
+
+def _get_file(sftp: paramiko.SFTPClient, remote: str, local: Path, mode: int) -> None:
+    def copy() -> None:
+        with sftp.open(remote, "rb") as there, local.open("wb") as here:
+            there.prefetch(there.stat().st_size or 0, _AHEAD)
+            while piece := there.read(1 << 15):  # Also what was written since, and files of /proc, which have no size.
+                here.write(piece)
+
+    if local.is_symlink():
+        local.unlink()
+    _asked(remote, copy)
+    local.chmod(stat.S_IMODE(mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
+
+
+def _make_dirs(sftp: paramiko.SFTPClient, path: str) -> None:
+    if _is_dir(sftp, path):
+        return
+    if parent := posixpath.dirname(path.rstrip("/")):
+        _make_dirs(sftp, parent)
+    try:
+        sftp.mkdir(path)
+    except OSError as error:
+        if not _is_dir(sftp, path):  # Somebody else may have made it meanwhile.
+            raise TransferFailed(path, _why(error)) from error
+
+
+def _is_dir(sftp: paramiko.SFTPClient, path: str) -> bool:
+    try:
+        return stat.S_ISDIR(sftp.stat(path).st_mode or 0)
+    except OSError:
+        return False
+
+
+def _mode(sftp: paramiko.SFTPClient, path: str) -> int:
+    return _asked(path, lambda: sftp.stat(path)).st_mode or 0
+
+
+def _real(sftp: paramiko.SFTPClient, path: str) -> str:
+    return _asked(path, lambda: sftp.normalize(path))
+
+
+def _asked(path: str, ask: Callable[[], T]) -> T:
+    """What the node answers about its ``path``; `TransferFailed` if it refuses."""
+    try:
+        return ask()
+    except OSError as error:
+        if error.filename is not None:  # A file of this machine, which the error names.
+            raise
+        raise TransferFailed(path, _why(error)) from error
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _home(path: str) -> str:
+    """SFTP knows no ``~``: what is relative is relative to the user's home."""
+    return "." if path in ("~", "~/") else path.removeprefix("~/")

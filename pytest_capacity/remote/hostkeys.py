@@ -1,0 +1,105 @@
+"""Whether a machine is the one that it was before: its host key, held against what is known.
+
+A run has a file of its own: there a key that is met first is taken and written down, as OpenSSH's ``accept-new`` does.
+Machines of the user's own are held against the user's files, where nothing is written by us: what is unknown there is
+refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import paramiko
+
+from pytest_capacity.errors import NodeError
+
+_SYSTEM: Final = Path("/etc/ssh/ssh_known_hosts")
+
+#: The names under which an RSA key signs today.
+_RSA: Final = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+class HostKeys:
+    """What is known of the machine called ``name``; ``who`` is its name for people. ``file`` None: the user's files."""
+
+    def __init__(self, file: str | None, name: str, who: str) -> None:
+        self._file = file
+        self._name = name
+        self._who = who
+
+    def preferred(self, offered: Sequence[str]) -> list[str]:
+        """The algorithms of ``offered``, those of keys that are known first: the machine is asked for such a key."""
+        known = _types(self._known())
+        first = [one for one in offered if one in known]
+        return first + [one for one in offered if one not in first]
+
+    def check(self, key: paramiko.PKey) -> None:
+        """Raise `NodeError` if ``key`` is not the one that is known, or if none is and the file is the user's."""
+        if self._file is None:
+            known = self._known()
+            if not known:
+                raise NodeError(self._unknown(key))
+            self._compare(known, key, f"ssh-keygen -R '{self._name}'")
+            return
+        with _locked(Path(self._file)) as number:
+            known = self._known()
+            if known:
+                self._compare(known, key, f"ssh-keygen -f '{self._file}' -R '{self._name}'")
+            else:
+                os.write(number, f"{self._name} {key.get_name()} {key.get_base64()}\n".encode())
+
+    def _known(self) -> dict[str, paramiko.PKey]:
+        files = [Path(self._file)] if self._file else [Path("~/.ssh/known_hosts").expanduser(), _SYSTEM]
+        keys = paramiko.HostKeys()
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                keys.load(file)
+        found = keys.lookup(self._name)
+        return {kind: found[kind] for kind in found.keys()} if found else {}  # noqa: SIM118 - no dict: it has no items
+
+    def _compare(self, known: dict[str, paramiko.PKey], key: paramiko.PKey, remedy: str) -> None:
+        before = known.get(key.get_name()) or next(iter(known.values()))
+        if before != key:
+            raise NodeError(
+                f"{self._who}: its host key is {_print(key)}, and was {_print(before)} before, so it is not used: "
+                f"another machine may answer in its place. If you know why it changed: {remedy}"
+            )
+
+    def _unknown(self, key: paramiko.PKey) -> str:
+        host, _, port = self._name.removeprefix("[").partition("]:")
+        return (
+            f"{self._who}: its host key {_print(key)} is not in ~/.ssh/known_hosts, so it is not used. "
+            f"If it is the right one: ssh-keyscan -p {port or 22} {host} >> ~/.ssh/known_hosts"
+        )
+
+
+def name_of(address: str, port: int) -> str:
+    """A machine's name in a file of host keys."""
+    return address if port == 22 else f"[{address}]:{port}"
+
+
+def _types(known: dict[str, paramiko.PKey]) -> list[str]:
+    return [kind for name in known for kind in (_RSA if name == "ssh-rsa" else (name,))]
+
+
+def _print(key: paramiko.PKey) -> str:
+    digest = base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+    return f"{key.get_name()} SHA256:{digest}"
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[int]:
+    """The open file, ours alone until it is closed: workers meet a node at the same time, and one of them is first."""
+    number = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield number
+    finally:
+        os.close(number)

@@ -1,0 +1,93 @@
+"""The keys with which we log in."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, cast
+
+import paramiko
+from paramiko.agent import AgentSSH
+
+from pytest_capacity.errors import NodeError
+from pytest_capacity.model import Access
+from pytest_capacity.remote.sockets import RawSocket
+
+_KINDS: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+
+#: OpenSSH's own, best first.
+_USUAL: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
+
+#: How long the agent may take; it may ask a person. Seconds.
+_AGENT: Final = 30.0
+
+
+class _Locked(NodeError):
+    """A key file with a passphrase."""
+
+
+def keys_for(access: Access) -> Iterator[paramiko.PKey]:
+    """The keys to try, in order. A key file that cannot be used is a `NodeError`.
+
+    Of a key with a passphrase the agent may have the open form.
+    """
+    if access.key is None:
+        yield from _agent_keys()
+        for name in _USUAL:
+            path = Path("~/.ssh", name).expanduser()
+            if path.is_file():
+                try:
+                    yield _load(path)
+                except NodeError:
+                    continue
+        return
+    try:
+        key: paramiko.PKey | None = _load(Path(access.key))
+    except _Locked as error:
+        held = list(_agent_keys())
+        if not held:
+            raise NodeError(f"{error}. Run ssh-add {access.key}, or name a key without a passphrase") from error
+        yield from held
+    else:
+        assert key is not None
+        yield key
+
+
+def _load(path: Path) -> paramiko.PKey:
+    said = ""
+    for kind in _KINDS:
+        try:
+            key: paramiko.PKey = kind.from_private_key_file(str(path))
+        except paramiko.PasswordRequiredException as error:
+            raise _Locked(f"the key {path} has a passphrase") from error
+        except OSError as error:
+            raise NodeError(
+                f"the key {path} cannot be read: {error.strerror or error}. Name another one (ssh.key)"
+            ) from error
+        except (paramiko.SSHException, ValueError, IndexError) as error:
+            said = str(error)
+            continue
+        certificate = path.with_name(f"{path.name}-cert.pub")
+        if certificate.is_file():
+            key.load_certificate(str(certificate))
+        return key
+    raise NodeError(f"{path} is no private key that is understood: {said}. Name an ed25519, ECDSA or RSA key (ssh.key)")
+
+
+def _agent_keys() -> tuple[paramiko.PKey, ...]:
+    """What the agent holds; nothing if there is none."""
+    place = os.environ.get("SSH_AUTH_SOCK")
+    if not place:
+        return ()
+    link = RawSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        link.settimeout(_AGENT)
+        link.connect(place)
+        agent = cast("Any", AgentSSH())
+        agent._connect(link)  # noqa: SLF001 - what paramiko's own Agent calls, with a socket that a test cannot replace
+    except (OSError, paramiko.SSHException):
+        link.close()
+        return ()
+    return cast("tuple[paramiko.PKey, ...]", agent.get_keys())

@@ -1,0 +1,187 @@
+"""A node that can be used: run commands on it, copy files, reach its ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from pytest_capacity.errors import CommandFailed, NodeError
+from pytest_capacity.model import Node
+from pytest_capacity.remote.export import ssh_command
+from pytest_capacity.remote.sockets import Countdown, seconds
+from pytest_capacity.remote.tunnel import Tunnel
+from pytest_capacity.remote.words import access_of, brief, last_lines, who
+
+if TYPE_CHECKING:
+    from testinfra.host import Host
+
+__tracebackhide__ = True
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What came of a command. Outputs are text, bytes that are not UTF-8 replaced."""
+
+    command: str
+    #: -1: a signal ended it.
+    exit_status: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with 0."""
+        return self.exit_status == 0
+
+    def __str__(self) -> str:
+        return f"`{brief(self.command)}` ended with {_status(self.exit_status)} after {self.seconds:.1f} s"
+
+
+class Machine(Node, frozen=True, kw_only=True):
+    """A node, and what can be done with it by SSH. It equals the `Node` that it is of.
+
+    The connection is made when it is needed first, kept by this process, and shared by its threads. Every method
+    raises `NodeError` when the node cannot be reached.
+    """
+
+    @classmethod
+    def of(cls, node: Node) -> Machine:
+        """``node``, usable."""
+        return node if isinstance(node, Machine) else cls(**_fields(node))
+
+    def __eq__(self, other: object) -> bool:
+        return _fields(self) == _fields(other) if isinstance(other, Node) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(Node(**_fields(self)))
+
+    def run(
+        self,
+        command: str,
+        *,
+        check: bool = True,
+        timeout: float | None = None,
+        input: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run ``command`` in the user's login shell there, and wait for its end and that of its output.
+
+        What it starts in the background must not hold its output: ``server >log 2>&1 &``. ``input`` is what it reads,
+        nothing if it is None. ``env`` is set by the shell before it, so other users of the node may see it in the list
+        of processes. Raises `CommandFailed` for another status than 0, unless ``check`` is False; `NodeError` after
+        ``timeout`` seconds, connecting included, and the command is then killed, and when the connection breaks
+        meanwhile.
+        """
+        need_paramiko(self)
+        from pytest_capacity.remote.session import execute
+
+        began = seconds()
+        data = input.encode() if isinstance(input, str) else input
+        ended = execute(self, _with(env, command), data, Countdown(timeout), shown=command)
+        result = Result(
+            command=command,
+            exit_status=-1 if ended.status is None else ended.status,
+            stdout=ended.stdout.decode(errors="replace"),
+            stderr=ended.stderr.decode(errors="replace"),
+            seconds=seconds() - began,
+        )
+        if check and not result.ok:
+            raise _failed(self, result)
+        return result
+
+    def put(self, local: str | os.PathLike[str], remote: str) -> None:
+        """Copy a file or a directory there, with modes; directories that are missing are made.
+
+        A file goes to ``remote``, or into it if that is a directory (or ends in ``/``); a directory's contents go into
+        ``remote``. Relative paths are relative to the user's home. Links are followed. Raises `NodeError` for what the
+        node refuses, `OSError` for what cannot be read here.
+        """
+        need_paramiko(self)
+        from pytest_capacity.remote import files
+        from pytest_capacity.remote.session import transfer
+
+        path = Path(local)
+        path.stat()
+        with transfer(self, f"copying {path} to {remote}") as sftp:
+            files.put(sftp, path, remote)
+
+    def get(self, remote: str, local: str | os.PathLike[str]) -> Path:
+        """Copy a file or a directory from there, as `put` does; gives the path of the file, or the directory."""
+        need_paramiko(self)
+        from pytest_capacity.remote import files
+        from pytest_capacity.remote.session import transfer
+
+        into = os.fspath(local).endswith(os.sep)
+        with transfer(self, f"copying {remote} to {os.fspath(local)}") as sftp:
+            return files.get(sftp, remote, Path(local), into=into)
+
+    def tunnel(self, port: int, host: str = "127.0.0.1") -> Tunnel:
+        """A port of this machine that leads to ``port`` of ``host`` as the node sees it."""
+        need_paramiko(self)
+        from pytest_capacity.remote.session import towards
+
+        return Tunnel(lambda: towards(self, host, port))
+
+    @property
+    def host(self) -> Host:
+        """A testinfra host over the same connection, one for each thread: ``node.host.service("nginx").is_running``."""
+        need_paramiko(self)
+        from pytest_capacity.remote.connection import connection_to
+
+        local = connection_to(self).local
+        if not hasattr(local, "host"):
+            try:
+                from pytest_capacity.remote.host import host_of
+            except ImportError as error:
+                raise _missing(self, error) from error
+            local.host = host_of(self)
+        host: Host = local.host
+        return host
+
+
+def _failed(node: Node, result: Result) -> CommandFailed:
+    by_hand = shlex.join(ssh_command(node))
+    error = CommandFailed(
+        f"{who(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
+        f"Pass check=False if that is no error; look by hand: {by_hand}"
+    )
+    error.node = node
+    error.result = result
+    return error
+
+
+def _with(env: Mapping[str, str] | None, command: str) -> str:
+    for name in env or {}:
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"env={{{name!r}: ...}} is no name of a variable: letters, digits and _")
+    sets = "".join(f"export {name}={shlex.quote(value)}; " for name, value in (env or {}).items())
+    return f"{sets}{command}"
+
+
+def _status(status: int) -> str:
+    return "a signal" if status == -1 else str(status)
+
+
+def _fields(node: Node) -> dict[str, Any]:
+    return {name: getattr(node, name) for name in Node.__struct_fields__}
+
+
+def need_paramiko(node: Node) -> None:
+    """Raise `NodeError` if ``node`` is not reached by SSH, or the extra ``[ssh]`` is not installed."""
+    access_of(node)
+    try:
+        import paramiko  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise _missing(node, error) from error
+
+
+def _missing(node: Node, error: ImportError) -> NodeError:
+    return NodeError(f"{who(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'")

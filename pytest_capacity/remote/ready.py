@@ -1,0 +1,232 @@
+"""When a node can be used: one look at it, and the wait for many nodes side by side. The keeper runs this."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_capacity.errors import NodeError
+from pytest_capacity.model import Access, Node
+from pytest_capacity.remote.machine import Machine, Result, need_paramiko
+from pytest_capacity.remote.sockets import Countdown, dial
+from pytest_capacity.remote.words import Unreachable, bastion_of, brief, last_lines, who
+
+#: Between two looks at a node, from the first to the longest. Seconds.
+FIRST_PAUSE: Final = 0.2
+LAST_PAUSE: Final = 2.0
+_GROWTH: Final = 1.5
+#: How long one look may take; a command of the user's may be slow. Seconds.
+LOOK: Final = 10.0
+COMMAND: Final = 30.0
+#: How soon a node's thread sees that it is to stop, and the whole wait. Seconds.
+_SLICE: Final = 0.2
+_BEAT: Final = 0.1
+
+_TCP: Final = "tcp:"
+_CLOUD_INIT_STATUS: Final = re.compile(r"^status:\s*(.+?)\s*$", re.MULTILINE)
+
+#: What to do about a node that does not become ready.
+_REMEDIES: Final = {
+    "ssh": "Check that its image starts an SSH server, and that this machine may reach it (security group, "
+    "ssh.address, ssh.bastion, ssh.user)",
+    "cloud-init": "Log in and look at /var/log/cloud-init-output.log",
+    "tcp": "Check that the service starts there and listens on that address, and that this machine may reach it "
+    "(security group)",
+    "command": "Run the command there by hand, and look at what it waits for",
+}
+
+
+def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> str | None:
+    """Look once, at most ``timeout`` seconds: None if ``node`` is ``ready`` (as in `NodeGroup`), else why not yet.
+
+    Raises `NodeError` when it will never be: cloud-init has failed, the host key is another one, our key is unreadable.
+    """
+    within = Countdown(timeout)
+    machine = Machine.of(replace(node, access=access))
+    try:
+        match _kind(ready):
+            case "running":
+                return None
+            case "tcp":
+                return _listens(machine, int(ready.removeprefix(_TCP)), within)
+            case "ssh":
+                return _succeeds(machine, "true", within)
+            case "cloud-init":
+                return _cloud_init(machine, within)
+            case _:
+                return _succeeds(machine, ready, within)
+    except Unreachable as error:
+        return error.why
+
+
+def wait_ready(
+    nodes: Sequence[tuple[Node, str, float]],
+    halt: Callable[[float], None],
+    now: Callable[[], float],
+    say: Callable[[Node, float], None],
+) -> None:
+    """Wait until each node is ready as it says, at most so many seconds; all at once.
+
+    ``halt(seconds)`` waits between looks, and raises when it is time to stop; it is called on many threads. ``say`` is
+    told of each node that is ready, and after how many seconds, on this thread. Raises `NodeError` for the first that
+    fails, and what ``halt`` raises; the others then end by themselves.
+    """
+    wait = _Wait(halt, now)
+    for node, ready, limit in nodes:
+        threading.Thread(
+            target=wait.follow, args=(node, ready, limit), name=f"capacity-ready-{node.name}", daemon=True
+        ).start()
+    try:
+        missing = len(nodes)
+        while missing:
+            halt(0)
+            try:
+                outcome = wait.outcomes.get(timeout=_BEAT)
+            except Empty:
+                continue
+            if outcome.problem is not None:
+                raise outcome.problem
+            missing -= 1
+            say(outcome.node, outcome.seconds)
+    finally:
+        wait.over.set()
+        _hang_up([node for node, _, _ in nodes])
+
+
+class _Outcome(Struct, frozen=True):
+    node: Node
+    seconds: float
+    problem: BaseException | None = None
+
+
+class _Wait:
+    """The looks at all nodes of one wait."""
+
+    def __init__(self, halt: Callable[[float], None], now: Callable[[], float]) -> None:
+        self._halt = halt
+        self._now = now
+        self._began = now()
+        self.over = threading.Event()
+        self.outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+
+    def follow(self, node: Node, ready: str, limit: float) -> None:
+        """Look at ``node`` until it is ready, or will not be; on a thread of its own."""
+        try:
+            self._until_ready(node, ready, limit)
+        except BaseException as error:  # noqa: BLE001 - the edge of a thread: it is raised where the wait is
+            self.outcomes.put(_Outcome(node, self._now() - self._began, error))
+
+    def _until_ready(self, node: Node, ready: str, limit: float) -> None:
+        pause = FIRST_PAUSE
+        look = COMMAND if _kind(ready) == "command" else LOOK
+        while not self.over.is_set():
+            rest = limit - (self._now() - self._began)
+            why = probe(node.access, node, ready, timeout=min(look, max(rest, _SLICE)))
+            passed = self._now() - self._began
+            if why is None:
+                self.outcomes.put(_Outcome(node, passed))
+                return
+            if passed + pause >= limit:
+                raise NodeError(_not_ready(node, ready, limit, why))
+            self._pause(pause)
+            pause = min(pause * _GROWTH, LAST_PAUSE)
+
+    def _pause(self, seconds: float) -> None:
+        while seconds > 0 and not self.over.is_set():
+            self._halt(min(seconds, _SLICE))
+            seconds -= _SLICE
+
+
+def _kind(ready: str) -> str:
+    if ready in ("running", "ssh", "cloud-init"):
+        return ready
+    return "tcp" if re.fullmatch(r"tcp:\d+", ready) else "command"
+
+
+def _succeeds(machine: Machine, command: str, within: Countdown) -> str | None:
+    result = _run(machine, command, within)
+    if result.ok:
+        return None
+    words = (result.stderr.strip() or result.stdout.strip()).rpartition("\n")[2]
+    return f"`{brief(command)}` ended with {result.exit_status}" + (f": {brief(words)}" if words else "")
+
+
+def _cloud_init(machine: Machine, within: Countdown) -> str | None:
+    result = _run(machine, "cloud-init status", within)
+    if result.exit_status == 127:
+        raise NodeError(
+            f"{who(machine)} has no cloud-init, so it cannot be waited for. Use another image, or `ready: ssh`"
+        )
+    found = _CLOUD_INIT_STATUS.search(result.stdout)
+    status = found[1] if found else ""
+    # Exit status 2 is both "done, with warnings" and "running, with warnings": only the word tells.
+    # https://cloudinit.readthedocs.io/en/latest/explanation/return_codes.html
+    if status in ("done", "degraded done", "disabled"):
+        return None
+    if status.startswith("error"):
+        details = _run(machine, "cloud-init status --long", within)
+        raise NodeError(
+            f"{who(machine)} will not become ready: cloud-init has failed."
+            f"{last_lines('cloud-init status --long', details.stdout)}\n"
+            "Log in and look at /var/log/cloud-init-output.log; correct the group's user_data"
+        )
+    return f"cloud-init: {brief(result.stdout or result.stderr) or 'no status yet'}"
+
+
+def _listens(machine: Machine, port: int, within: Countdown) -> str | None:
+    address = machine.access.address if machine.access else machine.private_ip or machine.public_ip
+    if address is None:
+        raise NodeError(f"{who(machine)} has no address, so `ready: tcp:{port}` cannot be looked at. Use another one")
+    if machine.access is not None and bastion_of(machine.access) is not None:
+        return _listens_beyond(machine, machine.access, port, within)
+    try:
+        dial(address, port, within).close()
+    except OSError as error:
+        return f"{address}:{port}: {error.strerror or error}"
+    return None
+
+
+def _listens_beyond(machine: Machine, access: Access, port: int, within: Countdown) -> str | None:
+    need_paramiko(machine)
+    from paramiko import ChannelException
+
+    from pytest_capacity.remote.connection import bastion_to
+
+    bastion = bastion_to(access)
+    assert bastion is not None
+    try:
+        bastion.towards(access.address, port, within).close()
+    except ChannelException as error:
+        return f"{access.address}:{port}: {brief(str(error))}"
+    return None
+
+
+def _run(machine: Machine, command: str, within: Countdown) -> Result:
+    return machine.run(command, check=False, timeout=max(within.rest() or 0.0, 0.001))
+
+
+def _not_ready(node: Node, ready: str, limit: float, why: str) -> str:
+    kind = _kind(ready)
+    return (
+        f"{who(node)} was not ready ({brief(ready)}) within {limit:.0f} s; last: {brief(why)}. "
+        f"{_REMEDIES.get(kind, '')}; or raise ready_timeout"
+    )
+
+
+def _hang_up(nodes: Sequence[Node]) -> None:
+    """The keeper needs no connection to nodes that are ready; each would wake it ten times a second."""
+    reached = [node for node in nodes if node.access is not None]
+    if not reached:
+        return
+    try:
+        from pytest_capacity.remote.connection import close
+    except ImportError:  # Then there is none.
+        return
+    for node in reached:
+        close(node)
