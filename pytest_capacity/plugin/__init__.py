@@ -122,8 +122,10 @@ def capacity_node(request: pytest.FixtureRequest) -> Iterator[Machine | tuple[Ma
     wait for it, first come first served.
     """
     __tracebackhide__ = True
-    with _runtime(request).lent(request.node) as nodes:
-        yield nodes
+    runtime = _runtime(request)
+    loan = runtime.lend(request.node)
+    yield loan.nodes[0] if loan.alone else loan.nodes
+    runtime.take_back(loan)
 
 
 def _runtime(request: pytest.FixtureRequest) -> Runtime:

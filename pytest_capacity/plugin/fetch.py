@@ -32,12 +32,12 @@ _MEGABYTE: Final = 1 << 20
 class Fetch:
     """One node's files. ``notes`` says what could not be had; ``halt`` ends it between two reads."""
 
-    def __init__(self, node: Machine, into: Path, halt: threading.Event, *, most: int = MOST) -> None:
+    def __init__(self, node: Machine, into: Path, halt: threading.Event) -> None:
         self.notes: list[str] = []
         self._node = node
         self._into = into
         self._halt = halt
-        self._left = most
+        self._left = MOST
 
     def fetch(self, patterns: Sequence[str]) -> None:
         """Copy what ``patterns``, globs as the node's shell reads them, name. Raises `NodeError`."""
@@ -89,7 +89,7 @@ class Fetch:
                 yield name
 
     def _copy(self, sftp: paramiko.SFTPClient, name: str) -> None:
-        here = self._into.joinpath(*_parts(name))
+        here = self._into.joinpath(*parts(name))
         if self._halt.is_set() or here.exists():
             return
         if self._left <= 0:
@@ -118,7 +118,7 @@ class Fetch:
                 self._left -= len(piece)
 
 
-def _parts(name: str) -> Sequence[str]:
+def parts(name: str) -> Sequence[str]:
     """A path of the node as parts below a folder of ours: ``..`` leads nowhere."""
     return [part for part in posixpath.normpath(f"/{name}").split("/") if part]
 

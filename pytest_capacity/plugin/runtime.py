@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import pytest
 
@@ -32,6 +32,16 @@ _FIXTURES: Final = frozenset({"capacity", "capacity_nodes", "capacity_reservatio
 def uses_capacity(item: pytest.Item) -> bool:
     """Whether the test, or a fixture of it, uses what is provisioned."""
     return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+class Loan(NamedTuple):
+    """What a test has borrowed."""
+
+    item: pytest.Item
+    key: str
+    nodes: tuple[Machine, ...]
+    #: Whether it asked for one node, and gets no tuple.
+    alone: bool
 
 
 class Runtime(ABC):
@@ -138,26 +148,28 @@ class Runtime(ABC):
             self.placed(handle.name)
             return handle
 
-    @contextmanager
-    def lent(self, item: pytest.Item) -> Iterator[Machine | tuple[Machine, ...]]:
-        """The nodes that ``item`` wants, its own until the end of the block. Raises `NodeError` at the end where a hook
-        could not clean one."""
+    def lend(self, item: pytest.Item) -> Loan:
+        """The nodes that ``item`` wants, its own until `take_back`."""
         __tracebackhide__ = True
         with explained():
             asked = wanted(item)
             self.check(asked)
             key = secrets.token_hex(8)
             nodes = self.uses.took(self._borrow(item, asked, key))
-        yield nodes[0] if asked.count == 1 else nodes
+        return Loan(item, key, nodes, alone=asked.count == 1)
+
+    def take_back(self, loan: Loan) -> None:
+        """End a loan, once the suite has cleaned its nodes. Raises `NodeError` where it could not."""
+        __tracebackhide__ = True
         suspect = True
         try:
-            self._clean(item, nodes)
+            self._clean(loan)
             suspect = False
         finally:
-            self.uses.gave_back(nodes, suspect=suspect)
+            self.uses.gave_back(loan.nodes, suspect=suspect)
             # A keeper that is gone for good has no books in which a loan could stay open.
             with suppress(KeeperError):
-                self.call(protocol.GiveBack(key=key, suspect=suspect), protocol.Done)
+                self.call(protocol.GiveBack(key=loan.key, suspect=suspect), protocol.Done)
 
     def _borrow(self, item: pytest.Item, asked: Wanted, key: str) -> tuple[Machine, ...]:
         topology = self.known(asked.topology)
@@ -165,17 +177,17 @@ class Runtime(ABC):
         borrow = protocol.Borrow(key=key, topology=topology, group=asked.group, count=asked.count, test=item.nodeid)
         return self._usable(self._call_unhurried(borrow, protocol.Lent).nodes)
 
-    def _clean(self, item: pytest.Item, nodes: Sequence[Machine]) -> None:
+    def _clean(self, loan: Loan) -> None:
         """Let the suite clean each node. Raises `NodeError` that names those for which a hook failed."""
         __tracebackhide__ = True
         failures: list[tuple[Machine, BaseException]] = []
-        for node in nodes:
+        for node in loan.nodes:
             try:
-                item.ihook.pytest_capacity_node_returned(node=node, item=item)
+                loan.item.ihook.pytest_capacity_node_returned(node=node, item=loan.item)
             except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - others' code
                 failures.append((node, error))
         if failures:
-            raise NodeError(_uncleaned(nodes, failures)) from failures[0][1]
+            raise NodeError(_uncleaned(loan.nodes, failures)) from failures[0][1]
 
     def _call_unhurried(self, message: Call, answer: type[A]) -> A:
         with unhurried(self._item, in_call=self._in_call):
