@@ -70,9 +70,10 @@ def _wait(child: int, terminal: int | None) -> int:
         _, status = os.waitpid(child, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             return status
-        # Ctrl-Z: we stop as well, so that the shell has the terminal; `fg` goes on with both.
+        # Ctrl-Z: we stop as well, so that the shell has the terminal; `fg` goes on with both. Where there is no shell
+        # above us that could do that, the kernel stops nobody by this signal.
         _give(terminal, os.getpgrp())
-        os.killpg(os.getpgrp(), signal.SIGSTOP)
+        os.killpg(os.getpgrp(), signal.SIGTSTP)
         _give(terminal, child)
         os.killpg(child, signal.SIGCONT)
 

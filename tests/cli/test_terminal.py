@@ -1,0 +1,140 @@
+"""run on a terminal: the command is in the foreground, as if a shell had started it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import pytest
+
+from tests.cli.conftest import PROGRAM, Shell
+from tests.safety.runs import PATIENCE
+
+
+class Terminal:
+    """A terminal in which one program runs, the leader of its session."""
+
+    def __init__(self, shell: Shell, program: Sequence[str]) -> None:
+        environ = shell.suite.environment(PS1="$ ", TERM="dumb")
+        self.pid, self._master = pty.fork()
+        if self.pid == 0:
+            os.chdir(shell.tests)
+            os.execvpe(program[0], list(program), environ)
+        self.text = ""
+        self._read = 0
+
+    def type(self, text: str) -> None:
+        """As a person does."""
+        os.write(self._master, text.encode())
+
+    def await_text(self, text: str) -> None:
+        """Wait until it is shown, after what was waited for before."""
+        end = time.monotonic() + PATIENCE
+        while text not in self.text[self._read :]:
+            assert time.monotonic() < end, self.text
+            assert self._more(), self.text
+        self._read = self.text.index(text, self._read) + len(text)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        end = time.monotonic() + PATIENCE
+        while self._more():
+            assert time.monotonic() < end, self.text
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def close(self) -> None:
+        """Hang up."""
+        with suppress(OSError):
+            os.close(self._master)
+        with suppress(ChildProcessError, ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def _more(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], 1.0)
+        if not ready:
+            return True
+        try:
+            self.text += os.read(self._master, 65536).decode(errors="replace")
+        except OSError:
+            return False  # Nobody has it open any more.
+        return True
+
+
+@pytest.fixture(name="terminals")
+def _terminals() -> Iterator[list[Terminal]]:
+    """Those that a test opens are closed with it."""
+    terminals: list[Terminal] = []
+    yield terminals
+    for terminal in terminals:
+        terminal.close()
+
+
+def words(shell: Shell, script: str) -> list[str]:
+    """`run` around a shell script."""
+    return [*PROGRAM, "run", f"--endpoint={shell.emulator.url}", "--quiet", "--", "sh", "-c", script]
+
+
+def test_the_command_reads_from_it(shell: Shell, terminals: list[Terminal]) -> None:
+    """It is not stopped as one in the background would be."""
+    terminal = Terminal(shell, words(shell, 'echo ready; read line; echo "got $line"'))
+    terminals.append(terminal)
+    terminal.await_text("ready")
+    terminal.type("something\n")
+    terminal.await_text("got something")
+    terminal.await_text("receipt: 0 things")
+    assert terminal.wait() == 0
+
+
+def test_ctrl_c_is_the_commands(shell: Shell, terminals: list[Terminal]) -> None:
+    """It ends by it, and everything is given back; the next one leaves that to the keeper."""
+    terminal = Terminal(shell, words(shell, "echo ready; sleep 600"))
+    terminals.append(terminal)
+    terminal.await_text("ready")
+    shell.emulator.weather(faults=[{"operation": "TerminateInstances", "delay_s": 4.0}])
+    terminal.type("\x03")
+    end = time.monotonic() + PATIENCE
+    while not shell.emulator.world(calls=False)["under_way"]:
+        assert time.monotonic() < end, terminal.text
+    terminal.type("\x03")
+    terminal.await_text("goes on releasing")
+    assert terminal.wait() == 130
+    shell.suite.nothing_left()
+
+
+def test_ctrl_z_without_a_shell_above_stops_nothing(shell: Shell, terminals: list[Terminal]) -> None:
+    """Nobody could continue it."""
+    terminal = Terminal(shell, words(shell, 'echo ready; read line; echo "got $line"'))
+    terminals.append(terminal)
+    terminal.await_text("ready")
+    terminal.type("\x1a")
+    terminal.type("something\n")
+    terminal.await_text("got something")
+    assert terminal.wait() == 0
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
+def test_ctrl_z_gives_the_shell_its_terminal_back(shell: Shell, terminals: list[Terminal]) -> None:
+    """And `fg` goes on."""
+    script = shell.suite.write("ask.sh", 'echo ready; read line; echo "got $line"\n')
+    begin = shell.suite.write("begin.py", "import sys; from pytest_capacity.cli import main; sys.exit(main())\n")
+    terminal = Terminal(shell, ["bash", "--norc", "--noprofile", "-i"])
+    terminals.append(terminal)
+    terminal.type(f"{PROGRAM[0]} {begin} run --endpoint={shell.emulator.url} -q -- sh {script}\n")
+    terminal.await_text("ready")
+    terminal.type("\x1a")
+    terminal.await_text("Stopped")
+    terminal.type("echo shell-$((1+1))\n")
+    terminal.await_text("shell-2")
+    terminal.type("fg\n")
+    terminal.type("something\n")
+    terminal.await_text("got something")
+    terminal.await_text("receipt: 0 things")
+    terminal.type("exit\n")
+    assert terminal.wait() == 0
