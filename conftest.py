@@ -13,13 +13,16 @@ from tests.emulated import Emulator, start_emulator
 pytest_plugins = ["pytester"]
 
 #: Under ``CAPACITY_MATRIX=sample`` the first of every so many cases of a table runs.
-SAMPLE_EVERY: Final = 5
+SAMPLE_EVERY: Final = 10
 
 #: And the first of every so many of a module of whole runs.
-RUNS_SAMPLE_EVERY: Final = 10
+RUNS_SAMPLE_EVERY: Final = 20
 
 #: Here each test is a whole run of pytest or more; a module of them counts as one table.
-WHOLE_RUNS: Final = ("tests/safety/", "tests/plugin/")
+WHOLE_RUNS: Final = ("tests/safety/", "tests/plugin/", "tests/cli/")
+
+#: All of these count as tables: they kill, and whoever is killed writes no coverage.
+TABLES: Final = "tests/safety/"
 
 #: Port 1 of this machine refuses: what is aimed at no emulator reaches nothing.
 NO_CLOUD: Final = {
@@ -65,8 +68,12 @@ def emulator(emulator_process: Emulator) -> Emulator:
     return emulator_process
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under ``CAPACITY_MATRIX=sample`` keep a part of each table, the same ones in every process."""
+    for item in items:
+        if item.nodeid.startswith(TABLES):
+            item.add_marker("matrix")
     if os.environ.get("CAPACITY_MATRIX", "full") != "sample":
         return
     seen: dict[str, int] = {}

@@ -54,17 +54,17 @@ def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_matrix_sample_is_a_part_of_every_table(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sample runs the first case and every fifth after it, and all that is no table."""
+    """A sample runs the first case and every tenth after it, and all that is no table."""
     pytester.makeconftest((ROOT / "conftest.py").read_text().replace('pytest_plugins = ["pytester"]', ""))
     pytester.makeini("[pytest]\nmarkers = matrix: a table\n")
     pytester.makepyfile(
         "import pytest\n"
         "@pytest.mark.matrix\n"
-        "@pytest.mark.parametrize('case', range(12))\n"
-        "def test_table(case): assert case in (0, 5, 10)\n"
+        "@pytest.mark.parametrize('case', range(22))\n"
+        "def test_table(case): assert case in (0, 10, 20)\n"
         "def test_other(): pass\n"
     )
     monkeypatch.setenv("CAPACITY_MATRIX", "sample")
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, deselected=9)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, deselected=19)
     monkeypatch.setenv("CAPACITY_MATRIX", "full")
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, failed=9)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, failed=19)
