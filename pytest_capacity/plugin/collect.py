@@ -186,7 +186,8 @@ class _Visit:
             try:
                 collect()
             except (CapacityError, OSError) as error:
-                self._told.append(str(error))
+                # One line: a keeper that is gone tells the end of its log to each test that asks it.
+                self._told.append(str(error).partition("\n")[0])
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: it goes into the report.
                 self._told.append(f"{type(error).__name__}: {error}")
 
@@ -222,6 +223,8 @@ def _new_folder(root: Path, name: str) -> Path:
             folder.mkdir()
         except FileExistsError:
             number += 1
+        except FileNotFoundError:
+            root.mkdir(parents=True, exist_ok=True)  # Another worker found nothing, and removed it.
         else:
             return folder
 
