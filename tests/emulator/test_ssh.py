@@ -180,11 +180,13 @@ def test_a_command_ends_with_its_channel(emulator: Emulator, ec2: EC2Client) -> 
 
 
 def test_signals_reach_the_command(emulator: Emulator, ec2: EC2Client) -> None:
-    """The one that is sent, to the command and what it waits for."""
+    """The one that is sent, and the command may catch it."""
     shell = start(emulator, ec2)
 
     async def work(connection: asyncssh.SSHClientConnection) -> asyncssh.SSHCompletedProcess:
-        process = await connection.create_process("trap 'echo caught; exit 5' TERM; sleep 1000 & echo ready; wait")
+        process = await connection.create_process(
+            "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+        )
         await process.stdout.readline()
         process.send_signal("TERM")
         return await process.wait()
@@ -338,7 +340,7 @@ def test_a_terminal_is_one(emulator: Emulator, ec2: EC2Client) -> None:
         said = ""
         for told, answer in (
             ("stty size; tty\n", "47 91"),
-            ("sleep 1000; echo and on\r", "and on"),
+            ("sh -c 'printf be%s gan; exec sleep 1000'\r", "began"),
             ("\x03", ""),
             ("echo $((6 * 7)) $TERM\n", "42 vt100"),
         ):
