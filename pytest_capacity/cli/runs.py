@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from pytest_capacity.cli.voice import Misused
-from pytest_capacity.errors import CapacityError, KeeperError, OtherVersion
+from pytest_capacity.errors import CapacityError, JournalError, KeeperError, OtherVersion
 from pytest_capacity.journal import Begun, ReadJournal
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.client import Connection
@@ -203,6 +203,11 @@ def _left_alone(run: Run, why: str) -> Seen:
     reader = ReadJournal(Path(run.places.journal))
     try:
         book = Book(reader, run.id, SystemClock())
+    except msgspec.ValidationError as error:
+        raise JournalError(
+            f"run {run.id}: its events in {run.places.journal} were written by another version of pytest-capacity: "
+            f"{error}. Use that version to release it"
+        ) from error
     finally:
         reader.close()
     held, unanswered = tuple(standing(book)), len(book.doubtful())

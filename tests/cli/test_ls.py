@@ -105,6 +105,18 @@ def test_a_run_of_another_machine_is_not_judged(shell: Shell) -> None:
     assert f"process 7 on not-{platform.node()}" in shell("release", "far").err
 
 
+def test_events_of_another_version_are_told(shell: Shell) -> None:
+    """The others are listed all the same."""
+    journal = Journal(shell.suite.journal)
+    for run, data in (("strange", {"held": "one"}), ("plain", {"held": []})):
+        journal.write(run, "run-started", data={"started": 1.0})
+        journal.write(run, "created", data=data)
+    journal.close()
+    listed = shell.one()
+    assert (listed["run"], listed["state"]) == ("strange", "silent")
+    assert "another version" in shell("release", "strange").err
+
+
 def test_a_file_that_is_no_journal_is_told(shell: Shell) -> None:
     """In one line, without a traceback, and left as it is."""
     path = shell.suite.write("notes.txt", "not a journal at all")
