@@ -20,7 +20,7 @@ from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.owner import Borrower, Owner
 from pytest_capacity.keeper.spawn import SpawnOptions
-from pytest_capacity.model import Placed
+from pytest_capacity.model import Placed, Receipt
 from tests.emulated import Emulator
 from tests.engine.runs import DB, request
 
@@ -61,6 +61,13 @@ def placed(owner: Owner) -> Placed:
     return owner.call(protocol.Ask(topology="default"), protocol.Ready).placed
 
 
+def released(owner: Owner) -> Receipt:
+    """Release, to the receipt."""
+    receipt = owner.release()
+    assert isinstance(receipt, Receipt)
+    return receipt
+
+
 def borrow(key: str) -> protocol.Borrow:
     """A wish for the one node."""
     return protocol.Borrow(key=key, topology="default", group="db", count=1, test=key)
@@ -81,7 +88,7 @@ def test_a_second_keeper_has_the_same_nodes(runs: Runs, emulator: Emulator) -> N
     os.kill(owner.pid, signal.SIGKILL)
     assert placed(owner) == before
     assert len(emulator.calls("RunInstances")) == 1
-    assert owner.release().clean
+    assert released(owner).clean
     assert emulator.held() == []
 
 
@@ -93,7 +100,7 @@ def test_a_run_whose_journal_is_lost_is_released_by_listing(runs: Runs, emulator
     base.execute("PRAGMA user_version=99")
     base.close()
     os.kill(owner.pid, signal.SIGKILL)
-    receipt = owner.release()
+    receipt = released(owner)
     assert receipt.clean
     assert receipt.asked
     assert emulator.held() == []
@@ -106,7 +113,7 @@ def test_a_journal_that_vanished_is_no_proof(runs: Runs, emulator: Emulator) -> 
     for file in runs.journal("vanished").parent.iterdir():
         file.unlink()
     os.kill(owner.pid, signal.SIGKILL)
-    assert owner.release().clean
+    assert released(owner).clean
     assert emulator.held() == []
 
 
@@ -225,5 +232,5 @@ def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> Non
     fresh = placed(owner)
     instances = [one["id"] for one in emulator.held("instance")]
     assert fresh.nodes["db"][0].id in instances
-    assert owner.release().clean
+    assert released(owner).clean
     assert emulator.held() == []
