@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_capacity.config import groups, loading
+from pytest_capacity.config import Overrides, groups, load, loading
 from pytest_capacity.model import AwsSettings
 from pytest_capacity.plugin.options import OPTIONS, Option
 
@@ -49,7 +49,7 @@ def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert block
     (tmp_path / "capacity.yaml").write_text(block[1])
     for path in (tmp_path / "capacity.yaml", ROOT / "examples/quickstart/capacity.yaml"):
-        request = config.load(config.Overrides(), path=path, environ={})
+        request = load(Overrides(), path=path, environ={})
         assert request.topologies["default"].group("db").count == 3
 
 

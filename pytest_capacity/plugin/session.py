@@ -105,7 +105,7 @@ class Controller(Runtime):
         #: Whether anything was asked of the cloud, so that there is something to give back.
         self._begun = False
         self._stopped = False
-        self._ending = Ending(emulated=request.emulated)
+        self._ending = Ending(emulated=request.emulated, session=request.session)
         self._pending = Pending(self._ending.interrupted)
         self._outcome: Outcome | None = None
 
