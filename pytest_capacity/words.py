@@ -165,7 +165,7 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "trouble": lambda data: Line(str(data.get("words", "")), "red"),
     "credentials": _credentials,
     "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),
-    "suspect": lambda data: Line(f"not lent again, their borrower crashed: {_ids(data)}", "yellow"),
+    "suspect": lambda data: Line(f"suspect, and not lent again: {_ids(data)}", "yellow"),
 }
 
 

@@ -102,7 +102,7 @@ def test_long_words_are_cut() -> None:
         ("gone", {"kind": "node", "ids": ["a", "b"]}, "capacity: gone: a, b"),
         ("trouble", {"words": "::error:: x"}, "capacity: : :error:: x"),
         ("credentials", {"words": "they end soon"}, "capacity: they end soon"),
-        ("suspect", {"ids": ["i-1"]}, "capacity: not lent again, their borrower crashed: i-1"),
+        ("suspect", {"ids": ["i-1"]}, "capacity: suspect, and not lent again: i-1"),
     ],
 )
 def test_steps_have_their_line(kind: str, data: Mapping[str, Any], text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pytest_capacity.engine.book import Book, Loan
 from pytest_capacity.errors import Cancelled, CapacityError
@@ -70,8 +70,8 @@ class Loans:
                 self._check(wish)
         return wish.nodes
 
-    def give_back(self, key: str, *, suspect: bool) -> None:
-        """End a loan. Unknown keys are loans that ended already."""
+    def give_back(self, key: str, *, suspect: Collection[str] = ()) -> None:
+        """End a loan; these of its nodes are suspect. Unknown keys are loans that ended already."""
         with self._lock:
             self._end([loan for loan in self._book.loans.values() if loan.key == key], suspect)
 
@@ -82,7 +82,8 @@ class Loans:
                 self._queue.remove(wish)
                 wish.withdrawn = True
                 wish.granted.set()
-            self._end([loan for loan in self._book.loans.values() if loan.borrower == borrower], suspect)
+            loans = [loan for loan in self._book.loans.values() if loan.borrower == borrower]
+            self._end(loans, {node for loan in loans for node in loan.ids} if suspect else ())
 
     def borrowers(self) -> set[str]:
         """Who has something."""
@@ -98,11 +99,11 @@ class Loans:
                 wish.granted.set()
             self._queue.clear()
 
-    def _end(self, loans: Sequence[Loan], suspect: bool) -> None:
+    def _end(self, loans: Sequence[Loan], suspect: Collection[str]) -> None:
         for loan in loans:
-            if suspect:
-                data = {"ids": list(loan.ids), "borrower": loan.borrower, "test": loan.test}
-                self._book.note("suspect", loan.topology, data)
+            ids = [node for node in loan.ids if node in suspect]
+            if ids:
+                self._book.note("suspect", loan.topology, {"ids": ids, "borrower": loan.borrower, "test": loan.test})
             self._book.note("returned", loan.topology, {"key": loan.key, "ids": list(loan.ids)})
         if loans:
             self._grant()
@@ -162,8 +163,9 @@ class Loans:
             return f"{asked}. Lower the marker's count=, or raise the group's count"
         verb = "is" if members - fit == 1 else "are"
         return (
-            f"{asked}, of which {members - fit} {verb} suspect, after a crash of the worker that had borrowed: "
-            "such a node is not lent again. Mend the test that crashed its worker, or raise the group's count"
+            f"{asked}, of which {members - fit} {verb} suspect, after a crash of its borrower or a hook that could not "
+            "clean it: such a node is not lent again. Mend the test that crashed, or the hook "
+            "pytest_capacity_node_returned, or raise the group's count"
         )
 
 

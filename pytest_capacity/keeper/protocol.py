@@ -83,10 +83,10 @@ class Borrow(Call, frozen=True, tag="borrow"):
 
 
 class GiveBack(Call, frozen=True, tag="give-back"):
-    """The test is over. ``suspect``: do not lend these nodes again. Answered by `Done`."""
+    """The test is over. ``suspect``: the ids of those nodes that must not be lent again. Answered by `Done`."""
 
     key: str
-    suspect: bool = False
+    suspect: tuple[str, ...] = ()
 
 
 class Stop(Call, frozen=True, tag="stop"):

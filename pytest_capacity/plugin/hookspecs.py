@@ -40,7 +40,7 @@ def pytest_capacity_node_returned(node: Node, item: pytest.Item) -> None:
 
     Called in the process that ran the test, when the fixture is torn down: fixtures that use it are torn down already.
     Once for each node. What an implementation raises is an error of the test's teardown, and the node is *suspect*:
-    it is not lent again, nor are those that were lent together with it.
+    it is not lent again.
 
     Example::
 

@@ -161,15 +161,15 @@ class Runtime(ABC):
     def take_back(self, loan: Loan) -> None:
         """End a loan, once the suite has cleaned its nodes. Raises `NodeError` where it could not."""
         __tracebackhide__ = True
-        suspect = True
+        suspect = set(loan.nodes)
         try:
-            self._clean(loan)
-            suspect = False
+            self._clean(loan, suspect)
         finally:
-            self.uses.gave_back(loan.nodes, suspect=suspect)
+            self.uses.gave_back(loan.nodes, suspect)
             # A keeper that is gone for good has no books in which a loan could stay open.
             with suppress(KeeperError):
-                self.call(protocol.GiveBack(key=loan.key, suspect=suspect), protocol.Done)
+                ids = tuple(node.id for node in loan.nodes if node in suspect)
+                self.call(protocol.GiveBack(key=loan.key, suspect=ids), protocol.Done)
 
     def _borrow(self, item: pytest.Item, asked: Wanted, key: str) -> tuple[Machine, ...]:
         topology = self.known(asked.topology)
@@ -177,8 +177,11 @@ class Runtime(ABC):
         borrow = protocol.Borrow(key=key, topology=topology, group=asked.group, count=asked.count, test=item.nodeid)
         return self._usable(self._call_unhurried(borrow, protocol.Lent).nodes)
 
-    def _clean(self, loan: Loan) -> None:
-        """Let the suite clean each node. Raises `NodeError` that names those for which a hook failed."""
+    def _clean(self, loan: Loan, suspect: set[Machine]) -> None:
+        """Let the suite clean each node, which takes it out of ``suspect``.
+
+        Raises `NodeError` that names those for which a hook failed.
+        """
         __tracebackhide__ = True
         failures: list[tuple[Machine, BaseException]] = []
         for node in loan.nodes:
@@ -186,8 +189,10 @@ class Runtime(ABC):
                 loan.item.ihook.pytest_capacity_node_returned(node=node, item=loan.item)
             except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - others' code
                 failures.append((node, error))
+            else:
+                suspect.discard(node)
         if failures:
-            raise NodeError(_uncleaned(loan.nodes, failures)) from failures[0][1]
+            raise NodeError(_uncleaned(failures)) from failures[0][1]
 
     def _call_unhurried(self, message: Call, answer: type[A]) -> A:
         with unhurried(self._item, in_call=self._in_call):
@@ -234,13 +239,13 @@ class Runtime(ABC):
             self._in_call = False
 
 
-def _uncleaned(nodes: Sequence[Machine], failures: Sequence[tuple[Machine, BaseException]]) -> str:
-    """What came of cleaning a loan's ``nodes``; the keeper takes them back together."""
+def _uncleaned(failures: Sequence[tuple[Machine, BaseException]]) -> str:
+    """For which nodes the hook failed, and what comes of that."""
     named = "; ".join(
         f"{node.name} ({node.id}): {type(error).__name__}: {clean(str(error), limit=200)}" for node, error in failures
     )
-    among = ", ".join(node.name for node in nodes)
-    fate = f"{among} is not lent again" if len(nodes) == 1 else f"{among}, lent together, are not lent again"
+    among = ", ".join(node.name for node, _ in failures)
+    fate = f"{among} {'is' if len(failures) == 1 else 'are'} not lent again"
     return f"hook pytest_capacity_node_returned failed for {named}. {fate}: mend the hook, or what the test left there"
 
 

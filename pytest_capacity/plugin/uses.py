@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -33,9 +33,10 @@ class Uses:
             self._of_fixture.setdefault(fixture, {}).update(dict.fromkeys(nodes))
         return nodes
 
-    def gave_back(self, nodes: Sequence[Machine], *, suspect: bool) -> None:
-        """Remember that the test, which is not over yet, has these no more."""
-        (self.suspect if suspect else self.returned).update(nodes)
+    def gave_back(self, nodes: Sequence[Machine], suspect: Collection[Machine]) -> None:
+        """Remember that the test, which is not over yet, has these no more; some are not lent again."""
+        self.suspect.update(suspect)
+        self.returned.update(node for node in nodes if node not in suspect)
 
     def of(self, item: pytest.Item) -> Sequence[Machine]:
         """The nodes that ``item``, which ran last, uses."""

@@ -97,7 +97,7 @@ def test_no_node_is_lent_twice(counter: Counter) -> None:
     assert sorted(names) == ["db-0", "db-1", "db-2"]
     waiting = counter.later("gw3")
     assert len(counter.loans._queue) == 1
-    counter.loans.give_back("gw1", suspect=False)
+    counter.loans.give_back("gw1")
     assert waiting() == [names[1]]
 
 
@@ -106,7 +106,7 @@ def test_a_loan_is_whole(counter: Counter) -> None:
     counter.lend("gw0", 2)
     pair = counter.later("gw1", 2)
     assert len(counter.book.loans) == 1
-    counter.loans.give_back("gw0", suspect=False)
+    counter.loans.give_back("gw0")
     assert pair() == ["db-0", "db-1"]
 
 
@@ -116,9 +116,9 @@ def test_nobody_overtakes(counter: Counter) -> None:
     large = counter.later("gw1", 3)
     small = counter.later("gw2", 1)
     assert len(counter.loans._queue) == 2
-    counter.loans.give_back("gw0", suspect=False)
+    counter.loans.give_back("gw0")
     assert large() == ["db-0", "db-1", "db-2"]
-    counter.loans.give_back("gw1", suspect=False)
+    counter.loans.give_back("gw1")
     assert small() == ["db-0"]
 
 
@@ -193,7 +193,7 @@ def test_a_second_keeper_knows_the_loans(counter: Counter) -> None:
     names = counter.lend("gw0", 2)
     counter.reopen()
     assert counter.lend("gw1") == ["db-2"]
-    counter.loans.give_back("gw0", suspect=False)
+    counter.loans.give_back("gw0")
     assert counter.lend("gw2", 2) == names
 
 

@@ -117,8 +117,8 @@ def test_a_node_whose_hook_fails_is_not_lent_again(
     assert cloud.held() == []
 
 
-def test_nodes_that_were_lent_together_are_suspect_together(pytester: pytest.Pytester, run_on: Run) -> None:
-    """The hook is called for each all the same; the error names the one that failed, and those that are not lent."""
+def test_of_nodes_that_were_lent_together_one_is_suspect(pytester: pytest.Pytester, run_on: Run) -> None:
+    """The hook is called for each all the same; the one for which it failed is not lent again, and the other is."""
     log = pytester.path / "log"
     pytester.makeconftest(LOGS.format(log=str(log)) + "        assert node.name != 'db-0'\n")
     pytester.makepyfile(
@@ -129,15 +129,17 @@ def test_nodes_that_were_lent_together_are_suspect_together(pytester: pytest.Pyt
         def test_a(capacity_node): pass
 
         @pytest.mark.capacity(group="db")
-        def test_b(capacity_node): pass
+        def test_b(capacity_node): assert capacity_node.name == "db-1"
+
+        @pytest.mark.capacity(group="db", count=2)
+        def test_c(capacity_node): pass
         """
     )
     result = run_on(config=CONFIG)
-    result.assert_outcomes(passed=1, errors=2)
-    assert log.read_text() == "test_a db-0\ntest_a db-1\n"
-    result.stdout.fnmatch_lines(
-        ["*failed for db-0 (i-*): AssertionError*db-0, db-1, lent together, are not lent again*"]
-    )
+    result.assert_outcomes(passed=2, errors=2)
+    assert log.read_text() == "test_a db-0\ntest_a db-1\ntest_b db-1\n"
+    result.stdout.fnmatch_lines(["*failed for db-0 (i-*): AssertionError*. db-0 is not lent again*"])
+    result.stdout.fnmatch_lines(["*asks for 2 nodes at once*of which 1 is suspect*"])
 
 
 def test_a_hook_that_misspells_its_arguments_is_told_so(pytester: pytest.Pytester, run: Run) -> None:
