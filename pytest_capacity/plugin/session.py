@@ -251,11 +251,11 @@ class Controller(Runtime):
             self._voice.say("capacity: starting the emulator")
 
     def _introduce(self, identity: Identity) -> str | None:
-        self._identity = identity
-        if self.config.get_verbosity() >= 0:
+        told, self._identity = self._identity == identity, identity
+        if not told and self.config.get_verbosity() >= 0:
             self._voice.say(words.identity_line(identity, self.request))
         fault = words.expiry_fault(identity, self.request, self._now())
-        if fault:
+        if fault and not told:
             self._voice.say(f"capacity: {fault}", "yellow")
         return fault
 

@@ -297,3 +297,12 @@ def test_a_piped_run_ends_with_pytest(pytester: pytest.Pytester, run_on: Run, cl
     result = run_on("-p", "no:terminal")
     assert result.ret == pytest.ExitCode.OK
     assert cloud.held() == []
+
+
+def test_the_account_is_named_once(pytester: pytest.Pytester, run: Run) -> None:
+    """With workers it comes by an event, and where the run waits for it by its answer: shown by the first of them."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    (pytester.path / "fair.yaml").write_text("stop_s: 0\n")
+    result = run("-n1", "--capacity-emulator=fair.yaml")
+    result.assert_outcomes(passed=1)
+    assert result.stdout.str().count("capacity: account ") == 1
