@@ -87,11 +87,16 @@ class Emulator:
                 raise ValueError(problem.read().decode()) from None
 
 
-def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str) -> Emulator:
-    """Start an emulator with this weather, and wait until it is ready. `RuntimeError` with its words if it fails."""
+def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, measured: bool = False) -> Emulator:
+    """Start an emulator with this weather, and wait until it is ready. `RuntimeError` with its words if it fails.
+
+    ``measured``: its code is what is being tested, so coverage looks at it, which makes it slow.
+    """
     number, name = tempfile.mkstemp(prefix="emulator-", suffix=".err")
     errors = Path(name)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    if not measured:
+        environment.pop("COVERAGE_PROCESS_START", None)
     command = [sys.executable, "-m", "pytest_capacity.emulator", *options]
     with os.fdopen(number, "wb") as stderr:
         process = subprocess.Popen(

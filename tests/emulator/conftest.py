@@ -11,13 +11,21 @@ import pytest
 from botocore.config import Config
 from botocore.model import StringShape
 
-from tests.emulated import Emulator
+from tests.emulated import Emulator, start_emulator
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 #: A connection to EC2 in a region: ``connect("eu-west-1")``.
 Connect = Callable[..., "EC2Client"]
+
+
+@pytest.fixture(scope="session")
+def emulator_process() -> Iterator[Emulator]:
+    """As everywhere, and coverage looks at it."""
+    with start_emulator(measured=True) as emulator:
+        yield emulator
+        assert emulator.errors() == ""
 
 
 @pytest.fixture

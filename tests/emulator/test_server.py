@@ -134,7 +134,7 @@ def test_the_last_of_a_stock_goes_to_one(emulator: Emulator, connect: Connect) -
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_told(number: signal.Signals) -> None:
     """At once and with 0, also with a connection open."""
-    with start_emulator() as emulator:
+    with start_emulator(measured=True) as emulator:
         connection = socket.create_connection(("127.0.0.1", port_of(emulator)))
         emulator.process.send_signal(number)
         assert emulator.process.wait(10) == 0
@@ -143,7 +143,7 @@ def test_it_ends_when_told(number: signal.Signals) -> None:
 
 def test_it_needs_nobody_at_its_standard_output() -> None:
     """After the one line the pipe is closed at its end, and a reader that went away does not matter."""
-    with start_emulator() as emulator:
+    with start_emulator(measured=True) as emulator:
         assert emulator.process.stdout is not None
         assert emulator.process.stdout.read() == b""
         emulator.process.stdout.close()
@@ -167,13 +167,13 @@ def test_it_starts_isolated_from_anywhere(tmp_path: Path) -> None:
 def test_a_port_can_be_asked_for(emulator: Emulator) -> None:
     """One that is taken ends it with 2 and a word about it."""
     with pytest.raises(RuntimeError, match=r"ended with 2: pytest-capacity emulator: .*in use"):
-        start_emulator(None, "--port", str(port_of(emulator)))
+        start_emulator(None, "--port", str(port_of(emulator)), measured=True)
 
 
 def test_it_outlives_its_owner_only_for_a_while() -> None:
     """When the owner is gone and nobody has asked for a while it ends; a call puts that off."""
     owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with start_emulator(None, "--owner", str(owner.pid), "--patience", "4") as emulator:
+    with start_emulator(None, "--owner", str(owner.pid), "--patience", "4", measured=True) as emulator:
         owner.communicate(b"\n")
         gone = time.monotonic()
         time.sleep(1)
@@ -184,7 +184,7 @@ def test_it_outlives_its_owner_only_for_a_while() -> None:
 
 def test_it_stays_while_its_owner_lives() -> None:
     """Patience is for the time after the owner's end."""
-    with start_emulator(None, "--owner", str(os.getpid()), "--patience", "0") as emulator:
+    with start_emulator(None, "--owner", str(os.getpid()), "--patience", "0", measured=True) as emulator:
         time.sleep(1.5)
         assert emulator.world()["held"] == []
 
@@ -193,7 +193,7 @@ def test_it_stays_for_each_of_its_owners() -> None:
     """One that is added by POST counts like the first; when the last is gone, its patience begins."""
     code = [sys.executable, "-c", "input()"]
     owners = [subprocess.Popen(code, stdin=subprocess.PIPE) for _ in range(3)]
-    with start_emulator(None, "--owner", str(owners[0].pid), "--patience", "0") as emulator:
+    with start_emulator(None, "--owner", str(owners[0].pid), "--patience", "0", measured=True) as emulator:
         for owner in owners[1:]:
             emulator.weather(owner=owner.pid)
         for owner in (owners[0], owners[2]):
@@ -208,7 +208,7 @@ def test_without_an_owner_it_stays_whoever_is_added() -> None:
     """It was started to run until it is told to end."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    with start_emulator(None, "--patience", "0") as emulator:
+    with start_emulator(None, "--patience", "0", measured=True) as emulator:
         emulator.weather(owner=gone.pid)
         with pytest.raises(subprocess.TimeoutExpired):
             emulator.process.wait(2.5)
@@ -225,4 +225,4 @@ def test_a_scenario_names_no_owner(tmp_path: Path) -> None:
     """A process is none of the weather: there is an option for it."""
     (tmp_path / "scenario.yaml").write_text("owner: 1\n")
     with pytest.raises(RuntimeError, match="--owner 1"):
-        start_emulator(None, "--scenario", str(tmp_path / "scenario.yaml"))
+        start_emulator(None, "--scenario", str(tmp_path / "scenario.yaml"), measured=True)

@@ -284,7 +284,7 @@ def test_openssh_gets_in(emulator: Emulator, ec2: EC2Client, tmp_path: Path) -> 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_outlives_the_emulator(number: signal.Signals) -> None:
     """Its nodes' directories and processes are gone, however it ended."""
-    with start_emulator() as emulator:
+    with start_emulator(measured=True) as emulator:
         ec2 = boto3.client(
             "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key="x"
         )
@@ -307,7 +307,7 @@ def test_without_asyncssh_machines_run_all_the_same(tmp_path: Path, monkeypatch:
     hidden += "    return None if name == 'asyncssh' else found(name, path, target)\n"
     (tmp_path / "sitecustomize.py").write_text(f"{hidden}m.PathFinder.find_spec = classmethod(find)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with start_emulator() as emulator:
+    with start_emulator(measured=True) as emulator:
         ec2 = boto3.client(
             "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key="x"
         )
@@ -320,7 +320,7 @@ def test_without_asyncssh_machines_run_all_the_same(tmp_path: Path, monkeypatch:
 
 def test_nothing_is_started_before_the_first_key() -> None:
     """The emulator has no child process, and loads no SSH server."""
-    with start_emulator() as emulator:
+    with start_emulator(measured=True) as emulator:
         ec2 = boto3.client(
             "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key="x"
         )

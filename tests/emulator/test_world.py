@@ -260,7 +260,7 @@ def test_a_scenario_is_the_weather_from_the_start(tmp_path: Path) -> None:
     """``--scenario FILE`` has the same form as what is posted."""
     scenario = tmp_path / "dry.yaml"
     scenario.write_text("boot_s: 3\nstock: {us-east-1a: {'*': 0}}\n")
-    with start_emulator(None, "--scenario", str(scenario)) as emulator:
+    with start_emulator(None, "--scenario", str(scenario), measured=True) as emulator:
         weather = emulator.world()["weather"]
     assert (weather["boot_s"], weather["stock"]) == (3, {"us-east-1a": {"*": 0}})
 
@@ -274,6 +274,6 @@ def test_a_scenario_that_makes_no_sense_is_refused(tmp_path: Path, text: str, wo
     scenario = tmp_path / "odd.yaml"
     scenario.write_text(text)
     with pytest.raises(RuntimeError, match="ended with 2") as caught:
-        start_emulator(None, "--scenario", str(scenario))
+        start_emulator(None, "--scenario", str(scenario), measured=True)
     assert "odd.yaml" in str(caught.value)
     assert words in str(caught.value)
