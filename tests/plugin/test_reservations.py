@@ -116,7 +116,8 @@ def test_faults_of_a_mapping_speak_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ConfigError) as refused:
         CapacityReservation().reserve({"grups": 1, "duration": "soon", "aws": {}, "use_reservations": ["x"]})
     faults = refused.value.faults
-    assert [fault.split(": ")[1] for fault in faults[:3]] == ["grups", "regions", "duration"]
+    told = [fault.split(": ")[1] for fault in faults]
+    assert told == ["grups", "backend", "duration", "regions", "use_reservations", "groups"]
     assert {fault.split(":")[0] for fault in faults} == {"params"}
     for word in ("capacity.yaml", "--capacity", "hook"):
         assert word not in str(refused.value)
