@@ -17,6 +17,8 @@ from pytest_capacity.model import Held, Piece, Request
 from tests.emulated import Emulator
 from tests.engine.runs import DB, LOADER, Bench, MovedClock, request, within
 
+pytestmark = pytest.mark.matrix
+
 #: More boundaries than any of these runs has; a run that passes them all ends the table.
 MOST = 40
 
