@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import paramiko
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from pytest_capacity.errors import NodeError
 
@@ -44,6 +45,10 @@ class HostKeys:
         """Raise `NodeError` if ``key`` is not the one that is known, or if none is and the file is the user's."""
         if self._file is None:
             known = self._known()
+            if key in self._keys("@revoked"):
+                raise NodeError(
+                    f"{self._who}: its host key {_print(key)} is revoked in your known_hosts. Do not use it"
+                )
             if not known:
                 raise NodeError(self._unknown(key))
             self._compare(known, key, f"ssh-keygen -R '{self._name}'")
@@ -55,18 +60,21 @@ class HostKeys:
             else:
                 os.write(number, f"{self._name} {key.get_name()} {key.get_base64()}\n".encode())
 
-    def _known(self) -> dict[str, paramiko.PKey]:
-        files = [Path(self._file)] if self._file else [Path("~/.ssh/known_hosts").expanduser(), _SYSTEM]
-        keys = paramiko.HostKeys()
-        for file in files:
-            with contextlib.suppress(FileNotFoundError):
-                keys.load(file)
-        found = keys.lookup(self._name)
-        return {kind: found[kind] for kind in found.keys()} if found else {}  # noqa: SIM118 - no dict: it has no items
+    def _known(self) -> list[paramiko.PKey]:
+        return self._keys("")
 
-    def _compare(self, known: dict[str, paramiko.PKey], key: paramiko.PKey, remedy: str) -> None:
-        before = known.get(key.get_name()) or next(iter(known.values()))
-        if before != key:
+    def _keys(self, marker: str) -> list[paramiko.PKey]:
+        if self._file is not None:
+            return _keys_of(self._name, Path(self._file), marker)
+        found: list[paramiko.PKey] = []
+        for file in (Path("~/.ssh/known_hosts").expanduser(), _SYSTEM):
+            with contextlib.suppress(PermissionError):  # What we may not read we do not know, as with ssh.
+                found += _keys_of(self._name, file, marker)
+        return found
+
+    def _compare(self, known: Sequence[paramiko.PKey], key: paramiko.PKey, remedy: str) -> None:
+        if key not in known:
+            before = next((one for one in known if one.get_name() == key.get_name()), known[0])
             raise NodeError(
                 f"{self._who}: its host key is {_print(key)}, and was {_print(before)} before, so it is not used: "
                 f"another machine may answer in its place. If you know why it changed: {remedy}"
@@ -85,8 +93,35 @@ def name_of(address: str, port: int) -> str:
     return address if port == 22 else f"[{address}]:{port}"
 
 
-def _types(known: dict[str, paramiko.PKey]) -> list[str]:
-    return [kind for name in known for kind in (_RSA if name == "ssh-rsa" else (name,))]
+def _keys_of(name: str, file: Path, marker: str) -> list[paramiko.PKey]:
+    """The keys that ``file`` has for ``name`` in lines with this marker (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT")."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    found: list[paramiko.PKey] = []
+    for line in lines:
+        first, *rest = line.split(None, 1) or [""]
+        words = "".join(rest) if first == marker else "" if marker or first.startswith(("@", "#")) else line
+        # A line that cannot be read is about another machine, and no reason to refuse this one; as with ssh.
+        with contextlib.suppress(paramiko.SSHException, InvalidHostKey, ValueError, LookupError, AssertionError):
+            found += _keys_in(words.strip(), name)
+    return found
+
+
+def _keys_in(line: str, name: str) -> list[paramiko.PKey]:
+    entry = HostKeyEntry.from_line(line)
+    if entry is None or entry.key is None:
+        return []
+    keys = paramiko.HostKeys()
+    for host in entry.hostnames or ():
+        keys.add(host, entry.key.get_name(), entry.key)
+    return [entry.key] if keys.lookup(name) else []
+
+
+def _types(known: Sequence[paramiko.PKey]) -> list[str]:
+    names = [key.get_name() for key in known]
+    return [kind for name in names for kind in (_RSA if name == "ssh-rsa" else (name,))]
 
 
 def _print(key: paramiko.PKey) -> str:
