@@ -53,8 +53,8 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
         return None
     if text.startswith(_TCP):
         port = text.removeprefix(_TCP)
-        if port.isascii() and port.isdigit() and 1 <= int(port) <= 65535:
-            return f"{_TCP}{int(port)}"
+        if re.fullmatch(r"0*[0-9]{1,5}", port) and 1 <= int(port[-5:]) <= 65535:
+            return f"{_TCP}{int(port[-5:])}"
         faults.add(where, f"{shown(text)} names no port", "Write it like tcp:9042.")
         return None
     near = difflib.get_close_matches(text.lower().replace("_", "-"), (*_WORDS, "tcp"), n=1, cutoff=0.65)

@@ -44,6 +44,7 @@ def test_readiness_by_default(loading: Loader) -> None:
         (db(ready="runing"), "groups.db.ready: 'runing' is not one of running, ssh", "Did you mean running?"),
         (db(ready="cloud_init"), "groups.db.ready: 'cloud_init' is not one of", "Did you mean cloud-init?"),
         (db(ready="tcp:"), "groups.db.ready: 'tcp:' names no port", "tcp:9042"),
+        (db(ready=f"tcp:{'9' * 5000}"), "groups.db.ready: 'tcp:9999", "tcp:9042"),
         (db(ready="tcp:65536"), "groups.db.ready: 'tcp:65536' names no port", "tcp:9042"),
         (db(ready=True), "groups.db.ready: True is not a text", "Quote it"),
         (db(ready=" "), "groups.db.ready: is empty", "remove the key"),
