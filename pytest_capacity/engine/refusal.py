@@ -12,10 +12,9 @@ def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = 
     of = [diagnosis.operation, _described(piece) if piece else ""]
     call = " for ".join(filter(None, of))
     said = ": ".join(filter(None, (diagnosis.code, diagnosis.words.rstrip(" ."))))
-    return Refused(
-        f"{asked}{f' ({call})' if call else ''}, and {diagnosis.by or cloud} said {said or 'nothing'}. "
-        f"{remedy(cloud, diagnosis)}"
-    )
+    # What is said of a node that does not become ready ends with what to do about that.
+    now = "" if diagnosis.kind == "not-ready" else f" {remedy(cloud, diagnosis)}"
+    return Refused(f"{asked}{f' ({call})' if call else ''}, and {diagnosis.by or cloud} said {said or 'nothing'}.{now}")
 
 
 def _described(piece: Piece) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_capacity.engine import refusal
 from pytest_capacity.errors import Refused
+from pytest_capacity.model import Diagnosis
 from tests.emulated import Emulator
 from tests.engine.runs import Bench, request, within
 
@@ -53,3 +55,11 @@ def test_a_reservation_that_is_not_there(bench: Bench, emulator: Emulator) -> No
     with pytest.raises(Refused, match=r"^use_reservations asks for cr-.*Nothing was created\. Correct the id"):
         engine.provision("default")
     assert emulator.held() == []
+
+
+def test_a_node_that_is_not_ready() -> None:
+    """Says itself what to do; no advice for a cloud's refusals comes after it."""
+    words = "db-0 was not ready (ssh) within 4 s; last: no answer. Check that its image starts an SSH server"
+    diagnosis = Diagnosis("stop", "not-ready", "not-ready", words, by="us")
+    error = refusal.refused("asked for topology 'default'", "aws", diagnosis)
+    assert str(error) == f"asked for topology 'default', and us said not-ready: {words}."
