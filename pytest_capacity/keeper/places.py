@@ -83,7 +83,7 @@ def _usable(path: Path) -> bool:
 
 
 def prune(places: Places, now: float) -> None:
-    """Remove the logs and locks of runs that are long over; never a lock that is held, never the journal."""
+    """Remove the logs, locks and keys of runs that are long over; never a lock that is held, never the journal."""
     for path in [*Path(places.log).parent.glob("*.log"), *Path(places.lock).parent.glob("*.lock")]:
         # Another run may be doing this too.
         with contextlib.suppress(OSError):
@@ -96,6 +96,8 @@ def _remove_lock(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for other in (".key", ".known_hosts"):  # Of a run at whose end something was left, or that was killed.
+            path.with_name(path.name.removesuffix(".lock") + other).unlink(missing_ok=True)
         path.unlink()
     finally:
         os.close(descriptor)

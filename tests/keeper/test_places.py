@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from pytest_capacity.keeper import places, spawn
+from pytest_capacity.keeper.run import key_files
 
 
 def test_socket_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,13 +67,15 @@ def test_the_keepers_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "RUNNER_TRACKING_ID" not in spawn.environment(inherited, outlive=True)
 
 
-def test_old_logs_and_locks_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_logs_locks_and_keys_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of runs that began over 30 days ago: not a lock that is held, not what is younger, not the journal."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     old, held, new = (places.Places.of(run, None) for run in ("old", "held", "new"))
     for run in (old, held, new):
         Path(run.log).write_text("log")
         Path(run.lock).touch()
+        for file in key_files(run.lock):
+            Path(file).touch()
     Path(new.journal).touch()
     month = time.time() - places.KEEP - 60
     for name in (old.log, old.lock, held.lock, new.journal):
@@ -81,4 +84,5 @@ def test_old_logs_and_locks_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         os.utime(held.lock, (month, month))
         places.prune(new, time.time())
     left = {path for path in tmp_path.rglob("*") if path.is_file()}
-    assert left == {Path(name) for name in (held.log, held.lock, new.log, new.lock, new.journal)}
+    keys = [file for run in (held, new) for file in key_files(run.lock)]
+    assert left == {Path(name) for name in (held.log, held.lock, new.log, new.lock, new.journal, *keys)}
