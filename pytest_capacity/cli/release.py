@@ -107,7 +107,9 @@ def _adopt(run: Run) -> Receipt:
         )
         keeper = spawn(post)
         if session:
-            session.write(Record(run=run.id, socket=path, pid=keeper.pid, log=run.log, deaths=_DEAD))
+            session.write(
+                Record(run=run.id, socket=path, pid=keeper.pid, log=run.log, deaths=_DEAD, journal=run.places.journal)
+            )
     try:
         connection = Connection(path, "visitor", f"pytest-capacity {os.getpid()}")
         try:

@@ -77,16 +77,22 @@ class Attendance:
     def leave(self, peer: Peer, *, failed: bool, keep: bool) -> Staying | None:
         """An owner has done with the run. None: it was the last one, and everything is to be released."""
         with self._lock:
+            goes_on = not self._over.is_set()
             others = self._owners - {peer}
-            if others and not self._over.is_set():
-                self._owners.discard(peer)
-                return Staying(others=len(others))
-            self.kept_until = self._keep(peer, failed=failed) if keep and not self._over.is_set() else None
-            if self.kept_until is None:
+            until = self._keep(peer, failed=failed) if goes_on and keep and self._is_last(peer) else None
+            if until is None and not (others and goes_on):
+                self.kept_until = None
                 self._end(f"{peer.name} asked for the release")
                 return None
             self._owners.discard(peer)
-            return Staying(until=self.kept_until)
+            if until is None:
+                return Staying(others=len(others))
+            self.kept_until = until
+            return Staying(until=until)
+
+    def _is_last(self, peer: Peer) -> bool:
+        # One that was not admitted yet may be refused, and has no say in how long the run is kept.
+        return not (self._owners & self.wishes.keys()) - {peer}
 
     def clear(self, what: str, *, force: bool) -> None:
         """Somebody who is no owner wants to end it. Raises `InUse` while owners are there, unless by ``force``."""
@@ -107,13 +113,13 @@ class Attendance:
         """A peer is gone. A crash counts as a failure, and so does an owner that left without a word."""
         with self._lock:
             self._peers.discard(peer)
-            last = peer in self._owners and self._owners == {peer}
-            self._owners.discard(peer)
-            if last:
-                self.nobody.set()
-            if last and not self._over.is_set() and self.kept_until is None:
+            owned = peer in self._owners
+            if owned and self._is_last(peer) and not self._over.is_set() and self.kept_until is None:
                 self.kept_until = self._keep(peer, failed=True)
-                if self.kept_until is None:
+            self._owners.discard(peer)
+            if owned and not self._owners:
+                self.nobody.set()
+                if not self._over.is_set() and self.kept_until is None:
                     self._end(f"owner {peer.name} (pid {peer.pid}) is gone{' without a goodbye' if crashed else ''}")
             self.wishes.pop(peer, None)
 

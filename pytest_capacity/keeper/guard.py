@@ -1,7 +1,8 @@
 """The guard of a kept session: while no owner is there to see its keeper die, a small process is.
 
-It waits for the end of the keeper. One that ended in good order has removed the session's record; where the record is
-still there, the guard starts another keeper, which adopts what is kept from the journal.
+It waits for the end of the keeper. Where the session's record is still there, the guard starts another keeper, which
+adopts what is kept from the journal. A keeper that begins to end removes the record; where it died before the end, the
+guard starts one that releases the rest.
 """
 
 from __future__ import annotations
@@ -12,14 +13,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.errors import KeeperError
+from pytest_capacity.errors import CapacityError, KeeperError, Silent
 from pytest_capacity.keeper import places
 from pytest_capacity.keeper.liveness import Watch
 from pytest_capacity.keeper.sessions import Record, Session
 from pytest_capacity.keeper.spawn import Post, as_text, command_of, detached, read_post, spawn
+
+#: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
+_DEAD: Final = 2
+
+#: How long a keeper that took over may take to say that it is there. Seconds.
+_PATIENCE: Final = 15.0
 
 
 class Guard:
@@ -63,7 +72,10 @@ def _take_over(post: Post, dead: int) -> subprocess.Popen[bytes] | None:
     session = Session(post.session)
     with session.elected():
         record = session.read()
-        if record is None or record.pid != dead:
+        if record is None or record.run != post.run:
+            _see_off(post)
+            return None
+        if record.pid != dead:
             return None
         deaths = record.deaths + 1
         try:
@@ -72,8 +84,35 @@ def _take_over(post: Post, dead: int) -> subprocess.Popen[bytes] | None:
         except KeeperError as error:
             print(f"guard of session {post.session}: {error}", file=sys.stderr)
             return None
-        session.write(Record(run=post.run, socket=path, pid=keeper.pid, log=post.log, deaths=deaths))
+        session.write(
+            Record(run=post.run, socket=path, pid=keeper.pid, log=post.log, deaths=deaths, journal=post.journal)
+        )
         return keeper
+
+
+def _see_off(post: Post) -> None:
+    """Start a keeper that releases what the dead one did not come to, unless somebody else has."""
+    # Only now: while it waits, a guard is to be small.
+    from pytest_capacity.journal import ReadJournal
+    from pytest_capacity.keeper.client import Connection
+
+    try:
+        reader = ReadJournal(Path(post.journal))
+        try:
+            under_way = any(begun.run == post.run for begun in reader.runs())
+        finally:
+            reader.close()
+        if not under_way:
+            return
+        try:
+            Connection(post.socket, "visitor", f"guard-{os.getpid()}", patience=_PATIENCE).close()
+        except Silent:
+            return
+        except KeeperError:
+            path = places.same_socket_dir(post.socket)
+            spawn(replace(post, socket=path, parent=os.getpid(), session=None, deaths=_DEAD, adopt=True))
+    except CapacityError as error:
+        print(f"guard of session {post.session}: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from pytest_capacity.model import Request, Topology
 
@@ -73,6 +74,11 @@ def drift(stands: Request, asked: Request) -> list[str]:
         _both(name.removesuffix("_s"), getattr(stands, name), getattr(asked, name))
         for name in _differing(stands, asked, _DRIFTING)
     ]
+
+
+def continued(stands: Request, asked: Request) -> Request:
+    """What a keeper goes on with that adopts a run for somebody who had joined it: as the run began."""
+    return replace(asked, **{name: getattr(stands, name) for name in _DRIFTING})
 
 
 def _differing(one: object, other: object, names: Sequence[str]) -> list[str]:

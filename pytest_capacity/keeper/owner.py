@@ -92,6 +92,8 @@ class Owner:
         self._left = False
         self._fault: CapacityError | None = None
         self._started: threading.Thread | None = None
+        #: Tells the next keeper what the last one knew.
+        self._telling: threading.Thread | None = None
         self.answer: protocol.Started | None = None
         #: The session as it stood when it was joined.
         self.found: protocol.Description | None = None
@@ -173,7 +175,13 @@ class Owner:
                 f"session {self.request.session!r} cannot be rebuilt: process {users} uses its nodes. "
                 "Wait for its end, or name another session (--capacity-session)"
             )
-        old.call(protocol.Release(now=True), protocol.Settled)
+        answer = old.ask(protocol.Release(now=True))
+        if isinstance(answer, protocol.Staying):
+            raise InUse(
+                f"session {self.request.session!r} cannot be rebuilt: another process has just joined it. "
+                "Wait for its end, or name another session (--capacity-session)"
+            )
+        expect(answer, protocol.Settled)
         old.close()
         self._open()
 
@@ -215,6 +223,7 @@ class Owner:
         """
         while True:
             connection = self._current(beat)
+            self._await_telling(beat)
             try:
                 answer = connection.ask(protocol.Release(failed=failed, now=now), beat=beat)
             except KeeperError:
@@ -278,27 +287,45 @@ class Owner:
             account=self._account,
         )
 
-    def _open(self) -> None:
-        """Start a keeper and connect to it, or, in a session, connect to the one that there is."""
+    def _open(self, *, again: bool = False) -> None:
+        """Start a keeper and connect to it, or, in a session, connect to the one that there is.
+
+        ``again``: the one to which we were connected died.
+        """
         if self._session is None:
             self._fallen = self._deaths
             self._begin(self.path or _new_path())
             return
         with self._session.elected():
             record = self._session.read()
-            if record is None or self._enter(record) == "ending":
+            if again and (record is None or record.run != self.run):
+                self._see_off()
+            elif record is None or self._enter(record) == "ending":
                 self._become(self._own_run)
                 self._fallen = 0
                 self._begin(_new_path())
             elif self._connection is None or self._connection.lost:
                 # Its keeper died, and nobody has taken its place: what it held is taken up, whoever it was for.
-                self._become(record.run)
+                self._become(record.run, record.journal)
                 self._fallen = record.deaths + 1
                 self._begin(places.same_socket_dir(record.socket))
 
-    def _become(self, run: str) -> None:
+    def _see_off(self) -> None:
+        """Our keeper died while it gave everything back: start one that goes on, or join that of another."""
+        try:
+            connection = self._connect(self.path, JOINING)
+        except Silent:
+            raise
+        except KeeperError:
+            self._fallen = LIVES
+            self._begin(places.same_socket_dir(self.path), over=True)
+        else:
+            self._process = None
+            self._attach(connection)
+
+    def _become(self, run: str, journal: str = "") -> None:
         self.request = replace(self.request, run=run)
-        self._places = places.Places.of(run, self.request.journal)
+        self._places = places.Places.of(run, journal or self.request.journal)
         self.log = self._places.log
 
     def _enter(self, record: Record) -> Literal["entered", "ending", "dead"]:
@@ -311,15 +338,15 @@ class Owner:
             raise
         except KeeperError:
             return "dead"
-        self._become(record.run)
+        self._become(record.run, record.journal)
         self._fallen = record.deaths
         self._process = None
         self.path = record.socket
         self._attach(connection)
         return "entered"
 
-    def _begin(self, path: str) -> None:
-        """Start a keeper that listens at ``path``; the session's, in the time of our election."""
+    def _begin(self, path: str, *, over: bool = False) -> None:
+        """Start a keeper that listens at ``path``; the session's, in the time of our election, unless it is over."""
         self.path = path
         post = Post(
             run=self.run,
@@ -328,14 +355,16 @@ class Owner:
             lock=self._places.lock,
             socket=path,
             parent=os.getpid(),
-            session=self._session.name if self._session else None,
+            session=self._session.name if self._session and not over else None,
             deaths=self._fallen,
+            adopt=over,
             outlive_job=self._options.outlive_job,
         )
         self._process = spawn(post, self._options.python)
-        if self._session:
-            pid, log = self._process.pid, self._places.log
-            self._session.write(Record(run=self.run, socket=path, pid=pid, log=log, deaths=self._fallen))
+        if self._session and not over:
+            pid, log, journal = self._process.pid, self._places.log, self._places.journal
+            record = Record(run=self.run, socket=path, pid=pid, log=log, deaths=self._fallen, journal=journal)
+            self._session.write(record)
         try:
             connection = self._connect(path)
         except KeeperError as error:
@@ -370,7 +399,7 @@ class Owner:
             if self._process:
                 self._process.kill()  # What closed its socket has no business any more.
                 self._process.wait()
-            self._open()
+            self._open(again=True)
             self._tell()
         except CapacityError as error:
             self._give_up(str(error))
@@ -383,7 +412,18 @@ class Owner:
         places.remove_dir(os.fspath(Path(self.path).parent))
 
     def _tell(self) -> None:
-        threading.Thread(target=self._start_again, name="capacity-adoption", daemon=True).start()
+        self._telling = threading.Thread(target=self._start_again, name="capacity-adoption", daemon=True)
+        self._telling.start()
+
+    def _await_telling(self, beat: Beat | None) -> None:
+        # Before it knows what we wish, a keeper would release what is to be kept; one that hangs is not waited for.
+        for _ in range(round(JOINING / BEAT)):
+            telling = self._telling
+            if telling is None or not telling.is_alive():
+                return
+            telling.join(BEAT)
+            if beat:
+                beat()
 
     def _start_again(self) -> None:
         connection = self._connection

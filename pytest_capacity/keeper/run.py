@@ -25,7 +25,7 @@ from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.errors import ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
-from pytest_capacity.keeper.joining import differences
+from pytest_capacity.keeper.joining import continued, differences
 from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places, prune
 from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start
@@ -83,6 +83,9 @@ class Run:
             journal = LostJournal(error)
             book = Book(journal, request.run, clock)
         book.listen(push)
+        if adopts and book.request:
+            request = continued(msgspec.convert(book.request, Request), request)
+            call = replace(call, request=request)
         if adopts and (book.live or journal.set_aside):
             book.note("adopted", data=_who(call, clock, socket))
         else:

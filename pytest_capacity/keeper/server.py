@@ -26,7 +26,7 @@ from pytest_capacity.keeper.attendance import Attendance
 from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.places import Places, remove_dir
-from pytest_capacity.keeper.protocol import Answer, AnyCall
+from pytest_capacity.keeper.protocol import COMING_BACK, Answer, AnyCall
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.sessions import Session
 from pytest_capacity.keeper.spawn import Post, last_lines
@@ -106,7 +106,7 @@ class Server:
             self._there.nobody.wait(FAREWELL)  # Who has it hangs up first: our hanging up would look like a death.
         for peer in self._there.everybody():
             peer.finish(2.0)
-        if self._session:
+        if self._session or self._post.adopt:
             remove_dir(os.path.dirname(self._post.socket))  # noqa: PTH120 - a text that stays one
         _log.info("over, %d left", left)
         return 1 if left else 0
@@ -204,13 +204,15 @@ class Server:
         """The keeper of a kept session died, and there is no owner to say so: go on as the journal has it."""
         with self._run_lock:
             self._run = self._orphaned(self._deaths)
+            if self._run:
+                # Not kept, it was in use: its owners come back, those that live.
+                until = self._run.kept_until
+                self._there.kept_until = self._clock.now() + COMING_BACK if until is None else until
             self._begun.set()
-        until = self._run.kept_until if self._run else None
-        if until is None or self._deaths >= 2:
+        if self._run is None or self._deaths >= 2:
             self.end("the keeper of this session died")
         else:
-            self._there.kept_until = until
-            self._guard.start()
+            self._start_guard()
 
     def _keep(self, peer: Peer, *, failed: bool) -> float | None:
         """Whether the run is to be kept after its last owner, and until when. In the attendance's lock: quick."""
@@ -220,8 +222,15 @@ class Server:
         if wanted.keep == "never" or (wanted.keep == "failed" and not failed):
             return None
         until = self._run.keep(wanted.keep_s)
-        self._guard.start()
+        self._start_guard()
         return until
+
+    def _start_guard(self) -> None:
+        try:
+            self._guard.start()
+        except CapacityError as error:
+            # What is kept is released in time by us, too.
+            _log.error("nobody guards what is kept: %s", error)
 
     def _ask(self, _: Peer, call: protocol.Ask) -> Answer:
         run = self._the_run()

@@ -33,6 +33,8 @@ class Record(Struct, frozen=True, kw_only=True):
     pid: int
     log: str
     deaths: int = 0
+    #: Where the run is written down, wherever those who join it have theirs.
+    journal: str = ""
 
 
 class Session:
