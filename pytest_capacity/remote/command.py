@@ -18,7 +18,7 @@ _CHUNK: Final = 1 << 16
 
 
 class Ended(Struct, frozen=True):
-    """What came of a command. ``status`` is None as long as the machine has not told it."""
+    """What came of a command. ``status`` is None if the machine did not tell it: a signal ended it, or nothing yet."""
 
     status: int | None
     stdout: bytes
@@ -30,7 +30,7 @@ class Ended(Struct, frozen=True):
 def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, within: Countdown) -> Ended:
     """Run ``command`` to its end, at most ``within``; then it is killed, as it is by an interrupt here.
 
-    ``status`` is -1 for a command that a signal ended. Raises what paramiko raises when the machine refuses to run it.
+    Raises what paramiko raises when the machine refuses to run it.
     """
     outputs = _Outputs(channel)
     with _killed_unless_ended(channel), _ended_at(channel, within) as overdue:
@@ -42,21 +42,19 @@ def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, withi
             if not overdue.is_set():
                 raise
             arrived = False
-        late = not arrived or overdue.is_set()
-        return _ended(channel, outputs, late)
+        return _ended(channel, outputs, late=overdue.is_set() or not arrived)
 
 
-def _ended(channel: paramiko.Channel, outputs: _Outputs, late: bool) -> Ended:
+def _ended(channel: paramiko.Channel, outputs: _Outputs, *, late: bool) -> Ended:
     stdout, stderr = outputs.so_far()
-    # -1 is paramiko's for "not told yet".
-    told = channel.status_event.is_set() and channel.exit_status != -1
-    status = channel.exit_status if told else None
+    # -1 is paramiko's for "not told".
+    status = None if channel.exit_status == -1 else channel.exit_status
+    if status is not None and (channel.eof_received or not late):
+        return Ended(status, stdout, stderr)
     if late:
-        return Ended(status, stdout, stderr, "silent" if told else "overdue")
-    transport = channel.transport
-    if not told and (transport is None or not transport.is_active()):
-        return Ended(None, stdout, stderr, "lost")
-    return Ended(channel.exit_status, stdout, stderr)
+        return Ended(status, stdout, stderr, "overdue" if status is None else "silent")
+    stands = channel.transport is not None and channel.transport.is_active()
+    return Ended(None, stdout, stderr, "ended" if stands else "lost")
 
 
 class _Wake:

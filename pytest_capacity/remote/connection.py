@@ -25,7 +25,7 @@ from pytest_capacity.remote.hostkeys import HostKeys, name_of
 from pytest_capacity.remote.identities import keys_for
 from pytest_capacity.remote.sockets import Countdown, RawSocket, dial, hang_up
 from pytest_capacity.remote.tunnel import forget_tunnels
-from pytest_capacity.remote.words import Unreachable, access_of, address_of, alias_of, bastion_of, brief, who
+from pytest_capacity.remote.words import Unreachable, access_of, address_of, alias_of, bastion_of, said, who
 
 #: How long it may take to get a connection, or a channel of one that stands. Seconds.
 CONNECT: Final = 10.0
@@ -60,13 +60,14 @@ class Connection:
         self._through = through
         self._lock = threading.Lock()
         self._transports: list[paramiko.Transport] = []
+        self._aside: list[paramiko.Transport] = []
 
     def session(self, within: Countdown) -> paramiko.Channel:
         """A channel for one command. Raises `Unreachable`, and `NodeError` where asking again is of no use."""
         try:
             return self._channel("session", None, within)
         except paramiko.ChannelException as error:
-            raise self._unreachable(f"it gives no session: {_said(error)}") from error
+            raise self._unreachable(f"it gives no session: {said(error)}") from error
 
     def towards(self, address: str, port: int, within: Countdown) -> paramiko.Channel:
         """A channel to where the machine connects for us.
@@ -78,13 +79,14 @@ class Connection:
     def close(self) -> None:
         """Hang up. The next use connects again."""
         with self._lock:
-            transports, self._transports = self._transports, []
+            transports = self._transports + self._aside
+            self._transports, self._aside = [], []
         _end(transports)
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection without a word on it. Takes no lock: its holder may
         not exist here."""
-        for transport in self._transports:
+        for transport in self._transports + self._aside:
             cast("Any", transport).active = False
             if isinstance(transport.sock, RawSocket):
                 transport.sock.close()
@@ -96,39 +98,53 @@ class Connection:
     ) -> paramiko.Channel:
         tried: list[paramiko.Transport] = []
         while True:
-            transport, fresh = self._transport(tried, within)
+            with self._locked(within):
+                self._transports = [one for one in self._transports if one.is_active()]
+                transport = next((one for one in self._transports if one not in tried), None)
+                if transport is None:
+                    return self._first_channel(kind, to, within)
             try:
-                rest = within.at_most(CONNECT).rest()
-                return transport.open_channel(kind, to, ("127.0.0.1", 0) if to else None, timeout=rest)
+                return _open(transport, kind, to, within.at_most(CONNECT))
             except paramiko.ChannelException:
-                if fresh or kind != "session":
+                if kind != "session":
                     raise
                 tried.append(transport)  # It has as many sessions as its server allows on one connection.
-            except BROKEN as error:
-                self._drop(transport)
-                if fresh:
-                    raise self._unreachable(f"it gives no channel: {_said(error)}") from error
+            except BROKEN:
+                self._put_aside(transport)
 
-    def _transport(self, tried: Collection[paramiko.Transport], within: Countdown) -> tuple[paramiko.Transport, bool]:
-        """A connection that seems to stand and is not ``tried``, and whether it was made for this."""
+    def _first_channel(
+        self, kind: Literal["session", "direct-tcpip"], to: tuple[str, int] | None, within: Countdown
+    ) -> paramiko.Channel:
+        """A channel of a new connection. The caller holds the lock: other threads must not take it up before us."""
+        transport = self._connect(within.at_most(CONNECT))
+        try:
+            return _open(transport, kind, to, within.at_most(CONNECT))
+        except paramiko.ChannelException:
+            raise
+        except BROKEN as error:
+            raise self._unreachable(f"it gives no channel: {said(error)}") from error
+        finally:
+            self._transports.append(transport)
+
+    @contextlib.contextmanager
+    def _locked(self, within: Countdown) -> Iterator[None]:
         rest = within.rest()
         if not self._lock.acquire(timeout=-1 if rest is None else rest):
             raise self._unreachable(f"another thread has not connected within {within.timeout:.0f} s")
         try:
-            self._transports = [one for one in self._transports if one.is_active()]
-            for one in self._transports:
-                if one not in tried:
-                    return one, False
-            made = self._connect(within.at_most(CONNECT))
-            self._transports.append(made)
-            return made, True
+            yield
         finally:
             self._lock.release()
 
-    def _drop(self, transport: paramiko.Transport) -> None:
-        with self._lock, contextlib.suppress(ValueError):
-            self._transports.remove(transport)
-        _end([transport])
+    def _put_aside(self, transport: paramiko.Transport) -> None:
+        """It is not used again; what other threads do on it may still come to an end."""
+        with self._lock:
+            if transport in self._transports:
+                self._transports.remove(transport)
+                self._aside.append(transport)
+            gone = [one for one in self._aside if not one.is_active()]
+            self._aside = [one for one in self._aside if one.is_active()]
+        _end(gone)
 
     def _connect(self, within: Countdown) -> paramiko.Transport:
         link = self._link(within)
@@ -140,7 +156,7 @@ class Connection:
             transport.set_keepalive(KEEPALIVE)
         except BROKEN as error:
             _end([transport])
-            raise self._unreachable(_said(error)) from error
+            raise self._unreachable(said(error)) from error
         except BaseException:
             _end([transport])
             raise
@@ -152,13 +168,13 @@ class Connection:
             try:
                 return self._through.towards(address, port, within)
             except paramiko.ChannelException as error:
-                raise self._unreachable(f"the bastion cannot connect to it: {_said(error)}") from error
+                raise self._unreachable(f"the bastion cannot connect to it: {said(error)}") from error
         try:
             return dial(address, port, within)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {within.timeout:.0f} s") from error
         except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from error
+            raise self._unreachable(said(error)) from error
 
     def _greet(self, transport: paramiko.Transport, within: Countdown) -> None:
         """The SSH handshake, and the check that it is the right machine."""
@@ -169,7 +185,7 @@ class Connection:
         if not done.wait(within.rest()):
             raise self._unreachable(f"it accepts connections, but speaks no SSH within {within.timeout:.0f} s")
         if not transport.is_active():
-            raise self._unreachable(f"no SSH connection: {_said(transport.get_exception())}")
+            raise self._unreachable(f"no SSH connection: {said(transport.get_exception())}")
         self._host_keys.check(transport.get_remote_server_key())
 
     def _log_in(self, transport: paramiko.Transport, within: Countdown) -> None:
@@ -302,10 +318,23 @@ def _end(transports: Collection[paramiko.Transport]) -> None:
         transport.packetizer.complete_handshake()
 
 
-def _said(error: BaseException | None) -> str:
-    if isinstance(error, EOFError) or error is None:
-        return "it hung up"
-    return brief(str(error)) or type(error).__name__
+def _open(
+    transport: paramiko.Transport,
+    kind: Literal["session", "direct-tcpip"],
+    to: tuple[str, int] | None,
+    within: Countdown,
+) -> paramiko.Channel:
+    """A channel; `paramiko.ChannelException` if the machine refuses, another error if the connection is of no use."""
+    try:
+        return transport.open_channel(kind, to, ("127.0.0.1", 0) if to else None, timeout=within.rest())
+    except paramiko.ChannelException:
+        raise
+    except BROKEN as error:
+        # paramiko keeps the reason of a refusal in one place for all threads, and another may have taken ours: what is
+        # left then is an error without one, in time, on a connection that stands.
+        if transport.is_active() and within.rest():
+            raise paramiko.ChannelException(2, "Connect failed") from error
+        raise
 
 
 os.register_at_fork(after_in_child=_after_fork)

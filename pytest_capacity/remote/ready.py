@@ -15,7 +15,7 @@ from pytest_capacity.errors import NodeError
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.machine import Machine, Result, need_paramiko
 from pytest_capacity.remote.sockets import Countdown, dial
-from pytest_capacity.remote.words import Unreachable, bastion_of, brief, last_lines, who
+from pytest_capacity.remote.words import Unreachable, bastion_of, brief, last_lines, said, who
 
 #: Between two looks at a node, from the first to the longest. Seconds.
 FIRST_PAUSE: Final = 0.2
@@ -188,7 +188,7 @@ def _listens(machine: Machine, port: int, within: Countdown) -> str | None:
     try:
         dial(address, port, within).close()
     except OSError as error:
-        return f"{address}:{port}: {error.strerror or error}"
+        return f"{address}:{port}: {said(error)}"
     return None
 
 
@@ -203,7 +203,7 @@ def _listens_beyond(machine: Machine, access: Access, port: int, within: Countdo
     try:
         bastion.towards(access.address, port, within).close()
     except ChannelException as error:
-        return f"{access.address}:{port}: {brief(str(error))}"
+        return f"{access.address}:{port}: {said(error)}"
     return None
 
 

@@ -13,7 +13,7 @@ from pytest_capacity.remote import command as commands
 from pytest_capacity.remote.connection import BROKEN, CONNECT, connection_to
 from pytest_capacity.remote.files import TransferFailed
 from pytest_capacity.remote.sockets import Countdown
-from pytest_capacity.remote.words import Unreachable, access_of, brief, last_lines, who
+from pytest_capacity.remote.words import Unreachable, access_of, brief, last_lines, said, who
 
 
 def execute(node: Node, command: str, data: bytes | None, within: Countdown, *, shown: str) -> commands.Ended:
@@ -25,11 +25,7 @@ def execute(node: Node, command: str, data: bytes | None, within: Countdown, *, 
     try:
         ended = commands.execute(channel, command.encode(), data, within)
     except BROKEN as error:
-        raise Unreachable(
-            f"{who(node)} did not run `{brief(shown)}`: {brief(str(error)) or 'the connection broke'}. "
-            "Whether it began is not known; look at the node before you run it again",
-            f"`{brief(shown)}`: {brief(str(error)) or 'the connection broke'}",
-        ) from error
+        raise _not_run(node, channel, shown, error) from error
     if ended.how == "ended":
         return ended
     why, remedy = {
@@ -50,6 +46,17 @@ def execute(node: Node, command: str, data: bytes | None, within: Countdown, *, 
     )
 
 
+def _not_run(node: Node, channel: paramiko.Channel, shown: str, error: BaseException) -> Unreachable:
+    stands = channel.transport is not None and channel.transport.is_active()
+    why = "the node refuses to run commands" if stands else f"the connection broke: {said(error)}"
+    remedy = (
+        f"Look at the shell of user {access_of(node).user!r} there, and at ForceCommand in its sshd_config"
+        if stands
+        else "Whether it began is not known; look at the node before you run it again"
+    )
+    return Unreachable(f"{who(node)} did not run `{brief(shown)}`: {why}. {remedy}", f"`{brief(shown)}`: {why}")
+
+
 @contextlib.contextmanager
 def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
     """An SFTP session for ``what``."""
@@ -60,8 +67,7 @@ def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
     except BROKEN as error:
         channel.close()
         raise NodeError(
-            f"{who(node)} gives no SFTP session for {what}: {brief(str(error)) or 'it hung up'}. "
-            "Check `Subsystem sftp` in its sshd_config"
+            f"{who(node)} gives no SFTP session for {what}: {said(error)}. Check `Subsystem sftp` in its sshd_config"
         ) from error
     try:
         yield sftp
@@ -74,8 +80,7 @@ def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
         if getattr(error, "filename", None) is not None:  # A file of this machine, which the error names.
             raise
         raise NodeError(
-            f"{who(node)}: {what} broke off: {brief(str(error)) or 'the connection is gone'}. "
-            "What has arrived is incomplete; do it again"
+            f"{who(node)}: {what} broke off: {said(error)}. What has arrived is incomplete; do it again"
         ) from error
     finally:
         with contextlib.suppress(*BROKEN):
@@ -88,5 +93,5 @@ def towards(node: Node, host: str, port: int) -> paramiko.Channel:
         return connection_to(node).towards(host, port, Countdown(CONNECT))
     except paramiko.ChannelException as error:
         raise NodeError(
-            f"{who(node)} cannot connect to {host}:{port}: {brief(str(error))}. Check that something listens there"
+            f"{who(node)} cannot connect to {host}:{port}: {said(error)}. Check that something listens there"
         ) from error

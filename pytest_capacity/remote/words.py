@@ -7,15 +7,11 @@ from typing import Final
 
 from pytest_capacity.errors import NodeError
 from pytest_capacity.model import Access, Node
+from pytest_capacity.text import clean
 
 #: How many of the last lines of an output an error shows, and how much of one line.
 LAST_LINES: Final = 20
 _LINE: Final = 500
-
-#: Control characters, and those that turn the direction of text.
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-#: Terminal escape sequences as a whole, so that their letters do not stay.
-_ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
 #: What to do about a node that is not reached by SSH at all.
 NO_SSH: Final = "Add `ssh: true` to the configuration"
@@ -29,25 +25,27 @@ class Unreachable(NodeError):
         self.why = why or message
 
 
-def clean(text: str) -> str:
-    """``text`` without control characters; line feeds and tabs stay."""
-    return _CONTROL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
-
-
 def brief(text: str) -> str:
     """``text`` on one line, cut."""
-    line = " ".join(clean(text).split())
-    return line if len(line) <= _LINE else line[: _LINE - 1].rstrip() + "…"
+    return clean(text, limit=_LINE)
+
+
+def said(error: BaseException | None) -> str:
+    """What an error of the connection says; those of one that broke say nothing."""
+    if error is None or isinstance(error, EOFError):
+        return "it hung up"
+    words = error.strerror if isinstance(error, OSError) else None
+    return brief(words or str(error)).rstrip(".") or type(error).__name__
 
 
 def last_lines(name: str, text: str) -> str:
-    """The end of an output called ``name``, as lines that no CI takes for commands; empty where there was none."""
-    lines = clean(text).rstrip().split("\n")
+    """The end of an output called ``name``, as lines of an error; empty where there was none."""
+    lines = clean(text, lines=True).rstrip().split("\n")
     if lines == [""]:
         return ""
     shown = lines[-LAST_LINES:]
     head = name if len(shown) == len(lines) else f"{name}, the last {len(shown)} of {len(lines)} lines"
-    return "\n".join([f"\n{head}:", *(f"  | {line[:_LINE].replace('##[', '# #[')}" for line in shown)])
+    return "\n".join([f"\n{head}:", *(f"  | {line[:_LINE]}" for line in shown)])
 
 
 def address_of(access: Access) -> str:

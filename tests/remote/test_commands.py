@@ -1,0 +1,175 @@
+"""Commands on a node: what goes in, what comes out, and what is said when it goes wrong."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from pytest_capacity.errors import CommandFailed, NodeError
+from pytest_capacity.remote.machine import Machine
+from tests.remote.server import Server
+
+MEGABYTES = 5 << 20
+
+
+def test_what_a_command_says(machine: Machine) -> None:
+    """Both outputs apart, its status and how long it took."""
+    result = machine.run("echo out; echo err >&2")
+    assert (result.stdout, result.stderr, result.exit_status, result.ok) == ("out\n", "err\n", 0, True)
+    assert 0 < result.seconds < 60
+    assert str(result) == f"`echo out; echo err >&2` ended with 0 after {result.seconds:.1f} s"
+
+
+def test_a_machine_is_its_node(server: Server, tmp_path: Path) -> None:
+    """Equal both ways and in sets, and of another node it is not."""
+    node = server.node(tmp_path)
+    machine = Machine.of(node)
+    assert machine == node
+    assert node == machine
+    assert len({machine, node}) == 1
+    assert machine != replace(node, id="i-1")
+    assert Machine.of(machine) is machine
+    assert machine != "db-0"
+
+
+def test_a_failure_says_all_that_is_needed(machine: Machine) -> None:
+    """Node, command, status, the last lines of both outputs, and how to look by hand."""
+    with pytest.raises(CommandFailed) as caught:
+        machine.run("seq 1 30; printf '\\033[31mno disk\\033[0m\\n::error::x\\n' >&2; exit 3")
+    error, words = caught.value, str(caught.value)
+    assert error.node == machine
+    assert error.result.exit_status == 3
+    assert machine.access is not None
+    assert words.startswith(f"db-0 (group db, i-0, tester@127.0.0.1:{machine.access.port}): `seq 1 30")
+    assert "` ended with 3 after" in words
+    assert "stdout, the last 20 of 30 lines:\n  | 11\n" in words
+    assert "\nstderr:\n  | no disk\n" in words
+    assert "\n::error" not in words
+    assert "check=False" in words
+    assert "ssh -o IdentityFile=" in words
+
+
+def test_a_status_may_be_wanted(machine: Machine) -> None:
+    """``check=False`` gives it."""
+    result = machine.run("exit 3", check=False)
+    assert (result.exit_status, result.ok) == (3, False)
+
+
+def test_a_signal_ends_a_command(machine: Machine) -> None:
+    """There is no status then; the connection goes on."""
+    with pytest.raises(CommandFailed, match="ended with a signal") as caught:
+        machine.run("kill -9 $$")
+    assert caught.value.result.exit_status == -1
+    assert machine.run("echo on").stdout == "on\n"
+
+
+def test_input_of_any_bytes(machine: Machine) -> None:
+    """As they are, to the last; without any, the command reads an end at once."""
+    data = bytes(range(256)) * 4096
+    assert machine.run("cksum", input=data).stdout.split()[1] == str(len(data))
+    assert machine.run("od -An -tx1 -N4", input=b"\0\xff\r\n").stdout.split() == ["00", "ff", "0d", "0a"]
+    assert machine.run("cat", input="grün").stdout == "grün"
+    assert machine.run("cat").stdout == ""
+
+
+def test_a_command_need_not_read_its_input(machine: Machine) -> None:
+    """More than any buffer takes, for one that ends at once."""
+    assert machine.run("true", input=b"x" * MEGABYTES).ok
+
+
+def test_large_outputs_on_both_streams(machine: Machine) -> None:
+    """While as much goes in, to nothing that waits for the other."""
+    command = f"cat >&2 & head -c {MEGABYTES} /dev/zero | tr '\\0' a; wait"
+    result = machine.run(f"exec 3<&0; {{ {command.replace('cat', 'cat <&3')}; }}", input="b" * MEGABYTES)
+    assert result.stdout == "a" * MEGABYTES
+    assert result.stderr == "b" * MEGABYTES
+
+
+def test_bytes_that_are_no_text(machine: Machine) -> None:
+    """Are replaced: an output never raises."""
+    assert machine.run("printf 'a\\377b'").stdout == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_variables(machine: Machine) -> None:
+    """Any value; a name that is none is refused before anything runs."""
+    value = "it's $HOME\n`x`"
+    assert machine.run('printf %s "$ONE$TWO"', env={"ONE": value, "TWO": "2"}).stdout == value + "2"
+    with pytest.raises(ValueError, match="no name of a variable"):
+        machine.run("true", env={"A;rm": "x"})
+
+
+def test_variables_are_in_no_error(machine: Machine) -> None:
+    """They may be secrets."""
+    with pytest.raises(CommandFailed) as caught:
+        machine.run("exit 1", env={"TOKEN": "s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_overdue_command_is_killed(machine: Machine, server: Server) -> None:
+    """Itself and what it waits for; the error has what it said until then, and the connection stands."""
+    with pytest.raises(NodeError) as caught:
+        machine.run("echo begun; sleep 1000", timeout=0.5)
+    words = str(caught.value)
+    assert "`echo begun; sleep 1000` had not ended after 0.5 s, and was killed" in words
+    assert "stdout:\n  | begun" in words
+    assert machine.run("echo on").stdout == "on\n"
+    assert server.signals == ["KILL"]
+    assert server.logins == 1
+
+
+def test_a_timeout_is_over_with_its_command(machine: Machine, server: Server) -> None:
+    """One that ends in time is nothing else for it, nor is what runs next."""
+    assert machine.run("echo a", timeout=60).stdout == "a\n"
+    for timer in [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]:
+        timer.join(30)
+        assert not timer.is_alive()
+    assert server.signals == []
+
+
+def test_an_interrupt_kills_the_command(machine: Machine, server: Server, tmp_path: Path) -> None:
+    """Ctrl-C here ends what was started there."""
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+
+    def interrupt() -> None:
+        begun.read_bytes()
+        os.kill(os.getpid(), 2)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        machine.run(f"echo > {begun}; sleep 1000")
+    thread.join(30)
+    assert machine.run("true").ok
+    assert server.signals == ["KILL"]
+
+
+def test_what_holds_an_output_is_named(machine: Machine) -> None:
+    """A server left in the background with its output: the shell has ended, and the error says what to do."""
+    with pytest.raises(NodeError) as caught:
+        machine.run("echo up; sleep 1000 &", timeout=0.5)
+    assert "ended with 0, but something that it started still held its output" in str(caught.value)
+    assert "`server >log 2>&1 &`" in str(caught.value)
+
+
+def test_a_server_is_left_in_the_background(machine: Machine) -> None:
+    """With its output elsewhere, nobody waits for it."""
+    pid = int(machine.run("sleep 1000 >/dev/null 2>&1 & echo $!", timeout=60).stdout)
+    assert machine.run(f"kill -0 {pid}").ok
+
+
+def test_a_run_without_ssh(server: Server, tmp_path: Path) -> None:
+    """Its nodes say what to write into the file."""
+    machine = Machine.of(server.node(tmp_path, access=None, private_ip="10.0.0.1"))
+    for use in (
+        lambda: machine.run("true"),
+        lambda: machine.get("a", tmp_path),
+        lambda: machine.tunnel(80),
+        lambda: machine.host,
+    ):
+        with pytest.raises(NodeError, match=r"db-0 \(group db, i-0, 10.0.0.1\).*Add `ssh: true`"):
+            use()
