@@ -162,6 +162,8 @@ def _with(env: Mapping[str, str] | None, command: str) -> str:
     for name in env or {}:
         if not _VARIABLE.fullmatch(name):
             raise ValueError(f"env={{{name!r}: ...}} is no name of a variable: letters, digits and _")
+    if any("\0" in text for text in (command, *(env or {}).values())):
+        raise ValueError("a command and its variables hold no NUL; give such bytes as input=")
     sets = "".join(f"export {name}={shlex.quote(value)}; " for name, value in (env or {}).items())
     return f"{sets}{command}"
 
