@@ -27,6 +27,8 @@ from pytest_capacity.remote.sockets import Countdown, RawSocket, dial, hang_up
 from pytest_capacity.remote.tunnel import forget_tunnels
 from pytest_capacity.remote.words import Unreachable, access_of, address_of, alias_of, bastion_of, said, who
 
+__tracebackhide__ = True
+
 #: How long it may take to get a connection, or a channel of one that stands. Seconds.
 CONNECT: Final = 10.0
 #: How often a word is sent on a silent connection, for the sake of what forgets silent ones on the way. Seconds.

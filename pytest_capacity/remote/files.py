@@ -14,6 +14,8 @@ from typing import Final, TypeVar
 
 import paramiko
 
+__tracebackhide__ = True
+
 T = TypeVar("T")
 
 #: How many reads of a file are under way at once. Each is 32 KiB.

@@ -21,6 +21,8 @@ from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from pytest_capacity.errors import NodeError
 
+__tracebackhide__ = True
+
 _SYSTEM: Final = Path("/etc/ssh/ssh_known_hosts")
 
 #: The names under which an RSA key signs today.

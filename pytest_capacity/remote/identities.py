@@ -15,6 +15,8 @@ from pytest_capacity.errors import NodeError
 from pytest_capacity.model import Access
 from pytest_capacity.remote.sockets import RawSocket
 
+__tracebackhide__ = True
+
 _KINDS: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 #: OpenSSH's own, best first.

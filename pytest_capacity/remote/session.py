@@ -15,6 +15,8 @@ from pytest_capacity.remote.files import TransferFailed
 from pytest_capacity.remote.sockets import Countdown
 from pytest_capacity.remote.words import Unreachable, access_of, brief, last_lines, said, who
 
+__tracebackhide__ = True
+
 
 def execute(node: Node, command: str, data: bytes | None, within: Countdown, *, shown: str) -> commands.Ended:
     """Run ``command`` on ``node``: its status, None if a signal ended it, and its outputs as they came.
@@ -28,10 +30,11 @@ def execute(node: Node, command: str, data: bytes | None, within: Countdown, *, 
         raise _not_run(node, channel, shown, error) from error
     if ended.how == "ended":
         return ended
+    late = f"{within.timeout or 0:g} s"
     why, remedy = {
-        "overdue": (f"had not ended after {within.timeout} s, and was killed", "Give it a longer timeout="),
+        "overdue": (f"had not ended after {late}, and was killed", "Give it a longer timeout="),
         "silent": (
-            f"ended with {ended.status}, but something that it started still held its output after {within.timeout} s",
+            f"ended with {ended.status}, but something that it started still held its output after {late}",
             "Redirect the output of what it leaves in the background: `server >log 2>&1 &`",
         ),
         "lost": (

@@ -80,6 +80,9 @@ def test_one_that_is_not_known_is_refused(pytester: pytest.Pytester, run: Run, c
     known.write_text("")
     result = run("-k", "test_commands", config=config)
     result.assert_outcomes(errors=1)
+    result = run("-k", "test_commands", config=config.replace("ready: ssh", "ready: running"))
+    result.assert_outcomes(failed=1)
+    assert "connection.py" not in result.stdout.str()  # The line of the test that asked, and none of ours.
     result.stdout.fnmatch_lines(["*is not in ~/.ssh/known_hosts, so it is not used*ssh-keyscan -p *"])
     assert known.read_text() == ""
 
