@@ -16,6 +16,9 @@ EMULATED: Final = "EMULATED: no cloud is used, nothing is billed"
 #: Nodes of one group that the summary lists, unless pytest is verbose.
 SHOWN_NODES: Final = 10
 
+#: By how much one is told to extend what is kept, where that is allowed. Seconds.
+_EXTENSION: Final = 3600.0
+
 #: Length to which a cloud's words are cut in a line; the keeper's log and the journal have them whole.
 _WORDS: Final = 120
 
@@ -307,7 +310,9 @@ def staying_lines(staying: Staying, request: Request, now: float, *, verbosity: 
         placed, group = groups[0]
         where = group if len(request.topologies) == 1 else f"{placed.topology}/{group}"
         yield Line(f"  pytest-capacity ssh {name} {where}/0")
-    yield Line(f"  pytest-capacity extend {name} 1h")
+    room = _EXTENSION if staying.limit is None else min(_EXTENSION, (staying.limit - staying.until) // 60 * 60)
+    if room > 0:
+        yield Line(f"  pytest-capacity extend {name} {format_duration(room)}")
     yield Line(f"  pytest-capacity release {name}")
 
 

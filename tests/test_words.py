@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity import words
-from pytest_capacity.keeper.protocol import Event, Holding
+from pytest_capacity.keeper.protocol import Event, Holding, Staying
 from pytest_capacity.model import (
     Attempt,
     AwsSettings,
@@ -272,3 +272,20 @@ def test_leaving_says_who_goes_on(holding: Holding | None, first: str) -> None:
     told = [line.text for line in words.held_lines(holding, 42, "/log")]
     assert told[0] == first
     assert told[-1] == "the keeper (pid 42) goes on releasing; its log: /log"
+
+
+@pytest.mark.parametrize(
+    ("limit", "line"),
+    [
+        (None, ["  pytest-capacity extend dev 1h"]),
+        (1000.0 + 7200, ["  pytest-capacity extend dev 1h"]),
+        (1000.0 + 3599, ["  pytest-capacity extend dev 59m"]),
+        (1000.0 + 59, []),
+    ],
+)
+def test_the_line_that_extends_can_be_obeyed(limit: float | None, line: list[str]) -> None:
+    """It names no more than the run's limit allows, and where nothing is left it is not shown."""
+    staying = Staying(until=1000.0, limit=limit)
+    request = replace(REQUEST, session="dev")
+    told = [one.text for one in words.staying_lines(staying, request, 0.0, verbosity=0)]
+    assert [one for one in told if "extend" in one] == line

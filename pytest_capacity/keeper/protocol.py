@@ -192,10 +192,14 @@ class Settled(Answer, frozen=True, tag="settled"):
 
 
 class Staying(Answer, frozen=True, tag="staying"):
-    """Nothing was released: ``others`` use the session on, or its nodes are kept ``until`` then (epoch seconds)."""
+    """Nothing was released: ``others`` use the session on, or its nodes are kept ``until`` then (epoch seconds).
+
+    ``limit``: it cannot be extended beyond that.
+    """
 
     others: int = 0
     until: float | None = None
+    limit: float | None = None
     placed: tuple[Placed, ...] = ()
 
 

@@ -204,13 +204,18 @@ class Run:
         """When everything must be gone."""
         return self._engine.hard_end
 
+    @property
+    def limit(self) -> float:
+        """How far it can be extended."""
+        return self._engine.limit
+
     def describe(self) -> Description:
         """What run this is; who is there is for the server to add."""
         return Description(
             request=self.request,
             started=self._book.started or 0.0,
             hard_end=self._engine.hard_end,
-            limit=self._engine.limit,
+            limit=self.limit,
             placed=self.placed,
             identity=self._identity.result() if self._identity.done() and not self._identity.exception() else None,
         )

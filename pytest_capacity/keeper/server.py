@@ -291,8 +291,8 @@ class Server:
         if peer.role == "owner":
             staying = self._there.leave(peer, failed=call.failed, keep=not call.now)
             if staying:
-                placed = self._run.placed if self._run else ()
-                return msgspec.structs.replace(staying, placed=placed)
+                run = self._run
+                return msgspec.structs.replace(staying, placed=run.placed, limit=run.limit) if run else staying
         else:
             self._there.clear(f"run {self._name}", force=call.force)
         self._settled.wait()
