@@ -1,0 +1,234 @@
+"""When a node can be used."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncssh
+import pytest
+from msgspec.structs import replace
+
+from pytest_capacity.errors import Cancelled, NodeError
+from pytest_capacity.model import Node
+from pytest_capacity.remote import connection
+from pytest_capacity.remote.keys import make_key_pair
+from pytest_capacity.remote.ready import probe, wait_ready
+from tests.remote.server import Server
+from tests.safety.runs import until
+
+Said = list[tuple[str, float]]
+
+
+@pytest.fixture
+def node(server: Server, tmp_path: Path) -> Node:
+    """The node behind the server."""
+    return server.node(tmp_path)
+
+
+def look(node: Node, ready: str, timeout: float = 10.0) -> str | None:
+    """Once."""
+    return probe(node.access, node, ready, timeout=timeout)
+
+
+def cloud_init(server: Server, status: str, code: int = 0, details: str = "") -> None:
+    """Let the node's cloud-init say this."""
+    script = server.home / "cloud-init"
+    script.write_text(f'#!/bin/sh\n[ "$2" = --long ] && echo "{details}"\necho "{status}"\nexit {code}\n')
+    script.chmod(0o755)
+
+
+def halting(end: threading.Event | None = None) -> Callable[[float], None]:
+    """What waits, and stops at ``end``."""
+    end = end or threading.Event()
+
+    def halt(seconds: float) -> None:
+        if end.wait(seconds):
+            raise Cancelled("the run is ending")
+
+    return halt
+
+
+def test_running_needs_no_look(tmp_path: Path) -> None:
+    """A node without SSH, and without an address, is running."""
+    node = Node(id="i", name="n", group="g", region="r", zone="z", market="spot", instance_type="t")
+    assert look(node, "running") is None
+    with pytest.raises(NodeError, match="Add `ssh: true`"):
+        look(node, "ssh")
+    with pytest.raises(NodeError, match="has no address"):
+        look(node, "tcp:1")
+
+
+def test_ssh(node: Node, server: Server) -> None:
+    """A server that answers is not enough: it lets us in and runs a command."""
+    assert look(node, "ssh") is None
+    server.stop()
+    connection.close_all()
+    assert look(node, "ssh") == "Connection refused"
+
+
+def test_a_key_that_is_not_in_yet(server: Server, tmp_path: Path) -> None:
+    """cloud-init may still be about to install it: not yet."""
+    make_key_pair(tmp_path / "other")
+    why = look(server.node(tmp_path, key=tmp_path / "other"), "ssh")
+    assert why is not None
+    assert "does not let user 'tester' in" in why
+
+
+def test_a_changed_host_key_never_becomes_ready(node: Node, server: Server, tmp_path: Path) -> None:
+    """Nothing is waited for that cannot come."""
+    line = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    (tmp_path / "known_hosts").write_text(f"i-0 {line}")
+    with pytest.raises(NodeError, match="another machine may answer"):
+        look(node, "ssh")
+
+
+def test_a_command(node: Node, server: Server) -> None:
+    """Ready when it succeeds; until then, what it says last."""
+    ready = "test -e flag || { echo first; echo 'no flag' >&2; exit 7; }"
+    why = look(node, ready)
+    assert why is not None
+    assert why.endswith("ended with 7: no flag")
+    (server.home / "flag").touch()
+    assert look(node, ready) is None
+    why = look(node, "sleep 1000", timeout=1)
+    assert why is not None
+    assert "had not ended after" in why
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "ready"),
+    [
+        ("status: done", 0, True),
+        ("status: done", 2, True),
+        ("status: degraded done", 2, True),
+        ("status: disabled", 0, True),
+        ("status: running", 0, False),
+        ("status: running", 2, False),
+        ("status: not started", 0, False),
+        ("", 1, False),
+    ],
+)
+def test_cloud_init(
+    node: Node, server: Server, monkeypatch: pytest.MonkeyPatch, status: str, code: int, ready: bool
+) -> None:
+    """Its word counts: its exit status says too little."""
+    monkeypatch.setenv("PATH", f"{server.home}:/usr/bin:/bin")  # The commands' too.
+    cloud_init(server, status, code)
+    why = look(node, "cloud-init")
+    assert (why is None) == ready
+    assert why is None or why.startswith("cloud-init: ")
+
+
+def test_cloud_init_has_failed(node: Node, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never will be ready: its own details, at once."""
+    monkeypatch.setenv("PATH", f"{server.home}:/usr/bin:/bin")
+    cloud_init(server, "status: error", 1, "detail: runcmd went wrong")
+    with pytest.raises(NodeError, match=r"(?s)cloud-init has failed.*detail: runcmd went wrong.*user_data"):
+        look(node, "cloud-init")
+
+
+def test_no_cloud_init(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image without it: named, at once."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NodeError, match="has no cloud-init"):
+        look(node, "cloud-init")
+
+
+def test_a_port(node: Node, server: Server) -> None:
+    """It takes connections; no SSH is needed to see that."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert look(node, f"tcp:{port}") is None
+        assert look(replace(node, access=None, private_ip="127.0.0.1"), f"tcp:{port}") is None
+    assert look(node, f"tcp:{port}") == f"127.0.0.1:{port}: Connection refused"
+    assert server.logins == 0
+
+
+def test_a_port_beyond_a_bastion(server: Server, tmp_path: Path) -> None:
+    """As the bastion sees it."""
+    node = server.node(tmp_path, bastion=f"127.0.0.1:{server.port}")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert look(node, f"tcp:{port}") is None
+    why = look(node, f"tcp:{port}")
+    assert why is not None
+    assert why.startswith(f"127.0.0.1:{port}: ")
+    assert server.logins == 1
+
+
+def test_all_are_waited_for_side_by_side(server: Server, tmp_path: Path) -> None:
+    """Each is told once, when it is; a slow one is not waited for twice."""
+    nodes = [server.node(tmp_path, id=f"i-{number}", name=f"db-{number}") for number in range(3)]
+    told: Said = []
+    waiting = [(node, f"touch {node.name}; [ -e go ] || [ {node.name} = db-0 ]", 60.0) for node in nodes]
+
+    def say(node: Node, seconds: float) -> None:
+        told.append((node.name, seconds))
+        if node.name == "db-0":
+            until((server.home / "db-2").exists, 30, "the others are looked at meanwhile")
+            (server.home / "go").touch()
+
+    wait_ready(waiting, halting(), time.time, say)
+    assert next(name for name, _ in told) == "db-0"
+    assert sorted(name for name, _ in told) == ["db-0", "db-1", "db-2"]
+    assert all(0 < seconds < 60 for _, seconds in told)
+    until(lambda: not server.connections, 30, "no connection is kept")
+
+
+def test_a_node_that_comes_late(server: Server, tmp_path: Path) -> None:
+    """It refuses, then takes connections."""
+    server.stop()
+    threading.Timer(0.3, server.start).start()
+    told: Said = []
+    node = server.node(tmp_path)
+    wait_ready([(node, "ssh", 60.0)], halting(), time.time, lambda one, seconds: told.append((one.name, seconds)))
+    assert [name for name, _ in told] == ["db-0"]
+    assert told[0][1] >= 0.3
+
+
+def test_a_node_that_is_not_ready_in_time(server: Server, tmp_path: Path) -> None:
+    """Which, where, what was waited for and how long, what it said last, what to do; the others end."""
+    nodes = [server.node(tmp_path, id=f"i-{number}", name=f"db-{number}") for number in range(2)]
+    waiting = [(nodes[0], "false", 0.5), (nodes[1], "sleep 1000", 600.0)]
+    with pytest.raises(NodeError) as caught:
+        wait_ready(waiting, halting(), time.time, lambda node, seconds: None)
+    words = str(caught.value)
+    assert words.startswith(f"db-0 (group db, i-0, tester@127.0.0.1:{server.port}) was not ready (false) within ")
+    assert "last: `false` ended with 1. " in words
+    assert "ready_timeout" in words
+    until(lambda: not looking(), 30, "no thread looks any more")
+    assert not server.connections
+
+
+def looking() -> list[threading.Thread]:
+    """The threads of a wait."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("capacity-ready")]
+
+
+def test_a_wait_is_stopped(server: Server, tmp_path: Path) -> None:
+    """By whoever may: promptly, in the middle of a look, and nothing goes on."""
+    end = threading.Event()
+    begun = server.home / "begun"
+
+    def stop() -> None:
+        until(begun.exists, 30, "the look has begun")
+        end.set()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(Cancelled):
+        wait_ready([(server.node(tmp_path), "touch begun; sleep 1000", 600.0)], halting(end), time.time, print)
+    thread.join(30)
+    until(lambda: not looking(), 30, "no thread looks any more")
+    assert not server.connections
+
+
+def test_a_limit_by_another_clock(server: Server, tmp_path: Path) -> None:
+    """The time is told by the caller's."""
+    ticks = iter(range(0, 100_000, 1000))
+    with pytest.raises(NodeError, match="was not ready"):
+        wait_ready([(server.node(tmp_path), "false", 3600.0)], halting(), lambda: float(next(ticks)), print)
