@@ -25,6 +25,51 @@ HELD_STATES: Final[frozenset[str]] = frozenset({"creating", "ready", "failed", "
 #: ``stop``: nothing that we could do differently.
 Step = Literal["move-on", "back-off", "ask-again", "gone", "stop"]
 
+#: What kind of refusal it is (`docs/reference/errors.md` says each in words).
+Kind = Literal[
+    "capacity-zone",
+    "capacity-region",
+    "quota",
+    "spot-capacity",
+    "spot-quota",
+    "spot-price",
+    "type-unsupported",
+    "reservation-full",
+    "reservation-mismatch",
+    "reservation-not-ready",
+    "network-exhausted",
+    "throttle",
+    "transient",
+    "timeout",
+    "conflict",
+    "missing",
+    "auth",
+    "denied",
+    "invalid",
+    "account-blocked",
+]
+
+#: How far a refusal reaches, the narrowest first. ``market`` is the one that was tried; ``family`` are the types that
+#: share a quota; ``none`` is this one call.
+Scope = Literal[
+    "none",
+    "reservation",
+    "placement-group",
+    "type+zone+market",
+    "type+zone",
+    "family+zone",
+    "subnet",
+    "zone",
+    "type+region+market",
+    "type+region",
+    "family+region+market",
+    "market+region",
+    "region",
+    "type+market",
+    "market",
+    "cloud",
+]
+
 DEFAULT_TOPOLOGY: Final = "default"
 
 
@@ -107,6 +152,22 @@ class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     account: str | None = None
 
 
+class ErrorRow(Struct, frozen=True, kw_only=True):
+    """One row of ``errors:``: what a refusal of ``cloud`` means to this user. What is empty matches anything."""
+
+    cloud: str
+    kind: Kind
+    step: Step
+    scope: Scope = "none"
+    code: tuple[str, ...] = ()
+    #: What the code begins with.
+    prefix: str = ""
+    #: A regular expression that is searched in the cloud's words; case does not count.
+    message: str = ""
+    #: HTTP statuses: ``503``, or ``5xx`` for all of them.
+    http: tuple[str, ...] = ()
+
+
 class Request(Struct, frozen=True, kw_only=True):
     """A checked configuration: what one run wants. Made by `pytest_capacity.config`."""
 
@@ -141,6 +202,8 @@ class Request(Struct, frozen=True, kw_only=True):
     keep_s: float = 1800.0
     #: How long the run may last with every ``extend``; at least ``duration_s``.
     limit_s: float = 0.0
+    #: The user's rows of the table of errors, asked before our own.
+    errors: tuple[ErrorRow, ...] = ()
     #: The journal's file; None: the one in the user's state directory.
     journal: str | None = None
 

@@ -1,67 +1,52 @@
 """What a cloud's error means: one table (`errors.yaml`), one function.
 
-A row names what it matches (codes, a prefix of the code, a pattern in the message, HTTP status) and what that means.
-Everything that a row names must match. Rows with a pattern are asked first, then rows with codes, then prefixes, then
-the bare HTTP status; within a rank the first one in the file wins. What no row knows is ``unknown`` and stops: a try
-elsewhere could cost money and cure nothing.
+A row names what it matches (codes, a prefix of the code, a pattern in the message, HTTP status, market) and what that
+means. Everything that a row names must match. Rows with a pattern are asked first, then rows with codes, then
+prefixes, then the bare HTTP status; within a rank the first one in the file wins. The user's own rows are asked before
+all of ours. What no row knows is ``unknown`` and stops: a try elsewhere could cost money and cure nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final, get_args
 
 import msgspec
 import yaml
 from msgspec import Struct, field
 
-from pytest_capacity.model import Diagnosis, Step
-
-Kind = Literal[
-    "capacity-zone",
-    "quota",
-    "spot-capacity",
-    "spot-quota",
-    "spot-price",
-    "type-unsupported",
-    "reservation-full",
-    "reservation-mismatch",
-    "reservation-not-ready",
-    "network-exhausted",
-    "throttle",
-    "transient",
-    "timeout",
-    "conflict",
-    "missing",
-    "auth",
-    "denied",
-    "invalid",
-    "account-blocked",
-]
-
-Scope = Literal[
-    "none",
-    "type+zone+market",
-    "type+zone",
-    "zone",
-    "subnet",
-    "reservation",
-    "placement-group",
-    "family+region+market",
-    "market+region",
-    "region",
-    "cloud",
-]
+from pytest_capacity.backends.answers import Part
+from pytest_capacity.model import Diagnosis, ErrorRow, Kind, Market, Scope, Step
 
 #: Longest piece of a cloud's own words that is kept; encoded authorization messages run to many kilobytes.
 WORDS_LIMIT: Final = 500
 
+#: Scopes that take in every zone of the region. Zones are the only rungs so far, so such a refusal leaves none of them:
+#: what the table calls ``move-on`` is ``stop`` then.
+WIDER_THAN_ZONES: Final[frozenset[Scope]] = frozenset(
+    {
+        "type+region+market",
+        "type+region",
+        "family+region+market",
+        "market+region",
+        "region",
+        "type+market",
+        "market",
+        "cloud",
+    }
+)
+
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _STATUS: Final = re.compile(r"[1-5](?:xx|\d\d)")
+
+#: Of errors that are equally deep in one answer, the one counts that leaves most to be done.
+_STEPS: Final[tuple[Step, ...]] = ("move-on", "back-off", "gone", "ask-again", "stop")
+_SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+_BARE: Final = 3
 
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +59,10 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
     prefix: str = ""
     message: str = ""
     http: tuple[str, ...] = ()
+    #: Only what was tried in this market; what was tried in an unknown one does not match.
+    market: Market | None = None
+    #: The code says only that something failed: any other error of the same answer that is known goes before it.
+    vague: bool = False
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -90,15 +79,17 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def rank(self) -> int:
         """0 is asked first."""
-        return 0 if self.message else 1 if self.code else 2 if self.prefix else 3
+        return 0 if self.message else 1 if self.code else 2 if self.prefix else _BARE
 
-    def matches(self, code: str, message: str, http: int | None) -> bool:
+    def matches(self, code: str, message: str, http: int | None, market: Market | None = None) -> bool:
         """Whether all that the row names is so."""
         if self.code and code not in self.code:
             return False
         if self.prefix and not code.startswith(self.prefix):
             return False
         if self.http and not (http and {str(http), f"{http // 100}xx"} & set(self.http)):
+            return False
+        if self.market and self.market != market:
             return False
         return not self.message or re.search(self.message, message, re.IGNORECASE) is not None
 
@@ -107,6 +98,11 @@ class Table(Struct, frozen=True):
     """The rows of one cloud, in the order in which they are asked."""
 
     rows: tuple[Row, ...]
+
+    def row_for(self, part: Part, market: Market | None) -> Row | None:
+        """The row that reads ``part``; None where no row knows it."""
+        words = _plain(f"{part.message} {part.beside}")
+        return next((row for row in self.rows if row.matches(part.code, words, part.http, market)), None)
 
 
 def make_table(cloud: str, rows: Any, source: str = "errors.yaml") -> Table:
@@ -131,11 +127,30 @@ def packaged_table(cloud: str) -> Table:
     return make_table(cloud, _packaged()[cloud])
 
 
+def table_of(cloud: str, own: Sequence[ErrorRow] = ()) -> Table:
+    """The packaged table of ``cloud`` with the user's ``own`` rows for it before all others."""
+    first = [_row(row) for row in own if row.cloud == cloud]
+    return Table((*sorted(first, key=lambda row: row.rank), *packaged_table(cloud).rows))
+
+
+def _row(own: ErrorRow) -> Row:
+    return Row(
+        step=own.step,
+        kind=own.kind,
+        scope=own.scope,
+        code=own.code,
+        prefix=own.prefix,
+        message=own.message,
+        http=own.http,
+    )
+
+
 def remedy(cloud: str, diagnosis: Diagnosis) -> str:
     """What the user can do about a refusal of ``cloud``: one sentence, without its full stop."""
-    remedies: Mapping[str, str] = _packaged()["remedies"].get(cloud, {})
-    words = remedies.get(diagnosis.kind) or remedies.get("unknown", "See the keeper's log")
-    return words.replace("{operation}", diagnosis.operation or "the call")
+    remedies: Mapping[str, Mapping[str, str]] = _packaged()["remedies"]
+    words = {**remedies["any"], **remedies[cloud]} if cloud in remedies else {}
+    said = words.get(diagnosis.kind) or words.get("unknown", "See the keeper's log")
+    return said.replace("{operation}", diagnosis.operation or "the call")
 
 
 @cache
@@ -145,16 +160,42 @@ def _packaged() -> Mapping[str, Any]:
     return read
 
 
-def diagnose(table: Table, *, code: str = "", message: str = "", http: int | None = None) -> Diagnosis:
+def diagnose(
+    table: Table, *, code: str = "", message: str = "", http: int | None = None, market: Market | None = None
+) -> Diagnosis:
     """What an answer with this code, message and HTTP status means."""
-    words = clean(message)
-    for row in table.rows:
-        if row.matches(code, words, http):
-            return Diagnosis(step=row.step, kind=row.kind, code=clean(code), words=words, scope=row.scope)
-    return Diagnosis(step="stop", kind="unknown", code=clean(code), words=words)
+    return diagnose_parts(table, [Part(code, message, http)], market)
+
+
+def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = None) -> Diagnosis:
+    """What an answer of several errors means, as `read_answer` finds them; ``market`` is the one that was tried.
+
+    Clouds wrap the reason into errors that say only that there is one, so the deepest error that a row knows counts;
+    of several side by side the one that leaves most to be done, in the narrowest scope. Where no row knows any of
+    them, the outermost words are shown.
+    """
+    known = [(part, row) for part in parts if (row := table.row_for(part, market))]
+    if not known:
+        part = next((part for part in parts if part.code or part.message), Part())
+        return Diagnosis(step="stop", kind="unknown", code=clean(part.code), words=clean(part.message))
+    part, row = min(known, key=_precedence)
+    return Diagnosis(step=_step(row), kind=row.kind, code=clean(part.code), words=clean(part.message), scope=row.scope)
+
+
+def _precedence(known: tuple[Part, Row]) -> tuple[bool, bool, int, int, int]:
+    part, row = known
+    return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), _SCOPES.index(row.scope)
+
+
+def _step(row: Row) -> Step:
+    return "stop" if row.step == "move-on" and row.scope in WIDER_THAN_ZONES else row.step
 
 
 def clean(words: str) -> str:
     """``words`` without terminal codes and control characters, on one line, at most `WORDS_LIMIT` characters."""
-    plain = _CONTROL.sub(" ", _ANSI.sub("", words[: WORDS_LIMIT * 8])).strip()
+    plain = _plain(words)
     return plain if len(plain) <= WORDS_LIMIT else plain[: WORDS_LIMIT - 3] + "..."
+
+
+def _plain(words: str) -> str:
+    return _CONTROL.sub(" ", _ANSI.sub("", words[: WORDS_LIMIT * 8])).strip()

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
+from pytest_capacity.config.errors import read_errors
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
@@ -68,9 +69,10 @@ _KEYS: Final = (
     "keep",
     "keep_for",
     "limits",
+    "errors",
 )
 #: What machines of the user's own have nothing to do with.
-_OF_A_CLOUD: Final = ("regions", "zones", "market", "use_reservations", "endpoint", "prices", "aws")
+_OF_A_CLOUD: Final = ("regions", "zones", "market", "use_reservations", "endpoint", "prices", "aws", "errors")
 _LIMITS: Final = {
     "duration": "a run lasts at most",
     "timeout": "provisioning cannot take longer than `duration`,",
@@ -156,6 +158,7 @@ def load(
         keep=keeping.keep,
         keep_s=keeping.keep_s,
         limit_s=keeping.limit_s,
+        errors=read_errors(source, backend, faults) if backend != STATIC else (),
         journal=_text(source, "journal", faults),
     )
     if faults.lines:

@@ -25,7 +25,7 @@ _SHAPING: Final = (
 )
 
 #: What may differ: the run goes on as it began. Shown as drift.
-_DRIFTING: Final = ("project", "duration_s", "limit_s", "prices", "journal")
+_DRIFTING: Final = ("project", "duration_s", "limit_s", "prices", "errors", "journal")
 
 #: Whose credentials are used is told by the account (`Start.credentials`), not by what the profile is called.
 _NOT_SHAPING_AWS: Final = ("profile", "account")

@@ -8,7 +8,6 @@ import pytest
 
 from pytest_capacity.backends.diagnosis import (
     WORDS_LIMIT,
-    Kind,
     Table,
     clean,
     diagnose,
@@ -16,7 +15,7 @@ from pytest_capacity.backends.diagnosis import (
     packaged_table,
     remedy,
 )
-from pytest_capacity.model import Diagnosis
+from pytest_capacity.model import Diagnosis, Kind
 
 ROWS = [
     {"http": ["5xx"], "class": "transient", "step": "ask-again"},

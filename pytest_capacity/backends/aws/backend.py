@@ -245,7 +245,8 @@ class AwsBackend:
 
     def diagnose(self, problem: Exception | Held) -> Diagnosis:
         """By the rows under ``aws`` in errors.yaml."""
-        return diagnose_held(problem) if isinstance(problem, Held) else diagnose_error(problem)
+        table = self._cloud.errors
+        return diagnose_held(problem, table) if isinstance(problem, Held) else diagnose_error(problem, table)
 
 
 def _may_make_key_pairs(request: Request) -> bool:

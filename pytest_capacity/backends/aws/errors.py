@@ -13,9 +13,12 @@ from pytest_capacity.model import Diagnosis, Held
 CLOUD: Final = "aws"
 
 
-def diagnose_error(problem: BaseException) -> Diagnosis:
-    """What ``problem`` means. An error that did not come from the service is looked up by the names of its classes."""
-    table = packaged_table(CLOUD)
+def diagnose_error(problem: BaseException, table: Table | None = None) -> Diagnosis:
+    """What ``problem`` means by ``table``, or by the packaged one.
+
+    An error that did not come from the service is looked up by the names of its classes.
+    """
+    table = table or packaged_table(CLOUD)
     if isinstance(problem, ClientError):
         error = problem.response.get("Error", {})
         status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -33,11 +36,11 @@ def _by_class(problem: BaseException, table: Table) -> Diagnosis:
     return diagnose(table, code=type(problem).__name__, message=str(problem))
 
 
-def diagnose_held(held: Held) -> Diagnosis:
+def diagnose_held(held: Held, table: Table | None = None) -> Diagnosis:
     """Why ``held`` failed, by the cloud's words that it carries; what vanished without a word is ``gone``."""
     if not held.problem_code and held.state in ("gone", "unseen"):
         return Diagnosis(step="gone", kind="missing", words=held.problem)
-    return diagnose(packaged_table(CLOUD), code=held.problem_code, message=held.problem)
+    return diagnose(table or packaged_table(CLOUD), code=held.problem_code, message=held.problem)
 
 
 def code_of(problem: ClientError) -> str:

@@ -95,7 +95,7 @@ def inventory(
             try:
                 yield from answer.result()
             except (ClientError, BotoCoreError) as error:
-                read = diagnose_error(error)
+                read = diagnose_error(error, cloud.errors)
                 yield Unread(region, kind, f"{read.code}: {read.words}")
 
 

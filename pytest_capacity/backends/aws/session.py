@@ -13,6 +13,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
 
@@ -54,6 +55,8 @@ class Cloud:
         if request.emulated and not request.endpoint:
             raise ConfigError(["an emulated run has no endpoint: start the emulator and pass --capacity-endpoint URL"])
         self._request = request
+        #: What EC2's errors mean to this user.
+        self.errors: Final = table_of("aws", request.errors)
         self._lock = threading.Lock()
         self._generation = 0
         self._core, self._session = self._open_session()

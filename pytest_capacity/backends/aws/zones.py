@@ -12,6 +12,7 @@ from msgspec import Struct
 from pytest_capacity.backends.aws.errors import diagnose_error
 from pytest_capacity.backends.aws.session import PAGE, Cloud
 from pytest_capacity.backends.aws.settings import GroupSettings, settings_of
+from pytest_capacity.backends.diagnosis import Table
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
 
@@ -62,18 +63,19 @@ def _read(cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSet
         offerings = pool.submit(_offerings, cloud, region, types)
         found = pool.submit(_images, cloud, region, images)
         reservations = pool.submit(_reservations, cloud, region, listed)
-    read = Read(_open(zones), _open(offerings), _open(found), _open(reservations))
+    table = cloud.errors
+    read = Read(_open(zones, table), _open(offerings, table), _open(found, table), _open(reservations, table))
     if read.zones is None and read.offerings is None:
         zones.result()  # not one zone is known by name, so the reason is the answer
     return read
 
 
-def _open(future: Future[Answer]) -> Answer | None:
+def _open(future: Future[Answer], table: Table) -> Answer | None:
     """What a read gave; None when the cloud does not let us look. Raises what may be cured by asking again."""
     try:
         return future.result()
     except (ClientError, BotoCoreError) as error:
-        read = diagnose_error(error)
+        read = diagnose_error(error, table)
         if read.kind in _FATAL or read.step in ("back-off", "ask-again"):
             raise
         return None

@@ -9,11 +9,12 @@ import botocore.exceptions as sdk
 import pytest
 from botocore.exceptions import ClientError
 from botocore.model import Shape
-from botocore.parsers import create_parser
+from botocore.parsers import ResponseParserError, create_parser
 
 from pytest_capacity.backends.aws.errors import diagnose_error, diagnose_held
-from pytest_capacity.backends.diagnosis import packaged_table
-from pytest_capacity.model import Held
+from pytest_capacity.backends.aws.session import WrongAccountError
+from pytest_capacity.backends.diagnosis import packaged_table, table_of
+from pytest_capacity.model import ErrorRow, Held
 
 #: (code, message, status) as EC2 answers, and the step and class that follow.
 ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
@@ -59,6 +60,7 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
         "move-on",
         "type-unsupported",
     ),
+    ("Unsupported", "", 400, "move-on", "type-unsupported"),
     ("Unsupported", "This is something else that is not supported", 400, "stop", "unknown"),
     ("InsufficientFreeAddressesInSubnet", "", 400, "move-on", "network-exhausted"),
     ("InsufficientAddressCapacity", "", 400, "stop", "network-exhausted"),
@@ -72,6 +74,7 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("InvalidCapacityReservationId.NotFound", "", 400, "gone", "reservation-mismatch"),
     ("InvalidCapacityReservationId.Malformed", "", 400, "stop", "invalid"),
     ("InvalidCapacityReservationState", "", 400, "back-off", "reservation-not-ready"),
+    ("CapacityReservationPending", "", 400, "back-off", "reservation-not-ready"),
     (
         "InvalidParameterValue",
         "The market type (purchasing) option is not valid for the capacity reservation",
@@ -90,12 +93,18 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("MaxIOPSLimitExceeded", "", 400, "stop", "quota"),
     ("RouteLimitExceeded", "", 400, "stop", "quota"),
     ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "", 403, "stop", "auth"),
+    ("UnauthorizedOperation", "with an explicit deny in a service control policy", 403, "stop", "denied"),
     ("UnauthorizedOperation", "You are not authorized to perform this operation.", 403, "stop", "denied"),
     ("AccessDenied", "", 403, "stop", "denied"),
     ("AuthFailure", "AWS was not able to validate the provided access credentials", 401, "stop", "auth"),
     ("InvalidClientTokenId", "", 403, "stop", "auth"),
     ("SignatureDoesNotMatch", "", 403, "stop", "auth"),
     ("ExpiredToken", "", 403, "stop", "auth"),
+    ("ExpiredTokenException", "", 400, "stop", "auth"),
+    ("IncompleteSignature", "", 400, "stop", "auth"),
+    ("MissingAuthenticationToken", "", 403, "stop", "auth"),
+    ("UnrecognizedClientException", "", 400, "stop", "auth"),
+    ("AccessDeniedException", "", 400, "stop", "denied"),
     ("RequestExpired", "Request has expired.", 400, "stop", "auth"),
     ("PendingVerification", "", 400, "stop", "account-blocked"),
     ("Blocked", "", 400, "stop", "account-blocked"),
@@ -105,9 +114,12 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("InvalidParameterValue", "Value (x) for parameter y is invalid", 400, "stop", "invalid"),
     ("InvalidParameterCombination", "", 400, "stop", "invalid"),
     ("MissingParameter", "", 400, "stop", "invalid"),
+    ("InvalidAMIID.Unavailable", "", 400, "stop", "invalid"),
     ("IdempotentParameterMismatch", "", 400, "stop", "invalid"),
     ("InvalidInstanceID.NotFound", "The instance ID 'i-1' does not exist", 400, "gone", "missing"),
     ("InvalidPlacementGroup.Unknown", "", 400, "gone", "missing"),
+    ("InvalidSpotInstanceRequestID.NotFound", "", 400, "gone", "missing"),
+    ("InvalidVolume.NotFound", "", 400, "gone", "missing"),
     ("InvalidKeyPair.NotFound", "The key pair 'pytest-capacity-r-n-default-1' does not exist", 400, "gone", "missing"),
     ("InvalidKeyPair.NotFound", "The key pair 'key-0123456789abcdef0' does not exist", 400, "gone", "missing"),
     ("InvalidKeyPair.NotFound", "The key pair 'mine' does not exist", 400, "stop", "invalid"),
@@ -117,11 +129,18 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("InvalidKeyPair.Format", "", 400, "stop", "invalid"),
     ("KeyPairLimitExceeded", "", 400, "stop", "quota"),
     ("InvalidPlacementGroup.InUse", "", 400, "back-off", "conflict"),
+    ("DependencyViolation", "", 400, "back-off", "conflict"),
+    ("IncorrectInstanceState", "", 400, "back-off", "conflict"),
+    ("IncorrectState", "", 400, "back-off", "conflict"),
     ("RequestLimitExceeded", "Request limit exceeded.", 503, "back-off", "throttle"),
     ("EC2ThrottledException", "", 503, "back-off", "throttle"),
     ("Throttling", "Rate exceeded", 400, "back-off", "throttle"),
     ("ThrottlingException", "", 400, "back-off", "throttle"),
     ("RequestThrottledException", "", 400, "back-off", "throttle"),
+    ("RequestThrottled", "", 400, "back-off", "throttle"),
+    ("ThrottledException", "", 400, "back-off", "throttle"),
+    ("TooManyRequestsException", "", 400, "back-off", "throttle"),
+    ("SlowDown", "", 503, "back-off", "throttle"),
     ("NeverHeardOf", "too fast", 429, "back-off", "throttle"),
     ("InternalError", "An internal error has occurred", 500, "ask-again", "transient"),
     ("InternalFailure", "", 500, "ask-again", "transient"),
@@ -153,6 +172,8 @@ RAISED: Final[list[tuple[Exception, str, str]]] = [
     (sdk.SSOTokenLoadError(error_msg="no"), "stop", "auth"),
     (sdk.UnauthorizedSSOTokenError(), "stop", "auth"),
     (sdk.ParamValidationError(report="bad"), "stop", "invalid"),
+    (WrongAccountError(now="1", began="2"), "stop", "auth"),
+    (ResponseParserError("no"), "ask-again", "transient"),
     (sdk.NoRegionError(), "stop", "unknown"),
     (KeyError("a slip of ours"), "stop", "unknown"),
 ]
@@ -161,6 +182,7 @@ RAISED: Final[list[tuple[Exception, str, str]]] = [
 DEATHS: Final[list[tuple[str, str, str]]] = [
     ("Server.InsufficientInstanceCapacity", "move-on", "capacity-zone"),
     ("Server.SpotInstanceTermination", "move-on", "spot-capacity"),
+    ("Server.SpotInstanceShutdown", "move-on", "spot-capacity"),
     ("capacity-not-available", "move-on", "spot-capacity"),
     ("capacity-oversubscribed", "move-on", "spot-capacity"),
     ("price-too-low", "move-on", "spot-price"),
@@ -172,6 +194,37 @@ DEATHS: Final[list[tuple[str, str, str]]] = [
     ("CapacityReservation.failed", "stop", "conflict"),
     ("Client.UserInitiatedShutdown", "stop", "conflict"),
     ("Client.InstanceInitiatedShutdown", "stop", "conflict"),
+    ("Client.InstanceTerminated", "stop", "conflict"),
+]
+
+
+#: Other names for refusals, as scylla-cluster-tests has them.
+ALIASES: Final[list[tuple[str, str, str]]] = [
+    ("MAX_SPOT_EXCEEDED_ERROR", "stop", "spot-quota"),
+    ("FLEET_LIMIT_EXCEEDED_ERROR", "stop", "spot-quota"),
+    ("SPOT_CAPACITY_NOT_AVAILABLE_ERROR", "move-on", "spot-capacity"),
+    ("SPOT_PRICE_TOO_LOW", "move-on", "spot-price"),
+    ("SPOT_STATUS_UNEXPECTED_ERROR", "move-on", "spot-capacity"),
+]
+
+#: How far a refusal reaches.
+REACH: Final[list[tuple[str, str, str]]] = [
+    ("InsufficientInstanceCapacity", "", "type+zone+market"),
+    ("InsufficientInstanceCapacity", "the limit of instances in this spread placement group", "placement-group"),
+    ("InsufficientVolumeCapacity", "", "zone"),
+    ("Unsupported", "not supported in your requested Availability Zone", "type+zone"),
+    ("InsufficientFreeAddressesInSubnet", "", "subnet"),
+    ("InsufficientAddressCapacity", "", "region"),
+    ("ReservationCapacityExceeded", "", "reservation"),
+    ("VcpuLimitExceeded", "", "family+region+market"),
+    ("MaxSpotInstanceCountExceeded", "", "market+region"),
+    ("MaxFleetCountExceeded", "", "region"),
+    ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "", "market"),
+    ("UnauthorizedOperation", "", "cloud"),
+    ("UnauthorizedOperation", "denied by a service control policy", "region"),
+    ("OptInRequired", "", "region"),
+    ("InvalidAMIID.NotFound", "", "region"),
+    ("RequestLimitExceeded", "", "none"),
 ]
 
 
@@ -206,7 +259,13 @@ def test_what_the_sdk_raises_leads_to_its_step(problem: Exception, step: str, ki
     assert (found.step, found.kind) == (step, kind)
 
 
-@pytest.mark.parametrize(("code", "step", "kind"), DEATHS)
+@pytest.mark.parametrize(("code", "message", "scope"), REACH)
+def test_a_refusal_reaches_as_far_as_it_says(code: str, message: str, scope: str) -> None:
+    """The scope comes with the diagnosis, for whoever chooses the next place."""
+    assert diagnose_error(raised_by(code, message, 400)).scope == scope
+
+
+@pytest.mark.parametrize(("code", "step", "kind"), [*DEATHS, *ALIASES])
 def test_the_reason_of_a_death_leads_to_its_step(code: str, step: str, kind: str) -> None:
     """A node that dies before it runs says why in the code of its StateReason."""
     held = Held(kind="node", id="i-1", region="r", zone="z", state="failed", problem_code=code, problem="it died")
@@ -233,10 +292,24 @@ def test_an_unreadable_answer_is_an_unknown_outcome() -> None:
 
 
 def test_no_row_is_without_a_case() -> None:
-    """Each row of the table is the answer to at least one case above."""
+    """Each row of the table is the answer to at least one case above, and each of its codes is asked."""
     asked: list[tuple[str, str, int | None]] = [(code, message, status) for code, message, status, _, _ in ANSWERS]
     asked += [(kind.__name__, "", None) for problem, _, _ in RAISED for kind in type(problem).__mro__]
-    asked += [(code, "", None) for code, _, _ in DEATHS]
+    asked += [(code, "", None) for code, _, _ in (*DEATHS, *ALIASES)]
     rows = packaged_table("aws").rows
     hit = [next((row for row in rows if row.matches(*case)), None) for case in asked]
     assert [row for row in rows if row not in hit] == []
+    assert {code for row in rows for code in row.code} - {code for code, _, _ in asked} == set()
+
+
+def test_the_rows_of_the_user_are_asked_first() -> None:
+    """A row of one's own goes before a row of ours that says more; other codes and other clouds' rows are as before."""
+    own = (
+        ErrorRow(cloud="aws", code=("Unsupported",), kind="capacity-zone", step="move-on", scope="type+zone"),
+        ErrorRow(cloud="gce", code=("VcpuLimitExceeded",), kind="capacity-zone", step="move-on"),
+    )
+    table = table_of("aws", own)
+    problem = raised_by("Unsupported", "The requested configuration is currently not supported", 400)
+    assert diagnose_error(problem).kind == "type-unsupported"
+    assert diagnose_error(problem, table).kind == "capacity-zone"
+    assert diagnose_error(raised_by("VcpuLimitExceeded", "", 400), table).step == "stop"
