@@ -17,7 +17,8 @@ Keep = Literal["never", "failed", "always"]
 DEFAULT_KEEP_S: Final = 30 * 60.0
 
 _SESSION_LIMIT: Final = 40
-_SESSION_FORM: Final = re.compile(rf"[A-Za-z0-9._-]{{1,{_SESSION_LIMIT}}}")
+#: It is written on command lines, where what begins with a dash is an option.
+_SESSION_FORM: Final = re.compile(rf"(?!-)[A-Za-z0-9._-]{{1,{_SESSION_LIMIT}}}")
 _TOO_LONG: Final = "nodes are not kept longer than `duration`,"
 
 

@@ -83,6 +83,7 @@ def test_how_far_a_run_can_be_extended(loading: Loader) -> None:
     ("values", "where", "remedy"),
     [
         (with_(session="a b"), "session: 'a b' does not have the right form", "at most 40"),
+        (with_(session="-x"), "session: '-x' does not have the right form", "at most 40"),
         (with_(session="x" * 41), "session: 'xxx", "at most 40"),
         (with_(session=True), "session: True is not a text", "Quote"),
         (with_(session=""), "session: is empty", "remove the key"),
