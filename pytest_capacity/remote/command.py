@@ -33,7 +33,8 @@ def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, withi
     Raises what paramiko raises when the machine refuses to run it.
     """
     outputs = _Outputs(channel)
-    with _killed_unless_ended(channel), _ended_at(channel, within) as overdue:
+    killer = _Killer(channel)
+    with _killed_unless_ended(channel, killer), _ended_at(killer, within) as overdue:
         try:
             channel.exec_command(command)  # It waits for an answer without an end.
             _start_input(channel, data)
@@ -125,8 +126,8 @@ def _feed(channel: paramiko.Channel, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _ended_at(channel: paramiko.Channel, within: Countdown) -> Iterator[threading.Event]:
-    """Close the channel when the time is over, which ends every wait on it; the event says that it was."""
+def _ended_at(killer: _Killer, within: Countdown) -> Iterator[threading.Event]:
+    """Kill it when the time is over, which ends every wait on it; the event says that it was."""
     overdue = threading.Event()
     if within.timeout is None:
         yield overdue
@@ -134,7 +135,7 @@ def _ended_at(channel: paramiko.Channel, within: Countdown) -> Iterator[threadin
 
     def end() -> None:
         overdue.set()
-        _kill(channel)
+        killer.kill()
 
     timer = threading.Timer(within.rest() or 0.0, end)
     timer.daemon = True
@@ -146,24 +147,34 @@ def _ended_at(channel: paramiko.Channel, within: Countdown) -> Iterator[threadin
 
 
 @contextlib.contextmanager
-def _killed_unless_ended(channel: paramiko.Channel) -> Iterator[None]:
+def _killed_unless_ended(channel: paramiko.Channel, killer: _Killer) -> Iterator[None]:
     try:
         yield
     finally:
         if not channel.exit_status_ready():
-            _kill(channel)
+            killer.kill()
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
             channel.close()
 
 
-def _kill(channel: paramiko.Channel) -> None:
-    """A closed channel alone does not end a command without a terminal."""
-    message = paramiko.Message()
-    message.add_byte(cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)
-    message.add_string("signal")
-    message.add_boolean(False)
-    message.add_string("KILL")
-    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-        cast("Any", channel.transport)._send_user_message(message)  # noqa: SLF001 - paramiko has no call for signals
-        channel.close()
+class _Killer:
+    """Ends a command and its channel, once. A closed channel alone does not end a command without a terminal."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+
+    def kill(self) -> None:
+        """The signal goes before the end of the channel: after it, it would end the whole connection."""
+        message = paramiko.Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(self._channel.remote_chanid)
+        message.add_string("signal")
+        message.add_boolean(False)
+        message.add_string("KILL")
+        with self._lock, contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            with self._channel.lock:
+                if not self._channel.closed:
+                    transport = cast("Any", self._channel.transport)
+                    transport._send_user_message(message)  # noqa: SLF001 - paramiko has no call for signals
+            self._channel.close()

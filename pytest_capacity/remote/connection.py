@@ -334,7 +334,7 @@ def _open(
     except BROKEN as error:
         # paramiko keeps the reason of a refusal in one place for all threads, and another may have taken ours: what is
         # left then is an error without one, in time, on a connection that stands.
-        if transport.is_active() and within.rest():
+        if isinstance(error, paramiko.SSHException) and transport.is_active() and within.rest():
             raise paramiko.ChannelException(2, "Connect failed") from error
         raise
 

@@ -34,7 +34,8 @@ def said(error: BaseException | None) -> str:
     """What an error of the connection says; those of one that broke say nothing."""
     if error is None or isinstance(error, EOFError):
         return "it hung up"
-    words = error.strerror if isinstance(error, OSError) else None
+    # A refused channel is an error of paramiko's that shows its code, and has its words apart.
+    words = error.strerror if isinstance(error, OSError) else getattr(error, "text", None)
     return brief(words or str(error)).rstrip(".") or type(error).__name__
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import asyncssh
+import psutil
 from asyncssh.packet import UInt32
 from asyncssh.stream import SSHServerStreamSession
 
@@ -34,6 +35,7 @@ class Server:
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.more_host_keys: list[asyncssh.SSHKey] = []
         self.children: list[asyncio.subprocess.Process] = []
+        self.tasks: set[asyncio.Task[None]] = set()
         self.signals: list[str] = []
         self._authorized = asyncssh.import_authorized_keys(public_key)
         self.sftp = sftp
@@ -116,9 +118,22 @@ class Server:
 
     async def _end_children(self) -> None:
         for child in self.children:
-            with contextlib.suppress(ProcessLookupError):
+            if child.returncode is None:
                 os.killpg(child.pid, signals.SIGKILL)
-            await child.wait()
+            else:
+                self._end_what_it_left(child.pid)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def _end_what_it_left(self, session: int) -> None:
+        """The number of a session that has ended may be somebody else's by now."""
+        try:
+            os.killpg(session, 0)
+        except (ProcessLookupError, PermissionError):
+            return
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if os.getsid(process.pid) == session and process.environ().get("HOME") == str(self.home):
+                    process.kill()
 
 
 class _Door(asyncssh.SSHServer):
@@ -168,6 +183,10 @@ class _Shell(SSHServerStreamSession[bytes]):
     async def _run(
         self, stdin: asyncssh.SSHReader[bytes], stdout: asyncssh.SSHWriter[bytes], stderr: asyncssh.SSHWriter[bytes]
     ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
         channel: Any = stdin.channel
         pipe = asyncio.subprocess.PIPE
         child = self._child = await asyncio.create_subprocess_exec(
@@ -183,7 +202,9 @@ class _Shell(SSHServerStreamSession[bytes]):
         assert child.stdin is not None
         feeder = asyncio.create_task(_feed(stdin, child.stdin))
         outputs = asyncio.gather(_carry(child.stdout, stdout), _carry(child.stderr, stderr))
-        status = await child.wait()
+        while child.returncode is None:  # `wait` waits for the ends of its outputs too.
+            await asyncio.sleep(0.01)
+        status = child.returncode
         with contextlib.suppress(OSError):
             if status >= 0:
                 channel._send_request(b"exit-status", UInt32(status))

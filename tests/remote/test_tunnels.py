@@ -33,6 +33,16 @@ def echo(end: socket.socket) -> None:
     end.sendall(read(end))
 
 
+def is_reset(tunnel: Tunnel) -> bool:
+    """Whether a connection is; it may be as soon as it stands."""
+    try:
+        with socket.create_connection(tunnel.address, timeout=60) as end:
+            end.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Start a service on the node: each connection on a thread; its port."""
@@ -126,17 +136,15 @@ def test_nobody_listens_there(machine: Machine) -> None:
         port = listener.getsockname()[1]
     with machine.tunnel(port) as tunnel:
         for _ in range(2):
-            with socket.create_connection(tunnel.address, timeout=60) as end, pytest.raises(ConnectionResetError):
-                end.recv(1)
-        assert f"cannot connect to 127.0.0.1:{port}" in tunnel.trouble
+            assert is_reset(tunnel)
+        assert f"cannot connect to 127.0.0.1:{port}: Connect failed. Check" in tunnel.trouble
 
 
 def test_the_node_is_gone(machine: Machine, server: Server) -> None:
     """So is the connection; the tunnel's word says that it was not the service."""
     server.stop()
     with machine.tunnel(1) as tunnel:
-        with socket.create_connection(tunnel.address, timeout=60) as end, pytest.raises(ConnectionResetError):
-            end.recv(1)
+        assert is_reset(tunnel)
         assert "cannot be reached: Connection refused" in tunnel.trouble
 
 
@@ -187,6 +195,5 @@ def test_a_tunnel_raises_what_it_is_given() -> None:
         raise NodeError("no such node")
 
     with Tunnel(refuse) as tunnel:  # type: ignore[arg-type]
-        with socket.create_connection(tunnel.address, timeout=60) as end, pytest.raises(ConnectionResetError):
-            end.recv(1)
+        assert is_reset(tunnel)
         assert tunnel.trouble == "no such node"
