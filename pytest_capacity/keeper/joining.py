@@ -77,8 +77,9 @@ def drift(stands: Request, asked: Request) -> list[str]:
 
 
 def continued(stands: Request, asked: Request) -> Request:
-    """What a keeper goes on with that adopts a run for somebody who had joined it: as the run began."""
-    return replace(asked, **{name: getattr(stands, name) for name in _DRIFTING})
+    """What a keeper goes on with that adopts a run: as the run began, with the patience and profile of who asks now."""
+    aws = replace(stands.aws, profile=asked.aws.profile)
+    return replace(stands, timeout_s=asked.timeout_s, release_timeout_s=asked.release_timeout_s, aws=aws)
 
 
 def _differing(one: object, other: object, names: Sequence[str]) -> list[str]:

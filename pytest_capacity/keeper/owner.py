@@ -87,6 +87,8 @@ class Owner:
         self._own_run: Final = request.run
         #: Keepers that died while this process was connected to them; and of this run, whoever saw it.
         self._deaths = self._fallen = 0
+        #: Whether the session's keeper had died before we came, and nobody but us takes up what it held.
+        self._took_over = False
         self._closed = False
         self._over = False
         self._left = False
@@ -133,7 +135,7 @@ class Owner:
         `ChangedSession` or `KeeperError` with both values.
         """
         self._open()
-        if self.joined:
+        if self.joined or self._took_over:
             self._join()
         self._started = threading.Thread(target=self._look_up, name="capacity-identity", daemon=True)
         self._started.start()
@@ -142,7 +144,7 @@ class Owner:
         """What stands must be what is asked for: refused at once, or, if the user says so, built anew."""
         for _ in range(3):
             try:
-                if not self.joined:
+                if not self.joined and not self._took_over:
                     return
                 self._ask_to_join()
             except OtherCredentials:
@@ -161,9 +163,16 @@ class Owner:
 
     def _ask_to_join(self) -> None:
         assert self._connection is not None
-        found = self._connection.call(protocol.Describe(), protocol.Description)
-        self.found = replace(found, owners=tuple(pid for pid in found.owners if pid != self._pid))
-        self.answer = self._connection.call(self._start_call(), protocol.Started)
+        if self.joined:
+            self.found = self._describe(self._connection)
+        answer = self._connection.call(self._start_call(), protocol.Started)
+        # A keeper that takes the run over knows nothing of it before it is told to start.
+        self.found = self.found or self._describe(self._connection)
+        self.answer = answer
+
+    def _describe(self, connection: Connection) -> protocol.Description:
+        found = connection.call(protocol.Describe(), protocol.Description)
+        return replace(found, owners=tuple(pid for pid in found.owners if pid != self._pid))
 
     def _retire(self) -> None:
         """Have the session's nodes released, and begin anew. Raises `InUse`."""
@@ -303,11 +312,13 @@ class Owner:
             elif record is None or self._enter(record) == "ending":
                 self._become(self._own_run)
                 self._fallen = 0
+                self._took_over = False
                 self._begin(_new_path())
             elif self._connection is None or self._connection.lost:
                 # Its keeper died, and nobody has taken its place: what it held is taken up, whoever it was for.
                 self._become(record.run, record.journal)
                 self._fallen = record.deaths + 1
+                self._took_over = not again
                 self._begin(places.same_socket_dir(record.socket))
 
     def _see_off(self) -> None:
@@ -339,7 +350,8 @@ class Owner:
         except KeeperError:
             return "dead"
         self._become(record.run, record.journal)
-        self._fallen = record.deaths
+        # The one who wrote the record may have died before it could name the keeper that it had started.
+        self._fallen = connection.welcome.deaths
         self._process = None
         self.path = record.socket
         self._attach(connection)
@@ -401,8 +413,8 @@ class Owner:
                 self._process.wait()
             self._open(again=True)
             self._tell()
-        except CapacityError as error:
-            self._give_up(str(error))
+        except Exception as error:  # noqa: BLE001 - the edge of this thread: nobody waits for ever for a keeper.
+            self._give_up(str(error) if isinstance(error, CapacityError) else repr(error))
 
     def _give_up(self, why: str) -> None:
         with self._changed:

@@ -163,6 +163,8 @@ class Welcome(Answer, frozen=True, tag="welcome"):
     run: str
     pid: int
     log: str
+    #: How many keepers of this run died before this one.
+    deaths: int = 0
     version: int = VERSION
     package: str = __version__
 

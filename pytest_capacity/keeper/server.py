@@ -127,7 +127,9 @@ class Server:
             return protocol.Failed(error="KeeperError", message="this keeper belongs to another user")
         if not self._there.enter(peer):
             return protocol.Failed(error="Ending", message=f"run {self._name} is ending ({self._why})")
-        return protocol.Welcome(run=self._name, pid=os.getpid(), log=self._places.log)
+        return protocol.Welcome(
+            run=self._name, pid=os.getpid(), log=self._places.log, deaths=self._post.deaths if self._session else 0
+        )
 
     def handle(self, peer: Peer, call: AnyCall) -> None:
         """Answer ``call``, on a thread of its own."""
@@ -171,8 +173,9 @@ class Server:
         _owners_only(peer)
         first = self._open(call, peer)
         run = self._the_run()
-        if not first:
+        if not first or self._deaths:
             run.admit(call)
+        if not first:
             run.resume()
         identity = run.identity()
         if call.account and call.account != identity.account:
@@ -194,6 +197,8 @@ class Server:
             self._deaths = call.deaths
             try:
                 self._run = Run.open(call, self._places, peer.pid, self._clock, self._push, socket=self._post.socket)
+                # Who adopts it may yet be refused; what was kept is kept on then.
+                self._there.kept_until = self._run.kept_until
             except CapacityError as error:
                 self._failure = error
             finally:

@@ -28,7 +28,7 @@ def _sharing(emulator: Emulator, tmp_path: Path) -> Iterator[Sharing]:
         owner.close()
 
 
-def await_that(this: Callable[[], bool], seconds: float = 30) -> None:
+def await_that(this: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until it is so."""
     end = time.monotonic() + seconds
     while not this():

@@ -243,3 +243,23 @@ def test_a_crashed_owner_of_a_kept_session(sharers: Sharers, decoy: Decoy) -> No
     until(lambda: " kept " in sharers.suite.logs(), PATIENCE, f"it is kept\n{sharers.suite.logs()}")
     assert len(sharers.instances()) == 3
     nothing_left(sharers.suite, decoy, within=8 + 15)
+
+
+def test_taken_up_only_by_who_asks_for_the_same(sharers: Sharers, decoy: Decoy) -> None:
+    """Keeper and guard are dead and the file has changed: refused, and kept on; rebuilt for who says so."""
+    sharers.run("one", "--capacity-keep=5m")
+    kept = sharers.instances()
+    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
+    for pid in [*sharers.suite.guards(), sharers.keeper()]:
+        kill(pid, signal.SIGKILL)
+    until(lambda: not sharers.suite.keepers(), PATIENCE, "both are gone")
+    sharers.suite.configure({"db": {"count": 3, "instance_type": "i4i.large"}})
+    refused = sharers.run("two")
+    assert refused.code == 4, (refused, sharers.suite.logs())
+    assert "default/db.count: 2; asked: 3" in refused.text, refused
+    assert sharers.instances() == kept
+    rebuilt = sharers.run("three", "--capacity-rebuild")
+    assert rebuilt.code == 0, (rebuilt, sharers.suite.logs())
+    assert len(sharers.nodes("three") or []) == 3
+    assert not set(sharers.nodes("three") or []) & set(kept)
+    nothing_left(sharers.suite, decoy)
