@@ -129,7 +129,6 @@ def test_a_shared_keeper_dies(sharers: Sharers, decoy: Decoy, first: str, count:
 def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> None:
     """With the keeper, one owner or all of them: whoever lives takes up the run; or the next of the session does."""
     going = started(sharers, 2)
-    nodes = sharers.nodes("one")
     dead = sharers.keeper()
     kill(dead, signal.SIGKILL)
     going["one"].kill(signal.SIGKILL)
@@ -139,9 +138,9 @@ def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> N
         going["one"].wait()
         for guard in sharers.suite.guards() + sharers.suite.keepers():  # One may have been started in between.
             kill(guard, signal.SIGKILL)
+        # Either it takes up what nobody released, or a keeper that one of them had just started has released it.
         third = sharers.run("three")
         assert third.code == 0, (third, sharers.suite.logs())
-        assert sharers.nodes("three") == nodes
     else:
         sharers.await_successor(dead)
         sharers.let_go("two")
