@@ -13,6 +13,9 @@ from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from pytest_capacity.remote.sockets import Countdown
 
+#: How often a wait without news wakes: no signal of this process ends the wait for a lock on macOS, nor one that the
+#: kernel gives to another thread. Seconds.
+BEAT: Final = 0.5
 #: How much is written or read at once. Bytes.
 _CHUNK: Final = 1 << 16
 
@@ -92,9 +95,11 @@ class _Outputs:
     def read(self, within: Countdown) -> bool:
         """Read both to their end; False if the time was over first."""
         while not (self._channel.eof_received or self._channel.closed):
-            if not self._wake.wait(within.rest()):
+            rest = within.rest()
+            if rest == 0:
                 return False
-            self._drain()
+            if self._wake.wait(BEAT if rest is None else min(rest, BEAT)):
+                self._drain()
         return True
 
     def so_far(self) -> tuple[bytes, bytes]:

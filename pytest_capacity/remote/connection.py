@@ -316,7 +316,7 @@ def _end(transports: Collection[paramiko.Transport]) -> None:
             transport.join(_GOODBYE)
         transport.close()
         transport.sock.close()
-        # Its timer is no daemon: without this, a failed handshake holds up the end of the process.
+        # A failed handshake leaves a timer of 15 seconds, which is a thread.
         transport.packetizer.complete_handshake()
 
 

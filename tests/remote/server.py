@@ -119,7 +119,8 @@ class Server:
     async def _end_children(self) -> None:
         for child in self.children:
             if child.returncode is None:
-                os.killpg(child.pid, signals.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signals.SIGKILL)
             else:
                 self._end_what_it_left(child.pid)
         await asyncio.gather(*self.tasks, return_exceptions=True)
