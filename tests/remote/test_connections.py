@@ -130,7 +130,9 @@ def test_nobody_answers(machine: Machine, server: Server) -> None:
     assert caught.value.why == "Connection refused"
 
 
-@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 400 Bad Request\r\n"], ids=["silent", "another-protocol"])
+@pytest.mark.parametrize(
+    "words", [b"", b"SSH-2.0-hangs\r\n", b"HTTP/1.1 400 Bad Request\r\n"], ids=["silent", "hangs", "another-protocol"]
+)
 def test_something_else_answers(tmp_path: Path, server: Server, words: bytes) -> None:
     """Within the time that is given, and nothing is left that holds up the end of the process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -139,7 +141,7 @@ def test_something_else_answers(tmp_path: Path, server: Server, words: bytes) ->
         def accept() -> None:
             accepted.append(listening.accept()[0])
             accepted[0].sendall(words)
-            if words:
+            if words.startswith(b"HTTP"):
                 accepted[0].shutdown(socket.SHUT_WR)
 
         thread = threading.Thread(target=accept)
