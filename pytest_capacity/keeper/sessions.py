@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from filelock import FileLock, Timeout
 from msgspec import Struct
 
 from pytest_capacity.errors import KeeperError
@@ -50,6 +49,9 @@ class Session:
     @contextmanager
     def elected(self) -> Iterator[None]:
         """For the time of the block nobody else starts or replaces the session's keeper."""
+        # Here, since pytest loads this module in every run, and a suite may have a `filelock.py` of its own.
+        from filelock import FileLock, Timeout
+
         lock = FileLock(self._places.lock, mode=0o600)
         try:
             lock.acquire(timeout=ELECTION)
