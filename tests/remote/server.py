@@ -109,8 +109,10 @@ class Server:
     async def _stop(self) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
-            await self._acceptor.wait_closed()
+        # Before the wait: since Python 3.12 it is one for the end of all connections.
         await self._drop()
+        if self._acceptor is not None:
+            await self._acceptor.wait_closed()
 
     async def _drop(self) -> None:
         for connection in list(self.connections):

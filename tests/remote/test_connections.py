@@ -52,7 +52,8 @@ def using(code: str, node: Node) -> str:
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``code`` in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    # Since 3.12 Python warns of a fork beside threads, which is what some of these are about.
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(code), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
