@@ -26,18 +26,7 @@ WORDS_LIMIT: Final = 500
 
 #: Scopes that take in every zone of the region. Zones are the only rungs so far, so such a refusal leaves none of them:
 #: what the table calls ``move-on`` is ``stop`` then.
-WIDER_THAN_ZONES: Final[frozenset[Scope]] = frozenset(
-    {
-        "type+region+market",
-        "type+region",
-        "family+region+market",
-        "market+region",
-        "region",
-        "type+market",
-        "market",
-        "cloud",
-    }
-)
+WIDER_THAN_ZONES: Final[frozenset[Scope]] = frozenset(get_args(Scope)[get_args(Scope).index("zone") + 1 :])
 
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")

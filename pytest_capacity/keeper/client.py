@@ -27,11 +27,23 @@ A = TypeVar("A", bound=Answer)
 #: Called on the reader thread for each event.
 Listener = Callable[[Event], None]
 
+#: Called about ten times a second while something is waited for.
+Beat = Callable[[], None]
+
 #: How often a waiting main thread wakes to print what happened, seconds.
 BEAT: Final = 0.1
 
 # pytest-socket and its like replace socket.socket, or its connect method, for the time of a test.
 _RawSocket: Final = socket.SocketType
+
+
+_never: Final = threading.Lock()
+_never.acquire()
+
+
+def pause(seconds: float) -> None:
+    """Wait so long by the kernel's clock: a test may have frozen Python's, or replaced time.sleep."""
+    _never.acquire(timeout=seconds)
 
 
 class _Slot:
@@ -109,7 +121,7 @@ class Connection:
         if late:
             on_lost()
 
-    def call(self, message: Call, answer: type[A], *, beat: Callable[[], None] | None = None) -> A:
+    def call(self, message: Call, answer: type[A], *, beat: Beat | None = None) -> A:
         """Send ``message`` and wait for its answer, which must be an ``answer``.
 
         ``beat`` is called about ten times a second while waiting. Raises the class of `pytest_capacity.errors` that a
@@ -117,7 +129,7 @@ class Connection:
         """
         return expect(self.ask(message, beat=beat), answer)
 
-    def ask(self, message: Call, *, beat: Callable[[], None] | None = None) -> Answer | None:
+    def ask(self, message: Call, *, beat: Beat | None = None) -> Answer | None:
         """As `call`, with whatever answer comes; None: the connection broke first."""
         slot = _Slot()
         number = next(self._numbers)

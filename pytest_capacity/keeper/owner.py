@@ -1,6 +1,6 @@
-"""The two who speak with a keeper: its owner (pytest's controller, or its only process) and a borrower (a worker).
+"""The owner of a run: pytest's controller, or its only process.
 
-The owner starts the keeper and watches it. When it dies the owner starts another at the same socket, which adopts the
+It starts the keeper and watches it. When it dies the owner starts another at the same socket, which adopts the
 run from the journal, and calls that were in flight are sent again: each of them may be. A third one only releases.
 """
 
@@ -12,7 +12,7 @@ import os
 import secrets
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -29,7 +29,7 @@ from pytest_capacity.errors import (
     Silent,
 )
 from pytest_capacity.keeper import places, protocol
-from pytest_capacity.keeper.client import BEAT, Connection, Listener, expect
+from pytest_capacity.keeper.client import BEAT, Beat, Connection, Listener, expect, pause
 from pytest_capacity.keeper.joining import credentials_of
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.keeper.sessions import Record, Session
@@ -37,7 +37,6 @@ from pytest_capacity.keeper.spawn import Post, SpawnOptions, last_lines, spawn
 from pytest_capacity.model import Identity, Receipt, Request
 
 A = TypeVar("A", bound=Answer)
-Beat = Callable[[], None]
 
 #: So many keepers may die; the next one only releases.
 LIVES: Final = 2
@@ -47,14 +46,6 @@ FAREWELL: Final = 2.0
 
 #: How long the keeper of a session that is to be joined may take to say who it is. Seconds.
 JOINING: Final = 15.0
-
-_never: Final = threading.Lock()
-_never.acquire()
-
-
-def _pause(seconds: float) -> None:
-    # A lock's timeout runs by the kernel's clock; a test may have frozen Python's, or replaced time.sleep.
-    _never.acquire(timeout=seconds)
 
 
 class Owner:
@@ -455,57 +446,10 @@ class Owner:
                     raise KeeperError("this run is over")
                 if self._connection and not self._connection.lost:
                     return self._connection
-            _pause(BEAT)
+            pause(BEAT)
             if beat:
                 beat()
 
 
 def _new_path() -> str:
     return os.fspath(Path(places.socket_dir()) / "keeper")
-
-
-class Borrower:
-    """Uses a run that another process owns."""
-
-    def __init__(self, path: str, name: str) -> None:
-        self._path = path
-        self._name = name
-        self._past = 0
-        self._connection = Connection(path, "borrower", name)
-
-    @property
-    def deaths(self) -> int:
-        """How many keepers of this run are gone, each of which this process was connected to."""
-        return self._past + self._connection.lost
-
-    def call(self, message: Call, answer: type[A], *, beat: Beat | None = None) -> A:
-        """Ask the keeper; after its death, ask the next one. Raises what it answers, and `KeeperError`."""
-        while True:
-            connection = self._connection
-            try:
-                return connection.call(message, answer, beat=beat)
-            except KeeperError:
-                if not connection.lost:
-                    raise
-            self._reconnect(beat)
-
-    def _reconnect(self, beat: Beat | None) -> None:
-        for _ in range(round(protocol.COMING_BACK / BEAT)):
-            try:
-                connection = Connection(self._path, "borrower", self._name)
-            except KeeperError:
-                if not Path(self._path).parent.exists():
-                    break  # The owner has given up.
-                _pause(BEAT)
-            else:
-                self._past += 1
-                self._connection = connection
-                return
-            if beat:
-                beat()
-        log = self._connection.welcome.log
-        raise KeeperError(f"the keeper is gone and no other took its place. Its log {log} ends:\n{last_lines(log)}")
-
-    def close(self) -> None:
-        """Say goodbye."""
-        self._connection.close()

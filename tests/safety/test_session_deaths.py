@@ -36,6 +36,15 @@ def started(sharers: Sharers, count: int, *arguments: str) -> dict[str, Going]:
     return going
 
 
+def kept_by_a_successor(sharers: Sharers, keep: str) -> None:
+    """A run has ended and its nodes are kept; the keeper is killed, and the guard's next one has taken over."""
+    sharers.run("one", f"--capacity-keep={keep}")
+    dead = sharers.keeper()
+    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
+    kill(dead, signal.SIGKILL)
+    sharers.await_successor(dead)
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("victims", [("one",), ("two",), ("one", "two"), ("two", "three")], ids="-".join)
 @pytest.mark.parametrize(
@@ -151,11 +160,7 @@ def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> N
 
 def test_a_kept_sessions_keeper_dies(sharers: Sharers, decoy: Decoy) -> None:
     """Its guard starts another, which keeps the nodes for as long as they were to be kept; the next run has them."""
-    sharers.run("one", "--capacity-keep=5m")
-    dead = sharers.keeper()
-    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
-    kill(dead, signal.SIGKILL)
-    sharers.await_successor(dead)
+    kept_by_a_successor(sharers, "5m")
     second = sharers.run("two")
     assert second.code == 0, (second, sharers.suite.logs())
     assert sharers.nodes("two") == sharers.nodes("one")
@@ -165,11 +170,7 @@ def test_a_kept_sessions_keeper_dies(sharers: Sharers, decoy: Decoy) -> None:
 
 def test_a_successor_keeps_no_longer(sharers: Sharers, decoy: Decoy) -> None:
     """The end of the keep is the one that the dead keeper had promised."""
-    sharers.run("one", "--capacity-keep=6s")
-    dead = sharers.keeper()
-    until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
-    kill(dead, signal.SIGKILL)
-    sharers.await_successor(dead)
+    kept_by_a_successor(sharers, "6s")
     nothing_left(sharers.suite, decoy, within=6 + 15)
 
 
