@@ -70,6 +70,12 @@ Scope = Literal[
     "cloud",
 ]
 
+#: What a ladder can move along.
+Axis = Literal["market", "type", "zone", "region"]
+
+#: The axes as they are moved along unless the user says otherwise, the innermost (tried out first) in front.
+AXES: Final[tuple[Axis, ...]] = ("market", "type", "zone", "region")
+
 DEFAULT_TOPOLOGY: Final = "default"
 
 
@@ -103,6 +109,8 @@ class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     count: int
     instance_type: str
+    #: Other types that will do, in order, where ``instance_type`` is not to be had.
+    alternatives: tuple[str, ...] = ()
     market: Market | None = None
     reserve: bool | None = None
     image: str | None = None
@@ -168,6 +176,17 @@ class ErrorRow(Struct, frozen=True, kw_only=True):
     http: tuple[str, ...] = ()
 
 
+class Fallback(Struct, frozen=True, kw_only=True):
+    """The ``fallback:`` section: along which axes a run may move, and in which order."""
+
+    spot_to_on_demand: bool = True
+    zones: bool = True
+    regions: bool = False
+    instance_types: bool = True
+    #: The innermost first.
+    order: tuple[Axis, ...] = AXES
+
+
 class Request(Struct, frozen=True, kw_only=True):
     """A checked configuration: what one run wants. Made by `pytest_capacity.config`."""
 
@@ -182,6 +201,14 @@ class Request(Struct, frozen=True, kw_only=True):
     reserve: bool = True
     market: Market = "on-demand"
     use_reservations: tuple[str, ...] = ()
+    fallback: Fallback = field(default_factory=Fallback)
+    #: ``zone``: all groups of a topology in one zone. ``region``: each group's nodes over the zones in turn. ``none``:
+    #: nothing of a topology moves by itself, so zones and regions are fallen back along by a single node only.
+    colocate: Literal["zone", "region", "none"] = "zone"
+    #: How long the ladder is gone round again when nothing was to be had; 0: once.
+    retry_until_s: float = 0.0
+    #: What becomes of a spot node that the cloud takes back during the run.
+    on_preempt: Literal["fail", "replace"] = "fail"
     duration_s: float
     timeout_s: float
     #: How long the end of the run waits for the cloud to have removed everything, before it reports what is left.
@@ -209,10 +236,14 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Placement(Struct, frozen=True):
-    """Where a topology goes: a region and a zone (its name in this account, ``us-east-1a``)."""
+    """Where a topology goes: a region and a zone (its name in this account, ``us-east-1a``).
+
+    ``zones`` are all of them where the groups are spread (``colocate: region``); the first one is ``zone``.
+    """
 
     region: str
     zone: str
+    zones: tuple[str, ...] = ()
 
 
 class Offer(Struct, frozen=True):
@@ -224,19 +255,35 @@ class Offer(Struct, frozen=True):
     ok: bool
     #: Why not, in words for the user; empty when ``ok``.
     why: str = ""
+    #: Types among those asked for (alternatives too) that the zone does not have.
+    lacks: tuple[str, ...] = ()
     #: This zone holds capacity that the user told us to use: try it first.
     preferred: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+class Share(Struct, frozen=True):
+    """What one zone has of a topology that is spread over several: nodes by group (none left out), and its facts."""
+
+    zone: str
+    counts: Mapping[str, int]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
 class Order(Struct, frozen=True, kw_only=True):
-    """One topology in one placement: all that `Backend.plan` needs, so that a second keeper can plan the same again."""
+    """One topology in one placement: all that `Backend.plan` needs, so that a second keeper can plan the same again.
+
+    The groups of ``topology`` are those of this rung: their ``instance_type``, ``market`` and ``reserve`` are what is
+    asked for now, whatever else would do.
+    """
 
     run: str
     project: str
     topology: Topology
     placement: Placement
     attempt: int
+    #: The attempt that this one goes on with, whose subjects its pieces bear: what stands of it stays. 0: it is new.
+    series: int = 0
     #: Until when the first lease runs.
     lease_end: float
     hard_end: float
@@ -245,6 +292,8 @@ class Order(Struct, frozen=True, kw_only=True):
     #: Tells two runs of the same id apart, in tokens and names: an id may be used again (``test_id:``).
     nonce: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    #: Where the groups are spread: by zone, how many nodes of each group and the facts of that zone.
+    shares: tuple[Share, ...] = ()
 
     @property
     def unique_run(self) -> str:
@@ -318,6 +367,8 @@ class Diagnosis(Struct, frozen=True):
     operation: str = ""
     #: Who said it, where it was not the cloud ("the SDK").
     by: str = ""
+    #: Zones, by name, that the cloud itself says to try instead.
+    hints: tuple[str, ...] = ()
 
 
 class Identity(Struct, frozen=True):
@@ -385,6 +436,15 @@ class Attempt(Struct, frozen=True, kw_only=True):
     outcome: str
     code: str = ""
     words: str = ""
+    #: What the refusal was of, where it was of something: a group, its type, its market (``reserved`` for a
+    #: reservation). Empty where the whole attempt failed, or none did.
+    group: str = ""
+    instance_type: str = ""
+    market: str = ""
+    #: The table's word for the refusal, how far it reaches, and what the user can do about it.
+    kind: str = ""
+    scope: str = ""
+    remedy: str = ""
 
 
 class Placed(Struct, frozen=True, kw_only=True):
