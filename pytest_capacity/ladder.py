@@ -1,22 +1,203 @@
-"""Where to try next: a pure function of the request and of what the zones say.
+"""Where to try next: a pure function of the request, of what the zones offer, and of what has been refused.
 
-So far a rung is a zone of the one region; markets, types and regions come as further axes.
+`rungs` lists the placements of a topology in the order in which they would be tried were every group refused each time;
+`next_rung` walks that list and moves only what was refused. A rung is a region and a zone (or several, where groups are
+spread) with a market and a type for each group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from pytest_capacity.model import Offer
+from msgspec import Struct
+
+from pytest_capacity.model import Axis, Diagnosis, Market, NodeGroup, Offer, Request, Topology
+
+#: What shares a quota with a type; the type itself where nothing is known.
+Family = Callable[[str], str]
+
+#: How long a refusal of a kind is remembered, seconds. Stock comes back within minutes (karpenter's providers block for
+#: three), a quota is raised by people, and what a zone does not offer it does not offer in an hour either.
+MEMORY: Final[Mapping[str, float]] = {
+    "capacity-zone": 180.0,
+    "capacity-region": 180.0,
+    "spot-capacity": 180.0,
+    "spot-price": 180.0,
+    "reservation-full": 60.0,
+    "network-exhausted": 30.0,
+    "quota": 600.0,
+    "spot-quota": 600.0,
+    "type-unsupported": 3600.0,
+}
+
+#: Azure says only "later" of an allocation failure; karpenter's Azure provider blocks for an hour.
+_MEMORY_OF: Final[Mapping[tuple[str, str], float]] = {
+    ("azure", "capacity-zone"): 3600.0,
+    ("azure", "capacity-region"): 3600.0,
+    ("azure", "spot-capacity"): 3600.0,
+}
+
+#: Refusals that the same question would meet again however long one waits.
+LASTING: Final[frozenset[str]] = frozenset({"type-unsupported"})
 
 
-def rungs(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
-    """The zones to try, in order: the wanted ones as written, or every zone that can; preferred ones first.
+#: Scopes narrower than a zone that name no type: what was refused is the choice that was made there.
+_OF_ONE_CHOICE: Final = frozenset({"none", "reservation", "placement-group"})
 
-    A wanted zone is a letter (``a``), a name (``us-east-1a``) or a zone id (``use1-az2``).
+
+class Choice(Struct, frozen=True, order=True):
+    """What one group asks for on a rung."""
+
+    market: Market
+    instance_type: str
+
+
+class Rung(Struct, frozen=True):
+    """One placement of a whole topology: ``choices`` by the name of the group.
+
+    ``zones`` are all of them where the groups are spread over several, ``zone`` the first of these.
     """
-    able = [offer for offer in chosen(wanted, offers) if offer.ok]
-    return sorted(able, key=lambda offer: not offer.preferred)
+
+    region: str
+    zone: str
+    choices: Mapping[str, Choice]
+    zones: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Its zones, one or several."""
+        return self.zones or (self.zone,)
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """What a cloud refused: for these groups, in this zone. Its diagnosis says how far that reaches."""
+
+    region: str
+    zone: str
+    choices: Mapping[str, Choice]
+    diagnosis: Diagnosis
+
+    def blocks(self, region: str, zone: str, choice: Choice, family: Family) -> bool:
+        """Whether ``choice`` need not be asked for there any more."""
+        scope = self.diagnosis.scope
+        if not self._reaches(scope, region, zone):
+            return False
+        exact = scope in _OF_ONE_CHOICE
+        words = scope.split("+")
+        for own in self.choices.values():
+            if (exact or "market" in words) and own.market != choice.market:
+                continue
+            if (exact or "type" in words) and own.instance_type != choice.instance_type:
+                continue
+            if "family" in words and family(own.instance_type) != family(choice.instance_type):
+                continue
+            return True
+        return False
+
+    def _reaches(self, scope: str, region: str, zone: str) -> bool:
+        if scope in ("cloud", "market", "type+market"):
+            return True
+        if "region" in scope.split("+"):
+            return region == self.region
+        return (region, zone) == (self.region, self.zone)
+
+
+class Dry(Struct, frozen=True):
+    """A choice that some run was refused in a zone not long ago."""
+
+    region: str
+    zone: str
+    choice: Choice
+
+
+def choices(group: NodeGroup, request: Request) -> tuple[Choice, ...]:
+    """What a group may ask for in one zone, its first wish in front, in the order of the two inner axes."""
+    markets = _markets(group, request)
+    types = _types(group, request)
+    order = request.fallback.order
+    if order.index("market") < order.index("type"):
+        return tuple(Choice(market, type_) for type_ in types for market in markets)
+    return tuple(Choice(market, type_) for market in markets for type_ in types)
+
+
+def rungs(
+    topology: Topology, request: Request, offers: Mapping[str, Sequence[Offer]], memory: Collection[Dry] = ()
+) -> list[Rung]:
+    """Every rung that the offers leave, each of one zone, in the order in which they are tried while all is refused.
+
+    ``offers`` are the zones by region; regions that could not be read are missing. Zones in ``memory`` come last among
+    the zones of their region, and zones that hold capacity which the user named come first.
+    """
+    ranked: list[tuple[tuple[Any, ...], Rung]] = []
+    for at, region in enumerate(regions(request)):
+        for where, offer in enumerate(able(topology, request, offers.get(region, ()))):
+            ladders = {group.name: _offered(group, request, offer) for group in topology.groups}
+            for level in range(max(map(len, ladders.values()), default=0)):
+                wanted = {name: own[min(level, len(own) - 1)] for name, own in ladders.items()}
+                dry = any(Dry(region, offer.zone, choice) in memory for choice in wanted.values())
+                place: dict[Axis, Any] = {"region": at, "zone": (not offer.preferred, dry, where)}
+                place |= _moves(topology, request, wanted)
+                key = tuple(place[axis] for axis in reversed(request.fallback.order))
+                ranked.append((key, Rung(region, offer.zone, wanted)))
+    return [rung for _, rung in sorted(ranked, key=lambda one: one[0])]
+
+
+def next_rung(
+    listed: Sequence[Rung], refusals: Sequence[Refusal], request: Request, family: Family = str
+) -> Rung | None:
+    """The next placement to try; None when nothing of ``listed`` is left that no refusal blocks.
+
+    Every group asks for the first of its choices that is not blocked in the zone, so a refusal moves only those groups
+    that it is about. Zones come as the list has them; one that a cloud named for what it refused comes before. Where
+    groups are spread, a rung has every zone of the region that can take the same choices.
+    """
+    found = [rung for places in _places(listed, request) if (rung := _first_open(listed, places, refusals, family))]
+    if not found:
+        return None
+    _, best = min(found, key=lambda one: (not _is_hinted(one[1], refusals), one[0]))
+    if request.colocate != "region":
+        return best
+    places = [place for places in _places(listed, request) for place in places if place[0] == best.region]
+    zones = [zone for region, zone in places if _takes(listed, region, zone, best.choices, refusals, family)]
+    return Rung(best.region, zones[0], best.choices, tuple(zones))
+
+
+def is_open(
+    listed: Sequence[Rung], region: str, refusals: Sequence[Refusal], request: Request, family: Family = str
+) -> bool:
+    """Whether anything is left to try in ``region``."""
+    return next_rung([rung for rung in listed if rung.region == region], refusals, request, family) is not None
+
+
+def remembered(cloud: str, refused: Iterable[tuple[float, Refusal]], now: float) -> frozenset[Dry]:
+    """What ran dry so recently (``refused``: when, and what) that it is tried last."""
+    return frozenset(
+        Dry(refusal.region, refusal.zone, choice)
+        for at, refusal in refused
+        if now - at < _MEMORY_OF.get((cloud, refusal.diagnosis.kind), MEMORY.get(refusal.diagnosis.kind, 0.0))
+        for choice in refusal.choices.values()
+    )
+
+
+def lasting(refusals: Iterable[Refusal]) -> list[Refusal]:
+    """Those that another round of the ladder would only hear again."""
+    return [refusal for refusal in refusals if refusal.diagnosis.kind in LASTING]
+
+
+def regions(request: Request) -> tuple[str, ...]:
+    """Those that a run may use, in order."""
+    return request.regions if request.fallback.regions else request.regions[:1]
+
+
+def able(topology: Topology, request: Request, offers: Sequence[Offer]) -> list[Offer]:
+    """The zones of one region to try, in order: the wanted ones as written, or every one that can.
+
+    Wanted zones of other regions say nothing about this one. Without fallback along zones it is the first that can.
+    """
+    wanted = [offer for offer in chosen(request.zones, offers) or offers if offer.ok]
+    found = [offer for offer in wanted if all(_offered(group, request, offer) for group in topology.groups)]
+    return found if request.fallback.zones or request.colocate == "region" else found[:1]
 
 
 def chosen(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
@@ -30,10 +211,92 @@ def chosen(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
 
 
 def unknown(wanted: Sequence[str], offers: Sequence[Offer]) -> list[str]:
-    """The wanted zones that the region does not have."""
+    """The wanted zones that are none of these."""
     return [name for name in wanted if not any(matches(name, offer) for offer in offers)]
 
 
 def matches(name: str, offer: Offer) -> bool:
-    """Whether ``name`` (letter, name or zone id) means this zone."""
+    """Whether ``name`` (letter ``a``, name ``us-east-1a`` or zone id ``use1-az2``) means this zone."""
     return name in (offer.zone, offer.zone_id) or f"{offer.region}{name}" == offer.zone
+
+
+def why_not(topology: Topology, request: Request, offer: Offer) -> str:
+    """Why a zone is no rung, for the user; empty where it is one."""
+    if not offer.ok:
+        return offer.why
+    lacking = [" or ".join(_types(group, request)) for group in topology.groups if not _offered(group, request, offer)]
+    return f"does not offer {', '.join(sorted(set(lacking)))}" if lacking else ""
+
+
+def _markets(group: NodeGroup, request: Request) -> tuple[Market, ...]:
+    market = group.market or request.market
+    return ("spot", "on-demand") if market == "spot" and request.fallback.spot_to_on_demand else (market,)
+
+
+def _types(group: NodeGroup, request: Request) -> tuple[str, ...]:
+    return (group.instance_type, *(group.alternatives if request.fallback.instance_types else ()))
+
+
+def _offered(group: NodeGroup, request: Request, offer: Offer) -> list[Choice]:
+    return [choice for choice in choices(group, request) if choice.instance_type not in offer.lacks]
+
+
+def _moves(topology: Topology, request: Request, wanted: Mapping[str, Choice]) -> dict[Axis, Any]:
+    """How far the groups have moved from their first wishes, along each of the two axes of a group."""
+    types = [_types(group, request).index(wanted[group.name].instance_type) for group in topology.groups]
+    markets = [_markets(group, request).index(wanted[group.name].market) for group in topology.groups]
+    return {"type": sum(types), "market": sum(markets)}
+
+
+def _places(listed: Sequence[Rung], request: Request) -> list[list[tuple[str, str]]]:
+    """What is tried as one: a zone, or all zones of a region where groups are spread and no zone may be left out."""
+    zones = list(dict.fromkeys((rung.region, rung.zone) for rung in listed))
+    if request.colocate != "region" or request.fallback.zones:
+        return [[zone] for zone in zones]
+    return [[zone for zone in zones if zone[0] == region] for region in dict.fromkeys(region for region, _ in zones)]
+
+
+def _first_open(
+    listed: Sequence[Rung], places: Sequence[tuple[str, str]], refusals: Sequence[Refusal], family: Family
+) -> tuple[int, Rung] | None:
+    """The first choices that are open in all these places, and where in the list the last of them stands."""
+    of_places = [(index, rung) for index, rung in enumerate(listed) if (rung.region, rung.zone) in places]
+    picked: dict[str, Choice] = {}
+    rank = 0
+    for group in of_places[0][1].choices:
+        for index, rung in of_places:
+            choice = rung.choices[group]
+            if not any(refusal.blocks(*place, choice, family) for refusal in refusals for place in places):
+                picked[group], rank = choice, max(rank, index)
+                break
+        else:
+            return None
+    region, zone = places[0]
+    return rank, Rung(region, zone, picked, tuple(zone for _, zone in places) if len(places) > 1 else ())
+
+
+def _takes(
+    listed: Sequence[Rung],
+    region: str,
+    zone: str,
+    wanted: Mapping[str, Choice],
+    refusals: Sequence[Refusal],
+    family: Family,
+) -> bool:
+    """Whether the zone is listed with each of these choices, and none of them is blocked there."""
+    here = [rung for rung in listed if (rung.region, rung.zone) == (region, zone)]
+    return all(
+        any(rung.choices[group] == choice for rung in here)
+        and not any(refusal.blocks(region, zone, choice, family) for refusal in refusals)
+        for group, choice in wanted.items()
+    )
+
+
+def _is_hinted(rung: Rung, refusals: Sequence[Refusal]) -> bool:
+    """Whether the cloud named this zone for something that it refused elsewhere and that is asked for here."""
+    return any(
+        rung.region == refusal.region
+        and rung.zone in refusal.diagnosis.hints
+        and any(rung.choices.get(group) == choice for group, choice in refusal.choices.items())
+        for refusal in refusals
+    )
