@@ -15,7 +15,8 @@ Kinds of event, with their ``data``:
 ``refused``         step, code, words: this logical create is over
 ``unknown``         code, words: the answer was lost; the same token is asked again
 ``state``           `Held` things as the cloud shows them now
-``attempt-ended``   the `Attempt`
+``attempt-ended``   the `Attempt`; the cloud, and the `Refusal` of each piece, by which later attempts go
+``changed``         words for the user: another market than the one asked for, a region without capacity, another round
 ``node-ready``      id, name, group, seconds
 ``placed``          the `Placed` topology
 ``releasing``       ids whose release the cloud accepted
@@ -55,6 +56,7 @@ CREATE TABLE IF NOT EXISTS events (
     data TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_by_run ON events (run, seq);
+CREATE INDEX IF NOT EXISTS attempts_ended ON events (at) WHERE kind = 'attempt-ended';
 CREATE INDEX IF NOT EXISTS beginnings_and_ends ON events (seq) WHERE kind IN ('run-started', 'adopted', 'run-ended');
 """
 
@@ -133,6 +135,19 @@ class Journal:
             Entry(seq, at, of, kind, subject, msgspec.json.decode(data)) for seq, at, of, kind, subject, data in rows
         ]
 
+    def attempts_since(self, at: float) -> list[Entry]:
+        """The ``attempt-ended`` events of all runs since then, oldest first."""
+        with self._lock, self._faults():
+            rows = self._base.execute(
+                "SELECT seq, at, run, kind, subject, data FROM events "
+                "WHERE kind = 'attempt-ended' AND at > ? ORDER BY at, seq",
+                (at,),
+            ).fetchall()
+        return [
+            Entry(seq, when, run, kind, subject, msgspec.json.decode(data))
+            for seq, when, run, kind, subject, data in rows
+        ]
+
     def runs(self, *, ended: bool = False) -> list[Begun]:
         """The runs that have begun and not ended with nothing left, oldest first; with ``ended`` those too."""
         with self._lock, self._faults():
@@ -208,6 +223,10 @@ class LostJournal(Journal):
         raise self._why
 
     def events(self, run: str) -> list[Entry]:
+        """None."""
+        return []
+
+    def attempts_since(self, at: float) -> list[Entry]:
         """None."""
         return []
 

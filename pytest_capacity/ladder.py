@@ -38,6 +38,9 @@ _MEMORY_OF: Final[Mapping[tuple[str, str], float]] = {
     ("azure", "spot-capacity"): 3600.0,
 }
 
+#: Nothing is remembered for longer. Seconds.
+MEMORY_LIMIT: Final = max(*MEMORY.values(), *_MEMORY_OF.values())
+
 #: Refusals that the same question would meet again however long one waits.
 LASTING: Final[frozenset[str]] = frozenset({"type-unsupported"})
 

@@ -315,6 +315,8 @@ class Piece(Struct, frozen=True, kw_only=True):
     token: str
     count: int = 1
     group: str | None = None
+    #: The groups that it is for, where these are several; empty: ``group``, or all of the topology.
+    groups: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     #: The id of an existing reservation, not ours, that the nodes made by this piece must sit in.
@@ -472,6 +474,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
     unanswered: int = 0
     #: The regions that were listed.
     regions: tuple[str, ...] = ()
+    #: What came out otherwise than first asked for: another market, a region without capacity.
+    changes: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     placed: tuple[Placed, ...] = ()
     #: Words for the user about what went wrong at the end (a release refused, credentials expired).

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, get_args
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
@@ -16,27 +18,57 @@ from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.make import Maker, PieceRefused
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.errors import CapacityError, NodeError
-from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, Reservation
+from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, Reservation, Scope
+
+#: The narrowest first.
+SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 
 #: Pauses between looks at nodes that boot, seconds: short at first, since some boot fast, then every five.
 POLLS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
 
 
-class AttemptFailed(Exception):
-    """This rung does not stand; the diagnosis says what that means for the next."""
+class Failure(Struct, frozen=True):
+    """One thing that a rung failed by: for these groups (all, if none is named), in this zone (empty: any of its)."""
 
-    def __init__(self, diagnosis: Diagnosis, piece: Piece | None = None) -> None:
-        super().__init__(f"{diagnosis.code}: {diagnosis.words}")
-        self.diagnosis = diagnosis
-        #: What could not be made.
-        self.piece = piece
+    diagnosis: Diagnosis
+    groups: tuple[str, ...] = ()
+    zone: str = ""
+    #: What could not be made.
+    piece: Piece | None = None
+
+
+class AttemptFailed(Exception):
+    """This rung does not stand; the diagnoses say what that means for the next."""
+
+    def __init__(self, *failures: Failure, sound: bool = False) -> None:
+        #: The one that is told: what stops the run, or else what reaches farthest.
+        self.worst = max(failures, key=_weight)
+        self.failures = failures
+        #: Whether what was made stands as it was asked for: the rest was refused, and nothing died.
+        self.sound = sound
+        super().__init__(f"{self.diagnosis.code}: {self.diagnosis.words}")
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The worst of all."""
+        return self.worst.diagnosis
 
 
 class Attempter:
     """Tries rungs, one call of `attempt` each."""
 
-    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor, reach: Reach) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        book: Book,
+        clock: Clock,
+        maker: Maker,
+        pool: Executor,
+        reach: Reach,
+        advice: Advice = NO_ADVICE,
+    ) -> None:
         self._backend = backend
+        self._advice = advice
         self._book = book
         self._clock = clock
         self._maker = maker
@@ -65,8 +97,7 @@ class Attempter:
         outcomes = list(self._pool.map(lambda piece: self._make(piece, order, together), pieces))
         refusals = [outcome for outcome in outcomes if isinstance(outcome, PieceRefused)]
         if refusals:
-            worst = next((one for one in refusals if one.diagnosis.step != "move-on"), refusals[0])
-            raise AttemptFailed(worst.diagnosis, worst.piece)
+            raise AttemptFailed(*map(self._failure, refusals), sound=True)
         for outcome in outcomes:
             if isinstance(outcome, CapacityError):
                 raise outcome
@@ -81,6 +112,12 @@ class Attempter:
         except (PieceRefused, CapacityError) as failure:
             halt.refuse()
             return failure
+
+    def _failure(self, refusal: PieceRefused) -> Failure:
+        piece = refusal.piece
+        diagnosis = self._advice.diagnose(refusal.diagnosis, piece) or refusal.diagnosis
+        groups = piece.groups or ((piece.group,) if piece.group else ())
+        return Failure(diagnosis, groups, piece.zone, piece)
 
     def _wait_ready(self, pieces: Sequence[Piece], halt: Halt) -> None:
         subjects = [piece.subject for piece in pieces if piece.kind == "node"]
@@ -102,14 +139,17 @@ class Attempter:
         if isinstance(seen, Diagnosis):
             if seen.step in ("back-off", "ask-again"):
                 return
-            raise AttemptFailed(seen)
+            raise AttemptFailed(Failure(seen))
         known = {node.id: node for node in nodes}
         news = [node for node in seen if node.state != "unseen" and node != known[node.id]]
         if news:
             self._book.note("state", data={"held": news})
-        dead = next((node for node in seen if node.state in ("failed", "leaving", "gone")), None)
+        dead = [node for node in seen if node.state in ("failed", "leaving", "gone")]
         if dead:
-            raise AttemptFailed(self._backend.diagnose(dead))
+            raise AttemptFailed(*map(self._death, dead))
+
+    def _death(self, node: Held) -> Failure:
+        return Failure(self._backend.diagnose(node), (node.group,) if node.group else (), node.zone)
 
     def _usable(self, placed: Placed, order: Order, halt: Halt) -> Placed:
         """The nodes with the addresses at which they are reached, once each is ready as its group says."""
@@ -117,7 +157,8 @@ class Attempter:
         try:
             self._reach.await_ready(placed, order.topology, halt, self._clock, self._note_ready)
         except NodeError as error:
-            raise AttemptFailed(Diagnosis("stop", "not-ready", "not-ready", str(error), by="the keeper")) from error
+            diagnosis = Diagnosis("stop", "not-ready", "not-ready", str(error), by="the keeper")
+            raise AttemptFailed(Failure(diagnosis)) from error
         return placed
 
     def _note_ready(self, node: Node, seconds: float) -> None:
@@ -135,7 +176,7 @@ class Attempter:
                 if sits_in != aimed:
                     words = f"node {node.id} was aimed at reservation {aimed} and sits in {sits_in}"
                     diagnosis = Diagnosis("stop", "reservation-mismatch", "not-in-reservation", words, by="the keeper")
-                    raise AttemptFailed(diagnosis, piece)
+                    raise AttemptFailed(Failure(diagnosis, piece=piece))
 
     def _placed(self, order: Order, pieces: Sequence[Piece]) -> Placed:
         nodes: dict[str, tuple[Node, ...]] = {}
@@ -149,11 +190,16 @@ class Attempter:
         return Placed(
             topology=order.topology.name,
             region=order.placement.region,
-            zone=order.placement.zone,
+            zone="+".join(order.placement.zones or (order.placement.zone,)),
             nodes=nodes,
             reservations=tuple(reservations),
             attempt=order.attempt,
         )
+
+
+def _weight(failure: Failure) -> tuple[bool, int]:
+    diagnosis = failure.diagnosis
+    return diagnosis.step != "move-on", SCOPES.index(diagnosis.scope) if diagnosis.scope in SCOPES else 0
 
 
 def _launch_order(held: Held) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.errors import JournalError
 from pytest_capacity.journal import Entry, Journal
+from pytest_capacity.ladder import MEMORY_LIMIT, Refusal
 from pytest_capacity.model import Attempt, Held, Identity, Order, Piece, Placed
 
 Listener = Callable[[Entry], None]
@@ -60,13 +61,18 @@ class Book:
         self.asked: dict[str, float] = {}
         #: Subjects of doubts with a call behind them whose answer nobody has: only some answers end these.
         self.uncertain: set[str] = set()
+        #: Under way, by topology.
         self.orders: dict[str, Order] = {}
+        #: By which what stands was placed, by topology.
+        self.fulfilled: dict[str, Order] = {}
         self.attempts: list[Attempt] = []
         self.placed: dict[str, Placed] = {}
         self.suspects: set[str] = set()
         #: Loans not given back, by key.
         self.loans: dict[str, Loan] = {}
         self.troubles: list[str] = []
+        #: What came out otherwise than first asked for, in words.
+        self.changes: list[str] = []
         self.identity: Identity | None = None
         self.emulator: str | None = None
         self.started: float | None = None
@@ -118,6 +124,19 @@ class Book:
     def live(self) -> bool:
         """Whether the run has begun and not ended."""
         return self.started is not None
+
+    def refused_lately(self, cloud: str) -> list[tuple[float, Refusal]]:
+        """What this ``cloud`` refused to any run of this journal in the last hours, and when. Empty where it fails."""
+        try:
+            entries = self._journal.attempts_since(self._clock.now() - MEMORY_LIMIT)
+        except JournalError:
+            return []
+        return [
+            (entry.at, refusal)
+            for entry in entries
+            if entry.data.get("cloud") == cloud
+            for refusal in msgspec.convert(entry.data.get("refusals", []), list[Refusal])
+        ]
 
     def next_attempt(self) -> int:
         """The number of the next attempt; none is used twice under one run id, not even by a later run."""
@@ -226,8 +245,11 @@ def _state(book: Book, entry: Entry) -> None:
 
 
 def _attempt_ended(book: Book, entry: Entry) -> None:
-    book.attempts.append(msgspec.convert(entry.data["attempt"], Attempt))
-    book.orders.pop(book.attempts[-1].topology, None)
+    attempt = msgspec.convert(entry.data["attempt"], Attempt)
+    book.attempts.append(attempt)
+    order = book.orders.pop(attempt.topology, None)
+    if order and attempt.outcome == "placed":
+        book.fulfilled[attempt.topology] = order
 
 
 def _placed(book: Book, entry: Entry) -> None:
@@ -268,6 +290,10 @@ def _trouble(book: Book, entry: Entry) -> None:
     book.troubles.append(entry.data["words"])
 
 
+def _changed(book: Book, entry: Entry) -> None:
+    book.changes.append(entry.data["words"])
+
+
 def _kept(book: Book, entry: Entry) -> None:
     book.kept_until = entry.data["until"]
 
@@ -300,6 +326,7 @@ _FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
     "returned": _returned,
     "suspect": _suspect,
     "trouble": _trouble,
+    "changed": _changed,
     "kept": _kept,
     "extended": _extended,
     "run-ended": _run_ended,

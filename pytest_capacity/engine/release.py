@@ -25,20 +25,24 @@ HORIZON: Final = 600.0
 
 
 class Scope:
-    """What to release: all of the run, or the pieces of one attempt (``default/2/``)."""
+    """What to release: all of the run, or the pieces of one attempt (``default/2/``) less the subjects to ``keep``."""
 
-    def __init__(self, book: Book, prefix: str = "") -> None:
+    def __init__(self, book: Book, prefix: str = "", keep: Collection[str] = ()) -> None:
         self._book = book
         self._prefix = prefix
+        self._keep = keep
         self.whole = not prefix
+
+    def _has(self, subject: str) -> bool:
+        return subject.startswith(self._prefix) and subject not in self._keep
 
     def held(self) -> list[Held]:
         """What of it is held."""
-        return [held for held in self._book.held() if held.subject.startswith(self._prefix)]
+        return [held for held in self._book.held() if self._has(held.subject)]
 
     def doubts(self) -> list[Piece]:
         """What of it may or may not exist."""
-        return [piece for piece in self._book.doubtful() if piece.subject.startswith(self._prefix)]
+        return [piece for piece in self._book.doubtful() if self._has(piece.subject)]
 
     def accepted(self) -> bool:
         """Whether the cloud has accepted to remove all of it."""

@@ -96,7 +96,7 @@ def test_an_open_doubt_is_not_clean(bench: Bench, emulator: Emulator) -> None:
     """While every answer is lost and nothing new is listed, the receipt says that something may be left."""
     emulator.weather(consistency_s=3600, faults=[{"operation": "RunInstances", "lose_reply": True}])
     engine = bench.engine(request(emulator, NODES, timeout_s=2.0))
-    engine.read_ahead("default").result()
+    engine.offers.ahead("default")[0].result()
     with pytest.raises(CapacityError):
         engine.provision("default")
     receipt = engine.release(within(0.5))
@@ -111,7 +111,7 @@ def test_an_old_doubt_ends_with_a_listing(bench: Bench, emulator: Emulator) -> N
     """A call made ten minutes ago whose thing no whole listing shows made nothing."""
     emulator.weather(faults=[{"operation": "RunInstances", "error": "InternalError"}])
     engine = bench.engine(request(emulator, NODES, timeout_s=2.0))
-    engine.read_ahead("default").result()
+    engine.offers.ahead("default")[0].result()
     with pytest.raises(CapacityError):
         engine.provision("default")
     emulator.weather(faults=[{"operation": "RunInstances", "error": "UnauthorizedOperation"}])
@@ -220,7 +220,7 @@ def test_refused_tokens_do_not_come_again(bench: Bench, emulator: Emulator) -> N
     """Not even from the keeper that comes after: refusals are counted in the journal."""
     emulator.weather(faults=[{"operation": "CreateCapacityReservation", "error": "RequestLimitExceeded"}])
     engine = bench.engine(request(emulator, DB, timeout_s=3.0))
-    engine.read_ahead("default").result()
+    engine.offers.ahead("default")[0].result()
     with pytest.raises(CapacityError):
         engine.provision("default")
     used = [entry.data["token"] for entry in bench.engines[-1].book._journal.events("run-1") if entry.kind == "intent"]
@@ -232,7 +232,7 @@ def test_disks_go_with_their_machines(bench: Bench, emulator: Emulator) -> None:
     """A disk that the image wants to last is told not to: it would bear our stamp, and bill."""
     wanted = request(emulator, NODES)
     engine = bench.engine(wanted)
-    order = engine._order("default", engine.read_ahead("default").result()[0], launch=True)
+    order = engine._order("default", engine.offers.ahead("default")[0].result()[0], launch=True)
     lasting = replace(order, facts={**order.facts, "lasting/db": "/dev/sda1 /dev/sdb"})
     backend = open_backend(wanted)
     (piece,) = backend.plan(lasting)[0]

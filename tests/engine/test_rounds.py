@@ -36,7 +36,7 @@ def made(emulator: Emulator, *operations: str) -> list[dict[str, Any]]:
 def test_two_groups_are_reserved_in_one_round(bench: Bench, emulator: Emulator) -> None:
     """One create call a capacity shape, side by side, and no other call between them."""
     engine = bench.engine()
-    engine.read_ahead("default").result()
+    engine.offers.ahead("default")[0].result()
     engine.provision("default", launch=False)
     creates = made(emulator, "CreateCapacityReservation")
     assert len(creates) == 2
@@ -71,7 +71,7 @@ def test_a_half_dry_zone_costs_no_more(bench: Bench, emulator: Emulator) -> None
 def test_a_hundred_nodes_are_one_launch(bench: Bench, emulator: Emulator) -> None:
     """One RunInstances and one look at all of them; tags go in the create call."""
     engine = bench.engine(request(emulator, replace(DB, count=100, reserve=False)))
-    engine.read_ahead("default").result()
+    engine.offers.ahead("default")[0].result()
     before = len(emulator.calls())
     placed = engine.provision("default")
     calls = emulator.calls()[before:]
@@ -109,7 +109,7 @@ def test_a_hundred_nodes_are_given_back_in_two_rounds(bench: Bench, emulator: Em
 def test_warming_up_is_one_round_of_reads(bench: Bench, emulator: Emulator) -> None:
     """Account, zones, types and image are read side by side while pytest collects."""
     engine = bench.engine()
-    engine.read_ahead("default").result()
+    engine.offers.ahead("default")[0].result()
     calls = emulator.calls()
     assert WRITES.isdisjoint(call["operation"] for call in calls)
     assert len(calls) <= 4

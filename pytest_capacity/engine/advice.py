@@ -1,0 +1,24 @@
+"""What others may decide while the engine works: the hooks of the run's owner, where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_capacity.ladder import Rung
+from pytest_capacity.model import Diagnosis, Piece, Topology
+
+
+class Advice:
+    """Nobody has anything to say. Asked on the engine's threads; must answer within seconds."""
+
+    def rungs(self, topology: Topology, listed: Sequence[Rung]) -> Sequence[Rung]:
+        """The same rungs in another order, or fewer of them."""
+        return listed
+
+    def diagnose(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis | None:
+        """What the refusal of ``piece`` means instead; None: what the table says."""
+        return None
+
+
+NO_ADVICE: Final = Advice()

@@ -1,0 +1,341 @@
+"""One topology up its ladder: rung after rung until one stands, or none is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_capacity import ladder
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.diagnosis import remedy
+from pytest_capacity.engine import telling
+from pytest_capacity.engine.abandoned import Abandoned
+from pytest_capacity.engine.advice import Advice
+from pytest_capacity.engine.attempt import Attempter, AttemptFailed, Failure
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.leases import LEASE
+from pytest_capacity.engine.offers import OfferReader, Offers
+from pytest_capacity.engine.refusal import refused
+from pytest_capacity.engine.release import Scope
+from pytest_capacity.errors import CapacityError, Exhausted, Refused
+from pytest_capacity.ladder import Choice, Refusal, Rung
+from pytest_capacity.model import Attempt, Offer, Order, Placed, Placement, Request, Share, Topology
+
+#: Pauses between rounds of the ladder (``retry_until``), seconds: doubling from the first to the last.
+FIRST_ROUND_PAUSE, LAST_ROUND_PAUSE = 5.0, 60.0
+
+_OUTCOMES: Final = {"move-on": "no-capacity"}
+
+
+class Bounds(Struct, frozen=True):
+    """When what is made now must end."""
+
+    hard_end: Callable[[], float]
+    limit: Callable[[], float]
+
+
+class Climb(Struct):
+    """What one provisioning knows so far."""
+
+    name: str
+    topology: Topology
+    launch: bool
+    halt: Halt
+    began: float
+    tried: list[Attempt] = []
+    refusals: list[Refusal] = []
+    listed: list[Rung] = []
+    offers: Offers = {}
+    #: The order that failed last, where what stands of it is sound.
+    sound: Order | None = None
+    round: int = 1
+
+
+class Climber:
+    """Places topologies. One climb of a topology at a time; several topologies may climb at once."""
+
+    def __init__(
+        self,
+        request: Request,
+        backend: Backend,
+        book: Book,
+        clock: Clock,
+        attempter: Attempter,
+        abandoned: Abandoned,
+        offers: OfferReader,
+        bounds: Bounds,
+        facts: Mapping[str, str],
+        advice: Advice,
+    ) -> None:
+        self._request = request
+        self._backend = backend
+        self._book = book
+        self._clock = clock
+        self._attempter = attempter
+        self._abandoned = abandoned
+        self._offers = offers
+        self._bounds = bounds
+        self._facts = facts
+        self._advice = advice
+
+    def place(self, name: str, launch: bool, halt: Halt) -> Placed:
+        """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
+        climb = Climb(name, self._request.topologies[name], launch, halt, self._clock.now())
+        try:
+            placed = self._climb(climb)
+        except CapacityError:
+            self._leave(climb.sound, None)
+            raise
+        self._tell_markets(climb, placed)
+        return placed
+
+    def _climb(self, climb: Climb) -> Placed:
+        order = self._book.orders.get(climb.name) or self._next(climb)
+        while True:
+            before = len(climb.refusals)
+            placed = self._try(order, climb)
+            if placed is None and climb.tried[-1].outcome == "quota" and self._abandoned.settle(climb.halt):
+                # It may have been full of what we were giving back.
+                del climb.refusals[before:]
+                series = (order.series or order.attempt) if climb.sound else 0
+                placed = self._try(replace(order, attempt=self._book.next_attempt(), series=series), climb)
+            if placed:
+                return placed
+            order = self._next(climb)
+
+    def _next(self, climb: Climb) -> Order:
+        """The order of the next rung. What the failed one leaves that this one cannot use is on its way out."""
+        if not climb.listed:
+            self._look(climb)
+        rung = self._rung(climb)
+        while rung is None:
+            self._go_round(climb)
+            rung = self._rung(climb)
+        order = self._order(climb, rung)
+        self._leave(climb.sound, order)
+        return order
+
+    def _rung(self, climb: Climb) -> Rung | None:
+        climb.halt.check()
+        rung = ladder.next_rung(climb.listed, climb.refusals, self._request, self._backend.family)
+        last = climb.tried[-1] if climb.tried else None
+        if last and (rung is None or rung.region != last.region) and not self._is_open(climb, last.region):
+            zones = list(dict.fromkeys(one.zone for one in climb.tried if one.region == last.region))
+            self._change(climb, f"all zones of {last.region} are exhausted for {climb.name!r}: {', '.join(zones)}")
+        return rung
+
+    def _is_open(self, climb: Climb, region: str) -> bool:
+        return ladder.is_open(climb.listed, region, climb.refusals, self._request, self._backend.family)
+
+    def _look(self, climb: Climb) -> None:
+        """List the rungs by what the zones offer now. Raises `Exhausted` where there is none."""
+        climb.offers = self._offers.read(climb.name, climb.halt)
+        self._check_zones(climb.offers)
+        memory = ladder.remembered(self._request.backend, self._book.refused_lately(self._cloud), self._clock.now())
+        listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
+        climb.listed = list(self._advice.rungs(climb.topology, listed)) if listed else []
+        if not climb.listed:
+            why = "pytest_capacity_ladder left no rung" if listed else self._why_none(climb)
+            raise Exhausted(why)
+
+    def _check_zones(self, offers: Offers) -> None:
+        every = [offer for zones in offers.values() for offer in zones]
+        missing = ladder.unknown(self._request.zones, every)
+        if missing and every and len(offers) == len(ladder.regions(self._request)):
+            known = ", ".join(offer.zone for offer in every)
+            raise Refused(
+                f"zones {', '.join(missing)} are not in {', '.join(offers)} for this account; it has: {known}. "
+                "Nothing was created. Correct zones: or --capacity-zone"
+            )
+
+    def _why_none(self, climb: Climb) -> str:
+        reasons = [
+            f"{offer.zone}: {why}"
+            for zones in climb.offers.values()
+            for offer in ladder.chosen(self._request.zones, zones) or zones
+            if (why := ladder.why_not(climb.topology, self._request, offer))
+        ]
+        where = " or ".join(climb.offers)
+        return f"no zone of {where} can take this topology: {'; '.join(reasons) or 'it has none'}"
+
+    def _go_round(self, climb: Climb) -> None:
+        """Wait, and forget what was refused. Raises `Exhausted` when that is no use any more."""
+        until = climb.began + self._request.retry_until_s
+        pause = min(FIRST_ROUND_PAUSE * 2 ** (climb.round - 1), LAST_ROUND_PAUSE)
+        self._leave(climb.sound, None)
+        climb.sound = None
+        if self._clock.now() + pause > until:
+            raise Exhausted(telling.exhausted(self._backend.name, climb.name, climb.tried, climb.round))
+        climb.round += 1
+        rest = until - self._clock.now()
+        self._change(
+            climb,
+            f"nothing was to be had for {climb.name!r}; round {climb.round} of the ladder begins in {pause:.0f} s "
+            f"(retry_until: {telling.lasting(rest)} left)",
+        )
+        climb.halt.wait(self._clock.jitter(pause))
+        climb.refusals = ladder.lasting(climb.refusals)
+        self._offers.forget(climb.name)
+        self._look(climb)
+
+    def _leave(self, failed: Order | None, order: Order | None) -> None:
+        """Release what stands of ``failed`` and is no part of ``order``."""
+        if failed is None:
+            return
+        series = failed.series or failed.attempt
+        goes_on = order is not None and order.series == series
+        keep = subjects(self._backend, order) if goes_on and order else ()
+        self._abandoned.release([Scope(self._book, f"{failed.topology.name}/{series}/", keep)])
+
+    def _order(self, climb: Climb, rung: Rung) -> Order:
+        offers = {offer.zone: offer for offer in climb.offers[rung.region]}
+        topology = _chosen(climb.topology, rung)
+        order = Order(
+            run=self._request.run,
+            project=self._request.project,
+            topology=topology,
+            placement=Placement(rung.region, rung.zone, rung.zones),
+            attempt=self._book.next_attempt(),
+            lease_end=min(self._clock.now() + LEASE, self._bounds.hard_end()),
+            hard_end=self._bounds.limit(),
+            launch=climb.launch,
+            nonce=self._book.nonce,
+            facts={**offers[rung.zone].facts, **(self._facts if climb.launch else {})},
+            shares=_shares(topology, rung, offers) if self._request.colocate == "region" else (),
+        )
+        return self._going_on(climb.sound, order)
+
+    def _going_on(self, failed: Order | None, order: Order) -> Order:
+        """The same order in the series of the failed one, where what stands there fits: it is not made twice."""
+        if failed is None or failed.placement != order.placement:
+            return order
+        later = replace(order, series=failed.series or failed.attempt)
+        for piece in (piece for planned in self._backend.plan(later) for piece in planned):
+            made = self._book.made(piece.subject)
+            if made and sum(held.count for held in made) != piece.count:
+                return order
+        return later
+
+    def _try(self, order: Order, climb: Climb) -> Placed | None:
+        """One rung. Adds what came of it to the climb; raises what ends it. A failed one's things may still stand."""
+        if self._book.orders.get(order.topology.name) != order:
+            self._book.intend("attempt-started", data={"order": order, **telling.where(order)})
+        began = self._clock.now()
+        climb.sound = None
+        placed, failure, failed = None, None, None
+        told = Attempt(
+            number=order.attempt,
+            topology=order.topology.name,
+            region=order.placement.region,
+            zone="+".join(order.placement.zones or (order.placement.zone,)),
+            started=began,
+            seconds=0.0,
+            outcome="cancelled",
+            **telling.asked_for(order.topology, self._request),
+        )
+        try:
+            placed = self._attempter.attempt(order, climb.halt)
+            told = replace(told, outcome="placed")
+        except AttemptFailed as error:
+            failed, failure = error, error.worst
+            told = replace(told, **self._came_to(order, failure))
+        except CapacityError as error:
+            told = replace(told, code=type(error).__name__, words=str(error))
+            raise
+        finally:
+            told = replace(told, seconds=self._clock.now() - began)
+            climb.tried.append(told)
+            found = [self._refusal(order, one) for one in failed.failures] if failed else []
+            self._note(order, told, found)
+            if placed is None and not (failed and failed.sound):
+                self._leave(order, None)
+        if failed and failure:
+            if failure.diagnosis.step != "move-on":
+                self._leave(order, None)
+                raise refused(telling.asked(order), self._backend.name, failure.diagnosis, failure.piece)
+            climb.refusals += found
+            climb.sound = order if failed.sound else None
+        return placed
+
+    def _note(self, order: Order, told: Attempt, found: Sequence[Refusal]) -> None:
+        data = {"attempt": told, "cloud": self._cloud, "refusals": found, **telling.where(order)}
+        self._book.note("attempt-ended", data={**data, **telling.came_to(told)})
+
+    def _came_to(self, order: Order, failure: Failure) -> dict[str, str]:
+        diagnosis = failure.diagnosis
+        outcome = _OUTCOMES.get(diagnosis.step, "failed")
+        if outcome == "no-capacity" and diagnosis.kind.endswith("quota"):
+            outcome = "quota"
+        return {
+            "outcome": outcome,
+            "code": diagnosis.code,
+            "words": diagnosis.words,
+            "kind": diagnosis.kind,
+            "scope": diagnosis.scope,
+            "remedy": remedy(self._backend.name, diagnosis),
+            **telling.asked_for(order.topology, self._request, failure.groups, failure.piece),
+        }
+
+    def _refusal(self, order: Order, failure: Failure) -> Refusal:
+        choices = _choices(order, self._request)
+        named = {group: choices[group] for group in failure.groups if group in choices}
+        zone = failure.zone or order.placement.zone
+        return Refusal(region=order.placement.region, zone=zone, choices=named or choices, diagnosis=failure.diagnosis)
+
+    @property
+    def _cloud(self) -> str:
+        """Whose memory of dry zones counts: that of the same account, at the same endpoint."""
+        account = self._book.identity.account if self._book.identity else ""
+        return f"{self._request.backend}/{account}/{self._request.endpoint or ''}"
+
+    def _change(self, climb: Climb, words: str) -> None:
+        self._book.note("changed", data={"topology": climb.name, "words": words})
+
+    def _tell_markets(self, climb: Climb, placed: Placed) -> None:
+        """A market that is not the one asked for is never silent."""
+        for group in climb.topology.groups:
+            wanted = group.market or self._request.market
+            got = {node.market for node in placed.nodes.get(group.name, ())} - {wanted}
+            if got:
+                self._change(
+                    climb, f"group {group.name!r} asked for {wanted} and got {', '.join(got)} in {placed.zone}"
+                )
+
+
+def subjects(backend: Backend, order: Order) -> frozenset[str]:
+    """The subjects of all pieces of an order."""
+    return frozenset(piece.subject for planned in backend.plan(order) for piece in planned)
+
+
+def _chosen(topology: Topology, rung: Rung) -> Topology:
+    """The topology with the type and market of this rung."""
+    groups = tuple(
+        replace(
+            group,
+            instance_type=rung.choices[group.name].instance_type,
+            market=rung.choices[group.name].market,
+            alternatives=(),
+        )
+        for group in topology.groups
+    )
+    return replace(topology, groups=groups)
+
+
+def _choices(order: Order, request: Request) -> dict[str, Choice]:
+    return {group.name: Choice(group.market or request.market, group.instance_type) for group in order.topology.groups}
+
+
+def _shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:
+    """Each group's nodes over the zones in turn; zones that get none are left out."""
+    places = rung.places
+    counts: dict[str, dict[str, int]] = {zone: {} for zone in places}
+    for group in topology.groups:
+        for number in range(group.count):
+            zone = places[number % len(places)]
+            counts[zone][group.name] = counts[zone].get(group.name, 0) + 1
+    return tuple(Share(zone, counts[zone], offers[zone].facts) for zone in places if counts[zone])

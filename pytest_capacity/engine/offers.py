@@ -1,0 +1,100 @@
+"""What the zones offer to a topology: read once for each region, all of them side by side, ahead of the need."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Final, TypeVar
+
+from pytest_capacity import ladder
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine.asking import asked
+from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
+from pytest_capacity.engine.refusal import refused
+from pytest_capacity.errors import TimedOut
+from pytest_capacity.model import Diagnosis, Offer, Request
+
+T = TypeVar("T")
+
+#: By region.
+Offers = Mapping[str, Sequence[Offer]]
+
+#: How long the first reads of a run are tried again while the cloud only says "not now". Seconds.
+READING: Final = 60.0
+
+
+class OfferReader:
+    """Reads and remembers. Safe to use from several threads."""
+
+    def __init__(self, request: Request, backend: Backend, book: Book, clock: Clock, pool: Executor) -> None:
+        self._request = request
+        self._backend = backend
+        self._book = book
+        self._clock = clock
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._reads: dict[tuple[str, str], Future[Sequence[Offer]]] = {}
+
+    def ahead(self, name: str) -> list[Future[Sequence[Offer]]]:
+        """Begin to read what this topology needs, unless it is being read or was."""
+        return [self._read(name, region) for region in ladder.regions(self._request)]
+
+    def forget(self, name: str) -> None:
+        """The next time is another read."""
+        with self._lock:
+            self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
+
+    def read(self, name: str, halt: Halt) -> Offers:
+        """The zones by region. A region that cannot be read is left out, and told, while there is another.
+
+        Raises `Refused` where none can.
+        """
+        self.ahead(name)
+        found: dict[str, Sequence[Offer]] = {}
+        failures: dict[str, Diagnosis] = {}
+        for region in ladder.regions(self._request):
+            answer = patiently(self._backend, self._clock, partial(self._result, name, region), halt)
+            if isinstance(answer, Diagnosis):
+                failures[region] = answer
+            else:
+                found[region] = answer
+        for region, diagnosis in failures.items():
+            told = refused(f"asked the cloud what the zones of {region} offer", self._backend.name, diagnosis)
+            if not found:
+                raise told
+            self._book.trouble(f"{region} is left out: {told}")
+        return found
+
+    def _result(self, name: str, region: str) -> Sequence[Offer]:
+        try:
+            return self._read(name, region).result()
+        except Exception:
+            with self._lock:
+                self._reads.pop((name, region), None)
+            raise
+
+    def _read(self, name: str, region: str) -> Future[Sequence[Offer]]:
+        with self._lock:
+            if (name, region) not in self._reads:
+                topology = self._request.topologies[name]
+                self._reads[name, region] = self._pool.submit(self._backend.offers, region, topology)
+            return self._reads[name, region]
+
+
+def patiently(backend: Backend, clock: Clock, read: Callable[[], T], halt: Halt) -> T | Diagnosis:
+    """Read, again and again while the cloud only says "not now"; at ``halt`` what it said last."""
+    pause = FIRST_PAUSE
+    while True:
+        answer = asked(backend, read)
+        if not isinstance(answer, Diagnosis) or answer.step not in ("back-off", "ask-again"):
+            return answer
+        try:
+            halt.wait(clock.jitter(pause))
+        except TimedOut:
+            return answer
+        pause = min(pause * 2, LAST_PAUSE)
