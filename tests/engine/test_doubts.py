@@ -232,8 +232,9 @@ def test_disks_go_with_their_machines(bench: Bench, emulator: Emulator) -> None:
     """A disk that the image wants to last is told not to: it would bear our stamp, and bill."""
     wanted = request(emulator, NODES)
     engine = bench.engine(wanted)
-    order = engine._order("default", engine.offers.ahead("default")[0].result()[0], launch=True)
-    lasting = replace(order, facts={**order.facts, "lasting/db": "/dev/sda1 /dev/sdb"})
+    engine.provision("default")
+    order = engine.book.fulfilled["default"]
+    lasting = replace(order, attempt=2, facts={**order.facts, "lasting/db": "/dev/sda1 /dev/sdb"})
     backend = open_backend(wanted)
     (piece,) = backend.plan(lasting)[0]
     assert piece.spec["BlockDeviceMappings"] == [
