@@ -27,6 +27,9 @@ A = TypeVar("A", bound=Answer)
 #: Called on the reader thread for each event.
 Listener = Callable[[Event], None]
 
+#: Called on a thread of its own for what the keeper asks of its owner.
+Advisor = Callable[[protocol.Consult], protocol.Advise]
+
 #: Called about ten times a second while something is waited for.
 Beat = Callable[[], None]
 
@@ -68,10 +71,12 @@ class Connection:
         name: str,
         *,
         on_event: Listener | None = None,
+        advisor: Advisor | None = None,
         patience: float = float("inf"),
     ) -> None:
         """Connect and say who we are. Raises `KeeperError`; `Silent` where no answer comes in ``patience`` seconds."""
         self._on_event = on_event
+        self._advisor = advisor
         self._on_lost: Callable[[], None] | None = None
         self._slots: dict[int, _Slot] = {}
         self._numbers = itertools.count(1)
@@ -178,6 +183,10 @@ class Connection:
                     if self._on_event:
                         self._on_event(message)
                     continue
+                if isinstance(message, protocol.Consult):
+                    # Not here: what is asked may take its time, and answers must go on coming.
+                    threading.Thread(target=self._advise, args=(message,), name="capacity-advice", daemon=True).start()
+                    continue
                 slot = self._slots.get(message.id)
                 if slot:
                     slot.answer = message
@@ -185,6 +194,9 @@ class Connection:
         except (EOFError, OSError):
             pass
         self._hang_up()
+
+    def _advise(self, asked: protocol.Consult) -> None:
+        self.tell(self._advisor(asked) if self._advisor else protocol.Advise(number=asked.number))
 
     def _hang_up(self) -> None:
         with self._lock:

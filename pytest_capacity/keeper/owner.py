@@ -29,7 +29,7 @@ from pytest_capacity.errors import (
     Silent,
 )
 from pytest_capacity.keeper import places, protocol
-from pytest_capacity.keeper.client import BEAT, Beat, Connection, Listener, expect, pause
+from pytest_capacity.keeper.client import BEAT, Advisor, Beat, Connection, Listener, expect, pause
 from pytest_capacity.keeper.joining import credentials_of
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.keeper.sessions import Record, Session
@@ -58,6 +58,9 @@ class Owner:
         on_event: Listener,
         *,
         rebuild: bool = False,
+        advisor: Advisor | None = None,
+        advises: tuple[protocol.Topic, ...] = (),
+        whole: bool = False,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.request = request
@@ -66,6 +69,9 @@ class Owner:
         self._options = options
         self._on_event = on_event
         self._rebuild = rebuild
+        self._advisor = advisor
+        self._advises = advises
+        self._whole = whole
         self._credentials = credentials_of(environ, request) if request.session else ""
         self._account: str | None = None
         self._session = Session(request.session) if request.session else None
@@ -285,6 +291,8 @@ class Owner:
             deaths=self._fallen,
             credentials=self._credentials,
             account=self._account,
+            advises=self._advises,
+            whole=self._whole,
         )
 
     def _open(self, *, again: bool = False) -> None:
@@ -375,7 +383,7 @@ class Owner:
         self._attach(connection)
 
     def _connect(self, path: str, patience: float = math.inf) -> Connection:
-        return Connection(path, "owner", self.name, on_event=self._hear, patience=patience)
+        return Connection(path, "owner", self.name, on_event=self._hear, advisor=self._advisor, patience=patience)
 
     def _attach(self, connection: Connection) -> None:
         with self._changed:

@@ -14,10 +14,11 @@ import msgspec
 from msgspec import Struct, field
 
 from pytest_capacity import __version__
-from pytest_capacity.model import Held, Identity, Node, Placed, Receipt, Request
+from pytest_capacity.ladder import Rung
+from pytest_capacity.model import Diagnosis, Held, Identity, Node, Placed, Receipt, Request
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: Larger frames are refused: nothing that we say is near it.
 MAX_FRAME: Final = 16 * 1024 * 1024
@@ -26,6 +27,12 @@ _LENGTH: Final = struct.Struct(">I")
 
 #: How long a borrower looks for a new keeper after its own has died; the new one waits a little longer for it. Seconds.
 COMING_BACK: Final = 20.0
+
+#: What an owner may be asked: in which order to climb, and what a refusal means.
+Topic = Literal["ladder", "diagnose"]
+
+#: How long the keeper waits for what an owner advises. Seconds.
+ADVISING: Final = 10.0
 
 #: An owner keeps the keeper alive; a borrower only uses nodes; a visitor (the command line) looks and gives orders.
 Role = Literal["owner", "borrower", "visitor"]
@@ -62,6 +69,22 @@ class Start(Call, frozen=True, tag="start"):
     deaths: int = 0
     credentials: str = ""
     account: str | None = None
+    #: What this owner wants to be asked (`Consult`).
+    advises: tuple[Topic, ...] = ()
+    #: Whether it wants events whole, with the things in them.
+    whole: bool = False
+
+
+class Advise(Call, frozen=True, tag="advise"):
+    """The answer to the `Consult` of that number, from the process of the hooks. Not answered itself.
+
+    ``rungs`` are places in the list that was sent. What is None is as it was; ``fault`` says what a hook raised.
+    """
+
+    number: int
+    rungs: tuple[int, ...] | None = None
+    diagnosis: Diagnosis | None = None
+    fault: str = ""
 
 
 class Ask(Call, frozen=True, tag="ask"):
@@ -139,6 +162,7 @@ class Bye(Call, frozen=True, tag="bye"):
 AnyCall = (
     Hello
     | Start
+    | Advise
     | Ask
     | Borrow
     | GiveBack
@@ -251,6 +275,20 @@ class Failed(Answer, frozen=True, tag="failed"):
     message: str
 
 
+class Consult(Answer, frozen=True, tag="consult"):
+    """What a hook may decide; sent to one owner that advises, which answers by `Advise`, soon or never."""
+
+    number: int
+    topic: Topic
+    topology: str
+    rungs: tuple[Rung, ...] = ()
+    diagnosis: Diagnosis | None = None
+    region: str = ""
+    zone: str = ""
+    #: The groups that were refused something.
+    groups: tuple[str, ...] = ()
+
+
 class Event(Answer, frozen=True, tag="event"):
     """One step of the journal, as it happens, to owners. ``kind`` as in `pytest_capacity.journal`."""
 
@@ -273,6 +311,7 @@ AnyAnswer = (
     | Console
     | Holding
     | Failed
+    | Consult
     | Event
 )
 

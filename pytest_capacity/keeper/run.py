@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.engine import Engine
+from pytest_capacity.engine.advice import NO_ADVICE
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.ends import standing
@@ -25,6 +26,7 @@ from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.errors import ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
+from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import continued, differences
 from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places, prune
@@ -61,7 +63,14 @@ class Run:
 
     @staticmethod
     def open(
-        call: Start, places: Places, owner: int, clock: Clock, push: Callable[[Entry], None], *, socket: str = ""
+        call: Start,
+        places: Places,
+        owner: int,
+        clock: Clock,
+        push: Callable[[Entry], None],
+        *,
+        socket: str = "",
+        advice: Consulting | None = None,
     ) -> Run:
         """Take the run's lock, open its journal, import the SDK. No cloud call is waited for.
 
@@ -109,7 +118,9 @@ class Run:
             request = replace(request, endpoint=book.emulator)
         backend = open_backend(request)
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
-        engine = Engine(request, backend, book, clock, reach)
+        if advice:
+            advice.complain = book.trouble
+        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE)
         run = Run(asked, engine, book, journal, lock, clock)
         run.credentials |= {call.credentials, book.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()

@@ -23,6 +23,7 @@ from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry
 from pytest_capacity.keeper import guard, protocol
 from pytest_capacity.keeper.attendance import Attendance
+from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.places import Places, remove_dir
@@ -71,6 +72,9 @@ class Server:
         self._failure: CapacityError | None = None
         self._deaths = post.deaths if post.adopt else 0
         self._guard = guard.Guard(post)
+        self._advice = Consulting(self._there.owners)
+        #: Owners that want events whole.
+        self._whole: set[Peer] = set()
         self._began = time.monotonic()
 
     def serve(self) -> int:
@@ -133,6 +137,9 @@ class Server:
 
     def handle(self, peer: Peer, call: AnyCall) -> None:
         """Answer ``call``, on a thread of its own."""
+        if isinstance(call, protocol.Advise):
+            self._advice.take(call)
+            return
         answers: Mapping[type, Callable[[Peer, Any], Answer]] = {
             protocol.Start: self._start,
             protocol.Ask: self._ask,
@@ -156,6 +163,8 @@ class Server:
     def lost(self, peer: Peer, *, crashed: bool) -> None:
         """A peer is gone; with the last owner, all is over, unless it is to be kept."""
         self._there.lost(peer, crashed=crashed)
+        self._advice.topics.pop(peer, None)
+        self._whole.discard(peer)
         if self._run and not self._over.is_set():
             self._run.loans.borrower_gone(peer.name, suspect=crashed)
 
@@ -171,6 +180,9 @@ class Server:
 
     def _start(self, peer: Peer, call: protocol.Start) -> Answer:
         _owners_only(peer)
+        self._advice.topics[peer] = call.advises
+        if call.whole:
+            self._whole.add(peer)
         first = self._open(call, peer)
         run = self._the_run()
         if not first or self._deaths:
@@ -196,7 +208,15 @@ class Server:
                 return False
             self._deaths = call.deaths
             try:
-                self._run = Run.open(call, self._places, peer.pid, self._clock, self._push, socket=self._post.socket)
+                self._run = Run.open(
+                    call,
+                    self._places,
+                    peer.pid,
+                    self._clock,
+                    self._push,
+                    socket=self._post.socket,
+                    advice=self._advice,
+                )
                 # Who adopts it may yet be refused; what was kept is kept on then.
                 self._there.kept_until = self._run.kept_until
             except CapacityError as error:
@@ -388,7 +408,7 @@ class Server:
         _log.info("%s %s %s", entry.kind, entry.subject, plain)
         event = protocol.Event(at=entry.at, kind=entry.kind, subject=entry.subject, data=plain)
         for owner in self._there.owners():
-            owner.send(event)
+            owner.send(msgspec.structs.replace(event, data=entry.data) if owner in self._whole else event)
 
 
 def _owners_only(peer: Peer) -> None:

@@ -25,6 +25,7 @@ from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Identity, Request
 from pytest_capacity.plugin.collect import collect_dir
 from pytest_capacity.plugin.ending import Ending, Outcome
+from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
 from pytest_capacity.plugin.options import Settings, keeper_python, scenario_file
 from pytest_capacity.plugin.request import check_extras, check_workers, endpoint_of, read_request
@@ -105,6 +106,7 @@ class Controller(Runtime):
         #: Whether anything was asked of the cloud, so that there is something to give back.
         self._begun = False
         self._stopped = False
+        self._hooks = Hooks(config, request, lambda words: self._voice.say(f"capacity: {clean(words)}", "red"))
         self._ending = Ending(emulated=request.emulated, session=request.session)
         self._pending = Pending(self._ending.interrupted)
         self._outcome: Outcome | None = None
@@ -145,7 +147,15 @@ class Controller(Runtime):
             return
         if self._signals:
             self._signals.install()
-        owner = Owner(self.request, self._options, self._on_event, rebuild=self._rebuild)
+        owner = Owner(
+            self.request,
+            self._options,
+            self._on_event,
+            rebuild=self._rebuild,
+            advisor=self._hooks.advise,
+            advises=self._hooks.advises,
+            whole=self._hooks.listens,
+        )
         try:
             owner.start()
         except CapacityError as error:
@@ -216,6 +226,7 @@ class Controller(Runtime):
     def _on_event(self, event: Event) -> None:
         self._begun = self._begun or event.kind == "attempt-started"
         self._voice.on_event(event)
+        self._hooks.on_event(event)
         if event.kind == "identity" and self._distributed and not self._strict_credentials:
             self._introduce(msgspec.convert(event.data, Identity))
 
@@ -290,6 +301,7 @@ class Controller(Runtime):
         self._learn_fault()
         failed = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         self._outcome = self._ending.release(self._owner, self._voice.beat, self._voice.say_all, failed=failed)
+        self._hooks.finish()
         self._voice.beat()
         # Said at once, and again in the summary: after a second Ctrl-C there may be no summary.
         self._voice.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
