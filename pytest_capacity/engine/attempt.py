@@ -53,6 +53,12 @@ class AttemptFailed(Exception):
         """The worst of all."""
         return self.worst.diagnosis
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Those that something was refused to; empty: all."""
+        named = [group for failure in self.failures for group in failure.groups]
+        return tuple(dict.fromkeys(named)) if all(failure.groups for failure in self.failures) else ()
+
 
 class Attempter:
     """Tries rungs, one call of `attempt` each."""

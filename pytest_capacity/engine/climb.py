@@ -243,7 +243,7 @@ class Climber:
             told = replace(told, outcome="placed")
         except AttemptFailed as error:
             failed, failure = error, error.worst
-            told = replace(told, **self._came_to(order, failure))
+            told = replace(told, **self._came_to(order, failure, error.groups))
         except CapacityError as error:
             told = replace(told, code=type(error).__name__, words=str(error))
             raise
@@ -266,7 +266,7 @@ class Climber:
         data = {"attempt": told, "cloud": self._cloud, "refusals": found, **telling.where(order)}
         self._book.note("attempt-ended", data={**data, **telling.came_to(told)})
 
-    def _came_to(self, order: Order, failure: Failure) -> dict[str, str]:
+    def _came_to(self, order: Order, failure: Failure, groups: Sequence[str]) -> dict[str, str]:
         diagnosis = failure.diagnosis
         outcome = _OUTCOMES.get(diagnosis.step, "failed")
         if outcome == "no-capacity" and diagnosis.kind.endswith("quota"):
@@ -278,7 +278,7 @@ class Climber:
             "kind": diagnosis.kind,
             "scope": diagnosis.scope,
             "remedy": remedy(self._backend.name, diagnosis),
-            **telling.asked_for(order.topology, self._request, failure.groups, failure.piece),
+            **telling.asked_for(order.topology, self._request, groups, failure.piece),
         }
 
     def _refusal(self, order: Order, failure: Failure) -> Refusal:
