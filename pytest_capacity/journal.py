@@ -25,6 +25,7 @@ Kinds of event, with their ``data``:
 ``lent``, ``returned``, ``suspect``  who borrowed which nodes
 ``kept``            until: no owner is left, and the run is kept for the next; None: there is one again
 ``extended``        hard_end: where the run's end was moved
+``preempted``       id, words, the `Held` spot node that the cloud takes back
 ``trouble``         words for the user
 ``run-ended``       left: how many things were still listed, in doubt or unread
 =================== ==================================================================================================

@@ -63,11 +63,13 @@ class Book:
         self.uncertain: set[str] = set()
         #: Under way, by topology.
         self.orders: dict[str, Order] = {}
-        #: By which what stands was placed, by topology.
-        self.fulfilled: dict[str, Order] = {}
+        #: By which what stands was placed, by topology: the whole, and then what was replaced.
+        self.fulfilled: dict[str, list[Order]] = {}
         self.attempts: list[Attempt] = []
         self.placed: dict[str, Placed] = {}
         self.suspects: set[str] = set()
+        #: Spot nodes that the cloud has taken back, with its words, by id.
+        self.preempted: dict[str, str] = {}
         #: Loans not given back, by key.
         self.loans: dict[str, Loan] = {}
         self.troubles: list[str] = []
@@ -249,7 +251,7 @@ def _attempt_ended(book: Book, entry: Entry) -> None:
     book.attempts.append(attempt)
     order = book.orders.pop(attempt.topology, None)
     if order and attempt.outcome == "placed":
-        book.fulfilled[attempt.topology] = order
+        book.fulfilled.setdefault(attempt.topology, []).append(order)
 
 
 def _placed(book: Book, entry: Entry) -> None:
@@ -284,6 +286,11 @@ def _returned(book: Book, entry: Entry) -> None:
 
 def _suspect(book: Book, entry: Entry) -> None:
     book.suspects.update(entry.data["ids"])
+
+
+def _preempted(book: Book, entry: Entry) -> None:
+    book.preempted[entry.data["id"]] = entry.data["words"]
+    book.changes.append(entry.data["words"])
 
 
 def _trouble(book: Book, entry: Entry) -> None:
@@ -325,6 +332,7 @@ _FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
     "lent": _lent,
     "returned": _returned,
     "suspect": _suspect,
+    "preempted": _preempted,
     "trouble": _trouble,
     "changed": _changed,
     "kept": _kept,

@@ -47,6 +47,8 @@ class Climb(Struct):
     launch: bool
     halt: Halt
     began: float
+    #: Nowhere else than where this stands.
+    beside: Placed | None = None
     tried: list[Attempt] = []
     refusals: list[Refusal] = []
     listed: list[Rung] = []
@@ -85,7 +87,13 @@ class Climber:
 
     def place(self, name: str, launch: bool, halt: Halt) -> Placed:
         """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
-        climb = Climb(name, self._request.topologies[name], launch, halt, self._clock.now())
+        return self._place(Climb(name, self._request.topologies[name], launch, halt, self._clock.now()))
+
+    def place_beside(self, placed: Placed, part: Topology, halt: Halt) -> Placed:
+        """A part of a topology once more, where the rest of it stands. Raises as `place` does."""
+        return self._place(Climb(placed.topology, part, True, halt, self._clock.now(), placed))
+
+    def _place(self, climb: Climb) -> Placed:
         try:
             placed = self._climb(climb)
         except CapacityError:
@@ -138,6 +146,9 @@ class Climber:
         self._check_zones(climb.offers)
         memory = ladder.remembered(self._request.backend, self._book.refused_lately(self._cloud), self._clock.now())
         listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
+        if climb.beside:
+            zones = {node.zone for nodes in climb.beside.nodes.values() for node in nodes}
+            listed = [rung for rung in listed if rung.zone in zones]
         climb.listed = list(self._advice.rungs(climb.topology, listed)) if listed else []
         if not climb.listed:
             why = "pytest_capacity_ladder left no rung" if listed else self._why_none(climb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.leases import Leases
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
+from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Releaser, Scope
@@ -68,6 +70,7 @@ class Engine:
         self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
         self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop)
         self.offers = OfferReader(request, backend, book, clock, self._chores)
+        self._preemption = Preemption(backend, book)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
             request, backend, book, clock, attempter, self._abandoned, self.offers, bounds, reach.facts, advice
@@ -157,8 +160,8 @@ class Engine:
 
     def _take_up(self) -> None:
         """What an earlier keeper of this run was releasing is released on."""
-        fulfilled = [order for name, order in self.book.fulfilled.items() if name in self.book.placed]
-        orders = [*self.book.orders.values(), *fulfilled]
+        fulfilled = [orders for name, orders in self.book.fulfilled.items() if name in self.book.placed]
+        orders = [*self.book.orders.values(), *itertools.chain(*fulfilled)]
         self._abandoned.take_up(orders, lambda order: subjects(self._backend, order))
 
     def _hand_over(self, placed: Placed) -> Placed:
@@ -171,6 +174,39 @@ class Engine:
         except TimedOut:
             self.book.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
         return placed
+
+    def look_for_preemption(self) -> None:
+        """Have in the book what the cloud takes back."""
+        self._preemption.look()
+
+    def mind_preemption(self) -> bool:
+        """Look at the spot nodes; replace those that were taken back, where that is wished. Whether any were new."""
+        before = len(self.book.preempted)
+        self._preemption.look()
+        if self.request.on_preempt == "replace":
+            for name in list(self.book.placed):
+                if lost(self.book, name) and not self.stop.is_set():
+                    self._replace(name)
+        return len(self.book.preempted) > before
+
+    def _replace(self, name: str) -> None:
+        with self._topology_locks[name]:
+            missing = lost(self.book, name)
+            if not missing:
+                return
+            placed = self.book.placed[name]
+            limit = f"replacing nodes of {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
+            halt = Halt(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
+            try:
+                part = self._climber.place_beside(placed, part_of(self.request.topologies[name], missing), halt)
+            except Cancelled:
+                return
+            except CapacityError as error:
+                ids = [node.id for nodes in missing.values() for node in nodes]
+                self.book.note("suspect", name, {"ids": ids})
+                self.book.trouble(f"nodes that were taken back could not be replaced: {error}")
+                return
+            self._hand_over(mended(placed, missing, part))
 
     def mind_credentials(self) -> None:
         """Once the known end of the credentials is past, see whether they still work. Quick; call it every second."""

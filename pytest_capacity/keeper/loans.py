@@ -31,8 +31,10 @@ class _Wish:
 class Loans:
     """The run's loans. `lend` blocks; all the rest is quick."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, *, replaces: bool = False) -> None:
         self._book = book
+        #: Whether nodes that the cloud takes back are replaced, and so may be waited for.
+        self._replaces = replaces
         self._lock = threading.Lock()
         self._queue: list[_Wish] = []
         self._closed = False
@@ -85,6 +87,11 @@ class Loans:
             loans = [loan for loan in self._book.loans.values() if loan.borrower == borrower]
             self._end(loans, {node for loan in loans for node in loan.ids} if suspect else ())
 
+    def look_again(self) -> None:
+        """Nodes were taken back or replaced."""
+        with self._lock:
+            self._grant()
+
     def borrowers(self) -> set[str]:
         """Who has something."""
         with self._lock:
@@ -127,16 +134,18 @@ class Loans:
         self._queue = still
 
     def _members(self, wish: _Wish) -> list[Node]:
-        groups = wish.placed.nodes
+        # What stands now: a node may have been replaced since the wish was made.
+        groups = self._book.placed.get(wish.placed.topology, wish.placed).nodes
         names = [wish.group] if wish.group is not None else list(groups)
         return [node for name in names for node in groups.get(name, ())]
 
     def _candidates(self, wish: _Wish) -> list[Node]:
-        return [node for node in self._members(wish) if node.id not in self._book.suspects]
+        gone = () if self._replaces else self._book.preempted
+        return [node for node in self._members(wish) if node.id not in self._book.suspects and node.id not in gone]
 
     def _free(self, wish: _Wish) -> list[Node]:
         taken = {identifier for loan in self._book.loans.values() for identifier in loan.ids}
-        return [node for node in self._candidates(wish) if node.id not in taken]
+        return [node for node in self._candidates(wish) if node.id not in taken and node.id not in self._book.preempted]
 
     def _impossible(self, wish: _Wish) -> bool:
         return len(self._candidates(wish)) < wish.count
@@ -162,6 +171,11 @@ class Loans:
         if members < wish.count:
             return f"{asked}. Lower the marker's count=, or raise the group's count"
         verb = "is" if members - fit == 1 else "are"
+        if any(node.id in self._book.preempted for node in self._members(wish)):
+            return (
+                f"{asked}, of which {members - fit} {verb} lost: the cloud took spot nodes back. "
+                "Set `on_preempt: replace`, or `market: on-demand`, or run again"
+            )
         return (
             f"{asked}, of which {members - fit} {verb} suspect, after a crash of its borrower or a hook that could not "
             "clean it: such a node is not lent again. Mend the test that crashed, or the hook "

@@ -145,6 +145,10 @@ class ReadConsole(Call, frozen=True, tag="read-console"):
     node: str
 
 
+class FindPreempted(Call, frozen=True, tag="find-preempted"):
+    """Look now whether the cloud takes spot nodes back. Answered by `Preempted`."""
+
+
 class Status(Call, frozen=True, tag="status"):
     """What is held now, without asking the cloud. Answered by `Holding`."""
 
@@ -171,6 +175,7 @@ AnyCall = (
     | Extend
     | Describe
     | ReadConsole
+    | FindPreempted
     | Status
     | CancelRun
     | Bye
@@ -254,6 +259,12 @@ class Console(Answer, frozen=True, tag="console"):
     text: str
 
 
+class Preempted(Answer, frozen=True, tag="preempted"):
+    """All spot nodes of the run that were taken back so far: the cloud's words, by id."""
+
+    nodes: Mapping[str, str]
+
+
 class Holding(Answer, frozen=True, tag="holding"):
     """What the journal says is held, until when if nobody removes it, and the commands that remove it by hand.
 
@@ -309,6 +320,7 @@ AnyAnswer = (
     | Extended
     | Description
     | Console
+    | Preempted
     | Holding
     | Failed
     | Consult

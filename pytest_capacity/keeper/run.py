@@ -7,7 +7,7 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -59,7 +59,7 @@ class Run:
         #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
         self.credentials: set[str] = set()
         self._returning = {borrower: time.monotonic() for borrower in {loan.borrower for loan in book.loans.values()}}
-        self.loans = Loans(book)
+        self.loans = Loans(book, replaces=request.on_preempt == "replace")
 
     @staticmethod
     def open(
@@ -240,6 +240,16 @@ class Run:
             elif time.monotonic() - since > COMING_BACK + GRACE:
                 del self._returning[borrower]
                 self.loans.borrower_gone(borrower, suspect=True)
+
+    def mind_preemption(self) -> None:
+        """Notice spot nodes that the cloud takes back; where that is wished, replace them."""
+        if self._engine.mind_preemption():
+            self.loans.look_again()
+
+    def preempted(self) -> Mapping[str, str]:
+        """What the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
+        self._engine.look_for_preemption()
+        return dict(self._book.preempted)
 
     def mind_credentials(self) -> None:
         """Notice that the credentials have ended. Quick."""

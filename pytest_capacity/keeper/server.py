@@ -23,6 +23,7 @@ from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry
 from pytest_capacity.keeper import guard, protocol
 from pytest_capacity.keeper.attendance import Attendance
+from pytest_capacity.keeper.chores import Chore
 from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
@@ -40,6 +41,9 @@ FIRST_OWNER: Final = 60.0
 
 #: How often leases are looked at. Seconds.
 CHORES: Final = 20.0
+
+#: How often spot nodes are looked at: EC2 says two minutes ahead what it takes back, GCE 30 seconds. Seconds.
+WATCH: Final = 5.0
 
 #: How long an owner has to take its receipt, and then to hang up. Seconds.
 FAREWELL: Final = 2.0
@@ -83,20 +87,14 @@ class Server:
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
         if self._post.adopt:
             self._take_over()
-        since = 0.0
-        chores = threading.Thread()
+        chores = [Chore("leases", CHORES, self._chores), Chore("preemption", WATCH, self._watch)]
         while not self._over.wait(1.0):
             self._expect_an_owner()
             if self._run is None:
                 continue
             self._run.mind_credentials()
-            if time.monotonic() - since > CHORES and not chores.is_alive():
-                since = time.monotonic()
-                # Not on this thread: a call that hangs must not keep the end from being noticed.
-                chores = threading.Thread(
-                    target=self._at_edge, args=(self._chores,), name="capacity-chores", daemon=True
-                )
-                chores.start()
+            for chore in chores:
+                chore.mind()
             if self._run.past_hard_end():
                 self.end("the run reached its hard end (duration)")
             self._there.mind_the_time(self._clock.now())
@@ -150,6 +148,7 @@ class Server:
             protocol.Extend: self._extend,
             protocol.Describe: self._describe,
             protocol.ReadConsole: self._read_console,
+            protocol.FindPreempted: self._find_preempted,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
         }
@@ -301,6 +300,9 @@ class Server:
     def _read_console(self, _: Peer, call: protocol.ReadConsole) -> Answer:
         return protocol.Console(text=self._the_run().console(call.node))
 
+    def _find_preempted(self, _: Peer, __: protocol.FindPreempted) -> Answer:
+        return protocol.Preempted(nodes=self._the_run().preempted())
+
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
         return self._run.holding() if self._run else protocol.Holding(held=())
 
@@ -396,11 +398,9 @@ class Server:
         if self._run:
             self._run.chores({peer.name for peer in self._there.everybody()})
 
-    def _at_edge(self, chore: Callable[[], None]) -> None:
-        try:
-            chore()
-        except Exception:  # noqa: BLE001 - the edge of the process: a failed chore is done again, the run goes on.
-            _log.exception("a chore failed")
+    def _watch(self) -> None:
+        if self._run:
+            self._run.mind_preemption()
 
     def _push(self, entry: Entry) -> None:
         """Tell owners, and the log, what happened."""

@@ -78,9 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def _register(config: pytest.Config, runtime: Runtime) -> None:
     config.pluginmanager.register(runtime, RUNTIME)
     from pytest_capacity.plugin.collect import Collection
+    from pytest_capacity.plugin.preempted import Preempted
 
     config.pluginmanager.register(runtime.uses, f"{RUNTIME}-uses")
     config.pluginmanager.register(Collection(runtime), f"{RUNTIME}-collection")
+    config.pluginmanager.register(Preempted(runtime), f"{RUNTIME}-preempted")
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,6 @@ DEFAULT_DIR: Final = "capacity-collected"
 #: How long all nodes of one failed test have, side by side. Seconds.
 LIMIT: Final = 30.0
 
-#: Who uses these and takes no node by itself may have stored one anywhere, so it counts as using all.
-_ALL: Final = frozenset({"capacity", "capacity_nodes"})
-
 #: pytest's and pytest-html's options that name a report.
 _REPORTS: Final = ("xmlpath", "htmlpath")
 
@@ -92,7 +89,7 @@ class Collection:
 
     def _collect(self, item: pytest.Item) -> str:
         """What to say in the report; empty where there was nothing to collect, and nothing to say of it."""
-        nodes = self._nodes(item)
+        nodes = self._runtime.nodes_of(item)
         if not nodes:
             return ""
         root = self._runtime.collect_dir
@@ -113,12 +110,6 @@ class Collection:
                 _ignore(root)
         # That a node was given back is no news if there was nothing to collect from it.
         return "\n".join(lines) if any(visit.found() or visit.notes() for visit in visits) else ""
-
-    def _nodes(self, item: pytest.Item) -> Sequence[Machine]:
-        used = self._runtime.uses.of(item)
-        if used or _ALL.isdisjoint(getattr(item, "fixturenames", ())):
-            return used
-        return self._runtime.everything()
 
     def _visit(self, item: pytest.Item, nodes: Sequence[Machine], folder: Path) -> Sequence[_Visit]:
         halt = threading.Event()

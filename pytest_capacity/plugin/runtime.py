@@ -29,6 +29,10 @@ A = TypeVar("A", bound=Answer)
 _FIXTURES: Final = frozenset({"capacity", "capacity_nodes", "capacity_reservations", "capacity_node"})
 
 
+#: Who uses these and takes no node by itself may have stored one anywhere, so it counts as using all.
+ALL: Final = frozenset({"capacity", "capacity_nodes"})
+
+
 def uses_capacity(item: pytest.Item) -> bool:
     """Whether the test, or a fixture of it, uses what is provisioned."""
     return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
@@ -108,7 +112,7 @@ class Runtime(ABC):
         __tracebackhide__ = True
         topology = self.known(topology)
         answer = self._answers.get(topology)
-        if answer is None:
+        if answer is None or (isinstance(answer, Placed) and self.request.on_preempt == "replace"):
             try:
                 answer = self._call_unhurried(protocol.Ask(topology=topology), protocol.Ready).placed
             except CapacityError as error:
@@ -128,6 +132,13 @@ class Runtime(ABC):
         """The nodes of all topologies that this process has asked for and got."""
         stand = [answer for answer in self._answers.values() if isinstance(answer, Placed)]
         return [node for placed in stand for nodes in placed.nodes.values() for node in self._usable(nodes)]
+
+    def nodes_of(self, item: pytest.Item) -> Sequence[Machine]:
+        """The nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""
+        used = self.uses.of(item)
+        if used or ALL.isdisjoint(getattr(item, "fixturenames", ())):
+            return used
+        return self.everything()
 
     def _usable(self, nodes: tuple[Node, ...]) -> tuple[Machine, ...]:
         """One machine a node, however often it is asked for."""

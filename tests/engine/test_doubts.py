@@ -233,7 +233,7 @@ def test_disks_go_with_their_machines(bench: Bench, emulator: Emulator) -> None:
     wanted = request(emulator, NODES)
     engine = bench.engine(wanted)
     engine.provision("default")
-    order = engine.book.fulfilled["default"]
+    order = engine.book.fulfilled["default"][0]
     lasting = replace(order, attempt=2, facts={**order.facts, "lasting/db": "/dev/sda1 /dev/sdb"})
     backend = open_backend(wanted)
     (piece,) = backend.plan(lasting)[0]
