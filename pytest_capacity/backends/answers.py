@@ -33,6 +33,8 @@ class Part(Struct, frozen=True):
     #: What the error says outside of its message: the dimensions of a quota.
     beside: str = ""
     depth: int = 0
+    #: Zones that it says have what this one has not.
+    zones: tuple[str, ...] = ()
 
 
 def read_answer(body: object, http: int | None = None) -> tuple[Part, ...]:
@@ -69,7 +71,7 @@ def _of_text(body: str, http: int | None, depth: int) -> Iterator[Part]:
 def _of_mapping(body: Mapping[Any, Any], http: int | None, depth: int) -> Iterator[Part]:
     code, message = _text(body, _CODES), _text(body, _MESSAGES)
     if code or message:
-        yield Part(code, message, http, " ".join(_quotas(body)), depth)
+        yield Part(code, message, http, " ".join(_quotas(body)), depth, tuple(_zones(body)))
         inner, _ = _decoded(message)
         if inner is not None:
             yield from _parts(inner, http, depth + 1)
@@ -85,14 +87,28 @@ def _text(body: Mapping[Any, Any], names: tuple[str, ...]) -> str:
 
 def _quotas(error: Mapping[Any, Any]) -> Iterator[str]:
     """GCE's ``quotaInfo`` in the words of its own messages: ``quota CPUS in region us-central1``."""
-    details = error.get("errorDetails")
-    for detail in details if isinstance(details, list | tuple) else ():
-        quota = detail.get("quotaInfo") if isinstance(detail, Mapping) else None
+    for detail in _details(error):
+        quota = detail.get("quotaInfo")
         if isinstance(quota, Mapping):
             given = quota.get("dimensions")
             at = given if isinstance(given, Mapping) else {}
             where = [f"in {key} {at[key]}" for key in ("zone", "region") if key in at]
             yield " ".join(["quota", str(quota.get("metricName", "")), *(where or ["globally"])])
+
+
+def _zones(error: Mapping[Any, Any]) -> Iterator[str]:
+    """GCE's ``zonesAvailable``, the zones of the region that have the resource: ``us-central1-a,us-central1-f``."""
+    for detail in _details(error):
+        info = detail.get("errorInfo")
+        told = info.get("metadatas") if isinstance(info, Mapping) else None
+        zones = told.get("zonesAvailable") if isinstance(told, Mapping) else None
+        if isinstance(zones, str):
+            yield from filter(None, (zone.strip() for zone in zones.split(",")))
+
+
+def _details(error: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
+    details = error.get("errorDetails")
+    return [one for one in details if isinstance(one, Mapping)] if isinstance(details, list | tuple) else []
 
 
 def _decoded(text: str) -> tuple[Mapping[str, Any] | None, bool]:

@@ -37,6 +37,10 @@ class Backend(Protocol):
         """
         ...
 
+    def family(self, instance_type: str) -> str:
+        """What shares a vCPU quota with ``instance_type``: equal words for types of one quota. Pure."""
+        ...
+
     def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
         """The whole topology in one placement, as rounds of pieces. Pure: the same order gives the same pieces."""
         ...

@@ -24,12 +24,12 @@ from pytest_capacity.model import Diagnosis, ErrorRow, Kind, Market, Scope, Step
 #: Longest piece of a cloud's own words that is kept; encoded authorization messages run to many kilobytes.
 WORDS_LIMIT: Final = 500
 
-#: Scopes that take in every zone of the region. Zones are the only rungs so far, so such a refusal leaves none of them:
-#: what the table calls ``move-on`` is ``stop`` then.
-WIDER_THAN_ZONES: Final[frozenset[Scope]] = frozenset(get_args(Scope)[get_args(Scope).index("zone") + 1 :])
-
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+#: A zone as clouds write them: ``us-east-1a``, ``us-west-2-lax-1a``, ``us-central1-f``; and a list of them.
+_ZONE: Final = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+")
+_ZONES: Final = rf"({_ZONE.pattern}(?:,? (?:and |or )?{_ZONE.pattern})*)"
+_ELSEWHERE: Final = re.compile(rf"\b(?:choosing {_ZONES}|in the {_ZONES} zone\(s\), which currently ha)")
 _STATUS: Final = re.compile(r"[1-5](?:xx|\d\d)")
 
 #: Of errors that are equally deep in one answer, the one counts that leaves most to be done.
@@ -168,16 +168,29 @@ def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = 
         part = next((part for part in parts if part.code or part.message), Part())
         return Diagnosis(step="stop", kind="unknown", code=clean(part.code), words=clean(part.message))
     part, row = min(known, key=_precedence)
-    return Diagnosis(step=_step(row), kind=row.kind, code=clean(part.code), words=clean(part.message), scope=row.scope)
+    return Diagnosis(
+        step=row.step,
+        kind=row.kind,
+        code=clean(part.code),
+        words=clean(part.message),
+        scope=row.scope,
+        hints=hinted_zones(parts),
+    )
+
+
+def hinted_zones(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The zones that an answer says to try instead, each once: EC2 writes them into a message, GCE beside it.
+
+    ``You can currently get i4i.large capacity by ... or choosing us-east-1b, us-east-1c.``
+    """
+    beside = [zone for part in parts for zone in part.zones]
+    lists = [found[1] or found[2] for part in parts for found in _ELSEWHERE.finditer(part.message)]
+    return tuple(dict.fromkeys([*beside, *(zone for told in lists for zone in _ZONE.findall(told))]))
 
 
 def _precedence(known: tuple[Part, Row]) -> tuple[bool, bool, int, int, int]:
     part, row = known
     return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), _SCOPES.index(row.scope)
-
-
-def _step(row: Row) -> Step:
-    return "stop" if row.step == "move-on" and row.scope in WIDER_THAN_ZONES else row.step
 
 
 def clean(words: str) -> str:

@@ -55,7 +55,7 @@ ANSWERS: Final[list[tuple[str, object, int | None, str, str]]] = [
         },
         400,
         "OperationNotAllowed",
-        "quota family+region+market stop",
+        "quota family+region+market move-on",
     ),
     (
         "azure",
@@ -81,7 +81,7 @@ ANSWERS: Final[list[tuple[str, object, int | None, str, str]]] = [
         },
         None,
         "QUOTA_EXCEEDED",
-        "quota family+region+market stop",
+        "quota family+region+market move-on",
     ),
     (
         "gce",
@@ -102,7 +102,7 @@ ANSWERS: Final[list[tuple[str, object, int | None, str, str]]] = [
         {"forbidden": {"code": 403, "message": "Quota exceeded for cores"}},
         403,
         "403",
-        "quota region stop",
+        "quota region move-on",
     ),
     (
         "blazar",
@@ -172,3 +172,46 @@ def test_an_endless_answer_is_cut() -> None:
     assert 1 < len(read_answer(deep)) < 100
     assert len(read_answer([{"code": "X"}] * 10_000)) == 100
     assert read_answer('{"a":' * 100_000)[0].message.startswith('{"a":')
+
+
+def gce_stockout(zones: str) -> dict[str, Any]:
+    """A failed operation of GCE, as kubernetes/k8s.io issue 9834 has it."""
+    words = "A n1-standard-4 VM instance is currently unavailable in the us-central1-b zone."
+    told = {"vmType": "n1-standard-4", "attachment": "", "zone": "us-central1-b", "zonesAvailable": zones}
+    details = [
+        {"help": {"links": [{"url": "https://cloud.google.com/compute/docs/resource-error"}]}},
+        {"localizedMessage": {"locale": "en-US", "message": words}},
+        {"errorInfo": {"domain": "compute.googleapis.com", "reason": "resource_availability", "metadatas": told}},
+    ]
+    error = {"code": "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", "message": "no", "errorDetails": details}
+    return {"status": "DONE", "error": {"errors": [error]}}
+
+
+@pytest.mark.parametrize(
+    ("zones", "hints"),
+    [("us-central1-a,us-central1-f", ("us-central1-a", "us-central1-f")), ("", ()), ("us-east4-c", ("us-east4-c",))],
+)
+def test_the_zones_that_gce_names_are_hints(zones: str, hints: tuple[str, ...]) -> None:
+    """They stand beside the message, with the error that counts."""
+    found = diagnose_parts(packaged_table("gce"), read_answer(gce_stockout(zones)))
+    assert (found.kind, found.hints) == ("capacity-zone", hints)
+
+
+def test_the_zones_that_gce_names_in_words_are_hints() -> None:
+    """The same, in the text for people, which older answers have alone."""
+    words = (
+        "A n1-standard-4 VM instance is currently unavailable in the us-central1-b zone. Consider trying your request "
+        "in the us-central1-a, us-central1-f zone(s), which currently has capacity to accommodate your request."
+    )
+    body = {"error": {"errors": [{"code": "ZONE_RESOURCE_POOL_EXHAUSTED", "message": words}]}}
+    assert diagnose_parts(packaged_table("gce"), read_answer(body)).hints == ("us-central1-a", "us-central1-f")
+
+
+@pytest.mark.parametrize(
+    "details", ["x", [1], [{"errorInfo": 1}], [{"errorInfo": {"metadatas": 1}}], [{"errorInfo": {"metadatas": {}}}]]
+)
+def test_details_of_another_form_hint_at_nothing(details: object) -> None:
+    """A cloud may change what stands there; the error is read all the same."""
+    body = {"error": {"errors": [{"code": "ZONE_RESOURCE_POOL_EXHAUSTED", "errorDetails": details}]}}
+    found = diagnose_parts(packaged_table("gce"), read_answer(body))
+    assert (found.kind, found.hints) == ("capacity-zone", ())

@@ -11,7 +11,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import reading
+from pytest_capacity.backends.aws import reading, types
 from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, diagnose_held
 from pytest_capacity.backends.aws.listing import KINDS, KINDS_WITH_KEYS, inventory, look
 from pytest_capacity.backends.aws.plan import (
@@ -64,6 +64,10 @@ class AwsBackend:
         Raises the SDK's error for refused credentials and for an unknown image, `Refused` for an unknown reservation.
         """
         return read_offers(self._cloud, self._request, region, topology)
+
+    def family(self, instance_type: str) -> str:
+        """By the quotas of On-Demand vCPUs; those of Spot are cut alike."""
+        return types.family(instance_type)
 
     def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
         """Placement group, reservations, nodes: each a round, where there is anything in it.

@@ -4,6 +4,9 @@ Rounds: the cluster placement group, where a group asks for one; the reservation
 RunInstances a group. The run's key pair, where one is made, goes side by side with what comes before the nodes. A
 piece's ``spec`` is the call's parameters in the SDK's spelling, less the token and less what another piece has to exist
 for; `create_parameters` puts these in.
+
+Orders of one series that choose the same for a group name its pieces alike, and those that choose another type or
+market do not: so the second knows what stands of the first.
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.session import format_time
-from pytest_capacity.backends.aws.settings import GroupSettings, settings_of
+from pytest_capacity.backends.aws.settings import GroupSettings, settings_of, use_fact
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.aws.zones import DEFAULT_PLATFORM
@@ -25,6 +29,9 @@ NODE: Final = "node"
 RESERVATION: Final = "reservation"
 PLACEMENT_GROUP: Final = "placement-group"
 KEY_PAIR: Final = "key-pair"
+
+#: In the subject of nodes of a spread group: the number with which their names begin.
+FROM: Final = "from-"
 
 #: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
 PUBLIC_KEY: Final = "ssh-key"
@@ -47,32 +54,70 @@ class Shape(Struct, frozen=True, order=True):
     platform: str
     tenancy: str
     placement_group: bool
+    #: The group, where it has moved to this type or market: what stands for others by then is not made larger for it.
+    moved: str = ""
 
     @property
     def label(self) -> str:
-        """The type, and whatever is out of the ordinary: ``i4i.large``, ``i4i.large+Windows+cluster``."""
+        """The type, and whatever is out of the ordinary: ``i4i.large``, ``i4i.large+Windows+cluster``, ``.../db``."""
         platform = "" if self.platform == DEFAULT_PLATFORM else self.platform.replace(" ", "-").replace("/", "-")
         tenancy = "" if self.tenancy == "default" else self.tenancy
         cluster = "cluster" if self.placement_group else ""
-        return "+".join(part for part in (self.instance_type, platform, tenancy, cluster) if part)
+        shape = "+".join(part for part in (self.instance_type, platform, tenancy, cluster) if part)
+        return f"{shape}/{self.moved}" if self.moved else shape
 
 
 def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
-    """The rounds of ``order``; empty ones are left out."""
-    groups = [settings_of(request, group) for group in order.topology.groups]
-    shapes = {group.name: _shape(order, group) for group in groups if _reserves(order, group)}
-    clustered = [group for group in groups if group.group.placement_group and (order.launch or group.name in shapes)]
-    rounds = [
-        [_placement_group(request, order)] if clustered else [],
-        [_reservation(request, order, shape, groups, shapes) for shape in sorted(set(shapes.values()))],
-    ]
-    before = [pieces for pieces in rounds if pieces]
-    if not order.launch:
-        return before
-    if any(_takes_key_pair(order, group) for group in groups):
+    """The rounds of ``order``, of all its zones side by side; empty ones are left out."""
+    clusters: list[Piece] = []
+    reservations: list[Piece] = []
+    nodes: list[Piece] = []
+    with_key = False
+    for place in _places(order):
+        groups = [settings_of(request, group) for group in place.topology.groups]
+        shapes = {group.name: _shape(request, place, group) for group in groups if _reserves(place, group)}
+        if any(group.group.placement_group and (order.launch or group.name in shapes) for group in groups):
+            clusters.append(_placement_group(request, place))
+        reservations += [_reservation(request, place, shape, groups, shapes) for shape in sorted(set(shapes.values()))]
+        if order.launch:
+            nodes += [_nodes(place, group, shapes.get(group.name)) for group in groups]
+            with_key = with_key or any(_takes_key_pair(place, group) for group in groups)
+    before = [pieces for pieces in (clusters, reservations) if pieces]
+    if with_key:
         # Nothing waits for it but the nodes, so it costs no round where there is one.
         before = [*before[:-1], [*(before[-1] if before else []), _key_pair(request, order)]]
-    return [*before, [_nodes(order, group, shapes.get(group.name)) for group in groups]]
+    return [*before, nodes] if nodes else before
+
+
+def _places(order: Order) -> list[Order]:
+    """The order, or, where its groups are spread, one for each zone with the nodes that it has there."""
+    if not order.shares:
+        return [order]
+    begun: dict[str, int] = {}
+    places = []
+    for share in order.shares:
+        groups = [
+            replace(group, count=share.counts[group.name])
+            for group in order.topology.groups
+            if share.counts.get(group.name)
+        ]
+        numbers = {_first_fact(group.name): str(begun[group.name]) for group in groups if begun.get(group.name)}
+        for group in groups:
+            begun[group.name] = begun.get(group.name, 0) + group.count
+        places.append(
+            replace(
+                order,
+                topology=replace(order.topology, groups=tuple(groups)),
+                placement=replace(order.placement, zone=share.zone),
+                facts={**order.facts, **share.facts, **numbers},
+            )
+        )
+    return places
+
+
+def _first_fact(group: str) -> str:
+    """The fact that says with which number the names of a group's nodes begin in a zone."""
+    return f"first/{group}"
 
 
 def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
@@ -102,24 +147,51 @@ def _takes_key_pair(order: Order, group: GroupSettings) -> bool:
 
 
 def _reserves(order: Order, group: GroupSettings) -> bool:
-    return group.reserve and f"use/{group.name}" not in order.facts
+    return group.reserve and not _used(order, group)
 
 
-def _shape(order: Order, group: GroupSettings) -> Shape:
+def _used(order: Order, group: GroupSettings) -> str:
+    """What exists already and serves the group as it is now: a reservation's id, or a resource group's ARN."""
+    if group.market == "spot":
+        return ""
+    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
+
+
+def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
+    """Whether the group's type or market is not the one that the user wants first."""
+    topology = request.topologies.get(order.topology.name)
+    for first in topology.groups if topology else ():
+        if first.name == group.name:
+            wanted = settings_of(request, first)
+            return (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market)
+    return False
+
+
+def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
     platform = order.facts.get(f"platform/{group.name}") or (
         DEFAULT_PLATFORM if group.aws.platform == "auto" else group.aws.platform
     )
-    return Shape(group.group.instance_type, platform, group.aws.tenancy, group.group.placement_group)
+    moved = group.name if _has_moved(request, order, group) else ""
+    return Shape(group.group.instance_type, platform, group.aws.tenancy, group.group.placement_group, moved)
 
 
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
-    whole = f"{order.topology.name}/{order.attempt}/{order.placement.zone}/{kind}/{label}"
+    whole = f"{order.topology.name}/{_series(order)}/{order.placement.zone}/{kind}/{label}"
     return fit(tag_value(whole), VALUE_LIMIT)
 
 
-def _piece(order: Order, kind: str, label: str, spec: Mapping[str, Any], **more: Any) -> Piece:
-    subject = _subject(order, kind, label)
+def _key_pair_subject(order: Order) -> str:
+    """That of the order's first zone: one key pair serves the region."""
+    first = order.shares[0].zone if order.shares else order.placement.zone
+    return _subject(replace(order, placement=replace(order.placement, zone=first)), KEY_PAIR, "run")
+
+
+def _series(order: Order) -> int:
+    return order.series or order.attempt
+
+
+def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
     region, zone = order.placement.region, order.placement.zone
     return Piece(
         kind=kind,
@@ -132,36 +204,37 @@ def _piece(order: Order, kind: str, label: str, spec: Mapping[str, Any], **more:
     )
 
 
-def _tags(
-    request_tags: Mapping[str, str], order: Order, kind: str, label: str, group: str | None = None
-) -> dict[str, str]:
-    return {**request_tags, **stamp_tags(order, _subject(order, kind, label), group)}
+def _tags(own: Mapping[str, str], order: Order, subject: str, group: str | None = None) -> dict[str, str]:
+    return {**own, **stamp_tags(order, subject, group)}
 
 
 def _placement_group(request: Request, order: Order) -> Piece:
-    tags = _tags(request.aws.tags, order, PLACEMENT_GROUP, "cluster")
+    subject = _subject(order, PLACEMENT_GROUP, "cluster")
+    tags = _tags(request.aws.tags, order, subject)
     spec = {
-        "GroupName": _name(order),
+        # A cluster lies in one zone, and its name is one of the region.
+        "GroupName": _name(order, order.placement.zone),
         "Strategy": "cluster",
         "TagSpecifications": as_specification(tags, "placement-group"),
     }
-    return _piece(order, PLACEMENT_GROUP, "cluster", spec)
+    return _piece(order, PLACEMENT_GROUP, subject, spec)
 
 
 def _key_pair(request: Request, order: Order) -> Piece:
-    """The run's own, one for all groups of the attempt. Only its public half goes to the cloud."""
-    tags = _tags(request.aws.tags, order, KEY_PAIR, "run")
+    """The run's own, one for all groups of the series. Only its public half goes to the cloud."""
+    subject = _key_pair_subject(order)
+    tags = _tags(request.aws.tags, order, subject)
     spec = {
         "KeyName": _name(order),
         "PublicKeyMaterial": order.facts[PUBLIC_KEY],
         "TagSpecifications": as_specification(tags, "key-pair"),
     }
-    return _piece(order, KEY_PAIR, "run", spec)
+    return _piece(order, KEY_PAIR, subject, spec)
 
 
-def _name(order: Order) -> str:
-    """The name of what EC2 knows by name: no other run, topology or attempt has it."""
-    parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(order.attempt))
+def _name(order: Order, *more: str) -> str:
+    """The name of what EC2 knows by name: no other run, topology or series has it."""
+    parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(_series(order)), *more)
     return fit("-".join(filter(None, parts)).encode("ascii", "replace").decode().replace("?", "_"), _NAME_LIMIT)
 
 
@@ -171,7 +244,8 @@ def _reservation(
     sharing = [group for group in groups if shapes.get(group.name) == shape]
     count = sum(group.group.count for group in sharing)
     owner = sharing[0].name if len(sharing) == 1 else None
-    tags = _tags(request.aws.tags, order, RESERVATION, shape.label, owner)
+    subject = _subject(order, RESERVATION, shape.label)
+    tags = _tags(request.aws.tags, order, subject, owner)
     spec = {
         "InstanceType": shape.instance_type,
         "InstancePlatform": shape.platform,
@@ -184,14 +258,15 @@ def _reservation(
         "TagSpecifications": as_specification(tags, "capacity-reservation"),
     }
     needs = (_subject(order, PLACEMENT_GROUP, "cluster"),) if shape.placement_group else ()
-    return _piece(order, RESERVATION, shape.label, spec, count=count, group=owner, needs=needs)
+    return _piece(order, RESERVATION, subject, spec, count=count, group=owner, needs=needs)
 
 
 def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     name = group.name
-    used = order.facts.get(f"use/{name}")
+    subject = _subject(order, NODE, _node_label(order, group))
+    used = _used(order, group)
     kinds = ["instance", "volume"] + (["spot-instances-request"] if group.market == "spot" else [])
-    tags = {"Name": tag_value(f"{name}-{order.run}")} | _tags(group.aws.tags, order, NODE, name, name)
+    tags = {"Name": tag_value(f"{name}-{order.run}")} | _tags(group.aws.tags, order, subject, name)
     spec: dict[str, Any] = {
         "ImageId": order.facts.get(f"image/{name}") or group.image(order.placement.region) or "",
         "InstanceType": group.group.instance_type,
@@ -210,22 +285,29 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     elif _takes_key_pair(order, group):
         # A launch takes the name, which we gave; the id that comes in as an input says that it is there.
         spec["KeyName"] = _name(order)
-        needs.append(_subject(order, KEY_PAIR, "run"))
+        needs.append(_key_pair_subject(order))
     if shape is not None:
         needs.append(_subject(order, RESERVATION, shape.label))
     return _piece(
         order,
         NODE,
-        name,
+        subject,
         spec,
         count=group.group.count,
         group=name,
         needs=tuple(needs),
-        consumes=used if used and used.startswith("cr-") else None,
+        consumes=used if used.startswith("cr-") else None,
     )
 
 
-def _market(group: GroupSettings, used: str | None) -> dict[str, Any]:
+def _node_label(order: Order, group: GroupSettings) -> str:
+    """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them."""
+    first = order.facts.get(_first_fact(group.name))
+    spot = ["spot"] if group.market == "spot" else []
+    return "/".join([group.name, group.group.instance_type, *spot, *([f"{FROM}{first}"] if first else [])])
+
+
+def _market(group: GroupSettings, used: str) -> dict[str, Any]:
     """Spot says so and nothing of reservations, which it cannot use; others are aimed at one, or kept off all."""
     if group.market == "spot":
         options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from pytest_capacity.backends.aws.plan import KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
+from pytest_capacity.backends.aws.plan import FROM, KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
 from pytest_capacity.backends.aws.stamp import Stamp, read_stamp
 from pytest_capacity.model import Held, State
 
@@ -71,8 +71,9 @@ def _node_state(word: str, reason: str, before: State) -> State:
 
 
 def _node_facts(instance: Mapping[str, Any], stamp: Stamp) -> dict[str, str]:
+    number = first_of(stamp.piece) + int(instance.get("AmiLaunchIndex", 0))
     facts = {
-        "name": f"{stamp.group}-{instance.get('AmiLaunchIndex', 0)}" if stamp.group else "",
+        "name": f"{stamp.group}-{number}" if stamp.group else "",
         "instance_type": instance.get("InstanceType", ""),
         "market": "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
         "private_ip": instance.get("PrivateIpAddress"),
@@ -149,6 +150,13 @@ def zone_of(subject: str) -> str:
     """The zone that a subject names (``default/1/us-east-1a/...``): groups and key pairs have none of their own."""
     parts = subject.split("/")
     return parts[2] if len(parts) > 2 else ""
+
+
+def first_of(subject: str) -> int:
+    """The number with which the names of nodes with this subject begin (``.../node/db/i4i.large/from-2``)."""
+    last = subject.rpartition("/")[2]
+    number = last.removeprefix(FROM)
+    return int(number) if number != last and number.isdigit() else 0
 
 
 def _seconds(time: Any) -> float | None:

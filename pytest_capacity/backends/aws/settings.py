@@ -17,8 +17,14 @@ class GroupSettings:
 
     group: NodeGroup
     market: Market
+    #: Whether it is reserved as it is now, and whether it would be were it on-demand.
     reserve: bool
+    wants_reservation: bool
     aws: AwsSettings
+    #: The types that will do, the one in front that is wanted first.
+    types: tuple[str, ...]
+    #: Whether it is on-demand, or can become so.
+    may_be_on_demand: bool
 
     @property
     def name(self) -> str:
@@ -37,7 +43,21 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     """``group`` with the defaults of ``request``. A spot group is never reserved: spot cannot use a reservation."""
     market = group.market or request.market
     reserve = request.reserve if group.reserve is None else group.reserve
-    return GroupSettings(group, market, reserve and market == "on-demand", _merged(request.aws, group.cloud))
+    others = group.alternatives if request.fallback.instance_types else ()
+    return GroupSettings(
+        group=group,
+        market=market,
+        reserve=reserve and market == "on-demand",
+        wants_reservation=reserve,
+        aws=_merged(request.aws, group.cloud),
+        types=(group.instance_type, *others),
+        may_be_on_demand=market == "on-demand" or request.fallback.spot_to_on_demand,
+    )
+
+
+def use_fact(group: str, instance_type: str) -> str:
+    """The fact of an offer that says which existing reservation serves a group of that type."""
+    return f"use/{group}/{instance_type}"
 
 
 def _merged(section: AwsSettings, own: Mapping[str, Any]) -> AwsSettings:

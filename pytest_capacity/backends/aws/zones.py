@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from pytest_capacity.backends.aws.errors import diagnose_error
 from pytest_capacity.backends.aws.session import PAGE, Cloud
-from pytest_capacity.backends.aws.settings import GroupSettings, settings_of
+from pytest_capacity.backends.aws.settings import GroupSettings, settings_of, use_fact
+from pytest_capacity.backends.aws.types import is_arm
 from pytest_capacity.backends.diagnosis import Table
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
@@ -51,13 +52,14 @@ def read_offers(cloud: Cloud, request: Request, region: str, topology: Topology)
     groups = [settings_of(request, group) for group in topology.groups]
     read = _read(cloud, request, region, groups)
     _check_reservations(request, region, read)
+    _check_architectures(groups, region, read)
     return [_offer(request, region, groups, read, name, zone) for name, zone in sorted(_zone_names(read).items())]
 
 
 def _read(cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSettings]) -> Read:
     images = sorted({image for group in groups if (image := group.image(region))})
     listed = [one for one in request.use_reservations if one.startswith("cr-")]
-    types = sorted({group.group.instance_type for group in groups})
+    types = sorted({type_ for group in groups for type_ in group.types})
     with ThreadPoolExecutor(4, thread_name_prefix="offers") as pool:
         zones = pool.submit(_zones, cloud, region)
         offerings = pool.submit(_offerings, cloud, region, types)
@@ -132,6 +134,26 @@ def _check_reservations(request: Request, region: str, read: Read) -> None:
         )
 
 
+def _check_architectures(groups: Sequence[GroupSettings], region: str, read: Read) -> None:
+    """No zone and no market cures an image that its machine cannot boot; EC2 says so only when all else was made."""
+    faults = []
+    for group in groups:
+        image = (read.images or {}).get(group.image(region) or "", {})
+        architecture = image.get("Architecture", "")
+        for type_ in group.types:
+            arm = is_arm(type_)
+            if architecture and arm is not None and arm != architecture.startswith("arm64"):
+                faults.append(
+                    f"group {group.name!r} asks for {type_} ({'arm64' if arm else 'x86_64'}) with the image "
+                    f"{image['ImageId']} ({architecture})"
+                )
+    if faults:
+        raise Refused(
+            f"{'; '.join(faults)}: in {region} these do not go together. Nothing was created. "
+            "Give each group an image of its types' architecture (image:), or types of its image's"
+        )
+
+
 def _zone_names(read: Read) -> dict[str, dict[str, Any]]:
     if read.zones is not None:
         return {zone["ZoneName"]: zone for zone in read.zones}
@@ -142,17 +164,20 @@ def _offer(
     request: Request, region: str, groups: Sequence[GroupSettings], read: Read, name: str, zone: Mapping[str, Any]
 ) -> Offer:
     used = _used(request, groups, read, region, name)
-    facts = {"zone_id": zone.get("ZoneId", "")} | {f"use/{group}": id_ for group, id_ in used.items()}
+    facts = {"zone_id": zone.get("ZoneId", "")} | {use_fact(*user): id_ for user, id_ in used.items()}
     for group in groups:
         facts |= _group_facts(group, region, name, read)
-    why = _why_not(groups, region, read, name, zone)
+    lacks = _lacks(groups, read, name)
+    why = _why_not(groups, region, read, name, zone, lacks)
+    first = {(group.name, group.group.instance_type) for group in groups if group.market == "on-demand"}
     return Offer(
         region=region,
         zone=name,
         zone_id=zone.get("ZoneId"),
         ok=not why,
         why=why,
-        preferred=not why and any(id_.startswith("cr-") for id_ in used.values()),
+        lacks=tuple(sorted(lacks)),
+        preferred=not why and any(id_.startswith("cr-") for user, id_ in used.items() if user in first),
         facts=facts,
     )
 
@@ -188,15 +213,23 @@ def platform_of(group: GroupSettings, region: str, images: Mapping[str, Mapping[
     return _PLATFORMS.get(details, str(details))
 
 
-def _why_not(groups: Sequence[GroupSettings], region: str, read: Read, name: str, zone: Mapping[str, Any]) -> str:
+def _lacks(groups: Sequence[GroupSettings], read: Read, name: str) -> set[str]:
+    """The types that the zone does not have; none where that could not be read."""
+    if read.offerings is None:
+        return set()
+    return {type_ for group in groups for type_ in group.types} - read.offerings.get(name, set())
+
+
+def _why_not(
+    groups: Sequence[GroupSettings], region: str, read: Read, name: str, zone: Mapping[str, Any], lacks: Collection[str]
+) -> str:
     """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
     state = zone.get("State", "available")
     if state != "available":
         return f"the zone is {state}"
-    wanted = {group.group.instance_type for group in groups}
-    lacking = sorted(wanted - read.offerings.get(name, set())) if read.offerings is not None else []
+    lacking = {type_ for group in groups if set(group.types) <= set(lacks) for type_ in group.types}
     if lacking:
-        return f"does not offer {', '.join(lacking)}"
+        return f"does not offer {', '.join(sorted(lacking))}"
     for group in groups:
         if group.aws.subnets and name not in group.aws.subnets:
             return f"no subnet configured (aws.subnets has: {', '.join(sorted(group.aws.subnets))})"
@@ -206,36 +239,41 @@ def _why_not(groups: Sequence[GroupSettings], region: str, read: Read, name: str
     return ""
 
 
-def _used(request: Request, groups: Sequence[GroupSettings], read: Read, region: str, zone: str) -> dict[str, str]:
-    """Which existing reservation serves which group: group name to id (or to the resource group's ARN).
+def _used(
+    request: Request, groups: Sequence[GroupSettings], read: Read, region: str, zone: str
+) -> dict[tuple[str, str], str]:
+    """Which existing reservation serves which group as which type: its id (or the resource group's ARN).
 
-    A listed reservation serves a group only whole; groups that would otherwise be reserved choose first. Our placement
-    group is new, so nothing that exists lies in it: groups in one are left to a reservation of their own.
+    A listed reservation serves a group only whole. First choose those that will be asked for first: groups that are not
+    spot, which cannot use one until they have fallen back, by their first types, and of them those that would otherwise
+    be reserved. Our placement group is new, so nothing that exists lies in it: groups in one are left to a reservation
+    of their own.
     """
-    eligible = [group for group in groups if group.market == "on-demand" and not group.group.placement_group]
+    eligible = [group for group in groups if group.may_be_on_demand and not group.group.placement_group]
+    wishes = [(group, place, type_) for group in eligible for place, type_ in enumerate(group.types)]
     free = {
         one["CapacityReservationId"]: one
         for one in read.reservations or ()
         if one.get("State") == "active" and one.get("AvailabilityZone") == zone
     }
     room = {id_: int(one.get("AvailableInstanceCount", 0)) for id_, one in free.items()}
-    used: dict[str, str] = {}
-    for group in sorted(eligible, key=lambda group: not group.reserve):
+    used: dict[tuple[str, str], str] = {}
+    for group, _, type_ in sorted(wishes, key=lambda wish: (wish[0].market == "spot", wish[1], not wish[0].reserve)):
         for id_ in request.use_reservations:
-            if id_ in free and room[id_] >= group.group.count and _fits(group, free[id_], region, read):
+            if id_ in free and room[id_] >= group.group.count and _fits(group, type_, free[id_], region, read):
                 room[id_] -= group.group.count
-                used[group.name] = id_
+                used[group.name, type_] = id_
                 break
     pools = [one for one in request.use_reservations if not one.startswith("cr-")]
-    for group in eligible:
-        if pools and group.reserve and group.name not in used:
-            used[group.name] = pools[0]
+    for group, _, type_ in wishes:
+        if pools and group.wants_reservation and (group.name, type_) not in used:
+            used[group.name, type_] = pools[0]
     return used
 
 
-def _fits(group: GroupSettings, reservation: Mapping[str, Any], region: str, read: Read) -> bool:
+def _fits(group: GroupSettings, type_: str, reservation: Mapping[str, Any], region: str, read: Read) -> bool:
     return (
-        reservation.get("InstanceType") == group.group.instance_type
+        reservation.get("InstanceType") == type_
         and reservation.get("InstancePlatform") == platform_of(group, region, read.images)
         and reservation.get("Tenancy", "default") == group.aws.tenancy
         and not reservation.get("PlacementGroupArn")

@@ -461,7 +461,7 @@ def test_the_commands_for_the_hand_say_where(clustered: Account) -> None:
     assert all(command[3:7] == where for command in commands)
     assert set(commands[0][8:]) == {node.id for node in nodes}
     assert commands[1][8:] == [reservation]
-    assert commands[2][8:] == [f"pytest-capacity-{RUN}-default-1"]
+    assert commands[2][8:] == [f"pytest-capacity-{RUN}-default-1-us-east-1a"]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("Unsupported", "", 400, "move-on", "type-unsupported"),
     ("Unsupported", "This is something else that is not supported", 400, "stop", "unknown"),
     ("InsufficientFreeAddressesInSubnet", "", 400, "move-on", "network-exhausted"),
-    ("InsufficientAddressCapacity", "", 400, "stop", "network-exhausted"),
+    ("InsufficientAddressCapacity", "", 400, "move-on", "network-exhausted"),
     (
         "ReservationCapacityExceeded",
         "The requested reservation does not have sufficient compatible and available capacity for this request.",
@@ -82,18 +82,18 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
         "stop",
         "reservation-mismatch",
     ),
-    ("VcpuLimitExceeded", "You have requested more vCPU capacity than your limit of 32", 400, "stop", "quota"),
-    ("InstanceLimitExceeded", "", 400, "stop", "quota"),
-    ("MaxSpotInstanceCountExceeded", "", 400, "stop", "spot-quota"),
-    ("MaxSpotFleetRequestCountExceeded", "", 400, "stop", "spot-quota"),
-    ("TargetCapacityLimitExceededException", "", 400, "stop", "quota"),
-    ("ResourceLimitExceeded", "", 400, "stop", "quota"),
-    ("MaxFleetCountExceeded", "", 400, "stop", "quota"),
-    ("VolumeLimitExceeded", "", 400, "stop", "quota"),
-    ("MaxIOPSLimitExceeded", "", 400, "stop", "quota"),
-    ("RouteLimitExceeded", "", 400, "stop", "quota"),
-    ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "", 403, "stop", "auth"),
-    ("UnauthorizedOperation", "with an explicit deny in a service control policy", 403, "stop", "denied"),
+    ("VcpuLimitExceeded", "You have requested more vCPU capacity than your limit of 32", 400, "move-on", "quota"),
+    ("InstanceLimitExceeded", "", 400, "move-on", "quota"),
+    ("MaxSpotInstanceCountExceeded", "", 400, "move-on", "spot-quota"),
+    ("MaxSpotFleetRequestCountExceeded", "", 400, "move-on", "spot-quota"),
+    ("TargetCapacityLimitExceededException", "", 400, "move-on", "quota"),
+    ("ResourceLimitExceeded", "", 400, "move-on", "quota"),
+    ("MaxFleetCountExceeded", "", 400, "move-on", "quota"),
+    ("VolumeLimitExceeded", "", 400, "move-on", "quota"),
+    ("MaxIOPSLimitExceeded", "", 400, "move-on", "quota"),
+    ("RouteLimitExceeded", "", 400, "move-on", "quota"),
+    ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", "", 403, "move-on", "auth"),
+    ("UnauthorizedOperation", "with an explicit deny in a service control policy", 403, "move-on", "denied"),
     ("UnauthorizedOperation", "You are not authorized to perform this operation.", 403, "stop", "denied"),
     ("AccessDenied", "", 403, "stop", "denied"),
     ("AuthFailure", "AWS was not able to validate the provided access credentials", 401, "stop", "auth"),
@@ -106,9 +106,9 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("UnrecognizedClientException", "", 400, "stop", "auth"),
     ("AccessDeniedException", "", 400, "stop", "denied"),
     ("RequestExpired", "Request has expired.", 400, "stop", "auth"),
-    ("PendingVerification", "", 400, "stop", "account-blocked"),
+    ("PendingVerification", "", 400, "move-on", "account-blocked"),
     ("Blocked", "", 400, "stop", "account-blocked"),
-    ("OptInRequired", "", 403, "stop", "account-blocked"),
+    ("OptInRequired", "", 403, "move-on", "account-blocked"),
     ("InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist", 400, "stop", "invalid"),
     ("InvalidAMIID.Malformed", "", 400, "stop", "invalid"),
     ("InvalidParameterValue", "Value (x) for parameter y is invalid", 400, "stop", "invalid"),
@@ -127,7 +127,7 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("InvalidKeyPair.Duplicate", "The keypair already exists", 400, "stop", "conflict"),
     ("InvalidKey.Format", "Key is not in valid OpenSSH public key format", 400, "stop", "invalid"),
     ("InvalidKeyPair.Format", "", 400, "stop", "invalid"),
-    ("KeyPairLimitExceeded", "", 400, "stop", "quota"),
+    ("KeyPairLimitExceeded", "", 400, "move-on", "quota"),
     ("InvalidPlacementGroup.InUse", "", 400, "back-off", "conflict"),
     ("DependencyViolation", "", 400, "back-off", "conflict"),
     ("IncorrectInstanceState", "", 400, "back-off", "conflict"),
@@ -186,9 +186,9 @@ DEATHS: Final[list[tuple[str, str, str]]] = [
     ("capacity-not-available", "move-on", "spot-capacity"),
     ("capacity-oversubscribed", "move-on", "spot-capacity"),
     ("price-too-low", "move-on", "spot-price"),
-    ("spotInstanceCountLimitExceeded", "stop", "spot-quota"),
+    ("spotInstanceCountLimitExceeded", "move-on", "spot-quota"),
     ("Server.InternalError", "back-off", "transient"),
-    ("Client.VolumeLimitExceeded", "stop", "quota"),
+    ("Client.VolumeLimitExceeded", "move-on", "quota"),
     ("Client.InternalError", "stop", "invalid"),
     ("Client.InvalidSnapshot.NotFound", "stop", "invalid"),
     ("CapacityReservation.failed", "stop", "conflict"),
@@ -200,8 +200,8 @@ DEATHS: Final[list[tuple[str, str, str]]] = [
 
 #: Other names for refusals, as scylla-cluster-tests has them.
 ALIASES: Final[list[tuple[str, str, str]]] = [
-    ("MAX_SPOT_EXCEEDED_ERROR", "stop", "spot-quota"),
-    ("FLEET_LIMIT_EXCEEDED_ERROR", "stop", "spot-quota"),
+    ("MAX_SPOT_EXCEEDED_ERROR", "move-on", "spot-quota"),
+    ("FLEET_LIMIT_EXCEEDED_ERROR", "move-on", "spot-quota"),
     ("SPOT_CAPACITY_NOT_AVAILABLE_ERROR", "move-on", "spot-capacity"),
     ("SPOT_PRICE_TOO_LOW", "move-on", "spot-price"),
     ("SPOT_STATUS_UNEXPECTED_ERROR", "move-on", "spot-capacity"),
@@ -273,6 +273,29 @@ def test_the_reason_of_a_death_leads_to_its_step(code: str, step: str, kind: str
     assert (found.step, found.kind, found.words) == (step, kind, "it died")
 
 
+#: How EC2 ends its refusals where another zone would do.
+ELSEWHERE: Final[list[tuple[str, str]]] = [
+    (
+        "InsufficientInstanceCapacity",
+        "We currently do not have sufficient i4i.large capacity in the Availability Zone you requested (us-east-1a). "
+        "Our system will be working on provisioning additional capacity. You can currently get i4i.large capacity by "
+        "not specifying an Availability Zone in your request or choosing us-east-1b, us-east-1c.",
+    ),
+    (
+        "Unsupported",
+        "Your requested instance type (i4i.large) is not supported in your requested Availability Zone (us-east-1a). "
+        "Please retry your request by not specifying an Availability Zone or choosing us-east-1b, us-east-1c.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "message"), ELSEWHERE)
+def test_the_zones_that_ec2_names_are_hints(code: str, message: str) -> None:
+    """In its order, without the one that was asked for, and none where it names none."""
+    assert diagnose_error(raised_by(code, message, 500)).hints == ("us-east-1b", "us-east-1c")
+    assert diagnose_error(raised_by(code, message.partition(" or choosing")[0], 500)).hints == ()
+
+
 def test_a_thing_that_vanished_without_a_word_is_gone() -> None:
     """Nothing is read into silence."""
     assert diagnose_held(Held(kind="node", id="i-1", region="r", zone="z", state="unseen")).step == "gone"
@@ -312,4 +335,4 @@ def test_the_rows_of_the_user_are_asked_first() -> None:
     problem = raised_by("Unsupported", "The requested configuration is currently not supported", 400)
     assert diagnose_error(problem).kind == "type-unsupported"
     assert diagnose_error(problem, table).kind == "capacity-zone"
-    assert diagnose_error(raised_by("VcpuLimitExceeded", "", 400), table).step == "stop"
+    assert diagnose_error(raised_by("VcpuLimitExceeded", "", 400), table).kind == "quota"

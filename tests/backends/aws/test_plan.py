@@ -16,11 +16,17 @@ from botocore.validate import ParamValidator
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.plan import create_parameters, plan_rounds
+from pytest_capacity.backends.aws.reading import node
 from pytest_capacity.backends.aws.timer import user_data
-from pytest_capacity.model import AwsSettings, NodeGroup, Piece, Request
+from pytest_capacity.model import AwsSettings, NodeGroup, Piece, Placement, Request, Share, Ssh, Topology
 from tests.backends.aws.orders import IMAGE, NOW, REGION, ZONE, group, order, request
 
-ARN = "arn:aws:ec2:us-east-1:123456789012:placement-group/pytest-capacity-run-1-default-1"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f pytest-capacity"
+
+#: Parameters that are names of our own.
+NAMES = ("GroupName", "KeyName")
+
+ARN = "arn:aws:ec2:us-east-1:123456789012:placement-group/pytest-capacity-run-1-default-1-us-east-1a"
 POOL = "arn:aws:resource-groups:us-east-1:123456789012:group/pool"
 
 DB = group("db", "i4i.large", 3)
@@ -150,7 +156,7 @@ def test_one_placement_group_serves_reservations_and_nodes() -> None:
     rounds = planned(EVERYTHING)
     assert kinds(rounds) == [["placement-group"], ["reservation"] * 2, ["node"] * 4]
     where = {piece.group: called(piece)[1]["Placement"].get("GroupName") for piece in rounds[2]}
-    name = "pytest-capacity-run-1-default-1"
+    name = "pytest-capacity-run-1-default-1-us-east-1a"
     assert where == {"db": name, "loader": name, "monitor": None, "cheap": None}
     assert {called(piece)[1]["PlacementGroupArn"] for piece in rounds[1]} == {ARN}
     assert rounds[0][0].spec["GroupName"] == name
@@ -222,7 +228,7 @@ def test_long_names_still_fit_into_tags() -> None:
 def test_a_used_reservation_is_the_target_and_none_is_made() -> None:
     """Neither for an id nor for a resource group is there a reservation of our own."""
     wanted = request(DB, LOADER)
-    pieces = planned(wanted, facts={"use/db": "cr-1", "use/loader": POOL})
+    pieces = planned(wanted, facts={"use/db/i4i.large": "cr-1", "use/loader/c6i.xlarge": POOL})
     assert kinds(pieces) == [["node", "node"]]
     targets = [called(piece)[1]["CapacityReservationSpecification"]["CapacityReservationTarget"] for piece in pieces[0]]
     assert targets == [{"CapacityReservationId": "cr-1"}, {"CapacityReservationResourceGroupArn": POOL}]
@@ -293,3 +299,98 @@ def test_a_windows_machine_has_a_timer_of_its_own_kind() -> None:
     assert script.startswith("<powershell>")
     assert "1000000 - " in script
     assert "<persist>true</persist>" in script
+
+
+def names_of(pieces: Sequence[Sequence[Piece]], kind: str) -> set[str]:
+    """The subjects of the pieces of a kind."""
+    return {piece.subject for piece in chain(*pieces) if piece.kind == kind}
+
+
+def test_an_order_of_a_series_names_alike_what_it_chooses_alike() -> None:
+    """What stands of the order before has the same name, though its token, for whoever must ask again, is another."""
+    wanted = request(replace(DB, placement_group=True), MONITOR, ssh=Ssh())
+    facts = {"ssh-key": KEY}
+    first, second, other = (
+        list(chain(*planned(wanted, attempt=attempt, series=series, facts=facts)))
+        for attempt, series in ((1, 0), (2, 1), (3, 0))
+    )
+    assert [piece.subject for piece in first] == [piece.subject for piece in second]
+    assert not {piece.token for piece in first} & {piece.token for piece in second}
+    assert not {piece.subject for piece in first} & {piece.subject for piece in other}
+    called_ = [[called(piece)[1].get(key) for piece in made] for made in (first, second, other) for key in NAMES]
+    assert called_[:2] == called_[2:4]
+    assert not ({*called_[0], *called_[1]} & {*called_[4], *called_[5]}) - {None}
+
+
+def test_another_choice_of_a_series_has_another_name() -> None:
+    """A type or a market that is not the first one is in the name, and what others have stays as it is."""
+    wanted = request(DB, replace(SPOT, reserve=True), group("more", "i4i.large", 2))
+    moves = [
+        wanted,
+        request(DB, replace(SPOT, market="on-demand", reserve=True), group("more", "i4i.large", 2)),
+        request(replace(DB, instance_type="i4i.xlarge"), replace(SPOT, reserve=True), group("more", "i4i.large", 2)),
+    ]
+    plans = [planned(wanted, topology=move.topologies["default"], attempt=1 + at) for at, move in enumerate(moves)]
+    nodes = [{name.partition("/node/")[2] for name in names_of(one, "node")} for one in plans]
+    reserved = [{name.partition("/reservation/")[2] for name in names_of(one, "reservation")} for one in plans]
+    assert nodes[0] == {"db/i4i.large", "cheap/m6i.large/spot", "more/i4i.large"}
+    assert (nodes[1] - nodes[0], reserved[1] - reserved[0]) == ({"cheap/m6i.large"}, {"m6i.large/cheap"})
+    assert (nodes[2] - nodes[0], reserved[2] - reserved[0]) == ({"db/i4i.xlarge"}, {"i4i.xlarge/db"})
+    counts = [{piece.group: piece.count for piece in chain(*one) if piece.kind == "reservation"} for one in plans]
+    assert counts == [{None: 5}, {None: 5, "cheap": 2}, {"more": 2, "db": 3}]
+
+
+def test_a_group_that_moves_into_anothers_shape_has_a_reservation_of_its_own() -> None:
+    """The other's stands already and is not made larger; each group is aimed at its own."""
+    wanted = request(DB, group("more", "i4i.xlarge", 2))
+    moved = request(DB, group("more", "i4i.large", 2)).topologies["default"]
+    pieces = list(chain(*planned(wanted, topology=moved)))
+    assert [
+        (piece.subject.partition("/reservation/")[2], piece.count) for piece in pieces if piece.kind == "reservation"
+    ] == [
+        ("i4i.large", 3),
+        ("i4i.large/more", 2),
+    ]
+    needs = {piece.group: piece.needs for piece in pieces if piece.kind == "node"}
+    assert needs == {"db": (pieces[0].subject,), "more": (pieces[1].subject,)}
+
+
+def test_an_existing_reservation_serves_one_type_and_no_spot_node() -> None:
+    """What fitted the type that is wanted first does not fit another, nor another market."""
+    facts = {"use/db/i4i.large": "cr-1"}
+    for moved in (replace(DB, instance_type="i4i.xlarge"), replace(DB, market="spot", reserve=False)):
+        (node,) = (
+            piece
+            for piece in chain(*planned(request(DB), topology=Topology((moved,)), facts=facts))
+            if piece.kind == "node"
+        )
+        assert node.consumes is None
+        assert "cr-1" not in str(called(node))
+
+
+def test_groups_that_are_spread_have_pieces_in_each_zone() -> None:
+    """Side by side; one key pair serves the region; names count on, and every node gets what its own zone knows."""
+    wanted = request(replace(DB, placement_group=True), MONITOR, ssh=Ssh())
+    shares = (
+        Share("us-east-1b", {"db": 2, "monitor": 1}, {"image/db": "ami-b", "subnet/db": "subnet-b"}),
+        Share("us-east-1c", {"db": 1, "monitor": 0}, {"image/db": "ami-c"}),
+    )
+    place = Placement(REGION, "us-east-1b", ("us-east-1b", "us-east-1c"))
+    pieces = planned(wanted, placement=place, shares=shares, facts={"ssh-key": KEY})
+    assert [[(piece.kind, piece.zone[-1], piece.group, piece.count) for piece in one] for one in pieces] == [
+        [("placement-group", "b", None, 1), ("placement-group", "c", None, 1)],
+        [("reservation", "b", "db", 2), ("reservation", "c", "db", 1), ("key-pair", "b", None, 1)],
+        [("node", "b", "db", 2), ("node", "b", "monitor", 1), ("node", "c", "db", 1)],
+    ]
+    assert len({piece.subject for piece in chain(*pieces)}) == len({piece.token for piece in chain(*pieces)}) == 8
+    first, _, second = pieces[2]
+    assert (first.spec["ImageId"], second.spec["ImageId"]) == ("ami-b", "ami-c")
+    assert first.spec["NetworkInterfaces"][0]["SubnetId"] == "subnet-b"
+    made = [piece.subject for piece in chain(*pieces[:2])]
+    assert (first.needs, second.needs) == ((made[0], made[4], made[2]), (made[1], made[4], made[3]))
+    assert first.spec["KeyName"] == second.spec["KeyName"]
+    clusters = [called(piece)[1]["GroupName"] for piece in pieces[0]]
+    assert len(set(clusters)) == 2
+    machine = {"InstanceId": "i-1", "State": {"Name": "running"}, "AmiLaunchIndex": 0}
+    tags = called(second)[1]["TagSpecifications"][0]["Tags"]
+    assert node(REGION, {**machine, "Tags": tags}).facts["name"] == "db-2"

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import AwsSettings, NodeGroup, Offer
+from pytest_capacity.model import AwsSettings, Fallback, NodeGroup, Offer
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator
@@ -158,7 +158,7 @@ def test_groups_share_what_an_existing_reservation_has_left(emulator: Emulator) 
     theirs = reserved(emulator, "us-east-1a", 4)
     groups = [group(name, "i4i.large", 2) for name in ("a", "b", "c")]
     facts = offers(emulator, *groups, use_reservations=(theirs,))["us-east-1a"].facts
-    assert {key for key in facts if key.startswith("use/")} == {"use/a", "use/b"}
+    assert {key for key in facts if key.startswith("use/")} == {"use/a/i4i.large", "use/b/i4i.large"}
 
 
 @pytest.mark.parametrize(
@@ -176,10 +176,10 @@ def test_groups_share_what_an_existing_reservation_has_left(emulator: Emulator) 
 def test_a_reservation_that_does_not_fit_is_not_used(
     emulator: Emulator, theirs: dict[str, Any], ours: NodeGroup
 ) -> None:
-    """EC2 would refuse the launch, and the zone is not preferred for it."""
+    """EC2 would refuse the launch, and the zone is not preferred for it. A spot group may yet become on-demand."""
     listed = reserved(emulator, "us-east-1a", 3, **theirs)
     found = offers(emulator, ours, use_reservations=(listed,))["us-east-1a"]
-    assert "use/db" not in found.facts
+    assert ("use/db/i4i.large" in found.facts) is (ours.market == "spot")
     assert not found.preferred
 
 
@@ -193,7 +193,7 @@ def test_a_resource_group_is_the_target_of_all_that_would_reserve(emulator: Emul
     """EC2 finds the room in it; groups that do not reserve stay out."""
     pool = "arn:aws:resource-groups:us-east-1:123456789012:group/pool"
     found = offers(emulator, DB, MONITOR, use_reservations=(pool,))["us-east-1a"]
-    assert {key: value for key, value in found.facts.items() if key.startswith("use/")} == {"use/db": pool}
+    assert {key: value for key, value in found.facts.items() if key.startswith("use/")} == {"use/db/i4i.large": pool}
 
 
 def test_an_image_says_its_platform(emulator: Emulator) -> None:
@@ -202,3 +202,67 @@ def test_an_image_says_its_platform(emulator: Emulator) -> None:
     assert offers(emulator, windows)["us-east-1a"].facts["platform/db"] == "Windows"
     said = AwsSettings(platform="Red Hat Enterprise Linux")
     assert offers(emulator, windows, aws=said)["us-east-1a"].facts["platform/db"] == "Red Hat Enterprise Linux"
+
+
+def test_a_zone_says_which_types_it_lacks(emulator: Emulator) -> None:
+    """Alternatives are asked for in the same call, and a zone will do as long as each group has a type left."""
+    emulator.weather(
+        offerings={
+            "us-east-1a": {"exclude": ["i4i.xlarge"]},
+            "us-east-1b": {"exclude": ["i4i.large"]},
+            "us-east-1c": {"exclude": ["i4i.large", "i4i.xlarge", "t3.large"]},
+        }
+    )
+    either = group("db", "i4i.large", 3, alternatives=("i4i.xlarge",))
+    found = offers(emulator, either, MONITOR)
+    said = {zone[-1]: (offer.ok, offer.lacks, offer.why) for zone, offer in found.items() if zone[-1] in "abcd"}
+    assert said == {
+        "a": (True, ("i4i.xlarge",), ""),
+        "b": (True, ("i4i.large",), ""),
+        "c": (False, ("i4i.large", "i4i.xlarge", "t3.large"), "does not offer i4i.large, i4i.xlarge, t3.large"),
+        "d": (True, (), ""),
+    }
+    assert len(emulator.calls("DescribeInstanceTypeOfferings")) == 1
+    firm = offers(emulator, either, fallback=Fallback(instance_types=False))
+    assert (firm["us-east-1b"].ok, firm["us-east-1b"].why) == (False, "does not offer i4i.large")
+
+
+def test_an_existing_reservation_of_another_type_serves_where_the_group_has_moved(emulator: Emulator) -> None:
+    """Each of the group's types is matched, the zone is preferred for the first only, and room is given out once."""
+    theirs = reserved(emulator, "us-east-1a", 4, InstanceType="i4i.xlarge")
+    groups = [group(name, "i4i.large", 3, alternatives=("i4i.xlarge",)) for name in ("a", "b")]
+    found = offers(emulator, *groups, use_reservations=(theirs,))["us-east-1a"]
+    assert {key: id_ for key, id_ in found.facts.items() if key.startswith("use/")} == {"use/a/i4i.xlarge": theirs}
+    assert not found.preferred
+
+
+def test_a_spot_group_that_stays_spot_uses_no_reservation(emulator: Emulator) -> None:
+    """Only where it may become on-demand is there anything to match."""
+    theirs = reserved(emulator, "us-east-1a", 3)
+    spot = group("db", "i4i.large", 3, market="spot", reserve=None)
+    facts = {
+        may: offers(emulator, spot, use_reservations=(theirs,), fallback=Fallback(spot_to_on_demand=may))[
+            "us-east-1a"
+        ].facts
+        for may in (True, False)
+    }
+    assert [facts[may].get("use/db/i4i.large") for may in (True, False)] == [theirs, None]
+
+
+def test_images_of_another_architecture_are_refused_before_anything_is_created(emulator: Emulator) -> None:
+    """All groups and types at once, each with what does not go together."""
+    arm = "ami-0e000000000000001"
+    wrong = (
+        group("db", "i4i.large", alternatives=("i4g.large",)),
+        group("loader", "c7g.large", image=arm, alternatives=("c6i.large",)),
+        MONITOR,
+    )
+    with pytest.raises(Refused) as refused:
+        offers(emulator, *wrong)
+    words = str(refused.value)
+    assert f"group 'db' asks for i4g.large (arm64) with the image {IMAGE} (x86_64)" in words
+    assert f"group 'loader' asks for c6i.large (x86_64) with the image {arm} (arm64)" in words
+    assert "monitor" not in words
+    assert "Nothing was created" in words
+    right = (group("db", "i4g.large", image=arm), MONITOR)
+    assert offers(emulator, *right)["us-east-1a"].ok
