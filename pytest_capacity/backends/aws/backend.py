@@ -228,10 +228,6 @@ class AwsBackend:
             words += ["--endpoint-url", self._request.endpoint]
         return shlex.join([*words, *arguments])
 
-    def family(self, instance_type: str) -> str:
-        """What shares a quota with this type."""
-        return instance_type
-
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
         """EC2 ends a reservation after its EndDate; a node with our timer, unless stopped, ends at the hard end.
 

@@ -258,7 +258,8 @@ def _reservation(
         "TagSpecifications": as_specification(tags, "capacity-reservation"),
     }
     needs = (_subject(order, PLACEMENT_GROUP, "cluster"),) if shape.placement_group else ()
-    return _piece(order, RESERVATION, subject, spec, count=count, group=owner, needs=needs)
+    shared_by = tuple(group.name for group in sharing)
+    return _piece(order, RESERVATION, subject, spec, count=count, group=owner, groups=shared_by, needs=needs)
 
 
 def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:

@@ -101,10 +101,6 @@ class StaticBackend:
         """Nothing has to be removed."""
         return []
 
-    def family(self, instance_type: str) -> str:
-        """What shares a quota with this type."""
-        return instance_type
-
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
         """Our hold on it ends with the run."""
         return hard_end
