@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_capacity.engine import refusal
-from pytest_capacity.errors import Refused
+from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Diagnosis
 from tests.emulated import Emulator
 from tests.engine.runs import Bench, request, within
@@ -29,12 +29,13 @@ def test_a_denied_launch(bench: Bench, emulator: Emulator) -> None:
 
 
 def test_a_quota(bench: Bench, emulator: Emulator) -> None:
-    """The remedy is the quota's, though the release of other zones was waited for before."""
+    """One of the region leaves no zone of it to try, and the remedy is the quota's."""
     emulator.weather(quota={"us-east-1": {"vcpus": 2}})
     engine = bench.engine()
-    with pytest.raises(Refused, match=r"\(CreateCapacityReservation for reservation of .*Raise the quota") as refused:
+    with pytest.raises(Exhausted, match=r"us-east-1a reserved .* \(VcpuLimitExceeded\)\. Raise the quota") as refused:
         engine.provision("default")
     assert ".." not in str(refused.value)
+    assert {call["zone"] for call in emulator.calls("CreateCapacityReservation")} == {"us-east-1a"}
     assert engine.release(within(20)).clean
 
 

@@ -10,7 +10,7 @@ from botocore.model import StringShape
 from moto.core.utils import get_service_model
 
 from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
-from pytest_capacity.emulator.ec2.context import Context, check_id, no_stock, once, over_quota, render_tags, when
+from pytest_capacity.emulator.ec2.context import Context, check_id, once, over_quota, render_tags, when
 from pytest_capacity.emulator.ec2.listing import Reading, choose, page
 from pytest_capacity.emulator.ec2.placement_groups import by_arn
 from pytest_capacity.emulator.refusal import Refusal
@@ -85,7 +85,8 @@ def check_room(ctx: Context, zone: str, type_: str, count: int) -> None:
         raise over_quota("on-demand")
     left = room.stock(zone, type_, "on-demand")
     if left is not None and left < count:
-        raise no_stock(ctx, type_, "on-demand", zone, count)
+        # A launch is told of other zones, this is not (hashicorp/terraform-provider-aws#34345).
+        raise Refusal("InsufficientInstanceCapacity", "Insufficient capacity.")
 
 
 def describe(ctx: Context) -> dict[str, Any]:
