@@ -87,10 +87,6 @@ class Backend(Protocol):
         """The shell commands with which a person removes these things. Pure."""
         ...
 
-    def family(self, instance_type: str) -> str:
-        """What shares a quota with this type. Pure."""
-        ...
-
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
         """When it is gone at the latest though nobody removes it, at a cloud's own pace; None: nothing ends it. Pure.
 
