@@ -92,6 +92,7 @@ def test_groups_of_one_shape_share_a_reservation() -> None:
     reservation = only(wanted, "reservation")
     assert (reservation.count, reservation.spec["InstanceCount"], reservation.group) == (5, 5, None)
     assert reservation.subject == "default/1/us-east-1a/reservation/i4i.large"
+    assert (reservation.groups, only(request(DB), "reservation").groups) == (("db", "more"), ("db",))
 
 
 @pytest.mark.parametrize(
