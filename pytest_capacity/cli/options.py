@@ -84,6 +84,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _flag(parser, "backend", metavar="NAME", help="the cloud")
     _flag(parser, "region", metavar="REGION", action="append", help="region to use")
     _flag(parser, "zone", metavar="ZONE", action="append", help="zone to try (repeatable)")
+    _flag(parser, "fallback", metavar="AXES", action="append", help="move along spot,zone,region,type only, or none")
+    _flag(parser, "retry-until", metavar="TIME", help="how long to go round again where nothing was to be had")
     _flag(parser, "endpoint", metavar="URL", help="the cloud's API, instead of the cloud itself")
     _flag(parser, "emulator", metavar="SCENARIO", nargs="?", const="", help="run against the built-in emulator")
     _flag(parser, "keeper-python", metavar="PATH", help="interpreter that has the cloud's SDK (default: this one)")

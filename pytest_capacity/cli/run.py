@@ -45,6 +45,8 @@ _FIELDS: Final = {
     "backend": "backend",
     "regions": "region",
     "zones": "zone",
+    "fallback": "fallback",
+    "retry_until": "retry_until",
     "endpoint": "endpoint",
     "journal": "journal",
     "session": "session",
@@ -203,9 +205,8 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
         for field, name in _FIELDS.items()
         if (value := getattr(options, name)) is not None
     }
-    overrides = Overrides(
-        **values, emulator=options.emulator is not None, source={field: f"--{_FIELDS[field]}" for field in values}
-    )
+    source = {field: f"--{_FIELDS[field].replace('_', '-')}" for field in values}
+    overrides = Overrides(**values, emulator=options.emulator is not None, source=source)
     folder = path.absolute().parent
     request = load(overrides, path=path, environ=environ, project=folder.name)
     journal = request.journal

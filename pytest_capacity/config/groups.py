@@ -17,6 +17,7 @@ from pytest_capacity.config.fields import (
     as_count,
     as_form,
     as_mapping,
+    as_texts,
     refuse_unknown,
     shown,
 )
@@ -30,10 +31,14 @@ INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
 #: Names go into subjects (``default/1/us-east-1a/nodes/db``), tags and node names.
 NAME_FORM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
-EXCLUSIVE: Final = "A spot instance cannot use a reservation: set `reserve: false`, or `market: on-demand`."
+EXCLUSIVE: Final = (
+    "A spot instance cannot use a reservation: set `reserve: false`, or `market: on-demand`, or let it move on to "
+    "reserved on-demand nodes (`fallback.spot_to_on_demand`)."
+)
 _GROUP_KEYS: Final = (
     "count",
     "instance_type",
+    "alternatives",
     "market",
     "reserve",
     "image",
@@ -57,6 +62,8 @@ class Defaults(Struct, frozen=True, kw_only=True):
 
     market: Market
     reserve: bool
+    #: Whether spot nodes may become on-demand ones, which can be reserved.
+    spot_to_on_demand: bool = True
     regions: tuple[str, ...]
     #: Images of the ``aws:`` section by region.
     images: Mapping[str, str]
@@ -163,7 +170,7 @@ def _as_written(group: NodeGroup) -> dict[str, Any]:
         body["hosts"] = [_host_as_written(host) for host in group.hosts]
     if group.cloud:
         body["aws"] = group.cloud
-    return {key: value for key, value in body.items() if value is not None}
+    return {key: value for key, value in body.items() if value not in (None, ())}
 
 
 def _host_as_written(host: object) -> object:
@@ -194,12 +201,14 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
             faults.add(f"{where}.{key}", "is missing", f"Write the group like {_GROUP_EXAMPLE}.")
     count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
     instance_type = _instance_type(values, where, faults)
+    alternatives = _alternatives(values, where, faults)
     market, reserve = _market(values, where, defaults, faults)
     image = _image(values, where, defaults, faults)
     grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
-    if grouped and instance_type and (why := cannot_join_cluster_group(instance_type)):
-        remedy = "Take another type, or set placement_group to false."
-        faults.add(f"{where}.placement_group", f"{shown(instance_type)} cannot join: {why}", remedy)
+    for type_ in (instance_type, *alternatives) if grouped else ():
+        if type_ and (why := cannot_join_cluster_group(type_)):
+            remedy = "Take another type, or set placement_group to false."
+            faults.add(f"{where}.placement_group", f"{shown(type_)} cannot join: {why}", remedy)
     ready, timeout = read_ready(values, where, defaults.duration_s, faults)
     data = _user_data(values, where, defaults, faults)
     if count is None or instance_type is None:
@@ -208,6 +217,7 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         name=name,
         count=count,
         instance_type=instance_type,
+        alternatives=alternatives,
         market=market,
         reserve=reserve,
         image=image,
@@ -231,13 +241,28 @@ def _instance_type(values: Mapping[str, Any], where: str, faults: Faults) -> str
     return as_form(values["instance_type"], INSTANCE_TYPE_FORM, "i4i.large", f"{where}.instance_type", faults)
 
 
+def _alternatives(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+    """The other types, in order. One that is there twice would be asked for twice."""
+    if "alternatives" not in values:
+        return ()
+    where = f"{where}.alternatives"
+    types = as_texts(values["alternatives"], where, faults)
+    seen = [values.get("instance_type")]
+    for type_ in types:
+        as_form(type_, INSTANCE_TYPE_FORM, "i4i.xlarge", where, faults)
+        if type_ in seen:
+            faults.add(where, f"{shown(type_)} is asked for already", "Name each type once, the first wish elsewhere.")
+        seen.append(type_)
+    return types
+
+
 def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[Market, bool]:
-    """The group's market, and whether it is reserved: never where it is spot, which no reservation serves."""
+    """The group's market, and whether its on-demand nodes are reserved: those that spot ones become, too."""
     market: Market = defaults.market
     if "market" in values:
         market = as_market(values["market"], f"{where}.market", faults) or market
     reserve = as_bool(values["reserve"], f"{where}.reserve", faults) if "reserve" in values else None
-    if market == "spot":
+    if market == "spot" and not defaults.spot_to_on_demand:
         if reserve:
             faults.add(f"{where}.reserve", "is true, and the market is spot", EXCLUSIVE)
         return market, False

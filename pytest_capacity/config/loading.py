@@ -28,16 +28,23 @@ from pytest_capacity.config.fields import (
 )
 from pytest_capacity.config.groups import EXCLUSIVE, INSTANCE_TYPE_FORM, Defaults, as_market, read_topologies
 from pytest_capacity.config.keeping import read_keeping
+from pytest_capacity.config.moving import (
+    Moving,
+    check_moving,
+    check_patience,
+    check_subnets,
+    default_timeout,
+    read_moving,
+)
 from pytest_capacity.config.nodes import STATIC
 from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.config.settings import read_aws, read_regions, read_zones
-from pytest_capacity.config.source import Overrides, Source, as_duration
+from pytest_capacity.config.source import Overrides, Source, as_duration, split
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import AwsSettings, Market, Request, Topology
+from pytest_capacity.model import AwsSettings, Fallback, Market, Request, Topology
 
 BACKENDS: Final = ("aws", STATIC)
 DEFAULT_DURATION_S: Final = 90 * 60.0
-DEFAULT_TIMEOUT_S: Final = 15 * 60.0
 DEFAULT_RELEASE_TIMEOUT_S: Final = 5 * 60.0
 MAX_RELEASE_TIMEOUT_S: Final = 3600.0
 MAX_DURATION_S: Final = 7 * 86400.0
@@ -70,9 +77,26 @@ _KEYS: Final = (
     "keep_for",
     "limits",
     "errors",
+    "fallback",
+    "colocate",
+    "retry_until",
+    "on_preempt",
 )
 #: What machines of the user's own have nothing to do with.
-_OF_A_CLOUD: Final = ("regions", "zones", "market", "use_reservations", "endpoint", "prices", "aws", "errors")
+_OF_A_CLOUD: Final = (
+    "regions",
+    "zones",
+    "market",
+    "use_reservations",
+    "endpoint",
+    "prices",
+    "aws",
+    "errors",
+    "fallback",
+    "colocate",
+    "retry_until",
+    "on_preempt",
+)
 _LIMITS: Final = {
     "duration": "a run lasts at most",
     "timeout": "provisioning cannot take longer than `duration`,",
@@ -80,13 +104,13 @@ _LIMITS: Final = {
 }
 _ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resource-groups:[^:]+:\d{12}:group/.+")
-_LIST_SPLIT: Final = re.compile(r"[,\s]+")
 
 
 class _Cloud(Struct, frozen=True, kw_only=True):
     """What the request says of the cloud, as in `Request`."""
 
     regions: tuple[str, ...]
+    moving: Moving
     zones: tuple[str, ...] = ()
     market: Market = "on-demand"
     reserve: bool = False
@@ -128,8 +152,12 @@ def load(
     refuse_unknown(values, _KEYS, f"{source.file}: ", faults)
     backend = _backend(source, faults)
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
-    cloud = _no_cloud(source, faults) if backend == STATIC else _cloud(source, environ, faults)
+    cloud = _no_cloud(source, faults) if backend == STATIC else _cloud(source, environ, duration, faults)
     found = read_topologies(values, topologies or {}, _defaults(source, backend, cloud, duration), faults)
+    if backend != STATIC:
+        check_moving(source, cloud.moving, cloud.regions, found.values(), faults)
+    timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
+    check_patience(source, cloud.moving, timeout, faults)
     collect = read_collect(source, faults)
     project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
     keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
@@ -143,8 +171,12 @@ def load(
         reserve=cloud.reserve,
         market=cloud.market,
         use_reservations=cloud.use_reservations,
+        fallback=cloud.moving.fallback,
+        colocate=cloud.moving.colocate,
+        retry_until_s=cloud.moving.retry_until_s,
+        on_preempt=cloud.moving.on_preempt,
         duration_s=duration,
-        timeout_s=_duration(source, "timeout", min(DEFAULT_TIMEOUT_S, duration), duration, faults),
+        timeout_s=timeout,
         release_timeout_s=_duration(
             source, "release_timeout", DEFAULT_RELEASE_TIMEOUT_S, MAX_RELEASE_TIMEOUT_S, faults
         ),
@@ -166,13 +198,15 @@ def load(
     return request
 
 
-def _cloud(source: Source, environ: Mapping[str, str], faults: Faults) -> _Cloud:
+def _cloud(source: Source, environ: Mapping[str, str], duration: float, faults: Faults) -> _Cloud:
     regions = _regions(source, environ, faults)
-    market, reserve = _market(source, faults)
+    moving = read_moving(source, duration, faults)
+    market, reserve = _market(source, moving.fallback, faults)
     before = len(faults.lines)
     aws = _aws(source, regions, faults)
     return _Cloud(
         regions=regions,
+        moving=moving,
         zones=_zones(source, regions, faults),
         market=market,
         reserve=reserve,
@@ -196,13 +230,14 @@ def _no_cloud(source: Source, faults: Faults) -> _Cloud:
         faults.add(where, "is true, and machines of your own need no reservation", "Leave it out.")
     if source.overrides.emulator:
         faults.add("--capacity-emulator", "is given, and `backend: static` has no cloud to emulate", "Leave it out.")
-    return _Cloud(regions=(STATIC,))
+    return _Cloud(regions=(STATIC,), moving=Moving(fallback=Fallback()))
 
 
 def _defaults(source: Source, backend: str, cloud: _Cloud, duration: float) -> Defaults:
     defaults = Defaults(
         market=cloud.market,
         reserve=cloud.reserve,
+        spot_to_on_demand=cloud.moving.fallback.spot_to_on_demand,
         regions=cloud.regions,
         images=cloud.images,
         file=source.file,
@@ -239,7 +274,7 @@ def _backend(source: Source, faults: Faults) -> str:
 def _regions(source: Source, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
     value, where = source.get("regions")
     before = len(faults.lines)
-    given = _split(value, where, faults) if value is not None else ()
+    given = split(value, where, faults) if value is not None else ()
     if value is None:
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
             if environ.get(name):
@@ -256,23 +291,18 @@ def _regions(source: Source, environ: Mapping[str, str], faults: Faults) -> tupl
 
 def _zones(source: Source, regions: tuple[str, ...], faults: Faults) -> tuple[str, ...]:
     value, where = source.get("zones")
-    return read_zones(_split(value, where, faults), regions, where, faults) if value is not None else ()
+    return read_zones(split(value, where, faults), regions, where, faults) if value is not None else ()
 
 
-def _split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
-    texts = as_texts(value, where, faults)
-    return tuple(part for text in texts for part in _LIST_SPLIT.split(text) if part)
-
-
-def _market(source: Source, faults: Faults) -> tuple[Market, bool]:
-    """The market that groups take by default, and whether they are reserved by default: never where it is spot."""
+def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market, bool]:
+    """The market that groups take by default, and whether what is on demand is reserved by default."""
     value, where = source.get("market")
     market: Market = (as_market(value, where, faults) if value is not None else None) or "on-demand"
     value, where = source.get("reserve")
     reserve = as_bool(value, where, faults) if value is not None else None
     # A flag alone says which of the two is meant now; it is no contradiction of the file.
     same_level = source.is_overridden("market") == source.is_overridden("reserve")
-    if market == "spot" and reserve and same_level:
+    if market == "spot" and reserve and same_level and not fallback.spot_to_on_demand:
         faults.add(where, "is true, and the market is spot", EXCLUSIVE)
     return market, True if reserve is None else reserve
 
@@ -281,7 +311,9 @@ def _aws(source: Source, regions: tuple[str, ...], faults: Faults) -> AwsSetting
     value, where = source.get("aws")
     if value is None:
         return AwsSettings()
-    return read_aws(value, regions, where, source.overrides.emulator, faults)
+    aws = read_aws(value, regions, where, source.overrides.emulator, faults)
+    check_subnets(aws.subnets, regions, f"{where}.subnets", faults)
+    return aws
 
 
 def _duration(source: Source, key: str, default: float, most: float, faults: Faults) -> float:

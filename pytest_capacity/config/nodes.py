@@ -18,7 +18,7 @@ DEFAULT_READY_S: Final = 5 * 60.0
 _WORDS: Final = ("running", "ssh", "cloud-init")
 _TCP: Final = "tcp:"
 _GROUP_KEYS: Final = ("hosts", "count", "instance_type", "ready", "ready_timeout")
-_OF_A_CLOUD: Final = ("market", "image", "user_data", "aws")
+_OF_A_CLOUD: Final = ("alternatives", "market", "image", "user_data", "aws")
 _HOSTS_EXAMPLE: Final = "[10.0.0.1, {address: 10.0.0.2, name: big, user: admin, port: 2222}]"
 
 # Not with a dash at the front: both are words of the command line of ssh.

@@ -51,6 +51,8 @@ PLATFORMS: Final = (
     "RHEL with HA and SQL Server Enterprise",
     "Ubuntu Pro",
 )
+#: A zone that stands for all that are not named.
+EVERY_OTHER: Final = "*"
 _KEYS: Final = AwsSettings.__struct_fields__
 _OUR_TAGS: Final = ("TestId", "CapacityReservation", "Backend", "Name")
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions (50 a resource; ten are ours)
@@ -87,27 +89,29 @@ def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str
     """The regions that have the right form, each once."""
     for value in values:
         as_form(value, REGION_FORM, "us-east-1", where, faults)
-    good = tuple(dict.fromkeys(value for value in values if REGION_FORM.fullmatch(value)))
-    if len(good) > 1:
-        faults.add(where, f"{', '.join(good)}: fallback to another region is not built yet", "Name one region.")
-    return good
+    if len(set(values)) < len(values):
+        faults.add(where, "names a region twice", "Name each once.")
+    return tuple(dict.fromkeys(value for value in values if REGION_FORM.fullmatch(value)))
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """The zones as the user wrote them (letters, names or zone ids), those of the right form and region."""
+    """The zones as the user wrote them (letters, names or zone ids, ``*``), those of the right form and region."""
     good: list[str] = []
     seen: set[str] = set()
     for zone in values:
+        if zone == EVERY_OTHER:
+            good.append(zone)
+            continue
         if as_form(zone, ZONE_FORM, "a, us-east-1a or use1-az2", where, faults) is None:
             continue
         if regions and not any(_is_of(zone, region) for region in regions):
-            faults.add(where, f"{shown(zone)} is not a zone of {', '.join(regions)}", "Name zones of that region.")
+            faults.add(where, f"{shown(zone)} is not a zone of {', '.join(regions)}", "Name zones of these.")
             continue
-        name = f"{regions[0]}{zone}" if regions and len(zone) == 1 else zone
-        if name in seen:
+        names = {f"{region}{zone}" for region in regions} if regions and len(zone) == 1 else {zone}
+        if names & seen:
             faults.add(where, f"{shown(zone)} is there twice", "Name each zone once.")
             continue
-        seen.add(name)
+        seen |= names
         good.append(zone)
     return tuple(good)
 

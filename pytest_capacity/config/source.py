@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct, field
 
 from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
-from pytest_capacity.config.fields import Faults, shown
+from pytest_capacity.config.fields import Faults, as_texts, shown
+
+_LIST_SPLIT: Final = re.compile(r"[,\s]+")
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
@@ -34,6 +37,9 @@ class Overrides(Struct, frozen=True, kw_only=True):
     session: str | None = None
     #: ``never``, ``failed``, ``always``, or for how long.
     keep: str | None = None
+    #: The axes to move along, these and no others: ``spot``, ``type``, ``zone``, ``region``, or ``none``.
+    fallback: tuple[str, ...] = ()
+    retry_until: str | None = None
     source: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -52,12 +58,18 @@ class Source(Struct, frozen=True):
         """The value that counts for ``key`` (None: given nowhere), and where it stands."""
         override = getattr(self.overrides, key, None)
         if override is not None and override != ():
-            return override, self.overrides.source.get(key, f"--capacity-{key}")
+            return override, self.overrides.source.get(key, f"--capacity-{key.replace('_', '-')}")
         return self.values.get(key), f"{self.file}: {key}"
 
     def is_overridden(self, key: str) -> bool:
         """Whether a flag, the environment or ini gives it."""
         return getattr(self.overrides, key, None) not in (None, ())
+
+
+def split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
+    """The words of a list, or of a text that holds several, parted by commas or white space."""
+    texts = as_texts(value, where, faults)
+    return tuple(part for text in texts for part in _LIST_SPLIT.split(text) if part)
 
 
 def as_duration(value: object, where: str, most: float, limit: str, faults: Faults) -> float | None:

@@ -19,6 +19,8 @@ _SHAPING: Final = (
     "reserve",
     "market",
     "use_reservations",
+    "colocate",
+    "on_preempt",
     "endpoint",
     "emulated",
     "ssh",
@@ -63,6 +65,11 @@ def differences(stands: Request, asked: Request) -> list[str]:
         for name in stands.aws.__struct_fields__
         if name not in _NOT_SHAPING_AWS and _differ(stands.aws, asked.aws, name)
     ]
+    found += [
+        _both(f"fallback.{name}", getattr(stands.fallback, name), getattr(asked.fallback, name))
+        for name in stands.fallback.__struct_fields__
+        if _differ(stands.fallback, asked.fallback, name)
+    ]
     for name in dict.fromkeys((*stands.topologies, *asked.topologies)):
         found += _topology(name, stands.topologies.get(name), asked.topologies.get(name))
     return found
@@ -79,7 +86,13 @@ def drift(stands: Request, asked: Request) -> list[str]:
 def continued(stands: Request, asked: Request) -> Request:
     """What a keeper goes on with that adopts a run: as the run began, with the patience and profile of who asks now."""
     aws = replace(stands.aws, profile=asked.aws.profile)
-    return replace(stands, timeout_s=asked.timeout_s, release_timeout_s=asked.release_timeout_s, aws=aws)
+    return replace(
+        stands,
+        timeout_s=asked.timeout_s,
+        retry_until_s=asked.retry_until_s,
+        release_timeout_s=asked.release_timeout_s,
+        aws=aws,
+    )
 
 
 def _differing(one: object, other: object, names: Sequence[str]) -> list[str]:

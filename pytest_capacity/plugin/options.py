@@ -61,6 +61,13 @@ OPTIONS: Final[Sequence[Option]] = (
     Option("reserve", "Reserve capacity before on-demand nodes are started", kind="bool"),
     Option("duration", "Hard end of everything that the run holds, from its start", metavar="TIME"),
     Option("market", "Market of groups that name none", metavar="on-demand|spot"),
+    Option(
+        "fallback",
+        "Axes along which to move on where a cloud has run out, these and no others: spot,zone,region,type, or none",
+        kind="list",
+        metavar="AXES",
+    ),
+    Option("retry_until", "How long to go round again where nothing was to be had; 0: not at all", metavar="TIME"),
     Option("timeout", "Longest time that provisioning one topology may take", metavar="TIME"),
     Option("endpoint", "URL of the cloud's API, instead of the cloud itself", metavar="URL"),
     Option(

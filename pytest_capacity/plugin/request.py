@@ -28,6 +28,8 @@ _FIELDS: Final = {
     "reserve": "reserve",
     "duration": "duration",
     "market": "market",
+    "fallback": "fallback",
+    "retry_until": "retry_until",
     "timeout": "timeout",
     "release_timeout": "release_timeout",
     "endpoint": "endpoint",

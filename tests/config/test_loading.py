@@ -77,7 +77,7 @@ def test_the_whole_file(loading: Loader) -> None:
     other = request.topologies["other"]
     assert other.group("loader").image == "ami-11111111"
     assert other.group("own").image == "ami-22222222"
-    assert (other.group("cheap").market, other.group("cheap").reserve) == ("spot", False)
+    assert (other.group("cheap").market, other.group("cheap").reserve) == ("spot", True)
     assert (other.group("plain").market, other.group("plain").reserve) == ("on-demand", False)
     assert len(request.use_reservations) == 2
     assert (request.duration_s, request.timeout_s, request.journal) == (7200, 600, "/tmp/journal.sqlite")
@@ -98,18 +98,14 @@ def test_the_whole_file(loading: Loader) -> None:
         (with_(regoins=["us-east-1"]), "regoins: is not a known key", "Did you mean regions?"),
         (with_(regions=None), "regions: no region is named", "AWS_REGION"),
         (with_(regions=[]), "regions: names no region", "regions: [us-east-1]"),
-        (
-            with_(regions=["us-east-1", "eu-west-1"], aws={"image": IMAGE}),
-            "regions: us-east-1, eu-west-1: fallback to another region is not built yet",
-            "Name one region",
-        ),
+        (with_(regions=["us-east-1", "us-east-1"]), "regions: names a region twice", "once"),
         (with_(regions=["useast1"]), "regions: 'useast1' does not have the right form", "like us-east-1"),
         (with_(regions=[1]), "regions[0]: 1 is not a text", "Quote it"),
         (with_(regions={"a": 1}), "regions: {'a': 1} is not a list", "Write it like"),
         (with_(zones=["a", "us-east-1a"]), "zones: 'us-east-1a' is there twice", "once"),
-        (with_(zones=["us-west-2a"]), "zones: 'us-west-2a' is not a zone of us-east-1", "that region"),
-        (with_(zones=["usw2-az1"]), "zones: 'usw2-az1' is not a zone of us-east-1", "that region"),
-        (with_(zones=["us-east-12a"]), "zones: 'us-east-12a' is not a zone of us-east-1", "that region"),
+        (with_(zones=["us-west-2a"]), "zones: 'us-west-2a' is not a zone of us-east-1", "of these"),
+        (with_(zones=["usw2-az1"]), "zones: 'usw2-az1' is not a zone of us-east-1", "of these"),
+        (with_(zones=["us-east-12a"]), "zones: 'us-east-12a' is not a zone of us-east-1", "of these"),
         (with_(zones=["A!"]), "zones: 'A!' does not have the right form", "use1-az2"),
         (with_(groups=None), "groups: no machines are asked for", "Add `groups"),
         (with_(groups={}), "groups: is empty", "Add a group"),
@@ -133,7 +129,6 @@ def test_the_whole_file(loading: Loader) -> None:
         (db(instance_type="large"), "groups.db.instance_type: 'large' does not have", "i4i.large"),
         (db(instancetype="x"), "groups.db.instancetype: is not a known key", "Did you mean instance_type?"),
         (db(market="spott"), "groups.db.market: 'spott' is not one of", "Did you mean spot?"),
-        (db(market="spot", reserve=True), "groups.db.reserve: is true, and the market is spot", "reserve: false"),
         (db(reserve="maybe"), "groups.db.reserve: 'maybe' is neither true nor false", "true or false"),
         (db(image="x"), "groups.db.image: 'x' does not have the right form", "ami-"),
         (db(image=IMAGE, aws={"image": IMAGE}), "groups.db.aws.image: is there beside", "Keep one"),
@@ -152,7 +147,6 @@ def test_the_whole_file(loading: Loader) -> None:
             "groups.db.placement_group: 'm7i-flex.large'",
             "false",
         ),
-        (with_(market="spot", reserve=True), "reserve: is true, and the market is spot", "reserve: false"),
         (with_(market=True), "market: True is not a text", "Quote"),
         (with_(duration="90x"), "duration: '90x' is not a duration", "90m"),
         (with_(duration=True), "duration: True is not a duration", "90m"),
@@ -232,9 +226,11 @@ def test_overrides_beat_the_file(loading: Loader) -> None:
 
 def test_a_flag_does_not_contradict_the_file(loading: Loader) -> None:
     """`--capacity-market=spot` over a file with `reserve: true` is a choice; both at one level are a fault."""
-    request = loading(with_(reserve=True), Overrides(market="spot"))
+    stays = {"spot_to_on_demand": False}
+    request = loading(with_(reserve=True, fallback=stays), Overrides(market="spot"))
     assert request.topologies["default"].group("db").reserve is False
-    (fault,) = loading.faults(GOOD, Overrides(market="spot", reserve=True, source={"reserve": "--capacity-reserve"}))
+    over = Overrides(market="spot", reserve=True, source={"reserve": "--capacity-reserve"})
+    (fault,) = loading.faults(with_(fallback=stays), over)
     assert fault.startswith("--capacity-reserve: is true")
 
 
@@ -336,7 +332,8 @@ KEYS = st.sampled_from(
     ["backend", "regions", "zones", "groups", "topologies", "reserve", "market", "duration", "prices", "aws", "x",
      "count", "instance_type", "image", "db", "tags", "subnets", "endpoint", "use_reservations", "placement_group",
      "ready", "ready_timeout", "user_data", "file", "hosts", "address", "port", "ssh", "user", "key", "bastion",
-     "collect", "session", "keep", "keep_for", "limits"]
+     "collect", "session", "keep", "keep_for", "limits", "fallback", "colocate", "retry_until", "on_preempt",
+     "alternatives", "order", "zones", "spot_to_on_demand"]
 )  # fmt: skip
 VALUES = st.recursive(
     st.none()
@@ -344,7 +341,9 @@ VALUES = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(["aws", "static", "90m", "a", "always", "tcp:80", "10.0.0.1"]),
+    | st.sampled_from(
+        ["aws", "static", "90m", "a", "zone", "region", "none", "i4i.large", "always", "tcp:80", "10.0.0.1"]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,17 @@ SHOWS_CONFIG = """
 """
 
 
-def shown(result: pytest.RunResult) -> dict[str, object]:
+def shown(result: pytest.RunResult) -> dict[str, Any]:
     """What the suite's capacity_config was."""
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
     line = next(line for line in result.outlines if "CONFIG " in line)
-    config: dict[str, object] = json.loads(line.partition("CONFIG ")[2])
+    config: dict[str, Any] = json.loads(line.partition("CONFIG ")[2])
     return config
+
+
+def along(config: dict[str, Any]) -> list[str]:
+    """The switches of fallback that are on."""
+    return [name for name, on in config["fallback"].items() if on is True]
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +43,7 @@ def suite(pytester: pytest.Pytester) -> None:
         (["--capacity-duration=soon"], ["*--capacity-duration*soon*"]),
         (["--capacity-market=bazaar"], ["*--capacity-market*bazaar*"]),
         (["--capacity-region=us-east-1", "--capacity-zone=eu-west-1a"], ["*--capacity-zone*"]),
-        (["--capacity-endpoint=ftp://x"], ["*--capacity-endpoint*"]),
+        (["--capacity-endpoint=ftp://x", "--capacity-fallback=zones"], ["*-fallback*zone?*", "*--capacity-endpoint*"]),
         (["--capacity-config=nowhere.yaml"], ["*there is no file */nowhere.yaml*"]),
         (["--capacity-emulator=nowhere.yaml"], ["*there is no scenario file */nowhere.yaml*"]),
         (["--capacity-emulator", "."], ["*'.' is no scenario file*--capacity-emulator=FILE*"]),
@@ -78,15 +84,21 @@ def test_lists_and_truth_values_come_from_everywhere(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zones repeat on the command line, stand comma-separated in the environment and line by line in ini."""
-    assert shown(run("-s", "--capacity-zone=b", "--capacity-zone=a"))["zones"] == ["b", "a"]
-    pytester.makeini("[pytest]\ncapacity_zone =\n  c\n  b\ncapacity_reserve = no")
+    from_flags = shown(run("-s", "--capacity-zone=b", "--capacity-zone=a", "--capacity-retry-until=1m"))
+    assert (from_flags["zones"], from_flags["retry_until_s"]) == (["b", "a"], 60)
+    pytester.makeini("[pytest]\ncapacity_zone =\n  c\n  b\ncapacity_reserve = no\ncapacity_fallback = zone, type")
     from_ini = shown(run("-s"))
     assert (from_ini["zones"], from_ini["reserve"]) == (["c", "b"], False)
+    assert along(from_ini) == ["zones", "instance_types"]
     monkeypatch.setenv("PYTEST_CAPACITY_ZONE", "a, c")
     monkeypatch.setenv("PYTEST_CAPACITY_RESERVE", "1")
+    monkeypatch.setenv("PYTEST_CAPACITY_FALLBACK", "none")
     from_environment = shown(run("-s"))
     assert (from_environment["zones"], from_environment["reserve"]) == (["a", "c"], True)
-    assert shown(run("-s", "--no-capacity-reserve"))["reserve"] is False
+    assert along(from_environment) == []
+    from_flags = shown(run("-s", "--no-capacity-reserve", "--capacity-fallback=spot,zone"))
+    assert from_flags["reserve"] is False
+    assert along(from_flags) == ["spot_to_on_demand", "zones"]
 
 
 def test_a_truth_value_must_be_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,198 @@
+"""``fallback``, ``colocate``, ``retry_until``, ``on_preempt``: where a run may go when a cloud has run out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_capacity.config.durations import format_duration, parse_duration
+from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_texts, refuse_unknown, shown
+from pytest_capacity.config.source import Source, as_duration, split
+from pytest_capacity.model import AXES, Axis, Fallback, Topology
+
+Colocate = Literal["zone", "region", "none"]
+OnPreempt = Literal["fail", "replace"]
+
+#: How long the ladder takes to be gone through, beside the time that is spent on going round it again.
+DEFAULT_TIMEOUT_S: Final = 15 * 60.0
+
+#: The words of the flag, and the switch that each turns on.
+_SWITCHES: Final = {"spot": "spot_to_on_demand", "zone": "zones", "region": "regions", "type": "instance_types"}
+_NONE: Final = "none"
+_KEYS: Final = Fallback.__struct_fields__
+_EXAMPLE: Final = "{regions: true, order: [market, type, zone, region]}"
+_COLOCATE: Final = ("zone", "region", "none")
+_ON_PREEMPT: Final = ("fail", "replace")
+
+
+class Moving(Struct, frozen=True, kw_only=True):
+    """As in `Request`."""
+
+    fallback: Fallback
+    colocate: Colocate = "zone"
+    retry_until_s: float = 0.0
+    on_preempt: OnPreempt = "fail"
+
+
+def read_moving(source: Source, duration: float, faults: Faults) -> Moving:
+    """All four, each by itself; `check_moving` holds them against the rest."""
+    colocate: Colocate = "zone"
+    match _choice(source, "colocate", _COLOCATE, faults):
+        case "region":
+            colocate = "region"
+        case "none":
+            colocate = "none"
+    on_preempt: OnPreempt = "replace" if _choice(source, "on_preempt", _ON_PREEMPT, faults) == "replace" else "fail"
+    return Moving(
+        fallback=_fallback(source, faults),
+        colocate=colocate,
+        retry_until_s=_retry_until(source, duration, faults),
+        on_preempt=on_preempt,
+    )
+
+
+def default_timeout(moving: Moving, duration: float) -> float:
+    """How long provisioning may take where nobody says: the time for going round again comes on top."""
+    return min(DEFAULT_TIMEOUT_S + moving.retry_until_s, duration)
+
+
+def check_moving(
+    source: Source, moving: Moving, regions: Sequence[str], topologies: Iterable[Topology], faults: Faults
+) -> None:
+    """Refuse what contradicts itself: regions against region fallback, and ``colocate`` against the groups."""
+    _check_regions(source, moving.fallback, regions, faults)
+    where = source.get("colocate")[1]
+    for topology in topologies:
+        if moving.colocate == "region":
+            _check_spread(topology, where, faults)
+        elif moving.colocate == "none":
+            _check_alone(topology, moving.fallback, where, faults)
+
+
+def check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: str, faults: Faults) -> None:
+    """Where some subnets are given, zones without one are not used: then each region needs one."""
+    for region in regions:
+        if subnets and not any(zone.startswith(region) for zone in subnets):
+            remedy = f"Add one (`{region}a: subnet-...`), or leave the region out."
+            faults.add(where, f"there is no subnet in {region}", remedy)
+
+
+def check_patience(source: Source, moving: Moving, timeout: float, faults: Faults) -> None:
+    """A ladder that may be gone round for longer than provisioning may take would be cut short."""
+    value, where = source.get("retry_until")
+    same_level = source.is_overridden("timeout") == source.is_overridden("retry_until")
+    if moving.retry_until_s > timeout and same_level:
+        remedy = "Give a longer `timeout`, or leave it out: then it is long enough."
+        faults.add(where, f"{shown(value)} is longer than `timeout`, {format_duration(timeout)}", remedy)
+
+
+def _choice(source: Source, key: str, choices: Sequence[str], faults: Faults) -> str | None:
+    value, where = source.get(key)
+    return as_choice(value, choices, where, faults) if value is not None else None
+
+
+def _fallback(source: Source, faults: Faults) -> Fallback:
+    """The section, with the switches as a flag sets them: exactly the axes that it names. The order is the file's."""
+    value, where = source.get("fallback")
+    written = source.values.get("fallback")
+    section = Fallback()
+    if isinstance(written, Mapping):
+        section = _section(written, f"{source.file}: fallback", faults)
+    if value is None or (isinstance(value, Mapping) and value is written):
+        return section
+    return replace(section, **_named(value, where, faults))
+
+
+def _named(value: object, where: str, faults: Faults) -> dict[str, bool]:
+    if not isinstance(value, str | list | tuple):
+        faults.add(where, f"{shown(value)} is neither keys and values nor a list", f"Write it like {_EXAMPLE}.")
+        return {}
+    names = split(value, where, faults)
+    for name in names:
+        as_choice(name, (*_SWITCHES, _NONE), where, faults)
+    if _NONE in names and len(set(names)) > 1:
+        faults.add(where, f"{_NONE} is there beside others", f"Write {_NONE} alone, or leave it out.")
+    return {switch: name in names for name, switch in _SWITCHES.items()}
+
+
+def _section(values: Mapping[str, Any], where: str, faults: Faults) -> Fallback:
+    refuse_unknown(values, _KEYS, f"{where}.", faults)
+    switches = {
+        key: on
+        for key in _SWITCHES.values()
+        if key in values and (on := as_bool(values[key], f"{where}.{key}", faults)) is not None
+    }
+    order = _order(values["order"], f"{where}.order", faults) if "order" in values else AXES
+    return Fallback(**switches, order=order)
+
+
+def _order(value: object, where: str, faults: Faults) -> tuple[Axis, ...]:
+    """All four axes. A part of them would leave open where the others go, which is what costs money or time."""
+    names = as_texts(value, where, faults)
+    if sorted(names) != sorted(AXES):
+        remedy = f"Name each of the four once, the innermost (tried out first) in front: [{', '.join(AXES)}]."
+        faults.add(where, f"[{', '.join(names)[:60]}] is no order of {', '.join(AXES)}", remedy)
+        return AXES
+    return tuple(axis for name in names for axis in AXES if axis == name)
+
+
+def _retry_until(source: Source, duration: float, faults: Faults) -> float:
+    value, where = source.get("retry_until")
+    if value is None or _is_none(value):
+        return 0.0
+    limit = "nodes are not looked for longer than `duration`,"
+    return as_duration(value, where, duration, limit, faults) or 0.0
+
+
+def _is_none(value: object) -> bool:
+    """Whether it is 0, by which a flag says "once" over a file that says otherwise."""
+    try:
+        return parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "") == 0
+    except ValueError:
+        return False
+
+
+def _check_regions(source: Source, fallback: Fallback, regions: Sequence[str], faults: Faults) -> None:
+    # A flag alone says what is meant now; it is no contradiction of the file.
+    if source.is_overridden("regions") != source.is_overridden("fallback"):
+        return
+    if len(regions) > 1 and not fallback.regions:
+        where = source.get("regions")[1]
+        remedy = "Write `fallback: {regions: true}` to move on to the next where one has run out, or name one region."
+        faults.add(
+            where,
+            f"{', '.join(regions)}: nodes are placed in one region; a topology across several is not supported",
+            remedy,
+        )
+    if len(regions) == 1 and fallback.regions:
+        value, where = source.get("fallback")
+        at = f"{where}.regions" if isinstance(value, Mapping) else where
+        remedy = "Name the others in `regions`, in the order in which they are tried, or leave it out."
+        faults.add(at, f"there is no other region to fall back to than {regions[0]}", remedy)
+
+
+def _check_spread(topology: Topology, where: str, faults: Faults) -> None:
+    for group in topology.groups:
+        if group.placement_group:
+            faults.add(
+                where,
+                f"is region, and {topology.name}/{group.name} asks for a cluster placement group, which is in one zone",
+                "Write `colocate: zone`, or set placement_group to false.",
+            )
+
+
+def _check_alone(topology: Topology, fallback: Fallback, where: str, faults: Faults) -> None:
+    """Without colocation each node would move by itself, and nobody wants the mixture that comes of it."""
+    count = sum(group.count for group in topology.groups)
+    axes = [word for word, on in (("zones", fallback.zones), ("regions", fallback.regions)) if on]
+    if count > 1 and axes:
+        faults.add(
+            where,
+            f"is none, and fallback along {' and '.join(axes)} is on: the {count} nodes of topology "
+            f"{shown(topology.name)} would end up in different {' and '.join(axes)}",
+            "Write `colocate: zone`: then they move together; or switch off "
+            f"{', '.join(f'`fallback.{axis}`' for axis in axes)}.",
+        )
