@@ -1,0 +1,256 @@
+"""Up the ladder, against the emulated cloud: what moves, what stays, what is asked again, and what is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pytest_capacity.errors import Exhausted, Refused
+from pytest_capacity.model import AwsSettings, Fallback, NodeGroup, Placed
+from tests.emulated import IMAGE, Emulator
+from tests.engine.runs import Bench, request, within
+
+SPOT = NodeGroup(name="db", count=3, instance_type="i4i.large", market="spot", reserve=True)
+LOADER = NodeGroup(name="loader", count=1, instance_type="c6i.xlarge", market="on-demand", reserve=True)
+BOTH_REGIONS = {
+    "regions": ("us-east-1", "us-west-2"),
+    "fallback": Fallback(regions=True),
+    "aws": AwsSettings(image={"us-east-1": IMAGE, "us-west-2": IMAGE}),
+}
+
+
+def refused(operation: str, code: str = "InsufficientInstanceCapacity", **where: Any) -> dict[str, Any]:
+    """A fault of the weather."""
+    return {"operation": operation, "error": code, "message": "Insufficient capacity.", **where}
+
+
+def asked(emulator: Emulator, operation: str) -> list[tuple[str, str]]:
+    """Zone and type of each such call."""
+    return [(call["zone"][-1], call["type"]) for call in emulator.calls(operation)]
+
+
+def got(placed: Placed, group: str = "db") -> tuple[str, str, str]:
+    """Zone, market and type of a group, which is all of one kind."""
+    (found,) = {(node.zone, node.market, node.instance_type) for node in placed.nodes[group]}
+    return found
+
+
+def gives_back(bench: Bench, emulator: Emulator) -> None:
+    """The newest engine releases everything, and the World is empty."""
+    assert bench.engines[-1].release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_spot_then_reserved(bench: Bench, emulator: Emulator) -> None:
+    """Where spot is dry the group alone goes on-demand, into a reservation, in the same zone; that is told."""
+    emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
+    engine = bench.engine(request(emulator, SPOT, LOADER))
+    placed = engine.provision("default")
+    assert got(placed) == ("us-east-1a", "on-demand", "i4i.large")
+    assert all(node.reservation_id for node in placed.nodes["db"])
+    assert sorted(asked(emulator, "RunInstances")) == [("a", "c6i.xlarge"), ("a", "i4i.large"), ("a", "i4i.large")]
+    assert sorted(asked(emulator, "CreateCapacityReservation")) == [("a", "c6i.xlarge"), ("a", "i4i.large")]
+    assert "group 'db' asked for spot and got on-demand in us-east-1a" in engine.book.changes
+    gives_back(bench, emulator)
+
+
+def test_only_the_refused_group_moves_to_another_type(bench: Bench, emulator: Emulator) -> None:
+    """The loader's reservation of the first attempt serves the second; nothing of it is made twice."""
+    db = NodeGroup(
+        name="db", count=3, instance_type="i4i.large", alternatives=("i3en.large",), market="on-demand", reserve=True
+    )
+    emulator.weather(stock={"us-east-1a": {"i4i.large": 0}})
+    placed = bench.engine(request(emulator, db, LOADER)).provision("default")
+    assert got(placed) == ("us-east-1a", "on-demand", "i3en.large")
+    assert sorted(asked(emulator, "CreateCapacityReservation")) == [
+        ("a", "c6i.xlarge"),
+        ("a", "i3en.large"),
+        ("a", "i4i.large"),
+    ]
+    assert emulator.calls("CancelCapacityReservation") == []
+    gives_back(bench, emulator)
+
+
+def test_what_the_next_rung_cannot_use_is_released(bench: Bench, emulator: Emulator) -> None:
+    """A group that is refused at the launch leaves its reservation; another type makes that one useless."""
+    db = NodeGroup(
+        name="db", count=3, instance_type="i4i.large", alternatives=("i3en.large",), market="on-demand", reserve=True
+    )
+    emulator.weather(faults=[refused("RunInstances", type="i4i.large")])
+    placed = bench.engine(request(emulator, db, LOADER)).provision("default")
+    assert got(placed) == ("us-east-1a", "on-demand", "i3en.large")
+    held = {(one["kind"], one["type"], one["count"]) for one in emulator.held("capacity-reservation")}
+    assert held == {("capacity-reservation", "i3en.large", 3), ("capacity-reservation", "c6i.xlarge", 1)}
+    assert len(asked(emulator, "RunInstances")) == 3
+    gives_back(bench, emulator)
+
+
+def test_a_shared_reservation_is_not_kept_too_large(bench: Bench, emulator: Emulator) -> None:
+    """Two groups of one type share a reservation; when one moves, no idle machine is paid for."""
+    db = NodeGroup(
+        name="db", count=2, instance_type="i4i.large", alternatives=("i3en.large",), market="on-demand", reserve=True
+    )
+    other = NodeGroup(name="other", count=1, instance_type="i4i.large", market="on-demand", reserve=True)
+    # The first launch of the type is db's or the other group's; both have to stand in the end.
+    emulator.weather(faults=[refused("RunInstances", type="i4i.large", times=1)])
+    engine = bench.engine(request(emulator, db, other, zones=("a", "b")))
+    engine.provision("default")
+    reserved = sum(one["count"] for one in emulator.held("capacity-reservation"))
+    assert reserved == len(emulator.held("instance")) == 3
+    gives_back(bench, emulator)
+
+
+def test_a_dry_region(bench: Bench, emulator: Emulator) -> None:
+    """Every zone of the first region, then the next region; the end of the first is told, and both are listed."""
+    dry = {f"us-east-1{letter}": {"*": 0} for letter in "ab"}
+    emulator.weather(stock=dry)
+    engine = bench.engine(request(emulator, LOADER, **BOTH_REGIONS))
+    placed = engine.provision("default")
+    assert (placed.region, placed.zone) == ("us-west-2", "us-west-2a")
+    assert any("all zones of us-east-1 are exhausted" in words for words in engine.book.changes)
+    receipt = engine.release(within(20))
+    assert receipt.clean
+    assert receipt.regions == ("us-east-1", "us-west-2")
+    assert emulator.held() == []
+
+
+def test_a_quota_takes_the_rest_of_its_region(bench: Bench, emulator: Emulator) -> None:
+    """It is asked for once there, not once a zone."""
+    emulator.weather(quota={"us-east-1": {"vcpus": 1}})
+    engine = bench.engine(request(emulator, LOADER, **BOTH_REGIONS))
+    assert engine.provision("default").region == "us-west-2"
+    assert asked(emulator, "CreateCapacityReservation") == [("a", "c6i.xlarge")] * 2
+    assert [one.outcome for one in engine.book.attempts] == ["quota", "placed"]
+
+
+def test_a_spot_quota_leaves_on_demand(bench: Bench, emulator: Emulator) -> None:
+    """The quota of one market is none of the other's."""
+    emulator.weather(quota={"us-east-1": {"spot_vcpus": 0}})
+    placed = bench.engine(request(emulator, SPOT)).provision("default")
+    assert got(placed) == ("us-east-1a", "on-demand", "i4i.large")
+    assert len(asked(emulator, "RunInstances")) == 2
+
+
+def test_without_fallback_along_zones(bench: Bench, emulator: Emulator) -> None:
+    """One zone is tried, and the error says what was refused there."""
+    emulator.weather(stock={"us-east-1a": {"*": 0}})
+    engine = bench.engine(request(emulator, LOADER, fallback=Fallback(zones=False)))
+    with pytest.raises(Exhausted, match=r"us-east-1a reserved c6i\.xlarge \(InsufficientInstanceCapacity\)"):
+        engine.provision("default")
+    assert len(asked(emulator, "CreateCapacityReservation")) == 1
+
+
+def test_a_hint_is_taken_first(bench: Bench, emulator: Emulator) -> None:
+    """EC2 names zones where a launch would succeed: the next call goes there, whatever stands between."""
+    node = replace(LOADER, reserve=False)
+    emulator.weather(stock={f"us-east-1{letter}": {"*": 0} for letter in "abc"})
+    placed = bench.engine(request(emulator, node, zones=("a", "b", "c", "d"))).provision("default")
+    assert placed.zone == "us-east-1d"
+    assert asked(emulator, "RunInstances") == [("a", "c6i.xlarge"), ("d", "c6i.xlarge")]
+
+
+def test_another_run_remembers(bench: Bench, emulator: Emulator) -> None:
+    """A zone that ran dry a moment ago comes last in the next run; after minutes it is asked first again."""
+    emulator.weather(stock={"us-east-1a": {"*": 0}})
+    first = bench.engine(request(emulator, LOADER))
+    first.provision("default")
+    assert first.release(within(20)).clean
+    emulator.weather(stock={})
+    second = bench.engine(request(emulator, LOADER, run="run-2"))
+    assert second.provision("default").zone == "us-east-1b"
+    assert second.release(within(20)).clean
+    bench.clock.moved += 600
+    assert bench.engine(request(emulator, LOADER, run="run-3")).provision("default").zone == "us-east-1a"
+
+
+def test_round_again(bench: Bench, emulator: Emulator) -> None:
+    """With retry_until the ladder is gone round again when all was dry, after a pause, and says so."""
+    emulator.weather(faults=[refused("CreateCapacityReservation", times=2)])
+    engine = bench.engine(request(emulator, LOADER, retry_until_s=30.0))
+    placed = engine.provision("default")
+    # What ran dry a moment ago comes last, and both did: the order is that of the file.
+    assert placed.zone == "us-east-1a"
+    assert [zone for zone, _ in asked(emulator, "CreateCapacityReservation")] == ["a", "b", "a"]
+    assert any("round 2 of the ladder begins in 5 s" in words for words in engine.book.changes)
+
+
+def test_throttling_blocks_no_rung(bench: Bench, emulator: Emulator) -> None:
+    """It is waited out where it was met."""
+    emulator.weather(faults=[refused("CreateCapacityReservation", "RequestLimitExceeded", times=3)])
+    engine = bench.engine(request(emulator, LOADER))
+    assert engine.provision("default").zone == "us-east-1a"
+    assert [one.outcome for one in engine.book.attempts] == ["placed"]
+    assert len(asked(emulator, "CreateCapacityReservation")) == 4
+
+
+def test_what_is_unknown_stops(bench: Bench, emulator: Emulator) -> None:
+    """One call, the cloud's words, and nothing left."""
+    emulator.weather(faults=[refused("CreateCapacityReservation", "NeverHeardOf")])
+    engine = bench.engine(request(emulator, LOADER, **BOTH_REGIONS))
+    with pytest.raises(Refused, match="NeverHeardOf: Insufficient capacity"):
+        engine.provision("default")
+    assert len(asked(emulator, "CreateCapacityReservation")) == 1
+    gives_back(bench, emulator)
+
+
+def zones_of(placed: Placed, group: str) -> list[str]:
+    """The zones' letters of a group's nodes."""
+    return sorted(node.zone[-1] for node in placed.nodes[group])
+
+
+def test_spread(bench: Bench, emulator: Emulator) -> None:
+    """colocate: region puts the nodes of a group into the zones in turn, each in a reservation of its own zone."""
+    db = NodeGroup(name="db", count=5, instance_type="i4i.large", market="on-demand", reserve=True)
+    engine = bench.engine(request(emulator, db, LOADER, zones=("a", "b", "c"), colocate="region"))
+    placed = engine.provision("default")
+    assert zones_of(placed, "db") == ["a", "a", "b", "b", "c"]
+    assert zones_of(placed, "loader") == ["a"]
+    where = {reservation.id: reservation.zone for reservation in placed.reservations}
+    assert all(where[node.reservation_id or ""] == node.zone for node in placed.nodes["db"])
+    assert len({node.name for node in placed.nodes["db"]}) == 5
+    gives_back(bench, emulator)
+
+
+def test_spread_without_a_dry_zone(bench: Bench, emulator: Emulator) -> None:
+    """The dry zone's share goes to the others."""
+    db = NodeGroup(name="db", count=4, instance_type="i4i.large", market="on-demand", reserve=True)
+    emulator.weather(stock={"us-east-1b": {"*": 0}})
+    engine = bench.engine(request(emulator, db, zones=("a", "b", "c"), colocate="region"))
+    assert zones_of(engine.provision("default"), "db") == ["a", "a", "c", "c"]
+    gives_back(bench, emulator)
+
+
+def test_half_of_a_spot_group_is_none(bench: Bench, emulator: Emulator) -> None:
+    """A spot node that dies before all run fails the rung; nothing of it stays when the next one stands."""
+    emulator.weather(boot_s=0.3, faults=[{"operation": "boot", "error": "Server.SpotInstanceTermination", "times": 1}])
+    engine = bench.engine(request(emulator, SPOT))
+    placed = engine.provision("default")
+    assert got(placed)[1] == "on-demand"
+    assert {one["market"] for one in emulator.held("instance")} == {"on-demand"}
+    gives_back(bench, emulator)
+
+
+@pytest.mark.parametrize("launched", [0, 1])
+def test_a_keeper_that_dies_on_the_way_up(bench: Bench, emulator: Emulator, launched: int) -> None:
+    """The next one goes on with the attempt under way, and asks nothing of a zone that the first one was refused."""
+    emulator.weather(stock={"us-east-1a": {"*": 0}})
+    wanted = request(emulator, SPOT, LOADER)
+    first = bench.engine(wanted)
+    died: list[str] = []
+
+    def die(entry: Any) -> None:
+        if entry.kind == "created" and entry.data["zone"] == "us-east-1b":
+            died.append(entry.subject)
+            if len(died) > launched:
+                raise KeyboardInterrupt  # Nothing in between catches it: the thread is gone, as its process would be.
+
+    first.book.listen(die)
+    with pytest.raises(KeyboardInterrupt):
+        first.provision("default")
+    second = bench.engine(wanted)
+    placed = second.provision("default")
+    assert placed.zone == "us-east-1b"
+    assert len(emulator.held("instance")) == 4
+    gives_back(bench, emulator)
