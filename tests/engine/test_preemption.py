@@ -1,0 +1,108 @@
+"""Spot nodes that the cloud takes back while the run has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_capacity.engine import Engine
+from pytest_capacity.model import Fallback, NodeGroup
+from tests.emulated import Emulator
+from tests.engine.runs import LOADER, Bench, request, within
+
+SPOT = NodeGroup(name="db", count=3, instance_type="i4i.large", market="spot", reserve=True)
+
+
+def standing(bench: Bench, emulator: Emulator, **keys: Any) -> Engine:
+    """Spot nodes and an on-demand loader in zone a."""
+    engine = bench.engine(request(emulator, SPOT, LOADER, **keys))
+    engine.provision("default")
+    return engine
+
+
+def reclaim(emulator: Emulator, engine: Engine, count: int = 1) -> list[str]:
+    """The cloud takes the first spot nodes back; their ids."""
+    ids = [node.id for node in engine.book.placed["default"].nodes["db"][:count]]
+    emulator.weather(reclaim=ids)
+    return ids
+
+
+def test_it_is_noticed(bench: Bench, emulator: Emulator) -> None:
+    """With the cloud's reason, once, and only of the node that was taken."""
+    engine = standing(bench, emulator)
+    assert not engine.mind_preemption()
+    (lost,) = reclaim(emulator, engine)
+    assert engine.mind_preemption()
+    assert not engine.mind_preemption()
+    assert list(engine.book.preempted) == [lost]
+    assert "is taken back by aws: Server.SpotInstanceTermination" in engine.book.preempted[lost]
+    assert len(engine.provision("default").nodes["db"]) == 3
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_on_demand_nodes_cost_no_look(bench: Bench, emulator: Emulator) -> None:
+    """A run without spot nodes asks the cloud nothing for this."""
+    engine = bench.engine(request(emulator, LOADER))
+    engine.provision("default")
+    calls = len(emulator.calls())
+    assert not engine.mind_preemption()
+    assert len(emulator.calls()) == calls
+
+
+def test_it_is_replaced(bench: Bench, emulator: Emulator) -> None:
+    """In the same zone, by spot while there is any; the others stay, and the new one stands in its place."""
+    engine = standing(bench, emulator, on_preempt="replace")
+    before = engine.provision("default").nodes["db"]
+    (lost,) = reclaim(emulator, engine)
+    engine.mind_preemption()
+    after = engine.provision("default").nodes["db"]
+    assert after[0].id != lost
+    assert after[1:] == before[1:]
+    assert (after[0].zone, after[0].market) == ("us-east-1a", "spot")
+    launched = [call for call in emulator.calls("RunInstances") if call["status"] == 200]
+    assert len(launched) == 3
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_two_are_replaced_by_on_demand_nodes(bench: Bench, emulator: Emulator) -> None:
+    """Where spot has run dry and fallback allows, into a reservation of their own; that is told."""
+    engine = standing(bench, emulator, on_preempt="replace")
+    reclaim(emulator, engine, 2)
+    emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
+    engine.mind_preemption()
+    after = engine.provision("default").nodes["db"]
+    assert [node.market for node in after] == ["on-demand", "on-demand", "spot"]
+    assert sum(one["count"] for one in emulator.held("capacity-reservation")) == 3
+    assert any("asked for spot and got on-demand" in words for words in engine.book.changes)
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+def test_it_cannot_be_replaced(bench: Bench, emulator: Emulator) -> None:
+    """Then it is not lent any more, the run goes on with the others, and says so; no other zone is tried."""
+    engine = standing(bench, emulator, on_preempt="replace", fallback=Fallback(spot_to_on_demand=False))
+    (lost,) = reclaim(emulator, engine)
+    emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
+    engine.mind_preemption()
+    assert lost in engine.book.suspects
+    assert any("could not be replaced" in words for words in engine.book.troubles)
+    assert {call["zone"] for call in emulator.calls("RunInstances")} == {"us-east-1a"}
+    calls = len(emulator.calls("RunInstances"))
+    engine.mind_preemption()
+    assert len(emulator.calls("RunInstances")) == calls
+    assert engine.release(within(20)).clean
+
+
+def test_another_keeper_knows_of_it(bench: Bench, emulator: Emulator) -> None:
+    """What was replaced is not replaced again, and all that stands is still held."""
+    engine = standing(bench, emulator, on_preempt="replace")
+    reclaim(emulator, engine)
+    engine.mind_preemption()
+    nodes = engine.provision("default").nodes["db"]
+    second = bench.engine(engine.request)
+    second.mind_preemption()
+    assert second.provision("default").nodes["db"] == nodes
+    assert len(emulator.held("instance")) == 4
+    assert second.release(within(20)).clean
+    assert emulator.held() == []
