@@ -180,14 +180,14 @@ class Engine:
         self._preemption.look()
 
     def mind_preemption(self) -> bool:
-        """Look at the spot nodes; replace those that were taken back, where that is wished. Whether any were new."""
-        before = len(self.book.preempted)
+        """Look at the spot nodes; replace those that were taken back, where that is wished. Whether anything changed."""
+        before = len(self.book.preempted), list(self.book.placed.values())
         self._preemption.look()
         if self.request.on_preempt == "replace":
             for name in list(self.book.placed):
                 if lost(self.book, name) and not self.stop.is_set():
                     self._replace(name)
-        return len(self.book.preempted) > before
+        return (len(self.book.preempted), list(self.book.placed.values())) != before
 
     def _replace(self, name: str) -> None:
         with self._topology_locks[name]:

@@ -30,6 +30,10 @@ class Chore:
             self._thread = threading.Thread(target=self._run, name=f"capacity-{self._name}", daemon=True)
             self._thread.start()
 
+    def hurry(self) -> None:
+        """Let it be time."""
+        self._since = 0.0
+
     def _run(self) -> None:
         try:
             self._do()

@@ -249,6 +249,7 @@ class Run:
     def preempted(self) -> Mapping[str, str]:
         """What the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
         self._engine.look_for_preemption()
+        self.loans.look_again()
         return dict(self._book.preempted)
 
     def mind_credentials(self) -> None:

@@ -76,6 +76,7 @@ class Server:
         self._failure: CapacityError | None = None
         self._deaths = post.deaths if post.adopt else 0
         self._guard = guard.Guard(post)
+        self._preemption = Chore("preemption", WATCH, self._watch)
         self._advice = Consulting(self._there.owners)
         #: Owners that want events whole.
         self._whole: set[Peer] = set()
@@ -87,7 +88,7 @@ class Server:
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
         if self._post.adopt:
             self._take_over()
-        chores = [Chore("leases", CHORES, self._chores), Chore("preemption", WATCH, self._watch)]
+        chores = (Chore("leases", CHORES, self._chores), self._preemption)
         while not self._over.wait(1.0):
             self._expect_an_owner()
             if self._run is None:
@@ -301,7 +302,9 @@ class Server:
         return protocol.Console(text=self._the_run().console(call.node))
 
     def _find_preempted(self, _: Peer, __: protocol.FindPreempted) -> Answer:
-        return protocol.Preempted(nodes=self._the_run().preempted())
+        known = self._the_run().preempted()
+        self._preemption.hurry()
+        return protocol.Preempted(nodes=known)
 
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
         return self._run.holding() if self._run else protocol.Holding(held=())
