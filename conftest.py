@@ -1,9 +1,9 @@
-"""What holds for every test of this repository: no way to a real cloud, a state directory of its own, the sample."""
+"""What holds for every test of this repository: no way to a real cloud, a state directory of its own, the samples."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pytest
@@ -12,17 +12,26 @@ from tests.emulated import Emulator, start_emulator
 
 pytest_plugins = ["pytester"]
 
-#: Under ``CAPACITY_MATRIX=sample`` the first of every so many cases of a table runs.
-SAMPLE_EVERY: Final = 10
+#: What runs of the tests that start processes: the first of every so many of a module, by the value of
+#: ``CAPACITY_MATRIX``. "full" is the default; what stands in no row here always runs whole. "sample" asks whether an
+#: interpreter is fit; "measured" is what coverage counts, with few of the tables: whoever is killed writes no figures.
+SAMPLES: Final[Mapping[str, Mapping[str, int]]] = {
+    "full": {},
+    "sample": {
+        "tests/safety/": 30,
+        "tests/plugin/": 30,
+        "tests/cli/": 30,
+        "tests/test_readme.py": 30,
+        "tests/keeper/": 6,
+        "tests/engine/": 5,
+        "tests/emulator/": 5,
+        "tests/backends/aws/": 3,
+    },
+    "measured": {"tests/safety/": 20, "tests/plugin/": 4, "tests/cli/": 3, "tests/keeper/": 2, "tests/emulator/": 2},
+}
 
-#: And the first of every so many of a module of whole runs.
-RUNS_SAMPLE_EVERY: Final = 20
-
-#: Here each test is a whole run of pytest or more; a module of them counts as one table.
-WHOLE_RUNS: Final = ("tests/safety/", "tests/plugin/", "tests/cli/")
-
-#: All of these count as tables: they kill, and whoever is killed writes no coverage.
-TABLES: Final = "tests/safety/"
+#: Of a table elsewhere, a sample runs every so many rows.
+ROWS: Final = 10
 
 #: Port 1 of this machine refuses: what is aimed at no emulator reaches nothing.
 NO_CLOUD: Final = {
@@ -55,7 +64,7 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def emulator_process() -> Iterator[Emulator]:
-    """One emulator for all tests of this process that make no processes of their own; it has no defects to tell of."""
+    """One emulator for all tests of this process: a start costs as much as a run. It has no defects to tell of."""
     with start_emulator() as emulator:
         yield emulator
         assert emulator.errors() == ""
@@ -70,31 +79,27 @@ def emulator(emulator_process: Emulator) -> Emulator:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under ``CAPACITY_MATRIX=sample`` keep a part of each table, the same ones in every process."""
-    for item in items:
-        if item.nodeid.startswith(TABLES):
-            item.add_marker("matrix")
-    if os.environ.get("CAPACITY_MATRIX", "full") != "sample":
+    """Keep the part of each table that ``CAPACITY_MATRIX`` wants, the same ones in every process."""
+    sample = os.environ.get("CAPACITY_MATRIX", "full")
+    if sample not in SAMPLES:
+        raise pytest.UsageError(f"CAPACITY_MATRIX={sample} is none of {', '.join(SAMPLES)}")
+    if sample == "full":
         return
     seen: dict[str, int] = {}
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        table = _table(item)
-        if table is None:
-            kept.append(item)
-            continue
+        table, every = _table(item, SAMPLES[sample])
         number = seen[table] = seen.get(table, -1) + 1
-        every = RUNS_SAMPLE_EVERY if table.endswith(".py") else SAMPLE_EVERY
         (kept if number % every == 0 else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
 
 
-def _table(item: pytest.Item) -> str | None:
-    """The table of which ``item`` is a row: the cases of its function, or its module where tests are whole runs."""
-    module = item.nodeid.partition("::")[0]
-    if module.startswith(WHOLE_RUNS):
-        return module
-    return item.nodeid.partition("[")[0] if item.get_closest_marker("matrix") else None
+def _table(item: pytest.Item, sample: Mapping[str, int]) -> tuple[str, int]:
+    """The table of which ``item`` is a row, its module or the cases of its function, and every how many rows run."""
+    for rooms, every in sample.items():
+        if item.nodeid.startswith(rooms):
+            return item.nodeid.partition("::")[0], every
+    return item.nodeid.partition("[")[0], ROWS if item.get_closest_marker("matrix") else 1

@@ -56,7 +56,7 @@ def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_matrix_sample_is_a_part_of_every_table(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sample runs the first case and every tenth after it, and all that is no table."""
+    """A sample runs the first case and every tenth after it, and all that is no table; an unknown one is an error."""
     pytester.makeconftest((ROOT / "conftest.py").read_text().replace('pytest_plugins = ["pytester"]', ""))
     pytester.makeini("[pytest]\nmarkers = matrix: a table\n")
     pytester.makepyfile(
@@ -68,5 +68,7 @@ def test_the_matrix_sample_is_a_part_of_every_table(pytester: pytest.Pytester, m
     )
     monkeypatch.setenv("CAPACITY_MATRIX", "sample")
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, deselected=19)
+    monkeypatch.setenv("CAPACITY_MATRIX", "some")
+    assert pytester.runpytest_subprocess("-p", "no:cacheprovider").ret == pytest.ExitCode.USAGE_ERROR
     monkeypatch.setenv("CAPACITY_MATRIX", "full")
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, failed=19)

@@ -22,7 +22,7 @@ from pytest_capacity.errors import CapacityError, KeeperError, Silent
 from pytest_capacity.keeper import places
 from pytest_capacity.keeper.liveness import Watch
 from pytest_capacity.keeper.sessions import Record, Session
-from pytest_capacity.keeper.spawn import Post, as_text, command_of, detached, read_post, spawn
+from pytest_capacity.keeper.spawn import Post, as_text, collect_garbage, command_of, detached, read_post, spawn
 
 #: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
 _DEAD: Final = 2
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--post", type=read_post, required=True)
     options = parser.parse_args(argv)
     keeper, post = options.keeper, options.post
+    collect_garbage()
     while True:
         _await_end(keeper)
         successor = _take_over(post, keeper)

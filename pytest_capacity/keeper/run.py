@@ -31,6 +31,7 @@ from pytest_capacity.keeper.joining import continued, differences
 from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places, prune
 from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start
+from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.remote.keys import make_key_pair
 
@@ -148,6 +149,8 @@ class Run:
             self._identity.set_result(self._engine.open())
         except BaseException as error:  # noqa: BLE001 - handed on, whole, to whoever asks.
             self._identity.set_exception(error)
+        finally:
+            collect_garbage()
 
     def identity(self) -> Identity:
         """The account; waits until it is known. Raises `Refused` when the cloud does not know us."""

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.emulated import Emulator, start_emulator
-from tests.safety.phases import PLUGINS, QUICK
+from tests.emulated import Emulator
 from tests.safety.runs import GRANTED, PATIENCE, Ended, Going, Suite, suite_in, until
 
 SESSION: Final = "dev"
@@ -71,12 +70,12 @@ class Shell:
         """A real run of pytest has ended, and its nodes are kept."""
         self.let_go()
         session = (f"--capacity-session={SESSION}", "--capacity-keep=5m")
-        ended = self.suite.run(*PLUGINS, *session, *arguments, env=QUICK)
+        ended = self.suite.run(*session, *arguments)
         assert ended.code == 0, ended
 
     def use(self, *arguments: str) -> Going:
         """A real run of pytest is under way, and has its nodes."""
-        going = self.suite.start(*PLUGINS, *arguments, env=QUICK)
+        going = self.suite.start(*arguments)
 
         def there() -> bool:
             assert going.process.poll() is None, going.wait()
@@ -124,18 +123,10 @@ class Shell:
         return sorted(one["id"] for one in self.emulator.held("instance"))
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    """The module's emulator."""
-    with start_emulator() as emulator:
-        yield emulator
-        assert emulator.errors() == ""
-
-
 @pytest.fixture
-def shell(tmp_path: Path, emulator: Emulator) -> Iterator[Shell]:
+def shell(tmp_path: Path, emulator_process: Emulator) -> Iterator[Shell]:
     """A shell of this test's own, on an empty World; nothing that it started is left running."""
-    with suite_in(tmp_path, emulator) as suite:
+    with suite_in(tmp_path, emulator_process) as suite:
         shell = Shell(suite)
         yield shell
         shell.thaw()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.emulated import IMAGE, Emulator, start_emulator
+from tests.emulated import IMAGE, Emulator
 
 CONFIG = f"""
 backend: aws
@@ -19,35 +19,34 @@ groups:
 aws: {{image: {{us-east-1: {IMAGE}}}}}
 """
 
-#: Plugins that no suite here needs; loading them is most of the time that a small run takes.
-_QUICKER = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:pytest_cov")
+#: Nothing that happens to be installed has a part here: loading it is half of what a small run takes. The quick start
+#: of the README and the tables beside other plugins load it all.
+PLUGINS = ("-p", "no:cacheprovider", "-p", "capacity", "-p", "xdist")
 
 Run = Callable[..., pytest.RunResult]
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    """One process for the tests of a module."""
-    with start_emulator() as emulator:
-        yield emulator
+@pytest.fixture(autouse=True)
+def nothing_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs load `PLUGINS`, and what a test names."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
 @pytest.fixture
 def cloud(emulator: Emulator) -> Emulator:
     """An empty World."""
-    emulator.reset()
     return emulator
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(pytester: pytest.Pytester) -> Run:
     """Run pytest in a process of its own with these arguments; ``config`` becomes its capacity.yaml."""
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run_pytest(*arguments: str, config: str | None = CONFIG) -> pytest.RunResult:
         if config is not None:
             (pytester.path / "capacity.yaml").write_text(config, encoding="utf-8")
-        return pytester.runpytest_subprocess(*_QUICKER, *arguments, timeout=60)
+        return pytester.runpytest_subprocess(*PLUGINS, *arguments, timeout=60)
 
     return run_pytest
 

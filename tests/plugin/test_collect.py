@@ -289,7 +289,7 @@ def test_nobody_waits_for_ever(pytester: pytest.Pytester, run_on: Run) -> None:
         def test_next(capacity): pass
         """
     )
-    result = run_on()
+    result = run_on("-p", "timeout")
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["  db-0: 2 files*", "  db-0: not all within 5 s", "  db-1: 2 files*"])
     assert len(list(pytester.path.glob(f"{DIR}/*/*/begun.txt"))) == 2

@@ -27,12 +27,15 @@ LISTS_MODULES = """
 
 @pytest.mark.parametrize("config", [None, "regions: [us-east-1]\n"], ids=["no file", "a file without a backend"])
 def test_nothing_but_pytest_and_the_standard_library_is_loaded(
-    pytester: pytest.Pytester, run: Run, config: str | None
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, config: str | None
 ) -> None:
     """A run without a backend loads no module beyond pytest's, the standard library's and the plugin's entry."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     pytester.makepyfile(LISTS_MODULES)
-    plain = _modules(run("-s", "-p", "no:capacity", config=config))
-    with_plugin = _modules(run("-s", config=config))
+    if config is not None:
+        (pytester.path / "capacity.yaml").write_text(config, encoding="utf-8")
+    plain = _modules(pytester.runpytest_subprocess("-s", "-p", "no:capacity"))
+    with_plugin = _modules(pytester.runpytest_subprocess("-s"))
 
     ours = {name for name in with_plugin - plain if name.startswith("pytest_capacity")}
     assert ours - {"pytest_capacity.config", "pytest_capacity.config.choice"} == {

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.emulated import Emulator
-from tests.plugin.conftest import CONFIG
+from tests.plugin.conftest import CONFIG, PLUGINS, Run
+from tests.safety.runs import heeding
 
 SLEEPS = """
     import pathlib, time
@@ -33,9 +34,9 @@ class Process:
     def __init__(self, directory: Path, cloud: Emulator | None, *arguments: str) -> None:
         (directory / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
         self.directory = directory
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", *PLUGINS]
         command += [f"--capacity-endpoint={cloud.url}"] if cloud else []
-        with (directory / "output").open("wb") as output:
+        with (directory / "output").open("wb") as output, heeding():
             self.popen = subprocess.Popen(
                 [*command, *arguments], cwd=directory, stdout=output, stderr=output, start_new_session=True
             )
@@ -157,7 +158,7 @@ def test_an_interrupt_is_answered_before_the_traceback(
     assert "receipt: 0 things" in output
 
 
-def test_an_interrupt_while_others_end_the_session(pytester: pytest.Pytester, cloud: Emulator) -> None:
+def test_an_interrupt_while_others_end_the_session(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
     """As xdist does, for seconds, with workers that hang: it cuts that short, and not the release and the summary."""
     pytester.makepyfile("def test_it(capacity): pass")
     pytester.makeconftest(
@@ -169,8 +170,7 @@ def test_an_interrupt_while_others_end_the_session(pytester: pytest.Pytester, cl
             time.sleep(20)
         """
     )
-    (pytester.path / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
-    result = pytester.runpytest_subprocess("-n0", f"--capacity-endpoint={cloud.url}")
+    result = run_on("-n0")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*receipt: 0 things*", "*1 passed*"])
     assert cloud.held() == []
@@ -205,7 +205,7 @@ def test_the_handler_may_be_switched_off(pytester: pytest.Pytester, cloud: Emula
     await_nothing_held(cloud)
 
 
-def test_a_forked_child_still_dies_of_sigterm(pytester: pytest.Pytester, cloud: Emulator) -> None:
+def test_a_forked_child_still_dies_of_sigterm(pytester: pytest.Pytester, run_on: Run) -> None:
     """multiprocessing ends its children so, at times before they have done anything: none goes through our handler."""
     pytester.makepyfile(
         """
@@ -222,11 +222,10 @@ def test_a_forked_child_still_dies_of_sigterm(pytester: pytest.Pytester, cloud: 
             assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
         """
     )
-    (pytester.path / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
-    pytester.runpytest_subprocess("-n0", f"--capacity-endpoint={cloud.url}").assert_outcomes(passed=1)
+    run_on("-n0").assert_outcomes(passed=1)
 
 
-def test_an_ignored_signal_stays_ignored(pytester: pytest.Pytester, cloud: Emulator) -> None:
+def test_an_ignored_signal_stays_ignored(pytester: pytest.Pytester, run_on: Run) -> None:
     """Under nohup SIGHUP is ignored, and the run goes on."""
     pytester.makepyfile(
         """
@@ -236,10 +235,9 @@ def test_an_ignored_signal_stays_ignored(pytester: pytest.Pytester, cloud: Emula
             os.kill(os.getpid(), signal.SIGHUP)
         """
     )
-    (pytester.path / "capacity.yaml").write_text(CONFIG, encoding="utf-8")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        result = pytester.runpytest_subprocess("-n0", f"--capacity-endpoint={cloud.url}")
+        result = run_on("-n0")
     finally:
         signal.signal(signal.SIGHUP, before)
     result.assert_outcomes(passed=1)

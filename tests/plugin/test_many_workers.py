@@ -41,7 +41,10 @@ def pytest_unconfigure(config):
 
 
 def test_eight_workers_share_one_keeper(run_on: Run, cloud: Emulator, pytester: pytest.Pytester) -> None:
-    """One keeper looks the account up once, reserves once a shape and launches once a group, for all of them."""
+    """One keeper looks the account up once, reserves once a shape and launches once a group, for all of them.
+
+    It alone speaks with the cloud: neither a worker nor the controller loads an SDK.
+    """
     pytester.makepyfile(test_suite=SUITE, conftest=CONFTEST)
     result = run_on("-n8", "--dist=load", f"--rootdir={pytester.path}", f"-opythonpath={pytester.path}")
     result.assert_outcomes(passed=17)
@@ -50,14 +53,6 @@ def test_eight_workers_share_one_keeper(run_on: Run, cloud: Emulator, pytester: 
     assert len(cloud.calls("RunInstances")) == 2
     assert cloud.held() == []
     result.stdout.fnmatch_lines(["receipt: 0 things *"])
-
-
-def test_no_process_of_pytest_loads_an_sdk(run_on: Run, pytester: pytest.Pytester) -> None:
-    """Neither a worker nor the controller: only the keeper speaks with the cloud."""
-    pytester.makepyfile(test_suite=SUITE, conftest=CONFTEST)
-    run_on("-n8", "--dist=load", f"--rootdir={pytester.path}", f"-opythonpath={pytester.path}").assert_outcomes(
-        passed=17
-    )
     notes = {file.stem: json.loads(file.read_text()) for file in pytester.path.glob("loaded-*.json")}
     assert "loaded-controller" in notes
     assert len(notes) > 4

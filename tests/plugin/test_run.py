@@ -41,7 +41,7 @@ USES_ALL = """
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2", "-pno:xdist"])
+@pytest.mark.parametrize("workers", ["-n2", "-pno:xdist"])
 def test_fixtures_give_the_nodes_that_the_file_asks_for(
     pytester: pytest.Pytester, run_on: Run, cloud: Emulator, workers: str
 ) -> None:
@@ -92,29 +92,6 @@ def test_emulated_runs_say_so_twice(pytester: pytest.Pytester, run: Run) -> None
     result.stdout.fnmatch_lines(["capacity: starting the emulator", "capacity: account 123456789012*"])
     said = [line for line in result.outlines if line.endswith("EMULATED: no cloud is used, nothing is billed")]
     assert said == [f"capacity: {said[-1]}", said[-1]]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--collect-only"],
-        ["--fixtures"],
-        ["--setup-plan"],
-        ["-k", "absent"],
-        ["-k", "absent", "-n2"],
-        ["--setup-plan", "-n2"],
-    ],
-)
-def test_runs_that_use_nothing_ask_for_nothing(
-    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, arguments: list[str]
-) -> None:
-    """No create call, and no section at the end."""
-    pytester.makepyfile("def test_it(capacity): pass")
-    result = run_on(*arguments)
-    assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    result.stdout.no_fnmatch_line("=* capacity =*")
-    assert cloud.calls("CreateCapacityReservation") == []
-    assert cloud.calls("RunInstances") == []
 
 
 def test_without_capacity_later_tests_fail_at_once_with_the_same_words(
@@ -289,14 +266,6 @@ def test_credentials_that_end_too_early_stop_the_run_on_demand(
     assert stopped.ret == pytest.ExitCode.USAGE_ERROR
     stopped.stderr.fnmatch_lines(["*the credentials of account * end at *capacity_credentials = error*"])
     assert cloud.calls("CreateCapacityReservation") == []
-
-
-def test_a_piped_run_ends_with_pytest(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
-    """`-p no:terminal` and a closed terminal do not keep the run from being released."""
-    pytester.makepyfile("def test_it(capacity): pass")
-    result = run_on("-p", "no:terminal")
-    assert result.ret == pytest.ExitCode.OK
-    assert cloud.held() == []
 
 
 def test_the_account_is_named_once(pytester: pytest.Pytester, run: Run) -> None:

@@ -19,7 +19,6 @@ from tests.safety.phases import (
     nothing_left,
     prepare,
     reach,
-    start,
 )
 from tests.safety.runs import GRANTED, Going, Suite, until
 
@@ -56,7 +55,7 @@ def struck(suite: Suite, decoy: Decoy, blow: Blow, target: str, phase: Phase, *a
     prepare(suite)
     held_open: set[Phase] = {phase, "releasing"} if blow.twice else {phase}
     hold(suite, *held_open)
-    going = start(suite, *arguments)
+    going = suite.start(*arguments)
     reach(suite, going, phase)
     strike(suite, going, blow, target)
     ended = going.wait()

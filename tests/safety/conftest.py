@@ -1,4 +1,4 @@
-"""One emulator a module, and a suite on it for each test."""
+"""A suite on an emulator for each test."""
 
 from __future__ import annotations
 
@@ -9,31 +9,27 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.emulated import Emulator, start_emulator
+from tests.emulated import Emulator
 from tests.safety.phases import Decoy
 from tests.safety.runs import Suite, suite_in
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    """The module's emulator; what it wrote to its standard error is a defect of its own."""
-    with start_emulator() as emulator:
-        yield emulator
-        assert emulator.errors() == ""
-
-
 @pytest.fixture
-def suite(tmp_path: Path, emulator: Emulator) -> Iterator[Suite]:
+def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
     """A suite of this test's own, on an empty World."""
-    with suite_in(tmp_path, emulator) as suite:
+    with suite_in(tmp_path, emulator_process) as suite:
         yield suite
 
 
-@pytest.fixture(scope="module")
-def ec2(emulator: Emulator) -> Any:
+@pytest.fixture(scope="session")
+def ec2(emulator_process: Emulator) -> Any:
     """Somebody else's client of the same cloud. Untyped, as boto3 makes it at run time."""
     return boto3.client(
-        "ec2", region_name="us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key="x"
+        "ec2",
+        region_name="us-east-1",
+        endpoint_url=emulator_process.url,
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
     )
 
 

@@ -55,21 +55,12 @@ def test_after(capacity_nodes):
     say("after", ",".join(sorted(node.id for node in capacity_nodes["db"])))
 """
 
-#: Nothing that this environment happens to have installed slows a run down.
-QUICK: Final[Mapping[str, str | None]] = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-PLUGINS: Final = ("-p", "capacity", "-p", "xdist")
-
 
 def prepare(suite: Suite, *, placement_group: bool = False, count: int = 2, tests: str = TESTS) -> None:
     """Write a suite of one group of nodes, in one reservation."""
     group = {"count": count, "instance_type": "i4i.large", "placement_group": placement_group}
     suite.configure({"db": group})
     suite.write("test_suite.py", tests)
-
-
-def start(suite: Suite, *arguments: str, **how: Any) -> Going:
-    """Start the suite with nothing but the plugins that it needs."""
-    return suite.start(*PLUGINS, *arguments, env=QUICK, **how)
 
 
 def hold(suite: Suite, *phases: Phase) -> None:

@@ -103,7 +103,9 @@ class Going:
             self.process.wait(10)
             raise AssertionError(f"the run did not end within {seconds:g} s:\n{self.written()}") from None
         err = self._err.read_text(encoding="utf-8", errors="replace")
-        return Ended(code, self.written(), err, time.monotonic() - self._began)
+        ended = Ended(code, self.written(), err, time.monotonic() - self._began)
+        print(ended)  # What pytest shows of it beside a failed assertion is cut.
+        return ended
 
 
 class Suite:
@@ -118,22 +120,27 @@ class Suite:
         self.tests = path / "suite"
         for directory in (self.home, self.state, self.tmp, self.tests):
             directory.mkdir(parents=True, exist_ok=True)
-        # Two plugins of our own environment, which take half of a run's start and have no part in this.
-        self.write("pytest.ini", "[pytest]\naddopts = -p no:hypothesispytest -p no:pytest_cov\n")
+        self._settings: dict[str, str] = {}
+        self.only_ours()
         self.write("test_suite.py", TESTS)
         self.configure()
         self._started: list[Going] = []
-        self._settings: dict[str, str] = {}
 
     @property
     def journal(self) -> Path:
         """Where the journal stands unless somebody says otherwise."""
         return self.state / "pytest-capacity" / "journal.sqlite"
 
-    def only_ours(self) -> Suite:
+    def only_ours(self, order: str = "-p capacity -p xdist") -> None:
         """Load this plugin and xdist, and nothing else that is installed: a run starts in half the time."""
         self._settings["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        self.write("pytest.ini", "[pytest]\naddopts = -p capacity -p xdist\n")
+        self.write("pytest.ini", f"[pytest]\naddopts = {order}\n")
+
+    def as_installed(self) -> Suite:
+        """Load every plugin that is installed, as pytest does by itself."""
+        del self._settings["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        # But two of our own environment, which take half of a run's start.
+        self.write("pytest.ini", "[pytest]\naddopts = -p no:hypothesispytest -p no:pytest_cov\n")
         return self
 
     def write(self, name: str, text: str) -> Path:
@@ -178,7 +185,7 @@ class Suite:
         out, err = self.path / f"{number}.out", self.path / f"{number}.err"
         at = [f"--capacity-endpoint={self.emulator.url}"] if endpoint else []
         command = [*prefix, *(program or (sys.executable, "-m", "pytest")), *at, *arguments]
-        with out.open("wb") as stdout, err.open("wb") as stderr, _heeding():
+        with out.open("wb") as stdout, err.open("wb") as stderr, heeding():
             process = subprocess.Popen(
                 command,
                 cwd=cwd or self.tests,
@@ -274,7 +281,7 @@ def _id(held: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _heeding() -> Iterator[None]:
+def heeding() -> Iterator[None]:
     """What is started in here heeds the signals that a terminal sends, though we may run in a shell's background."""
     ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
     for number in ignored:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_capacity.keeper.client import Connection
-from tests.safety.phases import PLUGINS, QUICK
 from tests.safety.runs import PATIENCE, Ended, Going, Suite, until
 
 SESSION: Final = "dev"
@@ -45,8 +44,8 @@ class Sharers:
 
     def start(self, name: str, *arguments: str, **how: Any) -> Going:
         """A process called ``name``."""
-        env = {**QUICK, "ME": name, **how.pop("env", {})}
-        return self.suite.start(*PLUGINS, f"--capacity-session={SESSION}", *arguments, env=env, **how)
+        env = {"ME": name, **how.pop("env", {})}
+        return self.suite.start(f"--capacity-session={SESSION}", *arguments, env=env, **how)
 
     def run(self, name: str, *arguments: str, **how: Any) -> Ended:
         """One that is let go before it begins, to its end."""

@@ -20,12 +20,6 @@ DB: Final[Mapping[str, Any]] = {"count": 1, "instance_type": "i4i.large"}
 NOTHING: Final[Sequence[str]] = ()
 
 
-@pytest.fixture
-def suite(suite: Suite) -> Suite:
-    """No other plugin has a part here."""
-    return suite.only_ours()
-
-
 def refused(suite: Suite, ended: Ended, *words: str) -> None:
     """Exit code 4, all of ``words`` on standard error, no traceback, no test, and no call of any kind."""
     assert ended.code == 4, ended

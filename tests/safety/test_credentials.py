@@ -31,12 +31,6 @@ def test_hold(capacity):
 """
 
 
-@pytest.fixture
-def suite(suite: Suite) -> Suite:
-    """No other plugin has a part here."""
-    return suite.only_ours()
-
-
 class Account:
     """A suite with a profile of its own, behind a gate."""
 

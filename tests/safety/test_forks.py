@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.safety.phases import PATIENCE, Decoy, alive, let_go, nothing_left, prepare, provisionings, said, start
+from tests.safety.phases import PATIENCE, Decoy, alive, let_go, nothing_left, prepare, provisionings, said
 from tests.safety.runs import Suite, until
 
 #: How each kind of daemon comes to be; it says its process id and sleeps for longer than the test of it takes.
@@ -108,7 +108,7 @@ def daemon_lives(suite: Suite) -> bool:
 def test_pytest_is_killed(suite: Suite, decoy: Decoy, daemon: str, arguments: tuple[str, ...]) -> None:
     """SIGKILL: the keeper does not wait for the daemon, which holds a copy of its owner's socket open."""
     prepare(suite, tests=TESTS + daemon + WAITS)
-    going = start(suite, *arguments)
+    going = suite.start(*arguments)
     until(lambda: said(suite, "forked") is not None, PATIENCE, f"the test has forked: {going.written()}")
     going.kill_group(signal.SIGKILL)
     nothing_left(suite, decoy)
@@ -120,7 +120,7 @@ def test_pytest_ends(suite: Suite, decoy: Decoy, daemon: str, arguments: tuple[s
     """A normal end: neither pytest nor its keeper waits for the daemon."""
     prepare(suite, tests=TESTS + daemon + WAITS)
     let_go(suite)
-    ended = start(suite, *arguments).wait(PATIENCE)
+    ended = suite.start(*arguments).wait(PATIENCE)
     assert ended.code == 0, ended
     assert "receipt: 0 things" in ended.text, ended
     nothing_left(suite, decoy)
@@ -130,7 +130,7 @@ def test_pytest_ends(suite: Suite, decoy: Decoy, daemon: str, arguments: tuple[s
 def test_a_worker_forks_and_crashes(suite: Suite, decoy: Decoy, daemon: str) -> None:
     """Its only node is suspect at once, though the daemon lives: the next test does not wait for it."""
     prepare(suite, count=1, tests=TESTS + daemon + CRASHES)
-    ended = start(suite, "-n1").wait(PATIENCE)
+    ended = suite.start("-n1").wait(PATIENCE)
     assert "of which 1 is suspect" in ended.text, ended
     assert provisionings(suite.emulator) == (1, 1), ended
     nothing_left(suite, decoy)

@@ -28,12 +28,6 @@ READ_ONLY_WITH_A_JOURNAL: Final = 'touch "$0/journal.sqlite" && mount -o remount
 
 
 @pytest.fixture
-def suite(suite: Suite) -> Suite:
-    """No other plugin has a part here."""
-    return suite.only_ours()
-
-
-@pytest.fixture
 def disk(suite: Suite) -> Path:
     """A directory on which a small disk can be mounted, seen by the run alone."""
     if subprocess.run([*_APART, "true"], stderr=subprocess.DEVNULL).returncode:

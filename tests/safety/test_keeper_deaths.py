@@ -20,7 +20,6 @@ from tests.safety.phases import (
     provisionings,
     reach,
     said,
-    start,
 )
 from tests.safety.runs import PATIENCE, PROMISED, Suite, until
 
@@ -38,7 +37,7 @@ def test_a_second_keeper_adopts(suite: Suite, decoy: Decoy, phase: Phase, argume
     """SIGKILL of the keeper: the tests go on and pass, on the nodes of one provisioning, and all is released."""
     prepare(suite)
     hold(suite, phase)
-    going = start(suite, *arguments)
+    going = suite.start(*arguments)
     reach(suite, going, phase)
     os.kill(keeper_of(suite), signal.SIGKILL)
     let_go(suite)
@@ -56,7 +55,7 @@ def test_a_second_keeper_adopts(suite: Suite, decoy: Decoy, phase: Phase, argume
 def test_the_second_death_ends_the_run(suite: Suite, decoy: Decoy, arguments: Sequence[str]) -> None:
     """Killed twice: everything is released at once, and what still needs capacity says so with the log's end."""
     prepare(suite)
-    going = start(suite, *arguments)
+    going = suite.start(*arguments)
     reach(suite, going, "testing")
     first = keeper_of(suite)
     os.kill(first, signal.SIGKILL)
@@ -78,7 +77,7 @@ def test_the_second_death_ends_the_run(suite: Suite, decoy: Decoy, arguments: Se
 def test_told_to_stop_it_releases_at_once(suite: Suite, decoy: Decoy) -> None:
     """SIGTERM to the keeper: all is gone while pytest still tests, and nothing is provisioned again."""
     prepare(suite)
-    going = start(suite)
+    going = suite.start()
     reach(suite, going, "testing")
     os.kill(keeper_of(suite), signal.SIGTERM)
     until(lambda: len(suite.emulator.held()) == len(decoy.ids), 3 * PROMISED, f"it releases\n{suite.logs()}")
@@ -95,7 +94,7 @@ def test_told_to_stop_while_it_launches(suite: Suite, decoy: Decoy) -> None:
     """SIGTERM to the keeper in the middle of a launch: what the call makes is released, and nothing is tried again."""
     prepare(suite)
     hold(suite, "launching")
-    going = start(suite)
+    going = suite.start()
     reach(suite, going, "launching")
     os.kill(keeper_of(suite), signal.SIGTERM)
     let_go(suite)

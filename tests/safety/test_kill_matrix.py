@@ -1,4 +1,4 @@
-"""Every signal, to pytest alone and to its whole group, in each phase of a run: one provisioning, and nothing left."""
+"""Every signal in each phase of a run without workers: one provisioning, and nothing left."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ pytestmark = pytest.mark.matrix
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("target", ["controller", "group"])
 @pytest.mark.parametrize("blow", BLOWS)
 def test_serial(
-    suite: Suite, decoy: Decoy, blow: str, target: str, phase: Phase, record_property: Callable[[str, object], None]
+    suite: Suite, decoy: Decoy, blow: str, phase: Phase, record_property: Callable[[str, object], None]
 ) -> None:
-    """pytest without workers: at most one provisioning, and nothing left that is not the decoy."""
-    record_property("seconds", struck(suite, decoy, BLOWS[blow], target, phase))
+    """To the group, of which pytest is all: at most one provisioning, and nothing left that is not the decoy."""
+    record_property("seconds", struck(suite, decoy, BLOWS[blow], "group", phase))

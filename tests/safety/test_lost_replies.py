@@ -17,7 +17,6 @@ from tests.safety.phases import (
     nothing_left,
     prepare,
     provisionings,
-    start,
     under_way,
 )
 from tests.safety.runs import GRANTED, Going, Suite, until
@@ -54,7 +53,7 @@ def test_asked_again(suite: Suite, decoy: Decoy, operation: str, arguments: Sequ
     prepare(suite, placement_group=True)
     lose(suite, operation)
     let_go(suite)
-    ended = start(suite, *arguments).wait()
+    ended = suite.start(*arguments).wait()
     assert ended.code == 0, (ended, suite.logs())
     assert len(suite.emulator.calls(operation)) - _decoys(operation) == 2, ended
     assert provisionings(suite.emulator) == (1, 1), ended
@@ -70,7 +69,7 @@ def test_pytest_is_killed_in_doubt(suite: Suite, decoy: Decoy, operation: str) -
     prepare(suite, placement_group=True)
     lose(suite, operation, times=3)
     suite.emulator.weather(consistency_s=LATE)
-    going = start(suite)
+    going = suite.start()
     until_lost(suite, going, operation)
     going.kill_group(signal.SIGKILL)
     nothing_left(suite, decoy, within=GRANTED + LATE)
@@ -82,7 +81,7 @@ def test_a_call_without_a_token_is_waited_for(suite: Suite, decoy: Decoy) -> Non
     call would make it anew. So the call that was under way when pytest died ends first."""
     prepare(suite, placement_group=True)
     suite.emulator.weather(faults=[{"operation": "CreatePlacementGroup", "delay_s": 2.0, "times": 1}])
-    going = start(suite)
+    going = suite.start()
     until(lambda: "CreatePlacementGroup" in under_way(suite.emulator), PATIENCE, f"it is asked for: {going.written()}")
     going.kill_group(signal.SIGKILL)
     nothing_left(suite, decoy)
@@ -93,7 +92,7 @@ def test_the_keeper_is_killed_in_doubt(suite: Suite, decoy: Decoy, operation: st
     """SIGKILL of the keeper before anybody knows: the next one reads the intent, and asks under the same token."""
     prepare(suite, placement_group=True)
     lose(suite, operation, times=2)
-    going = start(suite)
+    going = suite.start()
     until_lost(suite, going, operation)
     os.kill(suite.keepers()[0], signal.SIGKILL)
     let_go(suite)
@@ -108,7 +107,7 @@ def test_everybody_is_killed_in_doubt(suite: Suite, decoy: Decoy, ec2: Any, oper
     """pytest and its keeper at once: nobody is left to release, and the cloud ends what was made by its deadline."""
     suite.configure({"db": {"count": 2, "instance_type": "i4i.large"}}, duration="30m")
     lose(suite, operation, times=None)
-    going = start(suite)
+    going = suite.start()
     until_lost(suite, going, operation)
     # Stopped first, so that it starts no second keeper.
     going.kill_group(signal.SIGSTOP)

@@ -13,6 +13,12 @@ BOOT: Final = 2.0
 TIMEOUT: Final = "1.2"
 
 
+@pytest.fixture
+def suite(suite: Suite) -> Suite:
+    """Everything that is installed is loaded, as pytest does by itself."""
+    return suite.as_installed()
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 @pytest.mark.parametrize("method", ["signal", "thread"])

@@ -23,7 +23,6 @@ from tests.safety.phases import (
     nothing_left,
     prepare,
     reach,
-    start,
 )
 from tests.safety.runs import GRANTED, Going, Suite, until
 
@@ -68,7 +67,7 @@ def test_pid_1_waits_until_nothing_is_left(
     prepare(suite)
     held_open: set[Phase] = {phase, "releasing"} if len(blows) > 1 else {phase}
     hold(suite, *held_open)
-    going = start(suite, *arguments, prefix=namespace())
+    going = suite.start(*arguments, prefix=namespace())
     init = init_of(going)
     reach(suite, going, phase)
     os.kill(init, signal.Signals[blows[0]])

@@ -29,12 +29,6 @@ def test_other():
 DRY: Final = {"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}}
 
 
-@pytest.fixture
-def suite(suite: Suite) -> Suite:
-    """No other plugin has a part here."""
-    return suite.only_ours()
-
-
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_exhausted(suite: Suite, workers: str) -> None:
     """All zones are dry: every test that needs nodes has the same short reason; the zones are asked once."""

@@ -11,12 +11,6 @@ import pytest
 from tests.safety.runs import Suite, creates, provisioned_nothing, provisioned_once
 
 
-@pytest.fixture
-def suite(suite: Suite) -> Suite:
-    """No other plugin has a part here."""
-    return suite.only_ours()
-
-
 @pytest.mark.matrix
 @pytest.mark.parametrize(
     ("arguments", "code"),
@@ -98,7 +92,9 @@ def test_last_failed(suite: Suite) -> None:
     provisioned_once(suite, first)
     assert (first.count("failed"), first.count("passed")) == (2, 1), first
     suite.emulator.reset()
-    again = suite.run("--lf")
+    remembered = json.loads((suite.tests / ".pytest_cache/v/cache/lastfailed").read_text())
+    assert sorted(remembered) == ["test_suite.py::test_also_bad", "test_suite.py::test_bad"]
+    again = suite.run("--lf", "-v")
     assert (again.count("failed"), again.count("passed")) == (2, 0), again
     provisioned_once(suite, again)
 

@@ -43,7 +43,7 @@ def test_options_of_pytest(suite: Suite, arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("order", ["-p capacity -p xdist", "-p xdist -p capacity"])
 def test_order_of_plugins(suite: Suite, order: str) -> None:
     """Whether xdist is loaded before us or after: under -n the lines come from the controller as they happen."""
-    suite.only_ours().write("pytest.ini", f"[pytest]\naddopts = {order}\n")
+    suite.only_ours(order)
     ended = suite.run("-n1")
     assert ended.code == 0, ended
     assert "us-east-1a: got 2 nodes" in ended.out

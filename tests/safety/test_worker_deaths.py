@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.safety.phases import Decoy, nothing_left, prepare, provisionings, said, start
+from tests.safety.phases import Decoy, nothing_left, prepare, provisionings, said
 from tests.safety.runs import Ended, Suite
 
 #: Some tests kill the worker that runs them; the others say which node they got, and wait until the dead have died.
@@ -42,7 +42,7 @@ def run(suite: Suite, *arguments: str, deadly: int, count: int) -> Ended:
     """A run with two workers in which so many of the tests kill their worker."""
     prepare(suite, count=count, tests=TESTS)
     suite.write("deadly", str(deadly))
-    return start(suite, "-n2", *arguments).wait()
+    return suite.start("-n2", *arguments).wait()
 
 
 def nodes(suite: Suite, what: str, count: int) -> list[str]:
