@@ -150,7 +150,7 @@ class Suite:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def configure(self, groups: Mapping[str, Mapping[str, Any]] = GROUPS, **keys: Any) -> None:
+    def configure(self, groups: Mapping[str, Mapping[str, Any]] | None = GROUPS, **keys: Any) -> None:
         """Write ``capacity.yaml``: these groups, and other keys as they are given."""
         values = {
             "backend": "aws",
