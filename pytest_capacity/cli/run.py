@@ -208,7 +208,9 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
     source = {field: f"--{_FIELDS[field].replace('_', '-')}" for field in values}
     overrides = Overrides(**values, emulator=options.emulator is not None, source=source)
     folder = path.absolute().parent
-    request = load(overrides, path=path, environ=environ, project=folder.name)
+    request = load(
+        overrides, path=path, environ=environ, project=folder.name, warn=lambda words: say(f"capacity: {words}")
+    )
     journal = request.journal
     if journal is not None:
         # In the file it is relative to the file; the keeper runs in another directory.

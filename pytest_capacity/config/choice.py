@@ -10,15 +10,17 @@ from typing import Final
 MAX_BYTES: Final = 1 << 20
 
 _BACKEND: Final = re.compile(
-    r"""^["']?backend["']?\s*:[ \t]*(?P<quote>["']?)(?P<name>[^\s"'#]+)(?P=quote)""", re.MULTILINE
+    r"""^["']?(?:cluster_)?backend["']?\s*:[ \t]*(?P<quote>["']?)(?P<name>[^\s"'#]+)(?P=quote)""", re.MULTILINE
 )
 #: `{backend: aws, ...}` and documents that are indented as a whole: rare, and then the real reader decides.
-_MAYBE: Final = re.compile(r"""^\s*[{ ].*\bbackend\b""", re.MULTILINE)
+_MAYBE: Final = re.compile(r"""^\s*[{ ].*\b(?:cluster_)?backend\b""", re.MULTILINE)
 _TOP_LEVEL: Final = re.compile(r"^[A-Za-z]", re.MULTILINE)
 
 
 def backend_of(path: Path) -> str | None:
     """The ``backend:`` that the file at ``path`` names, or None where it names none (or there is no such file).
+
+    ``cluster_backend:`` is how scylla-cluster-tests calls it.
 
     A glance, not a check: `load` reads the file properly once the plugin is switched on. A file that cannot be read, or
     is no text, counts as naming none; whoever switches the plugin on by a flag is told about it by `load`.
@@ -41,7 +43,8 @@ def _backend_by_yaml(path: Path) -> str | None:
     from pytest_capacity.errors import ConfigError
 
     try:
-        name = read_mapping(path).get("backend")
+        values = read_mapping(path)
     except ConfigError:
         return None
+    name = values.get("backend", values.get("cluster_backend"))
     return name if isinstance(name, str) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import uuid
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,8 @@ from pytest_capacity.config.moving import (
 )
 from pytest_capacity.config.nodes import STATIC
 from pytest_capacity.config.reading import read_mapping
+from pytest_capacity.config.sct import in_their_words, is_sct, translate
+from pytest_capacity.config.sct import is_reserving as is_sct_reserving
 from pytest_capacity.config.settings import read_aws, read_regions, read_zones
 from pytest_capacity.config.source import Overrides, Source, as_duration, split
 from pytest_capacity.errors import ConfigError
@@ -132,13 +135,15 @@ def load(
     project: str | None = None,
     values: Mapping[str, Any] | None = None,
     new_run: Callable[[], str] = lambda: str(uuid.uuid4()),
+    warn: Callable[[str], None] = lambda words: warnings.warn(words, FutureWarning, stacklevel=3),
 ) -> Request:
     """The checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
-    ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region
-    only. ``run`` is the run id where one is fixed already, before ``test_id:`` and ``new_run``. ``project`` is the
-    default of ``project:``; it is made to fit. ``values`` stand in the place of the file's. Groups come back with
-    market and reserve resolved.
+    ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region, and
+    for the variables of scylla-cluster-tests where the file is one of its. ``run`` is the run id where one is fixed
+    already, before ``test_id:`` and ``new_run``. ``project`` is the default of ``project:``; it is made to fit.
+    ``values`` stand in the place of the file's. ``warn`` is told what works and will not for ever. Groups come back
+    with market and reserve resolved.
 
     Raises `ConfigError` with all faults at once.
     """
@@ -149,7 +154,13 @@ def load(
     base = path.parent if path is not None else Path()
     source = Source(values, name, overrides, base.absolute(), has_flags=not given)
     faults = Faults()
+    names: Mapping[str, str] = {}
+    if is_sct(values):
+        translated = translate(source, environ, _KEYS, BACKENDS, warn, faults)
+        values, names = translated.values, translated.names
+        source = replace(source, values=values)
     refuse_unknown(values, _KEYS, f"{source.file}: ", faults)
+    own_faults = len(faults.lines)
     backend = _backend(source, faults)
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
     cloud = _no_cloud(source, faults) if backend == STATIC else _cloud(source, environ, duration, faults)
@@ -194,7 +205,7 @@ def load(
         journal=_text(source, "journal", faults),
     )
     if faults.lines:
-        raise ConfigError(faults.lines)
+        raise ConfigError(in_their_words(faults.lines, own_faults, source.file, names))
     return request
 
 
@@ -255,6 +266,11 @@ def is_reserving(values: Mapping[str, Any], where: str) -> bool:
     Raises `ConfigError` where ``reserve`` is neither true nor false.
     """
     faults = Faults()
+    if is_sct(values):
+        on = is_sct_reserving(values, where, faults)
+        if faults.lines:
+            raise ConfigError(faults.lines)
+        return on
     value = values.get("reserve")
     reserve = True if value is None else as_bool(value, f"{where}: reserve", faults)
     if faults.lines:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,7 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
             environ=environ,
             topologies=_topologies(config),
             project=config.rootpath.name,
+            warn=partial(_warn, config),
         )
     except ConfigError as error:
         faults = "\n".join(f"  {clean(fault)}" for fault in error.faults)
@@ -70,6 +72,10 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
             request.journal, config.invocation_params.dir if "journal" in given or path is None else path.parent
         ),
     )
+
+
+def _warn(config: pytest.Config, words: str) -> None:
+    config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {clean(words)}"), stacklevel=2)
 
 
 def endpoint_of(request: Request, environ: Mapping[str, str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.sct import KEYS as SCT_KEYS
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import NodeGroup, Topology
 from tests.config.files import GOOD, IMAGE, Loader, aws, db, with_
@@ -333,7 +335,7 @@ KEYS = st.sampled_from(
      "count", "instance_type", "image", "db", "tags", "subnets", "endpoint", "use_reservations", "placement_group",
      "ready", "ready_timeout", "user_data", "file", "hosts", "address", "port", "ssh", "user", "key", "bastion",
      "collect", "session", "keep", "keep_for", "limits", "fallback", "colocate", "retry_until", "on_preempt",
-     "alternatives", "order", "zones", "spot_to_on_demand"]
+     "alternatives", "order", "zones", "spot_to_on_demand", ]
 )  # fmt: skip
 VALUES = st.recursive(
     st.none()
@@ -349,6 +351,9 @@ VALUES = st.recursive(
 )
 
 
+SCT_VALUES = VALUES | st.sampled_from(["spot", "2 1", "us-east-1,us-west-2", "gce", IMAGE, 3, "true"])
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_any_file_is_a_request_or_a_config_error(loading: Loader, values: dict[str, Any]) -> None:
@@ -357,4 +362,19 @@ def test_any_file_is_a_request_or_a_config_error(loading: Loader, values: dict[s
         request = loading(values)
     except ConfigError:
         return
+    assert request.topologies
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(st.sampled_from([*SCT_KEYS, "colocate", "test_id"]), SCT_VALUES, max_size=8))
+def test_any_file_of_scylla_cluster_tests_is_a_request_or_a_config_error(
+    loading: Loader, values: dict[str, Any]
+) -> None:
+    """Nor does one of those."""
+    base = {"cluster_backend": "aws", "region_name": "us-east-1", "n_db_nodes": 1, "instance_type_db": "i4i.large"}
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        try:
+            request = loading({**base, "ami_id_db_scylla": IMAGE, **values})
+        except ConfigError:
+            return
     assert request.topologies

@@ -1,0 +1,385 @@
+"""The configuration of scylla-cluster-tests (SCT), as it is -> the keys of `capacity.yaml`.
+
+A file that has one of `KEYS` is read as SCT reads it, as far as machines go, and turned into our own keys, which are
+then checked as any others. Complaints name the keys that the user wrote.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_text, shown
+from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles
+from pytest_capacity.config.source import Source, split
+from pytest_capacity.errors import ConfigError
+
+CLOUDS: Final = ("aws", "gce", "azure", "oci")
+
+_RESERVE: Final = "use_capacity_reservation"
+_NEXT_ZONE: Final = "fallback_to_next_availability_zone"
+_NEXT_REGION: Final = "fallback_to_next_region"
+_OLD_NEXT_ZONE: Final = f"aws_{_NEXT_ZONE}"
+_ON_DEMAND: Final = "instance_provision_fallback_on_demand"
+_SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match")
+#: By cloud, how many of its one shape are reserved, whatever the nodes come to.
+_COUNTS: Final = {
+    "gce": "gce_reservation_vm_count",
+    "azure": "azure_reserved_vm_count",
+    "oci": "oci_reserved_instance_count",
+}
+KEYS: Final = (
+    "cluster_backend",
+    "region_name",
+    "availability_zone",
+    "test_duration",
+    "instance_provision",
+    _ON_DEMAND,
+    _NEXT_ZONE,
+    _NEXT_REGION,
+    _OLD_NEXT_ZONE,
+    _RESERVE,
+    *(f"{cloud}_{_RESERVE}" for cloud in CLOUDS[1:]),
+    *_COUNTS.values(),
+    *_SPECIFIC,
+    "gce_reservation_type",
+    "azure_capacity_reservation_group",
+    "azure_reservation_zones",
+    "oci_compartment_id",
+    "oci_availability_domain",
+    *NODE_KEYS,
+)
+#: Known beside `KEYS`, which are what makes a file one of SCT: the one word of ours, and one that both have.
+_BESIDE: Final = ("colocate", "test_id")
+#: Those that SCT reads from the environment and we do, too, where the file is one of SCT.
+_IN_ENVIRONMENT: Final = (_NEXT_ZONE, _NEXT_REGION, _OLD_NEXT_ZONE)
+_MARKETS: Final = {"on_demand": "on-demand", "spot": "spot", "spot_fleet": "spot", "spot_low_price": "spot"}
+_TYPES: Final = ("zonal", "regional")
+
+
+class Translated(Struct, frozen=True, kw_only=True):
+    """Our keys and values, and for each key, or path of keys, the one that the user wrote."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def put(self, key: str, value: Any, name: str) -> None:
+        """One more key; nothing where there is no value."""
+        self.names[key] = name
+        if value is not None:
+            self.values[key] = value
+
+
+def is_sct(values: Mapping[str, Any]) -> bool:
+    """Whether a file is one of SCT."""
+    return any(key in values for key in KEYS)
+
+
+def is_reserving(values: Mapping[str, Any], where: str, faults: Faults) -> bool:
+    """Whether it names a cloud and switches its reservations on."""
+    backend = values.get("cluster_backend")
+    key = _reserve_key(values, str(backend))
+    on = as_bool(values[key], f"{where}: {key}", faults) if _given(values, key) else False
+    return bool(backend) and bool(on)
+
+
+def translate(
+    source: Source,
+    environ: Mapping[str, str],
+    ours: Sequence[str],
+    backends: Sequence[str],
+    warn: Callable[[str], None],
+    faults: Faults,
+) -> Translated:
+    """The file of ``source`` in our keys, of which ``ours`` are all.
+
+    Raises `ConfigError` where no more can be said of the file: it mixes the two, or its cloud has no backend yet.
+    """
+    _check_keys(source, ours, faults)
+    reader = _Reader(source, environ, warn, faults)
+    found = reader.read()
+    if reader.backend and reader.backend not in backends:
+        faults.add(
+            source.get("backend")[1] if source.is_overridden("backend") else f"{source.file}: cluster_backend",
+            f"there is no backend for {shown(reader.backend)} yet",
+            f"What there is: {', '.join(backends)}.",
+        )
+        raise ConfigError(faults.lines)
+    return found
+
+
+def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[str, str]) -> list[str]:
+    """The complaints about our keys as complaints about theirs.
+
+    The first ``before`` were made about the file itself; a key that these name is not complained of twice.
+    """
+    told = list(lines[:before])
+    for line in lines[before:]:
+        name, rest = _named(line.removeprefix(f"{file}: "), names) if line.startswith(f"{file}: ") else ("", "")
+        if not name:
+            told.append(line)
+        elif not any(other.startswith(f"{file}: {name}:") for other in told):
+            told.append(f"{file}: {name}{rest}")
+    return told
+
+
+def _named(text: str, names: Mapping[str, str]) -> tuple[str, str]:
+    """Their key, and what follows ours; empty where the text is about none of ours."""
+    for key in sorted(names, key=len, reverse=True):
+        if text.startswith((f"{key}:", f"{key}[", f"{key}.")):
+            at = text.index(":", len(key))
+            return names[key], text[at:]
+    return "", text
+
+
+def _check_keys(source: Source, ours: Sequence[str], faults: Faults) -> None:
+    """Refuse a mixture, and what is not known: obeying a file in part is worse than not obeying it."""
+    values, file = source.values, source.file
+    theirs = [key for key in values if key in KEYS]
+    mixed = [key for key in values if key in ours and key not in _BESIDE]
+    unknown = [str(key) for key in values if key not in KEYS and key not in ours]
+    near = {key: found[0] for key in unknown if (found := difflib.get_close_matches(key, KEYS, n=1, cutoff=0.85))}
+    for key, other in near.items():
+        faults.add(f"{file}: {shown(key)[1:-1]}", "is not a known key", f"Did you mean {other}?")
+    rest = [shown(key)[1:-1] for key in unknown if key not in near]
+    if rest:
+        faults.add(
+            f"{file}: {', '.join(rest)}",
+            "not known, in a file of scylla-cluster-tests of which only what is about machines can be obeyed",
+            "Leave them out here.",
+        )
+    if mixed:
+        faults.add(
+            f"{file}: {', '.join(mixed)}",
+            f"beside keys of scylla-cluster-tests ({', '.join(theirs[:3])}{', ...' if theirs[3:] else ''})",
+            "Write all of the file in one of the two; only `colocate: zone` goes with keys of scylla-cluster-tests.",
+        )
+        raise ConfigError(faults.lines)
+    if _given(values, "colocate") and values["colocate"] != "zone":
+        remedy = "Write `colocate: zone`, or leave it out."
+        faults.add(f"{file}: colocate", f"{shown(values['colocate'])} beside keys of scylla-cluster-tests", remedy)
+
+
+class _Reader:
+    """One file, read once."""
+
+    def __init__(self, source: Source, environ: Mapping[str, str], warn: Callable[[str], None], faults: Faults) -> None:
+        self._source = source
+        self._values = {key: value for key, value in source.values.items() if _given(source.values, key)}
+        self._environ = environ
+        self._warn = warn
+        self._faults = faults
+        self.backend = source.overrides.backend or self._word("cluster_backend", CLOUDS)
+        self._named = self._words("region_name")
+        self._regions = self._in_use()
+        self._reserve_key = _reserve_key(self._values, self.backend or "")
+        self._reserve = bool(self._truth(self._reserve_key))
+        self._check_the_rest()
+
+    def read(self) -> Translated:
+        """Everything, in our keys."""
+        found = Translated()
+        # What a flag gives need not be in the file; else the name is missing under the user's key.
+        found.put("backend", self.backend, "cluster_backend")
+        if self.backend is None and "cluster_backend" not in self._values:
+            self._fault("cluster_backend", "no backend is chosen", "Write `cluster_backend: aws`.")
+        found.put("regions", list(self._named) if "region_name" in self._values else None, "region_name")
+        found.put("duration", self._duration(), "test_duration")
+        found.put("test_id", self._values.get("test_id"), "test_id")
+        # Images stand in the order of the file's regions, whatever a flag makes of these.
+        regions = self._named or self._regions
+        roles = read_roles(self._values, self._source.file, self.backend or "aws", regions, self._faults)
+        self._put_markets(found)
+        self._put_places(found, roles)
+        self._put_groups(found, roles)
+        return found
+
+    def _put_markets(self, found: Translated) -> None:
+        word = self._word("instance_provision", tuple(_MARKETS))
+        given = self._truth(_ON_DEMAND)
+        # As in the defaults of SCT.
+        moves = self.backend in ("aws", "azure") if given is None else given
+        found.put("market", _MARKETS[word] if word else None, "instance_provision")
+        found.put("reserve", self._reserve, self._reserve_key)
+        found.values["fallback"] = {"spot_to_on_demand": moves}
+        if word and _MARKETS[word] == "spot" and self._reserve and not moves:
+            self._fault(
+                self._reserve_key,
+                f"is true, and instance_provision is {word}, of which no reservation can be used",
+                f"Write `instance_provision: on_demand`, or `{_ON_DEMAND}: true`.",
+            )
+
+    def _put_places(self, found: Translated, roles: Roles) -> None:
+        next_zone, next_region = self._next_zone(), bool(self._truth(_NEXT_REGION))
+        if not self._source.is_overridden("fallback"):
+            together = self._values.get("colocate") == "zone"
+            self._check_next_zone(next_zone, roles.db_nodes, together)
+            next_region = self._check_regions(next_region, roles.db_nodes, together)
+        zones = self._zones()
+        found.put("zones", [*zones, "*"] if zones and next_zone else zones or None, "availability_zone")
+        found.values["fallback"] |= {"zones": next_zone, "regions": next_region}
+        found.names.update({"fallback.regions": _NEXT_REGION, "fallback": _NEXT_ZONE})
+        regional = self.backend == "gce" and self._word("gce_reservation_type", _TYPES) == "regional"
+        # Where nothing moves along zones, SCT puts the nodes of each kind into the zones in turn.
+        spread = regional or (len(zones) > 1 and not next_zone)
+        colocate = "zone" if "colocate" in self._values or not spread else "region"
+        found.put("colocate", colocate, "availability_zone")
+        if colocate == "region" and self._truth("use_placement_group"):
+            remedy = "Name one zone, or add `colocate: zone`, or switch the placement group off."
+            self._fault("use_placement_group", "is true, and the nodes are in several zones", remedy)
+            found.names["colocate"] = "use_placement_group"
+
+    def _put_groups(self, found: Translated, roles: Roles) -> None:
+        grouped = bool(self._truth("use_placement_group"))
+        groups: dict[str, Any] = {}
+        for role in roles.found:
+            groups[role.name] = body = {"count": role.count, "instance_type": role.instance_type}
+            # As SCT has it: the monitor is neither reserved nor near the others.
+            if role.name == "monitor":
+                body["reserve"] = False
+            elif grouped:
+                body["placement_group"] = True
+            if role.images:
+                body["image"] = role.images
+            for key, name in role.names.items():
+                found.names[f"groups.{role.name}.{key}"] = name
+            found.names[f"groups.{role.name}.placement_group"] = "use_placement_group"
+        found.put("groups", groups, "n_db_nodes")
+        found.put("aws", {"image": roles.images} if roles.images else None, "ami_id_db_scylla")
+        self._check_count(roles)
+
+    # Regions and zones.
+
+    def _in_use(self) -> tuple[str, ...]:
+        """The regions of a flag, the file, or the environment."""
+        if self._source.is_overridden("regions"):
+            return split(self._source.overrides.regions, "", Faults())
+        if "region_name" in self._values:
+            return self._named
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            if self._environ.get(name):
+                return (self._environ[name],)
+        self._fault("region_name", "no region is named", "Write `region_name: us-east-1`.")
+        return ()
+
+    def _zones(self) -> list[str]:
+        zones = [*self._words("availability_zone")]
+        if self.backend == "azure":
+            zones += self._words("azure_reservation_zones")
+        if self.backend == "oci":
+            zones += self._words("oci_availability_domain")
+        return list(dict.fromkeys(zones)) if self.backend != "aws" else zones
+
+    def _next_zone(self) -> bool:
+        new, old = self._truth(_NEXT_ZONE), self._truth(_OLD_NEXT_ZONE)
+        if old is not None:
+            self._warn(f"{self._where(_OLD_NEXT_ZONE)}: is deprecated. Write {_NEXT_ZONE} instead")
+        return bool(old if new is None else new)
+
+    def _check_next_zone(self, next_zone: bool, nodes: int, together: bool) -> None:
+        if next_zone and nodes > 1 and not together:
+            self._fault(
+                _NEXT_ZONE if self._truth(_NEXT_ZONE) else _OLD_NEXT_ZONE,
+                f"{_NEXT_ZONE} only works with n_db_nodes=1. Current configuration has {nodes} db nodes. "
+                "Zone fallback with multiple nodes would result in mixed availability zones which is not supported",
+                "Add `colocate: zone`: then all nodes move together.",
+            )
+
+    def _check_regions(self, next_region: bool, nodes: int, together: bool) -> bool:
+        regions = list(self._regions)
+        if next_region and len(regions) == 1 and not self._source.is_overridden("regions"):
+            self._fault(
+                _NEXT_REGION,
+                f"{_NEXT_REGION} requires multiple regions to be configured. Current regions: {regions}",
+                "Name the others in `region_name`, or leave it out.",
+            )
+        if next_region and nodes > 1 and not together:
+            self._fault(
+                _NEXT_REGION,
+                f"{_NEXT_REGION} only works with n_db_nodes=1. Current configuration has {nodes} db nodes. Region "
+                "fallback with multiple nodes would result in split clusters across regions which is not supported",
+                "Add `colocate: zone`: then all nodes move together.",
+            )
+        if not next_region and len(regions) > 1:
+            self._fault(
+                "region_name",
+                f"{', '.join(regions)}: a cluster across several regions (multi-DC) is not supported",
+                f"Name one region, or write `{_NEXT_REGION}: true` to move on where one has run out.",
+            )
+        return next_region
+
+    # Single keys.
+
+    def _duration(self) -> str | None:
+        value = self._values.get("test_duration")
+        text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if value is None or (text.isascii() and text.isdigit() and len(text) < 9):
+            return None if value is None else f"{text}m"
+        self._fault("test_duration", f"{shown(value)} is not a number of minutes", "Write it like 90.")
+        return None
+
+    def _check_count(self, roles: Roles) -> None:
+        """A count replaces the one of the nodes, which is one only where all that is reserved has one shape."""
+        key = _COUNTS.get(self.backend or "")
+        if key is None or key not in self._values or not self._reserve:
+            return
+        types = sorted({role.instance_type for role in roles.found if role.name != "monitor"})
+        if len(types) > 1:
+            remedy = "Leave it out: each type is counted by its nodes."
+            self._fault(key, f"is one number, and several types are reserved: {', '.join(types)}", remedy)
+
+    def _check_the_rest(self) -> None:
+        """Keys of the clouds whose backends are to come: their form, whichever cloud the file is for."""
+        for key in _COUNTS.values():
+            value = self._values.get(key)
+            text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+            if value is not None and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+                self._fault(key, f"{shown(value)} is not a number of machines", "Give a whole number from 1 to 1000.")
+        self._word("gce_reservation_type", _TYPES)
+        specific = {on for key in _SPECIFIC if (on := self._truth(key)) is not None}
+        if len(specific) > 1:
+            self._fault(_SPECIFIC[1], f"contradicts {_SPECIFIC[0]}", "Keep one of them.")
+        for key in (f"{cloud}_{_RESERVE}" for cloud in CLOUDS[1:]):
+            self._truth(key)
+        for key in ("azure_capacity_reservation_group", "oci_compartment_id", "oci_availability_domain"):
+            if key in self._values:
+                as_text(self._values[key], self._where(key), self._faults)
+
+    def _truth(self, key: str) -> bool | None:
+        value = self._from_environment(key) or self._values.get(key)
+        return as_bool(value, self._where(key), self._faults) if value is not None else None
+
+    def _word(self, key: str, choices: Sequence[str]) -> str | None:
+        value = self._values.get(key)
+        return as_choice(value, choices, self._where(key), self._faults) if value is not None else None
+
+    def _words(self, key: str) -> tuple[str, ...]:
+        value = self._values.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, list | tuple):
+            value = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in value]
+        return split(value, self._where(key), self._faults) if value is not None else ()
+
+    def _from_environment(self, key: str) -> str | None:
+        return self._environ.get(f"SCT_{key.upper()}", "").strip() or None if key in _IN_ENVIRONMENT else None
+
+    def _where(self, key: str) -> str:
+        return f"SCT_{key.upper()}" if self._from_environment(key) else f"{self._source.file}: {key}"
+
+    def _fault(self, key: str, what: str, remedy: str) -> None:
+        self._faults.add(self._where(key), what, remedy)
+
+
+def _given(values: Mapping[str, Any], key: str) -> bool:
+    """Whether the key says anything: SCT takes what is empty for what is not there."""
+    return values.get(key) is not None and values[key] != ""
+
+
+def _reserve_key(values: Mapping[str, Any], backend: str) -> str:
+    """The cloud's own switch where it is there, else the one for all."""
+    own = f"{backend}_{_RESERVE}"
+    return own if _given(values, own) else _RESERVE

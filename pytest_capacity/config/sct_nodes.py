@@ -1,0 +1,123 @@
+"""The nodes of a configuration of scylla-cluster-tests: how many of each kind, of which type, from which image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from pytest_capacity.config.fields import Faults, as_form, as_text, shown
+from pytest_capacity.config.groups import IMAGE_FORM
+from pytest_capacity.config.source import split
+
+_OCI_SHAPE: Final = "oci_instance_shape"
+#: By group: the keys of the count, the type and the image.
+_ROLES: Final = {
+    "db": ("n_db_nodes", "instance_type_db", "ami_id_db_scylla"),
+    "loader": ("n_loaders", "instance_type_loader", "ami_id_loader"),
+    "monitor": ("n_monitor_nodes", "instance_type_monitor", "ami_id_monitor"),
+}
+_DB_IMAGE: Final = _ROLES["db"][2]
+NODE_KEYS: Final = (*(key for keys in _ROLES.values() for key in keys), _OCI_SHAPE, "use_placement_group")
+
+
+class Role(Struct, frozen=True, kw_only=True):
+    """One kind of nodes. ``images`` by region are those of this kind alone; ``names`` are the user's keys by ours."""
+
+    name: str
+    count: int
+    instance_type: str
+    images: Mapping[str, str]
+    names: Mapping[str, str]
+
+
+class Roles(Struct, frozen=True):
+    """Those of which there are any, how many database nodes, whether or not their type is known, and their images."""
+
+    found: tuple[Role, ...]
+    db_nodes: int
+    images: Mapping[str, str]
+
+
+def read_roles(values: Mapping[str, Any], file: str, backend: str, regions: Sequence[str], faults: Faults) -> Roles:
+    """The kinds in the order db, loader, monitor. ``values`` are without what is empty.
+
+    A kind without images of its own starts from those of the database.
+    """
+    counts = {name: _count(values, name, file, faults) for name in _ROLES}
+    found: list[Role] = []
+    for name, (count_key, type_key, image_key) in _ROLES.items():
+        count = counts[name]
+        type_ = _type(values, type_key, backend, file, faults)
+        if count is None:
+            continue
+        if count and type_ is None and type_key not in values:
+            faults.add(f"{file}: {type_key}", "is missing", f"Name the type of the {count} {name} nodes.")
+        own = image_key if image_key in values else _DB_IMAGE
+        images = _images(values, own, regions, file, faults) if backend == "aws" and count else {}
+        if count and type_:
+            names = {"count": count_key, "instance_type": type_key, "image": image_key}
+            alone = images if own != _DB_IMAGE else {}
+            found.append(Role(name=name, count=count, instance_type=type_, images=alone, names=names))
+    if not any(counts.values()) and None not in counts.values():
+        faults.add(f"{file}: n_db_nodes", "no machines are asked for", "Write it like `n_db_nodes: 3`.")
+    common = _images(values, _DB_IMAGE, regions, file, Faults()) if backend == "aws" else {}
+    return Roles(tuple(found), counts["db"] or 0, common)
+
+
+def _count(values: Mapping[str, Any], name: str, file: str, faults: Faults) -> int | None:
+    """How many: a number, or one for each data centre, summed. None, and a fault, for anything else."""
+    key, type_key, _ = _ROLES[name]
+    if key not in values:
+        # One loader and one monitor are the defaults of scylla-cluster-tests.
+        if name == "db" and type_key in values:
+            faults.add(f"{file}: {key}", "is missing", f"Write it like `{key}: 3`.")
+            return None
+        return int(type_key in values)
+    value = values[key]
+    parts = value if isinstance(value, list | tuple) else [value]
+    words = [word for part in parts for word in (part.replace(",", " ").split() if isinstance(part, str) else [part])]
+    numbers = [_number(word) for word in words]
+    if not numbers or any(number is None for number in numbers):
+        remedy = 'Write it like 3, "2 1" or [2, 1].'
+        faults.add(f"{file}: {key}", f"{shown(value)} is not a number of nodes", remedy)
+        return None
+    return sum(number for number in numbers if number is not None)
+
+
+def _number(word: object) -> int | None:
+    text = str(word) if isinstance(word, int | str) and not isinstance(word, bool) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
+
+
+def _type(values: Mapping[str, Any], key: str, backend: str, file: str, faults: Faults) -> str | None:
+    own = as_text(values[key], f"{file}: {key}", faults) if key in values else None
+    if backend != "oci" or _OCI_SHAPE not in values:
+        return own
+    shape = as_text(values[_OCI_SHAPE], f"{file}: {_OCI_SHAPE}", faults)
+    if own and shape and own != shape and key == _ROLES["db"][1]:
+        faults.add(f"{file}: {key}", f"is {shown(own)}, and {_OCI_SHAPE} is {shown(shape)}", "Keep one of them.")
+    return own or shape
+
+
+def _images(
+    values: Mapping[str, Any], key: str, regions: Sequence[str], file: str, faults: Faults
+) -> Mapping[str, str]:
+    """The images by region, in whose order they stand."""
+    where = f"{file}: {key}"
+    if key not in values:
+        remedy = f"Name one a region, in their order: `{key}: ami-0123456789abcdef0`."
+        faults.add(where, "no image is known for the nodes", remedy)
+        return {}
+    before = len(faults.lines)
+    images = split(values[key], where, faults)
+    for image in images:
+        as_form(image, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
+    if regions and len(images) != len(regions) and len(faults.lines) == before:
+        faults.add(
+            where,
+            f"names {len(images)} images, and there are {len(regions)} regions: {', '.join(regions)}",
+            "Name one a region, in their order.",
+        )
+    return dict(zip(regions, images, strict=False))
