@@ -22,7 +22,6 @@ def suite(suite: Suite) -> Suite:
     ("arguments", "code"),
     [
         pytest.param(("--collect-only",), 0, id="collect-only"),
-        pytest.param(("--setup-plan",), 0, id="setup-plan"),
         pytest.param(("--fixtures",), 0, id="fixtures"),
         pytest.param(("--fixtures-per-test",), 0, id="fixtures-per-test"),
         pytest.param(("--markers",), 0, id="markers"),
