@@ -38,7 +38,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -233,6 +233,31 @@ class LostJournal(Journal):
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+class PassingJournal(LostJournal):
+    """For those who only ask what others were refused: knows no run, and forgets what it is told."""
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        """Open the file to be read; one that is not there, or is no journal, has nothing to tell."""
+        self.aside = None
+        self._now = now
+        self._read: ReadJournal | None = None
+        with suppress(JournalError):
+            self._read = ReadJournal(path)
+
+    def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
+        """The event, which is written nowhere."""
+        return Entry(0, self._now(), run, kind, subject, msgspec.to_builtins({} if data is None else data))
+
+    def attempts_since(self, at: float) -> list[Entry]:
+        """As they stand in the file."""
+        return self._read.attempts_since(at) if self._read else []
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._read:
+            self._read.close()
 
 
 class _Life(Struct):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from pytest_capacity import tables
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
@@ -111,7 +112,8 @@ def _kind(data: Mapping[str, Any]) -> str:
 
 
 def _attempt_started(data: Mapping[str, Any]) -> Line:
-    return Line(f"{data.get('topology', 'default')}: attempt {data.get('number', '?')} in {_where(data)}")
+    wanted = f" ({data['wanted']})" if data.get("wanted") else ""
+    return Line(f"{data.get('topology', 'default')}: attempt {data.get('number', '?')} in {_where(data)}{wanted}")
 
 
 def _intent(data: Mapping[str, Any]) -> Line:
@@ -138,9 +140,12 @@ def _unknown(data: Mapping[str, Any]) -> Line:
 def _attempt_ended(data: Mapping[str, Any]) -> Line:
     outcome, seconds, code = data.get("outcome", "?"), data.get("seconds"), data.get("code")
     after = f" after {float(seconds):.1f} s" if seconds is not None else ""
+    if outcome == "placed":
+        return Line(f"  {_where(data)}: placed{after}", "green")
     # The words stand in the line of the refusal.
-    why = f" ({code})" if code and outcome != "placed" else ""
-    return Line(f"  {_where(data)}: {outcome}{after}{why}", "green" if outcome == "placed" else "yellow")
+    what = " ".join(str(data[key]) for key in ("market", "instance_type") if data.get(key))
+    why = ", ".join(str(part) for part in (what, code) if part)
+    return Line(f"  {_where(data)}: {outcome}{after}{f' ({why})' if why else ''}", "yellow")
 
 
 def _credentials(data: Mapping[str, Any]) -> Line:
@@ -159,6 +164,7 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "refused": _refused,
     "unknown": _unknown,
     "node-ready": lambda data: Line(f"  {data.get('name', '?')}: ready after {float(data.get('seconds', 0)):.1f} s"),
+    "changed": lambda data: Line(str(data.get("words", "")), "yellow") if data.get("words") else None,
     "kept": _kept,
     "extended": lambda data: Line(f"extended: the run may last until {moment(float(data['hard_end']))}"),
     "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
@@ -176,8 +182,7 @@ def summary(receipt: Receipt, request: Request, *, verbosity: int) -> Iterator[L
     """The section at the end: attempts, nodes, the receipt. With ``-q`` no nodes, and attempts only if one failed."""
     if request.emulated:
         yield Line(EMULATED, "yellow")
-    if verbosity >= 0 or any(attempt.outcome != "placed" for attempt in receipt.attempts):
-        yield from _attempts(receipt.attempts)
+    yield from attempt_lines(receipt.attempts, receipt.changes, verbosity=verbosity)
     if verbosity >= 0:
         for placed in receipt.placed:
             yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)
@@ -186,14 +191,12 @@ def summary(receipt: Receipt, request: Request, *, verbosity: int) -> Iterator[L
     yield from receipt_lines(receipt, emulated=request.emulated)
 
 
-def _attempts(attempts: Sequence[Attempt]) -> Iterator[Line]:
-    for attempt in attempts:
-        said = ": ".join(part for part in (attempt.code, clean(attempt.words, limit=_WORDS)) if part)
-        words = "" if attempt.outcome == "placed" else f"  {said}"
-        yield Line(
-            f"attempt {attempt.number}: {attempt.topology} in {attempt.zone}: {attempt.outcome} "
-            f"after {attempt.seconds:.1f} s{words}"
-        )
+def attempt_lines(tried: Sequence[Attempt], changes: Sequence[str], *, verbosity: int) -> Iterator[Line]:
+    """What was tried, what to change, and what came out otherwise than asked for. With ``-q`` only if one failed."""
+    if tried and (verbosity >= 0 or any(attempt.outcome != "placed" for attempt in tried)):
+        yield from map(Line, tables.attempts(tried, verbose=verbosity > 0))
+    for change in dict.fromkeys(changes):
+        yield Line(clean(change), "yellow")
 
 
 def _nodes(placed: Placed, verbosity: int, *, several: bool) -> Iterator[Line]:

@@ -67,6 +67,17 @@ def test_long_words_are_cut() -> None:
             "capacity: default: attempt 2 in us-east-1a",
         ),
         (
+            "attempt-started",
+            {"topology": "default", "number": 2, "zone": "z", "wanted": "spot i4i.large, on-demand c6i.xlarge"},
+            "capacity: default: attempt 2 in z (spot i4i.large, on-demand c6i.xlarge)",
+        ),
+        (
+            "attempt-ended",
+            {"zone": "z", "outcome": "quota", "seconds": 1, "code": "C", "market": "spot", "instance_type": "t"},
+            "capacity:   z: quota after 1.0 s (spot t, C)",
+        ),
+        ("changed", {"words": "group 'db' asked for spot\n::x::"}, "capacity: group 'db' asked for spot ::x::"),
+        (
             "intent",
             {"kind": "node", "zone": "us-east-1a", "count": 3, "instance_type": "i4i.large", "group": "db"},
             "capacity:   us-east-1a: asking for node 3 x i4i.large for db",
@@ -199,20 +210,27 @@ def test_a_long_list_of_nodes_is_cut() -> None:
         "db: and 2 more (-v shows all)",
         "receipt: 0 things bearing run r1 are left (us-east-1 read)",
     ]
-    assert texts(receipt())[0] == "attempt 1: default in us-east-1a: failed after 1.0 s  C: w"
+    table = ["#  ZONE        CAME TO  TIME   THE CLOUD SAID", "1  us-east-1a  failed   1.0 s  C: w"]
+    assert texts(receipt())[:2] == table
     assert sum(text.startswith("db: i-") for text in texts(receipt(), 1)) == 12
-    assert texts(receipt(), -1) == [
-        "attempt 1: default in us-east-1a: failed after 1.0 s  C: w",
-        "receipt: 0 things bearing run r1 are left (us-east-1 read)",
-    ]
+    assert texts(receipt(), -1) == [*table, "receipt: 0 things bearing run r1 are left (us-east-1 read)"]
     placed = replace(receipt().attempts[0], outcome="placed")
     assert texts(receipt(attempts=(placed,)), -1) == ["receipt: 0 things bearing run r1 are left (us-east-1 read)"]
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0, 1])
+def test_what_came_out_otherwise_is_never_silent(verbosity: int) -> None:
+    """Another market, a region without capacity: said once, however quiet pytest is, in a colour."""
+    change = "group 'db' asked for spot and got on-demand in us-east-1a"
+    told = receipt(changes=(change, change))
+    lines = [line for line in words.summary(told, REQUEST, verbosity=verbosity) if line.text == change]
+    assert [line.colour for line in lines] == ["yellow"]
 
 
 def test_groups_of_several_topologies_are_told_apart() -> None:
     """A name of a group is its topology's own."""
     two = replace(REQUEST, topologies={name: Topology(groups=(), name=name) for name in ("default", "wide")})
-    assert texts(receipt(), 0, two)[1].startswith("default/db: i-0 ")
+    assert texts(receipt(), 0, two)[2].startswith("default/db: i-0 ")
     assert texts(receipt(), 0, two)[-2] == "default/db: and 2 more (-v shows all)"
 
 

@@ -17,7 +17,7 @@ from pytest_capacity.cli.voice import tell
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper import protocol
 from pytest_capacity.model import Node, Placed
-from pytest_capacity.text import clean
+from pytest_capacity.tables import aligned
 
 _HEAD: Final = ("RUN", "STATE", "BACKEND", "ZONE", "NODES", "AGE", "ENDS IN")
 
@@ -44,10 +44,8 @@ def main(options: argparse.Namespace) -> int:
 def _table(seen: Sequence[Seen], now: float) -> Iterator[str]:
     ids = [one.run.id for one in seen]
     rows = [_HEAD, *(_row(one, ids, now) for one in seen)]
-    cut = [[clean(cell, limit=width) for cell, width in zip(row, _WIDTHS, strict=True)] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
-    for number, cells in enumerate(cut):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    for number, line in enumerate(aligned(rows, _WIDTHS)):
+        yield line
         if number:
             yield from _notes(seen[number - 1])
 

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _ssh(verbs.add_parser("ssh", help="log in on a node, or run a command there", allow_abbrev=False))
     _extend(verbs.add_parser("extend", help="let a run last longer", allow_abbrev=False))
     _release(verbs.add_parser("release", help="give back what a run holds", allow_abbrev=False))
+    _plan(verbs.add_parser("plan", help="show what a run would try, in which order", allow_abbrev=False))
     _run(verbs.add_parser("run", help="run a command with nodes, without pytest", allow_abbrev=False))
     _logs(verbs.add_parser("logs", help="show the log of a run's keeper", allow_abbrev=False))
     verbs.add_parser(
@@ -77,22 +78,32 @@ def _logs(parser: argparse.ArgumentParser) -> None:
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.usage = "pytest-capacity run [options] -- COMMAND..."
-    _flag(parser, "config", metavar="FILE", help="what is needed (default: capacity.yaml)")
+    _wanted(parser)
     _flag(parser, "session", metavar="NAME", help="share the nodes with all processes that name the same session")
     _flag(parser, "keep", metavar="TIME|WHEN", help="keep the nodes for the session's next run: 30m, or failed, always")
     _flag(parser, "rebuild", action="store_true", help="build anew what a session keeps, if it is not what is needed")
+    _flag(parser, "retry-until", metavar="TIME", help="how long to go round again where nothing was to be had")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong, and the receipt")
+
+
+def _plan(parser: argparse.ArgumentParser) -> None:
+    _wanted(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON, with all that is known")
+
+
+def _wanted(parser: argparse.ArgumentParser) -> None:
+    """What is needed, and of whom."""
+    _flag(parser, "config", metavar="FILE", help="what is needed (default: capacity.yaml)")
     _flag(parser, "backend", metavar="NAME", help="the cloud")
     _flag(parser, "region", metavar="REGION", action="append", help="region to use")
     _flag(parser, "zone", metavar="ZONE", action="append", help="zone to try (repeatable)")
     _flag(parser, "fallback", metavar="AXES", action="append", help="move along spot,zone,region,type only, or none")
-    _flag(parser, "retry-until", metavar="TIME", help="how long to go round again where nothing was to be had")
     _flag(parser, "endpoint", metavar="URL", help="the cloud's API, instead of the cloud itself")
     _flag(parser, "emulator", metavar="SCENARIO", nargs="?", const="", help="run against the built-in emulator")
     _flag(parser, "keeper-python", metavar="PATH", help="interpreter that has the cloud's SDK (default: this one)")
     parser.add_argument(
-        "--topology", metavar="NAME", action="append", help="a topology to provision (repeatable; default: all)"
+        "--topology", metavar="NAME", action="append", help="a topology that is needed (repeatable; default: all)"
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong, and the receipt")
     _journal(parser)
 
 

@@ -60,16 +60,13 @@ def main(options: argparse.Namespace) -> int:
         complain("run", f"there is no program {options.command[0]!r}. Nothing was asked for")
         return _NO_COMMAND
     request = read_request(options, os.environ)
-    chosen = _chosen(request, options.topology)
-    check_names([request.topologies[name] for name in chosen])
-    python = _keeper_python(options.keeper_python)
-    _check_extras(request, python)
+    names = chosen(request, options.topology)
+    check_names([request.topologies[name] for name in names])
+    spawn = spawn_options(options, request)
     signals = Signals()
     signals.install()
-    spawn = SpawnOptions(python=python, scenario=_scenario(options.emulator))
-    return Life(request, spawn, signals, rebuild=bool(options.rebuild), quiet=options.quiet).run(
-        chosen, options.command
-    )
+    life = Life(request, spawn, signals, rebuild=bool(options.rebuild), quiet=options.quiet)
+    return life.run(names, options.command)
 
 
 class Interrupted(Exception):
@@ -203,7 +200,7 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
     values: dict[str, Any] = {
         field: tuple(value) if isinstance(value, list) else value
         for field, name in _FIELDS.items()
-        if (value := getattr(options, name)) is not None
+        if (value := getattr(options, name, None)) is not None
     }
     source = {field: f"--{_FIELDS[field].replace('_', '-')}" for field in values}
     overrides = Overrides(**values, emulator=options.emulator is not None, source=source)
@@ -220,7 +217,15 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
     return replace(request, journal=journal, aws=replace(request.aws, profile=profile))
 
 
-def _chosen(request: Request, named: Sequence[str] | None) -> list[str]:
+def spawn_options(options: argparse.Namespace, request: Request) -> SpawnOptions:
+    """How the process is started that speaks to the cloud. Raises `Misused`, and `ConfigError` for what it lacks."""
+    python = _keeper_python(options.keeper_python)
+    _check_extras(request, python)
+    return SpawnOptions(python=python, scenario=_scenario(options.emulator))
+
+
+def chosen(request: Request, named: Sequence[str] | None) -> list[str]:
+    """The topologies that are named, each once; all where none is. Raises `Misused` for one that is not there."""
     unknown = [name for name in named or () if name not in request.topologies]
     if unknown:
         known = ", ".join(request.topologies)

@@ -43,13 +43,7 @@ class Account:
         return stranger
 
     def _stranger(self, identity: Identity) -> str:
-        for source, pinned in (
-            ("aws.account says", self._wanted),
-            ("this run began in", self._book.identity.account if self._book.identity else None),
-        ):
-            if pinned and pinned != identity.account:
-                return f"these credentials belong to account {identity.account}, but {source} {pinned}"
-        return ""
+        return stranger(identity, self._wanted, self._book.identity)
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
         """Whether the credentials are the run's own, asked until ``until``: in another one a listing says nothing."""
@@ -90,3 +84,11 @@ class Account:
         self._alarm.quiet()
         if identity != self._book.identity:
             self._book.note("identity", data=identity)
+
+
+def stranger(identity: Identity, wanted: str | None, began: Identity | None = None) -> str:
+    """Why this account is not the one that the configuration wants, or that the run began in; empty if it is."""
+    for source, pinned in (("aws.account says", wanted), ("this run began in", began.account if began else None)):
+        if pinned and pinned != identity.account:
+            return f"these credentials belong to account {identity.account}, but {source} {pinned}"
+    return ""

@@ -19,10 +19,10 @@ from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.leases import LEASE
-from pytest_capacity.engine.offers import OfferReader, Offers
+from pytest_capacity.engine.offers import OfferReader, Offers, check_zones
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Scope
-from pytest_capacity.errors import CapacityError, Exhausted, Refused
+from pytest_capacity.errors import CapacityError, Exhausted
 from pytest_capacity.ladder import Choice, Refusal, Rung
 from pytest_capacity.model import Attempt, Offer, Order, Placed, Placement, Request, Share, Topology
 
@@ -143,7 +143,7 @@ class Climber:
     def _look(self, climb: Climb) -> None:
         """List the rungs by what the zones offer now. Raises `Exhausted` where there is none."""
         climb.offers = self._offers.read(climb.name, climb.halt)
-        self._check_zones(climb.offers)
+        check_zones(self._request, climb.offers)
         memory = ladder.remembered(self._request.backend, self._book.refused_lately(self._cloud), self._clock.now())
         listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
         if climb.beside:
@@ -153,16 +153,6 @@ class Climber:
         if not climb.listed:
             why = "pytest_capacity_ladder left no rung" if listed else self._why_none(climb)
             raise Exhausted(why)
-
-    def _check_zones(self, offers: Offers) -> None:
-        every = [offer for zones in offers.values() for offer in zones]
-        missing = ladder.unknown(self._request.zones, every)
-        if missing and every and len(offers) == len(ladder.regions(self._request)):
-            known = ", ".join(offer.zone for offer in every)
-            raise Refused(
-                f"zones {', '.join(missing)} are not in {', '.join(offers)} for this account; it has: {known}. "
-                "Nothing was created. Correct zones: or --capacity-zone"
-            )
 
     def _why_none(self, climb: Climb) -> str:
         reasons = [
@@ -235,7 +225,7 @@ class Climber:
     def _try(self, order: Order, climb: Climb) -> Placed | None:
         """One rung. Adds what came of it to the climb; raises what ends it. A failed one's things may still stand."""
         if self._book.orders.get(order.topology.name) != order:
-            self._book.intend("attempt-started", data={"order": order, **telling.where(order)})
+            self._book.intend("attempt-started", data={"order": order, **telling.rung(order, self._request)})
         began = self._clock.now()
         climb.sound = None
         placed, failure, failed = None, None, None
@@ -300,9 +290,7 @@ class Climber:
 
     @property
     def _cloud(self) -> str:
-        """Whose memory of dry zones counts: that of the same account, at the same endpoint."""
-        account = self._book.identity.account if self._book.identity else ""
-        return f"{self._request.backend}/{account}/{self._request.endpoint or ''}"
+        return telling.cloud(self._request, self._book.identity)
 
     def _change(self, climb: Climb, words: str) -> None:
         self._book.note("changed", data={"topology": climb.name, "words": words})

@@ -16,7 +16,7 @@ from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
 from pytest_capacity.engine.refusal import refused
-from pytest_capacity.errors import TimedOut
+from pytest_capacity.errors import Refused, TimedOut
 from pytest_capacity.model import Diagnosis, Offer, Request
 
 T = TypeVar("T")
@@ -98,3 +98,15 @@ def patiently(backend: Backend, clock: Clock, read: Callable[[], T], halt: Halt)
         except TimedOut:
             return answer
         pause = min(pause * 2, LAST_PAUSE)
+
+
+def check_zones(request: Request, offers: Offers) -> None:
+    """Refuse zones that the account does not have, where all regions could be read. Raises `Refused`."""
+    every = [offer for zones in offers.values() for offer in zones]
+    missing = ladder.unknown(request.zones, every)
+    if missing and every and len(offers) == len(ladder.regions(request)):
+        known = ", ".join(offer.zone for offer in every)
+        raise Refused(
+            f"zones {', '.join(missing)} are not in {', '.join(offers)} for this account; it has: {known}. "
+            "Nothing was created. Correct zones: or --capacity-zone"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from pytest_capacity.model import Attempt, Order, Piece, Request, Topology
+from pytest_capacity.model import Attempt, Identity, Order, Piece, Request, Topology
 
 #: Attempts that one line of an error names.
 _SHOWN: Final = 6
@@ -19,6 +19,17 @@ def where(order: Order) -> dict[str, object]:
         "zone": "+".join(order.placement.zones or (order.placement.zone,)),
         "number": order.attempt,
     }
+
+
+def cloud(request: Request, identity: Identity | None) -> str:
+    """Whose memory of dry zones counts: that of the same account, at the same endpoint."""
+    return f"{request.backend}/{identity.account if identity else ''}/{request.endpoint or ''}"
+
+
+def rung(order: Order, request: Request) -> dict[str, object]:
+    """What is asked for, and where, for an event."""
+    wanted = (f"{group.market or request.market} {group.instance_type}" for group in order.topology.groups)
+    return {**where(order), "wanted": _listed(wanted)}
 
 
 def came_to(attempt: Attempt) -> dict[str, object]:

@@ -28,9 +28,13 @@ RUNTIME: Final = "capacity-runtime"
 #: The marker, as `pytest --markers` shows it and as usage errors quote it.
 SIGNATURE: Final = 'capacity(topology="default", *, group=None, count=1)'
 
+_NO_BACKEND: Final = (
+    "no backend was chosen. Pass --capacity-backend=NAME (or set PYTEST_CAPACITY_BACKEND, ini capacity_backend, or "
+    "`backend:` in capacity.yaml)"
+)
+
 _DISABLED: Final = (
-    "capacity: this test asks for cloud capacity, and no backend was chosen. Pass --capacity-backend=NAME (or set "
-    "PYTEST_CAPACITY_BACKEND, ini capacity_backend, or `backend:` in capacity.yaml); "
+    f"capacity: this test asks for cloud capacity, and {_NO_BACKEND}; "
     "ini `capacity_when_disabled = skip` skips such tests"
 )
 
@@ -64,15 +68,30 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = Settings(config, os.environ)
     settings.choice("when_disabled", ("error", "skip"))
     faults = mistyped(os.environ)
+    plan = settings.truth("plan", default=False)
     if is_chosen(config, settings):
         if faults:
             # A region that is not heeded costs money elsewhere.
             raise pytest.UsageError("capacity: " + "\n  ".join(faults))
-        from pytest_capacity.plugin.session import controller
-
-        _register(config, controller(config, settings))
+        _set_up(config, settings, plan=plan)
+    elif plan:
+        raise pytest.UsageError(f"capacity: there is nothing to plan: {_NO_BACKEND}{without_file(config, settings)}")
     for fault in faults:
         config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {fault}"), stacklevel=2)
+
+
+def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
+    """The runtime of a controller or of the only process. With ``plan`` it only looks, and no worker is started."""
+    from pytest_capacity.plugin.planning import Planning, stay_alone
+    from pytest_capacity.plugin.session import controller
+
+    if plan:
+        stay_alone(config)
+    runtime = controller(config, settings, looking_only=plan)
+    _register(config, runtime)
+    if plan or config.getoption("setupplan", False):
+        planning = Planning(config, runtime.request, runtime.options, only=plan)
+        config.pluginmanager.register(planning, f"{RUNTIME}-planning")
 
 
 def _register(config: pytest.Config, runtime: Runtime) -> None:

@@ -9,11 +9,14 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 import pytest
 
 Kind = Literal["text", "list", "bool", "emulator"]
+
+#: What becomes of a test that needs capacity where there is none.
+OnExhausted = Literal["fail", "skip", "xfail"]
 
 #: Where a value came from, for messages: ``--capacity-region``, ``PYTEST_CAPACITY_REGION``, ``ini capacity_region``.
 Source = str
@@ -85,6 +88,12 @@ OPTIONS: Final[Sequence[Option]] = (
     Option(
         "rebuild", "Release what a session keeps, if its nodes are not those asked for, and build anew", kind="bool"
     ),
+    Option(
+        "on_exhausted",
+        "What a test does whose capacity is not to be had anywhere (default: fail)",
+        metavar="fail|skip|xfail",
+    ),
+    Option("plan", "Show what would be tried, in which order, and end: no test runs, nothing is created", kind="bool"),
     Option("journal", "File that records every step (default: in the user's state directory)", metavar="FILE"),
     Option(
         "collect_dir",
@@ -220,6 +229,15 @@ def _truth(text: str, source: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise pytest.UsageError(f"{source}: {text!r} is neither true nor false")
+
+
+def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
+    """What becomes of a test whose capacity is not to be had. ``--runxfail`` is heeded: what is xfailed then fails.
+
+    Raises `pytest.UsageError` for any other word.
+    """
+    chosen = cast("OnExhausted", settings.choice("on_exhausted", get_args(OnExhausted)))
+    return "fail" if chosen == "xfail" and config.getoption("runxfail", False) else chosen
 
 
 def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None, bool]:

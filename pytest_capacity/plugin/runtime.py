@@ -11,12 +11,13 @@ from typing import Final, NamedTuple, TypeVar
 
 import pytest
 
-from pytest_capacity.errors import CapacityError, KeeperError, NodeError
+from pytest_capacity.errors import CapacityError, Exhausted, KeeperError, NodeError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
+from pytest_capacity.plugin.options import OnExhausted
 from pytest_capacity.plugin.timers import unhurried
 from pytest_capacity.plugin.uses import Uses
 from pytest_capacity.remote.machine import Machine
@@ -51,8 +52,11 @@ class Loan(NamedTuple):
 class Runtime(ABC):
     """Asks the keeper, and remembers per process what it answered, failures too."""
 
-    def __init__(self, config: pytest.Config, request: Request, collect_dir: Path) -> None:
+    def __init__(
+        self, config: pytest.Config, request: Request, collect_dir: Path, on_exhausted: OnExhausted = "fail"
+    ) -> None:
         self.config = config
+        self.on_exhausted: Final = on_exhausted
         self.request = request
         #: Where to collect what helps to understand a failed test.
         self.collect_dir: Final = collect_dir
@@ -154,7 +158,7 @@ class Runtime(ABC):
     def default(self) -> Capacity:
         """The handle of the default topology, provisioned. Fails the test where there is none."""
         __tracebackhide__ = True
-        with explained():
+        with self.explained():
             handle = Capacity(self, self.known(DEFAULT_TOPOLOGY))
             self.placed(handle.name)
             return handle
@@ -162,7 +166,7 @@ class Runtime(ABC):
     def lend(self, item: pytest.Item) -> Loan:
         """The nodes that ``item`` wants, its own until `take_back`."""
         __tracebackhide__ = True
-        with explained():
+        with self.explained():
             asked = wanted(item)
             self.check(asked)
             key = secrets.token_hex(8)
@@ -209,17 +213,25 @@ class Runtime(ABC):
         with unhurried(self._item, in_call=self._in_call):
             return self.call(message, answer)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """After a keeper's death, ask whether what session fixtures still show stands; if not, no test may use it."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
+        """After a keeper's death, ask whether what session fixtures still show stands; if not, no test may use it.
+
+        A fixture of the suite's own may ask for what is not to be had, too.
+        """
         __tracebackhide__ = True
-        if not uses_capacity(item):
-            return
+        if uses_capacity(item):
+            self._must_stand()
+        with self._given_up():
+            return (yield)
+
+    def _must_stand(self) -> None:
+        __tracebackhide__ = True
         if self.deaths != self._deaths_known:
             self._deaths_known = self.deaths
             self._confirm()
         if self._lost_capacity:
-            with explained():
+            with self.explained():
                 raise self._lost_capacity.with_traceback(None)
 
     def _confirm(self) -> None:
@@ -242,12 +254,39 @@ class Runtime(ABC):
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, None, None]:
-        """Remember that a test's own body runs."""
+        """Remember that a test's own body runs; it too may ask for what is not to be had."""
         self._in_call = True
         try:
-            return (yield)
+            with self._given_up():
+                return (yield)
         finally:
             self._in_call = False
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """What the keeper refuses is an error of the test's setup, in its own few lines and without a traceback."""
+        __tracebackhide__ = True
+        try:
+            with self._given_up():
+                yield
+        except (CapacityError, pytest.UsageError) as error:
+            # `from None`, which pytest.fail() cannot say: what is shown must not be a chain of two.
+            raise pytest.fail.Exception(f"capacity: {clean(str(error), lines=True)}", pytrace=False) from None
+
+    @contextmanager
+    def _given_up(self) -> Iterator[None]:
+        """Where nothing is to be had, the test is skipped or xfailed, if the user wants that."""
+        __tracebackhide__ = True
+        try:
+            yield
+        except Exhausted as error:
+            words = f"capacity: {clean(str(error))}"
+            if self.on_exhausted == "skip":
+                # At the test, not here: pytest counts skips of one reason by their place.
+                raise pytest.skip.Exception(words, _use_item_location=True) from None
+            if self.on_exhausted == "xfail":
+                raise pytest.xfail.Exception(words) from None
+            raise
 
 
 def _uncleaned(failures: Sequence[tuple[Machine, BaseException]]) -> str:
@@ -258,14 +297,3 @@ def _uncleaned(failures: Sequence[tuple[Machine, BaseException]]) -> str:
     among = ", ".join(node.name for node, _ in failures)
     fate = f"{among} {'is' if len(failures) == 1 else 'are'} not lent again"
     return f"hook pytest_capacity_node_returned failed for {named}. {fate}: mend the hook, or what the test left there"
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """What the keeper refuses is an error of the test's setup, in its own few lines and without a traceback."""
-    __tracebackhide__ = True
-    try:
-        yield
-    except (CapacityError, pytest.UsageError) as error:
-        # `from None`, which pytest.fail() cannot say: what is shown must not be a chain of two.
-        raise pytest.fail.Exception(f"capacity: {clean(str(error), lines=True)}", pytrace=False) from None

@@ -27,7 +27,7 @@ from pytest_capacity.plugin.collect import collect_dir
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
-from pytest_capacity.plugin.options import Settings, keeper_python, scenario_file
+from pytest_capacity.plugin.options import OnExhausted, Settings, keeper_python, on_exhausted, scenario_file
 from pytest_capacity.plugin.request import check_extras, check_workers, endpoint_of, read_request
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Pending, Signals
@@ -48,8 +48,11 @@ _SHOWING_ONLY: Final = ("showfixtures", "show_fixtures_per_test")
 _LOOKING_ONLY: Final = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "cacheshow")
 
 
-def controller(config: pytest.Config, settings: Settings) -> Controller:
-    """The runtime for ``config``. Raises `pytest.UsageError` with every fault of the configuration."""
+def controller(config: pytest.Config, settings: Settings, *, looking_only: bool = False) -> Controller:
+    """The runtime for ``config``; with ``looking_only`` it starts no keeper.
+
+    Raises `pytest.UsageError` with every fault of the configuration.
+    """
     check_workers(config)
     request = read_request(config, settings, os.environ)
     _, scenario = scenario_file(config, settings)
@@ -68,6 +71,8 @@ def controller(config: pytest.Config, settings: Settings) -> Controller:
         strict_credentials=settings.choice("credentials", ("warn", "error")) == "error",
         rebuild=settings.truth("rebuild", default=False),
         signals=Signals() if settings.truth("handle_signals", default=True) else None,
+        on_exhausted=on_exhausted(config, settings),
+        looking_only=looking_only or any(config.getoption(name, False) for name in _LOOKING_ONLY),
     )
 
 
@@ -84,13 +89,16 @@ class Controller(Runtime):
         strict_credentials: bool,
         rebuild: bool,
         signals: Signals | None,
+        on_exhausted: OnExhausted = "fail",
+        looking_only: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(config, request, collect_dir)
+        super().__init__(config, request, collect_dir, on_exhausted)
         # By the options, as xdist itself decides: its session may be registered after us.
         self._distributed = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
         self._voice = Voice(config, at_once=self._distributed)
-        self._options = options
+        self.options: Final = options
+        self._looking_only = looking_only
         self._strict_credentials = strict_credentials
         self._rebuild = rebuild
         self._signals = signals
@@ -143,13 +151,13 @@ class Controller(Runtime):
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Start the keeper, unless no fixture's body can run. Before xdist starts its workers."""
-        if any(self.config.getoption(name, False) for name in _LOOKING_ONLY):
+        if self._looking_only:
             return
         if self._signals:
             self._signals.install()
         owner = Owner(
             self.request,
-            self._options,
+            self.options,
             self._on_event,
             rebuild=self._rebuild,
             advisor=self._hooks.advise,
@@ -168,7 +176,7 @@ class Controller(Runtime):
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
         if self._owner:
-            node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir)
+            node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir, self.on_exhausted)
 
     def pytest_report_header(self) -> list[str]:
         """Where, as whom, which run."""
@@ -207,7 +215,7 @@ class Controller(Runtime):
         An xdist controller does not know what was selected. It waits only where it must not begin without knowing,
         and where a scenario may be no good, which is to be said once; otherwise the account is shown when it comes.
         """
-        must_know = self._strict_credentials or self._options.scenario
+        must_know = self._strict_credentials or self.options.scenario
         if self._uses_capacity(session) or (self._distributed and must_know):
             self._identify(IDENTITY_PATIENCE, strict=self._strict_credentials)
         elif self._distributed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,26 +16,33 @@ from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import Request
 from pytest_capacity.plugin.markers import wanted
-from pytest_capacity.plugin.runtime import Runtime, explained
+from pytest_capacity.plugin.options import OnExhausted
+from pytest_capacity.plugin.runtime import Runtime
 
 A = TypeVar("A", bound=Answer)
 
 #: What the controller hands to a worker, as texts: ``path`` of the socket, the ``owner``'s name, ``request`` as JSON,
-#: ``collect_dir``.
+#: ``collect_dir``, ``on_exhausted``.
 HandedOver = Mapping[str, Any]
 
 
-def hand_over(owner: Owner, collect_dir: Path) -> dict[str, str]:
+def hand_over(owner: Owner, collect_dir: Path, on_exhausted: OnExhausted) -> dict[str, str]:
     """What `Worker` is made of, for ``workerinput``."""
-    request = msgspec.json.encode(owner.request).decode()
-    return {"path": owner.path, "owner": owner.name, "request": request, "collect_dir": os.fspath(collect_dir)}
+    return {
+        "path": owner.path,
+        "owner": owner.name,
+        "request": msgspec.json.encode(owner.request).decode(),
+        "collect_dir": os.fspath(collect_dir),
+        "on_exhausted": on_exhausted,
+    }
 
 
 class Worker(Runtime):
     """Connects in sessionstart, since a test may forbid sockets later; says goodbye at the end and releases nothing."""
 
     def __init__(self, config: pytest.Config, handed: HandedOver) -> None:
-        super().__init__(config, msgspec.json.decode(handed["request"], type=Request), Path(handed["collect_dir"]))
+        request = msgspec.json.decode(handed["request"], type=Request)
+        super().__init__(config, request, Path(handed["collect_dir"]), handed["on_exhausted"])
         self._path: Final[str] = handed["path"]
         # Another process that uses the same session has a worker called gw0 as well.
         self._name: Final = f"{handed['owner']}/{getattr(config, 'workerinput', {}).get('workerid', 'worker')}"
@@ -62,12 +69,12 @@ class Worker(Runtime):
             # Tests that need no capacity can still run; the others say this.
             self._lost = error
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """Refuse a misused marker. A usage error here would end the worker, and the controller with a traceback."""
-        with explained():
+        with self.explained():
             wanted(item)
-        super().pytest_runtest_setup(item)
+        return (yield from super().pytest_runtest_setup(item))
 
     def pytest_unconfigure(self) -> None:
         """Say goodbye."""

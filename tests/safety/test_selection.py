@@ -16,7 +16,6 @@ from tests.safety.runs import Suite, creates, provisioned_nothing, provisioned_o
     ("arguments", "code"),
     [
         pytest.param(("--collect-only",), 0, id="collect-only"),
-        pytest.param(("--setup-plan",), 0, id="setup-plan"),
         pytest.param(("--fixtures",), 0, id="fixtures"),
         pytest.param(("--fixtures-per-test",), 0, id="fixtures-per-test"),
         pytest.param(("--markers",), 0, id="markers"),

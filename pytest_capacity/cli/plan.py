@@ -1,0 +1,68 @@
+"""``pytest-capacity plan``: what a run would try, in which order, for people and as JSON. Nothing is created."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from pytest_capacity import tables
+from pytest_capacity.cli.run import chosen, read_request, spawn_options
+from pytest_capacity.cli.voice import tell
+from pytest_capacity.keeper.planning import plan
+from pytest_capacity.plan import Plan, PlannedRung, Remembered
+from pytest_capacity.words import EMULATED
+
+
+def main(options: argparse.Namespace) -> int:
+    """0; 1 where a topology has nothing to try."""
+    request = read_request(options, os.environ)
+    names = chosen(request, options.topology)
+    request = replace(request, topologies={name: request.topologies[name] for name in names})
+    planned = plan(request, spawn_options(options, request))
+    if options.json:
+        tell([json.dumps(_plain(planned), indent=2)])
+    else:
+        tell([*([EMULATED] if planned.emulated else []), *tables.plan(planned)])
+    return 0 if planned.good else 1
+
+
+def _plain(planned: Plan) -> dict[str, Any]:
+    return {
+        "backend": planned.backend,
+        "account": planned.account,
+        "emulated": planned.emulated,
+        "regions": list(planned.regions),
+        "troubles": list(planned.troubles),
+        "topologies": {
+            name: {
+                "rungs": [_rung(rung) for rung in topology.rungs],
+                "left_out": [{"region": one.region, "zone": one.zone, "why": one.why} for one in topology.left_out],
+            }
+            for name, topology in planned.topologies.items()
+        },
+    }
+
+
+def _rung(rung: PlannedRung) -> dict[str, Any]:
+    return {
+        "region": rung.region,
+        "zone": rung.zone,
+        "zones": list(rung.zones),
+        "groups": {
+            name: {"count": asked.count, "instance_type": asked.instance_type, "market": asked.market}
+            for name, asked in rung.groups.items()
+        },
+        "remembered": [_remembered(one) for one in rung.dry],
+        "quota": [_remembered(one) for one in rung.quota],
+        "usd_per_hour": rung.price,
+    }
+
+
+def _remembered(one: Remembered) -> dict[str, Any]:
+    at = datetime.fromtimestamp(one.at, UTC).isoformat(timespec="milliseconds")
+    return {"group": one.group, "code": one.code, "kind": one.kind, "at": at, "at_epoch": one.at}

@@ -1,0 +1,177 @@
+"""What a run would try, in which order, and what is known of each placement before anything is asked for.
+
+A plan is made of reads alone: what the zones offer now, and what this machine's journal remembers of refusals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from pytest_capacity import ladder
+from pytest_capacity.ladder import Choice, Family, Refusal, Rung
+from pytest_capacity.model import NodeGroup, Offer, Request, Topology
+
+#: Refusals and when they were said.
+Refused = Sequence[tuple[float, Refusal]]
+
+
+class Asking(Struct, frozen=True, kw_only=True):
+    """What one group asks for on a rung. ``market`` is ``reserved`` where on-demand nodes get a reservation."""
+
+    count: int
+    instance_type: str
+    market: str
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """A refusal that still counts: when (epoch seconds), of which group, the cloud's code, the table's word."""
+
+    at: float
+    group: str
+    code: str
+    kind: str
+
+
+class PlannedRung(Struct, frozen=True, kw_only=True):
+    """One placement, and what is known of it."""
+
+    region: str
+    zone: str
+    #: All of them, where groups are spread over several.
+    zones: tuple[str, ...]
+    groups: Mapping[str, Asking]
+    #: What was refused there so recently that it is tried last.
+    dry: tuple[Remembered, ...] = ()
+    #: A quota that was used up so recently that it is likely to be still. Empty: nothing is known.
+    quota: tuple[Remembered, ...] = ()
+    #: USD an hour for all nodes, by the prices that the user gave; None where one is not known.
+    price: float | None = None
+
+
+class LeftOut(Struct, frozen=True):
+    """A place that is no rung, and why. ``zone`` is empty where it is a whole region."""
+
+    region: str
+    zone: str
+    why: str
+
+
+class TopologyPlan(Struct, frozen=True):
+    """The rungs of one topology in order."""
+
+    rungs: tuple[PlannedRung, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a run would try, by topology. ``at`` is when it was read."""
+
+    backend: str
+    account: str
+    regions: tuple[str, ...]
+    at: float
+    emulated: bool = False
+    topologies: Mapping[str, TopologyPlan] = {}
+    #: What could not be read, in words.
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether every topology has something to try."""
+        return all(one.rungs for one in self.topologies.values())
+
+
+def plan_topology(
+    topology: Topology,
+    request: Request,
+    offers: Mapping[str, Sequence[Offer]],
+    refused: Refused = (),
+    now: float = 0.0,
+    family: Family = str,
+) -> TopologyPlan:
+    """The rungs as the ladder lists them, and the zones that are none.
+
+    ``offers`` are by region, those that could not be read are missing; ``refused`` is what was refused lately.
+    """
+    memory = ladder.remembered(request.backend, refused, now)
+    alive = [one for one in refused if ladder.remembered(request.backend, [one], now)]
+    listed = ladder.rungs(topology, request, offers, memory)
+    rungs = listed if request.colocate != "region" else _spread(listed)
+    planned = [_planned(topology, request, rung, alive, family) for rung in rungs]
+    return TopologyPlan(tuple(planned), tuple(_left_out(topology, request, offers, listed)))
+
+
+def _spread(listed: Sequence[Rung]) -> list[Rung]:
+    """The rungs of groups that are spread over zones: every zone of a region that takes the same choices is in one."""
+    zones: dict[tuple[str, tuple[tuple[str, Choice], ...]], list[str]] = {}
+    for rung in listed:
+        zones.setdefault((rung.region, tuple(rung.choices.items())), []).append(rung.zone)
+    return [Rung(region, where[0], dict(choices), tuple(where)) for (region, choices), where in zones.items()]
+
+
+def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family) -> PlannedRung:
+    counts = {group.name: group.count for group in topology.groups}
+    types = [(counts[name], choice.instance_type) for name, choice in rung.choices.items()]
+    known = all(type_ in request.prices for _, type_ in types)
+    return PlannedRung(
+        region=rung.region,
+        zone=rung.zone,
+        zones=rung.places,
+        groups={group.name: _asking(group, request, rung.choices[group.name]) for group in topology.groups},
+        dry=_dry(rung, alive),
+        quota=_quota(rung, alive, family),
+        price=round(sum(count * request.prices[type_] for count, type_ in types), 6) if known else None,
+    )
+
+
+def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
+    reserve = request.reserve if group.reserve is None else group.reserve
+    market = "reserved" if reserve and choice.market == "on-demand" else choice.market
+    return Asking(count=group.count, instance_type=choice.instance_type, market=market)
+
+
+def _dry(rung: Rung, alive: Refused) -> tuple[Remembered, ...]:
+    """By group the newest refusal of just this choice, in any of the zones."""
+    return _newest(
+        (name, at, refusal)
+        for name, choice in rung.choices.items()
+        for at, refusal in alive
+        if refusal.region == rung.region and refusal.zone in rung.places and choice in refusal.choices.values()
+    )
+
+
+def _quota(rung: Rung, alive: Refused, family: Family) -> tuple[Remembered, ...]:
+    """By group the newest refusal of a quota that it shares."""
+    return _newest(
+        (name, at, refusal)
+        for name, choice in rung.choices.items()
+        for at, refusal in alive
+        if refusal.diagnosis.kind.endswith("quota")
+        and any(refusal.blocks(rung.region, zone, choice, family) for zone in rung.places)
+    )
+
+
+def _newest(found: Iterable[tuple[str, float, Refusal]]) -> tuple[Remembered, ...]:
+    newest: dict[str, Remembered] = {}
+    for group, at, refusal in found:
+        if group not in newest or newest[group].at <= at:
+            said = refusal.diagnosis
+            newest[group] = Remembered(at=at, group=group, code=said.code, kind=said.kind)
+    return tuple(newest.values())
+
+
+def _left_out(
+    topology: Topology, request: Request, offers: Mapping[str, Sequence[Offer]], listed: Sequence[Rung]
+) -> Iterator[LeftOut]:
+    """The zones that were wanted and are no rungs, and the regions that the run may not move to."""
+    rungs = {(rung.region, rung.zone) for rung in listed}
+    for region, zones in offers.items():
+        for offer in ladder.chosen(request.zones, zones) or zones:
+            if (region, offer.zone) not in rungs:
+                why = ladder.why_not(topology, request, offer) or "fallback along zones is off"
+                yield LeftOut(region, offer.zone, why)
+    for region in request.regions:
+        if region not in ladder.regions(request):
+            yield LeftOut(region, "", "fallback along regions is off")

@@ -1,0 +1,138 @@
+"""What a run tried and what it would try, as tables for a screen. Pure: values in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from pytest_capacity.config.durations import format_duration
+from pytest_capacity.model import Attempt
+from pytest_capacity.plan import Asking, Plan, PlannedRung, Remembered, TopologyPlan
+from pytest_capacity.text import clean
+
+#: Attempts that the summary shows, the last ones, unless pytest is verbose.
+SHOWN_ATTEMPTS: Final = 20
+
+_ATTEMPTS: Final = ("#", "TOPOLOGY", "ZONE", "MARKET", "TYPE", "CAME TO", "TIME", "THE CLOUD SAID")
+_RUNGS: Final = ("#", "ZONE", "ASKS FOR", "USD/H", "QUOTA", "REMEMBERED")
+
+#: The widest that a column gets; what is longer is cut.
+_ATTEMPT_WIDTHS: Final = (4, 16, 24, 18, 28, 20, 8, 72)
+_RUNG_WIDTHS: Final = (4, 30, 72, 12, 30, 60)
+
+
+def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
+    """The rows with their columns one below the other, each cut to its width."""
+    cut = [[clean(cell, limit=width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    most = [max(map(len, column)) for column in zip(*cut, strict=True)]
+    for cells in cut:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, most, strict=True)).rstrip()
+
+
+def attempts(tried: Sequence[Attempt], *, verbose: bool = False) -> Iterator[str]:
+    """Each attempt in a line, and below what can be changed where a topology was not placed: each thing once."""
+    shown = tried if verbose else tried[-SHOWN_ATTEMPTS:]
+    if len(shown) < len(tried):
+        yield f"{len(tried) - len(shown)} attempts before these (-v shows all)"
+    yield from _without_empty([_ATTEMPTS, *map(_attempt, shown)], _ATTEMPT_WIDTHS, _same_topology(tried))
+    for remedy in _remedies(tried):
+        yield clean(f"to change: {remedy}")
+
+
+def _attempt(attempt: Attempt) -> tuple[str, ...]:
+    placed = attempt.outcome == "placed"
+    said = "" if placed else ": ".join(filter(None, (attempt.code, attempt.words)))
+    came_to = attempt.outcome if placed else attempt.kind or attempt.outcome
+    return (
+        str(attempt.number),
+        attempt.topology,
+        _place(attempt.region, attempt.zone),
+        attempt.market,
+        attempt.instance_type,
+        came_to,
+        f"{attempt.seconds:.1f} s",
+        said,
+    )
+
+
+def _same_topology(tried: Sequence[Attempt]) -> frozenset[str]:
+    """The columns that say the same in every row."""
+    return frozenset(["TOPOLOGY"] if len({attempt.topology for attempt in tried}) <= 1 else [])
+
+
+def _without_empty(rows: Sequence[Sequence[str]], widths: Sequence[int], dropped: frozenset[str]) -> Iterator[str]:
+    """The table without the columns that are dropped, and without those that have nothing below their head."""
+    kept = [
+        number for number, head in enumerate(rows[0]) if head not in dropped and any(row[number] for row in rows[1:])
+    ]
+    yield from aligned([[row[number] for number in kept] for row in rows], [widths[number] for number in kept])
+
+
+def _remedies(tried: Iterable[Attempt]) -> Iterator[str]:
+    """What can be changed, of topologies that did not come to stand in the end."""
+    outcomes = {attempt.topology: attempt.outcome for attempt in tried}
+    said = [one.remedy for one in tried if one.remedy and outcomes[one.topology] != "placed"]
+    yield from dict.fromkeys(said)
+
+
+def plan(planned: Plan, wanted: Sequence[str] | None = None) -> Iterator[str]:
+    """The rungs of each topology (or of the ``wanted`` ones) in order, and the zones that are none, with the reason."""
+    yield clean(f"{planned.backend} {', '.join(planned.regions)}, account {planned.account}")
+    for words in planned.troubles:
+        yield clean(f"trouble: {words}")
+    for name, topology in planned.topologies.items():
+        if wanted is None or name in wanted:
+            yield from _topology(name, topology, planned.at)
+
+
+def _topology(name: str, planned: TopologyPlan, now: float) -> Iterator[str]:
+    if planned.rungs:
+        yield f"{name}: tried in this order"
+        rows = [_RUNGS, *(_rung(number, rung, now) for number, rung in enumerate(planned.rungs, 1))]
+        yield from (f"  {line}" for line in _without_empty(rows, _RUNG_WIDTHS, frozenset()))
+    else:
+        yield f"{name}: nothing to try"
+    for one in planned.left_out:
+        yield f"  left out: {clean(f'{_place(one.region, one.zone)}: {one.why}')}"
+
+
+def _rung(number: int, rung: PlannedRung, now: float) -> tuple[str, ...]:
+    asks = ", ".join(f"{name} {_asking(group)}" for name, group in rung.groups.items())
+    return (
+        str(number),
+        _place(rung.region, "+".join(rung.zones)),
+        asks,
+        _price(rung),
+        _full(rung.quota, now) or "?",
+        _dry(rung.dry, now),
+    )
+
+
+def _asking(asked: Asking) -> str:
+    return f"{asked.count} x {asked.instance_type} {asked.market}"
+
+
+def _price(rung: PlannedRung) -> str:
+    """What the user said costs the same in each market; spot costs no more than that."""
+    if rung.price is None:
+        return "?"
+    bound = "up to " if any(asked.market == "spot" for asked in rung.groups.values()) else ""
+    return f"{bound}{rung.price:.2f}"
+
+
+def _full(quota: Sequence[Remembered], now: float) -> str:
+    return ", ".join(dict.fromkeys(f"full {_ago(one.at, now)} ({one.code or one.kind})" for one in quota))
+
+
+def _dry(dry: Sequence[Remembered], now: float) -> str:
+    return ", ".join(f"{one.group} refused {_ago(one.at, now)} ({one.code or one.kind})" for one in dry)
+
+
+def _ago(at: float, now: float) -> str:
+    seconds = max(0, round(now - at))
+    return f"{format_duration(seconds // 60 * 60 if seconds >= 60 else seconds)} ago"
+
+
+def _place(region: str, zone: str) -> str:
+    """A zone by its name, with its region where the name does not tell it."""
+    return zone if zone.startswith(region) else "/".join(filter(None, (region, zone)))

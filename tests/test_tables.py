@@ -1,0 +1,108 @@
+"""Tables: what was tried and what would be, on one screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_capacity import tables
+from pytest_capacity.model import Attempt
+from pytest_capacity.plan import Asking, LeftOut, Plan, PlannedRung, Remembered, TopologyPlan
+
+DRY = "We currently do not have sufficient i4i.large capacity in the Availability Zone you requested (us-east-1a)."
+
+
+def attempt(number: int, **parts: Any) -> Attempt:
+    """An attempt that ran dry, changed by ``parts``."""
+    return Attempt(
+        **{
+            "number": number,
+            "topology": "default",
+            "region": "us-east-1",
+            "zone": "us-east-1a",
+            "started": 0.0,
+            "seconds": 0.25,
+            "outcome": "no-capacity",
+            "code": "InsufficientInstanceCapacity",
+            "words": DRY,
+            "market": "spot",
+            "instance_type": "i4i.large",
+            "kind": "spot-capacity",
+            "remedy": "Add zones",
+            **parts,
+        }
+    )
+
+
+PLACED: dict[str, Any] = {"outcome": "placed", "code": "", "words": "", "kind": "", "remedy": ""}
+
+
+def test_an_attempt_says_where_what_why_and_how_long() -> None:
+    """Long words of a cloud are cut, its escapes are gone, and what to change is said once for all attempts."""
+    told = [
+        attempt(1),
+        attempt(2, zone="us-east-1b", market="reserved", kind="", code="", words="\x1b[31mno\n::error::way", remedy=""),
+        attempt(3, zone="1", region="westeurope", kind="quota", words="", code="Quota", remedy="Raise the quota"),
+        attempt(4),
+    ]
+    assert list(tables.attempts(told)) == [
+        "#  ZONE          MARKET    TYPE       CAME TO        TIME   THE CLOUD SAID",
+        f"1  us-east-1a    spot      i4i.large  spot-capacity  0.2 s  InsufficientInstanceCapacity: {DRY[:41]}…",
+        "2  us-east-1b    reserved  i4i.large  no-capacity    0.2 s  no ::error::way",
+        "3  westeurope/1  spot      i4i.large  quota          0.2 s  Quota",
+        f"4  us-east-1a    spot      i4i.large  spot-capacity  0.2 s  InsufficientInstanceCapacity: {DRY[:41]}…",
+        "to change: Add zones",
+        "to change: Raise the quota",
+    ]
+
+
+def test_what_stands_in_the_end_needs_no_change() -> None:
+    """Only topologies without capacity have advice; their names are there where there are several."""
+    told = [attempt(1), attempt(2, **PLACED), attempt(3, topology="wide", remedy="Raise the quota")]
+    lines = list(tables.attempts(told))
+    assert lines[0].startswith("#  TOPOLOGY  ZONE ")
+    assert lines[2] == "2  default   us-east-1a  spot    i4i.large  placed         0.2 s"
+    assert lines[4:] == ["to change: Raise the quota"]
+
+
+def test_many_attempts_fit_a_screen() -> None:
+    """The last twenty, unless pytest is verbose."""
+    told = [attempt(number) for number in range(1, 31)]
+    lines = list(tables.attempts(told))
+    assert lines[0] == "10 attempts before these (-v shows all)"
+    assert lines[2].startswith("11 ")
+    assert lines[-2].startswith("30 ")
+    assert sum("us-east-1a  spot" in line for line in tables.attempts(told, verbose=True)) == 30
+
+
+def test_a_plan_says_what_is_known_and_what_is_not() -> None:
+    """Order, price, quota and memory; a question mark where nobody knows; the zones that are none, with the reason."""
+    dry = Remembered(at=900.0, group="db", code="InsufficientInstanceCapacity", kind="capacity-zone")
+    full = Remembered(at=970.0, group="db", code="", kind="quota")
+    on_demand, spot = (Asking(count=3, instance_type="i4i.large", market=market) for market in ("reserved", "spot"))
+    zone = {"region": "us-east-1", "zone": "us-east-1a", "zones": ("us-east-1a",)}
+    rungs = (
+        PlannedRung(**zone, groups={"db": on_demand}, price=0.516),  # type: ignore[arg-type]
+        PlannedRung(**zone, groups={"db": spot}, price=0.516, quota=(full,), dry=(dry,)),  # type: ignore[arg-type]
+    )
+    left_out = (LeftOut("us-east-1", "us-east-1c", "does not offer i4i.large"), LeftOut("us-west-2", "", "off"))
+    plan = Plan(
+        backend="aws",
+        account="1",
+        regions=("us-east-1", "us-west-2"),
+        at=1000.0,
+        topologies={"default": TopologyPlan(rungs, left_out), "wide": TopologyPlan()},
+        troubles=("eu-west-1 is left out",),
+    )
+    assert not plan.good
+    assert list(tables.plan(plan)) == [
+        "aws us-east-1, us-west-2, account 1",
+        "trouble: eu-west-1 is left out",
+        "default: tried in this order",
+        "  #  ZONE        ASKS FOR                   USD/H       QUOTA                 REMEMBERED",
+        "  1  us-east-1a  db 3 x i4i.large reserved  0.52        ?",
+        "  2  us-east-1a  db 3 x i4i.large spot      up to 0.52  full 30s ago (quota)  "
+        "db refused 1m ago (InsufficientInstanceCapacity)",
+        "  left out: us-east-1c: does not offer i4i.large",
+        "  left out: us-west-2: off",
+        "wide: nothing to try",
+    ]
