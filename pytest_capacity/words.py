@@ -164,6 +164,7 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "refused": _refused,
     "unknown": _unknown,
     "node-ready": lambda data: Line(f"  {data.get('name', '?')}: ready after {float(data.get('seconds', 0)):.1f} s"),
+    "preempted": lambda data: Line(str(data.get("words", "")), "yellow"),
     "changed": lambda data: Line(str(data.get("words", "")), "yellow") if data.get("words") else None,
     "kept": _kept,
     "extended": lambda data: Line(f"extended: the run may last until {moment(float(data['hard_end']))}"),

@@ -180,7 +180,7 @@ class Engine:
         self._preemption.look()
 
     def mind_preemption(self) -> bool:
-        """Look at the spot nodes; replace those that were taken back, where that is wished. Whether anything changed."""
+        """Look at the spot nodes, and replace those taken back, where that is wished. Whether anything changed."""
         before = len(self.book.preempted), list(self.book.placed.values())
         self._preemption.look()
         if self.request.on_preempt == "replace":

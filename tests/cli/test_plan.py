@@ -40,7 +40,7 @@ def test_nothing_to_try(shell: Shell) -> None:
     """Status 1, the zones and why they are none; on an emulator of its own, which ends with it."""
     groups = {"db": {"count": 1, "instance_type": "u-24tb1.112xlarge"}}
     topologies = {"good": {"groups": {"db": {"count": 1, "instance_type": "i4i.large"}}}, "bad": {"groups": groups}}
-    shell.suite.configure(groups=None, topologies=topologies, aws={"image": {"us-east-1": IMAGE}})  # type: ignore[arg-type]
+    shell.suite.configure(groups=None, topologies=topologies, aws={"image": {"us-east-1": IMAGE}})
     ended = shell("plan", "--emulator", "--zone=a")
     assert ended.code == 1, ended
     assert "EMULATED" in ended.out

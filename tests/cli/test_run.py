@@ -79,7 +79,7 @@ def test_ssh_and_ansible_find_the_nodes(shell: Shell) -> None:
     """Two topologies: each node has its topology's name; the files lead to it."""
     group = {"count": 1, "instance_type": "i4i.large", "ready": "ssh"}
     topologies = {name: {"groups": {"db": group}} for name in ("one", "two")}
-    shell.suite.configure(groups=None, topologies=topologies, ssh={}, aws={"image": {"us-east-1": IMAGE}})  # type: ignore[arg-type]
+    shell.suite.configure(groups=None, topologies=topologies, ssh={}, aws={"image": {"us-east-1": IMAGE}})
     script = (
         'ssh -F "$CAPACITY_SSH_CONFIG" one-db-0 "echo first > it" && '
         'ssh -F "$CAPACITY_SSH_CONFIG" two-db-0 "cat it || echo none" && '
@@ -102,7 +102,7 @@ def test_only_the_topology_that_is_named(shell: Shell) -> None:
     topologies = {
         name: {"groups": {"db": {"count": count, "instance_type": "i4i.large"}}} for name, count in (("a", 1), ("b", 2))
     }
-    shell.suite.configure(groups=None, topologies=topologies)  # type: ignore[arg-type]
+    shell.suite.configure(groups=None, topologies=topologies)
     ended = shell.run("sh", "-c", "echo $CAPACITY_DB_HOSTS", options=("--topology", "b"))
     assert len(ended.out.split()) == 2, ended
     assert len(shell.emulator.calls("RunInstances")) == 1
