@@ -142,13 +142,24 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
         raise KeyError(f"no group {name!r} in topology {self.name!r} (it has: {known})")
 
 
+class Lookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An image by its name, in which ``*`` and ``?`` stand for anything, and its owner; the newest one is meant."""
+
+    name: str
+    #: ``self``, ``amazon``, or the number of an account.
+    owner: str = "self"
+
+
 class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``aws:`` section. ``image``, ``subnets`` are keyed by region and by zone name."""
 
-    image: Mapping[str, str] = field(default_factory=dict)
+    image: Mapping[str, str | Lookup] = field(default_factory=dict)
     subnets: Mapping[str, str] = field(default_factory=dict)
+    #: The tag ``Name`` of the subnets, with ``*`` and ``?``; of several in a zone the one with most free addresses.
+    subnet_name: str | None = None
     key_name: str | None = None
-    security_groups: tuple[str, ...] = ()
+    #: Ids or names, for every region or by region.
+    security_groups: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     #: An EC2 InstancePlatform ("Linux/UNIX", "Red Hat Enterprise Linux", ...), or "auto": what the image says.
     platform: str = "auto"
     tenancy: Literal["default", "dedicated"] = "default"

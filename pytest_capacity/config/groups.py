@@ -17,16 +17,19 @@ from pytest_capacity.config.fields import (
     as_count,
     as_form,
     as_mapping,
+    as_text,
     as_texts,
     refuse_unknown,
     shown,
 )
 from pytest_capacity.config.nodes import DEFAULT_READY_S, STATIC, check_machines, read_ready, read_static_group
 from pytest_capacity.config.userdata import read_user_data
-from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Market, NodeGroup, Topology
+from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Lookup, Market, NodeGroup, Topology
 
 MARKETS: Final = ("on-demand", "spot")
 IMAGE_FORM: Final = re.compile(r"ami-[0-9a-f]{8,17}")
+OWNER_FORM: Final = re.compile(r"self|amazon|\d{12}")
+_LOOKUP: Final = "{name: 'scylla-5.4-*', owner: self}"
 INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
 #: Names go into subjects (``default/1/us-east-1a/nodes/db``), tags and node names.
 NAME_FORM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
@@ -66,7 +69,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     spot_to_on_demand: bool = True
     regions: tuple[str, ...]
     #: Images of the ``aws:`` section by region.
-    images: Mapping[str, str]
+    images: Mapping[str, str | Lookup]
     #: Where a user can give those images: for messages.
     file: str
     #: The other way to give groups, where there is one.
@@ -203,7 +206,7 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
     instance_type = _instance_type(values, where, faults)
     alternatives = _alternatives(values, where, faults)
     market, reserve = _market(values, where, defaults, faults)
-    image = _image(values, where, defaults, faults)
+    image, cloud = _image(values, where, defaults, faults)
     grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
     for type_ in (instance_type, *alternatives) if grouped else ():
         if type_ and (why := cannot_join_cluster_group(type_)):
@@ -225,6 +228,7 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         ready=ready,
         ready_timeout_s=timeout,
         user_data=data,
+        cloud=cloud,
     )
 
 
@@ -279,23 +283,49 @@ def as_market(value: object, where: str, faults: Faults) -> Market | None:
     return None
 
 
-def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
-    """Images by region. One image alone stands for every region of the run."""
-    if isinstance(value, str):
-        image = as_form(value, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
+def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | Lookup]:
+    """Images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
+    if isinstance(value, str) or _is_lookup(value):
+        image = _as_image(value, where, faults)
         return dict.fromkeys(regions, image) if image else {}
-    images: dict[str, str] = {}
+    images: dict[str, str | Lookup] = {}
     for region, given in as_mapping(value, where, faults, "{us-east-1: ami-0123456789abcdef0}").items():
-        image = as_form(given, IMAGE_FORM, "ami-0123456789abcdef0", f"{where}.{shown(region)[1:-1]}", faults)
+        image = _as_image(given, f"{where}.{shown(region)[1:-1]}", faults)
         if image:
             images[region] = image
     return images
 
 
-def _image(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> str | None:
-    """The group's own image, or None where the ``aws:`` section has one for every region."""
+def _is_lookup(value: object) -> bool:
+    return isinstance(value, Mapping) and bool({"name", "owner"} & value.keys())
+
+
+def _as_image(value: object, where: str, faults: Faults) -> str | Lookup | None:
+    if not isinstance(value, Mapping):
+        return as_form(value, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
+    values = as_mapping(value, where, faults, _LOOKUP)
+    refuse_unknown(values, ("name", "owner"), f"{where}.", faults)
+    if "name" not in values:
+        faults.add(f"{where}.name", "is missing", f"Write the image like {_LOOKUP}.")
+        return None
+    name = as_text(values["name"], f"{where}.name", faults)
+    owner = as_owner(values.get("owner", "self"), f"{where}.owner", faults)
+    return Lookup(name=name, owner=owner) if name and owner else None
+
+
+def as_owner(value: object, where: str, faults: Faults) -> str | None:
+    """``self``, ``amazon``, or the number of an account. None, and a fault, for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value:012d}"
+    return as_form(value, OWNER_FORM, "self, amazon or '123456789012'", where, faults)
+
+
+def _image(
+    values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults
+) -> tuple[str | None, Mapping[str, Any]]:
+    """The group's own image where it is one id for all regions, and otherwise its settings for the cloud."""
     before = len(faults.lines)
-    own: Mapping[str, str] = {}
+    own: Mapping[str, str | Lookup] = {}
     if "image" in values:
         own = as_images(values["image"], defaults.regions, f"{where}.image", faults)
     if "aws" in values:
@@ -307,11 +337,15 @@ def _image(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Fa
             own = as_images(special["image"], defaults.regions, f"{where}.aws.image", faults)
     images = {**defaults.images, **own}
     if len(faults.lines) > before:
-        return None
+        return None, {}
     for region in defaults.regions:
         if region not in images:
             remedy = (
                 f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
             )
             faults.add(f"{where}.image", f"no image is known for {region}", remedy)
-    return next((own[region] for region in defaults.regions if region in own), None)
+    wanted = {region: own[region] for region in defaults.regions if region in own}
+    ids = set(wanted.values())
+    if len(wanted) == len(defaults.regions) and len(ids) == 1 and isinstance(one := ids.pop(), str):
+        return one, {}
+    return None, {"image": msgspec.to_builtins(wanted)} if wanted else {}

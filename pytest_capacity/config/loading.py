@@ -44,7 +44,7 @@ from pytest_capacity.config.sct import is_reserving as is_sct_reserving
 from pytest_capacity.config.settings import read_aws, read_regions, read_zones
 from pytest_capacity.config.source import Overrides, Source, as_duration, split
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import AwsSettings, Fallback, Market, Request, Topology
+from pytest_capacity.model import AwsSettings, Fallback, Lookup, Market, Request, Topology
 
 BACKENDS: Final = ("aws", STATIC)
 DEFAULT_DURATION_S: Final = 90 * 60.0
@@ -122,7 +122,7 @@ class _Cloud(Struct, frozen=True, kw_only=True):
     prices: Mapping[str, float] = field(default_factory=dict)
     aws: AwsSettings = field(default_factory=AwsSettings)
     #: Images by region, for groups that have none of their own.
-    images: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str | Lookup] = field(default_factory=dict)
 
 
 def load(

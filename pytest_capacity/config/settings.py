@@ -26,7 +26,8 @@ ZONE_FORM: Final = re.compile(
 )
 _ZONE_ID_FORM: Final = re.compile(r"(?P<region>[a-z]{3,6}\d)(?:-[a-z0-9]+)?-az\d{1,2}")
 _SUBNET_FORM: Final = re.compile(r"subnet-[0-9a-f]{8,17}")
-_SECURITY_GROUP_FORM: Final = re.compile(r"sg-[0-9a-f]{8,17}")
+# A name is up to 255 ASCII characters and begins otherwise than an id (API reference, CreateSecurityGroup).
+_SECURITY_GROUP_FORM: Final = re.compile(r"sg-[0-9a-f]{8,17}|(?!sg-)[ -~]{1,255}")
 _ACCOUNT_FORM: Final = re.compile(r"\d{12}")
 
 #: botocore's service model of EC2, shape CapacityReservationInstancePlatform.
@@ -53,7 +54,7 @@ PLATFORMS: Final = (
 )
 #: A zone that stands for all that are not named.
 EVERY_OTHER: Final = "*"
-_KEYS: Final = AwsSettings.__struct_fields__
+_KEYS: Final = tuple(key for key in AwsSettings.__struct_fields__ if key != "subnet_name")
 _OUR_TAGS: Final = ("TestId", "CapacityReservation", "Backend", "Name")
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions (50 a resource; ten are ours)
 _MAX_TAGS: Final = 40
@@ -73,8 +74,9 @@ def read_aws(value: object, regions: Sequence[str], where: str, emulated: bool, 
     return AwsSettings(
         image=as_images(values["image"], regions, f"{where}.image", faults) if "image" in values else {},
         subnets=_subnets(values, regions, where, faults),
+        subnet_name=_subnet_name(values, where, faults),
         key_name=as_text(values["key_name"], f"{where}.key_name", faults) if "key_name" in values else None,
-        security_groups=_security_groups(values, where, faults),
+        security_groups=_security_groups(values, regions, where, faults),
         platform=_choice(values, "platform", PLATFORMS, where, faults) or "auto",
         tenancy=tenancy,
         public_ip=_flag(values, "public_ip", False, where, faults),
@@ -151,7 +153,7 @@ def _account(values: Mapping[str, Any], where: str, faults: Faults) -> str | Non
 
 
 def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
-    if "subnets" not in values:
+    if "subnets" not in values or (isinstance(values["subnets"], Mapping) and "name" in values["subnets"]):
         return {}
     where = f"{where}.subnets"
     subnets: dict[str, str] = {}
@@ -166,11 +168,41 @@ def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faul
     return subnets
 
 
-def _security_groups(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+def _subnet_name(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+    """The tag ``Name`` of the subnets, where they are looked up by it."""
+    given = values.get("subnets")
+    if not isinstance(given, Mapping) or "name" not in given:
+        return None
+    refuse_unknown(given, ("name",), f"{where}.subnets.", faults)
+    return as_text(given["name"], f"{where}.subnets.name", faults)
+
+
+def _security_groups(
+    values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults
+) -> tuple[str, ...] | Mapping[str, tuple[str, ...]]:
     where = f"{where}.security_groups"
-    given = as_texts(values["security_groups"], where, faults) if "security_groups" in values else ()
-    checked = [as_form(group, _SECURITY_GROUP_FORM, "sg-0123456789abcdef0", where, faults) for group in given]
-    return tuple(group for group in checked if group is not None)
+    if "security_groups" not in values:
+        return ()
+    given = values["security_groups"]
+    if not isinstance(given, Mapping):
+        groups = _security_group_list(given, where, faults)
+        if len(regions) > 1 and (ids := [one for one in groups if one.startswith("sg-")]):
+            remedy = f"Write names, or lists by region: {{{regions[0]}: [{ids[0]}], {regions[1]}: [sg-...]}}."
+            faults.add(where, f"{ids[0]} is of one region, and there are {len(regions)}", remedy)
+        return groups
+    by_region = as_mapping(given, where, faults, "{us-east-1: [sg-0123456789abcdef0]}")
+    found = {region: _security_group_list(one, f"{where}.{region}", faults) for region, one in by_region.items()}
+    for region in regions:
+        if region not in found:
+            faults.add(where, f"none is named for {region}", f"Add `{region}: [sg-...]`, or leave the region out.")
+    return found
+
+
+def _security_group_list(value: object, where: str, faults: Faults) -> tuple[str, ...]:
+    groups = as_texts(value, where, faults)
+    for group in groups:
+        as_form(group, _SECURITY_GROUP_FORM, "sg-0123456789abcdef0, or a name", where, faults)
+    return groups
 
 
 def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     params: Mapping[str, Any] = field(default_factory=dict)
     zone: str | None = None
     type: str | None = None
+    market: str | None = None
     strike: Strike = Strike()
     #: What is wrong with it already.
     refusal: Refusal | None = None

@@ -18,6 +18,7 @@ class Call(Struct, frozen=True, kw_only=True):
     region: str
     zone: str | None
     type: str | None
+    market: str | None
     status: int
     error: str | None
     began: float

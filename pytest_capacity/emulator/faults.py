@@ -31,7 +31,15 @@ class Faults:
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._left: list[tuple[Fault, list[int | None]]] = [(fault, [fault.times]) for fault in faults]
 
-    def strike(self, operation: str, region: str, zone: str | None, type_: str | None, replay: bool = False) -> Strike:
+    def strike(
+        self,
+        operation: str,
+        region: str,
+        zone: str | None = None,
+        type_: str | None = None,
+        market: str | None = None,
+        replay: bool = False,
+    ) -> Strike:
         """Everything that hits this call, used up by one. At most one error strikes, the first.
 
         A ``replay`` asks again for what was given already (its client token says so): no error hits it, for the
@@ -40,7 +48,7 @@ class Faults:
         error: Fault | None = None
         delay_s, lose_reply = 0.0, False
         for fault, left in self._left:
-            if left[0] == 0 or not fault.matches(operation, region, zone, type_):
+            if left[0] == 0 or not fault.matches(operation, region, zone, type_, market):
                 continue
             if fault.error is not None and (error is not None or replay):
                 continue

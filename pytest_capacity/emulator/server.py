@@ -178,6 +178,7 @@ class Handler(BaseHTTPRequestHandler):
                     region=region,
                     zone=asked.zone,
                     type=asked.type,
+                    market=asked.market,
                     status=answer.status,
                     error=answer.error,
                     began=began,

@@ -30,7 +30,7 @@ class Sts:
         known = operation == "GetCallerIdentity"
         words = f"The action {operation} is not valid for this web service; the emulator has GetCallerIdentity."
         with self._world.lock:
-            strike = self._world.faults.strike(operation, region, None, None) if known else Strike()
+            strike = self._world.faults.strike(operation, region) if known else Strike()
         return Asked(
             operation=operation,
             region=region,

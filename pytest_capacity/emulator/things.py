@@ -8,6 +8,9 @@ from typing import Any, Final, Literal, Protocol
 
 Market = Literal["on-demand", "spot"]
 
+#: Why a spot machine ended that was taken back.
+SPOT_TAKEN: Final = "Server.SpotInstanceTermination"
+
 FOREVER: Final = float("inf")
 
 
@@ -121,6 +124,8 @@ class Instance(Thing):
     reason: str = ""
     transition: str = ""
     spot_request_id: str = ""
+    #: When a spot machine is taken back; till then it is marked for it.
+    taken_at: float | None = None
     #: When it shuts itself down.
     shutdown_at: float | None = None
     #: Whether it is terminated by that; otherwise it stops.

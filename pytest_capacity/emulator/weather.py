@@ -57,6 +57,7 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     region: str | None = None
     zone: str | None = None
     type: str | None = None
+    market: str | None = None
     error: str | None = None
     message: str | None = None
     http: int | None = None
@@ -64,11 +65,19 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: float = 0.0
     times: int | None = None
 
-    def matches(self, operation: str, region: str, zone: str | None, type_: str | None) -> bool:
+    def matches(
+        self, operation: str, region: str, zone: str | None, type_: str | None, market: str | None = None
+    ) -> bool:
         """Whether a call is hit. A fault without operation hits every call, but no boot."""
         if self.operation is None and operation in MACHINE_OPERATIONS:
             return False
-        pairs = ((self.operation, operation), (self.region, region), (self.zone, zone), (self.type, type_))
+        pairs = (
+            (self.operation, operation),
+            (self.region, region),
+            (self.zone, zone),
+            (self.type, type_),
+            (self.market, market),
+        )
         return all(wanted is None or wanted == got for wanted, got in pairs)
 
 
@@ -80,6 +89,12 @@ class Jump(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Offering(Struct, frozen=True, forbid_unknown_fields=True):
     """Types that a zone lacks."""
+
+    exclude: tuple[str, ...] = ()
+
+
+class Images(Struct, frozen=True, forbid_unknown_fields=True):
+    """Images that a region lacks, by id."""
 
     exclude: tuple[str, ...] = ()
 
@@ -107,6 +122,8 @@ class Weather(Struct, frozen=True, forbid_unknown_fields=True):
     faults: tuple[Fault, ...] = ()
     throttle: Mapping[str, Throttle] = field(default_factory=dict)
     offerings: Mapping[str, Offering] = field(default_factory=dict)
+    images: Mapping[str, Images] = field(default_factory=dict)
+    reclaim_notice_s: float = 0.0
 
 
 #: Parts that are events, not a state.
@@ -124,9 +141,21 @@ _KEYS_OF: Final[Mapping[str, type[Struct]]] = {
     "throttle": Throttle,
     "bucket": Bucket,
     "offerings": Offering,
+    "images": Images,
     "clock": Jump,
     "reclaim": SpotPool,
 }
+
+_TIMES: Final = (
+    "latency_ms",
+    "boot_s",
+    "stop_s",
+    "ssh_delay_s",
+    "cloud_init_s",
+    "pending_s",
+    "consistency_s",
+    "reclaim_notice_s",
+)
 
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<key>.*?)`(?: - at `\$(?P<at>.*)`)?")
 
@@ -197,7 +226,7 @@ def _unknown_key(problem: str, where: str) -> str | None:
 
 
 def _check(weather: Weather, change: Change, names: Names) -> None:
-    for key in ("latency_ms", "boot_s", "stop_s", "ssh_delay_s", "cloud_init_s", "pending_s", "consistency_s"):
+    for key in _TIMES:
         if getattr(weather, key) < 0:
             raise WeatherError(f"{key} is {getattr(weather, key)}; give 0 or more")
     if change.advance_s < 0:
@@ -207,6 +236,7 @@ def _check(weather: Weather, change: Change, names: Names) -> None:
     for part, keys, known, what in (
         ("stock", weather.stock, names.zones(), "zone"),
         ("offerings", weather.offerings, names.zones(), "zone"),
+        ("images", weather.images, names.regions(), "region"),
         ("quota", weather.quota, names.regions(), "region"),
         ("throttle", weather.throttle, names.regions(), "region"),
     ):
@@ -243,6 +273,8 @@ def _check_fault(where: str, fault: Fault, names: Names) -> None:
         _known(f"{where}.zone", fault.zone, names.zones(), "zone", 0)
     if fault.type is not None:
         _known_type(f"{where}.type", fault.type, names)
+    if fault.market not in (None, "on-demand", "spot"):
+        raise WeatherError(f"{where}.market is {fault.market!r}; give on-demand or spot")
     if fault.error is None and not fault.lose_reply and not fault.delay_s:
         raise WeatherError(f"{where}: does nothing; give error, lose_reply or delay_s")
     if fault.delay_s < 0 or (fault.times is not None and fault.times < 1):

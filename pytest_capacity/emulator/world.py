@@ -19,6 +19,7 @@ from pytest_capacity.emulator.meter import LEAST_S, Line, Meter
 from pytest_capacity.emulator.stock import Room
 from pytest_capacity.emulator.things import (
     FOREVER,
+    SPOT_TAKEN,
     Instance,
     KeyPair,
     PlacementGroup,
@@ -103,9 +104,14 @@ class World:
             else:
                 pairs = ((target.region, instance.region), (target.zone, instance.zone), (target.type, instance.type))
                 hit = all(wanted is None or wanted == got for wanted, got in pairs)
-            if hit:
-                words = "Server.SpotInstanceTermination: Spot instance termination"
-                self.leave(instance, "Server.SpotInstanceTermination", words, "Server.SpotInstanceTermination")
+            if hit and instance.taken_at is None:
+                instance.taken_at = now + self.weather.reclaim_notice_s
+        self.settle()
+
+    def _take(self, instance: Instance, at: float) -> None:
+        """The notice is over."""
+        words = f"{SPOT_TAKEN}: Spot instance termination"
+        self._leave_at(instance, at, SPOT_TAKEN, words, SPOT_TAKEN)
 
     # -- making and ending ----------------------------------------------------------------------------------------
 
@@ -166,7 +172,7 @@ class World:
     def add_instance(self, instance: Instance) -> None:
         """Start a machine; it bills from running to leaving, unless it sits in a reservation."""
         self.instances[instance.id] = instance
-        strike = self.faults.strike("boot", instance.region, instance.zone, instance.type)
+        strike = self.faults.strike("boot", instance.region, instance.zone, instance.type, instance.market)
         refusal = strike.refusal()
         instance.running_at += strike.delay_s
         if refusal is not None:
@@ -230,6 +236,8 @@ class World:
             if reservation.ended is None and end is not None and now >= end:
                 self.end_reservation(reservation, "expired", end)
         for instance in self.instances.values():
+            if instance.taken_at is not None and now >= instance.taken_at:
+                self._take(instance, instance.taken_at)
             if instance.shutdown_at is not None and now >= instance.shutdown_at:
                 self.shut_down(instance, instance.shutdown_at)
         for instance in [one for one in self.instances.values() if min(one.gone_at, one.stopped_at) != FOREVER]:

@@ -174,7 +174,7 @@ def test_the_whole_file(loading: Loader) -> None:
         (aws(image="ami-x"), "aws.image: 'ami-x' does not have", "ami-"),
         (aws(subnets={"use1-az2": "subnet-11111111"}), "aws.subnets.use1-az2: is not the name of a zone", "us-east-1a"),
         (aws(subnets={"us-east-1a": "x"}), "aws.subnets.us-east-1a: 'x' does not have", "subnet-"),
-        (aws(security_groups=["default"]), "aws.security_groups: 'default' does not have", "sg-"),
+        (aws(security_groups=["sg-default"]), "aws.security_groups: 'sg-default' does not have", "or a name"),
         (aws(platform="linux"), "aws.platform: 'linux' is not one of", "."),
         (aws(tenancy="host"), "aws.tenancy: 'host' is not one of default, dedicated", "Give one"),
         (aws(public_ip=2), "aws.public_ip: 2 is neither true nor false", "true or false"),

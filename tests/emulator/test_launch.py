@@ -256,6 +256,17 @@ def test_the_platform_of_an_image_is_told(ec2: EC2Client) -> None:
         ec2.describe_images(ImageIds=[IMAGE, "ami-00000000000000000"])
 
 
+def test_an_image_of_another_architecture_is_refused_in_ec2s_words(ec2: EC2Client) -> None:
+    """Both architectures are named, the type's first."""
+    for type_, image, words in (
+        ("t4g.micro", IMAGE, "The architecture 'arm64' of the specified instance type does not match the architecture"),
+        (TYPE, "ami-0e000000000000001", "type does not match the architecture 'arm64' of the specified AMI."),
+    ):
+        with refused("InvalidParameterValue") as said:
+            run(ec2, InstanceType=type_, ImageId=image)
+        assert words in said.words
+
+
 def test_images_exist_in_every_region(connect: Connect) -> None:
     """The documented image can be launched in any region."""
     ec2 = connect("eu-central-1")

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from tests.emulated import Emulator
-from tests.emulator.asking import TYPE, ZONE, only, refused, run
+from tests.emulated import IMAGE, Emulator
+from tests.emulator.asking import TYPE, ZONE, only, refused, run, state
+from tests.emulator.conftest import Connect
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -87,6 +88,53 @@ def test_spot_machines_are_taken_back(emulator: Emulator, ec2: EC2Client) -> Non
     assert len(emulator.held()) == 2
     emulator.weather(reclaim=[{"zone": ZONE, "type": TYPE}])
     assert [held["id"] for held in emulator.held()] == [other["InstanceId"]]
+
+
+def test_a_spot_machine_is_marked_before_it_is_taken_back(emulator: Emulator, ec2: EC2Client) -> None:
+    """For as long as the weather says, by the World's clock; it runs, and bills, till then or till its user ends it."""
+
+    def told(node: Any) -> tuple[str, str, str]:
+        filters = only("instance-id", node["InstanceId"])
+        (request,) = ec2.describe_spot_instance_requests(Filters=filters)["SpotInstanceRequests"]
+        return state(ec2, node["InstanceId"]), request["State"], request["Status"]["Code"]
+
+    emulator.weather(reclaim_notice_s=120)
+    one, two, three = run(ec2, 3, InstanceMarketOptions=SPOT)
+    emulator.weather(reclaim=[one["InstanceId"], two["InstanceId"]])
+    assert told(one) == told(two) == ("running", "active", "marked-for-termination")
+    assert told(three) == ("running", "active", "fulfilled")
+    emulator.weather(clock={"advance_s": 90})
+    ec2.terminate_instances(InstanceIds=[two["InstanceId"]])
+    assert told(two) == ("terminated", "closed", "instance-terminated-by-user")
+    emulator.weather(clock={"advance_s": 3600})
+    assert told(one) == ("terminated", "closed", "instance-terminated-no-capacity")
+    seconds = emulator.world()["bill"]["lines"][0]["machine_seconds"]
+    assert 120 + 90 + 3690 <= seconds < 120 + 90 + 3690 + 120
+
+
+def test_images_are_found_by_owner_and_name(emulator: Emulator, connect: Connect) -> None:
+    """With wildcards, and their dates; what the weather takes from a region is not there, nor can it be launched."""
+    ec2, other = connect(), connect("eu-west-1")
+
+    def found(client: EC2Client, owner: str, **filters: str) -> list[str]:
+        asked: Any = [{"Name": name.replace("_", "-"), "Values": [value]} for name, value in filters.items()]
+        images = client.describe_images(Owners=[owner], Filters=asked)["Images"]
+        return [image["Name"] for image in sorted(images, key=lambda image: image["CreationDate"])]
+
+    linux = ["emulated-linux-old-x86_64", "emulated-linux-x86_64", "emulated-linux-arm64"]
+    assert found(ec2, "self", name="emulated-linux-*") == linux
+    assert found(ec2, "123456789012", name="*linux*", architecture="x86_64", state="available") == linux[:2]
+    assert found(ec2, "amazon", name="emulated-*") == []
+    assert found(ec2, "amazon", name="amzn2-ami-ecs-inf-hvm-2.0.20250613-x86_64-ebs", is_public="true") != []
+    emulator.weather(images={"eu-west-1": {"exclude": [IMAGE]}})
+    assert "emulated-linux-x86_64" not in found(other, "self")
+    assert "emulated-linux-x86_64" in found(ec2, "self")
+    with refused("InvalidAMIID.NotFound"):
+        other.describe_images(ImageIds=[IMAGE])
+    with refused("InvalidAMIID.NotFound"):
+        run(other, Placement={"AvailabilityZone": "eu-west-1a"})
+    with refused("InvalidParameterValue"):
+        found(ec2, "self", colour="blue")
 
 
 def test_spot_prices_are_below_the_others(ec2: EC2Client) -> None:

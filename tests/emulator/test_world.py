@@ -93,6 +93,23 @@ def test_a_fault_strikes_what_it_names_and_as_often(emulator: Emulator, ec2: EC2
     assert len(emulator.held()) == 3
 
 
+def test_a_fault_strikes_one_market(emulator: Emulator, ec2: EC2Client) -> None:
+    """Spot, or on-demand, which reservations are; the market of a call that asks for capacity is told."""
+    spot: Any = {"MarketType": "spot"}
+    emulator.weather(faults=[{"market": "spot", "error": "SpotMaxPriceTooLow"}])
+    with refused("SpotMaxPriceTooLow"):
+        run(ec2, InstanceMarketOptions=spot)
+    run(ec2)
+    emulator.weather(faults=[{"market": "on-demand", "type": TYPE, "error": "InsufficientInstanceCapacity"}])
+    run(ec2, InstanceMarketOptions=spot)
+    for ask in (run, reserve):
+        with refused("InsufficientInstanceCapacity", 500):
+            ask(ec2)
+    ec2.describe_instances()
+    markets = [call["market"] for call in emulator.calls()]
+    assert markets == ["spot", "on-demand", "spot", "on-demand", "on-demand", None]
+
+
 def test_a_lost_reply_is_that_of_a_call_that_happened(emulator: Emulator, ec2: EC2Client) -> None:
     """The connection is closed without an answer, the thing is there, and the same token finds it."""
     emulator.weather(faults=[{"operation": "CreateCapacityReservation", "lose_reply": True, "times": 1}])
@@ -238,6 +255,10 @@ def test_a_reset_empties_the_world(emulator: Emulator, ec2: EC2Client) -> None:
         ({"faults": [{"error": "Odd", "zone": "nowhere"}]}, "faults[0].zone"),
         ({"faults": [{"error": "Odd", "region": "nowhere"}]}, "faults[0].region"),
         ({"faults": [{"error": "Odd", "type": "x"}]}, "faults[0].type"),
+        ({"faults": [{"error": "Odd", "market": "flea"}]}, "faults[0].market is 'flea'; give on-demand or spot"),
+        ({"images": {ZONE: {"exclude": []}}}, "images.us-east-1a: no emulated cloud has a region"),
+        ({"images": {"us-east-1": {"without": []}}}, "unknown key without; known keys: exclude"),
+        ({"reclaim_notice_s": -1}, "reclaim_notice_s is -1"),
         ({"throttle": {"us-east-1": {"write": 5}}}, "Expected `object"),
         ({"offerings": {ZONE: {"exclude": ["x"]}}}, "offerings.us-east-1a.exclude"),
         ({"latency_ms": -1}, "latency_ms is -1"),

@@ -25,6 +25,7 @@ from pytest_capacity.backends.aws.plan import (
 from pytest_capacity.backends.aws.session import Cloud, format_time
 from pytest_capacity.backends.aws.settings import settings_of
 from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
+from pytest_capacity.backends.aws.uses import Listed
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
@@ -51,6 +52,7 @@ class AwsBackend:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._cloud = Cloud(request)
+        self._listed = Listed(request)
         #: Whether key pairs are listed: not every account lets us, so only those are asked who can have one of ours.
         self._has_key_pairs = _may_make_key_pairs(request)
 
@@ -59,11 +61,12 @@ class AwsBackend:
         return self._cloud.whoami()
 
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
-        """Zones by name: state, types, subnets, images and listed reservations decide. One round, at most four calls.
+        """Zones by name: state, types, networks, images, keys and listed reservations decide. One round of calls.
 
-        Raises the SDK's error for refused credentials and for an unknown image, `Refused` for an unknown reservation.
+        Raises the SDK's error for refused credentials and for an unknown image, `Refused` for a reservation that no
+        region of the run has, and for images that their machines cannot boot.
         """
-        return read_offers(self._cloud, self._request, region, topology)
+        return read_offers(self._cloud, self._request, self._listed, region, topology)
 
     def family(self, instance_type: str) -> str:
         """By the quotas of On-Demand vCPUs; those of Spot are cut alike."""

@@ -18,10 +18,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.session import format_time
-from pytest_capacity.backends.aws.settings import GroupSettings, settings_of, use_fact
+from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, settings_of, use_fact
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
-from pytest_capacity.backends.aws.zones import DEFAULT_PLATFORM
 from pytest_capacity.backends.tokens import fit, token
 from pytest_capacity.model import Order, Piece, Request
 
@@ -269,7 +268,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     kinds = ["instance", "volume"] + (["spot-instances-request"] if group.market == "spot" else [])
     tags = {"Name": tag_value(f"{name}-{order.run}")} | _tags(group.aws.tags, order, subject, name)
     spec: dict[str, Any] = {
-        "ImageId": order.facts.get(f"image/{name}") or group.image(order.placement.region) or "",
+        "ImageId": _image(order, group),
         "InstanceType": group.group.instance_type,
         "MinCount": group.group.count,
         "MaxCount": group.group.count,
@@ -301,6 +300,11 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     )
 
 
+def _image(order: Order, group: GroupSettings) -> str:
+    known, given = order.facts.get(f"image/{group.name}"), group.image(order.placement.region)
+    return known or (given if isinstance(given, str) else "")
+
+
 def _node_label(order: Order, group: GroupSettings) -> str:
     """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them."""
     first = order.facts.get(_first_fact(group.name))
@@ -328,7 +332,8 @@ def _target(reservation: str) -> dict[str, Any]:
 def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
     """One interface that says whether it has a public address: a default subnet gives one to whoever says nothing."""
     subnet = order.facts.get(f"subnet/{group.name}") or group.aws.subnets.get(order.placement.zone)
-    security = list(group.aws.security_groups)
+    known = order.facts.get(f"security-groups/{group.name}", "").split()
+    security = known or list(group.security_groups(order.placement.region))
     # Where interfaces are given, EC2 wants subnet and security groups there too (API reference, RunInstances).
     interface: dict[str, Any] = {
         "DeviceIndex": 0,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from pytest_capacity.model import AwsSettings, Market, NodeGroup, Request
+from pytest_capacity.model import AwsSettings, Lookup, Market, NodeGroup, Request
+
+#: The InstancePlatform of most machines.
+DEFAULT_PLATFORM: Final = "Linux/UNIX"
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,21 @@ class GroupSettings:
         """The group's name."""
         return self.group.name
 
-    def image(self, region: str) -> str | None:
-        """The image that the group starts from in ``region``: its own, else that of the section."""
+    def image(self, region: str) -> str | Lookup | None:
+        """The image that the group starts from in ``region``, or how it is found: its own, else the section's."""
         own = self.group.cloud.get("image")
+        if isinstance(own, Mapping) and region in own:
+            own = own[region]
+        if self.group.image:
+            return self.group.image
         if isinstance(own, Mapping):
-            own = own.get(region)
-        return self.group.image or own or self.aws.image.get(region)
+            own = msgspec.convert(own, Lookup) if "name" in own else None
+        return own or self.aws.image.get(region)
+
+    def security_groups(self, region: str) -> tuple[str, ...]:
+        """Ids and names of its security groups in ``region``; none: the VPC's default one."""
+        given = self.aws.security_groups
+        return given.get(region, ()) if isinstance(given, Mapping) else given
 
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:

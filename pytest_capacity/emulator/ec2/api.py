@@ -109,8 +109,18 @@ class Ec2:
         params = wire.parse(operation, form)
         ctx = Context(self._world, self._catalogue, region, operation, params)
         zone, type_ = _where(ctx)
-        strike = self._world.faults.strike(operation, region, zone, type_, replay=_replay(ctx, zone))
-        return Asked(operation=operation, region=region, form=form, params=params, zone=zone, type=type_, strike=strike)
+        market = _market(ctx)
+        strike = self._world.faults.strike(operation, region, zone, type_, market, replay=_replay(ctx, zone))
+        return Asked(
+            operation=operation,
+            region=region,
+            form=form,
+            params=params,
+            zone=zone,
+            type=type_,
+            market=market,
+            strike=strike,
+        )
 
     def do(self, asked: Asked) -> Answer:
         """Let the call happen, as a whole or not at all."""
@@ -164,6 +174,13 @@ def _replay(ctx: Context, zone: str | None) -> bool:
         return False
     scope = [zone or ""] if ctx.operation == "CreateCapacityReservation" else []
     return token_key(ctx, scope) in ctx.world.tokens
+
+
+def _market(ctx: Context) -> str | None:
+    """The market that a call asks in, where it asks for capacity."""
+    if ctx.operation == "RunInstances":
+        return str(ctx.params.get("InstanceMarketOptions", {}).get("MarketType", "on-demand"))
+    return "on-demand" if ctx.operation == "CreateCapacityReservation" else None
 
 
 def _where(ctx: Context) -> tuple[str | None, str | None]:

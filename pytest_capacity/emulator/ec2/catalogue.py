@@ -24,8 +24,10 @@ _OTHER_OPERATIONS: Final = frozenset(
     {"GetCallerIdentity", "CreateGroup", "GroupResources", "UngroupResources", "ListGroupResources", "DeleteGroup"}
 )
 
-#: Images that exist in every region under the same id: platform details, architecture, name.
+#: Images of the account's own that exist in every region under the same id: platform details, architecture, name.
+#: Each is a day younger than the one before it.
 IMAGES: Final = {
+    "ami-0e000000000000005": ("Linux/UNIX", "x86_64", "emulated-linux-old-x86_64"),
     "ami-12c6146b": ("Linux/UNIX", "x86_64", "emulated-linux-x86_64"),
     "ami-0e000000000000001": ("Linux/UNIX", "arm64", "emulated-linux-arm64"),
     "ami-0e000000000000002": ("Windows", "x86_64", "emulated-windows-x86_64"),
@@ -201,12 +203,14 @@ def _add_images(backend: Any) -> None:
         # The API's description knows `Windows` and nothing else.
         image.platform = "Windows" if image.platform_details == "Windows" else None
     model = backend.amis["ami-12c6146b"]
-    for id_, (platform, architecture, name) in IMAGES.items():
+    for day, (id_, (platform, architecture, name)) in enumerate(IMAGES.items(), 1):
         image = copy.copy(model)
         image.id, image.name, image.description = id_, name, "An image of the emulator"
         image.platform_details, image.architecture = platform, architecture
         image.platform = "Windows" if platform == "Windows" else None
         image.root_device_name = "/dev/xvda"
+        image.owner_id, image.owner_alias = ACCOUNT, None
+        image.creation_date = f"2026-01-{day:02}T00:00:00.000Z"
         backend.amis[id_] = image
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue
+from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue, Image
 from pytest_capacity.emulator.ec2.wire import timestamp
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Thing
@@ -77,6 +77,17 @@ class Context:
             )
             words = f"Your requested instance type ({type_}) is not supported in your requested Availability Zone"
             raise Refusal("Unsupported", f"{words} ({zone}). {advice}.")
+
+    def image(self, id_: str) -> Image:
+        """An image; refuses as EC2 does if the region has none of that id."""
+        if self.has_image(id_):
+            return self.catalogue.image(self.region, id_)
+        raise Refusal("InvalidAMIID.NotFound", f"The image id '[{id_}]' does not exist")
+
+    def has_image(self, id_: str) -> bool:
+        """Whether the weather leaves the image to the region."""
+        lacking = self.world.weather.images.get(self.region)
+        return lacking is None or id_ not in lacking.exclude
 
     def offers(self, zone: str, type_: str) -> bool:
         """Whether a zone sells a type, by moto's table and the weather."""
@@ -186,15 +197,16 @@ def no_stock(ctx: Context, type_: str, market: str, zone: str, count: int) -> Re
     return Refusal("InsufficientInstanceCapacity", words.strip())
 
 
-def over_quota(market: str) -> Refusal:
+def over_quota(ctx: Context, market: str) -> Refusal:
     """EC2's words for an account that may have no more."""
     if market == "spot":
         return Refusal("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+    limit = ctx.world.weather.quota[ctx.region].vcpus
     return Refusal(
         "VcpuLimitExceeded",
-        "You have requested more vCPU capacity than your current vCPU limit allows for the instance bucket that the "
-        "specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an "
-        "adjustment to this limit.",
+        f"You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the instance bucket "
+        "that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to "
+        "request an adjustment to this limit.",
     )
 
 

@@ -97,10 +97,9 @@ def _read(ctx: Context) -> Launch:
     _refuse_unknown(ctx)
     key = params.get("KeyName")
     public_key = key_by_name(ctx, key).public_key if key is not None else ""
-    image = ctx.catalogue.image(ctx.region, params["ImageId"])
+    image = ctx.image(params["ImageId"])
     if image.architecture not in ctx.catalogue.architectures(type_):
-        words = f"The architecture '{image.architecture}' of the specified AMI does not match that of {type_}."
-        raise Refusal("InvalidParameterValue", words)
+        raise _wrong_architecture(ctx.catalogue.architectures(type_)[-1], image.architecture)
     subnet, interface = _interface(ctx)
     network = _network(ctx, subnet)
     ctx.check_type(type_, network.zone)
@@ -127,6 +126,16 @@ def _read(ctx: Context) -> Launch:
         tags=ctx.tags_for("instance", "volume", "network-interface", "spot-instances-request"),
         # On Windows a key pair seals the administrator's password, and opens nothing.
         public_key="" if image.platform.startswith("Windows") else public_key,
+    )
+
+
+def _wrong_architecture(of_type: str, of_image: str) -> Refusal:
+    return Refusal(
+        "InvalidParameterValue",
+        f"The architecture '{of_type}' of the specified instance type does not match the architecture '{of_image}' of "
+        "the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again. You "
+        "can use 'describe-instance-types' or 'describe-images' to discover the architecture of the instance type or "
+        "AMI.",
     )
 
 
@@ -262,7 +271,7 @@ def _seats(ctx: Context, launch: Launch, least: int, most: int) -> list[Reservat
     allowed = room.quota(ctx.region, launch.type, launch.market)
     left = room.stock(launch.zone, launch.type, launch.market)
     if allowed is not None and len(reserved) + min(free, allowed) < least:
-        raise over_quota(launch.market)
+        raise over_quota(ctx, launch.market)
     if left is not None and len(reserved) + min(free, left) < least:
         raise no_stock(ctx, launch.type, launch.market, launch.zone, least - len(reserved))
     for limit in (allowed, left):

@@ -26,7 +26,7 @@ def choose(things: Sequence[T], filters: Sequence[Mapping[str, Any]], readings: 
         wanted = one.get("Values")
         if not wanted:
             raise Refusal("InvalidParameterValue", f"The filter '{name}' has no values")
-        things = [thing for thing in things if _passes(_read(thing, name, readings), wanted)]
+        things = [thing for thing in things if matches(_read(thing, name, readings), wanted)]
     return list(things)
 
 
@@ -39,7 +39,8 @@ def _read(thing: Thing, name: str, readings: Mapping[str, Reading]) -> Sequence[
     return readings[name](thing)
 
 
-def _passes(values: Sequence[str], wanted: Sequence[str]) -> bool:
+def matches(values: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether one of ``values`` is like one of ``wanted``, in which ``*`` and ``?`` are wildcards."""
     # `[` is no wildcard of EC2's, but one of fnmatch's.
     patterns = [pattern.replace("[", "[[]") for pattern in wanted]
     return any(fnmatchcase(value, pattern) for value in values for pattern in patterns)

@@ -82,7 +82,7 @@ def check_room(ctx: Context, zone: str, type_: str, count: int) -> None:
     room = ctx.world.room()
     allowed = room.quota(ctx.region, type_, "on-demand")
     if allowed is not None and allowed < count:
-        raise over_quota("on-demand")
+        raise over_quota(ctx, "on-demand")
     left = room.stock(zone, type_, "on-demand")
     if left is not None and left < count:
         # A launch is told of other zones, this is not (hashicorp/terraform-provider-aws#34345).

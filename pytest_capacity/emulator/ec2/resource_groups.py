@@ -37,7 +37,7 @@ class ResourceGroups:
             refusal = Refusal("BadRequestException", f"The emulator knows {known}, with a JSON object; not {path}.")
             return Asked(operation=operation, region=region, path=path, refusal=refusal)
         with self._world.lock:
-            strike = self._world.faults.strike(operation, region, None, None)
+            strike = self._world.faults.strike(operation, region)
         return Asked(operation=operation, region=region, path=path, params=params, strike=strike)
 
     def do(self, asked: Asked) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pytest_capacity.emulator.ec2.context import Context, check_id, render_tags, when
 from pytest_capacity.emulator.ec2.listing import Reading, choose, page
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import SpotRequest
+from pytest_capacity.emulator.things import SPOT_TAKEN, SpotRequest
 
 ERROR: Final = "InvalidSpotInstanceRequestID"
 
@@ -69,9 +69,11 @@ def _condition(ctx: Context, one: SpotRequest) -> tuple[str, str]:
     """State and status code (EC2 user guide, "Spot request status")."""
     instance = ctx.world.instances.get(one.instance_id)
     if instance is None or instance.leaving_at <= ctx.now:
-        reclaimed = instance is not None and instance.reason_code == "Server.SpotInstanceTermination"
+        reclaimed = instance is not None and instance.reason_code == SPOT_TAKEN
         status = "instance-terminated-no-capacity" if reclaimed else "instance-terminated-by-user"
         return ("cancelled" if one.cancelled else "closed"), status
+    if instance.taken_at is not None:
+        return ("cancelled" if one.cancelled else "active"), "marked-for-termination"
     return ("cancelled", "request-canceled-and-instance-running") if one.cancelled else ("active", "fulfilled")
 
 

@@ -191,4 +191,5 @@ def _turns(one: Instance) -> list[float]:
         one.leaving_at,
         one.stopping_at,
         FOREVER if one.shutdown_at is None else one.shutdown_at,
+        FOREVER if one.taken_at is None else one.taken_at,
     ]

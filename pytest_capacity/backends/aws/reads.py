@@ -1,0 +1,169 @@
+"""What is asked of a region before anything is made there: reads only, all side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from typing import Any, Final, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
+
+from pytest_capacity.backends.aws.errors import diagnose_error
+from pytest_capacity.backends.aws.session import PAGE, Cloud
+from pytest_capacity.backends.aws.settings import GroupSettings
+from pytest_capacity.model import Lookup, Request
+
+Answer = TypeVar("Answer")
+
+#: Diagnoses that end the round instead of leaving a question open: asking elsewhere would hear the same.
+_FATAL: Final = frozenset({"auth", "account-blocked", "invalid"})
+
+#: The most that one region is asked at once, but for lookups of images.
+_WIDTH: Final = 8
+
+
+class Read(Struct, frozen=True):
+    """What one region said. None: it could not be read, for the reason under the same name in ``unread``."""
+
+    zones: list[dict[str, Any]] | None
+    offerings: dict[str, set[str]] | None
+    #: By id.
+    images: dict[str, dict[str, Any]] | None
+    reservations: list[dict[str, Any]] | None
+    subnets: list[dict[str, Any]] | None
+    security_groups: list[dict[str, Any]] | None
+    #: The key pairs of the user that the region does not have.
+    lacking_pairs: set[str] | None
+    #: What each lookup of an image found, the newest first.
+    found: Mapping[Lookup, list[dict[str, Any]] | None]
+    unread: Mapping[str, str]
+
+
+def read_region(cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSettings]) -> Read:
+    """Ask ``region`` for all that decides whether it can take ``groups``; nothing that they do not need.
+
+    Raises the SDK's error for refused credentials, for an unknown image, when asking again may help, and when not one
+    zone is known by name.
+    """
+    images = {group.image(region) for group in groups}
+    ids = sorted(image for image in images if isinstance(image, str))
+    lookups = [image for image in images if isinstance(image, Lookup)]
+    listed = [one for one in request.use_reservations if one.startswith("cr-")]
+    types = sorted({type_ for group in groups for type_ in group.types})
+    names = _security_group_names(groups, region)
+    pairs = _foreign_pairs(request, region, groups)
+    unread: dict[str, str] = {}
+    with ThreadPoolExecutor(_WIDTH + len(lookups), thread_name_prefix="offers") as pool:
+        zones = pool.submit(_zones, cloud, region)
+        asked: dict[str, Future[Any]] = {
+            "zones": zones,
+            "offerings": pool.submit(_offerings, cloud, region, types),
+            "images": pool.submit(_images, cloud, region, ids),
+            "reservations": pool.submit(_reservations, cloud, region, listed),
+            "subnets": pool.submit(_subnets, cloud, region, bool(names) or any(one.aws.subnet_name for one in groups)),
+            "security_groups": pool.submit(_security_groups, cloud, region, names),
+            "lacking_pairs": pool.submit(_lacking_pairs, cloud, region, pairs),
+        }
+        found = {lookup: pool.submit(_find_images, cloud, region, lookup) for lookup in lookups}
+    answers: dict[str, Any] = {name: _open(cloud, future, name, unread) for name, future in asked.items()}
+    by_lookup = {lookup: _open(cloud, future, "images", unread) for lookup, future in found.items()}
+    if answers["zones"] is None and answers["offerings"] is None:
+        zones.result()  # not one zone is known by name, so the reason is the answer
+    return Read(**answers, found=by_lookup, unread=unread)
+
+
+def _security_group_names(groups: Sequence[GroupSettings], region: str) -> list[str]:
+    """The security groups that are given by name."""
+    given = {one for group in groups for one in group.security_groups(region)}
+    return sorted(one for one in given if not one.startswith("sg-"))
+
+
+def _foreign_pairs(request: Request, region: str, groups: Sequence[GroupSettings]) -> list[str]:
+    """The user's key pairs, where the region is not the first: a key pair is one region's, and easily forgotten."""
+    if region == request.regions[0]:
+        return []
+    return sorted({group.aws.key_name for group in groups if group.aws.key_name})
+
+
+def _open(cloud: Cloud, future: Future[Answer], name: str, unread: dict[str, str]) -> Answer | None:
+    """What a read gave; None when the cloud does not let us look. Raises what may be cured by asking again."""
+    try:
+        return future.result()
+    except (ClientError, BotoCoreError) as error:
+        read = diagnose_error(error, cloud.errors)
+        if read.kind in _FATAL or read.step in ("back-off", "ask-again"):
+            raise
+        unread[name] = f"{read.code}: {read.words}"
+        return None
+
+
+def _zones(cloud: Cloud, region: str) -> list[dict[str, Any]]:
+    answer = cloud.ec2(
+        region, "describe_availability_zones", Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}]
+    )
+    zones: list[dict[str, Any]] = answer["AvailabilityZones"]
+    return [zone for zone in zones if zone.get("ZoneType", "availability-zone") == "availability-zone"]
+
+
+def _offerings(cloud: Cloud, region: str, types: Sequence[str]) -> dict[str, set[str]]:
+    """The types among ``types`` that each zone has; every zone that EC2 names for at least one of them."""
+    offered: dict[str, set[str]] = {}
+    for offering in cloud.pages(
+        region,
+        "describe_instance_type_offerings",
+        "InstanceTypeOfferings",
+        LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": list(types)}],
+        MaxResults=PAGE,
+    ):
+        offered.setdefault(offering["Location"], set()).add(offering["InstanceType"])
+    return offered
+
+
+def _images(cloud: Cloud, region: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    if not ids:
+        return {}
+    answer = cloud.ec2(region, "describe_images", ImageIds=list(ids))
+    return {image["ImageId"]: image for image in answer["Images"]}
+
+
+def _find_images(cloud: Cloud, region: str, lookup: Lookup) -> list[dict[str, Any]]:
+    filters = [{"Name": "name", "Values": [lookup.name]}, {"Name": "state", "Values": ["available"]}]
+    found = cloud.ec2(region, "describe_images", Owners=[lookup.owner], Filters=filters)["Images"]
+    return sorted(found, key=lambda image: (image.get("CreationDate", ""), image["ImageId"]), reverse=True)
+
+
+def _reservations(cloud: Cloud, region: str, listed: Sequence[str]) -> list[dict[str, Any]]:
+    if not listed:
+        return []
+    # Not by CapacityReservationIds: EC2 refuses the whole read when one of them lives in another region.
+    found = cloud.pages(region, "describe_capacity_reservations", "CapacityReservations", MaxResults=PAGE)
+    return [reservation for reservation in found if reservation["CapacityReservationId"] in listed]
+
+
+def _subnets(cloud: Cloud, region: str, wanted: bool) -> list[dict[str, Any]]:
+    # All of them: an account has few, and where security groups are given by name, their VPC is that of the subnet.
+    return list(cloud.pages(region, "describe_subnets", "Subnets", MaxResults=PAGE)) if wanted else []
+
+
+def _security_groups(cloud: Cloud, region: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    if not names:
+        return []
+    named = [{"Name": "group-name", "Values": list(names)}]
+    return list(cloud.pages(region, "describe_security_groups", "SecurityGroups", Filters=named, MaxResults=PAGE))
+
+
+def _lacking_pairs(cloud: Cloud, region: str, names: Sequence[str]) -> set[str]:
+    if not names:
+        return set()
+    named = [{"Name": "key-name", "Values": list(names)}]
+    found = cloud.ec2(region, "describe_key_pairs", Filters=named)["KeyPairs"]
+    return set(names) - {pair["KeyName"] for pair in found}
+
+
+def tag_matches(thing: Mapping[str, Any], pattern: str) -> bool:
+    """Whether its tag ``Name`` is like ``pattern``, with the ``*`` and ``?`` of EC2's filters."""
+    name = next((tag["Value"] for tag in thing.get("Tags", ()) if tag["Key"] == "Name"), None)
+    return name is not None and fnmatchcase(name, pattern.replace("[", "[[]"))
