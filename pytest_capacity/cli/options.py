@@ -120,4 +120,4 @@ def _flag(parser: argparse.ArgumentParser, name: str, *, help: str, **how: Any) 
     """``--name``; and as pytest calls it, since that is what files, messages and habits say."""
     how.setdefault("default", None)
     parser.add_argument(f"--{name}", help=help, **how)
-    parser.add_argument(f"--capacity-{name}", help=argparse.SUPPRESS, **how)
+    parser.add_argument(f"--capacity-{name}", dest=name.replace("-", "_"), help=argparse.SUPPRESS, **how)

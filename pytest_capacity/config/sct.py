@@ -223,6 +223,9 @@ class _Reader:
         found.values["fallback"] |= {"zones": next_zone, "regions": next_region}
         found.names.update({"fallback.regions": _NEXT_REGION, "fallback": _NEXT_ZONE})
         regional = self.backend == "gce" and self._word("gce_reservation_type", _TYPES) == "regional"
+        if regional and self._values.get("colocate") == "zone":
+            remedy = "Write `gce_reservation_type: zonal`, or leave `colocate` out."
+            self._fault("gce_reservation_type", "is regional, and `colocate: zone` keeps all nodes in one zone", remedy)
         # Where nothing moves along zones, SCT puts the nodes of each kind into the zones in turn.
         spread = regional or (len(zones) > 1 and not next_zone)
         colocate = "zone" if "colocate" in self._values or not spread else "region"
@@ -260,7 +263,7 @@ class _Reader:
         if "region_name" in self._values:
             return self._named
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-            if self._environ.get(name):
+            if self._environ.get(name) and self.backend in (None, "aws"):
                 return (self._environ[name],)
         self._fault("region_name", "no region is named", "Write `region_name: us-east-1`.")
         return ()
@@ -316,7 +319,7 @@ class _Reader:
     def _duration(self) -> str | None:
         value = self._values.get("test_duration")
         text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-        if value is None or (text.isascii() and text.isdigit() and len(text) < 9):
+        if value is None or (text.isascii() and text.isdigit() and 0 < int(text) < 10**8):
             return None if value is None else f"{text}m"
         self._fault("test_duration", f"{shown(value)} is not a number of minutes", "Write it like 90.")
         return None

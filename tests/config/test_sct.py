@@ -266,6 +266,15 @@ def test_is_reserving() -> None:
         is_reserving({"cluster_backend": "aws", "use_capacity_reservation": "maybe"}, "params")
 
 
+def test_params() -> None:
+    """`CapacityReservation.reserve` takes them as a mapping; without a region the environment's will do."""
+    values = sct(region_name=None, use_capacity_reservation=True)
+    request = load(Overrides(), path=None, environ={"AWS_REGION": "eu-west-1"}, values=values)
+    assert (request.regions, request.aws.image) == (("eu-west-1",), {"eu-west-1": IMAGE})
+    with pytest.raises(ConfigError, match=r"^params: n_db_nodes: 'x' is not a number of nodes"):
+        load(Overrides(), path=None, environ={"AWS_REGION": "eu-west-1"}, values={**values, "n_db_nodes": "x"})
+
+
 # Other clouds.
 
 
@@ -286,6 +295,12 @@ def test_gce() -> None:
     assert (values["reserve"], values["colocate"]) == (True, "region")
     assert values["fallback"] == {"spot_to_on_demand": False, "zones": False, "regions": False}
     assert ours(cluster_backend="gce", gce_reservation_type="zonal")["colocate"] == "zone"
+
+
+def test_gce_regional_is_not_one_zone(loading: Loader) -> None:
+    """The two contradict each other."""
+    values = sct(cluster_backend="gce", gce_reservation_type="regional", colocate="zone")
+    assert "gce_reservation_type: is regional, and `colocate: zone`" in loading.faults(values)[0]
 
 
 def test_azure() -> None:
@@ -353,7 +368,8 @@ def test_a_cloud_without_a_backend(loading: Loader) -> None:
         (sct(ami_id_db_scylla="x"), "ami_id_db_scylla: 'x' does not have the right form", "ami-"),
         (sct(ami_id_db_scylla=f"{IMAGE},{OTHER}"), "ami_id_db_scylla: names 2 images", "one a region"),
         (sct(test_duration="soon"), "test_duration: 'soon' is not a number of minutes", "90"),
-        (sct(test_duration=0), "test_duration: '0m' is no time at all", "90m"),
+        (sct(test_duration=0), "test_duration: 0 is not a number of minutes", "90"),
+        (sct(test_duration=True), "test_duration: True is not a number of minutes", "90"),
         (sct(test_duration=20000), "test_duration: '20000m' is too long: a run lasts at most 7d", "shorter"),
         (sct(instance_provision="mixed"), "instance_provision: 'mixed' is not one of on_demand, spot", "Give"),
         (sct(use_placement_group=2), "use_placement_group: 2 is neither true nor false", "true or false"),
