@@ -27,7 +27,7 @@ def warm(emulator: Emulator, *groups: NodeGroup, **changes: Any) -> Iterator[Eng
     emulator.reset(latency_ms=0)
     with tempfile.TemporaryDirectory() as folder, Bench(emulator, Path(folder) / "journal.sqlite") as bench:
         engine = bench.engine(request(emulator, *groups, run=f"bench-{time.time_ns()}", **changes))
-        engine.read_ahead("default").result()
+        engine.offers.ahead("default")[0].result()
         yield engine
 
 

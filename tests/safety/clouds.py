@@ -94,11 +94,11 @@ class Weather:
 
 
 def _cells(axes: set[str]) -> Iterator[Cell]:
-    """In the order in which they are tried: market, then type, then zone, then region; what is off has one value."""
+    """In the order in which they are tried: market, type, zone, region. What is off has one value: on-demand, say."""
     for region in REGIONS[: 1 + ("region" in axes)]:
         for letter in LETTERS[: 1 + ("zone" in axes)]:
             for first in (True, False)[: 1 + ("type" in axes)]:
-                for market in ("spot", "on-demand")[: 1 + ("spot" in axes)]:
+                for market in ("spot", "on-demand")["spot" not in axes :]:
                     yield Cell(region, region + letter, market, first)
 
 

@@ -49,7 +49,7 @@ def configure(suite: Suite, axes: Sequence[str], weathers: Collection[Weather]) 
     """The weather, and a topology of two nodes for each part of it."""
     suite.emulator.weather(faults=[fault for weather in weathers for fault in weather.faults()])
     regions = list(REGIONS) if "region" in axes else [REGIONS[0]]
-    group = {"count": 2, "market": "spot", "reserve": True}
+    group = {"count": 2, "market": "spot" if "spot" in axes else "on-demand", "reserve": True}
     suite.configure(
         None,
         topologies={
