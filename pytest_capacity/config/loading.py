@@ -268,14 +268,13 @@ def is_reserving(values: Mapping[str, Any], where: str) -> bool:
     faults = Faults()
     if is_sct(values):
         on = is_sct_reserving(values, where, faults)
-        if faults.lines:
-            raise ConfigError(faults.lines)
-        return on
-    value = values.get("reserve")
-    reserve = True if value is None else as_bool(value, f"{where}: reserve", faults)
+    else:
+        value = values.get("reserve")
+        reserve = True if value is None else as_bool(value, f"{where}: reserve", faults)
+        on = bool(values.get("backend")) and reserve is not False
     if faults.lines:
         raise ConfigError(faults.lines)
-    return bool(values.get("backend")) and reserve is not False
+    return on
 
 
 def _backend(source: Source, faults: Faults) -> str:

@@ -61,7 +61,10 @@ _TYPES: Final = ("zonal", "regional")
 
 
 class Translated(Struct, frozen=True, kw_only=True):
-    """Our keys and values, and for each key, or path of keys, the one that the user wrote."""
+    """Our keys and values, and for each key, or path of keys, the one that the user wrote.
+
+    What goes by an empty one is not to be complained of.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
@@ -118,21 +121,23 @@ def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[
     """
     told = list(lines[:before])
     for line in lines[before:]:
-        name, rest = _named(line.removeprefix(f"{file}: "), names) if line.startswith(f"{file}: ") else ("", "")
-        if not name:
+        found = _named(line.removeprefix(f"{file}: "), names) if line.startswith(f"{file}: ") else None
+        if found is None:
             told.append(line)
-        elif not any(other.startswith(f"{file}: {name}:") for other in told):
+            continue
+        name, rest = found
+        if name and not any(other.startswith(f"{file}: {name}:") for other in told):
             told.append(f"{file}: {name}{rest}")
     return told
 
 
-def _named(text: str, names: Mapping[str, str]) -> tuple[str, str]:
-    """Their key, and what follows ours; empty where the text is about none of ours."""
+def _named(text: str, names: Mapping[str, str]) -> tuple[str, str] | None:
+    """Their key, and what follows ours; None where the text is about none of ours."""
     for key in sorted(names, key=len, reverse=True):
         if text.startswith((f"{key}:", f"{key}[", f"{key}.")):
             at = text.index(":", len(key))
             return names[key], text[at:]
-    return "", text
+    return None
 
 
 def _check_keys(source: Source, ours: Sequence[str], faults: Faults) -> None:
@@ -250,7 +255,8 @@ class _Reader:
             for key, name in role.names.items():
                 found.names[f"groups.{role.name}.{key}"] = name
             found.names[f"groups.{role.name}.placement_group"] = "use_placement_group"
-        found.put("groups", groups, "n_db_nodes")
+        # That there are none has been complained of.
+        found.put("groups", groups, "n_db_nodes" if groups else "")
         found.put("aws", {"image": roles.images} if roles.images else None, "ami_id_db_scylla")
         self._check_count(roles)
 

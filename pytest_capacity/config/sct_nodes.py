@@ -53,7 +53,7 @@ def read_roles(values: Mapping[str, Any], file: str, backend: str, regions: Sequ
         if count is None:
             continue
         if count and type_ is None and type_key not in values:
-            faults.add(f"{file}: {type_key}", "is missing", f"Name the type of the {count} {name} nodes.")
+            faults.add(f"{file}: {type_key}", "is missing", f"Name the type of the group {name}.")
         own = image_key if image_key in values else _DB_IMAGE
         images = _images(values, own, regions, file, faults) if backend == "aws" and count else {}
         if count and type_:

@@ -319,6 +319,14 @@ def test_azure() -> None:
     assert (values["zones"], values["reserve"], values["colocate"]) == (["1", "2", "*"], True, "zone")
 
 
+def test_oci_has_one_shape(loading: Loader) -> None:
+    """Of two that differ nobody can tell which is meant."""
+    faults = loading.faults(sct(cluster_backend="oci", oci_instance_shape="VM.Standard3.Flex"))
+    assert (
+        f"{loading.path}: instance_type_db: is 'i4i.large', and oci_instance_shape is 'VM.Standard3.Flex'" in faults[0]
+    )
+
+
 def test_oci() -> None:
     """The shape is that of the nodes, the availability domain their zone."""
     values = ours(
@@ -362,7 +370,9 @@ def test_a_cloud_without_a_backend(loading: Loader) -> None:
         (sct(n_db_nodes=[True]), "n_db_nodes: [True] is not a number of nodes", '"2 1"'),
         (sct(n_db_nodes=-1), "n_db_nodes: -1 is not a number of nodes", '"2 1"'),
         (sct(n_db_nodes=2000), "n_db_nodes: 2000 is not a number of nodes", "1 to 1000"),
-        (sct(n_loaders=2), "instance_type_loader: is missing", "2 loader nodes"),
+        (sct(n_loaders=2), "instance_type_loader: is missing", "the group loader"),
+        (sct(instance_type_db=None), "instance_type_db: is missing", "the group db"),
+        (sct(n_loaders="x"), "n_loaders: 'x' is not a number of nodes", '"2 1"'),
         (sct(instance_type_db="large"), "instance_type_db: 'large' does not have", "i4i.large"),
         (sct(ami_id_db_scylla=None), "ami_id_db_scylla: no image is known", "ami_id_db_scylla: ami-"),
         (sct(ami_id_db_scylla="x"), "ami_id_db_scylla: 'x' does not have the right form", "ami-"),
