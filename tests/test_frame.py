@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_capacity.config import Overrides, groups, load, loading
-from pytest_capacity.model import AwsSettings, Fallback
+from pytest_capacity.config import Overrides, groups, load, loading, settings
+from pytest_capacity.model import Fallback
 from pytest_capacity.plugin.options import OPTIONS, Option
 
 ROOT = Path(__file__).parent.parent
@@ -22,9 +22,7 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == test
 
 
-@pytest.mark.parametrize(
-    "key", [*loading._KEYS, *groups._GROUP_KEYS, *AwsSettings.__struct_fields__, *Fallback.__struct_fields__]
-)
+@pytest.mark.parametrize("key", [*loading._KEYS, *groups._GROUP_KEYS, *settings._KEYS, *Fallback.__struct_fields__])
 def test_every_key_is_in_the_reference(key: str) -> None:
     """A key that the reader of the file knows has a row."""
     assert f"\n| `{key}` |" in REFERENCE

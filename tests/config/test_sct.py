@@ -175,6 +175,20 @@ def test_next_region(loading: Loader, name: object) -> None:
     request = loading(sct(**{**TWO, "region_name": name, NEXT_REGION: True, NEXT_ZONE: True}))
     assert (request.regions, request.fallback.regions) == (("us-east-1", "us-west-2"), True)
     assert request.aws.image == {"us-east-1": IMAGE, "us-west-2": OTHER}
+    assert (request.topologies["default"].group("db").image, request.topologies["default"].group("db").cloud) == (
+        None,
+        {},
+    )
+
+
+def test_images_of_loaders_in_each_region(loading: Loader) -> None:
+    """Named in the order of the file's regions, also where a flag takes one of these."""
+    loaders = {"n_loaders": 1, "instance_type_loader": "c6i.large", "ami_id_loader": [OTHER, IMAGE]}
+    request = loading(sct(**TWO, **loaders, **{NEXT_REGION: True}))
+    own = {"us-east-1": OTHER, "us-west-2": IMAGE}
+    assert request.topologies["default"].group("loader").cloud == {"image": own}
+    request = loading(sct(**TWO, **loaders, **{NEXT_REGION: True}), Overrides(regions=("us-west-2",)))
+    assert request.topologies["default"].group("loader").image == IMAGE
 
 
 @pytest.mark.parametrize("nodes", [2, "1 1", [1, 1]])
