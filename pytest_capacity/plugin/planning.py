@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ from pytest_capacity.plan import LeftOut, Plan, PlannedRung, TopologyPlan
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.runtime import uses_capacity
 from pytest_capacity.text import clean
-from pytest_capacity.words import EMULATED
+from pytest_capacity.words import EMULATED, Line
 
 
 class Planning:
@@ -42,7 +42,8 @@ class Planning:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Read the plan. Where it is all that is wanted, no test runs."""
         # An xdist controller does not know what was selected.
-        if self._only or not session.items or any(map(uses_capacity, session.items)):
+        distributed = self._config.getoption("dist", "no") != "no"
+        if self._only or distributed or any(map(uses_capacity, session.items)):
             try:
                 self._plan = self._advised(plan(self._request, self._options))
             except CapacityError as error:
@@ -75,22 +76,25 @@ class Planning:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section ``capacity plan``."""
-        if self._plan is None and self._fault is None:
-            return
-        terminalreporter.write_sep("=", "capacity plan")
-        if self._request.emulated:
-            terminalreporter.write_line(EMULATED, yellow=True)
+        lines = list(self._lines())
+        if lines:
+            terminalreporter.write_sep("=", "capacity plan")
+        for line in lines:
+            terminalreporter.write_line(line.text, **line.markup)
+
+    def _lines(self) -> Iterator[Line]:
         if self._fault:
-            terminalreporter.write_line(clean(str(self._fault), lines=True), red=True)
+            yield Line(clean(str(self._fault), lines=True), "red")
         if self._plan:
-            for line in tables.plan(self._plan):
-                terminalreporter.write_line(line)
+            if self._plan.emulated:
+                yield Line(EMULATED, "yellow")
+            yield from map(Line, tables.plan(self._plan))
 
     def pytest_unconfigure(self) -> None:
         """Without a terminal the plan is said all the same: it is all that was asked for."""
-        if self._only and self._config.pluginmanager.get_plugin("terminalreporter") is None:
-            for line in tables.plan(self._plan) if self._plan else [clean(str(self._fault or ""), lines=True)]:
-                print(line, file=sys.__stdout__)
+        if self._config.pluginmanager.get_plugin("terminalreporter") is None:
+            for line in self._lines():
+                print(line.text, file=sys.__stdout__)
 
 
 def _as_rung(planned: PlannedRung) -> Rung:
