@@ -292,10 +292,17 @@ def drift_lines(drift: Sequence[str]) -> list[str]:
     return [clean(f"capacity: drift: {line}; the session keeps its own until it is built anew") for line in drift]
 
 
-def staying_lines(staying: Staying, request: Request, now: float, *, verbosity: int) -> Iterator[Line]:
-    """Why nothing was released; and, where the nodes are kept, until when, and what can be done with them meanwhile."""
+def staying_lines(
+    staying: Staying, request: Request, now: float, *, verbosity: int, since: float = 0.0
+) -> Iterator[Line]:
+    """Why nothing was released; and, where the nodes are kept, until when, and what can be done with them meanwhile.
+
+    Of the session's attempts those that were made ``since`` then.
+    """
     if request.emulated:
         yield Line(EMULATED, "yellow")
+    tried = [attempt for attempt in staying.attempts if attempt.started >= since]
+    yield from attempt_lines(tried, staying.changes, verbosity=verbosity)
     if verbosity >= 0:
         for placed in staying.placed:
             yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)

@@ -307,3 +307,12 @@ def test_the_line_that_extends_can_be_obeyed(limit: float | None, line: list[str
     request = replace(REQUEST, session="dev")
     told = [one.text for one in words.staying_lines(staying, request, 0.0, verbosity=0)]
     assert [one for one in told if "extend" in one] == line
+
+
+def test_a_session_that_stays_tells_what_this_process_tried() -> None:
+    """Not what another one tried before it; but what stands otherwise than asked for concerns everybody."""
+    first, own = (replace(receipt().attempts[0], number=number, started=number * 10.0) for number in (1, 2))
+    staying = Staying(until=1000.0, attempts=(first, own), changes=("group 'db' got on-demand",))
+    request = replace(REQUEST, session="dev")
+    told = [one.text for one in words.staying_lines(staying, request, 0.0, verbosity=0, since=20.0)]
+    assert told[1:3] == ["2  us-east-1a  failed   1.0 s  C: w", "group 'db' got on-demand"]

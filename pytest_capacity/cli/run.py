@@ -86,6 +86,7 @@ class Life:
         self._owner = Owner(request, options, self._hear, rebuild=rebuild)
         self._signals = signals
         self._quiet = quiet
+        self._since = time.time()
         #: Ctrl-C that the command was given by the terminal, and we were not.
         self._unseen = 0
         #: Whether there is something of ours to release: a session that took us in, or a keeper of our own.
@@ -182,7 +183,7 @@ class Life:
         if isinstance(answer, Receipt):
             say(*(f"capacity: {line.text}" for line in words.summary(answer, request, verbosity=-1)))
             return answer.clean
-        told = words.staying_lines(answer, request, time.time(), verbosity=verbosity)
+        told = words.staying_lines(answer, request, time.time(), verbosity=verbosity, since=self._since)
         say(*(f"capacity: {line.text}" for line in told))
         return True
 

@@ -244,7 +244,7 @@ class Climber:
             told = replace(told, outcome="placed")
         except AttemptFailed as error:
             failed, failure = error, error.worst
-            told = replace(told, **self._came_to(order, failure, error.groups))
+            told = replace(told, **self._came_to(order, failure, error.groups, climb))
         except CapacityError as error:
             told = replace(told, code=type(error).__name__, words=str(error))
             raise
@@ -267,18 +267,19 @@ class Climber:
         data = {"attempt": told, "cloud": self._cloud, "refusals": found, **telling.where(order)}
         self._book.note("attempt-ended", data={**data, **telling.came_to(told)})
 
-    def _came_to(self, order: Order, failure: Failure, groups: Sequence[str]) -> dict[str, str]:
+    def _came_to(self, order: Order, failure: Failure, groups: Sequence[str], climb: Climb) -> dict[str, str]:
         diagnosis = failure.diagnosis
         outcome = _OUTCOMES.get(diagnosis.step, "failed")
         if outcome == "no-capacity" and diagnosis.kind.endswith("quota"):
             outcome = "quota"
+        elsewhere = telling.elsewhere(diagnosis, {rung.zone for rung in climb.listed})
         return {
             "outcome": outcome,
             "code": diagnosis.code,
             "words": diagnosis.words,
             "kind": diagnosis.kind,
             "scope": diagnosis.scope,
-            "remedy": remedy(self._backend.name, diagnosis),
+            "remedy": remedy(self._backend.name, diagnosis) + elsewhere,
             **telling.asked_for(order.topology, self._request, groups, failure.piece),
         }
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from pytest_capacity.model import Attempt, Identity, Order, Piece, Request, Topology
+from pytest_capacity.model import Attempt, Diagnosis, Identity, Order, Piece, Request, Topology
 
 #: Attempts that one line of an error names.
 _SHOWN: Final = 6
@@ -60,6 +60,12 @@ def asked_for(
         "instance_type": _listed(group.instance_type for group in named),
         "market": "reserved" if piece and piece.kind == "reservation" else _listed(markets),
     }
+
+
+def elsewhere(diagnosis: Diagnosis, zones: Collection[str]) -> str:
+    """The zones that the cloud names and the ladder does not have, to be added to the advice; empty without any."""
+    others = sorted(zone for zone in diagnosis.hints if zone not in zones)
+    return f" (the cloud names {', '.join(others)})" if others else ""
 
 
 def exhausted(cloud: str, name: str, tried: Sequence[Attempt], rounds: int) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from pytest_capacity import __version__
 from pytest_capacity.ladder import Rung
-from pytest_capacity.model import Diagnosis, Held, Identity, Node, Placed, Receipt, Request
+from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Node, Placed, Receipt, Request
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
 VERSION: Final = 3
@@ -232,6 +232,9 @@ class Staying(Answer, frozen=True, tag="staying"):
     until: float | None = None
     limit: float | None = None
     placed: tuple[Placed, ...] = ()
+    #: As of a `Receipt`, of all processes of the session so far.
+    attempts: tuple[Attempt, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 class Extended(Answer, frozen=True, tag="extended"):

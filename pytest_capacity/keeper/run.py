@@ -30,7 +30,7 @@ from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import continued, differences
 from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places, prune
-from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start
+from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start, Staying
 from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.remote.keys import make_key_pair
@@ -232,6 +232,17 @@ class Run:
             limit=self.limit,
             placed=self.placed,
             identity=self._identity.result() if self._identity.done() and not self._identity.exception() else None,
+        )
+
+    def told(self, staying: Staying) -> Staying:
+        """With what an owner that leaves is to know of the run."""
+        book = self._book
+        return replace(
+            staying,
+            placed=self.placed,
+            limit=self.limit,
+            attempts=tuple(book.attempts),
+            changes=tuple(book.changes),
         )
 
     def chores(self, present: set[str]) -> None:

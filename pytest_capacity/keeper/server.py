@@ -321,8 +321,7 @@ class Server:
         if peer.role == "owner":
             staying = self._there.leave(peer, failed=call.failed, keep=not call.now)
             if staying:
-                run = self._run
-                return msgspec.structs.replace(staying, placed=run.placed, limit=run.limit) if run else staying
+                return self._run.told(staying) if self._run else staying
         else:
             self._there.clear(f"run {self._name}", force=call.force)
         self._settled.wait()

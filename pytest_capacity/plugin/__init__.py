@@ -82,14 +82,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
     """The runtime of a controller or of the only process. With ``plan`` it only looks, and no worker is started."""
-    from pytest_capacity.plugin.planning import Planning, stay_alone
     from pytest_capacity.plugin.session import controller
 
     if plan:
+        from pytest_capacity.plugin.planning import stay_alone
+
         stay_alone(config)
     runtime = controller(config, settings, looking_only=plan)
     _register(config, runtime)
     if plan or config.getoption("setupplan", False):
+        from pytest_capacity.plugin.planning import Planning
+
         planning = Planning(config, runtime.request, runtime.options, only=plan)
         config.pluginmanager.register(planning, f"{RUNTIME}-planning")
 

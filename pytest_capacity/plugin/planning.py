@@ -6,18 +6,24 @@ No keeper is started. A process of its own reads what the zones offer, once, aft
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_capacity import tables
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper.planning import plan
+from pytest_capacity.keeper.protocol import Consult
 from pytest_capacity.keeper.spawn import SpawnOptions
+from pytest_capacity.ladder import Choice, Rung
 from pytest_capacity.model import Request
-from pytest_capacity.plan import Plan
+from pytest_capacity.plan import LeftOut, Plan, PlannedRung, TopologyPlan
+from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.runtime import uses_capacity
 from pytest_capacity.text import clean
-from pytest_capacity.words import EMULATED
+from pytest_capacity.words import EMULATED, Line
 
 
 class Planning:
@@ -28,6 +34,7 @@ class Planning:
         self._request = request
         self._options = options
         self._only = only
+        self._hooks = Hooks(config, request, lambda _words: None)
         self._plan: Plan | None = None
         self._fault: CapacityError | None = None
 
@@ -35,12 +42,30 @@ class Planning:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Read the plan. Where it is all that is wanted, no test runs."""
         # An xdist controller does not know what was selected.
-        if self._only or not session.items or any(map(uses_capacity, session.items)):
+        distributed = self._config.getoption("dist", "no") != "no"
+        if self._only or distributed or any(map(uses_capacity, session.items)):
             try:
-                self._plan = plan(self._request, self._options)
+                self._plan = self._advised(plan(self._request, self._options))
             except CapacityError as error:
                 self._fault = error
         return True if self._only else None
+
+    def _advised(self, planned: Plan) -> Plan:
+        """As the hook orders the rungs, where it may: those of groups that are spread are not yet what it would see."""
+        if "ladder" not in self._hooks.advises or self._request.colocate == "region":
+            return planned
+        topologies = dict(planned.topologies)
+        troubles = list(planned.troubles)
+        for name, topology in planned.topologies.items():
+            rungs = tuple(map(_as_rung, topology.rungs))
+            if not rungs:
+                continue
+            told = self._hooks.advise(Consult(number=0, topic="ladder", topology=name, rungs=rungs))
+            if told.fault:
+                troubles.append(f"hook pytest_capacity_ladder failed, and changes nothing: {told.fault}")
+            elif told.rungs is not None:
+                topologies[name] = _reordered(topology, told.rungs)
+        return replace(planned, topologies=topologies, troubles=tuple(troubles))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -51,22 +76,44 @@ class Planning:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section ``capacity plan``."""
-        if self._plan is None and self._fault is None:
-            return
-        terminalreporter.write_sep("=", "capacity plan")
-        if self._request.emulated:
-            terminalreporter.write_line(EMULATED, yellow=True)
+        lines = list(self._lines())
+        if lines:
+            terminalreporter.write_sep("=", "capacity plan")
+        for line in lines:
+            terminalreporter.write_line(line.text, **line.markup)
+
+    def _lines(self) -> Iterator[Line]:
         if self._fault:
-            terminalreporter.write_line(clean(str(self._fault), lines=True), red=True)
+            yield Line(clean(str(self._fault), lines=True), "red")
         if self._plan:
-            for line in tables.plan(self._plan):
-                terminalreporter.write_line(line)
+            if self._plan.emulated:
+                yield Line(EMULATED, "yellow")
+            yield from map(Line, tables.plan(self._plan))
 
     def pytest_unconfigure(self) -> None:
         """Without a terminal the plan is said all the same: it is all that was asked for."""
-        if self._only and self._config.pluginmanager.get_plugin("terminalreporter") is None:
-            for line in tables.plan(self._plan) if self._plan else [clean(str(self._fault or ""), lines=True)]:
-                print(line, file=sys.__stdout__)
+        if self._config.pluginmanager.get_plugin("terminalreporter") is None:
+            for line in self._lines():
+                print(line.text, file=sys.__stdout__)
+
+
+def _as_rung(planned: PlannedRung) -> Rung:
+    choices = {
+        name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
+        for name, asked in planned.groups.items()
+    }
+    return Rung(planned.region, planned.zone, choices)
+
+
+def _reordered(topology: TopologyPlan, chosen: Sequence[int]) -> TopologyPlan:
+    """These rungs in this order; how many others each zone had is told with what is left out."""
+    gone = [(rung.region, rung.zone) for number, rung in enumerate(topology.rungs) if number not in chosen]
+    counts = Counter(gone)
+    left_out = [
+        LeftOut(region, zone, f"{count} of its rungs, by the hook pytest_capacity_ladder")
+        for (region, zone), count in counts.items()
+    ]
+    return TopologyPlan(tuple(topology.rungs[number] for number in chosen), (*topology.left_out, *left_out))
 
 
 def stay_alone(config: pytest.Config) -> None:

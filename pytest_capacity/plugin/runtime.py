@@ -213,7 +213,7 @@ class Runtime(ABC):
         with unhurried(self._item, in_call=self._in_call):
             return self.call(message, answer)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """After a keeper's death, ask whether what session fixtures still show stands; if not, no test may use it.
 

@@ -103,6 +103,7 @@ class Controller(Runtime):
         self._rebuild = rebuild
         self._signals = signals
         self._now = now
+        self._since = now()
         self._pid = os.getpid()
         self._owner: Owner | None = None
         self._awaits_identity = False
@@ -343,7 +344,9 @@ class Controller(Runtime):
         if receipt:
             told = words.summary(receipt, self.request, verbosity=verbosity)
         elif self._outcome.staying:
-            told = words.staying_lines(self._outcome.staying, self.request, self._now(), verbosity=verbosity)
+            told = words.staying_lines(
+                self._outcome.staying, self.request, self._now(), verbosity=verbosity, since=self._since
+            )
         for line in told:
             terminalreporter.write_line(line.text, **line.markup)
 

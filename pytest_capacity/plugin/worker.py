@@ -69,7 +69,7 @@ class Worker(Runtime):
             # Tests that need no capacity can still run; the others say this.
             self._lost = error
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """Refuse a misused marker. A usage error here would end the worker, and the controller with a traceback."""
         with self.explained():

@@ -69,6 +69,20 @@ def test_a_topology_with_nothing_to_try(run_on: Run, cloud: Emulator) -> None:
     assert only_reads(cloud)
 
 
+def test_the_hook_of_the_ladder_is_asked(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """What it orders is shown so, what it leaves out is left out; one that fails changes nothing, and that is said."""
+    pytester.makeconftest("def pytest_capacity_ladder(rungs): return [rungs[1]]")
+    result = run_on("--capacity-plan")
+    result.stdout.fnmatch_lines(
+        ["  1  us-east-1b *", "  left out: us-east-1a: 1 of its rungs, by the hook pytest_capacity_ladder"]
+    )
+    assert result.ret == 0
+    pytester.makeconftest("def pytest_capacity_ladder(rungs): return [][1]")
+    result = run_on("--capacity-plan")
+    result.stdout.fnmatch_lines(["trouble: hook pytest_capacity_ladder failed*IndexError*", *PLAN[2:]])
+    assert only_reads(cloud)
+
+
 def test_a_plan_that_cannot_be_read(run_on: Run, cloud: Emulator) -> None:
     """The cloud's words, and 1."""
     cloud.weather(faults=[{"operation": "GetCallerIdentity", "error": "InvalidClientTokenId"}])
