@@ -24,6 +24,7 @@ MEMORY: Final[Mapping[str, float]] = {
     "capacity-region": 180.0,
     "spot-capacity": 180.0,
     "spot-price": 180.0,
+    "preempted": 180.0,
     "reservation-full": 60.0,
     "network-exhausted": 30.0,
     "quota": 600.0,

@@ -33,6 +33,7 @@ Kind = Literal[
     "spot-capacity",
     "spot-quota",
     "spot-price",
+    "preempted",
     "type-unsupported",
     "reservation-full",
     "reservation-mismatch",

@@ -32,6 +32,7 @@ GCE: Final[list[Said]] = [
     ("", "(stockout) n2-standard-4", None, "capacity-zone type+zone+market move-on"),
     ("VM_MIN_COUNT_NOT_REACHED", "", None, "capacity-zone type+zone+market move-on"),
     ("UNSUPPORTED_OPERATION", "", None, "invalid none stop"),
+    ("", "Instance was preempted.", None, "preempted type+zone+market move-on"),
     ("", "Instance failed to start due to preemption.", None, "spot-capacity type+zone+market move-on"),
     (
         "QUOTA_EXCEEDED",

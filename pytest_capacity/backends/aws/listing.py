@@ -42,6 +42,7 @@ def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) 
                 id_ = instance["InstanceId"]
                 if id_ in before:
                     found[id_] = reading.node(region, instance, before[id_].state)
+            found |= _marked(cloud, region, [found.get(id_, held) for id_, held in before.items()])
         elif kind == PLACEMENT_GROUP:
             names = [held.facts.get("name") or held.id.rpartition("/")[2] for held in before.values()]
             for group in _groups(cloud, region, _filter("group-name", *names)):
@@ -58,6 +59,25 @@ def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) 
                 held = reading.reservation(region, answer)
                 found[held.id] = held
     return [_merged(held, found.get(held.id)) for held in helds]
+
+
+def _marked(cloud: Cloud, region: str, nodes: Sequence[Held]) -> dict[str, Held]:
+    """Those of ``nodes`` that run and that EC2 is about to take back, with its word for that as their problem.
+
+    Their spot requests say so before the machines do, by some two minutes. Not every account lets us look.
+    """
+    spot = {node.id: node for node in nodes if node.state == "ready" and node.facts.get("market") == "spot"}
+    if not spot:
+        return {}
+    filters = _filter("instance-id", *spot) + _filter("status-code", *reading.MARKED)
+    try:
+        requests = list(cloud.pages(region, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=filters))
+    except ClientError as error:
+        if diagnose_error(error, cloud.errors).kind != "denied":
+            raise
+        return {}
+    by_node = {request.get("InstanceId", ""): request for request in requests}
+    return {id_: reading.marked(node, by_node[id_]) for id_, node in spot.items() if id_ in by_node}
 
 
 def _merged(before: Held, now: Held | None) -> Held:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from pytest_capacity.backends.aws.plan import FROM, KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
 from pytest_capacity.backends.aws.stamp import Stamp, read_stamp
 from pytest_capacity.model import Held, State
@@ -28,6 +30,10 @@ _GROUP_STATES: Final[Mapping[str, State]] = {"pending": "creating", "available":
 _ENDED_BY_CALL: Final = "Client.UserInitiatedShutdown"
 
 OVER: Final = "gone"
+
+#: What the status of a spot request says of a machine that is about to be taken back (EC2 user guide, "Spot request
+#: status").
+MARKED: Final = ("marked-for-termination", "marked-for-stop")
 
 
 def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> Held:
@@ -56,6 +62,12 @@ def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> H
         problem_code=reason.get("Code", "") if ended else "",
         facts=_node_facts(instance, stamp),
     )
+
+
+def marked(node: Held, request: Mapping[str, Any]) -> Held:
+    """A node that runs still, with what its spot request says of its end."""
+    status = request.get("Status", {})
+    return replace(node, problem_code=status.get("Code", ""), problem=status.get("Message") or status.get("Code", ""))
 
 
 def _node_state(word: str, reason: str, before: State) -> State:

@@ -440,6 +440,32 @@ def test_spot_nodes_say_so(emulator: Emulator) -> None:
     assert {node.facts["market"] for node in account.backend.refresh(held)} == {"spot"}
 
 
+def test_a_spot_node_that_is_taken_back_is_seen_before_it_ends(emulator: Emulator) -> None:
+    """Its request says so while it runs, in one call for all spot nodes and none for others; then its own reason."""
+    cheap = group("cheap", "i4i.large", 2, market="spot", reserve=None)
+    account = Account(emulator, request(cheap, group("db", "t3.large", reserve=False)))
+    nodes = account.make(order(account.request, now=time.time()))
+    nodes = list(account.backend.refresh(account.backend.refresh(nodes)))
+    assert [node.problem_code for node in nodes] == ["", "", ""]
+    assert account.asked("DescribeSpotInstanceRequests") == 2
+    emulator.weather(reclaim_notice_s=120)
+    emulator.weather(reclaim=[nodes[0].id])
+    marked, other, _ = account.backend.refresh(nodes)
+    assert (marked.state, marked.problem_code) == ("ready", "marked-for-termination")
+    assert account.backend.diagnose(marked).kind == "preempted"
+    assert (other.state, other.problem_code) == ("ready", "")
+    emulator.weather(clock={"advance_s": 121})
+    (ended,) = account.backend.refresh([marked])
+    assert (ended.state, ended.problem_code) == ("gone", "Server.SpotInstanceTermination")
+    assert account.backend.diagnose(ended).kind == "preempted"
+    before = account.asked("DescribeSpotInstanceRequests")
+    account.backend.refresh([nodes[2]])
+    assert account.asked("DescribeSpotInstanceRequests") == before
+    emulator.weather(faults=[{"operation": "DescribeSpotInstanceRequests", "error": "UnauthorizedOperation"}])
+    (still,) = account.backend.refresh([other])
+    assert (still.state, still.problem_code) == ("ready", "")
+
+
 def test_regions_are_those_of_the_account(account: Account) -> None:
     """By name."""
     regions = list(account.backend.regions())

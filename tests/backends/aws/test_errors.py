@@ -181,8 +181,15 @@ RAISED: Final[list[tuple[Exception, str, str]]] = [
 #: Why a node died (StateReason.Code), or how a spot request ended.
 DEATHS: Final[list[tuple[str, str, str]]] = [
     ("Server.InsufficientInstanceCapacity", "move-on", "capacity-zone"),
-    ("Server.SpotInstanceTermination", "move-on", "spot-capacity"),
-    ("Server.SpotInstanceShutdown", "move-on", "spot-capacity"),
+    ("Server.SpotInstanceTermination", "move-on", "preempted"),
+    ("Server.SpotInstanceShutdown", "move-on", "preempted"),
+    ("marked-for-termination", "move-on", "preempted"),
+    ("marked-for-stop", "move-on", "preempted"),
+    ("instance-terminated-no-capacity", "move-on", "preempted"),
+    ("instance-terminated-capacity-oversubscribed", "move-on", "preempted"),
+    ("instance-terminated-by-price", "move-on", "preempted"),
+    ("instance-terminated-by-service", "move-on", "preempted"),
+    ("instance-terminated-by-experiment", "move-on", "preempted"),
     ("capacity-not-available", "move-on", "spot-capacity"),
     ("capacity-oversubscribed", "move-on", "spot-capacity"),
     ("price-too-low", "move-on", "spot-price"),
