@@ -37,7 +37,8 @@ def test_exhausted(suite: Suite, workers: str) -> None:
     ended = suite.run(workers)
     assert ended.code == 1, ended
     assert (ended.count("error"), ended.count("passed")) == (35, 1), ended
-    reason = "capacity: no capacity for topology 'default': us-east-1a (InsufficientInstanceCapacity), us-east-1b ("
+    dry = "us-east-1{} reserved i4i.large, c6i.xlarge (InsufficientInstanceCapacity)"
+    reason = f"capacity: no capacity for topology 'default': aws refused {dry.format('a')}, {dry.format('b')}. "
     errors = ended.out.partition("= ERRORS =")[2].partition("= capacity =")[0].strip().splitlines()
     assert sum(line.startswith(reason) for line in errors) == 35
     assert len(errors) < 3 * 35 + 5, "a heading and one line each, no code and no traceback"
