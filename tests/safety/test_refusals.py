@@ -43,8 +43,8 @@ def test_exhausted(suite: Suite, workers: str) -> None:
     assert sum(line.startswith(reason) for line in errors) == 35
     assert len(errors) < 3 * 35 + 5, "a heading and one line each, no code and no traceback"
     assert len(creates(suite.emulator)) == 4
-    attempts = [line for line in ended.out.splitlines() if line.startswith("attempt ")]
-    assert [line.split(": ")[1] for line in attempts] == ["default in us-east-1a", "default in us-east-1b"]
+    table = ended.out.partition("= capacity =")[2].splitlines()
+    assert [line.split()[:2] for line in table if line[:1].isdigit()] == [["1", "us-east-1a"], ["2", "us-east-1b"]]
     assert "0 things bearing run" in ended.out
     suite.nothing_left()
 
