@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Final
 
 import pytest
@@ -75,6 +76,16 @@ def emulator(emulator_process: Emulator) -> Emulator:
     """It, with an empty World and fair weather."""
     emulator_process.reset()
     return emulator_process
+
+
+@pytest.fixture(scope="session")
+def descriptions_read_once() -> Iterator[None]:
+    """The SDK reads the description of a service once in this process, and not for each of a test's clients."""
+    loaders = pytest.importorskip("botocore.loaders")
+    with pytest.MonkeyPatch.context() as patch:
+        read = cache(loaders.JSONFileLoader().load_file)
+        patch.setattr(loaders.JSONFileLoader, "load_file", lambda _, path: read(path))
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,6 +11,11 @@ from tests.emulated import Emulator
 from tests.engine.runs import Bench
 
 
+@pytest.fixture(autouse=True)
+def _sdk(descriptions_read_once: None) -> None:
+    """Each engine makes clients of its own."""
+
+
 @pytest.fixture
 def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
     """Makes engines on one journal, and closes them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -27,8 +28,9 @@ Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture(autouse=True)
-def nothing_but_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs load `PLUGINS`, and what a test names."""
+def nothing_but_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Runs load `PLUGINS`, and what a test names; they know nothing of the zones that ran dry in another test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 

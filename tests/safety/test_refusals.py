@@ -37,13 +37,14 @@ def test_exhausted(suite: Suite, workers: str) -> None:
     ended = suite.run(workers)
     assert ended.code == 1, ended
     assert (ended.count("error"), ended.count("passed")) == (35, 1), ended
-    reason = "capacity: no capacity for topology 'default': us-east-1a (InsufficientInstanceCapacity), us-east-1b ("
+    dry = "us-east-1{} reserved i4i.large, c6i.xlarge (InsufficientInstanceCapacity)"
+    reason = f"capacity: no capacity for topology 'default': aws refused {dry.format('a')}, {dry.format('b')}. "
     errors = ended.out.partition("= ERRORS =")[2].partition("= capacity =")[0].strip().splitlines()
     assert sum(line.startswith(reason) for line in errors) == 35
     assert len(errors) < 3 * 35 + 5, "a heading and one line each, no code and no traceback"
     assert len(creates(suite.emulator)) == 4
-    attempts = [line for line in ended.out.splitlines() if line.startswith("attempt ")]
-    assert [line.split(": ")[1] for line in attempts] == ["default in us-east-1a", "default in us-east-1b"]
+    table = ended.out.partition("= capacity =")[2].splitlines()
+    assert [line.split()[:2] for line in table if line[:1].isdigit()] == [["1", "us-east-1a"], ["2", "us-east-1b"]]
     assert "0 things bearing run" in ended.out
     suite.nothing_left()
 
