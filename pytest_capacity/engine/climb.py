@@ -87,7 +87,12 @@ class Climber:
 
     def place(self, name: str, launch: bool, halt: Halt) -> Placed:
         """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
-        return self._place(Climb(name, self._request.topologies[name], launch, halt, self._clock.now()))
+        topology = self._request.topologies[name]
+        if not launch:
+            # What is only reserved is on-demand: no reservation serves spot.
+            groups = tuple(replace(group, market="on-demand") for group in topology.groups)
+            topology = replace(topology, groups=groups)
+        return self._place(Climb(name, topology, launch, halt, self._clock.now()))
 
     def place_beside(self, placed: Placed, part: Topology, halt: Halt) -> Placed:
         """A part of a topology once more, where the rest of it stands. Raises as `place` does."""

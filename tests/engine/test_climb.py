@@ -254,3 +254,14 @@ def test_a_keeper_that_dies_on_the_way_up(bench: Bench, emulator: Emulator, laun
     assert placed.zone == "us-east-1b"
     assert len(emulator.held("instance")) == 4
     gives_back(bench, emulator)
+
+
+def test_what_is_only_reserved_is_on_demand(bench: Bench, emulator: Emulator) -> None:
+    """Spot serves no reservation, so a run that launches nothing has no spot rung."""
+    engine = bench.engine(request(emulator, SPOT, LOADER))
+    placed = engine.provision("default", launch=False)
+    assert sorted((one.instance_type, one.count) for one in placed.reservations) == [
+        ("c6i.xlarge", 1),
+        ("i4i.large", 3),
+    ]
+    gives_back(bench, emulator)
