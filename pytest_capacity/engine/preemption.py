@@ -88,10 +88,10 @@ def part_of(topology: Topology, missing: dict[str, list[Node]]) -> Topology:
 
 
 def mended(placed: Placed, missing: dict[str, list[Node]], part: Placed) -> Placed:
-    """The placed topology with the new nodes in the places of the old ones."""
+    """The placed topology with the new nodes in the places of the old ones, and under their names."""
     nodes: dict[str, tuple[Node, ...]] = {}
     for group, members in placed.nodes.items():
         new = iter(part.nodes.get(group, ()))
         gone = {node.id for node in missing.get(group, ())}
-        nodes[group] = tuple(next(new, node) if node.id in gone else node for node in members)
+        nodes[group] = tuple(replace(next(new, node), name=node.name) if node.id in gone else node for node in members)
     return replace(placed, nodes=nodes, reservations=(*placed.reservations, *part.reservations))
