@@ -167,6 +167,12 @@ def next_rung(
     return Rung(best.region, zones[0], best.choices, tuple(zones))
 
 
+def market_of(group: NodeGroup, request: Request, market: Market) -> str:
+    """The word for users: ``spot``, ``on-demand``, or ``reserved`` where on-demand nodes get a reservation."""
+    reserve = request.reserve if group.reserve is None else group.reserve
+    return "reserved" if reserve and market == "on-demand" else market
+
+
 def is_open(
     listed: Sequence[Rung], region: str, refusals: Sequence[Refusal], request: Request, family: Family = str
 ) -> bool:

@@ -127,8 +127,7 @@ def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, f
 
 
 def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
-    reserve = request.reserve if group.reserve is None else group.reserve
-    market = "reserved" if reserve and choice.market == "on-demand" else choice.market
+    market = ladder.market_of(group, request, choice.market)
     return Asking(count=group.count, instance_type=choice.instance_type, market=market)
 
 

@@ -285,7 +285,7 @@ class Climber:
             "kind": diagnosis.kind,
             "scope": diagnosis.scope,
             "remedy": remedy(self._backend.name, diagnosis) + elsewhere,
-            **telling.asked_for(order.topology, self._request, groups, failure.piece),
+            **telling.asked_for(order.topology, self._request, groups),
         }
 
     def _refusal(self, order: Order, failure: Failure) -> Refusal:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from pytest_capacity.model import Attempt, Diagnosis, Identity, Order, Piece, Request, Topology
+from pytest_capacity import ladder
+from pytest_capacity.model import Attempt, Diagnosis, Identity, NodeGroup, Order, Request, Topology
 
 #: Attempts that one line of an error names.
 _SHOWN: Final = 6
@@ -28,7 +29,7 @@ def cloud(request: Request, identity: Identity | None) -> str:
 
 def rung(order: Order, request: Request) -> dict[str, object]:
     """What is asked for, and where, for an event."""
-    wanted = (f"{group.market or request.market} {group.instance_type}" for group in order.topology.groups)
+    wanted = (f"{_market(group, request)} {group.instance_type}" for group in order.topology.groups)
     return {**where(order), "wanted": _listed(wanted)}
 
 
@@ -49,16 +50,13 @@ def asked(order: Order) -> str:
     return f"asked for topology {order.topology.name!r} in {where(order)['zone']}"
 
 
-def asked_for(
-    topology: Topology, request: Request, groups: Sequence[str] = (), piece: Piece | None = None
-) -> dict[str, str]:
+def asked_for(topology: Topology, request: Request, groups: Sequence[str] = ()) -> dict[str, str]:
     """Groups, types and markets of an attempt: all of its topology's, or those that were refused."""
     named = [group for group in topology.groups if not groups or group.name in groups]
-    markets = [group.market or request.market for group in named]
     return {
         "group": _listed(group.name for group in named) if groups else "",
         "instance_type": _listed(group.instance_type for group in named),
-        "market": "reserved" if piece and piece.kind == "reservation" else _listed(markets),
+        "market": _listed(_market(group, request) for group in named),
     }
 
 
@@ -84,6 +82,10 @@ def exhausted(cloud: str, name: str, tried: Sequence[Attempt], rounds: int) -> s
 def lasting(seconds: float) -> str:
     """``90`` as "1.5 min"."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _market(group: NodeGroup, request: Request) -> str:
+    return ladder.market_of(group, request, group.market or request.market)
 
 
 def _listed(words: Iterable[str]) -> str:

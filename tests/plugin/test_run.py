@@ -54,7 +54,7 @@ def test_fixtures_give_the_nodes_that_the_file_asks_for(
         [
             "capacity: aws us-east-1, endpoint http://127.0.0.1:*, run *, keeper log */pytest-capacity/logs/*.log",
             "*capacity: account 123456789012*",
-            "*capacity: default: attempt 1 in us-east-1a (on-demand i4i.large, on-demand c6i.xlarge)",
+            "*capacity: default: attempt 1 in us-east-1a (reserved i4i.large, reserved c6i.xlarge)",
             "capacity:   us-east-1a: no reservation: InsufficientInstanceCapacity: *",
             "capacity:   us-east-1a: no-capacity*",
             "capacity: default: attempt 2 in us-east-1b (*",
@@ -64,7 +64,7 @@ def test_fixtures_give_the_nodes_that_the_file_asks_for(
             "=* capacity =*",
             "#  ZONE  *MARKET  *TYPE  *CAME TO  *TIME  *THE CLOUD SAID",
             "1  us-east-1a  reserved  *i4i.large  *capacity-zone  * s  InsufficientInstanceCapacity: *",
-            "2  us-east-1b  on-demand  i4i.large, c6i.xlarge  placed  * s",
+            "2  us-east-1b  reserved  i4i.large, c6i.xlarge  placed  * s",
             "db: i-* i4i.large on-demand in us-east-1b, *, in cr-*",
             "loader: i-* c6i.xlarge *",
             "receipt: 0 things bearing run * are left (us-east-1 read)",
