@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -16,8 +16,8 @@ pytest_plugins = ["pytester"]
 #: What runs of the tests that start processes: the first of every so many of a module, by the value of
 #: ``CAPACITY_MATRIX``. "full" is the default; what stands in no row here always runs whole. "sample" asks whether an
 #: interpreter is fit; "measured" is what coverage counts, with few of the tables: whoever is killed writes no figures.
-SAMPLES: Final[Mapping[str, Mapping[str, int]]] = {
-    "full": {},
+SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
+    "full": None,
     "sample": {
         "tests/safety/": 30,
         "tests/plugin/": 30,
@@ -30,6 +30,11 @@ SAMPLES: Final[Mapping[str, Mapping[str, int]]] = {
     },
     "measured": {"tests/safety/": 20, "tests/plugin/": 4, "tests/cli/": 3, "tests/keeper/": 2, "tests/emulator/": 2},
 }
+
+#: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has; so each
+#: test runs under one of the two.
+REST: Final = "rest"
+TABLES: Final = "tests/safety/"
 
 #: Of a table elsewhere, a sample runs every so many rows.
 ROWS: Final = 10
@@ -91,21 +96,35 @@ def descriptions_read_once() -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the part of each table that ``CAPACITY_MATRIX`` wants, the same ones in every process."""
-    sample = os.environ.get("CAPACITY_MATRIX", "full")
-    if sample not in SAMPLES:
-        raise pytest.UsageError(f"CAPACITY_MATRIX={sample} is none of {', '.join(SAMPLES)}")
-    if sample == "full":
-        return
-    seen: dict[str, int] = {}
-    kept: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
-    for item in items:
-        table, every = _table(item, SAMPLES[sample])
-        number = seen[table] = seen.get(table, -1) + 1
-        (kept if number % every == 0 else left_out).append(item)
+    part = os.environ.get("CAPACITY_MATRIX", "full")
+    if part not in (*SAMPLES, REST):
+        raise pytest.UsageError(f"CAPACITY_MATRIX={part} is none of {', '.join([*SAMPLES, REST])}")
+    runs = _rest(items) if part == REST else _rows(items, SAMPLES[part])
+    left_out = [item for item, runs_here in zip(items, runs, strict=True) if not runs_here]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+        items[:] = [item for item, runs_here in zip(items, runs, strict=True) if runs_here]
+
+
+def _rest(items: Sequence[pytest.Item]) -> list[bool]:
+    """Which items run where the measured ones run elsewhere."""
+    measured, sampled = _rows(items, SAMPLES["measured"]), _rows(items, SAMPLES["sample"])
+    return [
+        item.nodeid.startswith(TABLES) or sampled[number] or not measured[number] for number, item in enumerate(items)
+    ]
+
+
+def _rows(items: Sequence[pytest.Item], sample: Mapping[str, int] | None) -> list[bool]:
+    """Which items are rows that a sample keeps; None keeps all."""
+    if sample is None:
+        return [True] * len(items)
+    seen: dict[str, int] = {}
+    kept: list[bool] = []
+    for item in items:
+        table, every = _table(item, sample)
+        number = seen[table] = seen.get(table, -1) + 1
+        kept.append(number % every == 0)
+    return kept
 
 
 def _table(item: pytest.Item, sample: Mapping[str, int]) -> tuple[str, int]:
