@@ -31,8 +31,8 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
     "measured": {"tests/safety/": 20, "tests/plugin/": 4, "tests/cli/": 3, "tests/keeper/": 2, "tests/emulator/": 2},
 }
 
-#: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has; so each
-#: test runs under one of the two.
+#: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has. So
+#: each test runs under one of the two.
 REST: Final = "rest"
 TABLES: Final = "tests/safety/"
 
