@@ -112,7 +112,7 @@ def refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, 
     """A fault for each key that is not ``known``, with the nearest one that is."""
     for key in values:
         if key not in known:
-            remedy = _nearest(key, known) or f"Known here: {', '.join(known)}."
+            remedy = _nearest(str(key), known) or f"Known here: {', '.join(known)}."
             faults.add(f"{where}{shown(key)[1:-1]}", "is not a known key", remedy)
 
 

@@ -98,6 +98,7 @@ def test_the_whole_file(loading: Loader) -> None:
         (with_(backend="awz"), "backend: 'awz' is not one of aws", "Did you mean aws?"),
         (with_(backend="gce"), "backend: 'gce' is not one of aws", "Give one of them"),
         (with_(regoins=["us-east-1"]), "regoins: is not a known key", "Did you mean regions?"),
+        ({**with_(), 5: "x"}, "5: is not a known key", "Known here"),
         (with_(regions=None), "regions: no region is named", "AWS_REGION"),
         (with_(regions=[]), "regions: names no region", "regions: [us-east-1]"),
         (with_(regions=["us-east-1", "us-east-1"]), "regions: names a region twice", "once"),
