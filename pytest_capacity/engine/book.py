@@ -134,10 +134,7 @@ class Book:
         except JournalError:
             return []
         return [
-            (entry.at, refusal)
-            for entry in entries
-            if entry.data.get("cloud") == cloud
-            for refusal in msgspec.convert(entry.data.get("refusals", []), list[Refusal])
+            (entry.at, refusal) for entry in entries if entry.data.get("cloud") == cloud for refusal in _refusals(entry)
         ]
 
     def next_attempt(self) -> int:
@@ -182,6 +179,14 @@ class Book:
         fold = _FOLDS.get(entry.kind)
         if fold:
             fold(self, entry)
+
+
+def _refusals(entry: Entry) -> list[Refusal]:
+    """Those of an attempt of any run; none where another version of us wrote what this one does not know."""
+    try:
+        return msgspec.convert(entry.data.get("refusals", []), list[Refusal])
+    except msgspec.ValidationError:
+        return []
 
 
 def _started(book: Book, entry: Entry) -> None:
