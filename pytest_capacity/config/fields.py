@@ -110,7 +110,7 @@ def as_mapping(value: object, where: str, faults: Faults, example: str) -> Mappi
 
 def refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, faults: Faults) -> None:
     """A fault for each key that is not ``known``, with the nearest one that is."""
-    for key in values:
+    for key in map(str, values):
         if key not in known:
             remedy = _nearest(key, known) or f"Known here: {', '.join(known)}."
             faults.add(f"{where}{shown(key)[1:-1]}", "is not a known key", remedy)

@@ -61,7 +61,7 @@ class Book:
         self.asked: dict[str, float] = {}
         #: Subjects of doubts with a call behind them whose answer nobody has: only some answers end these.
         self.uncertain: set[str] = set()
-        #: Under way, by topology.
+        #: Under way, by topology: until the attempt has failed, or what it made is handed over.
         self.orders: dict[str, Order] = {}
         #: By which what stands was placed, by topology: the whole, and then what was replaced.
         self.fulfilled: dict[str, list[Order]] = {}
@@ -134,10 +134,7 @@ class Book:
         except JournalError:
             return []
         return [
-            (entry.at, refusal)
-            for entry in entries
-            if entry.data.get("cloud") == cloud
-            for refusal in msgspec.convert(entry.data.get("refusals", []), list[Refusal])
+            (entry.at, refusal) for entry in entries if entry.data.get("cloud") == cloud for refusal in _refusals(entry)
         ]
 
     def next_attempt(self) -> int:
@@ -182,6 +179,14 @@ class Book:
         fold = _FOLDS.get(entry.kind)
         if fold:
             fold(self, entry)
+
+
+def _refusals(entry: Entry) -> list[Refusal]:
+    """Those of an attempt of any run; none where another version of us wrote what this one does not know."""
+    try:
+        return msgspec.convert(entry.data.get("refusals", []), list[Refusal])
+    except msgspec.ValidationError:
+        return []
 
 
 def _started(book: Book, entry: Entry) -> None:
@@ -248,15 +253,18 @@ def _state(book: Book, entry: Entry) -> None:
 
 def _attempt_ended(book: Book, entry: Entry) -> None:
     attempt = msgspec.convert(entry.data["attempt"], Attempt)
-    book.attempts.append(attempt)
-    order = book.orders.pop(attempt.topology, None)
-    if order and attempt.outcome == "placed":
-        book.fulfilled.setdefault(attempt.topology, []).append(order)
+    # A keeper that died before it handed over what stood has the next one end the same attempt once more.
+    book.attempts = [*(one for one in book.attempts if one.number != attempt.number), attempt]
+    if attempt.outcome != "placed":
+        book.orders.pop(attempt.topology, None)
 
 
 def _placed(book: Book, entry: Entry) -> None:
     placed = msgspec.convert(entry.data["placed"], Placed)
     book.placed[placed.topology] = placed
+    order = book.orders.pop(placed.topology, None)
+    if order:
+        book.fulfilled.setdefault(placed.topology, []).append(order)
 
 
 def _releasing(book: Book, entry: Entry) -> None:

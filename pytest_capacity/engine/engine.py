@@ -160,8 +160,7 @@ class Engine:
 
     def _take_up(self) -> None:
         """What an earlier keeper of this run was releasing is released on."""
-        fulfilled = [orders for name, orders in self.book.fulfilled.items() if name in self.book.placed]
-        orders = [*self.book.orders.values(), *itertools.chain(*fulfilled)]
+        orders = [*self.book.orders.values(), *itertools.chain(*self.book.fulfilled.values())]
         self._abandoned.take_up(orders, lambda order: subjects(self._backend, order))
 
     def _hand_over(self, placed: Placed) -> Placed:
@@ -181,13 +180,17 @@ class Engine:
 
     def mind_preemption(self) -> bool:
         """Look at the spot nodes, and replace those taken back, where that is wished. Whether anything changed."""
-        before = len(self.book.preempted), list(self.book.placed.values())
+        before = self._standing()
         self._preemption.look()
         if self.request.on_preempt == "replace":
             for name in list(self.book.placed):
                 if lost(self.book, name) and not self.stop.is_set():
                     self._replace(name)
-        return (len(self.book.preempted), list(self.book.placed.values())) != before
+        return self._standing() != before
+
+    def _standing(self) -> tuple[object, ...]:
+        # Suspects too: whoever waits for a node that could not be replaced must hear of it.
+        return len(self.book.preempted), len(self.book.suspects), list(self.book.placed.values())
 
     def _replace(self, name: str) -> None:
         with self._topology_locks[name]:

@@ -24,7 +24,8 @@ _DECIDE: Final[Mapping[str, Topic]] = {"pytest_capacity_ladder": "ladder", "pyte
 
 
 class Hooks:
-    """Those that are implemented when the session starts. ``complain`` is told what one of them raised."""
+    """Those that are implemented when the session starts. ``complain`` is told what one of them raised, on its thread.
+    """
 
     def __init__(self, config: pytest.Config, request: Request, complain: Callable[[str], None]) -> None:
         self._config = config
@@ -37,6 +38,8 @@ class Hooks:
             "placed": self._placed,
             "gone": self._gone,
         }
+        #: Nodes that the hooks have heard of: what stands is told whole again when a node is replaced.
+        self._ready: set[str] = set()
         self._events: SimpleQueue[Event | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -76,14 +79,16 @@ class Hooks:
             if asked.topic == "ladder":
                 return Advise(number=asked.number, rungs=self._order(asked))
             return Advise(number=asked.number, diagnosis=self._diagnose(asked))
-        except Exception as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on without it.
+        # pytest.fail() and its like are no `Exception`; here, on a thread of our own, nothing else is to be let through.
+        except BaseException as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on without it.
             return Advise(number=asked.number, fault=repr(error))
 
     def _order(self, asked: Consult) -> tuple[int, ...] | None:
         topology = self._request.topologies[asked.topology]
-        rungs = self._config.hook.pytest_capacity_ladder(config=self._config, topology=topology, rungs=asked.rungs)
-        if rungs is None:
+        found = self._config.hook.pytest_capacity_ladder(config=self._config, topology=topology, rungs=asked.rungs)
+        if found is None:
             return None
+        rungs = tuple(found)  # It may be an iterator, which is empty once it was looked through.
         strange = [rung for rung in rungs if rung not in asked.rungs]
         if strange:
             raise ValueError(f"{strange[0]!r} is none of the rungs that it was given")
@@ -100,7 +105,7 @@ class Hooks:
         while (event := self._events.get()) is not None:
             try:
                 self._hear[event.kind](event.data)
-            except Exception as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on.
+            except BaseException as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on.
                 self._complain(f"a hook failed on {event.kind}: {error!r}. Mend the hook")
 
     def _attempt_started(self, data: Mapping[str, Any]) -> None:
@@ -120,7 +125,9 @@ class Hooks:
         placed = msgspec.convert(data["placed"], Placed)
         for nodes in placed.nodes.values():
             for node in nodes:
-                self._config.hook.pytest_capacity_node_ready(config=self._config, node=Machine.of(node))
+                if node.id not in self._ready:
+                    self._ready.add(node.id)
+                    self._config.hook.pytest_capacity_node_ready(config=self._config, node=Machine.of(node))
 
     def _gone(self, data: Mapping[str, Any]) -> None:
         ids: Sequence[str] = tuple(data["ids"])

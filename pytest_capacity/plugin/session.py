@@ -115,7 +115,10 @@ class Controller(Runtime):
         #: Whether anything was asked of the cloud, so that there is something to give back.
         self._begun = False
         self._stopped = False
-        self._hooks = Hooks(config, request, lambda words: self._voice.say(f"capacity: {clean(words)}", "red"))
+        # As an event: a line that another thread writes would end up in the output of a test.
+        self._hooks = Hooks(
+            config, request, lambda words: self._voice.on_event(Event(now(), "trouble", data={"words": words}))
+        )
         self._ending = Ending(emulated=request.emulated, session=request.session)
         self._pending = Pending(self._ending.interrupted)
         self._outcome: Outcome | None = None

@@ -27,6 +27,13 @@ def test_defaults(loading: Loader) -> None:
     assert group == NodeGroup(name="db", count=3, instance_type="i4i.large", market="on-demand", reserve=True)
 
 
+def test_a_given_key_that_is_no_text() -> None:
+    """A file cannot have one; a mapping of the caller's own can."""
+    values: dict[Any, Any] = {**GOOD, 5: "x"}
+    with pytest.raises(ConfigError, match="params: 5: is not a known key"):
+        load(Overrides(), path=None, environ={}, values=values)
+
+
 def test_the_whole_file(loading: Loader) -> None:
     """Every key of the reference arrives where it belongs."""
     request = loading(

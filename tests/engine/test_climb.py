@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -35,6 +36,13 @@ def got(placed: Placed, group: str = "db") -> tuple[str, str, str]:
     """Zone, market and type of a group, which is all of one kind."""
     (found,) = {(node.zone, node.market, node.instance_type) for node in placed.nodes[group]}
     return found
+
+
+class Gone:
+    """The journal of a process that is dead."""
+
+    def write(self, *_: object) -> None:
+        raise KeyboardInterrupt
 
 
 def gives_back(bench: Bench, emulator: Emulator) -> None:
@@ -165,6 +173,22 @@ def test_another_run_remembers(bench: Bench, emulator: Emulator) -> None:
     assert bench.engine(request(emulator, LOADER, run="run-3")).provision("default").zone == "us-east-1a"
 
 
+def test_what_another_version_remembers_is_left_out(bench: Bench, emulator: Emulator) -> None:
+    """A journal is shared by whatever versions a user has; what one of them does not know does not stop its runs."""
+    emulator.weather(stock={"us-east-1a": {"*": 0}})
+    first = bench.engine(request(emulator, LOADER))
+    first.provision("default")
+    base = sqlite3.connect(bench.path)
+    with base:
+        base.execute("UPDATE events SET data = replace(data, '\"move-on\"', '\"leap\"') WHERE kind = 'attempt-ended'")
+    base.close()
+    second = bench.engine(request(emulator, LOADER, run="run-2"))
+    assert second.provision("default").zone == "us-east-1b"
+    assert [zone for zone, _ in asked(emulator, "CreateCapacityReservation")] == ["a", "b", "a", "b"]
+    assert first.release(within(20)).clean
+    gives_back(bench, emulator)
+
+
 def test_round_again(bench: Bench, emulator: Emulator) -> None:
     """With retry_until the ladder is gone round again when all was dry, after a pause, and says so."""
     emulator.weather(faults=[refused("CreateCapacityReservation", times=2)])
@@ -233,7 +257,9 @@ def test_half_of_a_spot_group_is_none(bench: Bench, emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("launched", [0, 1])
-def test_a_keeper_that_dies_on_the_way_up(bench: Bench, emulator: Emulator, launched: int) -> None:
+def test_a_keeper_that_dies_on_the_way_up(
+    bench: Bench, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, launched: int
+) -> None:
     """The next one goes on with the attempt under way, and asks nothing of a zone that the first one was refused."""
     emulator.weather(stock={"us-east-1a": {"*": 0}})
     wanted = request(emulator, SPOT, LOADER)
@@ -244,15 +270,21 @@ def test_a_keeper_that_dies_on_the_way_up(bench: Bench, emulator: Emulator, laun
         if entry.kind == "created" and entry.data["zone"] == "us-east-1b":
             died.append(entry.subject)
             if len(died) > launched:
-                raise KeyboardInterrupt  # Nothing in between catches it: the thread is gone, as its process would be.
+                # Nothing in between catches it, and nothing is written any more: as if its process were gone.
+                monkeypatch.setattr(first.book, "_journal", Gone())
+                raise KeyboardInterrupt
 
     first.book.listen(die)
     with pytest.raises(KeyboardInterrupt):
         first.provision("default")
     second = bench.engine(wanted)
+    asked_before = asked(emulator, "RunInstances") + asked(emulator, "CreateCapacityReservation")
     placed = second.provision("default")
     assert placed.zone == "us-east-1b"
     assert len(emulator.held("instance")) == 4
+    calls = asked(emulator, "RunInstances") + asked(emulator, "CreateCapacityReservation")
+    assert [one for one in calls if one[0] == "a"] == [one for one in asked_before if one[0] == "a"]
+    assert emulator.calls("CancelCapacityReservation") == emulator.calls("TerminateInstances") == []
     gives_back(bench, emulator)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pytest_capacity.engine import Engine
 from pytest_capacity.model import Fallback, NodeGroup
 from tests.emulated import Emulator
@@ -94,6 +96,35 @@ def test_it_cannot_be_replaced(bench: Bench, emulator: Emulator) -> None:
     engine.mind_preemption()
     assert len(emulator.calls("RunInstances")) == calls
     assert engine.release(within(20)).clean
+
+
+def test_who_waits_hears_that_nothing_comes(bench: Bench, emulator: Emulator) -> None:
+    """A failed replacement of a node whose loss was known before is a change: nobody waits for it any longer."""
+    engine = standing(bench, emulator, on_preempt="replace", fallback=Fallback(spot_to_on_demand=False))
+    reclaim(emulator, engine)
+    emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
+    engine.look_for_preemption()
+    assert engine.mind_preemption()
+    assert not engine.mind_preemption()
+    assert engine.release(within(20)).clean
+
+
+def test_a_keeper_dies_before_it_hands_over(
+    bench: Bench, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one takes over the new node, too, and makes no other."""
+    engine = standing(bench, emulator, on_preempt="replace")
+    reclaim(emulator, engine)
+    monkeypatch.setattr(engine, "_hand_over", lambda placed: placed)
+    engine.mind_preemption()
+    assert bench.events()[-1] == "attempt-ended"
+    second = bench.engine(engine.request)
+    second.mind_preemption()
+    assert len(second.provision("default").nodes["db"]) == 3
+    assert len(emulator.held("instance")) == 4
+    assert [attempt.number for attempt in second.book.attempts] == [1, 2]
+    assert second.release(within(20)).clean
+    assert emulator.held() == []
 
 
 def test_another_keeper_knows_of_it(bench: Bench, emulator: Emulator) -> None:

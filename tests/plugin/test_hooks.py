@@ -100,6 +100,41 @@ def test_hooks_that_fail(pytester: pytest.Pytester, run_on: Run, cloud: Emulator
     assert cloud.held() == []
 
 
+def test_hooks_that_fail_as_tests_do(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """pytest.fail() and pytest.skip() are told like any other error, at once, and the next hooks are still called."""
+    pytester.makeconftest(
+        """
+        import pytest
+        def pytest_capacity_ladder(rungs):
+            pytest.skip("no idea")
+        def pytest_capacity_attempt_started():
+            pytest.fail("bad listener")
+        def pytest_capacity_node_ready(node):
+            print("HEARD", node.group)
+        """
+    )
+    pytester.makepyfile("def test_placed(capacity):\n    assert capacity.zone == 'us-east-1a'\n")
+    result = run_on("-s")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*pytest_capacity_ladder: no idea; it was decided without it*",
+            "*a hook failed on attempt-started: bad listener*",
+            "*HEARD loader*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*did not answer within*")
+    assert cloud.held() == []
+
+
+def test_an_iterator_of_rungs(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """What is not a list is looked through once."""
+    pytester.makeconftest("def pytest_capacity_ladder(rungs):\n    return reversed(rungs)\n")
+    pytester.makepyfile("def test_placed(capacity):\n    assert capacity.zone == 'us-east-1b'\n")
+    run_on().assert_outcomes(passed=1)
+    assert cloud.held() == []
+
+
 def test_a_veto_of_everything(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
     """Nothing is asked for, and the tests are told why."""
     pytester.makeconftest("def pytest_capacity_ladder(rungs):\n    return []\n")
