@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor, Future
 
 from pytest_capacity.engine.book import Book
@@ -32,12 +32,17 @@ class Abandoned:
                     work = self._pool.submit(self._releaser.release, scope, self._stop.is_set, self._stop)
                     self._releases.append((scope, work))
 
-    def take_up(self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]]) -> None:
-        """What an earlier keeper was releasing is released on: all but the subjects that these orders plan."""
-        keep = {f"{order.topology.name}/{order.series or order.attempt}": frozenset(plan(order)) for order in orders}
+    def take_up(
+        self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]], standing: Collection[str]
+    ) -> None:
+        """What an earlier keeper was releasing is released on: all but the subjects that these orders plan.
+
+        Those that are ``standing`` are in the hands of tests, whatever is planned.
+        """
+        keep = {f"{order.topology.name}/{order.series or order.attempt}": {*plan(order), *standing} for order in orders}
         subjects = [held.subject for held in self._book.held()] + [piece.subject for piece in self._book.doubtful()]
         attempts = {"/".join(subject.split("/")[:2]) for subject in subjects}
-        self.release(Scope(self._book, f"{attempt}/", keep.get(attempt, ())) for attempt in sorted(attempts))
+        self.release(Scope(self._book, f"{attempt}/", keep.get(attempt, standing)) for attempt in sorted(attempts))
 
     def under_way(self) -> list[Future[bool]]:
         """The releases that were begun."""

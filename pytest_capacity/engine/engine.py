@@ -161,7 +161,11 @@ class Engine:
     def _take_up(self) -> None:
         """What an earlier keeper of this run was releasing is released on."""
         orders = [*self.book.orders.values(), *itertools.chain(*self.book.fulfilled.values())]
-        self._abandoned.take_up(orders, lambda order: subjects(self._backend, order))
+        placed = self.book.placed.values()
+        ids = {node.id for one in placed for nodes in one.nodes.values() for node in nodes}
+        ids |= {reservation.id for one in placed for reservation in one.reservations}
+        standing = {held.subject for held in self.book.held() if held.id in ids}
+        self._abandoned.take_up(orders, lambda order: subjects(self._backend, order), standing)
 
     def _hand_over(self, placed: Placed) -> Placed:
         """Wait until the failed rungs' things are on their way out, then let the tests have the nodes (rule 5)."""

@@ -1,9 +1,13 @@
-"""Asks an owner of the run what its hooks decide; without an answer in time it is decided as if there were none."""
+"""Asks an owner of the run what its hooks decide; without an answer in time it is decided as if there were none.
+
+An owner that leaves is not waited for: with the last one the run ends, and what it holds is to be released soon.
+"""
 
 from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -12,6 +16,9 @@ from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.protocol import ADVISING, Advise, Consult, Topic
 from pytest_capacity.ladder import Rung
 from pytest_capacity.model import Diagnosis, Piece, Topology
+
+#: How soon it is seen that the owner who was asked is gone. Seconds.
+_SLICE: Final = 0.2
 
 
 class Consulting(Advice):
@@ -63,8 +70,12 @@ class Consulting(Advice):
         done, answers = threading.Event(), list[Advise]()
         self._waiting[asked.number] = (done, answers)
         adviser.send(asked)
-        done.wait(ADVISING)
+        end = time.monotonic() + ADVISING
+        while not done.wait(_SLICE) and time.monotonic() < end and adviser in self._owners():
+            pass
         del self._waiting[asked.number]
+        if not answers and adviser not in self._owners():
+            return None
         if not answers:
             self.complain(
                 f"{_HOOKS[asked.topic]} did not answer within {ADVISING:g} s, so it was decided without it. "

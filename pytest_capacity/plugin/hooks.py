@@ -24,8 +24,7 @@ _DECIDE: Final[Mapping[str, Topic]] = {"pytest_capacity_ladder": "ladder", "pyte
 
 
 class Hooks:
-    """Those that are implemented when the session starts. ``complain`` is told what one of them raised, on its thread.
-    """
+    """Those that are implemented when the session starts. ``complain`` is told what one of them raised, on its thread."""
 
     def __init__(self, config: pytest.Config, request: Request, complain: Callable[[str], None]) -> None:
         self._config = config
@@ -79,7 +78,7 @@ class Hooks:
             if asked.topic == "ladder":
                 return Advise(number=asked.number, rungs=self._order(asked))
             return Advise(number=asked.number, diagnosis=self._diagnose(asked))
-        # pytest.fail() and its like are no `Exception`; here, on a thread of our own, nothing else is to be let through.
+        # pytest.fail() and its like are no `Exception`; on a thread of our own, nothing else is to be let through.
         except BaseException as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on without it.
             return Advise(number=asked.number, fault=repr(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from typing import Any
 
@@ -178,10 +179,8 @@ def test_what_another_version_remembers_is_left_out(bench: Bench, emulator: Emul
     emulator.weather(stock={"us-east-1a": {"*": 0}})
     first = bench.engine(request(emulator, LOADER))
     first.provision("default")
-    base = sqlite3.connect(bench.path)
-    with base:
+    with contextlib.closing(sqlite3.connect(bench.path)) as base, base:
         base.execute("UPDATE events SET data = replace(data, '\"move-on\"', '\"leap\"') WHERE kind = 'attempt-ended'")
-    base.close()
     second = bench.engine(request(emulator, LOADER, run="run-2"))
     assert second.provision("default").zone == "us-east-1b"
     assert [zone for zone, _ in asked(emulator, "CreateCapacityReservation")] == ["a", "b", "a", "b"]
@@ -285,6 +284,19 @@ def test_a_keeper_that_dies_on_the_way_up(
     calls = asked(emulator, "RunInstances") + asked(emulator, "CreateCapacityReservation")
     assert [one for one in calls if one[0] == "a"] == [one for one in asked_before if one[0] == "a"]
     assert emulator.calls("CancelCapacityReservation") == emulator.calls("TerminateInstances") == []
+    gives_back(bench, emulator)
+
+
+def test_what_stands_is_not_taken_for_left_behind(bench: Bench, emulator: Emulator) -> None:
+    """Whatever the journal lacks, or another version planned: nodes that were handed over are not released."""
+    emulator.weather(stock={"us-east-1a": {"*": 0}})
+    first = bench.engine(request(emulator, LOADER))
+    placed = first.provision("default")
+    with contextlib.closing(sqlite3.connect(bench.path)) as base, base:
+        base.execute("DELETE FROM events WHERE kind = 'attempt-started'")
+    second = bench.engine(request(emulator, LOADER))
+    assert second.provision("default") == placed
+    assert second._abandoned.under_way() == []
     gives_back(bench, emulator)
 
 

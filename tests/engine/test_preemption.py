@@ -109,9 +109,7 @@ def test_who_waits_hears_that_nothing_comes(bench: Bench, emulator: Emulator) ->
     assert engine.release(within(20)).clean
 
 
-def test_a_keeper_dies_before_it_hands_over(
-    bench: Bench, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_keeper_dies_before_it_hands_over(bench: Bench, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one takes over the new node, too, and makes no other."""
     engine = standing(bench, emulator, on_preempt="replace")
     reclaim(emulator, engine)
