@@ -24,7 +24,10 @@ _DECIDE: Final[Mapping[str, Topic]] = {"pytest_capacity_ladder": "ladder", "pyte
 
 
 class Hooks:
-    """Those that are implemented when the session starts. ``complain`` is told what one of them raised, on its thread."""
+    """Those that are implemented when the session starts.
+
+    ``complain`` is told what one of them raised, on the thread that called it.
+    """
 
     def __init__(self, config: pytest.Config, request: Request, complain: Callable[[str], None]) -> None:
         self._config = config
