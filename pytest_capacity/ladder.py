@@ -181,11 +181,14 @@ def is_open(
 
 
 def remembered(cloud: str, refused: Iterable[tuple[float, Refusal]], now: float) -> frozenset[Dry]:
-    """What ran dry so recently (``refused``: when, and what) that it is tried last."""
+    """What ran dry so recently (``refused``: when, and what) that it is tried last.
+
+    What a clock that was wrong dates far into the future is not recent for ever.
+    """
     return frozenset(
         Dry(refusal.region, refusal.zone, choice)
         for at, refusal in refused
-        if now - at < _MEMORY_OF.get((cloud, refusal.diagnosis.kind), MEMORY.get(refusal.diagnosis.kind, 0.0))
+        if abs(now - at) < _MEMORY_OF.get((cloud, refusal.diagnosis.kind), MEMORY.get(refusal.diagnosis.kind, 0.0))
         for choice in refusal.choices.values()
     )
 

@@ -271,6 +271,13 @@ def test_memory_is_longer_where_a_cloud_recovers_slowly() -> None:
     assert not ladder.remembered("aws", [(0.0, refusal(rung))], 3000.0)
 
 
+def test_a_refusal_of_the_future_is_not_remembered() -> None:
+    """A clock that was hours ahead for a while; one that is ahead by a second does no harm."""
+    rung = ladder.rungs(ONE, request(), offers("a"))[0]
+    assert not ladder.remembered("aws", [(9000.0, refusal(rung))], 1000.0)
+    assert ladder.remembered("aws", [(1001.0, refusal(rung))], 1000.0)
+
+
 def test_spread_groups_have_all_open_zones() -> None:
     """colocate: region: a rung has every zone that can; a dry one drops out when nothing else there will do."""
     wanted = request(colocate="region", fallback=Fallback(spot_to_on_demand=False, instance_types=False))

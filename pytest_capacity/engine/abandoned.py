@@ -49,6 +49,10 @@ class Abandoned:
         with self._lock:
             return [work for _, work in self._releases]
 
+    def at_work(self) -> bool:
+        """Whether any of it is not confirmed yet."""
+        return not all(work.done() for work in self.under_way())
+
     def settle(self, halt: Halt) -> bool:
         """Wait for the releases under way, since they still count against a quota; whether there were any."""
         waiting = [work for work in self.under_way() if not work.done()]

@@ -111,9 +111,14 @@ class Climber:
         order = self._book.orders.get(climb.name) or self._next(climb)
         while True:
             before = len(climb.refusals)
+            releasing = self._abandoned.at_work()
             placed = self._try(order, climb)
-            if placed is None and climb.tried[-1].outcome == "quota" and self._abandoned.settle(climb.halt):
-                # It may have been full of what we were giving back.
+            if (
+                placed is None
+                and climb.tried[-1].outcome == "quota"
+                and (self._abandoned.settle(climb.halt) or releasing)
+            ):
+                # It may have been full of what we were giving back, though that is gone by now.
                 del climb.refusals[before:]
                 series = (order.series or order.attempt) if climb.sound else 0
                 placed = self._try(replace(order, attempt=self._book.next_attempt(), series=series), climb)

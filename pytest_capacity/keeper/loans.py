@@ -172,10 +172,13 @@ class Loans:
             return f"{asked}. Lower the marker's count=, or raise the group's count"
         verb = "is" if members - fit == 1 else "are"
         if any(node.id in self._book.preempted for node in self._members(wish)):
-            return (
-                f"{asked}, of which {members - fit} {verb} lost: the cloud took spot nodes back. "
-                "Set `on_preempt: replace`, or `market: on-demand`, or run again"
-            )
+            lost = f"{asked}, of which {members - fit} {verb} lost: the cloud took spot nodes back"
+            if self._replaces:
+                return (
+                    f"{lost}, and had no others in their zone. "
+                    "Name `alternatives`, let spot fall back to on-demand, or run again"
+                )
+            return f"{lost}. Set `on_preempt: replace`, or `market: on-demand`, or run again"
         return (
             f"{asked}, of which {members - fit} {verb} suspect, after a crash of its borrower or a hook that could not "
             "clean it: such a node is not lent again. Mend the test that crashed, or the hook "

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import wait
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Exhausted, Refused
-from pytest_capacity.model import AwsSettings, Fallback, NodeGroup, Placed
+from pytest_capacity.model import AwsSettings, Fallback, Held, NodeGroup, Piece, Placed
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import Bench, request, within
 
@@ -132,6 +136,36 @@ def test_a_quota_takes_the_rest_of_its_region(bench: Bench, emulator: Emulator) 
     assert engine.provision("default").region == "us-west-2"
     assert asked(emulator, "CreateCapacityReservation") == [("a", "c6i.xlarge")] * 2
     assert [one.outcome for one in engine.book.attempts] == ["quota", "placed"]
+
+
+def test_a_quota_full_of_what_was_just_released(bench: Bench, emulator: Emulator) -> None:
+    """It is asked once more, also where the release that took it was confirmed before the refusal was heard."""
+
+    class Slow:
+        """A backend whose calls in zone b arrive once all that was left in zone a is gone."""
+
+        def __init__(self, backend: Backend) -> None:
+            self._backend = backend
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._backend, name)
+
+        def create(self, piece: Piece) -> Sequence[Held]:
+            if piece.zone == "us-east-1b":
+                wait(engine._abandoned.under_way())
+            return self._backend.create(piece)
+
+    emulator.weather(
+        faults=[
+            refused("RunInstances", zone="us-east-1a"),
+            refused("CreateCapacityReservation", "VcpuLimitExceeded", zone="us-east-1b", times=1),
+        ]
+    )
+    wanted = request(emulator, LOADER)
+    engine = bench.engine(wanted, cast("Backend", Slow(open_backend(wanted))))
+    assert engine.provision("default").zone == "us-east-1b"
+    assert [zone for zone, _ in asked(emulator, "CreateCapacityReservation")] == ["a", "b", "b"]
+    gives_back(bench, emulator)
 
 
 def test_a_spot_quota_leaves_on_demand(bench: Bench, emulator: Emulator) -> None:

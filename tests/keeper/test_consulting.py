@@ -62,7 +62,12 @@ def test_an_owner_that_leaves_is_not_waited_for(complaints: list[str]) -> None:
     """The list stays as it is, soon, and no hook is blamed."""
     owner = Owner()
     enter(owner)
-    threading.Thread(target=lambda: (owner.asked.wait(5), owners.clear())).start()
+
+    def leave() -> None:
+        owner.asked.wait(5)
+        owners.clear()
+
+    threading.Thread(target=leave).start()
     began = time.monotonic()
     assert consulting.rungs(TOPOLOGY, RUNGS) == RUNGS
     assert time.monotonic() - began < ADVISING / 2

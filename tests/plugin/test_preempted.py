@@ -77,3 +77,18 @@ def test_replaced(pytester: pytest.Pytester, run_on: Run, cloud: Emulator, monke
     assert "1 preempted" in last, last
     assert len([call for call in cloud.calls("RunInstances") if call["status"] == 200]) == 3
     assert cloud.held() == []
+
+
+def test_not_to_be_replaced(
+    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next test that needs as many nodes waits until it is known that there is no other, and is told so."""
+    monkeypatch.setenv("WORLD", cloud.url)
+    dry = '"reclaim": [node.id], "stock": {"us-east-1a": {"spot": {"*": 0}}}'
+    pytester.makepyfile(SUITE.replace("COUNT", "2").replace('"reclaim": [node.id]', dry))
+    result = run_on(config=f"{SPOT}on_preempt: replace\nfallback: {{spot_to_on_demand: false}}\n")
+    last = result.outlines[-1]
+    assert "1 error" in last, last
+    assert "1 preempted" in last, last
+    result.stdout.fnmatch_lines(["*of which 1 is lost: the cloud took spot nodes back, and had no others*"])
+    assert cloud.held() == []
