@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 
 class Preempted:
-    """Asks the keeper, once a test that used spot nodes has failed, whether these are still there."""
+    """Asks the keeper, once a test that used spot nodes has failed, whether these are still there.
+
+    A test that took a lost node is preempted. One that took none by itself, and so may have used any, is so only when
+    the loss is news: what fails later has had time to do without the node, and fails for reasons of its own.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._known: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -41,6 +46,7 @@ class Preempted:
         return None
 
     def _words(self, item: pytest.Item) -> str:
+        taken = {node.id for node in self._runtime.uses.of(item)}
         nodes = [node.id for node in self._runtime.nodes_of(item) if node.market == "spot"]
         if not nodes:
             return ""
@@ -48,4 +54,6 @@ class Preempted:
             found = self._runtime.call(protocol.FindPreempted(), protocol.Preempted).nodes
         except CapacityError:
             return ""  # Then it is a failure, as far as anybody knows.
-        return clean("; ".join(found[node] for node in nodes if node in found))
+        lost = [node for node in nodes if node in found and (node in taken or node not in self._known)]
+        self._known.update(found)
+        return clean("; ".join(found[node] for node in lost))

@@ -67,6 +67,31 @@ def test_preempted(
     assert cloud.held() == []
 
 
+def test_what_fails_later_is_a_failure(
+    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost node that a test did not take excuses it only while the loss is news; one that it took always does."""
+    monkeypatch.setenv("WORLD", cloud.url)
+    pytester.makepyfile(
+        SUITE.partition("@pytest")[0]
+        + """
+def test_meets_the_loss(capacity, capacity_nodes):
+    take_back(capacity_nodes["db"][0])
+    assert False
+def test_fails_later(capacity):
+    assert False
+def test_takes_the_lost_one(capacity):
+    assert not capacity.nodes("db")
+"""
+    )
+    result = run_on("-rA", config=SPOT)
+    last = result.outlines[-1]
+    assert "1 failed" in last, last
+    assert "2 preempted" in last, last
+    result.stdout.fnmatch_lines(["FAILED *::test_fails_later*"])
+    assert cloud.held() == []
+
+
 def test_replaced(pytester: pytest.Pytester, run_on: Run, cloud: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """With on_preempt: replace the next test that needs as many nodes waits for the new one, and gets it."""
     monkeypatch.setenv("WORLD", cloud.url)
