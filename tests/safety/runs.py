@@ -166,7 +166,8 @@ class Suite:
     def environment(self, **changes: str | None) -> dict[str, str]:
         """Ours, less what would lead the run to us, and with ``changes``; None removes a variable."""
         own = {"HOME": str(self.home), "XDG_STATE_HOME": str(self.state), "TMPDIR": str(self.tmp)}
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        # Under tox pytest keeps one cache for all runs of an environment (TOX_ENV_DIR).
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOX_"))}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         merged: dict[str, str | None] = {**kept, **own, "PYTHONPATH": path, **self._settings, **changes}
         return {name: value for name, value in merged.items() if value is not None}
