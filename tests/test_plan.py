@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pytest_capacity.ladder import Choice, Refusal
-from pytest_capacity.model import Diagnosis, Fallback, Market, NodeGroup, Offer, Request, Topology
+from pytest_capacity.model import Fallback, Market, NodeGroup, Offer, Request, Topology
 from pytest_capacity.plan import TopologyPlan, plan_topology
+from pytest_capacity.refusals import Diagnosis
 
 DB = NodeGroup(name="db", count=3, instance_type="i4i.large", alternatives=("i3en.large",), reserve=True)
 LOADER = NodeGroup(name="loader", count=1, instance_type="c6i.large", reserve=False)

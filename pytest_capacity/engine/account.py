@@ -11,7 +11,8 @@ from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
-from pytest_capacity.model import Diagnosis, Identity
+from pytest_capacity.model import Identity
+from pytest_capacity.refusals import Diagnosis
 
 #: How often credentials are looked at that work longer than was said of them. Seconds.
 LOOK_AGAIN: Final = 30.0

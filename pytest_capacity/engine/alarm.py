@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.ends import Ends
-from pytest_capacity.model import Diagnosis, Held
+from pytest_capacity.model import Held
+from pytest_capacity.refusals import Diagnosis
 
 
 class Alarm:

@@ -18,7 +18,8 @@ from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.make import Maker, PieceRefused
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.errors import CapacityError, NodeError
-from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, Reservation, Scope
+from pytest_capacity.model import Held, Node, Order, Piece, Placed, Reservation
+from pytest_capacity.refusals import Diagnosis, Scope
 
 #: The narrowest first.
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
@@ -196,7 +197,7 @@ class Attempter:
         return Placed(
             topology=order.topology.name,
             region=order.placement.region,
-            zone="+".join(order.placement.zones or (order.placement.zone,)),
+            zone=order.placement.where,
             nodes=nodes,
             reservations=tuple(reservations),
             attempt=order.attempt,

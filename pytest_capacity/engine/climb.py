@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,8 +27,6 @@ from pytest_capacity.model import Attempt, Offer, Order, Placed, Placement, Requ
 
 #: Pauses between rounds of the ladder (``retry_until``), seconds: doubling from the first to the last.
 FIRST_ROUND_PAUSE, LAST_ROUND_PAUSE = 5.0, 60.0
-
-_OUTCOMES: Final = {"move-on": "no-capacity"}
 
 
 class Bounds(Struct, frozen=True):
@@ -238,12 +235,12 @@ class Climber:
             self._book.intend("attempt-started", data={"order": order, **telling.rung(order, self._request)})
         began = self._clock.now()
         climb.sound = None
-        placed, failure, failed = None, None, None
+        placed, failed = None, None
         told = Attempt(
             number=order.attempt,
             topology=order.topology.name,
             region=order.placement.region,
-            zone="+".join(order.placement.zones or (order.placement.zone,)),
+            zone=order.placement.where,
             started=began,
             seconds=0.0,
             outcome="cancelled",
@@ -253,8 +250,8 @@ class Climber:
             placed = self._attempter.attempt(order, climb.halt)
             told = replace(told, outcome="placed")
         except AttemptFailed as error:
-            failed, failure = error, error.worst
-            told = replace(told, **self._came_to(order, failure, error.groups, climb))
+            failed = error
+            told = replace(told, **self._came_to(order, error, climb))
         except CapacityError as error:
             told = replace(told, code=type(error).__name__, words=str(error))
             raise
@@ -265,10 +262,10 @@ class Climber:
             self._note(order, told, found)
             if placed is None and not (failed and failed.sound):
                 self._leave(order, None)
-        if failed and failure:
-            if failure.diagnosis.step != "move-on":
+        if failed:
+            if failed.diagnosis.step != "move-on":
                 self._leave(order, None)
-                raise refused(telling.asked(order), self._backend.name, failure.diagnosis, failure.piece)
+                raise refused(telling.asked(order), self._backend.name, failed.diagnosis, failed.worst.piece)
             climb.refusals += found
             climb.sound = order if failed.sound else None
         return placed
@@ -277,11 +274,11 @@ class Climber:
         data = {"attempt": told, "cloud": self._cloud, "refusals": found, **telling.where(order)}
         self._book.note("attempt-ended", data={**data, **telling.came_to(told)})
 
-    def _came_to(self, order: Order, failure: Failure, groups: Sequence[str], climb: Climb) -> dict[str, str]:
-        diagnosis = failure.diagnosis
-        outcome = _OUTCOMES.get(diagnosis.step, "failed")
-        if outcome == "no-capacity" and diagnosis.kind.endswith("quota"):
-            outcome = "quota"
+    def _came_to(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
+        diagnosis = failed.diagnosis
+        outcome = "quota" if diagnosis.kind.endswith("quota") else "no-capacity"
+        if diagnosis.step != "move-on":
+            outcome = "failed"
         elsewhere = telling.elsewhere(diagnosis, {rung.zone for rung in climb.listed})
         return {
             "outcome": outcome,
@@ -290,7 +287,7 @@ class Climber:
             "kind": diagnosis.kind,
             "scope": diagnosis.scope,
             "remedy": remedy(self._backend.name, diagnosis) + elsewhere,
-            **telling.asked_for(order.topology, self._request, groups),
+            **telling.asked_for(order.topology, self._request, failed.groups),
         }
 
     def _refusal(self, order: Order, failure: Failure) -> Refusal:

@@ -29,7 +29,8 @@ from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
-from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Unread
+from pytest_capacity.model import Held, Identity, Placed, Receipt, Request, Unread
+from pytest_capacity.refusals import Diagnosis
 
 #: Calls in flight at once.
 WIDTH: Final = 32

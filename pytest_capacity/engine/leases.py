@@ -10,7 +10,8 @@ from pytest_capacity.engine.alarm import Alarm
 from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.model import Diagnosis, Held
+from pytest_capacity.model import Held
+from pytest_capacity.refusals import Diagnosis
 
 #: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
 LEASE: Final = 30 * 60.0

@@ -10,7 +10,8 @@ from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
-from pytest_capacity.model import Diagnosis, Held, Order, Piece
+from pytest_capacity.model import Held, Order, Piece
+from pytest_capacity.refusals import Diagnosis
 
 #: A thing this young may not be known everywhere in the cloud yet, so "no such thing" is not believed. Seconds.
 YOUNG = 30.0

@@ -17,7 +17,8 @@ from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.errors import Refused, TimedOut
-from pytest_capacity.model import Diagnosis, Offer, Request
+from pytest_capacity.model import Offer, Request
+from pytest_capacity.refusals import Diagnosis
 
 T = TypeVar("T")
 

@@ -16,8 +16,9 @@ from pytest_capacity.engine.offers import READING, OfferReader, check_zones, pat
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import Diagnosis, Identity, Request
+from pytest_capacity.model import Identity, Request
 from pytest_capacity.plan import Plan, plan_topology
+from pytest_capacity.refusals import Diagnosis
 
 #: Reads at once.
 _WIDTH: Final = 16

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
-from pytest_capacity.model import Diagnosis, Held, Node, Placed, Topology
+from pytest_capacity.model import Held, Node, Placed, Topology
+from pytest_capacity.refusals import Diagnosis
 
 #: What a cloud says of a spot node that it takes back, in the table's words.
 KINDS: Final = frozenset({"preempted", "spot-capacity", "spot-price"})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pytest_capacity.backends.diagnosis import remedy
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import Diagnosis, Piece
+from pytest_capacity.model import Piece
+from pytest_capacity.refusals import Diagnosis
 
 
 def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = None) -> Refused:

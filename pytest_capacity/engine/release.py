@@ -14,7 +14,8 @@ from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.make import YOUNG, Maker
-from pytest_capacity.model import Diagnosis, Held, Piece, State, Unread
+from pytest_capacity.model import Held, Piece, State, Unread
+from pytest_capacity.refusals import Diagnosis
 
 #: Pauses between rounds, seconds. The first looks come fast, since a test's end waits for them.
 PAUSES: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from pytest_capacity import ladder
-from pytest_capacity.model import Attempt, Diagnosis, Identity, NodeGroup, Order, Request, Topology
+from pytest_capacity.model import Attempt, Identity, NodeGroup, Order, Request, Topology
+from pytest_capacity.refusals import Diagnosis
 
 #: Attempts that one line of an error names.
 _SHOWN: Final = 6
@@ -17,7 +18,7 @@ def where(order: Order) -> dict[str, object]:
     return {
         "topology": order.topology.name,
         "region": order.placement.region,
-        "zone": "+".join(order.placement.zones or (order.placement.zone,)),
+        "zone": order.placement.where,
         "number": order.attempt,
     }
 

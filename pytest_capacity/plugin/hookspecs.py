@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from pytest_capacity import Node
     from pytest_capacity.ladder import Rung
-    from pytest_capacity.model import Attempt, Diagnosis, Reservation, Topology
+    from pytest_capacity.model import Attempt, Reservation, Topology
+    from pytest_capacity.refusals import Diagnosis
 
 
 @pytest.hookspec

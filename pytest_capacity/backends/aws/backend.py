@@ -27,7 +27,8 @@ from pytest_capacity.backends.aws.settings import settings_of
 from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
 from pytest_capacity.backends.aws.uses import Listed
 from pytest_capacity.backends.aws.zones import read_offers
-from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.model import Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.refusals import Diagnosis
 
 #: A reservation ends within an hour of its EndDate (EC2 API, CreateCapacityReservation). Seconds.
 OVERTIME: Final = 3600.0
