@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -10,7 +11,13 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import AwsBackend, open
 from pytest_capacity.model import Held, Order, Piece, Request
+from tests.backends.aws.orders import REGION, RUN, group, order
 from tests.emulated import Emulator
+
+DB = group("db", "i4i.large", 3)
+LOADER = group("loader", "c6i.xlarge")
+MONITOR = group("monitor", "t3.large", reserve=False)
+CLUSTERED = group("db", "c6i.xlarge", 2, placement_group=True)
 
 
 class Account:
@@ -50,3 +57,32 @@ def rounds(calls: list[dict[str, Any]]) -> int:
         else:
             end = min(end, call["ended"])
     return count
+
+
+def now_order(account: Account, **more: Any) -> Order:
+    """The account's order, with a lease that runs from the real now."""
+    return order(account.request, now=time.time(), **more)
+
+
+def states(helds: Sequence[Held]) -> set[str]:
+    """The states that occur."""
+    return {held.state for held in helds}
+
+
+def of_kind(helds: Sequence[Held], kind: str) -> list[Held]:
+    """Those of a kind."""
+    return [held for held in helds if held.kind == kind]
+
+
+def listed(account: Account, *regions: str) -> list[Held]:
+    """The inventory, all of it read."""
+    found = list(account.backend.inventory(RUN, regions or (REGION,)))
+    held = [one for one in found if isinstance(one, Held)]
+    assert found == held
+    return held
+
+
+def one_of_each(account: Account) -> tuple[Piece, Piece]:
+    """A reservation, and the node of a group that is not reserved."""
+    pieces = list(chain(*account.backend.plan(now_order(account))))
+    return pieces[0], next(piece for piece in pieces if piece.group == "monitor")

@@ -6,10 +6,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
@@ -17,51 +15,20 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws import listing, reading
-from pytest_capacity.model import Held, Order, Piece, State, Unread
-from tests.backends.aws.account import Account, rounds
+from pytest_capacity.model import Held, State
+from tests.backends.aws.account import (
+    DB,
+    Account,
+    listed,
+    now_order,
+    of_kind,
+    one_of_each,
+    rounds,
+    states,
+)
 from tests.backends.aws.orders import PROJECT, REGION, RUN, ZONE, group, order, request
 from tests.backends.aws.test_zones import stranger
 from tests.emulated import ROOT, Emulator
-
-DB = group("db", "i4i.large", 3)
-LOADER = group("loader", "c6i.xlarge")
-MONITOR = group("monitor", "t3.large", reserve=False)
-CLUSTERED = group("db", "c6i.xlarge", 2, placement_group=True)
-
-
-@pytest.fixture
-def account(emulator: Emulator) -> Account:
-    """Three groups, two of them reserved."""
-    return Account(emulator, request(DB, LOADER, MONITOR))
-
-
-@pytest.fixture
-def clustered(emulator: Emulator) -> Account:
-    """One reserved group in a placement group."""
-    return Account(emulator, request(CLUSTERED))
-
-
-def now_order(account: Account, **more: Any) -> Order:
-    """The account's order, with a lease that runs from the real now."""
-    return order(account.request, now=time.time(), **more)
-
-
-def states(helds: Sequence[Held]) -> set[str]:
-    """The states that occur."""
-    return {held.state for held in helds}
-
-
-def of_kind(helds: Sequence[Held], kind: str) -> list[Held]:
-    """Those of a kind."""
-    return [held for held in helds if held.kind == kind]
-
-
-def listed(account: Account, *regions: str) -> list[Held]:
-    """The inventory, all of it read."""
-    found = list(account.backend.inventory(RUN, regions or (REGION,)))
-    held = [one for one in found if isinstance(one, Held)]
-    assert found == held
-    return held
 
 
 def test_the_backend_opens_by_its_name(emulator: Emulator) -> None:
@@ -185,18 +152,13 @@ def test_a_full_reservation_moves_on(account: Account) -> None:
 
 def test_a_dead_thing_that_an_old_token_gives_back_is_seen_to_be_dead(account: Account) -> None:
     """It must not be taken for what was asked for."""
-    reservation, node = _one_of_each(account)
+    reservation, node = one_of_each(account)
     cancelled = account.backend.create(reservation)[0]
     account.backend.release([cancelled])
     ended = account.backend.create(node)
     account.backend.release(ended)
     assert states(account.backend.create(reservation)) == {"gone"}
     assert states(account.backend.create(node)) <= {"gone", "leaving"}
-
-
-def _one_of_each(account: Account) -> tuple[Piece, Piece]:
-    pieces = list(chain(*account.backend.plan(now_order(account))))
-    return pieces[0], next(piece for piece in pieces if piece.group == "monitor")
 
 
 def test_a_hundred_nodes_are_looked_at_in_one_call(emulator: Emulator) -> None:
@@ -247,7 +209,7 @@ def test_a_node_that_dies_before_it_runs_has_failed_and_says_why(account: Accoun
     """Once; asked again it is gone like any other, so its release comes to an end."""
     reason = "Server.InsufficientInstanceCapacity"
     account.emulator.weather(boot_s=1, faults=[{"operation": "boot", "error": reason, "times": 1}])
-    _, node = _one_of_each(account)
+    _, node = one_of_each(account)
     held = account.backend.create(node)
     account.emulator.weather(clock={"advance_s": 5})
     dead = account.backend.refresh(held)
@@ -262,7 +224,7 @@ def test_a_node_that_dies_before_it_runs_has_failed_and_says_why(account: Accoun
 def test_a_node_that_is_released_while_it_starts_has_not_failed(account: Account) -> None:
     """It was ended by a call: it is leaving, and then gone."""
     account.emulator.weather(boot_s=60, stop_s=30)
-    _, node = _one_of_each(account)
+    _, node = one_of_each(account)
     held = account.backend.create(node)
     account.backend.release(held)
     assert states(account.backend.refresh(held)) == {"leaving"}
@@ -330,7 +292,7 @@ def test_a_placement_group_in_use_is_asked_for_again(clustered: Account) -> None
 def test_a_pending_reservation_refuses_to_be_cancelled_for_now(account: Account) -> None:
     """It can be given back once it is active."""
     account.emulator.weather(pending_s=60)
-    held = account.backend.create(_one_of_each(account)[0])
+    held = account.backend.create(one_of_each(account)[0])
     assert states(held) == states(account.backend.refresh(held)) == {"creating"}
     with pytest.raises(ClientError) as caught:
         account.backend.release(held)
@@ -353,7 +315,7 @@ def test_a_thing_that_ec2_does_not_know_is_gone(account: Account, kind: str) -> 
 
 def test_what_is_not_known_to_be_ours_is_left_alone(account: Account) -> None:
     """The others are released, and the refusal names what was not."""
-    _, node = _one_of_each(account)
+    _, node = one_of_each(account)
     mine = account.backend.create(node)
     theirs = stranger(account.emulator).run_instances(ImageId=node.spec["ImageId"], MinCount=1, MaxCount=1)
     id_ = theirs["Instances"][0]["InstanceId"]
@@ -361,76 +323,6 @@ def test_what_is_not_known_to_be_ours_is_left_alone(account: Account) -> None:
     with pytest.raises(ValueError, match=id_):
         account.backend.release([*mine, foreign])
     assert [held["id"] for held in account.emulator.held("instance")] == [id_]
-
-
-def test_an_inventory_lists_our_run_and_nothing_else(clustered: Account) -> None:
-    """Not another run of ours, not a stranger's thing, not what is over."""
-    held = clustered.make(now_order(clustered))
-    other = Account(clustered.emulator, replace(clustered.request, run="run-2"))
-    other.make(now_order(other))
-    over = clustered.make(now_order(clustered, attempt=2))
-    for kind in ("node", "reservation"):
-        clustered.backend.release(of_kind(over, kind))
-    found = listed(clustered)
-    kept = {one.id for one in [*held, *of_kind(over, "placement-group")]}
-    assert {one.id for one in found} == kept
-    assert {one.subject for one in found} >= {one.subject for one in held}
-    zones = {one.kind: one.zone for one in found}
-    assert zones == {"node": ZONE, "reservation": ZONE, "placement-group": ZONE}
-
-
-def test_an_inventory_asks_all_regions_and_kinds_at_once(account: Account) -> None:
-    """Three reads a region, one round."""
-    regions = ("us-east-1", "us-west-2", "eu-west-1")
-    listed(account, *regions)
-    account.emulator.reset(latency_ms=400)
-    listed(account, *regions)
-    calls = account.emulator.calls()
-    assert sorted({(call["region"], call["operation"]) for call in calls}) == sorted(
-        (region, operation)
-        for region in regions
-        for operation in ("DescribeCapacityReservations", "DescribeInstances", "DescribePlacementGroups")
-    )
-    assert (len(calls), rounds(calls)) == (9, 1)
-
-
-def test_an_inventory_says_what_it_could_not_read(account: Account) -> None:
-    """An unread part is not an empty one; the rest is listed."""
-    account.make(now_order(account))
-    fault = {"operation": "DescribeInstances", "region": REGION, "error": "UnauthorizedOperation"}
-    account.emulator.weather(faults=[fault])
-    found = list(account.backend.inventory(RUN, [REGION]))
-    unread = [one for one in found if isinstance(one, Unread)]
-    assert [(one.region, one.kind) for one in unread] == [(REGION, "node")]
-    assert unread[0].why.startswith("UnauthorizedOperation: ")
-    assert {one.kind for one in found if isinstance(one, Held)} == {"reservation"}
-
-
-@pytest.mark.parametrize(
-    ("tag", "value"),
-    [
-        ("pytest-capacity:project", "another"),
-        ("pytest-capacity:project", ""),
-        ("pytest-capacity:piece", ""),
-        ("pytest-capacity:deadline", "some day"),
-    ],
-)
-def test_half_a_stamp_is_reported_and_never_released(account: Account, tag: str, value: str) -> None:
-    """It comes without a subject, and the words say what is wrong with it."""
-    _, node = _one_of_each(account)
-    held = account.backend.create(node)[0]
-    stranger(account.emulator).create_tags(Resources=[held.id], Tags=[{"Key": tag, "Value": value}])
-    (found,) = listed(account)
-    assert (found.id, found.subject) == (held.id, "")
-    assert "whole stamp" in found.problem
-    with pytest.raises(ValueError, match=held.id):
-        account.backend.release([found])
-
-
-def test_an_inventory_of_no_region_is_empty(account: Account) -> None:
-    """And asks nothing."""
-    assert list(account.backend.inventory(RUN, [])) == []
-    assert account.emulator.calls() == []
 
 
 def test_spot_nodes_say_so(emulator: Emulator) -> None:
