@@ -79,7 +79,7 @@ def emulator_process() -> Iterator[Emulator]:
 @pytest.fixture
 def emulator(emulator_process: Emulator) -> Emulator:
     """It, with an empty World and fair weather."""
-    emulator_process.reset()
+    emulator_process.renew()
     return emulator_process
 
 

@@ -7,17 +7,21 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 
 #: An image that exists in every emulated region: Linux/UNIX, x86_64.
 IMAGE = "ami-12c6146b"
+
+#: How long the longest call that a test scripts may take on a loaded machine. Seconds.
+PATIENCE: Final = 15.0
 
 
 class Emulator:
@@ -49,6 +53,15 @@ class Emulator:
     def reset(self, **parts: Any) -> dict[str, Any]:
         """Empty the World, then change the weather."""
         return self._ask("/_world", {"reset": True, **parts})
+
+    def renew(self) -> None:
+        """An empty World and fair weather for another test, once the calls of the one before have ended."""
+        # Whoever was killed over a call would fill the World anew, or have it counted as the next test's.
+        end = time.monotonic() + PATIENCE
+        while under_way := self.world(calls=False)["under_way"]:
+            assert time.monotonic() < end, f"calls of an earlier test do not end: {under_way}"
+            time.sleep(0.02)
+        self.reset()
 
     def errors(self) -> str:
         """What the emulator wrote to its standard error: defects of its own."""

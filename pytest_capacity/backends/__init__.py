@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_capacity.model import Request
 
 #: The modules that each extra brings; `pip install 'pytest-capacity[aws]'`.
-_BRINGS: Final = {"aws": ("boto3",), "emulator": ("moto", "asyncssh"), "ssh": ("paramiko",)}
+_BRINGS: Final = {"aws": ("botocore",), "emulator": ("moto", "asyncssh"), "ssh": ("paramiko",)}
 
 
 def missing_extra(extra: str) -> str | None:

@@ -66,8 +66,10 @@ def run_child(command: Sequence[str], environ: Mapping[str, str], signals: Signa
 def _wait(child: int, terminal: int | None) -> int:
     if terminal is None:
         return os.waitpid(child, 0)[1]
+    status = _let_read(child)
     while True:
-        _, status = os.waitpid(child, os.WUNTRACED)
+        if status is None:
+            _, status = os.waitpid(child, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             return status
         # Ctrl-Z: we stop as well, so that the shell has the terminal; `fg` goes on with both. Where there is no shell
@@ -76,6 +78,20 @@ def _wait(child: int, terminal: int | None) -> int:
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         _give(terminal, child)
         os.killpg(child, signal.SIGCONT)
+        status = None
+
+
+def _let_read(child: int) -> int | None:
+    """Continue what was stopped for reading before the terminal was its own; a status that is there is handed on.
+
+    Looked at first, since this would undo a Ctrl-Z that was typed just now.
+    """
+    found, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+    if found and not (os.WIFSTOPPED(status) and os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU)):
+        return status
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGCONT)
+    return None
 
 
 @contextmanager
@@ -86,8 +102,6 @@ def _foreground(group: int) -> Iterator[int | None]:
         yield None
         return
     _give(terminal, group)
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGCONT)  # It may have been stopped for reading before it was allowed to.
     try:
         yield terminal
     finally:

@@ -10,11 +10,14 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Final
 
 import pytest
 
 from tests.cli.conftest import PROGRAM, Shell
 from tests.safety.runs import PATIENCE
+
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
 
 
 class Terminal:
@@ -119,14 +122,24 @@ def test_ctrl_z_without_a_shell_above_stops_nothing(shell: Shell, terminals: lis
     assert terminal.wait() == 0
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
-def test_ctrl_z_gives_the_shell_its_terminal_back(shell: Shell, terminals: list[Terminal]) -> None:
-    """And `fg` goes on."""
-    script = shell.suite.write("ask.sh", 'echo ready; read line; echo "got $line"\n')
-    begin = shell.suite.write("begin.py", "import sys; from pytest_capacity.cli import main; sys.exit(main())\n")
+#: The command, as a file, since a shell's line is short.
+BEGIN: Final = "import sys; from pytest_capacity.cli import main; sys.exit(main())\n"
+
+
+def in_bash(shell: Shell, terminals: list[Terminal], begin: str, script: str) -> Terminal:
+    """A shell that a person types into, with `run` around a shell script under way."""
+    asks = shell.suite.write("ask.sh", script)
+    command = shell.suite.write("begin.py", begin)
     terminal = Terminal(shell, ["bash", "--norc", "--noprofile", "-i"])
     terminals.append(terminal)
-    terminal.type(f"{PROGRAM[0]} {begin} run --endpoint={shell.emulator.url} -q -- sh {script}\n")
+    terminal.type(f"{PROGRAM[0]} {command} run --endpoint={shell.emulator.url} -q -- sh {asks}\n")
+    return terminal
+
+
+@needs_bash
+def test_ctrl_z_gives_the_shell_its_terminal_back(shell: Shell, terminals: list[Terminal]) -> None:
+    """And `fg` goes on."""
+    terminal = in_bash(shell, terminals, BEGIN, 'echo ready; read line; echo "got $line"\n')
     terminal.await_text("ready")
     terminal.type("\x1a")
     terminal.await_text("Stopped")
@@ -135,6 +148,19 @@ def test_ctrl_z_gives_the_shell_its_terminal_back(shell: Shell, terminals: list[
     terminal.type("fg\n")
     terminal.type("something\n")
     terminal.await_text("got something")
+    terminal.await_text("receipt: 0 things")
+    terminal.type("exit\n")
+    assert terminal.wait() == 0
+
+
+@needs_bash
+def test_ctrl_z_in_the_first_moment_counts(shell: Shell, terminals: list[Terminal]) -> None:
+    """A command that is stopped as soon as it has the terminal stays so: it is not taken for one that has waited."""
+    slow = "import os, time; give = os.tcsetpgrp; os.tcsetpgrp = lambda *to: (give(*to), time.sleep(0.5))\n"
+    terminal = in_bash(shell, terminals, slow + BEGIN, "kill -TSTP $$; echo on again\n")
+    terminal.await_text("Stopped")
+    terminal.type("fg\n")
+    terminal.await_text("on again")
     terminal.await_text("receipt: 0 things")
     terminal.type("exit\n")
     assert terminal.wait() == 0

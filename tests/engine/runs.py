@@ -49,7 +49,7 @@ def request(emulator: Emulator, *groups: NodeGroup, **changes: Any) -> Request:
 
 
 class Bench:
-    """Makes engines on one journal. A context manager: closes what it made."""
+    """Makes engines on one journal. A context manager: closes what it made, and waits for what that has under way."""
 
     def __init__(self, emulator: Emulator, path: Path) -> None:
         self.emulator = emulator
@@ -87,7 +87,12 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         for engine in self.engines:
+            engine.stop.set()
             engine.close()
+        for engine in self.engines:
+            # What a failed attempt's release asks for later would be counted as the next test's.
+            for pool in (engine._pool, engine._chores):
+                pool.shutdown(wait=True)
         for journal in self._journals:
             journal.close()
 

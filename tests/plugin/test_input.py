@@ -76,7 +76,7 @@ def test_an_interpreter_that_lacks_something(run: Run, pytester: pytest.Pytester
     # Called as `lacks -I -c CODE ...`.
     lacks.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.append({str(ROOT)!r})\n"
-        "sys.modules['boto3'] = None\ncode = sys.argv[3]\nsys.argv[1:] = sys.argv[4:]\nexec(code)\n"
+        "sys.modules['botocore'] = None\ncode = sys.argv[3]\nsys.argv[1:] = sys.argv[4:]\nexec(code)\n"
     )
     lacks.chmod(0o755)
     refused(run(f"--capacity-keeper-python={lacks}", workers), f"beside {lacks}", "pip install 'pytest-capacity[aws]'")

@@ -242,9 +242,7 @@ class Suite:
 @contextmanager
 def suite_in(path: Path, emulator: Emulator) -> Iterator[Suite]:
     """A suite of one test's own, on an emulator that holds nothing; nothing of it runs afterwards."""
-    # A call that the killed pytest or keeper of an earlier test had under way would fill the World anew.
-    until(lambda: not emulator.world(calls=False)["under_way"], GRANTED, "earlier calls have ended")
-    emulator.reset()
+    emulator.renew()
     suite = Suite(path, emulator)
     try:
         yield suite

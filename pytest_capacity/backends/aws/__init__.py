@@ -1,4 +1,4 @@
-"""AWS: EC2 on-demand capacity reservations, instances and placement groups, through boto3."""
+"""AWS: EC2 on-demand capacity reservations, instances and placement groups, through boto3's core (botocore)."""
 
 from __future__ import annotations
 

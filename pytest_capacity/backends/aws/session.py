@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
 
 from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.errors import ConfigError
@@ -43,7 +42,10 @@ class WrongAccountError(BotoCoreError):
 
 
 class Cloud:
-    """boto3 for one `Request`: one session, one client per service and region.
+    """boto3's core for one `Request`: one session, one client per service and region.
+
+    The core alone, since what boto3 puts on top (resources, S3 transfers) is not used here, and costs every start of a
+    keeper a tenth of a second.
 
     Safe to use from many threads. Credentials that refresh themselves (roles, SSO, a credential process) are the SDK's;
     those of a file are frozen by the SDK when it reads them, so when EC2 calls them expired the session is opened anew
@@ -59,7 +61,7 @@ class Cloud:
         self.errors: Final = table_of("aws", request.errors)
         self._lock = threading.Lock()
         self._generation = 0
-        self._core, self._session = self._open_session()
+        self._session = self._open_session()
         self._clients: dict[tuple[str, str], Any] = {}
         #: The account of the first credentials, once it is known.
         self._account: str | None = None
@@ -100,21 +102,25 @@ class Cloud:
         return Identity(
             account=answer["Account"],
             who=answer.get("Arn", ""),
-            profile="" if self._request.emulated else self._session.profile_name,
+            profile="" if self._request.emulated else self._profile,
             expires=None if self._request.emulated else self._expires(),
         )
 
     def _client(self, service: str, region: str) -> Any:
-        # Building a client from a session is not safe from several threads at once; using one is (boto3's guide).
+        # Making a client of a session is not safe from several threads at once; using one is (boto3's guide).
         with self._lock:
             client = self._clients.get((service, region))
             if client is None:
                 client = self._clients[service, region] = self._new_client(self._session, service, region)
             return client
 
-    def _new_client(self, session: boto3.Session, service: str, region: str) -> Any:
-        return session.client(
-            service,  # type: ignore[call-overload]  # the stubs list services as literals
+    @property
+    def _profile(self) -> str:
+        return self._session.profile or "default"
+
+    def _new_client(self, session: Session, service: str, region: str) -> Any:
+        return session.create_client(
+            service,
             region_name=region,
             endpoint_url=self._request.endpoint,
             config=_CONFIG.merge(Config(proxies={})) if self._request.emulated else _CONFIG,
@@ -128,27 +134,28 @@ class Cloud:
         with self._lock:
             if generation != self._generation:
                 return
-            core, session = self._open_session()
+            session = self._open_session()
             if self._account:
                 sts = self._new_client(session, "sts", self._request.regions[0])
                 now = sts.get_caller_identity()["Account"]
                 if now != self._account:
                     raise WrongAccountError(now=now, began=self._account)
-            self._core, self._session = core, session
+            self._session = session
             self._clients = {}
             self._generation += 1
 
-    def _open_session(self) -> tuple[botocore.session.Session, boto3.Session]:
+    def _open_session(self) -> Session:
+        """Raises botocore's ``ProfileNotFound``."""
         if not self._request.emulated:
-            core = botocore.session.Session()
-            return core, boto3.Session(botocore_session=core, profile_name=self._request.aws.profile)
+            session = Session(profile=self._request.aws.profile)
+            session.get_scoped_config()  # Otherwise the first client would find out that there is no such profile.
+            return session
         # Neither the user's credentials nor anything in the user's files may reach an emulator.
-        core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-        core.set_config_variable("config_file", os.devnull)
-        core.set_config_variable("credentials_file", os.devnull)
-        return core, boto3.Session(
-            botocore_session=core, aws_access_key_id="emulated", aws_secret_access_key="emulated"
-        )
+        session = Session(session_vars={"profile": (None, None, None, None)})
+        session.set_config_variable("config_file", os.devnull)
+        session.set_config_variable("credentials_file", os.devnull)
+        session.set_credentials("emulated", "emulated")
+        return session
 
     def _expires(self) -> float | None:
         """When credentials end that nobody renews: those of the environment, and those of a file.
@@ -160,8 +167,8 @@ class Cloud:
         if method == "env":
             return parse_time(os.environ.get("AWS_CREDENTIAL_EXPIRATION", ""))
         if method in ("shared-credentials-file", "config-file"):
-            profiles = self._core.full_config.get("profiles", {})
-            profile = profiles.get(self._session.profile_name, {})
+            profiles = self._session.full_config.get("profiles", {})
+            profile = profiles.get(self._profile, {})
             known = [parse_time(str(profile[key])) for key in _EXPIRY_KEYS if key in profile]
             return min((time for time in known if time is not None), default=None)
         return None

@@ -1,4 +1,4 @@
-"""The verbs, through boto3 to the emulator."""
+"""The verbs, through the SDK to the emulator."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_the_backend_opens_by_its_name(emulator: Emulator) -> None:
 
 
 def test_a_missing_sdk_is_said_with_the_extra_that_brings_it() -> None:
-    """In an interpreter that has no boto3."""
+    """In an interpreter that has no SDK."""
     script = """
 import sys
-sys.modules["boto3"] = None
+sys.modules["botocore"] = None
 from pytest_capacity.backends import open_backend
 from tests.backends.aws.orders import group, request
 open_backend(request(group("db", "i4i.large")))
