@@ -8,17 +8,21 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 
 #: An image that exists in every emulated region: Linux/UNIX, x86_64.
 IMAGE = "ami-12c6146b"
+
+EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
 #: How long the longest call that a test scripts may take on a loaded machine. Seconds.
 PATIENCE: Final = 15.0
@@ -90,14 +94,19 @@ class Emulator:
 
     def _ask(self, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data=data)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=30) as answer:
-                return cast("dict[str, Any]", json.load(answer))
-        except urllib.error.HTTPError as problem:
-            with problem:
-                raise ValueError(problem.read().decode()) from None
+        status, answer = ask(self.url, path, data)
+        if status != HTTPStatus.OK:
+            raise ValueError(answer.decode())
+        return cast("dict[str, Any]", json.loads(answer))
+
+
+def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = EMPTY) -> tuple[int, bytes]:
+    """Status and body of an answer. By hand, since urllib.request makes a TLS context for each call, for 40 ms."""
+    host = urlsplit(url).netloc
+    with closing(HTTPConnection(host, timeout=30)) as connection:
+        connection.request("GET" if body is None else "POST", path, body, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
 
 def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, measured: bool = False) -> Emulator:

@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from http.client import HTTPResponse
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
 
 import msgspec
 
@@ -58,26 +58,28 @@ def start(owner: int, scenario: str | None, log: str) -> str:
 
 def own(url: str, pid: int) -> None:
     """Have a running emulator live on with process ``pid``; one that is gone is not missed before it is asked."""
-    body = msgspec.json.encode({"owner": pid})
-    request = Request(f"{url}/_world", data=body, headers={"Content-Type": "application/json"})
-    with contextlib.suppress(OSError), _open(request) as answer:
-        answer.read()
+    with contextlib.suppress(OSError, HTTPException):
+        _ask(url, "/_world", msgspec.json.encode({"owner": pid}))
 
 
 def locator(endpoint: str | None) -> Callable[[], Located] | None:
     """How to ask where emulated nodes listen, if ``endpoint`` is on this machine and so may be an emulator's."""
-    if endpoint is None or urlsplit(endpoint).hostname not in ("127.0.0.1", "localhost"):
+    if endpoint is None or not _may_be_emulator(endpoint):
         return None
 
     def locate() -> Located:
         try:
-            with _open(Request(f"{endpoint.rstrip('/')}/_world/ssh")) as answer:
-                places = msgspec.json.decode(answer.read(), type=dict[str, _Place])
-        except (OSError, msgspec.DecodeError):
+            places = msgspec.json.decode(_ask(endpoint, "/_world/ssh"), type=dict[str, _Place])
+        except (OSError, HTTPException, msgspec.DecodeError):
             return {}  # Somebody else's emulation of a cloud: its nodes are where it says.
         return {node: (place.address, place.port) for node, place in places.items()}
 
     return locate
+
+
+def _may_be_emulator(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
 
 
 class _Place(msgspec.Struct):
@@ -85,7 +87,14 @@ class _Place(msgspec.Struct):
     port: int | None = None
 
 
-def _open(request: Request) -> HTTPResponse:
-    # No proxy stands between us and this machine.
-    answer: HTTPResponse = build_opener(ProxyHandler({})).open(request, timeout=10)
-    return answer
+def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
+    """What the emulator answers; nothing where it refuses.
+
+    No proxy stands between us and this machine; and what urllib.request makes for a call, a TLS context with the
+    system's certificates, takes longer than the call.
+    """
+    parts = urlsplit(url)
+    with contextlib.closing(HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
+        connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body)
+        answer = connection.getresponse()
+        return answer.read() if answer.status == HTTPStatus.OK else b""

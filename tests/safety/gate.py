@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
+
+from tests.emulated import ask
 
 _KEY: Final = re.compile(r"Credential=([^/]+)/")
 
@@ -50,14 +50,8 @@ class Gate:
             return 400, _REFUSAL.format(code=self.code).encode()
         self.seen.append(key)
         passed = {name: headers[name] for name in ("Authorization", "Content-Type") if name in headers}
-        request = urllib.request.Request(f"{self._target}{path}", data=body, headers=passed)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=30) as answer:
-                return answer.status, self._signed(key, answer.read())
-        except urllib.error.HTTPError as problem:
-            with problem:
-                return problem.code, problem.read()
+        status, answer = ask(self._target, path, body, passed)
+        return status, self._signed(key, answer)
 
     def _signed(self, key: str, body: bytes) -> bytes:
         account = self.accounts.get(key)
