@@ -137,6 +137,10 @@ def _unknown(data: Mapping[str, Any]) -> Line:
     )
 
 
+def _unread(data: Mapping[str, Any]) -> Line:
+    return Line(f"{_where(data)}: what there is cannot be read now, asking again: {_said(data)}", "yellow")
+
+
 def _attempt_ended(data: Mapping[str, Any]) -> Line:
     outcome, seconds, code = data.get("outcome", "?"), data.get("seconds"), data.get("code")
     after = f" after {float(seconds):.1f} s" if seconds is not None else ""
@@ -163,6 +167,7 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "created": _created,
     "refused": _refused,
     "unknown": _unknown,
+    "unread": _unread,
     "node-ready": lambda data: Line(f"  {data.get('name', '?')}: ready after {float(data.get('seconds', 0)):.1f} s"),
     "preempted": lambda data: Line(str(data.get("words", "")), "yellow"),
     "changed": lambda data: Line(str(data.get("words", "")), "yellow") if data.get("words") else None,
@@ -231,6 +236,7 @@ def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]
     yield Line(f"receipt: {things} bearing run {receipt.run} {verb} left ({read} read)", colour)
     if receipt.unanswered:
         yield Line(f"unanswered create calls, which may have made something more: {receipt.unanswered}", "red")
+        yield Line(f"  the keeper asks on; to wait for it: pytest-capacity release {receipt.run}", "red")
     for part in receipt.unread:
         yield Line(clean(f"not read: {part.kind} in {part.region}: {part.why}"), "red")
     yield from _left(receipt, receipt.left, () if emulated else receipt.by_hand)

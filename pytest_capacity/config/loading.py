@@ -388,6 +388,8 @@ def _use_reservations(source: Source, faults: Faults) -> tuple[str, ...]:
     checked = [as_form(item, _RESERVATION_FORM, example, where, faults) for item in given]
     if len(set(given)) < len(given):
         faults.add(where, "names a reservation twice", "Name each once.")
+    if len([one for one in given if one.startswith("arn:")]) > 1:
+        faults.add(where, "names two resource groups", "Name one: all that would be reserved is aimed at it.")
     return tuple(item for item in checked if item is not None)
 
 

@@ -17,7 +17,7 @@ from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
 from pytest_capacity.engine.make import Maker, PieceRefused
 from pytest_capacity.engine.reach import Reach
-from pytest_capacity.errors import CapacityError, NodeError
+from pytest_capacity.errors import Cancelled, CapacityError, NodeError
 from pytest_capacity.model import Held, Node, Order, Piece, Placed, Reservation
 from pytest_capacity.refusals import Diagnosis, Scope
 
@@ -105,9 +105,10 @@ class Attempter:
         refusals = [outcome for outcome in outcomes if isinstance(outcome, PieceRefused)]
         if refusals:
             raise AttemptFailed(*map(self._failure, refusals), sound=True)
-        for outcome in outcomes:
-            if isinstance(outcome, CapacityError):
-                raise outcome
+        faults = [outcome for outcome in outcomes if isinstance(outcome, CapacityError)]
+        if faults:
+            # Not that of a piece which was only called off for another's.
+            raise min(faults, key=lambda fault: isinstance(fault, Cancelled))
         return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
 
     def _make(self, piece: Piece, order: Order, halt: Halt) -> list[Held] | PieceRefused | CapacityError:

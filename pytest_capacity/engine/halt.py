@@ -29,7 +29,7 @@ class Halt:
         return halt
 
     def refuse(self) -> None:
-        """One of the round was refused for certain: the others need not go on asking."""
+        """One of the round will not be had, for certain or in time: the others need not go on asking."""
         if self._refused:
             self._refused.set()
 
@@ -38,7 +38,7 @@ class Halt:
         if self._event.is_set():
             raise Cancelled("the run is ending, so nothing more is provisioned")
         if self._refused and self._refused.is_set():
-            raise Cancelled("another piece of this attempt was refused")
+            raise Cancelled("another piece of this attempt was given up")
         if self._clock.now() >= self._until:
             raise TimedOut(self._limit)
 

@@ -10,6 +10,7 @@ from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.halt import Halt
+from pytest_capacity.errors import TimedOut
 from pytest_capacity.model import Held, Order, Piece
 from pytest_capacity.refusals import Diagnosis
 
@@ -59,7 +60,11 @@ class Maker:
                 return answer
             if answer.step not in ("back-off", "ask-again") and not self._too_early(piece, answer):
                 raise PieceRefused(piece, answer)
-            halt.wait(self._clock.jitter(pause))
+            try:
+                halt.wait(self._clock.jitter(pause))
+            except TimedOut as error:
+                said = f"the last answer for {piece.kind} in {piece.zone or piece.region}"
+                raise TimedOut(f"{error}; {said} was {answer.code}: {answer.words}") from None
             pause = min(pause * 2, LAST_PAUSE)
 
     def ask(self, piece: Piece) -> list[Held] | Diagnosis:

@@ -59,7 +59,9 @@ class OfferReader:
         found: dict[str, Sequence[Offer]] = {}
         failures: dict[str, Diagnosis] = {}
         for region in ladder.regions(self._request):
-            answer = patiently(self._backend, self._clock, partial(self._result, name, region), halt)
+            answer = patiently(
+                self._backend, self._clock, partial(self._result, name, region), halt, partial(self._tell, region)
+            )
             if isinstance(answer, Diagnosis):
                 failures[region] = answer
             else:
@@ -70,6 +72,10 @@ class OfferReader:
                 raise told
             self._book.trouble(f"{region} is left out: {told}")
         return found
+
+    def _tell(self, region: str, diagnosis: Diagnosis) -> None:
+        said = {"code": diagnosis.code, "words": diagnosis.words}
+        self._book.note("unread", data={"region": region, **said})
 
     def _result(self, name: str, region: str) -> Sequence[Offer]:
         try:
@@ -87,13 +93,26 @@ class OfferReader:
             return self._reads[name, region]
 
 
-def patiently(backend: Backend, clock: Clock, read: Callable[[], T], halt: Halt) -> T | Diagnosis:
-    """Read, again and again while the cloud only says "not now"; at ``halt`` what it said last."""
+def patiently(
+    backend: Backend,
+    clock: Clock,
+    read: Callable[[], T],
+    halt: Halt,
+    tell: Callable[[Diagnosis], None] = lambda _: None,
+) -> T | Diagnosis:
+    """Read, again and again while the cloud only says "not now"; at ``halt`` what it said last.
+
+    ``tell`` is called when that is said for the first time, and whenever something else is said.
+    """
     pause = FIRST_PAUSE
+    told = ""
     while True:
         answer = asked(backend, read)
         if not isinstance(answer, Diagnosis) or answer.step not in ("back-off", "ask-again"):
             return answer
+        if answer.code != told:
+            tell(answer)
+            told = answer.code
         try:
             halt.wait(clock.jitter(pause))
         except TimedOut:

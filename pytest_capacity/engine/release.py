@@ -123,7 +123,7 @@ class Releaser:
         things = ", ".join(held.id for held in helds[:5]) + (" ..." if len(helds) > 5 else "")
         self._book.trouble(
             f"{helds[0].kind} {things} in {helds[0].region} could not be released: "
-            f"{diagnosis.code}: {diagnosis.words}. "
+            f"{diagnosis.code}: {diagnosis.words.rstrip('.')}. "
             f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
         )
 

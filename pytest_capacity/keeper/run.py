@@ -23,7 +23,7 @@ from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.ends import standing
 from pytest_capacity.engine.reach import KeyFiles, Reach
-from pytest_capacity.errors import ChangedSession, JournalError, KeeperError, OtherCredentials
+from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
 from pytest_capacity.keeper.consulting import Consulting
@@ -108,7 +108,26 @@ class Run:
         if adopts or journal.set_aside:
             # What a keeper that died wrote last may be lost; a listing finds what it made.
             book.regions.update(request.regions)
-        asked = request
+        try:
+            return Run._equipped(call, places, owner, clock, book, journal, lock, advice)
+        except CapacityError:
+            if not adopts and not book.held() and not book.doubtful():
+                book.note("run-ended", data={"left": 0})  # Or it would be listed as one that is under way.
+            raise
+
+    @staticmethod
+    def _equipped(
+        call: Start,
+        places: Places,
+        owner: int,
+        clock: Clock,
+        book: Book,
+        journal: Journal,
+        lock: FileLock,
+        advice: Consulting | None,
+    ) -> Run:
+        """The run with its emulator, if it wants one of its own, and its SDK."""
+        asked = request = call.request
         if request.emulated and request.endpoint is None:
             # The emulator of a session must outlive its first owner.
             lives_with = os.getpid() if request.session else owner

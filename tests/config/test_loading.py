@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +15,8 @@ from pytest_capacity.config.sct import KEYS as SCT_KEYS
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import NodeGroup, Topology
 from tests.config.files import GOOD, IMAGE, Loader, aws, db, with_
+
+POOL: Final = "arn:aws:resource-groups:us-east-1:123456789012:group"
 
 
 def test_defaults(loading: Loader) -> None:
@@ -173,6 +175,7 @@ def test_the_whole_file(loading: Loader) -> None:
         (with_(endpoint="https://u:hunter2@x"), "endpoint: holds a user or password", "credentials come from"),
         (with_(use_reservations=["cr-x"]), "use_reservations: 'cr-x' does not have", "resource group"),
         (with_(use_reservations=["cr-11111111"] * 2), "use_reservations: names a reservation twice", "once"),
+        (with_(use_reservations=[f"{POOL}/a", f"{POOL}/b"]), "use_reservations: names two resource groups", "one"),
         (with_(prices={"i4i.large": "1"}), "prices.i4i.large: '1' is not a price", "0.172"),
         (with_(prices={"i4i.large": -1}), "prices.i4i.large: -1 is not a price", "0.172"),
         (with_(prices={"x": 1}), "prices.x: 'x' does not have", "i4i.large"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 import sysconfig
 import venv
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,6 +132,9 @@ def test_unknown_profile(suite: Suite) -> None:
     """A profile that the SDK's files do not have is found when the SDK is, before any call."""
     suite.configure(aws={"image": {"us-east-1": "ami-12c6146b"}, "profile": "nobody"})
     refused(suite, suite.run(), "aws.profile", "nobody", "AWS_SHARED_CREDENTIALS_FILE")
+    # Nor is it listed for ever as one that is under way.
+    with closing(sqlite3.connect(suite.journal)) as journal:
+        assert [kind for (kind,) in journal.execute("SELECT kind FROM events")] == ["run-started", "run-ended"]
 
 
 def environment_without(path: Path, *modules: str) -> Path:

@@ -22,6 +22,7 @@ from pytest_capacity.backends.aws.plan import (
     create_parameters,
     plan_rounds,
 )
+from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud, format_time
 from pytest_capacity.backends.aws.settings import settings_of
 from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
@@ -54,6 +55,8 @@ class AwsBackend:
         self._request = request
         self._cloud = Cloud(request)
         self._listed = Listed(request)
+        #: What a region and a topology are known for so far, while some of it must be asked again.
+        self._known: dict[tuple[str, str], Known] = {}
         #: Whether key pairs are listed: not every account lets us, so only those are asked who can have one of ours.
         self._has_key_pairs = _may_make_key_pairs(request)
 
@@ -67,7 +70,10 @@ class AwsBackend:
         Raises the SDK's error for refused credentials and for an unknown image, `Refused` for a reservation that no
         region of the run has, and for images that their machines cannot boot.
         """
-        return read_offers(self._cloud, self._request, self._listed, region, topology)
+        known = self._known.setdefault((region, topology.name), {})
+        offers = read_offers(self._cloud, self._request, self._listed, region, topology, known)
+        self._known.pop((region, topology.name), None)
+        return offers
 
     def family(self, instance_type: str) -> str:
         """By the quotas of On-Demand vCPUs; those of Spot are cut alike."""

@@ -20,9 +20,6 @@ Answer = TypeVar("Answer")
 #: Diagnoses that end the round instead of leaving a question open: asking elsewhere would hear the same.
 _FATAL: Final = frozenset({"auth", "account-blocked", "invalid"})
 
-#: The most that one region is asked at once, but for lookups of images.
-_WIDTH: Final = 8
-
 
 class Read(Struct, frozen=True):
     """What one region said. None: it could not be read, for the reason under the same name in ``unread``."""
@@ -41,37 +38,57 @@ class Read(Struct, frozen=True):
     unread: Mapping[str, str]
 
 
-def read_region(cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSettings]) -> Read:
+#: What one region has said, by the question.
+Known = dict[str | Lookup, Any]
+
+
+def read_region(
+    cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSettings], known: Known | None = None
+) -> Read:
     """Ask ``region`` for all that decides whether it can take ``groups``; nothing that they do not need.
 
-    Raises the SDK's error for refused credentials, for an unknown image, when asking again may help, and when not one
-    zone is known by name.
+    Raises the SDK's error for refused credentials, for an unknown image, when asking again may help (what was answered
+    stands in ``known`` then, and is not asked again: reads that are throttled would only throttle each other), and when
+    not one zone is known by name.
     """
-    images = {group.image(region) for group in groups}
-    ids = sorted(image for image in images if isinstance(image, str))
-    lookups = [image for image in images if isinstance(image, Lookup)]
-    listed = [one for one in request.use_reservations if one.startswith("cr-")]
-    types = sorted({type_ for group in groups for type_ in group.types})
-    names = _security_group_names(groups, region)
-    pairs = _foreign_pairs(request, region, groups)
+    known = {} if known is None else known
+    questions = _questions(request, region, groups)
+    left = {name: question for name, question in questions.items() if name not in known}
+    with ThreadPoolExecutor(max(1, len(left)), thread_name_prefix="offers") as pool:
+        asked = {name: pool.submit(ask, cloud, region, *about) for name, (ask, *about) in left.items()}
+    answers: Known = dict(known)
     unread: dict[str, str] = {}
-    with ThreadPoolExecutor(_WIDTH + len(lookups), thread_name_prefix="offers") as pool:
-        zones = pool.submit(_zones, cloud, region)
-        asked: dict[str, Future[Any]] = {
-            "zones": zones,
-            "offerings": pool.submit(_offerings, cloud, region, types),
-            "images": pool.submit(_images, cloud, region, ids),
-            "reservations": pool.submit(_reservations, cloud, region, listed),
-            "subnets": pool.submit(_subnets, cloud, region, bool(names) or any(one.aws.subnet_name for one in groups)),
-            "security_groups": pool.submit(_security_groups, cloud, region, names),
-            "lacking_pairs": pool.submit(_lacking_pairs, cloud, region, pairs),
-        }
-        found = {lookup: pool.submit(_find_images, cloud, region, lookup) for lookup in lookups}
-    answers: dict[str, Any] = {name: _open(cloud, future, name, unread) for name, future in asked.items()}
-    by_lookup = {lookup: _open(cloud, future, "images", unread) for lookup, future in found.items()}
+    troubles: list[ClientError | BotoCoreError] = []
+    for name, future in asked.items():
+        try:
+            answers[name] = _open(cloud, future, name if isinstance(name, str) else "images", unread)
+        except (ClientError, BotoCoreError) as error:
+            troubles.append(error)
+    if troubles:
+        known.update((name, answer) for name, answer in answers.items() if answer is not None)
+        raise troubles[0]
     if answers["zones"] is None and answers["offerings"] is None:
-        zones.result()  # not one zone is known by name, so the reason is the answer
-    return Read(**answers, found=by_lookup, unread=unread)
+        asked["zones"].result()  # not one zone is known by name, so the reason is the answer
+    found = {name: answer for name, answer in answers.items() if isinstance(name, Lookup)}
+    by_name = {name: answer for name, answer in answers.items() if isinstance(name, str)}
+    return Read(**by_name, found=found, unread=unread)
+
+
+def _questions(request: Request, region: str, groups: Sequence[GroupSettings]) -> dict[str | Lookup, tuple[Any, ...]]:
+    """What is to be asked: a function for each, and what it is given beside cloud and region."""
+    images = {group.image(region) for group in groups}
+    names = _security_group_names(groups, region)
+    lookups = [image for image in images if isinstance(image, Lookup)]
+    return {
+        "zones": (_zones,),
+        "offerings": (_offerings, sorted({type_ for group in groups for type_ in group.types})),
+        "images": (_images, sorted(image for image in images if isinstance(image, str))),
+        "reservations": (_reservations, [one for one in request.use_reservations if one.startswith("cr-")]),
+        "subnets": (_subnets, bool(names) or any(one.aws.subnet_name for one in groups)),
+        "security_groups": (_security_groups, names),
+        "lacking_pairs": (_lacking_pairs, _foreign_pairs(request, region, groups)),
+        **{lookup: (_find_images, lookup) for lookup in lookups},
+    }
 
 
 def _security_group_names(groups: Sequence[GroupSettings], region: str) -> list[str]:

@@ -7,21 +7,23 @@ from typing import Any
 
 from pytest_capacity.backends.aws.images import check_architectures, image_facts, why_no_image
 from pytest_capacity.backends.aws.network import network_facts, why_no_network
-from pytest_capacity.backends.aws.reads import Read, read_region
+from pytest_capacity.backends.aws.reads import Known, Read, read_region
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import GroupSettings, settings_of, use_fact
 from pytest_capacity.backends.aws.uses import Listed, used_reservations
 from pytest_capacity.model import Offer, Request, Topology
 
 
-def read_offers(cloud: Cloud, request: Request, listed: Listed, region: str, topology: Topology) -> Sequence[Offer]:
-    """The zones of ``region`` by name, each with what it can do for ``topology``.
+def read_offers(
+    cloud: Cloud, request: Request, listed: Listed, region: str, topology: Topology, known: Known
+) -> Sequence[Offer]:
+    """The zones of ``region`` by name, each with what it can do for ``topology``; ``known`` as in `read_region`.
 
     Raises the SDK's error when credentials or images are refused, or when asking again may help, and
     `Refused` when a listed reservation is nowhere and when an image is of another architecture than its machines.
     """
     groups = [settings_of(request, group) for group in topology.groups]
-    read = read_region(cloud, request, region, groups)
+    read = read_region(cloud, request, region, groups, known)
     listed.check(region, read)
     check_architectures(groups, region, read)
     return [_offer(request, region, groups, read, name, zone) for name, zone in sorted(_zone_names(read).items())]
