@@ -181,6 +181,7 @@ class Owner:
                 f"session {self.request.session!r} cannot be rebuilt: process {users} uses its nodes. "
                 "Wait for its end, or name another session (--capacity-session)"
             )
+        old.watch(lambda: None)  # That it ends now is what we ask for, and no death.
         answer = old.ask(protocol.Release(now=True))
         if isinstance(answer, protocol.Staying):
             raise InUse(
@@ -189,6 +190,7 @@ class Owner:
             )
         expect(answer, protocol.Settled)
         old.close()
+        self._over = False  # What was told so far is the end of the run that was there before.
         self._open()
 
     def identity(self, *, timeout: float, beat: Beat | None = None) -> Identity | None:

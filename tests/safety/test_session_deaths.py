@@ -173,6 +173,32 @@ def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> N
     nothing_left(sharers.suite, decoy)
 
 
+#: A process that is slow to hang up hears all that the other end has to say.
+SLOW: Final = """
+import time
+from pytest_capacity.keeper.client import Connection
+
+close = Connection.close
+Connection.close = lambda self: (time.sleep(1), close(self))
+"""
+
+
+def test_a_keeper_dies_after_a_rebuild(sharers: Sharers, decoy: Decoy) -> None:
+    """The end of the run that was there before is not taken for that of the new one, which is adopted like any."""
+    sharers.run("one", "--capacity-keep=5m")
+    sharers.suite.configure({"db": {"count": 1, "instance_type": "i4i.large"}})
+    sharers.suite.write("conftest.py", SLOW)
+    going = sharers.start("two", "--capacity-rebuild")
+    assert len(sharers.await_nodes("two", going)) == 1
+    dead = sharers.keeper()
+    kill(dead, signal.SIGKILL)
+    sharers.await_successor(dead)
+    sharers.let_go("two")
+    ended = going.wait()
+    assert ended.code == 0, (ended, sharers.suite.logs())
+    nothing_left(sharers.suite, decoy)
+
+
 def test_a_kept_sessions_keeper_dies(sharers: Sharers, decoy: Decoy) -> None:
     """Its guard starts another, which keeps the nodes for as long as they were to be kept; the next run has them."""
     kept_by_a_successor(sharers, "5m")
