@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Cancelled, Exhausted, JournalError, Refused, TimedOut
-from pytest_capacity.model import AwsSettings, NodeGroup
+from pytest_capacity.model import AwsSettings, Held, NodeGroup
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request, within
+from tests.engine.test_release import ec2
+
+
+class Cancelling:
+    """The real backend; before the nodes are looked at for the first time, somebody else cancels all reservations."""
+
+    def __init__(self, backend: Backend, emulator: Emulator) -> None:
+        self._backend = backend
+        self._emulator = emulator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
+        for one in self._emulator.held("capacity-reservation"):
+            ec2(self._emulator).cancel_capacity_reservation(CapacityReservationId=one["id"])
+        return self._backend.refresh(helds)
 
 
 def test_nodes_sit_in_their_reservations(bench: Bench, emulator: Emulator) -> None:
@@ -23,6 +44,17 @@ def test_nodes_sit_in_their_reservations(bench: Bench, emulator: Emulator) -> No
     for nodes in placed.nodes.values():
         for node in nodes:
             assert held[node.id]["reservation"] == node.reservation_id == by_type[node.instance_type]
+
+
+def test_that_they_sit_there_is_read_from_the_cloud(bench: Bench, emulator: Emulator) -> None:
+    """A reservation that somebody cancels while its nodes boot holds them no more: they are not handed out."""
+    wanted = request(emulator, DB)
+    engine = bench.engine(wanted, Cancelling(open_backend(wanted), emulator))
+    with pytest.raises(Refused, match=r"was aimed at reservation cr-\w+ and sits in none"):
+        engine.provision("default")
+    assert [attempt.code for attempt in engine.book.attempts] == ["not-in-reservation"]
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
 
 
 def test_a_dry_zone_moves_the_whole_topology(bench: Bench, emulator: Emulator) -> None:

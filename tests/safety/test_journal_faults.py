@@ -180,6 +180,7 @@ def _pytest(suite: Suite) -> Sequence[str]:
 
 def test_intent_comes_before_its_call(suite: Suite) -> None:
     """In the journal of a run each create call's intent stands before what it made, under the token that was sent."""
+    suite.emulator.weather(latency_ms=300)  # An intent that comes after its call comes so much later at least.
     ended = suite.run()
     assert ended.code == 0, ended
     with closing(sqlite3.connect(suite.journal)) as base:
@@ -187,7 +188,7 @@ def test_intent_comes_before_its_call(suite: Suite) -> None:
     intents = {token: at for at, token in rows}
     sent = {call["token"]: call["began"] for call in creates(suite.emulator)}
     assert set(intents) == set(sent)
-    assert all(intents[token] <= sent[token] + 0.05 for token in sent), (intents, sent)
+    assert all(intents[token] <= sent[token] for token in sent), (intents, sent)
     assert len(launches(suite.emulator)) == 2
 
 

@@ -81,6 +81,7 @@ def test_stops_early(suite: Suite, arguments: Sequence[str], failed: int, passed
     ended = suite.run(*arguments)
     assert ended.code in (1, 2), ended
     assert (ended.count("failed"), ended.count("passed")) == (failed, passed), ended
+    assert "receipt: 0 things" in ended.text, ended
     provisioned_once(suite, ended)
 
 
