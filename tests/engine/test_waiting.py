@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_capacity.errors import TimedOut
+from pytest_capacity.model import NodeGroup
 from tests.emulated import Emulator
 from tests.engine.runs import DB, LOADER, Bench, request, within
 
@@ -32,12 +33,16 @@ def test_a_piece_that_is_not_had_in_time_says_so(bench: Bench, emulator: Emulato
     assert engine.release(within(20)).clean
 
 
-def test_who_was_called_off_first_is_not_the_reason(bench: Bench, emulator: Emulator) -> None:
-    """The first of the pieces is called off since the second one's time was up: the second one's reason counts."""
+@pytest.mark.parametrize(("slow", "other"), [(DB, LOADER), (LOADER, DB)], ids=lambda group: group.name)
+def test_who_was_called_off_is_not_the_reason(
+    bench: Bench, emulator: Emulator, slow: NodeGroup, other: NodeGroup
+) -> None:
+    """One piece is called off since the other one's time was up, whichever stands first: the other's reason counts."""
+    refusal = {"operation": "RunInstances", "error": "Unavailable", "http": 503}
     emulator.weather(
         faults=[
-            {"operation": "RunInstances", "type": DB.instance_type, "error": "Unavailable", "http": 503, "delay_s": 2},
-            {"operation": "RunInstances", "type": LOADER.instance_type, "error": "Unavailable", "http": 503},
+            {**refusal, "type": slow.instance_type, "delay_s": 2},
+            {**refusal, "type": other.instance_type},
         ]
     )
     engine = bench.engine(request(emulator, DB, LOADER, timeout_s=1.0))
