@@ -6,8 +6,8 @@ In the controller, or the only process; never on its main thread, which may be i
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
 from typing import Any, Final
 
 import msgspec
@@ -40,7 +40,9 @@ class Hooks:
         }
         #: Nodes that the hooks have heard of: what stands is told whole again when a node is replaced.
         self._ready: set[str] = set()
-        self._events: SimpleQueue[Event | None] = SimpleQueue()
+        # Not a `queue`: with `python -m pytest` a user's queue.py stands before Python's.
+        self._events: deque[Event | None] = deque()
+        self._waiting = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
 
     @property
@@ -63,12 +65,12 @@ class Hooks:
         if self._thread is None:
             self._thread = threading.Thread(target=self._listen, name="capacity-hooks", daemon=True)
             self._thread.start()
-        self._events.put(event)
+        self._put(event)
 
     def finish(self) -> None:
         """Wait, a while, until the hooks have heard of everything."""
         if self._thread:
-            self._events.put(None)
+            self._put(None)
             self._thread.join(LAST)
             if self._thread.is_alive():
                 self._complain(f"hooks are still at work {LAST:g} s after the end of the run; they are not waited for")
@@ -101,8 +103,16 @@ class Hooks:
         # What is no Diagnosis would break the wire: it is the hook's fault, and told as such.
         return None if found is None else msgspec.convert(msgspec.to_builtins(found), Diagnosis)
 
+    def _put(self, event: Event | None) -> None:
+        self._events.append(event)
+        self._waiting.release()
+
+    def _next(self) -> Event | None:
+        self._waiting.acquire()
+        return self._events.popleft()
+
     def _listen(self) -> None:
-        while (event := self._events.get()) is not None:
+        while (event := self._next()) is not None:
             try:
                 self._hear[event.kind](event.data)
             except BaseException as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on.

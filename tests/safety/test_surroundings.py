@@ -102,6 +102,15 @@ def test_working_directory_on_the_path(suite: Suite) -> None:
     assert not loaded.exists()
 
 
+def test_queue_py_in_the_working_directory(suite: Suite) -> None:
+    """With `python -m pytest` it stands before Python's own module, which is not loaded by us (by xdist it is)."""
+    suite.only_ours("-p capacity")
+    suite.write("queue.py", "raise RuntimeError('shadowed')")
+    ended = suite.run("--import-mode=importlib", env={"COVERAGE_PROCESS_START": None})
+    assert ended.code == 0, ended
+    provisioned_once(suite, ended)
+
+
 def _path_with(directory: Path) -> str:
     return os.pathsep.join(filter(None, [str(directory), os.environ.get("PYTHONPATH")]))
 
