@@ -23,12 +23,20 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/plugin/": 60,
         "tests/cli/": 60,
         "tests/test_readme.py": 60,
-        "tests/keeper/": 12,
-        "tests/engine/": 10,
-        "tests/emulator/": 10,
-        "tests/backends/aws/": 6,
+        "tests/keeper/": 20,
+        "tests/engine/": 20,
+        "tests/emulator/": 20,
+        "tests/backends/aws/": 10,
+        "tests/remote/": 4,
     },
-    "measured": {"tests/safety/": 30, "tests/plugin/": 6, "tests/cli/": 5, "tests/keeper/": 3, "tests/emulator/": 2},
+    "measured": {
+        "tests/safety/": 60,
+        "tests/plugin/": 8,
+        "tests/cli/": 8,
+        "tests/test_readme.py": 60,
+        "tests/keeper/": 4,
+        "tests/emulator/": 3,
+    },
 }
 
 #: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has. So

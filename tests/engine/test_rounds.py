@@ -24,8 +24,8 @@ WRITES = {
 
 @pytest.fixture(autouse=True)
 def far_away(emulator: Emulator) -> None:
-    """A cloud that takes its time, so that what is side by side shows."""
-    emulator.weather(latency_ms=300)
+    """A cloud that takes its time, so that what is side by side shows, on a loaded machine too."""
+    emulator.weather(latency_ms=600)
 
 
 def made(emulator: Emulator, *operations: str) -> list[dict[str, Any]]:
