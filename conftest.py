@@ -40,9 +40,16 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
 }
 
 #: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has. So
-#: each test runs under one of the two.
+#: each test runs under one of the two; but of the tables of sessions and of the ladder, which are the longest and whose
+#: rows have most in common, every third row. All of them run under "full": by hand, and in the nightly CI.
 REST: Final = "rest"
 TABLES: Final = "tests/safety/"
+LONG: Final[Mapping[str, int]] = {
+    "tests/safety/test_session_deaths.py": 3,
+    "tests/safety/test_sessions.py": 3,
+    "tests/safety/test_ladder_matrix.py": 3,
+    TABLES: 1,
+}
 
 #: Of a table elsewhere, a sample runs every so many rows.
 ROWS: Final = 10
@@ -116,9 +123,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _rest(items: Sequence[pytest.Item]) -> list[bool]:
     """Which items run where the measured ones run elsewhere."""
-    measured, sampled = _rows(items, SAMPLES["measured"]), _rows(items, SAMPLES["sample"])
+    measured, sampled, tables = (_rows(items, rows) for rows in (SAMPLES["measured"], SAMPLES["sample"], LONG))
     return [
-        item.nodeid.startswith(TABLES) or sampled[number] or not measured[number] for number, item in enumerate(items)
+        tables[number] if item.nodeid.startswith(TABLES) else sampled[number] or not measured[number]
+        for number, item in enumerate(items)
     ]
 
 
