@@ -29,14 +29,7 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/backends/aws/": 10,
         "tests/remote/": 4,
     },
-    "measured": {
-        "tests/safety/": 60,
-        "tests/plugin/": 8,
-        "tests/cli/": 8,
-        "tests/test_readme.py": 60,
-        "tests/keeper/": 4,
-        "tests/emulator/": 3,
-    },
+    "measured": {"tests/safety/": 30, "tests/plugin/": 6, "tests/cli/": 5, "tests/keeper/": 3, "tests/emulator/": 2},
 }
 
 #: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has. So
