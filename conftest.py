@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
 import pytest
 
-from tests.emulated import Emulator, start_emulator
+from tests.emulated import Emulator, processes, start_emulator
 
 pytest_plugins = ["pytester"]
 
@@ -74,6 +76,17 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_keeper_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A keeper whose emulator has ended before it could give everything back would look for it for hours."""
+    path = f"{tmp_path_factory.getbasetemp()}{os.sep}"
+    yield
+    for pid, line in processes():
+        if path in line and ("--listener=" in line or "--keeper=" in line):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

@@ -76,4 +76,6 @@ def struck(suite: Suite, decoy: Decoy, blow: Blow, target: str, phase: Phase, *a
         assert str(suite.state) in ended.text, ended
     elif blow.number != signal.SIGKILL:
         assert "receipt: 0 things" in ended.text, ended
+    # What is sent to the group is not the keeper's, which would have had to be started anew.
+    assert "another one has taken over" not in ended.text, ended
     return seconds

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from tests.emulated import IMAGE, ROOT, Emulator
+from tests.emulated import IMAGE, ROOT, Emulator, processes
 
 #: What the documentation promises with stop time 0 and latency 0, and what a loaded machine is granted. Seconds.
 PROMISED: Final = 5.0
@@ -214,7 +214,7 @@ class Suite:
 
     def _processes(self, *marks: str) -> list[int]:
         path = str(self.path)
-        return [pid for pid, line in _processes() if path in line and any(mark in line for mark in marks)]
+        return [pid for pid, line in processes() if path in line and any(mark in line for mark in marks)]
 
     def nothing_left(self, *, but: Sequence[str] = (), within: float = GRANTED) -> float:
         """Wait until the World holds nothing (``but`` these ids) and no keeper lives; how long that took, seconds."""
@@ -298,10 +298,3 @@ def heeding() -> Iterator[None]:
     finally:
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
-
-
-def _processes() -> Iterator[tuple[int, str]]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -35,6 +35,8 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a u
 )
 def test_options_of_pytest(suite: Suite, arguments: tuple[str, ...]) -> None:
     """All tests pass on one provisioning, whatever else is switched on or off."""
+    if "no:xdist" in arguments:
+        suite.as_installed()  # Named by `-p xdist` in pytest.ini, its options would be there all the same.
     ended = suite.run(*arguments)
     assert ended.code == 0, ended
     provisioned_once(suite, ended)
