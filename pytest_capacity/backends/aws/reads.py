@@ -42,16 +42,13 @@ class Read(Struct, frozen=True):
 Known = dict[str | Lookup, Any]
 
 
-def read_region(
-    cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSettings], known: Known | None = None
-) -> Read:
+def read_region(cloud: Cloud, request: Request, region: str, groups: Sequence[GroupSettings], known: Known) -> Read:
     """Ask ``region`` for all that decides whether it can take ``groups``; nothing that they do not need.
 
     Raises the SDK's error for refused credentials, for an unknown image, when asking again may help (what was answered
     stands in ``known`` then, and is not asked again: reads that are throttled would only throttle each other), and when
     not one zone is known by name.
     """
-    known = {} if known is None else known
     questions = _questions(request, region, groups)
     left = {name: question for name, question in questions.items() if name not in known}
     with ThreadPoolExecutor(max(1, len(left)), thread_name_prefix="offers") as pool:
