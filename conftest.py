@@ -15,23 +15,30 @@ from tests.emulated import Emulator, processes, start_emulator
 
 pytest_plugins = ["pytester"]
 
-#: What runs of the tests that start processes: the first of every so many of a module, by the value of
-#: ``CAPACITY_MATRIX``. "full" is the default; what stands in no row here always runs whole. "sample" asks whether an
-#: interpreter is fit; "measured" is what coverage counts, with few of the tables: whoever is killed writes no figures.
+#: What runs of the tests that start processes: the first of every so many, by the value of ``CAPACITY_MATRIX``. They
+#: are counted in the whole room, and where its name ends with ``*`` in each module. "full" is the default; what stands
+#: in no row here always runs whole. "sample" asks whether an interpreter is fit; "measured" is what coverage counts,
+#: with few of the tables: whoever is killed writes no figures.
 SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
     "full": None,
     "sample": {
-        "tests/safety/": 60,
-        "tests/plugin/": 60,
-        "tests/cli/": 60,
+        "tests/safety/": 40,
+        "tests/plugin/": 40,
+        "tests/cli/": 40,
         "tests/test_readme.py": 60,
-        "tests/keeper/": 20,
-        "tests/engine/": 20,
-        "tests/emulator/": 20,
-        "tests/backends/aws/": 10,
-        "tests/remote/": 4,
+        "tests/keeper/*": 20,
+        "tests/engine/*": 20,
+        "tests/emulator/*": 20,
+        "tests/backends/aws/*": 10,
+        "tests/remote/*": 4,
     },
-    "measured": {"tests/safety/": 30, "tests/plugin/": 6, "tests/cli/": 5, "tests/keeper/": 3, "tests/emulator/": 2},
+    "measured": {
+        "tests/safety/*": 30,
+        "tests/plugin/*": 6,
+        "tests/cli/*": 5,
+        "tests/keeper/*": 3,
+        "tests/emulator/*": 2,
+    },
 }
 
 #: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has. So
@@ -76,6 +83,15 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def as_in_a_terminal() -> None:
+    """Signals are heeded here and in what is started here, though in a shell's background or by nohup they are not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -150,8 +166,8 @@ def _rows(items: Sequence[pytest.Item], sample: Mapping[str, int] | None) -> lis
 
 
 def _table(item: pytest.Item, sample: Mapping[str, int]) -> tuple[str, int]:
-    """The table of which ``item`` is a row, its module or the cases of its function, and every how many rows run."""
+    """The table of which ``item`` is a row (a room, a module, a function's cases), and every how many rows run."""
     for rooms, every in sample.items():
-        if item.nodeid.startswith(rooms):
-            return item.nodeid.partition("::")[0], every
+        if item.nodeid.startswith(rooms.rstrip("*")):
+            return item.nodeid.partition("::")[0] if rooms.endswith("*") else rooms, every
     return item.nodeid.partition("[")[0], ROWS if item.get_closest_marker("matrix") else 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, get_args
 
 import msgspec
@@ -148,7 +148,7 @@ def remedy(cloud: str, diagnosis: Diagnosis) -> str:
 
 @cache
 def _packaged() -> Mapping[str, Any]:
-    text = files("pytest_capacity.backends").joinpath("errors.yaml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("errors.yaml").read_text(encoding="utf-8")
     read: Mapping[str, Any] = yaml.load(text, _SAFE)
     return read
 

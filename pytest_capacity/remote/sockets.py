@@ -11,8 +11,14 @@ import socket
 import time
 from typing import Final
 
-#: The class below ``socket.socket``.
-RawSocket: Final = socket.SocketType
+
+class RawSocket(socket.SocketType):
+    """The class below ``socket.socket``, with the one private word of that which paramiko reads when Python ends."""
+
+    @property
+    def _closed(self) -> bool:
+        return self.fileno() < 0
+
 
 _addresses_of = socket.getaddrinfo
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,21 @@ def test_a_journal_that_vanished_is_no_proof(runs: Runs, emulator: Emulator) -> 
     os.kill(owner.pid, signal.SIGKILL)
     assert released(owner).clean
     assert emulator.held() == []
+
+
+def test_a_keeper_renews_its_leases(runs: Runs, emulator: Emulator) -> None:
+    """Which end in a minute, as the journal has it; half of a lease is too long to be waited for here."""
+    owner = runs.owner("leased")
+    held = placed(owner).nodes["db"][0].reservation_id
+    asked = emulator.calls("ModifyCapacityReservation")
+    with closing(sqlite3.connect(runs.journal("leased"))) as base, base:
+        soon = {"id": held, "deadline": time.time() + 60.0}
+        event = (time.time(), "leased", "renewed", "", json.dumps(soon))
+        base.execute("INSERT INTO events (at, run, kind, subject, data) VALUES (?, ?, ?, ?, ?)", event)
+    os.kill(owner.pid, signal.SIGKILL)
+    assert asked == []
+    until(lambda: len(emulator.calls("ModifyCapacityReservation")) == 1, "the second keeper renews the lease")
+    assert released(owner).clean
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])

@@ -14,7 +14,6 @@ import pytest
 
 from tests.emulated import Emulator
 from tests.plugin.conftest import CONFIG, PLUGINS, Run
-from tests.safety.runs import heeding
 
 SLEEPS = """
     import pathlib, time
@@ -36,7 +35,7 @@ class Process:
         self.directory = directory
         command = [sys.executable, "-m", "pytest", *PLUGINS]
         command += [f"--capacity-endpoint={cloud.url}"] if cloud else []
-        with (directory / "output").open("wb") as output, heeding():
+        with (directory / "output").open("wb") as output:
             self.popen = subprocess.Popen(
                 [*command, *arguments], cwd=directory, stdout=output, stderr=output, start_new_session=True
             )

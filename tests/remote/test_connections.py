@@ -368,6 +368,19 @@ def test_the_end_of_a_process_waits_for_nothing(machine: Machine) -> None:
     assert sockets.seconds() - float(said) < 10
 
 
+def test_a_handshake_under_way_at_the_end_of_a_process(machine: Machine) -> None:
+    """paramiko stops its threads when Python ends, and looks at their sockets: of that, nobody hears."""
+    using(
+        """
+        import paramiko
+        silent = socket.create_server(("127.0.0.1", 0))
+        link = sockets.dial("127.0.0.1", silent.getsockname()[1], sockets.Countdown(10))
+        paramiko.Transport(link).start_client(event=threading.Event())
+        """,
+        machine,
+    )
+
+
 def test_a_stopped_clock(machine: Machine) -> None:
     """A test may stop Python's time: commands run, files go over, and timeouts still end."""
     using(

@@ -42,12 +42,12 @@ def test_other():
 
 
 def until(claim: Callable[[], bool], seconds: float, what: str) -> float:
-    """Look every 20 ms until ``claim`` holds; how long that took. Fails with ``what`` when it takes too long."""
+    """Look every 50 ms until ``claim`` holds; how long that took. Fails with ``what`` when it takes too long."""
     began = time.monotonic()
     while not claim():
         if time.monotonic() - began > seconds:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
+        time.sleep(0.05)
     return time.monotonic() - began
 
 
@@ -186,7 +186,7 @@ class Suite:
         out, err = self.path / f"{number}.out", self.path / f"{number}.err"
         at = [f"--capacity-endpoint={self.emulator.url}"] if endpoint else []
         command = [*prefix, *(program or (sys.executable, "-m", "pytest")), *at, *arguments]
-        with out.open("wb") as stdout, err.open("wb") as stderr, heeding():
+        with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
                 command,
                 cwd=cwd or self.tests,
@@ -285,16 +285,3 @@ def provisioned_nothing(suite: Suite, ended: Ended) -> None:
 
 def _id(held: Mapping[str, Any]) -> str:
     return str(held["id"])
-
-
-@contextmanager
-def heeding() -> Iterator[None]:
-    """What is started in here heeds the signals that a terminal sends, though we may run in a shell's background."""
-    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number in ignored:
-            signal.signal(number, signal.SIG_IGN)

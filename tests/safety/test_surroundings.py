@@ -118,7 +118,7 @@ def _path_with(directory: Path) -> str:
 
 
 def test_no_home(suite: Suite) -> None:
-    """Without HOME and without XDG directories the journal stands where the password file says, or in TMPDIR."""
+    """Without HOME, and without a name in the environment; the state directory alone is given."""
     ended = suite.run(env={"HOME": None, "XDG_STATE_HOME": str(suite.state), "USER": None, "LOGNAME": None})
     assert ended.code == 0, ended
     provisioned_once(suite, ended)

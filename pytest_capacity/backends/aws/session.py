@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from pytest_capacity.backends.aws.descriptions import read_fast
 from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
@@ -149,11 +150,13 @@ class Cloud:
         if not self._request.emulated:
             session = Session(profile=self._request.aws.profile)
             session.get_scoped_config()  # Otherwise the first client would find out that there is no such profile.
+            read_fast(session)
             return session
         # Neither the user's credentials nor anything in the user's files may reach an emulator.
         session = Session(session_vars={"profile": (None, None, None, None)})
         session.set_config_variable("config_file", os.devnull)
         session.set_config_variable("credentials_file", os.devnull)
+        read_fast(session)
         session.set_credentials("emulated", "emulated")
         return session
 

@@ -1,0 +1,108 @@
+"""The emulator's life: one process, one port.
+
+It prints one JSON line when it is ready, and needs its standard output no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import secrets
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from pytest_capacity.emulator.asked import Cloud
+from pytest_capacity.emulator.ec2.api import Ec2
+from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue
+from pytest_capacity.emulator.ec2.resource_groups import ResourceGroups
+from pytest_capacity.emulator.nodes.fleet import Fleet
+from pytest_capacity.emulator.owners import Owners
+from pytest_capacity.emulator.server import Server
+from pytest_capacity.emulator.sts import Sts
+from pytest_capacity.emulator.weather import WeatherError, read_scenario
+from pytest_capacity.emulator.world import World
+
+#: Seconds that it serves on when its owner is gone and nobody asks (a keeper may still be releasing).
+PATIENCE_S: Final = 15.0
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the emulator until it is told to stop. 0: stopped; 2: the scenario or the port is no good."""
+    parser = argparse.ArgumentParser(prog="pytest-capacity emulator", description="Clouds in a box, on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="the port (default: any that is free)")
+    parser.add_argument("--scenario", metavar="FILE", help="the weather, as YAML")
+    parser.add_argument("--owner", type=int, metavar="PID", help="end after this process does")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        metavar="S",
+        help="seconds without a request before it ends, once the owner is gone (default: %(default)g)",
+    )
+    options = parser.parse_args(argv)
+    catalogue = Ec2Catalogue()
+    world = World(catalogue, time.time, lambda digits: secrets.token_hex(digits // 2))
+    ec2 = Ec2(world, catalogue)
+    fleet = Fleet(world)
+    try:
+        if options.scenario is not None:
+            world.change(read_scenario(options.scenario, catalogue))
+        clouds: dict[str, Cloud] = {
+            "ec2": ec2,
+            "sts": Sts(world),
+            "resource-groups": ResourceGroups(world),
+        }
+        server = Server(options.port, world, clouds, fleet, Owners(options.owner), time.time, time.sleep)
+    except (WeatherError, OSError, OverflowError) as problem:
+        print(f"pytest-capacity emulator: {problem}", file=sys.stderr)
+        return 2
+    stop = _stop_signals()
+    ec2.warm("us-east-1")
+    gc.freeze()  # Modules and tables stay for as long as we do.
+    gc.enable()
+    threading.Thread(target=server.serve_forever, name="emulator", daemon=True).start()
+    _announce(server)
+    _serve(server, stop, options.patience)
+    fleet.close()
+    # Nothing is left to do, and to take moto down in good order would take most of a second.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _announce(server: Server) -> None:
+    ready = {"url": server.url, "pid": os.getpid(), "account": ACCOUNT}
+    server.last_request = server.clock()
+    print(json.dumps(ready), flush=True)
+    # Whoever reads the other end sees its end now, and may go away.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def _stop_signals() -> int:
+    """A file descriptor that can be read once the process is told to stop.
+
+    A pipe, and no `threading.Event`: its lock is taken while the main thread waits, and a handler that runs in the same
+    thread would wait for it for ever.
+    """
+    reader, writer = os.pipe()
+    # Written by the C handler, in whichever thread the signal arrives: the main one may sit in `select` then.
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return reader
+
+
+def _serve(server: Server, stop: int, patience_s: float) -> None:
+    owners = server.owners
+    while not select.select([stop], [], [], 1.0 if owners.any else None)[0]:
+        if owners.any and not owners.alive() and server.clock() - server.last_request > patience_s:
+            return
