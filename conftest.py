@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Final
 
 import pytest
@@ -26,11 +28,11 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/plugin/": 40,
         "tests/cli/": 40,
         "tests/test_readme.py": 60,
-        "tests/keeper/*": 20,
-        "tests/engine/*": 20,
-        "tests/emulator/*": 20,
-        "tests/backends/aws/*": 10,
-        "tests/remote/*": 4,
+        "tests/keeper/": 20,
+        "tests/engine/": 20,
+        "tests/emulator/": 20,
+        "tests/backends/aws/": 10,
+        "tests/remote/": 4,
     },
     "measured": {
         "tests/safety/*": 30,
@@ -38,19 +40,25 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/cli/*": 5,
         "tests/keeper/*": 3,
         "tests/emulator/*": 2,
+        "tests/test_readme.py": 2,
     },
 }
 
-#: "rest": what "measured" leaves out, the tables of killed processes whole, and of the others what "sample" has. So
-#: each test runs under one of the two; but of the tables of sessions and of the ladder, which are the longest and whose
-#: rows have most in common, every third row. All of them run under "full": by hand, and in the nightly CI.
+#: "rest": what "measured" leaves out, and of what it runs the same as "sample"; the tables of killed processes are
+#: whole here. So each test runs under one of the two, but of the tables of sessions and of the ladder, which are the
+#: longest and whose rows have most in common, every third row. All run under "full": by hand, and in the nightly CI.
 REST: Final = "rest"
-TABLES: Final = "tests/safety/"
+KILLED: Final = (
+    "tests/safety/test_kill_matrix",
+    "tests/safety/test_pid1",
+    "tests/safety/test_keeper_deaths",
+    "tests/safety/test_worker_deaths",
+)
 LONG: Final[Mapping[str, int]] = {
     "tests/safety/test_session_deaths.py": 3,
     "tests/safety/test_sessions.py": 3,
     "tests/safety/test_ladder_matrix.py": 3,
-    TABLES: 1,
+    "tests/": 1,
 }
 
 #: Of a table elsewhere, a sample runs every so many rows.
@@ -123,11 +131,31 @@ def emulator(emulator_process: Emulator) -> Emulator:
 @pytest.fixture(scope="session")
 def descriptions_read_once() -> Iterator[None]:
     """The SDK reads the description of a service once in this process, and not for each of a test's clients."""
-    loaders = pytest.importorskip("botocore.loaders")
+    descriptions = pytest.importorskip("pytest_capacity.backends.aws.descriptions")
     with pytest.MonkeyPatch.context() as patch:
-        read = cache(loaders.JSONFileLoader().load_file)
-        patch.setattr(loaders.JSONFileLoader, "load_file", lambda _, path: read(path))
+        for files in (descriptions.JSONFileLoader, descriptions.Files):
+            read = cache(files().load_file)
+            patch.setattr(files, "load_file", lambda _, path, read=read: read(path))
         yield
+
+
+def pytest_configure() -> None:
+    """Made-up examples are for one interpreter, and a few of them for the others."""
+    if os.environ.get("CAPACITY_MATRIX") in ("sample", REST):
+        hypothesis = import_module("hypothesis")
+        hypothesis.settings.register_profile("few", max_examples=15)
+        hypothesis.settings.load_profile("few")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Without the garbage collector, which would look at thousands of tests again and again: each worker makes all."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -145,9 +173,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _rest(items: Sequence[pytest.Item]) -> list[bool]:
     """Which items run where the measured ones run elsewhere."""
-    measured, sampled, tables = (_rows(items, rows) for rows in (SAMPLES["measured"], SAMPLES["sample"], LONG))
+    measured, sampled, long = (_rows(items, rows) for rows in (SAMPLES["measured"], SAMPLES["sample"], LONG))
     return [
-        tables[number] if item.nodeid.startswith(TABLES) else sampled[number] or not measured[number]
+        item.nodeid.startswith(KILLED) or sampled[number] or (long[number] and not measured[number])
         for number, item in enumerate(items)
     ]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -95,23 +96,23 @@ def test_a_name_is_unique_in_its_region(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    "material",
+    "make",
     [
-        b"",
-        b"ours",
-        b"ssh-ed25519 nonsense",
-        b"---- BEGIN SSH2 PUBLIC KEY ----\n!\n---- END SSH2 PUBLIC KEY ----",
-        base64.b64encode(b"no DER"),
-        asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key(),
-        asyncssh.generate_private_key("ssh-rsa", key_size=3072).export_public_key(),
-        asyncssh.generate_private_key("ssh-ed25519").export_private_key(),
+        lambda: b"",
+        lambda: b"ours",
+        lambda: b"ssh-ed25519 nonsense",
+        lambda: b"---- BEGIN SSH2 PUBLIC KEY ----\n!\n---- END SSH2 PUBLIC KEY ----",
+        lambda: base64.b64encode(b"no DER"),
+        lambda: asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key(),
+        lambda: asyncssh.generate_private_key("ssh-rsa", key_size=3072).export_public_key(),
+        lambda: asyncssh.generate_private_key("ssh-ed25519").export_private_key(),
     ],
     ids=["empty", "word", "base64", "rfc4716", "der", "ecdsa", "rsa-3072", "private"],
 )
-def test_what_is_no_key_of_ec2s_is_refused(emulator: Emulator, ec2: EC2Client, material: bytes) -> None:
+def test_what_is_no_key_of_ec2s_is_refused(emulator: Emulator, ec2: EC2Client, make: Callable[[], bytes]) -> None:
     """Only ed25519, and RSA of 1024, 2048 and 4096 bits."""
     with refused("InvalidKey.Format"):
-        ec2.import_key_pair(KeyName="ours", PublicKeyMaterial=material)
+        ec2.import_key_pair(KeyName="ours", PublicKeyMaterial=make())
     assert emulator.held() == []
 
 

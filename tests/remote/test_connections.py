@@ -375,7 +375,9 @@ def test_a_handshake_under_way_at_the_end_of_a_process(machine: Machine) -> None
         import paramiko
         silent = socket.create_server(("127.0.0.1", 0))
         link = sockets.dial("127.0.0.1", silent.getsockname()[1], sockets.Countdown(10))
-        paramiko.Transport(link).start_client(event=threading.Event())
+        transport = paramiko.Transport(link)
+        transport.set_log_channel(connection.LOG)
+        transport.start_client(event=threading.Event())
         """,
         machine,
     )

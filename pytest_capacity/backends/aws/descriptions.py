@@ -16,7 +16,7 @@ SERVICES: Final = ("ec2", "sts")
 _decode: Final = msgspec.json.Decoder().decode
 
 
-class _Files(JSONFileLoader):
+class Files(JSONFileLoader):
     """Reads plain dicts. botocore's own calls Python for each object, to make an OrderedDict, and takes five times as
     long; a dict has an order, too.
     """
@@ -34,7 +34,7 @@ class _Files(JSONFileLoader):
 class _Descriptions(Loader):
     """Knows what services there are without looking into the folders of all 400, for each client anew."""
 
-    FILE_LOADER_CLASS = _Files
+    FILE_LOADER_CLASS = Files
 
     def list_available_services(self, type_name: str) -> list[str]:
         return list(SERVICES)

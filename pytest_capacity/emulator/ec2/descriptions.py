@@ -12,7 +12,7 @@ from botocore.loaders import JSONFileLoader, Loader
 _decode: Final = msgspec.json.Decoder().decode
 
 
-class _FastLoader(JSONFileLoader):
+class FastLoader(JSONFileLoader):
     """botocore's own reads into an OrderedDict, by a call to Python for each object, and takes five times as long."""
 
     def load_file(self, file_path: str) -> Any:
@@ -24,4 +24,4 @@ class _FastLoader(JSONFileLoader):
 
 def read_fast() -> None:
     """Every session of this process reads so; moto opens a dozen while it is imported."""
-    Loader.FILE_LOADER_CLASS = _FastLoader
+    Loader.FILE_LOADER_CLASS = FastLoader

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from pytest_capacity.backends.aws import open
 from pytest_capacity.backends.aws.types import family, is_arm
@@ -14,6 +13,9 @@ STANDARD = "Standard (A, C, D, H, I, M, R, T, Z)"
 
 def test_every_type_has_the_processor_that_its_name_says() -> None:
     """Hundreds of them, by AWS's own description of each."""
+    # Here, since it takes a second, which every process that collects the tests would wait for.
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
     described = {
         name: any(one.startswith("arm64") for one in type_["ProcessorInfo"]["SupportedArchitectures"])
         for name, type_ in INSTANCE_TYPES.items()
