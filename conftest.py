@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Final
+from zlib import crc32
 
 import pytest
 
@@ -44,9 +46,10 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
     },
 }
 
-#: "rest": what "measured" leaves out, and of what it runs the same as "sample"; the tables of killed processes are
-#: whole here. So each test runs under one of the two, but of the tables of sessions and of the ladder, which are the
-#: longest and whose rows have most in common, every third row. All run under "full": by hand, and in the nightly CI.
+#: "rest": what "measured" leaves out, and of what it runs the same as "sample". The tables of killed processes are
+#: whole here; tests that start processes in two ways for each of many causes run every other case; and the tables of
+#: sessions and of the ladder, which are the longest and whose rows have most in common, every third row. All of them
+#: run under "full": by hand, and in the nightly CI.
 REST: Final = "rest"
 KILLED: Final = (
     "tests/safety/test_kill_matrix",
@@ -60,6 +63,16 @@ LONG: Final[Mapping[str, int]] = {
     "tests/safety/test_ladder_matrix.py": 3,
     "tests/": 1,
 }
+TAKING_TURNS: Final = (
+    "tests/safety/test_credentials",
+    "tests/safety/test_forks",
+    "tests/safety/test_journal_faults",
+    "tests/safety/test_lost_replies",
+    "tests/safety/test_other_plugins",
+    "tests/safety/test_refusals",
+    "tests/plugin/",
+    "tests/cli/",
+)
 
 #: Of a table elsewhere, a sample runs every so many rows.
 ROWS: Final = 10
@@ -174,10 +187,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _rest(items: Sequence[pytest.Item]) -> list[bool]:
     """Which items run where the measured ones run elsewhere."""
     measured, sampled, long = (_rows(items, rows) for rows in (SAMPLES["measured"], SAMPLES["sample"], LONG))
+    other = _every_other(items)
     return [
-        item.nodeid.startswith(KILLED) or sampled[number] or (long[number] and not measured[number])
+        item.nodeid.startswith(KILLED) or sampled[number] or (long[number] and other[number] and not measured[number])
         for number, item in enumerate(items)
     ]
+
+
+def _every_other(items: Sequence[pytest.Item]) -> list[bool]:
+    """Half of the cases of each function in `TAKING_TURNS`, and one of two.
+
+    Where there are two ways for each of many causes, each cause comes once, and the ways take turns; where there are
+    just two cases, the function's name decides.
+    """
+    functions = [item.nodeid.partition("[")[0] for item in items]
+    cases, seen = Counter(functions), Counter[str]()
+    kept: list[bool] = []
+    for function in functions:
+        number = seen[function]
+        seen[function] += 1
+        turn = (number + number // 2 + crc32(function.encode())) % 2 == 0
+        kept.append(turn or cases[function] == 1 or not function.startswith(TAKING_TURNS))
+    return kept
 
 
 def _rows(items: Sequence[pytest.Item], sample: Mapping[str, int] | None) -> list[bool]:
