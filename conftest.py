@@ -48,7 +48,7 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
 
 #: "rest": what "measured" leaves out, and of what it runs the same as "sample". The tables of killed processes are
 #: whole here; tests that start processes in two ways for each of many causes run every other case; and the tables of
-#: sessions and of the ladder, which are the longest and whose rows have most in common, every third row. All of them
+#: sessions and of the ladder, which are the longest and whose rows have most in common, every fifth row. All of them
 #: run under "full": by hand, and in the nightly CI.
 REST: Final = "rest"
 KILLED: Final = (
@@ -58,9 +58,9 @@ KILLED: Final = (
     "tests/safety/test_worker_deaths",
 )
 LONG: Final[Mapping[str, int]] = {
-    "tests/safety/test_session_deaths.py": 3,
-    "tests/safety/test_sessions.py": 3,
-    "tests/safety/test_ladder_matrix.py": 3,
+    "tests/safety/test_session_deaths.py": 5,
+    "tests/safety/test_sessions.py": 5,
+    "tests/safety/test_ladder_matrix.py": 5,
     "tests/": 1,
 }
 TAKING_TURNS: Final = (
@@ -73,6 +73,9 @@ TAKING_TURNS: Final = (
     "tests/plugin/",
     "tests/cli/",
 )
+
+#: How many examples hypothesis makes up for a test; by itself it makes 100.
+EXAMPLES: Final = {"measured": 40, "sample": 15, REST: 15}
 
 #: Of a table elsewhere, a sample runs every so many rows.
 ROWS: Final = 10
@@ -153,10 +156,10 @@ def descriptions_read_once() -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """Made-up examples are for one interpreter, and a few of them for the others."""
-    if os.environ.get("CAPACITY_MATRIX") in ("sample", REST):
+    """Of made-up examples only a few, but under "full"."""
+    if few := EXAMPLES.get(os.environ.get("CAPACITY_MATRIX", "full")):
         hypothesis = import_module("hypothesis")
-        hypothesis.settings.register_profile("few", max_examples=15)
+        hypothesis.settings.register_profile("few", max_examples=few)
         hypothesis.settings.load_profile("few")
 
 
