@@ -25,7 +25,7 @@ WRITES = {
 @pytest.fixture(autouse=True)
 def far_away(emulator: Emulator) -> None:
     """A cloud that takes its time, so that what is side by side shows, on a loaded machine too."""
-    emulator.weather(latency_ms=600)
+    emulator.weather(latency_ms=1000)
 
 
 def made(emulator: Emulator, *operations: str) -> list[dict[str, Any]]:

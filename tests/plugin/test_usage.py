@@ -164,10 +164,10 @@ BAD_MARKS = [
 
 
 @pytest.mark.parametrize(("mark", "words"), BAD_MARKS)
-def test_a_misused_marker_is_a_usage_error(run: Run, pytester: pytest.Pytester, mark: str, words: str) -> None:
+def test_a_misused_marker_is_a_usage_error(run_on: Run, pytester: pytest.Pytester, mark: str, words: str) -> None:
     """It names the test and the signature, before any test runs."""
     pytester.makepyfile(f"import pytest\n@pytest.mark.capacity({mark})\ndef test_it(capacity_node): pass\n")
-    result = run("--capacity-emulator")
+    result = run_on()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([words])
     result.stderr.fnmatch_lines(["*::test_it: marker `capacity`*capacity(topology=*"])
@@ -197,10 +197,10 @@ IMPOSSIBLE = """
 """
 
 
-def test_every_marker_that_cannot_be_met_is_named_at_once(run: Run, pytester: pytest.Pytester) -> None:
+def test_every_marker_that_cannot_be_met_is_named_at_once(run_on: Run, pytester: pytest.Pytester) -> None:
     """Unknown topology and group, too high a count, bad arguments: one usage error; what is skipped may ask so."""
     pytester.makepyfile(IMPOSSIBLE)
-    result = run("--capacity-emulator")
+    result = run_on()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
@@ -215,17 +215,17 @@ def test_every_marker_that_cannot_be_met_is_named_at_once(run: Run, pytester: py
 
 
 @pytest.mark.parametrize("option", ["--fixtures", "--fixtures-per-test"])
-def test_fixtures_can_be_shown_whatever_the_markers_say(run: Run, pytester: pytest.Pytester, option: str) -> None:
+def test_fixtures_can_be_shown_whatever_the_markers_say(run_on: Run, pytester: pytest.Pytester, option: str) -> None:
     """Somebody who looks up the fixtures is about to mend the marker."""
     pytester.makepyfile(IMPOSSIBLE)
-    assert run(option, "--capacity-emulator").ret == 0
+    assert run_on(option).ret == 0
 
 
-def test_a_misused_marker_in_a_worker_fails_that_test(run: Run, pytester: pytest.Pytester) -> None:
+def test_a_misused_marker_in_a_worker_fails_that_test(run_on: Run, pytester: pytest.Pytester) -> None:
     """Under -n the others run: a usage error in a worker would only be the controller's internal error."""
     pytester.makepyfile(
         "import pytest\n@pytest.mark.capacity(grup='db')\ndef test_it(): pass\ndef test_other(): pass\n"
     )
-    result = run("-n1", "--capacity-emulator")
+    result = run_on("-n1")
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*test_it: marker `capacity`*'grup'*"])

@@ -80,7 +80,7 @@ def test_two_reservations_are_made_in_one_round(account: Account) -> None:
     """One client carries many threads at once."""
     first = account.backend.plan(now_order(account))[0]
     account.backend.regions()
-    account.emulator.reset(latency_ms=500)
+    account.emulator.reset(latency_ms=1000)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(account.backend.create, first))
     assert len(account.emulator.calls()) == 2

@@ -216,7 +216,7 @@ def test_the_inventory_of_a_run_with_ssh_lists_its_key_pair(account: Account) ->
     other = Account(account.emulator, replace(account.request, run="run-2"))
     pair_of(other)
     stranger(account.emulator).import_key_pair(KeyName="theirs", PublicKeyMaterial=KEY.encode())
-    account.emulator.weather(latency_ms=500)
+    account.emulator.weather(latency_ms=1000)
     before = len(account.emulator.calls())
     assert list(account.backend.inventory(RUN, [REGION])) == [pair]
     calls = account.emulator.calls()[before:]

@@ -156,7 +156,7 @@ def test_everything_is_looked_up_in_one_round(emulator: Emulator) -> None:
     aws = settings(image={OTHER: LINUX}, subnet_name="x", security_groups=("y",), key_name="z")
     account = account_of(emulator, aws)
     account.backend.offers(OTHER, account.request.topologies["default"])
-    emulator.reset(latency_ms=500)
+    emulator.reset(latency_ms=1000)
     offers(account, OTHER)
     calls = emulator.calls()
     assert sorted(call["operation"] for call in calls) == [

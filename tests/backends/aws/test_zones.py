@@ -57,7 +57,7 @@ def test_all_is_read_in_one_round(emulator: Emulator) -> None:
     account = Account(emulator, request(DB, MONITOR))
     account.backend.whoami()
     account.backend.regions()
-    emulator.reset(latency_ms=500)
+    emulator.reset(latency_ms=1000)
     account.backend.offers(REGION, account.request.topologies["default"])
     calls = emulator.calls()
     assert sorted(call["operation"] for call in calls) == [
