@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,35 +32,54 @@ def test_plain(n):
 """
 
 
-def cpu_seconds(*arguments: str, cwd: str) -> float:
-    """User and system time of one pytest, from the moment on that pytest itself is imported."""
-    code = (
-        "import sys, time, pytest; began = time.process_time(); pytest.main(sys.argv[1:]); "
-        "print(time.process_time() - began, file=sys.stderr)"
-    )
-    command = [sys.executable, "-c", code, "-q", *arguments]
-    # Where bytecode is not kept, every run would compile the plugin anew; no user's runs do.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    ended = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, env=environment)
-    return float(ended.stderr.split()[-1])
-
-
 def unused(times: int) -> Row:
-    """The plugin installed and not used, less the same run without it: the fastest with the fastest, and so on.
+    """The plugin installed and not used, less the same run without it.
 
-    Turn about, since machines drift. One run differs from the next by more than what is asked for here.
+    By instructions, where valgrind can count them: they are some thousandths of a run's, and one run differs from the
+    next by far more time than that. They count as the time that as many of the plain run's take.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "test_one.py").write_text("def test_one():\n    pass\n")
-        common = ("-p", "no:cacheprovider")
-        cpu_seconds(*common, cwd=folder)
-        ways = {"with": common, "without": (*common, "-p", "no:capacity")}
-        runs: dict[str, list[float]] = {way: [] for way in ways}
-        for number in range(16 * times):
-            for way in sorted(ways, reverse=bool(number % 2)):
-                runs[way].append(1000 * cpu_seconds(*ways[way], cwd=folder))
-    pairs = zip(sorted(runs["with"]), sorted(runs["without"]), strict=True)
-    return Row("plugin present, not used: CPU", [used - plain for used, plain in pairs], 5.0, "ms", "0")
+        used = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+        plain = (*used, "-p", "no:capacity")
+        cpu_ms(*used, cwd=folder)
+        if shutil.which("valgrind"):
+            counted = [instructions(*command, cwd=folder) for command in (used, plain)]
+            share = (counted[0] - counted[1]) / counted[1]
+            figures = [share * cpu_ms(*plain, cwd=folder) for _ in range(3 * times)]
+            return Row("plugin present, not used: CPU, by instructions", figures, 5.0, "ms", "0")
+        # Turn about, since machines drift; and many.
+        figures = [cpu_ms(*used, cwd=folder) - cpu_ms(*plain, cwd=folder) for _ in range(30 * times)]
+    return Row("plugin present, not used: CPU, by time", figures, 5.0, "ms", "0")
+
+
+def cpu_ms(*command: str, cwd: str) -> float:
+    """User and system time of a process."""
+    before = os.times()
+    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, env=environment())
+    after = os.times()
+    return 1000 * (after.children_user - before.children_user + after.children_system - before.children_system)
+
+
+def instructions(*command: str, cwd: str) -> int:
+    """How many instructions a process runs, of its own (the system's are not seen)."""
+    counting = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
+    ended = subprocess.run(
+        (*counting, *command),
+        cwd=cwd,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**environment(), "PYTHONHASHSEED": "0"},
+    )
+    found = re.search(r"Collected : (\d+)", ended.stderr)
+    assert found, ended.stderr
+    return int(found[1])
+
+
+def environment() -> dict[str, str]:
+    """Where bytecode is not kept, every run would compile the plugin anew; no user's runs do."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def eight_workers(emulator: Emulator, times: int) -> Row:
