@@ -37,7 +37,7 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/remote/": 4,
     },
     "measured": {
-        "tests/safety/*": 30,
+        "tests/safety/": 100,
         "tests/plugin/*": 6,
         "tests/cli/*": 5,
         "tests/keeper/*": 3,
@@ -46,33 +46,21 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
     },
 }
 
-#: "rest": what "measured" leaves out, and of what it runs the same as "sample". The tables of killed processes are
-#: whole here; tests that start processes in two ways for each of many causes run every other case; and the tables of
-#: sessions and of the ladder, which are the longest and whose rows have most in common, every fifth row. All of them
-#: run under "full": by hand, and in the nightly CI.
+#: "rest": what "measured" leaves out, and of what it runs without a process the same as "sample". The tables of killed
+#: processes are whole here. What is tried without workers and with them is tried in one way here, and the cases take
+#: turns; and of each function of the tables of sessions and of the ladder, which are the longest, every fifth case runs.
+#: All of them run under "full": by hand, and in the nightly CI.
 REST: Final = "rest"
 KILLED: Final = (
     "tests/safety/test_kill_matrix",
     "tests/safety/test_pid1",
-    "tests/safety/test_keeper_deaths",
     "tests/safety/test_worker_deaths",
 )
-LONG: Final[Mapping[str, int]] = {
-    "tests/safety/test_session_deaths.py": 5,
-    "tests/safety/test_sessions.py": 5,
-    "tests/safety/test_ladder_matrix.py": 5,
-    "tests/": 1,
-}
-TAKING_TURNS: Final = (
-    "tests/safety/test_credentials",
-    "tests/safety/test_forks",
-    "tests/safety/test_journal_faults",
-    "tests/safety/test_lost_replies",
-    "tests/safety/test_other_plugins",
-    "tests/safety/test_refusals",
-    "tests/plugin/",
-    "tests/cli/",
-)
+LONG: Final = ("tests/safety/test_session_deaths.py", "tests/safety/test_ladder_matrix.py")
+LONG_ROWS: Final = 5
+STARTING: Final = ("tests/safety/", "tests/plugin/", "tests/cli/")
+#: Parameters that say whether there are workers.
+WAYS: Final = ("-n0", "-n1", "-n2", "-pno:xdist", (), ("-n1",), ("-n2",))
 
 #: How many examples hypothesis makes up for a test; by itself it makes 100.
 EXAMPLES: Final = {"measured": 40, "sample": 15, REST: 15}
@@ -189,28 +177,42 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _rest(items: Sequence[pytest.Item]) -> list[bool]:
     """Which items run where the measured ones run elsewhere."""
-    measured, sampled, long = (_rows(items, rows) for rows in (SAMPLES["measured"], SAMPLES["sample"], LONG))
-    other = _every_other(items)
+    measured, sampled = (_rows(items, SAMPLES[part]) for part in ("measured", "sample"))
+    long, turns = _long(items), _turns(items)
     return [
-        item.nodeid.startswith(KILLED) or sampled[number] or (long[number] and other[number] and not measured[number])
+        item.nodeid.startswith(KILLED)
+        or (sampled[number] and not item.nodeid.startswith(STARTING))
+        or (long[number] and turns[number] and not measured[number])
         for number, item in enumerate(items)
     ]
 
 
-def _every_other(items: Sequence[pytest.Item]) -> list[bool]:
-    """Half of the cases of each function in `TAKING_TURNS`, and one of two.
-
-    Where there are two ways for each of many causes, each cause comes once, and the ways take turns; where there are
-    just two cases, the function's name decides.
-    """
-    functions = [item.nodeid.partition("[")[0] for item in items]
-    cases, seen = Counter(functions), Counter[str]()
+def _long(items: Sequence[pytest.Item]) -> list[bool]:
+    """Which items are no case of a function in `LONG`, or one of those that run."""
+    seen = Counter[str]()
     kept: list[bool] = []
-    for function in functions:
-        number = seen[function]
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        kept.append(not function.startswith(LONG) or seen[function] % LONG_ROWS == 0)
         seen[function] += 1
-        turn = (number + number // 2 + crc32(function.encode())) % 2 == 0
-        kept.append(turn or cases[function] == 1 or not function.startswith(TAKING_TURNS))
+    return kept
+
+
+def _turns(items: Sequence[pytest.Item]) -> list[bool]:
+    """Which items are tried in one way only, or in the way whose turn it is: one for each case of each function."""
+    ways: dict[tuple[str, str], list[int]] = {}
+    for number, item in enumerate(items):
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        others = sorted((name, repr(value)) for name, value in parameters.items() if value not in WAYS)
+        if item.nodeid.startswith(STARTING) and len(others) < len(parameters):
+            ways.setdefault((item.nodeid.partition("[")[0], repr(others)), []).append(number)
+    kept = [True] * len(items)
+    cases = Counter[str]()
+    for (function, _), numbers in ways.items():
+        turn = (cases[function] + crc32(function.encode())) % len(numbers)
+        cases[function] += 1
+        for way, number in enumerate(numbers):
+            kept[number] = way == turn
     return kept
 
 

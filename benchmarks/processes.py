@@ -48,7 +48,7 @@ def unused(times: int) -> Row:
             share = (counted[0] - counted[1]) / counted[1]
             figures = [share * cpu_ms(*plain, cwd=folder) for _ in range(3 * times)]
             return Row("plugin present, not used: CPU, by instructions", figures, 5.0, "ms", "0")
-        # Turn about, since machines drift; and many.
+        # In pairs, since machines drift; and many.
         figures = [cpu_ms(*used, cwd=folder) - cpu_ms(*plain, cwd=folder) for _ in range(30 * times)]
     return Row("plugin present, not used: CPU, by time", figures, 5.0, "ms", "0")
 

@@ -13,7 +13,7 @@ from typing import Final
 
 
 class RawSocket(socket.SocketType):
-    """The class below ``socket.socket``, with the one private word of that which paramiko reads when Python ends."""
+    """The class below ``socket.socket``, with the private word of that which paramiko reads when it stops a thread."""
 
     @property
     def _closed(self) -> bool:

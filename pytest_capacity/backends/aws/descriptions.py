@@ -10,9 +10,6 @@ import msgspec
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
-#: What this backend makes clients of.
-SERVICES: Final = ("ec2", "sts")
-
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -32,16 +29,23 @@ class Files(JSONFileLoader):
 
 
 class _Descriptions(Loader):
-    """Knows what services there are without looking into the folders of all 400, for each client anew."""
+    """Knows a service by its folder's name. botocore looks into all 400 folders first, which names a service without
+    a description as unknown; here it is one whose description is not found.
+    """
 
     FILE_LOADER_CLASS = Files
 
     def list_available_services(self, type_name: str) -> list[str]:
-        return list(SERVICES)
+        folders = (os.scandir(path) for path in self.search_paths if os.path.isdir(path))  # noqa: PTH112 - as above
+        return sorted({entry.name for folder in folders for entry in folder})
 
 
 def read_fast(session: Session) -> None:
-    """Let ``session`` read descriptions so, from where it would look for them (``AWS_DATA_PATH`` too)."""
+    """Let the clients of ``session`` be made from descriptions that are read so.
+
+    Those that the SDK itself makes for its credentials (SSO, roles, `aws login`) as well, and from where it would look
+    for them (``AWS_DATA_PATH`` too). A file there that is no JSON is a ``msgspec.DecodeError``, a ``ValueError`` too.
+    """
     paths = [path for path in (session.get_config_variable("data_path") or "").split(os.pathsep) if path]
     places = [os.path.expanduser(os.path.expandvars(path)) for path in paths]  # noqa: PTH111 - as botocore does
     session.register_component("data_loader", _Descriptions(extra_search_paths=places))

@@ -6,10 +6,15 @@ from pathlib import Path
 from shutil import copyfile
 
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import UnknownServiceError
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
 
-from pytest_capacity.backends.aws.descriptions import SERVICES, read_fast
+from pytest_capacity.backends.aws.descriptions import read_fast
+
+SERVICES = ("ec2", "sts")
 
 
 def _loader() -> Loader:
@@ -22,7 +27,21 @@ def _loader() -> Loader:
 @pytest.mark.parametrize("name", SERVICES)
 def test_services_are_described_as_botocore_does(name: str) -> None:
     """The newest description of each service that we call, packed or not."""
-    assert _loader().load_service_model(name, "service-2") == Loader().load_service_model(name, "service-2")
+    plain = Loader(file_loader=JSONFileLoader())
+    assert _loader().load_service_model(name, "service-2") == plain.load_service_model(name, "service-2")
+
+
+@pytest.mark.parametrize("name", ["sso", "sso-oidc", "signin", "ec2", "sts"])
+def test_the_sdk_makes_the_clients_of_its_credentials(name: str) -> None:
+    """Of SSO, of `aws login`, of roles: it makes them of the same session."""
+    session = Session()
+    if name not in session.get_available_services():
+        pytest.skip(f"this botocore knows no {name} yet")
+    read_fast(session)
+    client = session.create_client(name, region_name="us-east-1", config=Config(signature_version=UNSIGNED))
+    assert client.meta.service_model.service_name == name
+    with pytest.raises(UnknownServiceError):
+        session.create_client("ec3", region_name="us-east-1")
 
 
 def test_plain_files_and_missing_ones(tmp_path: Path) -> None:
