@@ -48,7 +48,7 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
 
 #: "rest": what "measured" leaves out, and of what it runs without a process the same as "sample". The tables of killed
 #: processes are whole here. What is tried without workers and with them is tried in one way here, and the cases take
-#: turns; and of each function of the tables of sessions and of the ladder, which are the longest, every fifth case runs.
+#: turns; of each function of the tables of sessions and of the ladder, which are the longest, every fifth case runs.
 #: All of them run under "full": by hand, and in the nightly CI.
 REST: Final = "rest"
 KILLED: Final = (
