@@ -99,11 +99,13 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def as_in_a_terminal() -> None:
-    """Signals are heeded here and in what is started here, though in a shell's background or by nohup they are not."""
+    """What is started here heeds the signals of a terminal, though in a shell's background or by nohup we do not."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # Tests interrupt this process, too.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(
+            signal.SIGHUP, lambda *_: None
+        )  # Here nothing comes of it still; a child begins with its default.
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,3 +71,41 @@ def test_the_matrix_sample_is_a_part_of_every_table(pytester: pytest.Pytester, m
     assert pytester.runpytest_subprocess("-p", "no:cacheprovider").ret == pytest.ExitCode.USAGE_ERROR
     monkeypatch.setenv("CAPACITY_MATRIX", "full")
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4, failed=19)
+
+
+def test_between_them_two_interpreters_run_every_test(request: pytest.FixtureRequest) -> None:
+    """ "measured" and "rest" leave out no function and no cause, and of the killed processes no row."""
+    root = request.config.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    assert root
+    cases = [
+        *(f"tests/safety/test_kill_matrix.py::test_it[{case}]" for case in range(40)),
+        *(f"tests/safety/test_session_deaths.py::test_it[{case}]" for case in range(12)),
+        *(f"tests/safety/test_session_deaths.py::test_other_{number}" for number in range(12)),
+        *(f"tests/plugin/test_run.py::test_other_{number}" for number in range(12)),
+        *(f"tests/plugin/test_run.py::test_it[{way}-{cause}]" for cause in "abcd" for way in ("-n0", "-n2")),
+        *(f"tests/engine/test_climb.py::test_{number}" for number in range(40)),
+    ]
+    items = [Case(case) for case in cases]
+    measured = {case for case, runs in zip(cases, root._rows(items, root.SAMPLES["measured"]), strict=True) if runs}
+    rest = {case for case, runs in zip(cases, root._rest(items), strict=True) if runs}
+    run = measured | rest
+    assert {case for case in cases if "kill_matrix" in case} <= rest
+    assert {case.partition("[")[0] for case in run} == {case.partition("[")[0] for case in cases}
+    assert {case[-2] for case in run if "-n" in case} == {*"abcd"}
+    # Both ways come, of each cause one where it is not measured besides, and only these and the long tables are cut.
+    assert {case[case.index("-n") : -3] for case in rest if "-n" in case} == {"-n0", "-n2"}
+    assert all("-n" in case or "session_deaths.py::test_it" in case for case in set(cases) - run)
+    assert len(set(cases) - run) > 8
+
+
+class Case:
+    """As much of an item as a sample looks at."""
+
+    def __init__(self, nodeid: str) -> None:
+        self.nodeid = nodeid
+        way, found, cause = nodeid.partition("[")[2][:-1].rpartition("-")
+        if found:
+            self.callspec = SimpleNamespace(params={"workers": way, "cause": cause})
+
+    def get_closest_marker(self, name: str) -> None:
+        """No table of its own."""

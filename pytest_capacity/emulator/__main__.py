@@ -10,9 +10,12 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """`service.run`, loaded with the garbage collector off: it would look at all that moto brings, again and again."""
     gc.disable()
-    from pytest_capacity.emulator import service
+    try:
+        from pytest_capacity.emulator import service
 
-    return service.run(argv)
+        return service.run(argv)
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tests.emulated import IMAGE, ROOT, Emulator, processes
 
-#: What the documentation promises with stop time 0 and latency 0, and what a loaded machine is granted. Seconds.
+#: After how long nothing is held, with stop time 0 and latency 0; and what a loaded machine is granted. Seconds.
 PROMISED: Final = 5.0
 GRANTED: Final = 15.0
 

@@ -1,8 +1,9 @@
-"""What the documentation promises: within 5 s of pytest's end the World holds nothing (stop time 0, latency 0)."""
+"""How soon nothing is held: 5 s after the blow, where the cloud answers at once and machines stop at once."""
 
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,11 @@ def test_nothing_is_held_five_seconds_later(tmp_path: Path, emulator_process: Em
             going = suite.start()
             reach(suite, going, "testing")
             assert suite.emulator.held()
+            struck = time.monotonic()
             going.kill_group(number)
             let_go(suite)
             going.wait()
-            if suite.nothing_left() < PROMISED:
+            suite.nothing_left()
+            if time.monotonic() - struck < PROMISED:
                 return
     raise AssertionError(f"the release took {PROMISED:g} s and more, {TRIES} times out of {TRIES}")
