@@ -58,6 +58,7 @@ KILLED: Final = (
 )
 LONG: Final = ("tests/safety/test_session_deaths.py", "tests/safety/test_ladder_matrix.py")
 LONG_ROWS: Final = 5
+#: Where tests start processes.
 STARTING: Final = ("tests/safety/", "tests/plugin/", "tests/cli/")
 #: Parameters that say whether there are workers.
 WAYS: Final = ("-n0", "-n1", "-n2", "-pno:xdist", (), ("-n1",), ("-n2",))
@@ -103,9 +104,8 @@ def as_in_a_terminal() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # Tests interrupt this process, too.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(
-            signal.SIGHUP, lambda *_: None
-        )  # Here nothing comes of it still; a child begins with its default.
+        # Nothing comes of it here still; but what is started begins with the default.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True, scope="session")
