@@ -15,6 +15,9 @@ from pytest_capacity.emulator.refusal import Refusal
 
 NAMESPACE: Final = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
+#: What older descriptions of the API do not have everywhere yet; an SDK that old would not read it.
+_NEWER: Final = frozenset({"AvailabilityZoneId"})
+
 
 def parse(operation: str, form: Mapping[str, str]) -> dict[str, Any]:
     """A call's parameters, named and typed as in botocore. Refuses what is not an operation, or lacks a parameter."""
@@ -74,6 +77,8 @@ def timestamp(seconds: float) -> datetime:
 def _structure(shape: Any, value: Mapping[str, Any]) -> str:
     parts = []
     for name, one in value.items():
+        if name in _NEWER and name not in shape.members:
+            continue
         member = shape.members[name]
         if one is not None:
             tag = member.serialization.get("name", name)
