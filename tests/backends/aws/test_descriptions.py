@@ -14,8 +14,6 @@ from botocore.session import Session
 
 from pytest_capacity.backends.aws.descriptions import read_fast
 
-SERVICES = ("ec2", "sts")
-
 
 def _loader() -> Loader:
     session = Session()
@@ -24,7 +22,7 @@ def _loader() -> Loader:
     return loader
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", ["ec2", "sts"])
 def test_services_are_described_as_botocore_does(name: str) -> None:
     """The newest description of each service that we call, packed or not."""
     plain = Loader(file_loader=JSONFileLoader())
