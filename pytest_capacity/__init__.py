@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from pytest_capacity.api import CapacityReservation
     from pytest_capacity.errors import (
         Cancelled,
         CapacityError,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pytest_capacity.model import NodeGroup, Reservation, Topology
     from pytest_capacity.plugin.handle import Capacity
     from pytest_capacity.remote.machine import Machine as Node
-    from pytest_capacity.reservations import CapacityReservation
 
 __version__: Final = "0.1.0"
 
@@ -55,7 +55,7 @@ _OTHERWISE: Final = {"Node": "Machine"}
 
 _HOMES: Final = {
     "Capacity": "pytest_capacity.plugin.handle",
-    "CapacityReservation": "pytest_capacity.reservations",
+    "CapacityReservation": "pytest_capacity.api",
     "Node": "pytest_capacity.remote.machine",
     **dict.fromkeys(("NodeGroup", "Reservation", "Topology"), "pytest_capacity.model"),
     **dict.fromkeys(

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from pytest_capacity.model import Axis, Market, NodeGroup, Offer, Request, Topology
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Axis, Diagnosis, Market, NodeGroup, Offer, Request, Topology
 
 #: What shares a quota with a type; the type itself where nothing is known.
 Family = Callable[[str], str]

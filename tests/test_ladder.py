@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from pytest_capacity import ladder
 from pytest_capacity.ladder import Choice, Dry, Refusal, Rung
-from pytest_capacity.model import AXES, Axis, Fallback, Market, NodeGroup, Offer, Request, Topology
-from pytest_capacity.refusals import Diagnosis, Scope
+from pytest_capacity.model import AXES, Axis, Diagnosis, Fallback, Market, NodeGroup, Offer, Request, Scope, Topology
 
 _IDS = {"a": "use1-az6", "b": "use1-az1", "c": "use1-az2", "d": "use1-az4"}
 DB = NodeGroup(

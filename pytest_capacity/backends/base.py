@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from pytest_capacity.model import Held, Identity, Offer, Order, Piece, Topology, Unread
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Topology, Unread
 
 
 class Backend(Protocol):

@@ -19,8 +19,7 @@ import yaml
 from msgspec import Struct, field
 
 from pytest_capacity.backends.answers import Part
-from pytest_capacity.model import Market
-from pytest_capacity.refusals import Diagnosis, ErrorRow, Kind, Scope, Step
+from pytest_capacity.model import Diagnosis, ErrorRow, Kind, Market, Scope, Step
 
 #: Longest piece of a cloud's own words that is kept; encoded authorization messages run to many kilobytes.
 WORDS_LIMIT: Final = 500

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _at_edge(options: argparse.Namespace) -> int:
     """The verb's own status; what goes wrong as may be expected is told in words."""
-    from pytest_capacity.cli.voice import complain
+    from pytest_capacity.cli.console import complain
     from pytest_capacity.errors import CapacityError, ConfigError
 
     verb: Callable[[argparse.Namespace], int] = import_module(f"pytest_capacity.cli.{options.verb}").main

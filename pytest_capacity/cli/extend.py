@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from pytest_capacity.cli.console import Misused, tell
 from pytest_capacity.cli.runs import expect_description, find, look, visit
-from pytest_capacity.cli.voice import Misused, tell
 from pytest_capacity.config.durations import DURATION_HELP, parse_duration
 from pytest_capacity.keeper import protocol
 from pytest_capacity.text import moment

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from pytest_capacity.cli.console import tell
 from pytest_capacity.cli.runs import Run, find, is_taken
-from pytest_capacity.cli.voice import tell
 from pytest_capacity.errors import CapacityError
 
 #: How often one looks for new lines. Seconds.

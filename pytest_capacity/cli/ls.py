@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from pytest_capacity.cli.console import tell
 from pytest_capacity.cli.runs import Seen, known_runs, look_at_all, request_value
-from pytest_capacity.cli.voice import tell
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper import protocol
 from pytest_capacity.model import Node, Placed
-from pytest_capacity.tables import aligned
+from pytest_capacity.report.tables import aligned
 
 _HEAD: Final = ("RUN", "STATE", "BACKEND", "ZONE", "NODES", "AGE", "ENDS IN")
 

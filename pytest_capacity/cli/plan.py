@@ -10,12 +10,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_capacity import tables
+from pytest_capacity.cli.console import tell
 from pytest_capacity.cli.run import chosen, read_request, spawn_options
-from pytest_capacity.cli.voice import tell
-from pytest_capacity.keeper.planning import plan
-from pytest_capacity.plan import Plan, PlannedRung, Remembered
-from pytest_capacity.words import EMULATED
+from pytest_capacity.keeper.oneshot import plan
+from pytest_capacity.preview import Plan, PreviewRung, Remembered
+from pytest_capacity.report import tables
+from pytest_capacity.report.render import EMULATED
 
 
 def main(options: argparse.Namespace) -> int:
@@ -48,7 +48,7 @@ def _plain(planned: Plan) -> dict[str, Any]:
     }
 
 
-def _rung(rung: PlannedRung) -> dict[str, Any]:
+def _rung(rung: PreviewRung) -> dict[str, Any]:
     return {
         "region": rung.region,
         "zone": rung.zone,

@@ -11,15 +11,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
+from pytest_capacity.cli.console import complain, say, tell
 from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, request_value, visit
-from pytest_capacity.cli.voice import complain, say, tell
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import Connection
 from pytest_capacity.keeper.sessions import Record, Session
-from pytest_capacity.keeper.spawn import Post, last_lines, spawn
+from pytest_capacity.keeper.spawn import KeeperArgs, last_lines, spawn
 from pytest_capacity.model import Receipt
-from pytest_capacity.words import receipt_lines
+from pytest_capacity.report.render import receipt_lines
 
 #: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
 _DEAD: Final = 2
@@ -94,7 +94,7 @@ def _adopt(run: Run) -> Receipt:
         if record != run.record:
             raise KeeperError(f"session {run.session}: somebody else has just taken it over. Look again: ls")
         path = places.same_socket_dir(run.socket) if run.socket else f"{places.socket_dir()}/keeper"
-        post = Post(
+        post = KeeperArgs(
             run=run.id,
             journal=run.places.journal,
             log=run.log,

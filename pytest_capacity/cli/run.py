@@ -18,11 +18,10 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity import words
 from pytest_capacity.backends import missing_extra
 from pytest_capacity.cli.child import BY_SIGNAL, Signals, run_child
-from pytest_capacity.cli.handing import check_names, hand_over
-from pytest_capacity.cli.voice import Misused, complain, say
+from pytest_capacity.cli.child_env import check_names, hand_over
+from pytest_capacity.cli.console import Misused, complain, say
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper import protocol
@@ -30,6 +29,7 @@ from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Event, Staying
 from pytest_capacity.keeper.spawn import SpawnOptions, lacking
 from pytest_capacity.model import Identity, Placed, Receipt, Request
+from pytest_capacity.report import render
 
 #: The file that is read when nothing names another one.
 _DEFAULT_FILE: Final = "capacity.yaml"
@@ -143,14 +143,14 @@ class Life:
         owner = self._owner
         drift = owner.answer.drift if owner.answer else ()
         if not self._quiet:
-            say(*words.header(owner.request, owner.log, owner.request.endpoint))
-            say(*words.session_lines(owner.request, time.time(), owner.found), *words.drift_lines(drift))
+            say(*render.header(owner.request, owner.log, owner.request.endpoint))
+            say(*render.session_lines(owner.request, time.time(), owner.found), *render.drift_lines(drift))
 
     def _hear(self, event: Event) -> None:
         """Say what happens as it happens: on the thread that reads it."""
         if event.kind == "identity" and not self._quiet:
-            say(words.identity_line(msgspec.convert(event.data, Identity), self._owner.request))
-        line = words.live(event)
+            say(render.identity_line(msgspec.convert(event.data, Identity), self._owner.request))
+        line = render.live(event)
         if line and (not self._quiet or line.colour == "red"):
             say(line.text)
 
@@ -181,15 +181,15 @@ class Life:
     def _show(self, answer: Receipt | Staying) -> bool:
         request, verbosity = self._owner.request, -1 if self._quiet else 0
         if isinstance(answer, Receipt):
-            say(*(f"capacity: {line.text}" for line in words.summary(answer, request, verbosity=-1)))
+            say(*(f"capacity: {line.text}" for line in render.summary(answer, request, verbosity=-1)))
             return answer.clean
-        told = words.staying_lines(answer, request, time.time(), verbosity=verbosity, since=self._since)
+        told = render.staying_lines(answer, request, time.time(), verbosity=verbosity, since=self._since)
         say(*(f"capacity: {line.text}" for line in told))
         return True
 
     def _leave(self) -> None:
         owner = self._owner
-        told = words.held_lines(owner.held(), owner.pid, owner.log, emulated=owner.request.emulated)
+        told = render.held_lines(owner.held(), owner.pid, owner.log, emulated=owner.request.emulated)
         say(*(f"capacity: {line.text}" for line in told))
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from pytest_capacity.cli.voice import Misused
+from pytest_capacity.cli.console import Misused
 from pytest_capacity.errors import CapacityError, JournalError, KeeperError, OtherVersion
 from pytest_capacity.journal import Begun, ReadJournal
 from pytest_capacity.keeper import protocol
@@ -196,13 +196,13 @@ def _left_alone(run: Run, why: str) -> Seen:
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
     # Only now: it takes longer to load than all the rest.
-    from pytest_capacity.engine.book import Book
     from pytest_capacity.engine.clock import SystemClock
-    from pytest_capacity.engine.ends import standing
+    from pytest_capacity.engine.expiry import standing
+    from pytest_capacity.engine.run_state import RunState
 
     reader = ReadJournal(Path(run.places.journal))
     try:
-        book = Book(reader, run.id, SystemClock())
+        book = RunState(reader, run.id, SystemClock())
     except msgspec.ValidationError as error:
         raise JournalError(
             f"run {run.id}: its events in {run.places.journal} were written by another version of pytest-capacity: "

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+from pytest_capacity.cli.console import Misused
 from pytest_capacity.cli.runs import Seen, absence, find, look
-from pytest_capacity.cli.voice import Misused
 from pytest_capacity.errors import CapacityError, NodeError
 from pytest_capacity.model import Node, Placed
 

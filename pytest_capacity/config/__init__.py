@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_capacity.config.choice import backend_of
+from pytest_capacity.config.detect import backend_of
 
 if TYPE_CHECKING:
     from pytest_capacity.config.durations import parse_duration

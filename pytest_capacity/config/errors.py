@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_capacity.config.fields import Faults, as_choice, as_mapping, as_text, as_texts, refuse_unknown, shown
 from pytest_capacity.config.source import Source
-from pytest_capacity.refusals import ErrorRow, Kind, Scope, Step
+from pytest_capacity.model import ErrorRow, Kind, Scope, Step
 
 #: The clouds that have a table, whether or not there is a backend for them yet.
 CLOUDS: Final = ("aws", "gce", "azure", "oci", "blazar")

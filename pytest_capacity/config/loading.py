@@ -16,6 +16,14 @@ from msgspec.structs import replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
 from pytest_capacity.config.errors import read_errors
+from pytest_capacity.config.fallback import (
+    Moving,
+    check_moving,
+    check_patience,
+    check_subnets,
+    default_timeout,
+    read_moving,
+)
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
@@ -28,17 +36,9 @@ from pytest_capacity.config.fields import (
     shown,
 )
 from pytest_capacity.config.groups import EXCLUSIVE, INSTANCE_TYPE_FORM, Defaults, as_market, read_topologies
-from pytest_capacity.config.keeping import read_keeping
-from pytest_capacity.config.moving import (
-    Moving,
-    check_moving,
-    check_patience,
-    check_subnets,
-    default_timeout,
-    read_moving,
-)
 from pytest_capacity.config.nodes import STATIC
 from pytest_capacity.config.reading import read_mapping
+from pytest_capacity.config.retention import read_keeping
 from pytest_capacity.config.sct import in_their_words, is_sct, translate
 from pytest_capacity.config.sct import is_reserving as is_sct_reserving
 from pytest_capacity.config.settings import read_aws, read_regions, read_zones

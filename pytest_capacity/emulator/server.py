@@ -18,11 +18,11 @@ from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
 
-from pytest_capacity.emulator.asked import Answer, Cloud
 from pytest_capacity.emulator.calls import Call
 from pytest_capacity.emulator.nodes.fleet import Fleet
 from pytest_capacity.emulator.owners import Owners
 from pytest_capacity.emulator.weather import WeatherError, read_change
+from pytest_capacity.emulator.wire import Answer, Cloud
 from pytest_capacity.emulator.world import World
 
 LOOPBACK: Final = "127.0.0.1"

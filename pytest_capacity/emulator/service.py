@@ -18,7 +18,6 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from pytest_capacity.emulator.asked import Cloud
 from pytest_capacity.emulator.ec2.api import Ec2
 from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue
 from pytest_capacity.emulator.ec2.resource_groups import ResourceGroups
@@ -27,6 +26,7 @@ from pytest_capacity.emulator.owners import Owners
 from pytest_capacity.emulator.server import Server
 from pytest_capacity.emulator.sts import Sts
 from pytest_capacity.emulator.weather import WeatherError, read_scenario
+from pytest_capacity.emulator.wire import Cloud
 from pytest_capacity.emulator.world import World
 
 #: Seconds that it serves on when its owner is gone and nobody asks (a keeper may still be releasing).

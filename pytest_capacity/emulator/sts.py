@@ -6,10 +6,10 @@ import uuid
 from typing import Final
 from urllib.parse import parse_qsl
 
-from pytest_capacity.emulator.asked import Answer, Asked
 from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
 from pytest_capacity.emulator.faults import Strike
 from pytest_capacity.emulator.refusal import Refusal
+from pytest_capacity.emulator.wire import Answer, Asked
 from pytest_capacity.emulator.world import World
 
 NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"

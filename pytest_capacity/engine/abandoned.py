@@ -6,16 +6,16 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor, Future
 
-from pytest_capacity.engine.book import Book
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.release import Releaser, Scope
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.model import Order
 
 
 class Abandoned:
     """The releases of failed attempts. ``stop``: the run's own release takes over."""
 
-    def __init__(self, releaser: Releaser, book: Book, pool: Executor, stop: threading.Event) -> None:
+    def __init__(self, releaser: Releaser, book: RunState, pool: Executor, stop: threading.Event) -> None:
         self._releaser = releaser
         self._book = book
         self._pool = pool
@@ -53,7 +53,7 @@ class Abandoned:
         """Whether any of it is not confirmed yet."""
         return not all(work.done() for work in self.under_way())
 
-    def settle(self, halt: Halt) -> bool:
+    def settle(self, halt: Deadline) -> bool:
         """Wait for the releases under way, since they still count against a quota; whether there were any."""
         waiting = [work for work in self.under_way() if not work.done()]
         for work in waiting:

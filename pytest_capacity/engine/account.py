@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.alarm import Alarm
-from pytest_capacity.engine.asking import asked
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.credentials import CredentialWatch
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
-from pytest_capacity.model import Identity
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.model import Diagnosis, Identity
 
 #: How often credentials are looked at that work longer than was said of them. Seconds.
 LOOK_AGAIN: Final = 30.0
@@ -24,7 +23,9 @@ class Account:
     ``wanted`` is the account that the configuration insists on.
     """
 
-    def __init__(self, backend: Backend, book: Book, clock: Clock, alarm: Alarm, wanted: str | None) -> None:
+    def __init__(
+        self, backend: Backend, book: RunState, clock: Clock, alarm: CredentialWatch, wanted: str | None
+    ) -> None:
         self._backend = backend
         self._book = book
         self._clock = clock
@@ -57,7 +58,7 @@ class Account:
                 if stranger and stranger != said:
                     said = stranger
                     self._book.trouble(f"{stranger}, so nothing can be released. Use the credentials of that account")
-            elif not self._alarm.hears(identity) and identity.code != said:
+            elif not self._alarm.report(identity) and identity.code != said:
                 said = identity.code
                 self._book.trouble(f"the cloud does not say who we are: {identity.code}: {identity.words}")
             if not self._trusted:
@@ -80,9 +81,9 @@ class Account:
         """See whether the credentials still work; if not, the alarm sounds."""
         identity = asked(self._backend, self._backend.whoami)
         if isinstance(identity, Diagnosis):
-            self._alarm.hears(identity)
+            self._alarm.report(identity)
             return
-        self._alarm.quiet()
+        self._alarm.reset()
         if identity != self._book.identity:
             self._book.note("identity", data=identity)
 

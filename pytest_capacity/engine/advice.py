@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pytest_capacity.ladder import Rung
-from pytest_capacity.model import Piece, Topology
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Piece, Topology
 
 
 class Advice:

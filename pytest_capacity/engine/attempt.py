@@ -11,15 +11,14 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
-from pytest_capacity.engine.asking import asked
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.make import Maker, PieceRefused
 from pytest_capacity.engine.reach import Reach
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, NodeError
-from pytest_capacity.model import Held, Node, Order, Piece, Placed, Reservation
-from pytest_capacity.refusals import Diagnosis, Scope
+from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, Reservation, Scope
 
 #: The narrowest first.
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
@@ -67,7 +66,7 @@ class Attempter:
     def __init__(
         self,
         backend: Backend,
-        book: Book,
+        book: RunState,
         clock: Clock,
         maker: Maker,
         pool: Executor,
@@ -82,7 +81,7 @@ class Attempter:
         self._pool = pool
         self._reach = reach
 
-    def attempt(self, order: Order, halt: Halt) -> Placed:
+    def attempt(self, order: Order, halt: Deadline) -> Placed:
         """All of it or none: the placed topology, or `AttemptFailed` (and what was made is still held).
 
         An order that an earlier keeper began is taken up where it stands: what it made is not made again.
@@ -98,9 +97,9 @@ class Attempter:
         self._verify(pieces)
         return self._usable(self._placed(order, pieces), order, halt)
 
-    def _round(self, pieces: Sequence[Piece], order: Order, halt: Halt) -> list[list[Held]]:
+    def _round(self, pieces: Sequence[Piece], order: Order, halt: Deadline) -> list[list[Held]]:
         """Make the pieces of one round side by side. All calls end before the worst failure is raised."""
-        together = halt.of_round()
+        together = halt.child()
         outcomes = list(self._pool.map(lambda piece: self._make(piece, order, together), pieces))
         refusals = [outcome for outcome in outcomes if isinstance(outcome, PieceRefused)]
         if refusals:
@@ -111,7 +110,7 @@ class Attempter:
             raise min(faults, key=lambda fault: isinstance(fault, Cancelled))
         return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
 
-    def _make(self, piece: Piece, order: Order, halt: Halt) -> list[Held] | PieceRefused | CapacityError:
+    def _make(self, piece: Piece, order: Order, halt: Deadline) -> list[Held] | PieceRefused | CapacityError:
         made = self._book.made(piece.subject)
         if made:
             return made
@@ -127,7 +126,7 @@ class Attempter:
         groups = piece.groups or ((piece.group,) if piece.group else ())
         return Failure(diagnosis, groups, piece.zone, piece)
 
-    def _wait_ready(self, pieces: Sequence[Piece], halt: Halt) -> None:
+    def _wait_ready(self, pieces: Sequence[Piece], halt: Deadline) -> None:
         subjects = [piece.subject for piece in pieces if piece.kind == "node"]
         rounds = 0
         while subjects:
@@ -159,7 +158,7 @@ class Attempter:
     def _death(self, node: Held) -> Failure:
         return Failure(self._backend.diagnose(node), (node.group,) if node.group else (), node.zone)
 
-    def _usable(self, placed: Placed, order: Order, halt: Halt) -> Placed:
+    def _usable(self, placed: Placed, order: Order, halt: Deadline) -> Placed:
         """The nodes with the addresses at which they are reached, once each is ready as its group says."""
         placed = self._reach.addressed(placed, {held.id: held for held in self._book.held()}, halt)
         try:

@@ -10,17 +10,17 @@ from msgspec.structs import replace
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.diagnosis import remedy
-from pytest_capacity.engine import telling
+from pytest_capacity.engine import messages
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.advice import Advice
 from pytest_capacity.engine.attempt import Attempter, AttemptFailed, Failure
-from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.leases import LEASE
 from pytest_capacity.engine.offers import OfferReader, Offers, check_zones
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Scope
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import CapacityError, Exhausted
 from pytest_capacity.ladder import Choice, Refusal, Rung
 from pytest_capacity.model import Attempt, Offer, Order, Placed, Placement, Request, Share, Topology
@@ -42,7 +42,7 @@ class Climb(Struct):
     name: str
     topology: Topology
     launch: bool
-    halt: Halt
+    halt: Deadline
     began: float
     #: Nowhere else than where this stands.
     beside: Placed | None = None
@@ -62,7 +62,7 @@ class Climber:
         self,
         request: Request,
         backend: Backend,
-        book: Book,
+        book: RunState,
         clock: Clock,
         attempter: Attempter,
         abandoned: Abandoned,
@@ -82,7 +82,7 @@ class Climber:
         self._facts = facts
         self._advice = advice
 
-    def place(self, name: str, launch: bool, halt: Halt) -> Placed:
+    def place(self, name: str, launch: bool, halt: Deadline) -> Placed:
         """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
         topology = self._request.topologies[name]
         if not launch:
@@ -91,7 +91,7 @@ class Climber:
             topology = replace(topology, groups=groups)
         return self._place(Climb(name, topology, launch, halt, self._clock.now()))
 
-    def place_beside(self, placed: Placed, part: Topology, halt: Halt) -> Placed:
+    def place_beside(self, placed: Placed, part: Topology, halt: Deadline) -> Placed:
         """A part of a topology once more, where the rest of it stands. Raises as `place` does."""
         return self._place(Climb(placed.topology, part, True, halt, self._clock.now(), placed))
 
@@ -178,13 +178,13 @@ class Climber:
         self._leave(climb.sound, None)
         climb.sound = None
         if self._clock.now() + pause > until:
-            raise Exhausted(telling.exhausted(self._backend.name, climb.name, climb.tried, climb.round))
+            raise Exhausted(messages.exhausted(self._backend.name, climb.name, climb.tried, climb.round))
         climb.round += 1
         rest = until - self._clock.now()
         self._change(
             climb,
             f"nothing was to be had for {climb.name!r}; round {climb.round} of the ladder begins in {pause:.0f} s "
-            f"(retry_until: {telling.lasting(rest)} left)",
+            f"(retry_until: {messages.lasting(rest)} left)",
         )
         climb.halt.wait(self._clock.jitter(pause))
         climb.refusals = ladder.lasting(climb.refusals)
@@ -232,7 +232,7 @@ class Climber:
     def _try(self, order: Order, climb: Climb) -> Placed | None:
         """One rung. Adds what came of it to the climb; raises what ends it. A failed one's things may still stand."""
         if self._book.orders.get(order.topology.name) != order:
-            self._book.intend("attempt-started", data={"order": order, **telling.rung(order, self._request)})
+            self._book.intend("attempt-started", data={"order": order, **messages.rung(order, self._request)})
         began = self._clock.now()
         climb.sound = None
         placed, failed = None, None
@@ -244,7 +244,7 @@ class Climber:
             started=began,
             seconds=0.0,
             outcome="cancelled",
-            **telling.asked_for(order.topology, self._request),
+            **messages.asked_for(order.topology, self._request),
         )
         try:
             placed = self._attempter.attempt(order, climb.halt)
@@ -265,21 +265,21 @@ class Climber:
         if failed:
             if failed.diagnosis.step != "move-on":
                 self._leave(order, None)
-                raise refused(telling.asked(order), self._backend.name, failed.diagnosis, failed.worst.piece)
+                raise refused(messages.asked(order), self._backend.name, failed.diagnosis, failed.worst.piece)
             climb.refusals += found
             climb.sound = order if failed.sound else None
         return placed
 
     def _note(self, order: Order, told: Attempt, found: Sequence[Refusal]) -> None:
-        data = {"attempt": told, "cloud": self._cloud, "refusals": found, **telling.where(order)}
-        self._book.note("attempt-ended", data={**data, **telling.came_to(told)})
+        data = {"attempt": told, "cloud": self._cloud, "refusals": found, **messages.where(order)}
+        self._book.note("attempt-ended", data={**data, **messages.outcome(told)})
 
     def _came_to(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
         diagnosis = failed.diagnosis
         outcome = "quota" if diagnosis.kind.endswith("quota") else "no-capacity"
         if diagnosis.step != "move-on":
             outcome = "failed"
-        elsewhere = telling.elsewhere(diagnosis, {rung.zone for rung in climb.listed})
+        elsewhere = messages.elsewhere(diagnosis, {rung.zone for rung in climb.listed})
         return {
             "outcome": outcome,
             "code": diagnosis.code,
@@ -287,7 +287,7 @@ class Climber:
             "kind": diagnosis.kind,
             "scope": diagnosis.scope,
             "remedy": remedy(self._backend.name, diagnosis) + elsewhere,
-            **telling.asked_for(order.topology, self._request, failed.groups),
+            **messages.asked_for(order.topology, self._request, failed.groups),
         }
 
     def _refusal(self, order: Order, failure: Failure) -> Refusal:
@@ -298,7 +298,7 @@ class Climber:
 
     @property
     def _cloud(self) -> str:
-        return telling.cloud(self._request, self._book.identity)
+        return messages.cloud(self._request, self._book.identity)
 
     def _change(self, climb: Climb, words: str) -> None:
         self._book.note("changed", data={"topology": climb.name, "words": words})

@@ -13,14 +13,13 @@ from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.account import Account
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
-from pytest_capacity.engine.alarm import Alarm
-from pytest_capacity.engine.asking import asked
 from pytest_capacity.engine.attempt import Attempter
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.climb import Bounds, Climber, subjects
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.ends import Ends, ends_of, standing
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.credentials import CredentialWatch
+from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
+from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.leases import Leases
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
@@ -28,9 +27,9 @@ from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Releaser, Scope
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
-from pytest_capacity.model import Held, Identity, Placed, Receipt, Request, Unread
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Unread
 
 #: Calls in flight at once.
 WIDTH: Final = 32
@@ -46,7 +45,7 @@ class Engine:
         self,
         request: Request,
         backend: Backend,
-        book: Book,
+        book: RunState,
         clock: Clock,
         reach: Reach | None = None,
         advice: Advice = NO_ADVICE,
@@ -63,7 +62,7 @@ class Engine:
         #: Set: stop provisioning, at the next boundary between calls.
         self.stop = threading.Event()
         maker = Maker(backend, book, clock)
-        self._alarm = Alarm(backend, book, request.prices, self.ends)
+        self._alarm = CredentialWatch(backend, book, request.prices, self.ends)
         self._account = Account(backend, book, clock, self._alarm, request.aws.account)
         self._leases = Leases(backend, book, clock, self._pool, self._alarm)
         reach = reach or Reach(request, backend.default_user)
@@ -123,7 +122,7 @@ class Engine:
         """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
         for name in self.request.topologies:
             self.offers.ahead(name)
-        halt = Halt(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
+        halt = Deadline(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
         identity = patiently(self._backend, self._clock, self._backend.whoami, halt)
         if isinstance(identity, Diagnosis):
             raise refused("asked the cloud who we are", self._backend.name, identity)
@@ -156,7 +155,7 @@ class Engine:
 
     def _place(self, name: str, launch: bool) -> Placed:
         limit = f"provisioning {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
-        halt = Halt(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
+        halt = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
         return self._hand_over(self._climber.place(name, launch, halt))
 
     def _take_up(self) -> None:
@@ -171,7 +170,7 @@ class Engine:
     def _hand_over(self, placed: Placed) -> Placed:
         """Wait until the failed rungs' things are on their way out, then let the tests have the nodes (rule 5)."""
         self.book.note("placed", data={"placed": placed, "zone": placed.zone, "region": placed.region})
-        halt = Halt(self._clock, self.stop, self._clock.now() + HAND_OVER)
+        halt = Deadline(self._clock, self.stop, self._clock.now() + HAND_OVER)
         try:
             while not self._abandoned.accepted():
                 halt.wait(0.05)
@@ -204,7 +203,7 @@ class Engine:
                 return
             placed = self.book.placed[name]
             limit = f"replacing nodes of {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
-            halt = Halt(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
+            halt = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
             try:
                 part = self._climber.place_beside(placed, part_of(self.request.topologies[name], missing), halt)
             except Cancelled:
@@ -243,11 +242,11 @@ class Engine:
         self._releaser.release(Scope(self.book), until)
         return self._receipt(self.book, self._releaser.unread)
 
-    def _receipt(self, book: Book, unread: tuple[Unread, ...]) -> Receipt:
+    def _receipt(self, book: RunState, unread: tuple[Unread, ...]) -> Receipt:
         """What the last listing left."""
         left = tuple(standing(book))
         # What another run holds ends at that run's hard end, which nobody here knows.
-        ends = self.ends(left) if book is self.book else Ends(None, ())
+        ends = self.ends(left) if book is self.book else Expiry(None, ())
         return Receipt(
             run=book.run,
             left=left,
@@ -264,9 +263,9 @@ class Engine:
             asked=bool(book.regions),
         )
 
-    def ends(self, helds: Sequence[Held]) -> Ends:
+    def ends(self, helds: Sequence[Held]) -> Expiry:
         """When these, and what unanswered create calls may have made, are gone though nobody removes them."""
-        return ends_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
+        return expiry_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
         """The commands with which a person removes these."""

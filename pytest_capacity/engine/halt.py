@@ -12,7 +12,7 @@ from pytest_capacity.errors import Cancelled, TimedOut
 SLICE: Final = 0.1
 
 
-class Halt:
+class Deadline:
     """One piece of work's end: ``event`` (shared by all work of the run) or ``until`` (seconds since the epoch)."""
 
     def __init__(self, clock: Clock, event: threading.Event, until: float, limit: str = "") -> None:
@@ -22,9 +22,9 @@ class Halt:
         self._limit = limit
         self._refused: threading.Event | None = None
 
-    def of_round(self) -> Halt:
+    def child(self) -> Deadline:
         """For the pieces of one round: the same end, and that of any of them (`refuse`)."""
-        halt = Halt(self._clock, self._event, self._until, self._limit)
+        halt = Deadline(self._clock, self._event, self._until, self._limit)
         halt._refused = threading.Event()
         return halt
 

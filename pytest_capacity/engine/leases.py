@@ -6,12 +6,11 @@ from concurrent.futures import Executor
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.alarm import Alarm
-from pytest_capacity.engine.asking import asked
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.model import Held
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.engine.credentials import CredentialWatch
+from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.model import Diagnosis, Held
 
 #: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
 LEASE: Final = 30 * 60.0
@@ -20,7 +19,7 @@ LEASE: Final = 30 * 60.0
 class Leases:
     """Renews: each thing whose end the cloud enforces, and elsewhere one node a region, which bears it in its stamp."""
 
-    def __init__(self, backend: Backend, book: Book, clock: Clock, pool: Executor, alarm: Alarm) -> None:
+    def __init__(self, backend: Backend, book: RunState, clock: Clock, pool: Executor, alarm: CredentialWatch) -> None:
         self._backend = backend
         self._book = book
         self._clock = clock
@@ -51,14 +50,14 @@ class Leases:
         deadline = min(self._clock.now() + LEASE, latest)
         diagnosis = asked(self._backend, lambda: self._backend.change(held, deadline))
         if isinstance(diagnosis, Diagnosis):
-            if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.hears(diagnosis):
+            if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.report(diagnosis):
                 self._book.trouble(
                     f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
                 )
             if diagnosis.step == "gone":
                 self._look_for(held)
             return
-        self._alarm.quiet()
+        self._alarm.reset()
         self._book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
 
     def _look_for(self, held: Held) -> None:

@@ -6,13 +6,12 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.tokens import token
-from pytest_capacity.engine.asking import asked
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import TimedOut
-from pytest_capacity.model import Held, Order, Piece
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Held, Order, Piece
 
 #: A thing this young may not be known everywhere in the cloud yet, so "no such thing" is not believed. Seconds.
 YOUNG = 30.0
@@ -37,12 +36,12 @@ class PieceRefused(Exception):
 class Maker:
     """Makes pieces, one logical create each (rules 1, 3 and 4 of the design)."""
 
-    def __init__(self, backend: Backend, book: Book, clock: Clock) -> None:
+    def __init__(self, backend: Backend, book: RunState, clock: Clock) -> None:
         self._backend = backend
         self._book = book
         self._clock = clock
 
-    def make(self, piece: Piece, order: Order, halt: Halt) -> list[Held]:
+    def make(self, piece: Piece, order: Order, halt: Deadline) -> list[Held]:
         """What the piece is in the cloud, made now or by an earlier call with the same token.
 
         Raises `PieceRefused` when the cloud says no; `Cancelled` or `TimedOut`, which may leave an intent open, for the

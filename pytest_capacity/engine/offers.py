@@ -10,15 +10,14 @@ from typing import Final, TypeVar
 
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.asking import asked
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
 from pytest_capacity.engine.refusal import refused
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused, TimedOut
-from pytest_capacity.model import Offer, Request
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Offer, Request
 
 T = TypeVar("T")
 
@@ -32,7 +31,7 @@ READING: Final = 60.0
 class OfferReader:
     """Reads and remembers. Safe to use from several threads."""
 
-    def __init__(self, request: Request, backend: Backend, book: Book, clock: Clock, pool: Executor) -> None:
+    def __init__(self, request: Request, backend: Backend, book: RunState, clock: Clock, pool: Executor) -> None:
         self._request = request
         self._backend = backend
         self._book = book
@@ -50,7 +49,7 @@ class OfferReader:
         with self._lock:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 
-    def read(self, name: str, halt: Halt) -> Offers:
+    def read(self, name: str, halt: Deadline) -> Offers:
         """The zones by region. A region that cannot be read is left out, and told, while there is another.
 
         Raises `Refused` where none can.
@@ -97,7 +96,7 @@ def patiently(
     backend: Backend,
     clock: Clock,
     read: Callable[[], T],
-    halt: Halt,
+    halt: Deadline,
     tell: Callable[[Diagnosis], None] = lambda _: None,
 ) -> T | Diagnosis:
     """Read, again and again while the cloud only says "not now"; at ``halt`` what it said last.

@@ -8,10 +8,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.asking import asked
-from pytest_capacity.engine.book import Book
-from pytest_capacity.model import Held, Node, Placed, Topology
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.engine.calls import asked
+from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.model import Diagnosis, Held, Node, Placed, Topology
 
 #: What a cloud says of a spot node that it takes back, in the table's words.
 KINDS: Final = frozenset({"preempted", "spot-capacity", "spot-price"})
@@ -22,7 +21,7 @@ _ENDING: Final = frozenset({"failed", "leaving", "gone"})
 class Preemption:
     """Looks at the spot nodes that stand. One look at a time."""
 
-    def __init__(self, backend: Backend, book: Book) -> None:
+    def __init__(self, backend: Backend, book: RunState) -> None:
         self._backend = backend
         self._book = book
         self._lock = threading.Lock()
@@ -70,7 +69,7 @@ def _nodes(placed: Placed) -> list[Node]:
     return [node for nodes in placed.nodes.values() for node in nodes]
 
 
-def lost(book: Book, name: str) -> dict[str, list[Node]]:
+def lost(book: RunState, name: str) -> dict[str, list[Node]]:
     """The nodes of a topology that were taken back and not replaced yet, by group."""
     placed = book.placed.get(name)
     if placed is None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.model import Access, Held, Node, Placed, Request, Topology
 from pytest_capacity.remote.ready import wait_ready
 
@@ -47,7 +47,7 @@ class Reach:
         """What a plan must know: the public half of the key pair to be made, if one is."""
         return {"ssh-key": self._keys.public} if self._keys.public else {}
 
-    def addressed(self, placed: Placed, helds: Mapping[str, Held], halt: Halt) -> Placed:
+    def addressed(self, placed: Placed, helds: Mapping[str, Held], halt: Deadline) -> Placed:
         """The same nodes with their `Access`. Waits for emulated ones that have no port yet."""
         if self._ssh is None:
             return placed
@@ -60,7 +60,7 @@ class Reach:
         return replace(placed, nodes=nodes)
 
     def await_ready(
-        self, placed: Placed, topology: Topology, halt: Halt, clock: Clock, say: Callable[[Node, float], None]
+        self, placed: Placed, topology: Topology, halt: Deadline, clock: Clock, say: Callable[[Node, float], None]
     ) -> None:
         """Wait for all nodes at once, for each as its group says. Raises `NodeError`."""
         waiting = [
@@ -72,7 +72,7 @@ class Reach:
         if waiting:
             wait_ready(waiting, halt.wait, clock.now, say)
 
-    def _located(self, ids: set[str], halt: Halt) -> Located:
+    def _located(self, ids: set[str], halt: Deadline) -> Located:
         while self._locate:
             located = self._locate()
             if not located or all(located[node][1] for node in ids & set(located)):

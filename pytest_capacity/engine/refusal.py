@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pytest_capacity.backends.diagnosis import remedy
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import Piece
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Piece
 
 
 def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = None) -> Refused:

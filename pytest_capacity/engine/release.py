@@ -9,13 +9,12 @@ from itertools import groupby
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.alarm import Alarm
-from pytest_capacity.engine.asking import asked
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.credentials import CredentialWatch
 from pytest_capacity.engine.make import YOUNG, Maker
-from pytest_capacity.model import Held, Piece, State, Unread
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.model import Diagnosis, Held, Piece, State, Unread
 
 #: Pauses between rounds, seconds. The first looks come fast, since a test's end waits for them.
 PAUSES: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
@@ -28,7 +27,7 @@ HORIZON: Final = 600.0
 class Scope:
     """What to release: all of the run, or the pieces of one attempt (``default/2/``) less the subjects to ``keep``."""
 
-    def __init__(self, book: Book, prefix: str = "", keep: Collection[str] = ()) -> None:
+    def __init__(self, book: RunState, prefix: str = "", keep: Collection[str] = ()) -> None:
         self._book = book
         self._prefix = prefix
         self._keep = keep
@@ -53,7 +52,9 @@ class Scope:
 class Releaser:
     """Releases scopes. One may be at work on several at once, on different threads."""
 
-    def __init__(self, backend: Backend, book: Book, clock: Clock, maker: Maker, pool: Executor, alarm: Alarm) -> None:
+    def __init__(
+        self, backend: Backend, book: RunState, clock: Clock, maker: Maker, pool: Executor, alarm: CredentialWatch
+    ) -> None:
         self._backend = backend
         self._book = book
         self._clock = clock
@@ -87,7 +88,7 @@ class Releaser:
         for piece, answer in zip(doubts, self._pool.map(self._maker.ask, doubts), strict=True):
             if not isinstance(answer, Diagnosis) or piece.subject not in self._book.doubts:
                 continue
-            if answer.step != "back-off" and not self._alarm.hears(answer):
+            if answer.step != "back-off" and not self._alarm.report(answer):
                 self._book.trouble(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
 
     def _ask(self, helds: Sequence[Held]) -> None:
@@ -113,10 +114,10 @@ class Releaser:
                 list(map(self._release, ([held] for held in helds)))
             elif diagnosis.step == "gone" and self._clock.now() - self._book.born.get(helds[0].id, 0) > YOUNG:
                 self._gone(helds)
-            elif diagnosis.step not in ("back-off", "gone") and not self._alarm.hears(diagnosis):
+            elif diagnosis.step not in ("back-off", "gone") and not self._alarm.report(diagnosis):
                 self._complain(helds, diagnosis)
             return
-        self._alarm.quiet()
+        self._alarm.reset()
         self._book.note("releasing", helds[0].subject, {"kind": helds[0].kind, "ids": [held.id for held in helds]})
 
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
@@ -190,7 +191,7 @@ class Releaser:
             self._book.note("gone", data={"kind": kind, "ids": [held.id for held in group]})
 
     def _unreadable(self, diagnosis: Diagnosis) -> None:
-        if diagnosis.step != "back-off" and not self._alarm.hears(diagnosis):
+        if diagnosis.step != "back-off" and not self._alarm.report(diagnosis):
             self._book.trouble(f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}")
 
 

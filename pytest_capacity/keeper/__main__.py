@@ -12,14 +12,14 @@ import threading
 from collections.abc import Sequence
 
 from pytest_capacity.keeper.server import Server
-from pytest_capacity.keeper.spawn import read_post
+from pytest_capacity.keeper.spawn import read_keeper_args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until the last owner is gone and everything is released; the exit code is 0 if nothing was left."""
     parser = argparse.ArgumentParser(prog="pytest-capacity-keeper")
     parser.add_argument("--listener", type=int, required=True)
-    parser.add_argument("--post", type=read_post, required=True)
+    parser.add_argument("--post", type=read_keeper_args, required=True)
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("pytest_capacity").setLevel(logging.INFO)

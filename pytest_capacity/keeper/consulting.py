@@ -15,8 +15,7 @@ from pytest_capacity.engine.advice import Advice
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.protocol import ADVISING, Advise, Consult, Topic
 from pytest_capacity.ladder import Rung
-from pytest_capacity.model import Piece, Topology
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Piece, Topology
 
 #: How soon it is seen that the owner who was asked is gone. Seconds.
 _SLICE: Final = 0.2

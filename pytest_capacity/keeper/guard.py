@@ -22,7 +22,15 @@ from pytest_capacity.errors import CapacityError, KeeperError, Silent
 from pytest_capacity.keeper import places
 from pytest_capacity.keeper.liveness import Watch
 from pytest_capacity.keeper.sessions import Record, Session
-from pytest_capacity.keeper.spawn import Post, as_text, collect_garbage, command_of, detached, read_post, spawn
+from pytest_capacity.keeper.spawn import (
+    KeeperArgs,
+    as_text,
+    collect_garbage,
+    command_of,
+    detached,
+    read_keeper_args,
+    spawn,
+)
 
 #: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
 _DEAD: Final = 2
@@ -34,7 +42,7 @@ _PATIENCE: Final = 15.0
 class Guard:
     """The keeper's side: one guard at a time."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: KeeperArgs) -> None:
         self._post = post
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Watch until the session's keeper has ended in good order, or somebody else has taken over."""
     parser = argparse.ArgumentParser(prog="pytest-capacity-guard")
     parser.add_argument("--keeper", type=int, required=True)
-    parser.add_argument("--post", type=read_post, required=True)
+    parser.add_argument("--post", type=read_keeper_args, required=True)
     options = parser.parse_args(argv)
     keeper, post = options.keeper, options.post
     collect_garbage()
@@ -67,14 +75,14 @@ def _await_end(pid: int) -> None:
     ended.wait()
 
 
-def _take_over(post: Post, dead: int) -> subprocess.Popen[bytes] | None:
+def _take_over(post: KeeperArgs, dead: int) -> subprocess.Popen[bytes] | None:
     """Start another keeper, if the dead one is still the session's."""
     assert post.session is not None
     session = Session(post.session)
     with session.elected():
         record = session.read()
         if record is None or record.run != post.run:
-            _see_off(post)
+            _finish_release(post)
             return None
         if record.pid != dead:
             return None
@@ -91,7 +99,7 @@ def _take_over(post: Post, dead: int) -> subprocess.Popen[bytes] | None:
         return keeper
 
 
-def _see_off(post: Post) -> None:
+def _finish_release(post: KeeperArgs) -> None:
     """Start a keeper that releases what the dead one did not come to, unless somebody else has."""
     # Only now: while it waits, a guard is to be small.
     from pytest_capacity.journal import ReadJournal

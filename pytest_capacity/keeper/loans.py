@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 
-from pytest_capacity.engine.book import Book, Loan
+from pytest_capacity.engine.run_state import Loan, RunState
 from pytest_capacity.errors import Cancelled, CapacityError
 from pytest_capacity.model import Node, Placed
 
 
-class _Wish:
+class LoanRequest:
     def __init__(self, key: str, borrower: str, placed: Placed, group: str | None, count: int, test: str) -> None:
         self.key = key
         self.borrower = borrower
@@ -22,7 +22,7 @@ class _Wish:
         self.nodes: tuple[Node, ...] = ()
         self.withdrawn = False
 
-    def rivals(self, other: _Wish) -> bool:
+    def conflicts_with(self, other: LoanRequest) -> bool:
         """Whether the two may want the same node."""
         same = self.placed.topology == other.placed.topology
         return same and (self.group is None or other.group is None or self.group == other.group)
@@ -31,12 +31,12 @@ class _Wish:
 class Loans:
     """The run's loans. `lend` blocks; all the rest is quick."""
 
-    def __init__(self, book: Book, *, replaces: bool = False) -> None:
+    def __init__(self, book: RunState, *, replaces: bool = False) -> None:
         self._book = book
         #: Whether nodes that the cloud takes back are replaced, and so may be waited for.
         self._replaces = replaces
         self._lock = threading.Lock()
-        self._queue: list[_Wish] = []
+        self._queue: list[LoanRequest] = []
         self._closed = False
 
     def lend(
@@ -54,7 +54,7 @@ class Loans:
         Asked again with a ``key`` that has a loan (the answer was lost with a keeper), it gives the same nodes. Raises
         `CapacityError` when there can never be so many, `Cancelled` when the run or the borrower ends.
         """
-        wish = _Wish(key, borrower, placed, group, count, test)
+        wish = LoanRequest(key, borrower, placed, group, count, test)
         with self._lock:
             if key in self._book.loans:
                 ids = self._book.loans[key].ids
@@ -117,13 +117,13 @@ class Loans:
 
     def _grant(self) -> None:
         """Serve the queue in order; nobody overtakes a rival who waits for the same nodes."""
-        still: list[_Wish] = []
+        still: list[LoanRequest] = []
         for wish in self._queue:
             if self._impossible(wish):
                 wish.granted.set()
                 continue
             free = self._free(wish)
-            if len(free) < wish.count or any(wish.rivals(other) for other in still):
+            if len(free) < wish.count or any(wish.conflicts_with(other) for other in still):
                 still.append(wish)
                 continue
             wish.nodes = tuple(free[: wish.count])
@@ -133,24 +133,24 @@ class Loans:
             wish.granted.set()
         self._queue = still
 
-    def _members(self, wish: _Wish) -> list[Node]:
+    def _members(self, wish: LoanRequest) -> list[Node]:
         # What stands now: a node may have been replaced since the wish was made.
         groups = self._book.placed.get(wish.placed.topology, wish.placed).nodes
         names = [wish.group] if wish.group is not None else list(groups)
         return [node for name in names for node in groups.get(name, ())]
 
-    def _candidates(self, wish: _Wish) -> list[Node]:
+    def _candidates(self, wish: LoanRequest) -> list[Node]:
         gone = () if self._replaces else self._book.preempted
         return [node for node in self._members(wish) if node.id not in self._book.suspects and node.id not in gone]
 
-    def _free(self, wish: _Wish) -> list[Node]:
+    def _free(self, wish: LoanRequest) -> list[Node]:
         taken = {identifier for loan in self._book.loans.values() for identifier in loan.ids}
         return [node for node in self._candidates(wish) if node.id not in taken and node.id not in self._book.preempted]
 
-    def _impossible(self, wish: _Wish) -> bool:
+    def _impossible(self, wish: LoanRequest) -> bool:
         return len(self._candidates(wish)) < wish.count
 
-    def _check(self, wish: _Wish) -> None:
+    def _check(self, wish: LoanRequest) -> None:
         if self._closed:
             raise Cancelled("the run is ending, so no node is lent any more")
         if wish.group is not None and wish.group not in wish.placed.nodes:
@@ -162,7 +162,7 @@ class Loans:
         if self._impossible(wish):
             raise CapacityError(self._too_few(wish))
 
-    def _too_few(self, wish: _Wish) -> str:
+    def _too_few(self, wish: LoanRequest) -> str:
         group, topology = wish.group, wish.placed.topology
         whose = f"group {group!r} of topology {topology!r}" if group is not None else f"topology {topology!r}"
         members, fit = len(self._members(wish)), len(self._candidates(wish))

@@ -33,7 +33,7 @@ from pytest_capacity.keeper.client import BEAT, Advisor, Beat, Connection, Liste
 from pytest_capacity.keeper.joining import credentials_of
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.keeper.sessions import Record, Session
-from pytest_capacity.keeper.spawn import Post, SpawnOptions, last_lines, spawn
+from pytest_capacity.keeper.spawn import KeeperArgs, SpawnOptions, last_lines, spawn
 from pytest_capacity.model import Identity, Receipt, Request
 
 A = TypeVar("A", bound=Answer)
@@ -309,20 +309,20 @@ class Owner:
         with self._session.elected():
             record = self._session.read()
             if again and (record is None or record.run != self.run):
-                self._see_off()
+                self._finish_release()
             elif record is None or self._enter(record) == "ending":
-                self._become(self._own_run)
+                self._switch_run(self._own_run)
                 self._fallen = 0
                 self._took_over = False
                 self._begin(_new_path())
             elif self._connection is None or self._connection.lost:
                 # Its keeper died, and nobody has taken its place: what it held is taken up, whoever it was for.
-                self._become(record.run, record.journal)
+                self._switch_run(record.run, record.journal)
                 self._fallen = record.deaths + 1
                 self._took_over = not again
                 self._begin(places.same_socket_dir(record.socket))
 
-    def _see_off(self) -> None:
+    def _finish_release(self) -> None:
         """Our keeper died while it gave everything back: start one that goes on, or join that of another."""
         try:
             connection = self._connect(self.path, JOINING)
@@ -335,7 +335,7 @@ class Owner:
             self._process = None
             self._attach(connection)
 
-    def _become(self, run: str, journal: str = "") -> None:
+    def _switch_run(self, run: str, journal: str = "") -> None:
         self.request = replace(self.request, run=run)
         self._places = places.Places.of(run, journal or self.request.journal)
         self.log = self._places.log
@@ -350,7 +350,7 @@ class Owner:
             raise
         except KeeperError:
             return "dead"
-        self._become(record.run, record.journal)
+        self._switch_run(record.run, record.journal)
         # The one who wrote the record may have died before it could name the keeper that it had started.
         self._fallen = connection.welcome.deaths
         self._process = None
@@ -361,7 +361,7 @@ class Owner:
     def _begin(self, path: str, *, over: bool = False) -> None:
         """Start a keeper that listens at ``path``; the session's, in the time of our election, unless it is over."""
         self.path = path
-        post = Post(
+        post = KeeperArgs(
             run=self.run,
             journal=self._places.journal,
             log=self._places.log,

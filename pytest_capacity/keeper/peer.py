@@ -20,7 +20,7 @@ from pytest_capacity.keeper.protocol import Answer, AnyCall, Bye, Call, Hello, W
 _numbers: Final = itertools.count(1)
 
 
-class Desk(Protocol):
+class CallHandler(Protocol):
     """Who answers the calls."""
 
     def greet(self, peer: Peer, call: Hello) -> Answer: ...
@@ -34,7 +34,7 @@ class Desk(Protocol):
 class Peer:
     """A reader thread, a writer thread (so that a stopped pytest cannot stop us) and a watch on the process."""
 
-    def __init__(self, connection: socket.socket, desk: Desk) -> None:
+    def __init__(self, connection: socket.socket, desk: CallHandler) -> None:
         self.number = next(_numbers)
         self.name = f"peer-{self.number}"
         self.role: protocol.Role = "borrower"

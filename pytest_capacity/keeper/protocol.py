@@ -15,8 +15,7 @@ from msgspec import Struct, field
 
 from pytest_capacity import __version__
 from pytest_capacity.ladder import Rung
-from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Node, Placed, Receipt, Request
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
 VERSION: Final = 3

@@ -19,10 +19,10 @@ from msgspec.structs import replace
 from pytest_capacity.backends import open_backend
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.advice import NO_ADVICE
-from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.ends import standing
+from pytest_capacity.engine.expiry import standing
 from pytest_capacity.engine.reach import KeyFiles, Reach
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
@@ -47,7 +47,7 @@ class Run:
     """One run, as its keeper holds it."""
 
     def __init__(
-        self, request: Request, engine: Engine, book: Book, journal: Journal, lock: FileLock, clock: Clock
+        self, request: Request, engine: Engine, book: RunState, journal: Journal, lock: FileLock, clock: Clock
     ) -> None:
         #: As its first owner asked for it.
         self.request = request
@@ -86,12 +86,12 @@ class Run:
         prune(places, clock.now())
         try:
             journal = Journal(Path(places.journal))
-            book = Book(journal, request.run, clock)
+            book = RunState(journal, request.run, clock)
         except JournalError as error:
             if not adopts:
                 raise
             journal = LostJournal(error)
-            book = Book(journal, request.run, clock)
+            book = RunState(journal, request.run, clock)
         book.listen(push)
         if adopts and book.request:
             request = continued(msgspec.convert(book.request, Request), request)
@@ -121,7 +121,7 @@ class Run:
         places: Places,
         owner: int,
         clock: Clock,
-        book: Book,
+        book: RunState,
         journal: Journal,
         lock: FileLock,
         advice: Consulting | None,
@@ -155,7 +155,7 @@ class Run:
             return None
         journal = Journal(Path(places.journal))
         try:
-            request = Book(journal, name, clock).request
+            request = RunState(journal, name, clock).request
         finally:
             journal.close()
         if request is None:

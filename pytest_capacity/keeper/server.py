@@ -22,16 +22,16 @@ from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry
 from pytest_capacity.keeper import guard, protocol
-from pytest_capacity.keeper.attendance import Attendance
-from pytest_capacity.keeper.chores import Chore
 from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
+from pytest_capacity.keeper.peers import Peers
 from pytest_capacity.keeper.places import Places, remove_dir
 from pytest_capacity.keeper.protocol import COMING_BACK, Answer, AnyCall
 from pytest_capacity.keeper.run import Run
+from pytest_capacity.keeper.schedule import Task
 from pytest_capacity.keeper.sessions import Session
-from pytest_capacity.keeper.spawn import Post, last_lines
+from pytest_capacity.keeper.spawn import KeeperArgs, last_lines
 from pytest_capacity.model import Receipt
 
 _log: Final = logging.getLogger("pytest_capacity.keeper")
@@ -53,9 +53,9 @@ OUTLIVE: Final = 120.0
 
 
 class Server:
-    """Answers calls until it is over. The `Desk` of its peers."""
+    """Answers calls until it is over. The `CallHandler` of its peers."""
 
-    def __init__(self, listener: socket.socket, post: Post) -> None:
+    def __init__(self, listener: socket.socket, post: KeeperArgs) -> None:
         self._listener = listener
         self._post = post
         self._name = post.run
@@ -66,7 +66,7 @@ class Server:
         self._farewells: list[threading.Thread] = []
         self._over = threading.Event()
         self._why = ""
-        self._there = Attendance(self._over, self.end, self._keep, shared=self._session is not None)
+        self._there = Peers(self._over, self.end, self._keep, shared=self._session is not None)
         #: Set once an owner has said what the run wants: a worker may be back before it after a keeper's death.
         self._begun = threading.Event()
         self._settled = threading.Event()
@@ -76,7 +76,7 @@ class Server:
         self._failure: CapacityError | None = None
         self._deaths = post.deaths if post.adopt else 0
         self._guard = guard.Guard(post)
-        self._preemption = Chore("preemption", WATCH, self._watch)
+        self._preemption = Task("preemption", WATCH, self._watch)
         self._advice = Consulting(self._there.owners)
         #: Owners that want events whole.
         self._whole: set[Peer] = set()
@@ -88,7 +88,7 @@ class Server:
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
         if self._post.adopt:
             self._take_over()
-        chores = (Chore("leases", CHORES, self._chores), self._preemption)
+        chores = (Task("leases", CHORES, self._chores), self._preemption)
         while not self._over.wait(1.0):
             self._expect_an_owner()
             if self._run is None:
@@ -303,7 +303,7 @@ class Server:
 
     def _find_preempted(self, _: Peer, __: protocol.FindPreempted) -> Answer:
         known = self._the_run().preempted()
-        self._preemption.hurry()
+        self._preemption.run_soon()
         return protocol.Preempted(nodes=known)
 
     def _status(self, _: Peer, __: protocol.Status) -> Answer:

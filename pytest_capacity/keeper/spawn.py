@@ -44,7 +44,7 @@ _LACKING: Final = (
 )
 
 
-class Post(Struct, frozen=True, kw_only=True):
+class KeeperArgs(Struct, frozen=True, kw_only=True):
     """What a keeper is told when it is started; ``parent`` is the process that started it.
 
     ``adopt``: there may be no owner to say what the run wants, since its nodes were only kept; the journal says it.
@@ -70,7 +70,7 @@ class SpawnOptions(Struct, frozen=True, kw_only=True):
     outlive_job: bool = False
 
 
-def spawn(post: Post, python: str | None = None) -> subprocess.Popen[bytes]:
+def spawn(post: KeeperArgs, python: str | None = None) -> subprocess.Popen[bytes]:
     """Start a keeper that listens at ``post.socket``. Returns at once; connections wait until it accepts them."""
     listener = _listen(post.socket)
     try:
@@ -80,7 +80,9 @@ def spawn(post: Post, python: str | None = None) -> subprocess.Popen[bytes]:
         listener.close()
 
 
-def detached(command: Sequence[str], post: Post, python: str | None, *, keep: int = -1) -> subprocess.Popen[bytes]:
+def detached(
+    command: Sequence[str], post: KeeperArgs, python: str | None, *, keep: int = -1
+) -> subprocess.Popen[bytes]:
     """Start a process that outlives us, in ``/``, with nothing of ours open but descriptor ``keep``, and the log."""
     try:
         log = os.open(post.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -127,14 +129,14 @@ def collect_garbage() -> None:
     gc.enable()
 
 
-def as_text(post: Post) -> str:
+def as_text(post: KeeperArgs) -> str:
     """A post for a command line."""
     return msgspec.json.encode(post).decode()
 
 
-def read_post(text: str) -> Post:
+def read_keeper_args(text: str) -> KeeperArgs:
     """A post from a command line."""
-    return msgspec.json.decode(text, type=Post)
+    return msgspec.json.decode(text, type=KeeperArgs)
 
 
 def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[str, str]:

@@ -85,15 +85,15 @@ def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
     from pytest_capacity.plugin.session import controller
 
     if plan:
-        from pytest_capacity.plugin.planning import stay_alone
+        from pytest_capacity.plugin.dry_run import stay_alone
 
         stay_alone(config)
     runtime = controller(config, settings, looking_only=plan)
     _register(config, runtime)
     if plan or config.getoption("setupplan", False):
-        from pytest_capacity.plugin.planning import Planning
+        from pytest_capacity.plugin.dry_run import DryRun
 
-        planning = Planning(config, runtime.request, runtime.options, only=plan)
+        planning = DryRun(config, runtime.request, runtime.options, only=plan)
         config.pluginmanager.register(planning, f"{RUNTIME}-planning")
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper.protocol import Holding, Staying
 from pytest_capacity.model import Receipt
+from pytest_capacity.report.render import Line, held_lines
 from pytest_capacity.text import clean
-from pytest_capacity.words import Line, held_lines
 
 
 class Releases(Protocol):

@@ -14,8 +14,7 @@ import msgspec
 import pytest
 
 from pytest_capacity.keeper.protocol import Advise, Consult, Event, Topic
-from pytest_capacity.model import Attempt, Held, Placed, Request, Reservation
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Attempt, Diagnosis, Held, Placed, Request, Reservation
 from pytest_capacity.remote.machine import Machine
 
 #: How long the end of a session waits for hooks that still hear of what happened. Seconds.

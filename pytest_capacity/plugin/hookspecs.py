@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from pytest_capacity import Node
     from pytest_capacity.ladder import Rung
-    from pytest_capacity.model import Attempt, Reservation, Topology
-    from pytest_capacity.refusals import Diagnosis
+    from pytest_capacity.model import Attempt, Diagnosis, Reservation, Topology
 
 
 @pytest.hookspec

@@ -17,9 +17,9 @@ from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
+from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.plugin.options import OnExhausted
 from pytest_capacity.plugin.timers import unhurried
-from pytest_capacity.plugin.uses import Uses
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.text import clean
 

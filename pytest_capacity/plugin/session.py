@@ -17,13 +17,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 import pytest
 
-from pytest_capacity import words
 from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Identity, Request
 from pytest_capacity.plugin.collect import collect_dir
+from pytest_capacity.plugin.console import Voice
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
@@ -31,10 +31,10 @@ from pytest_capacity.plugin.options import OnExhausted, Settings, keeper_python,
 from pytest_capacity.plugin.request import check_extras, check_workers, endpoint_of, read_request
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Pending, Signals
-from pytest_capacity.plugin.voice import Voice
 from pytest_capacity.plugin.worker import hand_over
+from pytest_capacity.report import render
+from pytest_capacity.report.render import Line
 from pytest_capacity.text import clean
-from pytest_capacity.words import Line
 
 A = TypeVar("A", bound=Answer)
 
@@ -185,11 +185,11 @@ class Controller(Runtime):
     def pytest_report_header(self) -> list[str]:
         """Where, as whom, which run."""
         owner = self._owner
-        header = words.header(self.request, owner.log if owner else "", self._endpoint)
+        header = render.header(self.request, owner.log if owner else "", self._endpoint)
         if owner is None:
             return header
         drift = owner.answer.drift if owner.answer else ()
-        return [*header, *words.session_lines(self.request, self._now(), owner.found), *words.drift_lines(drift)]
+        return [*header, *render.session_lines(self.request, self._now(), owner.found), *render.drift_lines(drift)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse markers that are misused, or that nothing configured can satisfy. Raises `pytest.UsageError`."""
@@ -276,8 +276,8 @@ class Controller(Runtime):
     def _introduce(self, identity: Identity) -> str | None:
         told, self._identity = self._identity == identity, identity
         if not told and self.config.get_verbosity() >= 0:
-            self._voice.say(words.identity_line(identity, self.request))
-        fault = words.expiry_fault(identity, self.request, self._now())
+            self._voice.say(render.identity_line(identity, self.request))
+        fault = render.expiry_fault(identity, self.request, self._now())
         if fault and not told:
             self._voice.say(f"capacity: {fault}", "yellow")
         return fault
@@ -339,15 +339,15 @@ class Controller(Runtime):
             return
         terminalreporter.write_sep("=", "capacity")
         if verbosity < 0:
-            place = words.place_line(self.request, self._endpoint, self._identity)
+            place = render.place_line(self.request, self._endpoint, self._identity)
             terminalreporter.write_line(place.text)
         if self._fault:
             terminalreporter.write_line(clean(str(self._fault)), red=True)
         told: Iterable[Line] = self._outcome.words
         if receipt:
-            told = words.summary(receipt, self.request, verbosity=verbosity)
+            told = render.summary(receipt, self.request, verbosity=verbosity)
         elif self._outcome.staying:
-            told = words.staying_lines(
+            told = render.staying_lines(
                 self._outcome.staying, self.request, self._now(), verbosity=verbosity, since=self._since
             )
         for line in told:

@@ -163,7 +163,7 @@ def _killed_unless_ended(channel: paramiko.Channel, killer: _Killer) -> Iterator
 
 
 class _Killer:
-    """Ends a command and its channel, once. A closed channel alone does not end a command without a terminal."""
+    """Expiry a command and its channel, once. A closed channel alone does not end a command without a terminal."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel

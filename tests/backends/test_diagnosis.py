@@ -15,7 +15,7 @@ from pytest_capacity.backends.diagnosis import (
     packaged_table,
     remedy,
 )
-from pytest_capacity.refusals import Diagnosis, Kind
+from pytest_capacity.model import Diagnosis, Kind
 
 ROWS = [
     {"http": ["5xx"], "class": "transient", "step": "ask-again"},

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_capacity.cli.plan import _plain
-from pytest_capacity.plan import Asking, LeftOut, Plan, PlannedRung, Remembered, TopologyPlan
+from pytest_capacity.preview import Asking, LeftOut, Plan, PreviewRung, Remembered, TopologyPreview
 from tests.cli.conftest import SESSION, Shell
 from tests.emulated import IMAGE, ROOT
 from tests.safety.runs import creates
@@ -66,7 +66,7 @@ def test_what_the_cloud_refuses_is_told(shell: Shell) -> None:
 def test_every_key_is_in_the_reference() -> None:
     """Of each object that there can be."""
     refusal = Remembered(at=1.0, group="db", code="C", kind="quota")
-    rung = PlannedRung(
+    rung = PreviewRung(
         region="r",
         zone="z",
         zones=("z",),
@@ -74,7 +74,7 @@ def test_every_key_is_in_the_reference() -> None:
         dry=(refusal,),
         quota=(refusal,),
     )
-    topologies = {"default": TopologyPlan((rung,), (LeftOut("r", "z", "w"),))}
+    topologies = {"default": TopologyPreview((rung,), (LeftOut("r", "z", "w"),))}
     plan = _plain(Plan(backend="aws", account="1", regions=("r",), at=1.0, topologies=topologies))
     section = REFERENCE.partition("## `plan`")[2].partition("\n## ")[0]
     assert {key for key in _keys(plan) if f"`{key}`" not in section} == {"default", "db"}

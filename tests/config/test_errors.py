@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_capacity.config import Overrides
-from pytest_capacity.refusals import ErrorRow
+from pytest_capacity.model import ErrorRow
 from tests.config.files import GOOD, Loader, static, with_
 
 ROW = {"code": "NewCode", "kind": "capacity-zone", "step": "move-on"}

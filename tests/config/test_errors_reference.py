@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pytest_capacity.config.errors import CLOUDS
-from pytest_capacity.refusals import ErrorRow, Kind, Scope, Step
+from pytest_capacity.model import ErrorRow, Kind, Scope, Step
 from tests.config.files import Loader, with_
 from tests.emulated import ROOT
 

@@ -10,8 +10,8 @@ from typing import Any
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import Engine
-from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
 from pytest_capacity.model import AwsSettings, NodeGroup, Request, Topology
 from tests.emulated import IMAGE, Emulator
@@ -65,7 +65,7 @@ class Bench:
         """
         wanted = wanted or request(self.emulator)
         journal = Journal(self.path)
-        book = Book(journal, wanted.run, self.clock)
+        book = RunState(journal, wanted.run, self.clock)
         if not book.live:
             book.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
         engine = Engine(wanted, backend or open_backend(wanted), book, self.clock)

@@ -6,11 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.engine.planning import make_plan
+from pytest_capacity.engine.dry_run import make_plan
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
 from pytest_capacity.model import AwsSettings, Request
-from pytest_capacity.plan import Plan
+from pytest_capacity.preview import Plan
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, Bench, request
 

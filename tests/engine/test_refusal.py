@@ -6,7 +6,7 @@ import pytest
 
 from pytest_capacity.engine import refusal
 from pytest_capacity.errors import Exhausted, Refused
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis
 from tests.emulated import Emulator
 from tests.engine.runs import Bench, request, within
 

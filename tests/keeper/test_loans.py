@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError
 from pytest_capacity.journal import Journal
 from pytest_capacity.keeper.loans import Loans
@@ -49,7 +49,7 @@ class Counter:
 
     def reopen(self) -> None:
         """What a second keeper sees."""
-        self.book = Book(self._journal, "run", SystemClock())
+        self.book = RunState(self._journal, "run", SystemClock())
         self.loans = Loans(self.book)
 
     def lend(self, borrower: str, count: int = 1, group: str | None = "db", key: str = "") -> list[str]:

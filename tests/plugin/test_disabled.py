@@ -38,7 +38,7 @@ def test_nothing_but_pytest_and_the_standard_library_is_loaded(
     with_plugin = _modules(pytester.runpytest_subprocess("-s"))
 
     ours = {name for name in with_plugin - plain if name.startswith("pytest_capacity")}
-    assert ours - {"pytest_capacity.config", "pytest_capacity.config.choice"} == {
+    assert ours - {"pytest_capacity.config", "pytest_capacity.config.detect"} == {
         "pytest_capacity",
         "pytest_capacity.plugin",
         "pytest_capacity.plugin.options",

@@ -8,7 +8,7 @@ from pytest_capacity.errors import CapacityError, KeeperError
 from pytest_capacity.keeper.protocol import Holding
 from pytest_capacity.model import Receipt
 from pytest_capacity.plugin.ending import Ending
-from pytest_capacity.words import Line
+from pytest_capacity.report.render import Line
 
 RECEIPT = Receipt(run="r1")
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import reading, types
 from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, diagnose_held
+from pytest_capacity.backends.aws.existing_reservations import Listed
 from pytest_capacity.backends.aws.listing import KINDS, KINDS_WITH_KEYS, inventory, look
 from pytest_capacity.backends.aws.plan import (
     KEY_PAIR,
@@ -26,10 +27,8 @@ from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud, format_time
 from pytest_capacity.backends.aws.settings import settings_of
 from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
-from pytest_capacity.backends.aws.uses import Listed
 from pytest_capacity.backends.aws.zones import read_offers
-from pytest_capacity.model import Held, Identity, Offer, Order, Piece, Request, Topology, Unread
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
 #: A reservation ends within an hour of its EndDate (EC2 API, CreateCapacityReservation). Seconds.
 OVERTIME: Final = 3600.0

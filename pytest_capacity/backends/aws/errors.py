@@ -8,8 +8,7 @@ from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from pytest_capacity.backends.diagnosis import Table, diagnose, packaged_table
-from pytest_capacity.model import Held
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Held
 
 CLOUD: Final = "aws"
 

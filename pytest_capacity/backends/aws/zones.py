@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pytest_capacity.backends.aws.existing_reservations import Listed, used_reservations
 from pytest_capacity.backends.aws.images import check_architectures, image_facts, why_no_image
 from pytest_capacity.backends.aws.network import network_facts, why_no_network
 from pytest_capacity.backends.aws.reads import Known, Read, read_region
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import GroupSettings, settings_of, use_fact
-from pytest_capacity.backends.aws.uses import Listed, used_reservations
 from pytest_capacity.model import Offer, Request, Topology
 
 

@@ -12,8 +12,19 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.tokens import fit, token
-from pytest_capacity.model import Held, Host, Identity, NodeGroup, Offer, Order, Piece, Request, Topology, Unread
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import (
+    Diagnosis,
+    Held,
+    Host,
+    Identity,
+    NodeGroup,
+    Offer,
+    Order,
+    Piece,
+    Request,
+    Topology,
+    Unread,
+)
 
 CLOUD: Final = "static"
 NODE: Final = "node"

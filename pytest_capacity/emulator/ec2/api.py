@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl, urlencode
 from moto.core.request import Request
 from moto.ec2.responses import EC2Response
 
-from pytest_capacity.emulator.asked import Answer, Asked
 from pytest_capacity.emulator.ec2 import (
     console,
     images,
@@ -29,6 +28,7 @@ from pytest_capacity.emulator.ec2.catalogue import Ec2Catalogue
 from pytest_capacity.emulator.ec2.context import Context, token_key
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Instance, Reservation
+from pytest_capacity.emulator.wire import Answer, Asked
 from pytest_capacity.emulator.world import World
 
 OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {

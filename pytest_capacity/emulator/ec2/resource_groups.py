@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.asked import Answer, Asked
 from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import ResourceGroup
+from pytest_capacity.emulator.wire import Answer, Asked
 from pytest_capacity.emulator.world import World
 
 POOL: Final = "AWS::EC2::CapacityReservationPool"

@@ -14,8 +14,7 @@ from botocore.parsers import ResponseParserError, create_parser
 from pytest_capacity.backends.aws.errors import diagnose_error, diagnose_held
 from pytest_capacity.backends.aws.session import WrongAccountError
 from pytest_capacity.backends.diagnosis import packaged_table, table_of
-from pytest_capacity.model import Held
-from pytest_capacity.refusals import ErrorRow
+from pytest_capacity.model import ErrorRow, Held
 
 #: (code, message, status) as EC2 answers, and the step and class that follow.
 ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [

@@ -19,9 +19,9 @@ from msgspec.structs import replace
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.plan import create_parameters, plan_rounds
 from pytest_capacity.engine import Engine
-from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.reach import KeyFiles, Reach
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
 from pytest_capacity.model import AwsSettings, Held, Order, Piece, Request, Ssh, Topology, Unread
 from tests.backends.aws.account import Account, rounds
@@ -320,7 +320,7 @@ def test_whatever_goes_wrong_the_pair_is_made_once_and_removed(
     wanted = request(DB, MONITOR, ssh=Ssh(), endpoint=emulator.url, zones=("a", "b"))
     emulator.weather(faults=[{**fault, "times": 1}])
     journal = Journal(tmp_path / "journal")
-    book = Book(journal, RUN, SystemClock())
+    book = RunState(journal, RUN, SystemClock())
     book.intend("run-started", data={"started": time.time(), "nonce": "n"})
     engine = Engine(
         wanted, open_backend(wanted), book, SystemClock(), Reach(wanted, "ec2-user", KeyFiles(KEY, "/key", None))

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from pytest_capacity.backends import missing_extra, open_backend
 from pytest_capacity.backends.static import StaticBackend, open
 from pytest_capacity.engine import Engine
-from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
 from pytest_capacity.model import Held, Host, NodeGroup, Order, Piece, Placement, Request, Ssh, Topology
 from tests.emulated import ROOT
@@ -174,7 +174,7 @@ def test_no_problem_is_a_reason_to_look_elsewhere(backend: StaticBackend) -> Non
 def test_for_the_engine_it_is_a_cloud_like_any(tmp_path: Path) -> None:
     """Placed in one attempt, reached as the file says, and the receipt counts no things."""
     journal = Journal(tmp_path / "journal")
-    book = Book(journal, "run-1", SystemClock())
+    book = RunState(journal, "run-1", SystemClock())
     book.intend("run-started", data={"started": SystemClock().now(), "nonce": "n"})
     engine = Engine(request(), open_backend(request()), book, SystemClock())
     try:

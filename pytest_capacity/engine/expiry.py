@@ -8,27 +8,27 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.book import Book
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.model import Held, Piece
 
 
-class Ends(NamedTuple):
+class Expiry(NamedTuple):
     """``until``: when the last of those that end by themselves is gone; ``endless``: the ids of the others."""
 
     until: float | None
     endless: tuple[str, ...]
 
 
-def ends_of(backend: Backend, things: Iterable[Held | Piece], hard_end: float) -> Ends:
+def expiry_of(backend: Backend, things: Iterable[Held | Piece], hard_end: float) -> Expiry:
     """When these are gone though nobody removes them. Of a piece it is not known whether it became a thing."""
     ends = [(thing, backend.ends(thing, hard_end)) for thing in things]
-    return Ends(
+    return Expiry(
         until=max((end for _, end in ends if end is not None), default=None),
         endless=tuple(thing.id for thing, end in ends if end is None and isinstance(thing, Held)),
     )
 
 
-def standing(book: Book) -> Sequence[Held]:
+def standing(book: RunState) -> Sequence[Held]:
     """What is held; what the cloud has accepted to remove is leaving, though nobody has looked at it since."""
     return [
         replace(held, state="leaving") if book.accepted(held.id) and held.state in ("creating", "ready") else held

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_capacity.keeper.client import EventQueue
 from pytest_capacity.keeper.protocol import Event
-from pytest_capacity.words import Line, live
+from pytest_capacity.report.render import Line, live
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureManager

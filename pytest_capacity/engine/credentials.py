@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.book import Book
-from pytest_capacity.engine.ends import Ends
-from pytest_capacity.model import Held
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.engine.expiry import Expiry
+from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.model import Diagnosis, Held
 
 
-class Alarm:
+class CredentialWatch:
     """Sounds once, and again only after the credentials have worked in between.
 
     ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named. ``ends`` says
@@ -21,7 +20,7 @@ class Alarm:
     """
 
     def __init__(
-        self, backend: Backend, book: Book, prices: Mapping[str, float], ends: Callable[[Sequence[Held]], Ends]
+        self, backend: Backend, book: RunState, prices: Mapping[str, float], ends: Callable[[Sequence[Held]], Expiry]
     ) -> None:
         self._backend = backend
         self._book = book
@@ -30,7 +29,7 @@ class Alarm:
         self._lock = threading.Lock()
         self._sounding = False
 
-    def hears(self, diagnosis: Diagnosis) -> bool:
+    def report(self, diagnosis: Diagnosis) -> bool:
         """Whether the diagnosis says that the credentials are no good; then the alarm sounds."""
         if diagnosis.kind != "auth":
             return False
@@ -40,7 +39,7 @@ class Alarm:
             self._book.trouble(self._words(diagnosis))
         return True
 
-    def quiet(self) -> None:
+    def reset(self) -> None:
         """The credentials work."""
         with self._lock:
             self._sounding = False
@@ -72,7 +71,7 @@ def _cost(helds: Sequence[Held], prices: Mapping[str, float]) -> str:
     return f", for {'' if len(known) == len(billed) else 'at least '}{sum(known):.2f} USD an hour"
 
 
-def _until(ends: Ends) -> str:
+def _until(ends: Expiry) -> str:
     words = ""
     if ends.until is not None:
         at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ends.until))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pytest_capacity import tables
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
+from pytest_capacity.report import tables
 from pytest_capacity.text import clean, moment
 
 #: Said in the header and again in the summary, so that no emulated run is taken for a real one.

@@ -34,7 +34,7 @@ class Remembered(Struct, frozen=True, kw_only=True):
     kind: str
 
 
-class PlannedRung(Struct, frozen=True, kw_only=True):
+class PreviewRung(Struct, frozen=True, kw_only=True):
     """One placement, and what is known of it."""
 
     region: str
@@ -58,10 +58,10 @@ class LeftOut(Struct, frozen=True):
     why: str
 
 
-class TopologyPlan(Struct, frozen=True):
+class TopologyPreview(Struct, frozen=True):
     """The rungs of one topology in order."""
 
-    rungs: tuple[PlannedRung, ...] = ()
+    rungs: tuple[PreviewRung, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -73,7 +73,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     regions: tuple[str, ...]
     at: float
     emulated: bool = False
-    topologies: Mapping[str, TopologyPlan] = {}
+    topologies: Mapping[str, TopologyPreview] = {}
     #: What could not be read, in words.
     troubles: tuple[str, ...] = ()
 
@@ -83,14 +83,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         return all(one.rungs for one in self.topologies.values())
 
 
-def plan_topology(
+def preview_topology(
     topology: Topology,
     request: Request,
     offers: Mapping[str, Sequence[Offer]],
     refused: Refused = (),
     now: float = 0.0,
     family: Family = str,
-) -> TopologyPlan:
+) -> TopologyPreview:
     """The rungs as the ladder lists them, and the zones that are none.
 
     ``offers`` are by region, those that could not be read are missing; ``refused`` is what was refused lately.
@@ -100,7 +100,7 @@ def plan_topology(
     listed = ladder.rungs(topology, request, offers, memory)
     rungs = listed if request.colocate != "region" else _spread(listed)
     planned = [_planned(topology, request, rung, alive, family) for rung in rungs]
-    return TopologyPlan(tuple(planned), tuple(_left_out(topology, request, offers, listed)))
+    return TopologyPreview(tuple(planned), tuple(_left_out(topology, request, offers, listed)))
 
 
 def _spread(listed: Sequence[Rung]) -> list[Rung]:
@@ -111,11 +111,11 @@ def _spread(listed: Sequence[Rung]) -> list[Rung]:
     return [Rung(region, where[0], dict(choices), tuple(where)) for (region, choices), where in zones.items()]
 
 
-def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family) -> PlannedRung:
+def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family) -> PreviewRung:
     counts = {group.name: group.count for group in topology.groups}
     types = [(counts[name], choice.instance_type) for name, choice in rung.choices.items()]
     known = all(type_ in request.prices for _, type_ in types)
-    return PlannedRung(
+    return PreviewRung(
         region=rung.region,
         zone=rung.zone,
         zones=rung.places,

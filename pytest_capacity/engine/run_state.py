@@ -1,6 +1,6 @@
 """The run's own view of the journal: what it holds, what is in doubt, what was placed.
 
-A `Book` is folded from the journal's events, the old ones when a keeper adopts a run and the new ones as they are
+A `RunState` is folded from the journal's events, the old ones when a keeper adopts a run and the new ones as they are
 written, so that what a second keeper knows is what the first one knew.
 """
 
@@ -32,7 +32,7 @@ class Loan(Struct, frozen=True):
     ids: tuple[str, ...]
 
 
-class Book:
+class RunState:
     """What one run holds. All methods may be called from any thread."""
 
     def __init__(self, journal: Journal, run: str, clock: Clock) -> None:
@@ -41,7 +41,7 @@ class Book:
         self._clock = clock
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
-        self._lame = False
+        self._journal_failed = False
         #: The highest attempt number used under this run id.
         self.tried = 0
         #: Definite refusals so far, by subject: each ended a logical create.
@@ -91,9 +91,9 @@ class Book:
         #: Regions in which something was asked for; the receipt reads all of them.
         self.regions: set[str] = set()
 
-    def of(self, run: str) -> Book:
+    def of(self, run: str) -> RunState:
         """The book of another run in the same journal, with the same listeners."""
-        other = Book(self._journal, run, self._clock)
+        other = RunState(self._journal, run, self._clock)
         other._listeners = self._listeners
         return other
 
@@ -112,8 +112,8 @@ class Book:
         except JournalError as error:
             plain = msgspec.to_builtins({} if data is None else data)
             entry = Entry(0, self._clock.now(), self.run, kind, subject, plain)
-            if not self._lame:
-                self._lame = True
+            if not self._journal_failed:
+                self._journal_failed = True
                 self._publish(Entry(0, self._clock.now(), self.run, "trouble", "", {"words": str(error)}))
         self._publish(entry)
 
@@ -189,7 +189,7 @@ def _refusals(entry: Entry) -> list[Refusal]:
         return []
 
 
-def _started(book: Book, entry: Entry) -> None:
+def _started(book: RunState, entry: Entry) -> None:
     """The run begins. What an earlier one of its id left behind is still ours, and nothing else of it is."""
     helds, born, leaving, doubts = book.helds, book.born, book.leaving, book.doubts
     asked, regions, identity = book.asked, book.regions, book.identity
@@ -205,53 +205,53 @@ def _started(book: Book, entry: Entry) -> None:
     book.credentials = entry.data.get("credentials", "")
 
 
-def _identity(book: Book, entry: Entry) -> None:
+def _identity(book: RunState, entry: Entry) -> None:
     book.identity = msgspec.convert(entry.data, Identity)
 
 
-def _emulator(book: Book, entry: Entry) -> None:
+def _emulator(book: RunState, entry: Entry) -> None:
     book.emulator = entry.data["url"]
 
 
-def _attempt_started(book: Book, entry: Entry) -> None:
+def _attempt_started(book: RunState, entry: Entry) -> None:
     order = msgspec.convert(entry.data["order"], Order)
     book.orders[order.topology.name] = order
     book.tried = max(book.tried, order.attempt)
     book.regions.add(order.placement.region)
 
 
-def _intent(book: Book, entry: Entry) -> None:
+def _intent(book: RunState, entry: Entry) -> None:
     piece = msgspec.convert(entry.data["piece"], Piece)
     book.doubts[piece.subject] = piece
     book.asked[piece.subject] = entry.at
     book.regions.add(piece.region)
 
 
-def _created(book: Book, entry: Entry) -> None:
+def _created(book: RunState, entry: Entry) -> None:
     book.settle(entry.subject)
     for held in msgspec.convert(entry.data["held"], list[Held]):
         book.helds[held.id] = held
         book.born.setdefault(held.id, entry.at)
 
 
-def _refused(book: Book, entry: Entry) -> None:
+def _refused(book: RunState, entry: Entry) -> None:
     book.settle(entry.subject)
     book.refusals[entry.subject] = book.refusals.get(entry.subject, 0) + 1
 
 
-def _unknown(book: Book, entry: Entry) -> None:
+def _unknown(book: RunState, entry: Entry) -> None:
     book.uncertain.add(entry.subject)
     if entry.data.get("step") == "ask-again":  # Anything else was refused, this time: it made nothing new.
         book.asked[entry.subject] = entry.at
 
 
-def _state(book: Book, entry: Entry) -> None:
+def _state(book: RunState, entry: Entry) -> None:
     for held in msgspec.convert(entry.data["held"], list[Held]):
         if held.id in book.helds:
             book.helds[held.id] = held
 
 
-def _attempt_ended(book: Book, entry: Entry) -> None:
+def _attempt_ended(book: RunState, entry: Entry) -> None:
     attempt = msgspec.convert(entry.data["attempt"], Attempt)
     # A keeper that died before it handed over what stood has the next one end the same attempt once more.
     book.attempts = [*(one for one in book.attempts if one.number != attempt.number), attempt]
@@ -259,7 +259,7 @@ def _attempt_ended(book: Book, entry: Entry) -> None:
         book.orders.pop(attempt.topology, None)
 
 
-def _placed(book: Book, entry: Entry) -> None:
+def _placed(book: RunState, entry: Entry) -> None:
     placed = msgspec.convert(entry.data["placed"], Placed)
     book.placed[placed.topology] = placed
     order = book.orders.pop(placed.topology, None)
@@ -267,62 +267,62 @@ def _placed(book: Book, entry: Entry) -> None:
         book.fulfilled.setdefault(placed.topology, []).append(order)
 
 
-def _releasing(book: Book, entry: Entry) -> None:
+def _releasing(book: RunState, entry: Entry) -> None:
     book.leaving.update(entry.data["ids"])
 
 
-def _gone(book: Book, entry: Entry) -> None:
+def _gone(book: RunState, entry: Entry) -> None:
     for identifier in entry.data["ids"]:
         book.helds.pop(identifier, None)
         book.leaving.discard(identifier)
 
 
-def _renewed(book: Book, entry: Entry) -> None:
+def _renewed(book: RunState, entry: Entry) -> None:
     held = book.helds.get(entry.data["id"])
     if held:
         book.helds[held.id] = msgspec.structs.replace(held, deadline=entry.data["deadline"])
 
 
-def _lent(book: Book, entry: Entry) -> None:
+def _lent(book: RunState, entry: Entry) -> None:
     loan = msgspec.convert(entry.data["loan"], Loan)
     book.loans[loan.key] = loan
 
 
-def _returned(book: Book, entry: Entry) -> None:
+def _returned(book: RunState, entry: Entry) -> None:
     book.loans.pop(entry.data["key"], None)
 
 
-def _suspect(book: Book, entry: Entry) -> None:
+def _suspect(book: RunState, entry: Entry) -> None:
     book.suspects.update(entry.data["ids"])
 
 
-def _preempted(book: Book, entry: Entry) -> None:
+def _preempted(book: RunState, entry: Entry) -> None:
     book.preempted[entry.data["id"]] = entry.data["words"]
     book.changes.append(entry.data["words"])
 
 
-def _trouble(book: Book, entry: Entry) -> None:
+def _trouble(book: RunState, entry: Entry) -> None:
     book.troubles.append(entry.data["words"])
 
 
-def _changed(book: Book, entry: Entry) -> None:
+def _changed(book: RunState, entry: Entry) -> None:
     book.changes.append(entry.data["words"])
 
 
-def _kept(book: Book, entry: Entry) -> None:
+def _kept(book: RunState, entry: Entry) -> None:
     book.kept_until = entry.data["until"]
 
 
-def _extended(book: Book, entry: Entry) -> None:
+def _extended(book: RunState, entry: Entry) -> None:
     book.hard_end = entry.data["hard_end"]
 
 
-def _run_ended(book: Book, entry: Entry) -> None:
+def _run_ended(book: RunState, entry: Entry) -> None:
     if not entry.data.get("left"):
         book.forget()
 
 
-_FOLDS: Mapping[str, Callable[[Book, Entry], None]] = {
+_FOLDS: Mapping[str, Callable[[RunState, Entry], None]] = {
     "run-started": _started,
     "identity": _identity,
     "emulator": _emulator,

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity import words
 from pytest_capacity.keeper.protocol import Event, Holding, Staying
 from pytest_capacity.model import (
     Attempt,
@@ -22,6 +21,7 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
+from pytest_capacity.report import render
 from pytest_capacity.text import clean, moment
 
 REQUEST = Request(
@@ -118,7 +118,7 @@ def test_long_words_are_cut() -> None:
 )
 def test_steps_have_their_line(kind: str, data: Mapping[str, Any], text: str) -> None:
     """What is being asked where, and what came back."""
-    line = words.live(Event(at=0, kind=kind, data=data))
+    line = render.live(Event(at=0, kind=kind, data=data))
     assert line is not None
     assert line.text == text
 
@@ -126,40 +126,40 @@ def test_steps_have_their_line(kind: str, data: Mapping[str, Any], text: str) ->
 @pytest.mark.parametrize("kind", ["keeper-started", "lent", "renewed", "something-new"])
 def test_other_steps_have_none(kind: str) -> None:
     """Kinds that this version does not know are not shown."""
-    assert words.live(Event(at=0, kind=kind, data={"zone": "z"})) is None
+    assert render.live(Event(at=0, kind=kind, data={"zone": "z"})) is None
 
 
 def test_the_header_says_where_and_as_whom() -> None:
     """Backend, regions, profile, run and log; an emulated run says so."""
     emulated = replace(REQUEST, aws=AwsSettings(profile="ci"), emulated=True)
-    assert words.header(emulated, "/log") == [
+    assert render.header(emulated, "/log") == [
         "capacity: aws us-east-1, profile ci, run r1, keeper log /log",
         "capacity: EMULATED: no cloud is used, nothing is billed",
     ]
-    assert words.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]
-    assert words.header(REQUEST, "", "http://[::1]:1") == ["capacity: aws us-east-1, endpoint http://[::1]:1, run r1"]
+    assert render.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]
+    assert render.header(REQUEST, "", "http://[::1]:1") == ["capacity: aws us-east-1, endpoint http://[::1]:1, run r1"]
 
 
 def test_a_quiet_run_says_where_and_as_whom() -> None:
     """In one line, since it has no header."""
     assert (
-        words.place_line(REQUEST, "http://x", Identity(account="123")).text
+        render.place_line(REQUEST, "http://x", Identity(account="123")).text
         == "aws us-east-1, endpoint http://x, account 123"
     )
-    assert words.place_line(REQUEST, None, None).text == "aws us-east-1"
+    assert render.place_line(REQUEST, None, None).text == "aws us-east-1"
 
 
 @pytest.mark.parametrize(("profile", "shown"), [("ci", ", profile ci"), ("default", ""), ("", "")])
 def test_the_account_is_named(profile: str, shown: str) -> None:
     """With the profile that the SDK took, where that is one."""
     identity = Identity(account="123", who="arn:x", profile=profile)
-    assert words.identity_line(identity, REQUEST) == f"capacity: account 123 as arn:x{shown}"
+    assert render.identity_line(identity, REQUEST) == f"capacity: account 123 as arn:x{shown}"
 
 
 @pytest.mark.parametrize(("expires", "warned"), [(None, False), (4000.0, False), (3000.0, True)])
 def test_credentials_must_last_until_the_hard_end(expires: float | None, warned: bool) -> None:
     """A run of an hour that starts at 0; unknown ends are no reason to worry."""
-    fault = words.expiry_fault(Identity(account="1", expires=expires), REQUEST, now=0.0)
+    fault = render.expiry_fault(Identity(account="1", expires=expires), REQUEST, now=0.0)
     assert (fault is not None) == warned
 
 
@@ -201,7 +201,7 @@ def receipt(**parts: Any) -> Receipt:
 
 def texts(told: Receipt, verbosity: int = 0, asked: Request = REQUEST) -> list[str]:
     """The summary's lines."""
-    return [line.text for line in words.summary(told, asked, verbosity=verbosity)]
+    return [line.text for line in render.summary(told, asked, verbosity=verbosity)]
 
 
 def test_a_long_list_of_nodes_is_cut() -> None:
@@ -223,7 +223,7 @@ def test_what_came_out_otherwise_is_never_silent(verbosity: int) -> None:
     """Another market, a region without capacity: said once, however quiet pytest is, in a colour."""
     change = "group 'db' asked for spot and got on-demand in us-east-1a"
     told = receipt(changes=(change, change))
-    lines = [line for line in words.summary(told, REQUEST, verbosity=verbosity) if line.text == change]
+    lines = [line for line in render.summary(told, REQUEST, verbosity=verbosity) if line.text == change]
     assert [line.colour for line in lines] == ["yellow"]
 
 
@@ -269,11 +269,11 @@ def test_an_emulated_run_has_nothing_to_remove_by_hand() -> None:
     """No commands for a loopback address; and leaving early says that no cloud was used."""
     emulated = replace(REQUEST, emulated=True)
     told = texts(receipt(left=(HELD,), until=7200.0, by_hand=("aws ec2 x",)), 0, emulated)
-    assert told[0] == words.EMULATED
+    assert told[0] == render.EMULATED
     assert told[-1].startswith("  bound to end")
     holding = Holding(held=(HELD,), until=7200.0, by_hand=("aws ec2 x",))
-    left = [line.text for line in words.held_lines(holding, 42, "/log", emulated=True)]
-    assert left[:2] == [words.EMULATED, "still held: 1"]
+    left = [line.text for line in render.held_lines(holding, 42, "/log", emulated=True)]
+    assert left[:2] == [render.EMULATED, "still held: 1"]
     assert not any("aws ec2" in text for text in left)
 
 
@@ -287,7 +287,7 @@ def test_an_emulated_run_has_nothing_to_remove_by_hand() -> None:
 )
 def test_leaving_says_who_goes_on(holding: Holding | None, first: str) -> None:
     """What is held, and the keeper's pid and log."""
-    told = [line.text for line in words.held_lines(holding, 42, "/log")]
+    told = [line.text for line in render.held_lines(holding, 42, "/log")]
     assert told[0] == first
     assert told[-1] == "the keeper (pid 42) goes on releasing; its log: /log"
 
@@ -305,7 +305,7 @@ def test_the_line_that_extends_can_be_obeyed(limit: float | None, line: list[str
     """It names no more than the run's limit allows, and where nothing is left it is not shown."""
     staying = Staying(until=1000.0, limit=limit)
     request = replace(REQUEST, session="dev")
-    told = [one.text for one in words.staying_lines(staying, request, 0.0, verbosity=0)]
+    told = [one.text for one in render.staying_lines(staying, request, 0.0, verbosity=0)]
     assert [one for one in told if "extend" in one] == line
 
 
@@ -314,5 +314,5 @@ def test_a_session_that_stays_tells_what_this_process_tried() -> None:
     first, own = (replace(receipt().attempts[0], number=number, started=number * 10.0) for number in (1, 2))
     staying = Staying(until=1000.0, attempts=(first, own), changes=("group 'db' got on-demand",))
     request = replace(REQUEST, session="dev")
-    told = [one.text for one in words.staying_lines(staying, request, 0.0, verbosity=0, since=20.0)]
+    told = [one.text for one in render.staying_lines(staying, request, 0.0, verbosity=0, since=20.0)]
     assert told[1:3] == ["2  us-east-1a  failed   1.0 s  C: w", "group 'db' got on-demand"]

@@ -7,18 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine import telling
+from pytest_capacity.engine import messages
 from pytest_capacity.engine.account import stranger
-from pytest_capacity.engine.book import Book
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Halt
+from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.offers import READING, OfferReader, check_zones, patiently
 from pytest_capacity.engine.refusal import refused
+from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import Identity, Request
-from pytest_capacity.plan import Plan, plan_topology
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Identity, Request
+from pytest_capacity.preview import Plan, preview_topology
 
 #: Reads at once.
 _WIDTH: Final = 16
@@ -30,17 +29,17 @@ def make_plan(request: Request, backend: Backend, journal: PassingJournal, clock
     Raises `Refused` with the cloud's words where it does not answer, for another account than the configured one, and
     for zones that the account does not have.
     """
-    book = Book(journal, request.run, clock)
+    book = RunState(journal, request.run, clock)
     with ThreadPoolExecutor(_WIDTH, "capacity-read") as pool:
         reader = OfferReader(request, backend, book, clock, pool)
         for name in request.topologies:
             reader.ahead(name)
-        halt = Halt(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
+        halt = Deadline(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
         identity = _who_we_are(request, backend, clock, halt)
         offers = {name: reader.read(name, halt) for name in request.topologies}
     for found in offers.values():
         check_zones(request, found)
-    lately, now = book.refused_lately(telling.cloud(request, identity)), clock.now()
+    lately, now = book.refused_lately(messages.cloud(request, identity)), clock.now()
     return Plan(
         backend=request.backend,
         account=identity.account,
@@ -48,14 +47,14 @@ def make_plan(request: Request, backend: Backend, journal: PassingJournal, clock
         at=now,
         emulated=request.emulated,
         topologies={
-            name: plan_topology(topology, request, offers[name], lately, now, backend.family)
+            name: preview_topology(topology, request, offers[name], lately, now, backend.family)
             for name, topology in request.topologies.items()
         },
         troubles=tuple(book.troubles),
     )
 
 
-def _who_we_are(request: Request, backend: Backend, clock: Clock, halt: Halt) -> Identity:
+def _who_we_are(request: Request, backend: Backend, clock: Clock, halt: Deadline) -> Identity:
     identity = patiently(backend, clock, backend.whoami, halt)
     if isinstance(identity, Diagnosis):
         raise refused("asked the cloud who we are", backend.name, identity)

@@ -22,7 +22,7 @@ from pytest_capacity.keeper.places import Places
 from pytest_capacity.keeper.protocol import Answer, Failed
 from pytest_capacity.keeper.spawn import SpawnOptions, command_of, environment, last_lines
 from pytest_capacity.model import Request
-from pytest_capacity.plan import Plan
+from pytest_capacity.preview import Plan
 
 #: How long all of it may take: an emulator that starts, and reads that are throttled. Seconds.
 PATIENCE: Final = 120.0
@@ -52,7 +52,7 @@ def plan(request: Request, options: SpawnOptions) -> Plan:
         asked = Asked(request, Places.of(request.run, request.journal).journal, log.name, options.scenario)
         try:
             done = subprocess.run(
-                command_of("keeper.planning", options.python),
+                command_of("keeper.oneshot", options.python),
                 check=False,
                 cwd="/",
                 env=environment(os.environ),
@@ -91,7 +91,7 @@ def main() -> int:
 def _read(asked: Asked) -> Plan:
     from pytest_capacity.backends import open_backend
     from pytest_capacity.engine.clock import SystemClock
-    from pytest_capacity.engine.planning import make_plan
+    from pytest_capacity.engine.dry_run import make_plan
     from pytest_capacity.journal import PassingJournal
     from pytest_capacity.keeper import emulated
 

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from pytest_capacity import ladder
-from pytest_capacity.model import Attempt, Identity, NodeGroup, Order, Request, Topology
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Attempt, Diagnosis, Identity, NodeGroup, Order, Request, Topology
 
 #: Attempts that one line of an error names.
 _SHOWN: Final = 6
@@ -34,7 +33,7 @@ def rung(order: Order, request: Request) -> dict[str, object]:
     return {**where(order), "wanted": _listed(wanted)}
 
 
-def came_to(attempt: Attempt) -> dict[str, object]:
+def outcome(attempt: Attempt) -> dict[str, object]:
     """What came of an attempt, for an event."""
     return {
         "outcome": attempt.outcome,

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_capacity.ladder import Choice, Refusal
-from pytest_capacity.model import Fallback, Market, NodeGroup, Offer, Request, Topology
-from pytest_capacity.plan import TopologyPlan, plan_topology
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis, Fallback, Market, NodeGroup, Offer, Request, Topology
+from pytest_capacity.preview import TopologyPreview, preview_topology
 
 DB = NodeGroup(name="db", count=3, instance_type="i4i.large", alternatives=("i3en.large",), reserve=True)
 LOADER = NodeGroup(name="loader", count=1, instance_type="c6i.large", reserve=False)
@@ -41,14 +40,14 @@ def refused(
     return NOW - ago, Refusal(region="r-1", zone="r-1a", choices={"any": Choice(market, type_)}, diagnosis=diagnosis)
 
 
-def brief(plan: TopologyPlan) -> list[tuple[str, ...]]:
+def brief(plan: TopologyPreview) -> list[tuple[str, ...]]:
     """Zone and types of each rung."""
     return [(rung.zone, *(asked.instance_type for asked in rung.groups.values())) for rung in plan.rungs]
 
 
 def test_the_rungs_are_those_of_the_ladder() -> None:
     """In its order, with what each group asks for."""
-    plan = plan_topology(BOTH, request(), zones("ab"))
+    plan = preview_topology(BOTH, request(), zones("ab"))
     assert brief(plan) == [
         (zone, type_, "c6i.large") for zone in ("r-1a", "r-1b") for type_ in ("i4i.large", "i3en.large")
     ]
@@ -59,13 +58,13 @@ def test_the_rungs_are_those_of_the_ladder() -> None:
 def test_spot_is_never_reserved() -> None:
     """The rung after it is, where that is asked for."""
     topology = Topology((NodeGroup(name="db", count=1, instance_type="t", market="spot", reserve=True),))
-    plan = plan_topology(topology, request(), zones("a"))
+    plan = preview_topology(topology, request(), zones("a"))
     assert [rung.groups["db"].market for rung in plan.rungs] == ["spot", "reserved"]
 
 
 def test_groups_that_are_spread_have_their_zones_in_one_rung() -> None:
     """As the ladder is climbed."""
-    plan = plan_topology(BOTH, request(colocate="region"), zones("ab"))
+    plan = preview_topology(BOTH, request(colocate="region"), zones("ab"))
     assert [(rung.zones, rung.groups["db"].instance_type) for rung in plan.rungs] == [
         (("r-1a", "r-1b"), "i4i.large"),
         (("r-1a", "r-1b"), "i3en.large"),
@@ -87,14 +86,14 @@ def test_what_is_no_rung_has_its_reason(
     keys: dict[str, Any], offers: dict[str, Sequence[Offer]], left_out: list[tuple[str, str]]
 ) -> None:
     """Zones that nobody asked for have none."""
-    plan = plan_topology(BOTH, request(**keys), offers)
+    plan = preview_topology(BOTH, request(**keys), offers)
     assert [(one.zone, one.why) for one in plan.left_out] == left_out
 
 
 def test_the_price_is_known_where_all_types_are() -> None:
     """USD an hour for all nodes."""
     prices = {"i4i.large": 0.172, "c6i.large": 0.1}
-    plan = plan_topology(BOTH, request(prices=prices), zones("a"))
+    plan = preview_topology(BOTH, request(prices=prices), zones("a"))
     assert [rung.price for rung in plan.rungs] == [pytest.approx(0.616), None]
 
 
@@ -105,7 +104,7 @@ def test_what_ran_dry_is_remembered_and_comes_last() -> None:
         refused(50, "capacity-zone", "type+zone+market"),
         refused(500, "capacity-zone", "type+zone+market", "c6i.large"),
     ]
-    plan = plan_topology(
+    plan = preview_topology(
         Topology((LOADER, DB)), request(fallback=Fallback(instance_types=False)), zones("ab"), told, NOW
     )
     assert [(rung.zone, [(one.group, one.at, one.code) for one in rung.dry]) for rung in plan.rungs] == [
@@ -118,6 +117,6 @@ def test_what_ran_dry_is_remembered_and_comes_last() -> None:
 def test_a_quota_that_was_full_a_moment_ago_counts_as_far_as_it_reaches() -> None:
     """In each zone of its region, for the types that share it, in its market."""
     told = [refused(60, "quota", "family+region+market", "i3en.large")]
-    plan = plan_topology(BOTH, request(), zones("ab"), told, NOW, family=lambda type_: type_[0])
+    plan = preview_topology(BOTH, request(), zones("ab"), told, NOW, family=lambda type_: type_[0])
     assert {rung.zone: [one.group for one in rung.quota] for rung in plan.rungs} == {"r-1a": ["db"], "r-1b": ["db"]}
-    assert not any(rung.quota for rung in plan_topology(BOTH, request(), zones("ab"), told, NOW + 600).rungs)
+    assert not any(rung.quota for rung in preview_topology(BOTH, request(), zones("ab"), told, NOW + 600).rungs)

@@ -11,7 +11,7 @@ from typing import Final
 _log: Final = logging.getLogger("pytest_capacity.keeper")
 
 
-class Chore:
+class Task:
     """Something done every so many seconds, on a thread of its own: a call that hangs must not keep the end from being
     noticed. Never twice at once.
     """
@@ -30,7 +30,7 @@ class Chore:
             self._thread = threading.Thread(target=self._run, name=f"capacity-{self._name}", daemon=True)
             self._thread.start()
 
-    def hurry(self) -> None:
+    def run_soon(self) -> None:
         """Let it be time."""
         self._since = 0.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_capacity import tables
 from pytest_capacity.model import Attempt
-from pytest_capacity.plan import Asking, LeftOut, Plan, PlannedRung, Remembered, TopologyPlan
+from pytest_capacity.preview import Asking, LeftOut, Plan, PreviewRung, Remembered, TopologyPreview
+from pytest_capacity.report import tables
 
 DRY = "We currently do not have sufficient i4i.large capacity in the Availability Zone you requested (us-east-1a)."
 
@@ -81,8 +81,8 @@ def test_a_plan_says_what_is_known_and_what_is_not() -> None:
     on_demand, spot = (Asking(count=3, instance_type="i4i.large", market=market) for market in ("reserved", "spot"))
     zone = {"region": "us-east-1", "zone": "us-east-1a", "zones": ("us-east-1a",)}
     rungs = (
-        PlannedRung(**zone, groups={"db": on_demand}, price=0.516),  # type: ignore[arg-type]
-        PlannedRung(**zone, groups={"db": spot}, price=0.516, quota=(full,), dry=(dry,)),  # type: ignore[arg-type]
+        PreviewRung(**zone, groups={"db": on_demand}, price=0.516),  # type: ignore[arg-type]
+        PreviewRung(**zone, groups={"db": spot}, price=0.516, quota=(full,), dry=(dry,)),  # type: ignore[arg-type]
     )
     left_out = (LeftOut("us-east-1", "us-east-1c", "does not offer i4i.large"), LeftOut("us-west-2", "", "off"))
     plan = Plan(
@@ -90,7 +90,7 @@ def test_a_plan_says_what_is_known_and_what_is_not() -> None:
         account="1",
         regions=("us-east-1", "us-west-2"),
         at=1000.0,
-        topologies={"default": TopologyPlan(rungs, left_out), "wide": TopologyPlan()},
+        topologies={"default": TopologyPreview(rungs, left_out), "wide": TopologyPreview()},
         troubles=("eu-west-1 is left out",),
     )
     assert not plan.good

@@ -18,7 +18,7 @@ class Keep(Protocol):
     def __call__(self, peer: Peer, *, failed: bool) -> float | None: ...
 
 
-class Attendance:
+class Peers:
     """The keeper's peers. An owner that has connected keeps the run alive; *admitted* it has a say in how it ends.
 
     ``end`` is called, with the reason, when the run is over, and sets ``over``: within the lock, so that nobody enters

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import CapacityError
-from pytest_capacity.refusals import Diagnosis
+from pytest_capacity.model import Diagnosis
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.model import Attempt
-from pytest_capacity.plan import Asking, Plan, PlannedRung, Remembered, TopologyPlan
+from pytest_capacity.preview import Asking, Plan, PreviewRung, Remembered, TopologyPreview
 from pytest_capacity.text import clean
 
 #: Attempts that the summary shows, the last ones, unless pytest is verbose.
@@ -42,14 +42,14 @@ def attempts(tried: Sequence[Attempt], *, verbose: bool = False) -> Iterator[str
 def _attempt(attempt: Attempt) -> tuple[str, ...]:
     placed = attempt.outcome == "placed"
     said = "" if placed else ": ".join(filter(None, (attempt.code, attempt.words)))
-    came_to = attempt.outcome if placed else attempt.kind or attempt.outcome
+    outcome = attempt.outcome if placed else attempt.kind or attempt.outcome
     return (
         str(attempt.number),
         attempt.topology,
         _place(attempt.region, attempt.zone),
         attempt.market,
         attempt.instance_type,
-        came_to,
+        outcome,
         f"{attempt.seconds:.1f} s",
         said,
     )
@@ -85,7 +85,7 @@ def plan(planned: Plan, wanted: Sequence[str] | None = None) -> Iterator[str]:
             yield from _topology(name, topology, planned.at)
 
 
-def _topology(name: str, planned: TopologyPlan, now: float) -> Iterator[str]:
+def _topology(name: str, planned: TopologyPreview, now: float) -> Iterator[str]:
     if planned.rungs:
         yield f"{name}: tried in this order"
         rows = [_RUNGS, *(_rung(number, rung, now) for number, rung in enumerate(planned.rungs, 1))]
@@ -96,7 +96,7 @@ def _topology(name: str, planned: TopologyPlan, now: float) -> Iterator[str]:
         yield f"  left out: {clean(f'{_place(one.region, one.zone)}: {one.why}')}"
 
 
-def _rung(number: int, rung: PlannedRung, now: float) -> tuple[str, ...]:
+def _rung(number: int, rung: PreviewRung, now: float) -> tuple[str, ...]:
     asks = ", ".join(f"{name} {_asking(group)}" for name, group in rung.groups.items())
     return (
         str(number),
@@ -112,7 +112,7 @@ def _asking(asked: Asking) -> str:
     return f"{asked.count} x {asked.instance_type} {asked.market}"
 
 
-def _price(rung: PlannedRung) -> str:
+def _price(rung: PreviewRung) -> str:
     """What the user said costs the same in each market; spot costs no more than that."""
     if rung.price is None:
         return "?"

@@ -12,21 +12,21 @@ from collections.abc import Iterator, Sequence
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity import tables
 from pytest_capacity.errors import CapacityError
-from pytest_capacity.keeper.planning import plan
+from pytest_capacity.keeper.oneshot import plan
 from pytest_capacity.keeper.protocol import Consult
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.ladder import Choice, Rung
 from pytest_capacity.model import Request
-from pytest_capacity.plan import LeftOut, Plan, PlannedRung, TopologyPlan
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.runtime import uses_capacity
+from pytest_capacity.preview import LeftOut, Plan, PreviewRung, TopologyPreview
+from pytest_capacity.report import tables
+from pytest_capacity.report.render import EMULATED, Line
 from pytest_capacity.text import clean
-from pytest_capacity.words import EMULATED, Line
 
 
-class Planning:
+class DryRun:
     """Reads in the place of the tests (``only``), or before pytest shows its own plan, and tells it in the summary."""
 
     def __init__(self, config: pytest.Config, request: Request, options: SpawnOptions, *, only: bool) -> None:
@@ -97,7 +97,7 @@ class Planning:
                 print(line.text, file=sys.__stdout__)
 
 
-def _as_rung(planned: PlannedRung) -> Rung:
+def _as_rung(planned: PreviewRung) -> Rung:
     choices = {
         name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
         for name, asked in planned.groups.items()
@@ -105,7 +105,7 @@ def _as_rung(planned: PlannedRung) -> Rung:
     return Rung(planned.region, planned.zone, choices)
 
 
-def _reordered(topology: TopologyPlan, chosen: Sequence[int]) -> TopologyPlan:
+def _reordered(topology: TopologyPreview, chosen: Sequence[int]) -> TopologyPreview:
     """These rungs in this order; how many others each zone had is told with what is left out."""
     gone = [(rung.region, rung.zone) for number, rung in enumerate(topology.rungs) if number not in chosen]
     counts = Counter(gone)
@@ -113,7 +113,7 @@ def _reordered(topology: TopologyPlan, chosen: Sequence[int]) -> TopologyPlan:
         LeftOut(region, zone, f"{count} of its rungs, by the hook pytest_capacity_ladder")
         for (region, zone), count in counts.items()
     ]
-    return TopologyPlan(tuple(topology.rungs[number] for number in chosen), (*topology.left_out, *left_out))
+    return TopologyPreview(tuple(topology.rungs[number] for number in chosen), (*topology.left_out, *left_out))
 
 
 def stay_alone(config: pytest.Config) -> None:
