@@ -14,7 +14,6 @@ from pytest_capacity.backends.diagnosis import diagnose_held, table_of
 from pytest_capacity.backends.gce import listing, operations, reading, types
 from pytest_capacity.backends.gce.errors import CLOUD, diagnose_error, market_of
 from pytest_capacity.backends.gce.plan import (
-    DEFAULT_USER,
     DISK,
     NODE,
     POLICY,
@@ -24,9 +23,10 @@ from pytest_capacity.backends.gce.plan import (
     plan_rounds,
     request_id,
 )
-from pytest_capacity.backends.gce.session import ApiError, Session, parse_time
-from pytest_capacity.backends.gce.settings import section_of, settings_of
+from pytest_capacity.backends.gce.session import ApiError, Session
+from pytest_capacity.backends.gce.settings import DEFAULT_USER, section_of, settings_of
 from pytest_capacity.backends.gce.stamp import DEADLINE, read_stamp
+from pytest_capacity.backends.gce.values import parse_time
 from pytest_capacity.backends.gce.zones import Once, read_offers
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 

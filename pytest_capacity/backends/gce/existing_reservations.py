@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.gce.listing import any_of, read_list
 from pytest_capacity.backends.gce.plan import Shape, shape_of
-from pytest_capacity.backends.gce.session import Session, last
-from pytest_capacity.backends.gce.settings import GroupSettings, without_host
+from pytest_capacity.backends.gce.session import Session
+from pytest_capacity.backends.gce.settings import GroupSettings
+from pytest_capacity.backends.gce.values import last, without_host
 from pytest_capacity.model import Request
 
 

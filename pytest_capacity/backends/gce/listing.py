@@ -19,8 +19,9 @@ from pytest_capacity.backends.diagnosis import Table
 from pytest_capacity.backends.gce import operations, reading
 from pytest_capacity.backends.gce.errors import diagnose_error
 from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION
-from pytest_capacity.backends.gce.session import ApiError, NoProject, Session, last, region_of
+from pytest_capacity.backends.gce.session import ApiError, NoProject, Session
 from pytest_capacity.backends.gce.stamp import RUN, label_value, read_stamp, run_prefix
+from pytest_capacity.backends.gce.values import last, region_of
 from pytest_capacity.model import Held, Unread
 
 #: What an inventory lists. Policies and disks stand for themselves: each kind is one call.

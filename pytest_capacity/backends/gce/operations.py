@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_capacity.backends.answers import read_answer
-from pytest_capacity.backends.gce.session import last
+from pytest_capacity.backends.gce.values import last
 from pytest_capacity.model import ErrorPart
 
 DONE: Final = "DONE"

@@ -18,8 +18,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.gce import stamp
-from pytest_capacity.backends.gce.session import format_time
 from pytest_capacity.backends.gce.settings import (
+    DEFAULT_USER,
     LOCAL_SSD_GB,
     GceSettings,
     GroupSettings,
@@ -27,9 +27,9 @@ from pytest_capacity.backends.gce.settings import (
     section_of,
     settings_of,
     use_fact,
-    without_host,
 )
 from pytest_capacity.backends.gce.userdata import metadata_of
+from pytest_capacity.backends.gce.values import format_time, without_host
 from pytest_capacity.backends.tokens import token
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
@@ -40,9 +40,6 @@ DISK: Final = "disk"
 
 #: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
 PUBLIC_KEY: Final = "ssh-key"
-
-#: Who logs in with it where the user says nothing: the guest environment makes any user that the metadata name.
-DEFAULT_USER: Final = "capacity"
 
 #: How a machine names the reservation that it wants (API reference, ReservationAffinity).
 AFFINITY_KEY: Final = "compute.googleapis.com/reservation-name"

@@ -67,9 +67,7 @@ ROUTES: Final[Mapping[str, Route]] = {
     "instances.delete": Route(
         "DELETE", f"{_ZONE}/instances/{{instance}}", ("compute.instances.delete", "compute.disks.delete")
     ),
-    "instances.setLabels": Route(
-        "POST", f"{_ZONE}/instances/{{instance}}/setLabels", ("compute.instances.setLabels",)
-    ),
+    "instances.setLabels": Route("POST", f"{_ZONE}/instances/{{instance}}/setLabels", ("compute.instances.setLabels",)),
     "instances.getSerialPortOutput": Route(
         "GET", f"{_ZONE}/instances/{{instance}}/serialPort", ("compute.instances.getSerialPortOutput",)
     ),

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -143,9 +143,7 @@ class Session:
                 break
         return _decoded(method, answer)
 
-    def pages(
-        self, method: str, *, query: Mapping[str, str] | None = None, **path: str
-    ) -> Iterator[dict[str, Any]]:
+    def pages(self, method: str, *, query: Mapping[str, str] | None = None, **path: str) -> Iterator[dict[str, Any]]:
         """The answers of a list, page after page."""
         following: dict[str, str] = {}
         while True:
@@ -234,27 +232,3 @@ def _decoded(method: str, answer: requests.Response) -> dict[str, Any]:
     if answer.status_code >= 300 or not isinstance(body, dict):
         raise ApiError(method, answer.status_code, body)
     return body
-
-
-def parse_time(text: object) -> float | None:
-    """Seconds since the epoch of an RFC 3339 time; None if it is none."""
-    try:
-        time = datetime.fromisoformat(str(text).strip())
-    except ValueError:
-        return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-
-
-def format_time(seconds: float) -> str:
-    """``2026-01-31T12:00:00Z``: whole seconds."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def last(link: object) -> str:
-    """The name at the end of a link: ``.../zones/us-central1-a`` -> ``us-central1-a``."""
-    return str(link or "").rpartition("/")[2]
-
-
-def region_of(zone: str) -> str:
-    """``us-central1-a`` -> ``us-central1``."""
-    return zone.rpartition("-")[0]

@@ -9,11 +9,15 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from pytest_capacity.backends.gce.values import without_host
 from pytest_capacity.model import Market, NodeGroup, Request
 
 #: What a group starts from that names no image. Debian's images know the metadata's SSH keys and startup script.
 DEFAULT_IMAGE: Final = "projects/debian-cloud/global/images/family/debian-12"
 DEFAULT_NETWORK: Final = "global/networks/default"
+
+#: Who logs in where the user says nothing: the guest environment makes any user that the metadata name.
+DEFAULT_USER: Final = "capacity"
 
 #: GB of one local SSD (Compute Engine documentation, "About Local SSD disks").
 LOCAL_SSD_GB: Final = 375
@@ -102,6 +106,12 @@ def section_of(request: Request) -> GceSettings:
     return msgspec.convert(dict(request.settings), GceSettings)
 
 
+def plain(settings: GceSettings) -> dict[str, Any]:
+    """The section as plain data, less what is as by default."""
+    default = msgspec.to_builtins(GceSettings())
+    return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
+
+
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     """``group`` with the defaults of ``request``. A spot group is never reserved: spot cannot use a reservation."""
     market = group.market or request.market
@@ -135,12 +145,6 @@ def network_link(network: str) -> str:
     """``network`` as a link without its host: ``global/networks/default``."""
     link = without_host(network)
     return link if "/" in link else f"global/networks/{link}"
-
-
-def without_host(link: str) -> str:
-    """``https://www.googleapis.com/compute/v1/projects/P/...`` -> ``projects/P/...``."""
-    _, _, path = link.partition("/compute/v1/")
-    return path if link.startswith(("http://", "https://")) and path else link
 
 
 def _merged(section: Mapping[str, Any], own: Mapping[str, Any]) -> GceSettings:

@@ -14,14 +14,14 @@ from pytest_capacity.backends.diagnosis import Table
 from pytest_capacity.backends.gce.errors import diagnose_error
 from pytest_capacity.backends.gce.existing_reservations import Listed, read_reservations, used_reservations
 from pytest_capacity.backends.gce.listing import any_of, read_list, together
-from pytest_capacity.backends.gce.session import ApiError, Session, last, region_of
+from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import (
     GroupSettings,
     network_link,
     settings_of,
     use_fact,
-    without_host,
 )
+from pytest_capacity.backends.gce.values import last, region_of, without_host
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
 
