@@ -109,7 +109,7 @@ class GceBackend:
         """
         method, path, body = create_call(piece)
         try:
-            operation = self._session.call(method, query={"requestId": request_id(piece.token)}, body=body, **path)
+            operation = self._session.call(method, path, query={"requestId": request_id(piece.token)}, body=body)
         except ApiError as error:
             # A requestId is kept for an hour or so; the name is there for as long as the thing.
             if error.status != _CONFLICT or not (made := self._made_before(piece)):
@@ -141,24 +141,23 @@ class GceBackend:
         if held.kind == RESERVATION and to.count is not None and to == Change(count=to.count):
             self._session.call(
                 "reservations.resize",
+                {"zone": held.zone, "reservation": held.id},
                 query={"requestId": str(uuid.uuid4())},
                 body={"specificSkuCount": str(to.count)},
-                zone=held.zone,
-                reservation=held.id,
             )
             return replace(held, count=to.count)
         if held.kind != NODE or to.deadline is None or to != Change(deadline=to.deadline):
             raise ValueError(f"{held.kind} {held.id}: Compute Engine cannot change {to}")
-        now = self._session.call("instances.get", zone=held.zone, instance=held.id)
+        machine = {"zone": held.zone, "instance": held.id}
+        now = self._session.call("instances.get", machine)
         self._session.call(
             "instances.setLabels",
+            machine,
             query={"requestId": str(uuid.uuid4())},
             body={
                 "labels": {**(now.get("labels") or {}), DEADLINE: str(int(to.deadline))},
                 "labelFingerprint": now.get("labelFingerprint", ""),
             },
-            zone=held.zone,
-            instance=held.id,
         )
         return replace(held, deadline=float(int(to.deadline)))
 
@@ -186,7 +185,7 @@ class GceBackend:
         method, name = _DELETES[held.kind]
         path = {"region": held.region} if held.kind == POLICY else {"zone": held.zone}
         try:
-            self._session.call(method, query={"requestId": str(uuid.uuid4())}, **path, **{name: held.id})
+            self._session.call(method, {**path, name: held.id}, query={"requestId": str(uuid.uuid4())})
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -199,7 +198,7 @@ class GceBackend:
 
     def console(self, held: Held) -> str:
         """Return what the first serial port has given out, of which Compute Engine keeps the last megabyte."""
-        answer = self._session.call("instances.getSerialPortOutput", zone=held.zone, instance=held.id)
+        answer = self._session.call("instances.getSerialPortOutput", {"zone": held.zone, "instance": held.id})
         return str(answer.get("contents") or "")
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:

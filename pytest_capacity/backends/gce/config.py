@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_capacity.backends.gce import types
-from pytest_capacity.backends.gce.settings import OF_THE_RUN, GceSettings
+from pytest_capacity.backends.gce.settings import DEFAULT_IMAGE, OF_THE_RUN, GceSettings
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
@@ -105,9 +105,7 @@ def read_group(settings: GceSettings, section: Section, group: GroupDraft, fault
     own = _read(_less(group.own), where, section.regions, faults)
     if "image" in group.values:
         at = f"{group.where}.image"
-        image = as_form(
-            group.values["image"], IMAGE_FORM, "projects/debian-cloud/global/images/family/debian-12", at, faults
-        )
+        image = as_form(group.values["image"], IMAGE_FORM, DEFAULT_IMAGE, at, faults)
         if "image" in group.own:
             faults.add(f"{where}.image", "is there beside `image`", "Keep one of them.")
         elif image:

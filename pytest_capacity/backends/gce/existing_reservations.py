@@ -54,7 +54,7 @@ def read_reservations(session: Session, names: Sequence[str]) -> list[Listed]:
             "reservations.aggregatedList",
             "reservations",
             any_of(f'name="{name}"' for name in some),
-            project=project,
+            {"project": project},
         )
         for answer in listing.items:
             one = _listed(answer, "" if project == session.project else project)

@@ -1,7 +1,7 @@
 """Reads of many things at once: by what we know of them (`look`), or by the stamp of a run (`inventory`).
 
-Lists are of the whole project (``aggregatedList``) with a filter, so a run in five regions costs as many calls as one in
-one zone: one a kind, and one of operations.
+Lists are of the whole project (``aggregatedList``) with a filter, so a run in five regions costs as many calls as one
+in one zone: one a kind, and one of operations.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Listing(Struct):
     unreachable: set[str] = field(default_factory=set)
 
 
-def read_list(session: Session, method: str, key: str, filter_: str, **path: str) -> Listing:
+def read_list(session: Session, method: str, key: str, filter_: str, path: Mapping[str, str] | None = None) -> Listing:
     """All pages of an aggregated list. A part of the project that did not answer is never taken for empty."""
     listing = Listing()
-    for page in session.pages(method, query={"filter": filter_} if filter_ else None, **path):
+    for page in session.pages(method, path, query={"filter": filter_} if filter_ else None):
         listing.unreachable |= {last(place) for place in page.get("unreachables") or ()}
         for scope, found in (page.get("items") or {}).items():
             listing.items += found.get(key) or ()
@@ -152,8 +152,8 @@ def _one_operation(session: Session, name: str, held: Held) -> dict[str, Any] | 
     at = held.facts.get(reading.OPERATION_AT) or held.zone
     try:
         if held.kind == POLICY:
-            return session.call("regionOperations.get", region=at, operation=name)
-        return session.call("zoneOperations.get", zone=at, operation=name)
+            return session.call("regionOperations.get", {"region": at, "operation": name})
+        return session.call("zoneOperations.get", {"zone": at, "operation": name})
     except ApiError as error:
         # Operations are kept for some days; one that nobody has says nothing.
         if error.status != 404:

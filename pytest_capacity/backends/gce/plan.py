@@ -62,7 +62,7 @@ class Shape(Struct, frozen=True, order=True):
 
     @property
     def label(self) -> str:
-        """The type, and whatever is out of the ordinary: ``n2-standard-8+2ssd``, ``n1-standard-4+1xnvidia-tesla-t4``."""
+        """The type, and whatever is out of the ordinary: ``n2-standard-8+2ssd``."""
         platform = self.min_cpu_platform.lower().replace(" ", "-")
         disks = f"{self.local_ssds}ssd" if self.local_ssds else ""
         boards = [f"{count}x{name}" for name, count in self.accelerators]

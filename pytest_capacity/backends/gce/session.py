@@ -21,7 +21,6 @@ from urllib.parse import quote, urlsplit
 import google.auth
 import requests
 from google.auth import impersonated_credentials
-from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import Request as AuthRequest
 from google.oauth2.credentials import Credentials as TokenCredentials
 from requests.adapters import HTTPAdapter
@@ -116,17 +115,17 @@ class Session:
     def call(
         self,
         method: str,
+        path: Mapping[str, str] | None = None,
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        **path: str,
     ) -> dict[str, Any]:
-        """The decoded answer of one call of ``method`` (a key of `ROUTES`). One attempt, no waiting.
+        """The decoded answer of one call of ``method`` (a key of `ROUTES`) at ``path``. One attempt, no waiting.
 
         Raises `ApiError` for every answer that is no success, and what requests and google-auth raise.
         """
         route = ROUTES[method]
-        names = {name: quote(value, safe="") for name, value in {"project": self.project, **path}.items()}
+        names = {name: quote(value, safe="") for name, value in {"project": self.project, **(path or {})}.items()}
         url = f"{self._base()}/compute/v1/{route.path.format(**names)}"
         headers: dict[str, str] = {}
         data = None
@@ -143,11 +142,13 @@ class Session:
                 break
         return _decoded(method, answer)
 
-    def pages(self, method: str, *, query: Mapping[str, str] | None = None, **path: str) -> Iterator[dict[str, Any]]:
+    def pages(
+        self, method: str, path: Mapping[str, str] | None = None, *, query: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """The answers of a list, page after page."""
         following: dict[str, str] = {}
         while True:
-            answer = self.call(method, query={"maxResults": str(PAGE), **(query or {}), **following}, **path)
+            answer = self.call(method, path, query={"maxResults": str(PAGE), **(query or {}), **following})
             yield answer
             if not answer.get("nextPageToken"):
                 return
@@ -191,8 +192,10 @@ class Session:
         return credentials, project
 
 
-class _NoCredentials(AnonymousCredentials):  # type: ignore[no-untyped-call,misc]
-    """Anonymous ones, which a 401 does not make google-auth renew."""
+class _NoCredentials:
+    """No credentials, with what is used of google-auth's. Its own anonymous ones raise where a 401 is answered."""
+
+    valid = True
 
     def refresh(self, request: object) -> None:
         """Nothing to renew."""

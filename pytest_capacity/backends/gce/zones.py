@@ -46,7 +46,7 @@ class Once:
         if mine:
             try:
                 future.set_result(read())
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - whichever it is, every thread that waits gets it
                 with self._lock:
                     del self._asked[key]
                 future.set_exception(error)
@@ -158,8 +158,8 @@ def _image(session: Session, link: str) -> dict[str, Any]:
     path = {"project": own} if link.startswith("projects/") else {}
     try:
         if head.endswith("/family"):
-            return session.call("images.getFromFamily", family=name, **path)
-        return session.call("images.get", image=name, **path)
+            return session.call("images.getFromFamily", {"family": name, **path})
+        return session.call("images.get", {"image": name, **path})
     except ApiError as error:
         if error.status != NOT_FOUND:
             raise
@@ -173,7 +173,7 @@ def _network(session: Session, link: str) -> bool:
     head, _, name = link.rpartition("/")
     path = {"project": head.split("/")[1]} if link.startswith("projects/") else {}
     try:
-        session.call("networks.get", network=name, **path)
+        session.call("networks.get", {"network": name, **path})
     except ApiError as error:
         if error.status != NOT_FOUND:
             raise
@@ -191,7 +191,7 @@ def _has_subnet(session: Session, region: str, link: str) -> bool:
     if given != region:
         return False
     try:
-        session.call("subnetworks.get", region=region, subnetwork=parts[-1], **path)
+        session.call("subnetworks.get", {"region": region, "subnetwork": parts[-1], **path})
     except ApiError as error:
         if error.status != NOT_FOUND:
             raise
