@@ -155,10 +155,12 @@ class Context:
         found = [
             (one.scope, self.operation(one)) for one in self.world.operations.values() if isinstance(one, GceOperation)
         ]
-        for one in self.world.machines.values():
-            if isinstance(one, Instance) and (one.taken_at is not None or one.cause == "preempted"):
-                found.append((f"zones/{one.zone}", self._preemption(one)))
-        return found
+        taken = [
+            (f"zones/{one.zone}", self._preemption(one))
+            for one in self.world.machines.values()
+            if isinstance(one, Instance) and (one.taken_at is not None or one.cause == "preempted")
+        ]
+        return found + taken
 
     def _preemption(self, machine: Instance) -> dict[str, Any]:
         """Return the operation by which a machine is taken back; it begins with the notice."""

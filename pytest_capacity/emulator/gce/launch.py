@@ -8,7 +8,7 @@ from typing import Any, Final
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.gce import fixed, others
-from pytest_capacity.emulator.gce.catalogue import PROJECT, Image
+from pytest_capacity.emulator.gce.catalogue import PROJECT, ZONES, Image
 from pytest_capacity.emulator.gce.context import CLOUD, Context
 from pytest_capacity.emulator.gce.reservations import check_accelerator, check_type, find, need_policy
 from pytest_capacity.emulator.gce.things import GceOperation, GceReservation, Instance
@@ -236,7 +236,7 @@ def _make(context: Context, asked: Asked, plan: Plan, name: str, seat: Reservati
     number = int(born["number"])
     other = world.get(name)
     network = (body.get("networkInterfaces") or [{}])[0]
-    index = list(fixed.ZONES).index(place.region)
+    index = list(ZONES).index(place.region)
     made = Instance(
         **born,
         # The name, by which gcloud and we know it, unless it lives in another zone too.

@@ -158,8 +158,7 @@ def delete_policy(context: Context, asked: Asked) -> GceOperation:
     path = f"regions/{one.region}/resourcePolicies/{one.name}"
     users = [
         f"zones/{thing.zone}/{kind}/{thing.name}"
-        for class_, kind in ((Instance, "instances"), (GceReservation, "reservations"))
-        for thing in context.world.of(class_, CLOUD, one.region)
+        for thing, kind in _users(context, one.region)
         if one.name in _policies_of(thing)
     ]
     if users:
@@ -169,6 +168,11 @@ def delete_policy(context: Context, asked: Asked) -> GceOperation:
             f"'projects/{PROJECT}/{users[0]}'",
         )
     return context.begin(asked, "delete", path, one.number, then=lambda: context.world.remove(one))
+
+
+def _users(context: Context, region: str) -> list[tuple[Instance | GceReservation, str]]:
+    machines = [(one, "instances") for one in context.world.of(Instance, CLOUD, region)]
+    return [*machines, *((one, "reservations") for one in context.world.of(GceReservation, CLOUD, region))]
 
 
 def _policies_of(thing: Instance | GceReservation) -> set[str]:

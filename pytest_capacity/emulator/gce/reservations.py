@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
-from pytest_capacity.emulator.gce.catalogue import PROJECT
+from pytest_capacity.emulator.gce.catalogue import ACCELERATORS, PROJECT
 from pytest_capacity.emulator.gce.context import CLOUD, Context
 from pytest_capacity.emulator.gce.things import GceOperation, GceReservation, Instance, Policy
 from pytest_capacity.emulator.gce.wire import (
@@ -147,8 +147,6 @@ def check_type(context: Context, place: Place, type_: str) -> None:
 
 def check_accelerator(place: Place, name: str) -> None:
     """Raise `Refusal` for an accelerator type that the zone does not have."""
-    from pytest_capacity.emulator.gce.catalogue import ACCELERATORS
-
     if place.zone not in ACCELERATORS.get(name, ()):
         raise missing(f"projects/{PROJECT}/zones/{place.zone}/acceleratorTypes/{name}")
 
