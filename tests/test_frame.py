@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pytest_capacity.backends import INSTALLED
 from pytest_capacity.config import Overrides, groups, load, loading, settings
 from pytest_capacity.model import Fallback
 from pytest_capacity.plugin.options import OPTIONS, Option
@@ -50,7 +51,7 @@ def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert block
     (tmp_path / "capacity.yaml").write_text(block[1])
     for path in (tmp_path / "capacity.yaml", ROOT / "examples/quickstart/capacity.yaml"):
-        request = load(Overrides(), path=path, environ={})
+        request = load(Overrides(), clouds=INSTALLED, path=path, environ={})
         assert request.topologies["default"].group("db").count == 3
 
 

@@ -20,8 +20,6 @@ class Examples(Struct, frozen=True, kw_only=True):
     #: Every form in which a zone may be written: ``a, us-east-1a or use1-az2``.
     zone: str = ""
     instance_type: str = ""
-    #: A second type, for ``alternatives``.
-    other_type: str = ""
     image: str = ""
     #: What ``use_reservations`` takes.
     reservation: str = ""

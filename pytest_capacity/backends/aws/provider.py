@@ -40,7 +40,6 @@ class AwsProvider:
         region="us-east-1",
         zone="a, us-east-1a or use1-az2",
         instance_type="i4i.large",
-        other_type="i4i.xlarge",
         image="ami-0123456789abcdef0",
         reservation="cr-0123456789abcdef0, or a resource group's ARN",
         endpoint="https://ec2.us-east-1.amazonaws.com",
