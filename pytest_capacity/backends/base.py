@@ -31,7 +31,7 @@ class Provider(Reader, Protocol):
     What reads the configuration is in `Reader`.
     """
 
-    #: The modules that the extra brings; looked for, not imported: ``("botocore",)``.
+    #: The modules that the extra brings; looked for, not imported.
     modules: tuple[str, ...]
     #: Whether the emulator that we bring speaks for it.
     emulated: bool
@@ -65,7 +65,7 @@ class Provider(Reader, Protocol):
         ...
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """The setting that pins the account, and the account: ``("aws.account", "1234")``, or two empty texts."""
+        """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
         ...
 
     def memory(self, kind: str) -> float | None:
@@ -83,7 +83,7 @@ class Provider(Reader, Protocol):
 class Backend(Protocol):
     """One cloud, opened for one `Request`. Opening imports the SDK and makes no call."""
 
-    #: The cloud's name: ``aws``.
+    #: The name of its provider.
     name: str
     #: Kinds that may be released side by side, in order. A later set waits until the earlier is gone.
     release_order: Sequence[frozenset[str]]

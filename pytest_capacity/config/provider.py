@@ -17,7 +17,7 @@ class Examples(Struct, frozen=True, kw_only=True):
     """How values of this cloud are written: for messages."""
 
     region: str = ""
-    #: Every form in which a zone may be written: ``a, us-east-1a or use1-az2``.
+    #: Every form in which a zone may be written, with "or" before the last.
     zone: str = ""
     instance_type: str = ""
     image: str = ""

@@ -8,7 +8,7 @@ from pytest_capacity.model import Diagnosis, Piece
 
 
 def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = None) -> Refused:
-    """``asked`` as in "asked for topology 'default' in us-east-1a"; ``piece`` is the one that was refused."""
+    """``asked`` as in "asked for topology 'default' in ZONE"; ``piece`` is the one that was refused."""
     of = [diagnosis.operation, _described(piece) if piece else ""]
     call = " for ".join(filter(None, of))
     said = ": ".join(filter(None, (diagnosis.code, diagnosis.words.rstrip(" ."))))
