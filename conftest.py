@@ -33,7 +33,7 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/keeper/": 20,
         "tests/engine/": 20,
         "tests/emulator/": 20,
-        "tests/backends/aws/": 10,
+        "tests/backends/": 10,
         "tests/remote/": 4,
     },
     "measured": {

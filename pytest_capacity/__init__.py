@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         CapacityError,
         ChangedSession,
         CommandFailed,
+        CommandTimedOut,
         ConfigError,
         Disabled,
         Exhausted,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         NodeError,
         Refused,
         TimedOut,
+        Unreachable,
     )
     from pytest_capacity.model import NodeGroup, Reservation, Topology
     from pytest_capacity.plugin.handle import Capacity
@@ -34,6 +36,7 @@ __all__ = [
     "CapacityReservation",
     "ChangedSession",
     "CommandFailed",
+    "CommandTimedOut",
     "ConfigError",
     "Disabled",
     "Exhausted",
@@ -47,6 +50,7 @@ __all__ = [
     "Reservation",
     "TimedOut",
     "Topology",
+    "Unreachable",
     "__version__",
 ]
 
@@ -64,6 +68,7 @@ _HOMES: Final = {
             "CapacityError",
             "ChangedSession",
             "CommandFailed",
+            "CommandTimedOut",
             "ConfigError",
             "Disabled",
             "Exhausted",
@@ -73,6 +78,7 @@ _HOMES: Final = {
             "NodeError",
             "Refused",
             "TimedOut",
+            "Unreachable",
         ),
         "pytest_capacity.errors",
     ),

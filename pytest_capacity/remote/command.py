@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import paramiko
 from msgspec import Struct
-from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from pytest_capacity.remote.sockets import Countdown
+from pytest_capacity.remote.transport import BROKEN, Transport
 
 #: How often a wait without news wakes: no signal of this process ends the wait for a lock on macOS, nor one that the
 #: kernel gives to another thread. Seconds.
@@ -42,7 +42,7 @@ def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, withi
             channel.exec_command(command)  # It waits for an answer without an end.
             _start_input(channel, data)
             arrived = outputs.read(within) and channel.status_event.wait(within.rest())
-        except (paramiko.SSHException, EOFError, OSError):
+        except BROKEN:
             if not overdue.is_set():
                 raise
             arrived = False
@@ -108,7 +108,7 @@ class _Outputs:
         return b"".join(self._stdout), b"".join(self._stderr)
 
     def _drain(self) -> None:
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # Reading acknowledges; nobody may listen.
+        with contextlib.suppress(*BROKEN):  # Reading acknowledges; nobody may listen.
             while self._channel.recv_ready():
                 self._stdout.append(self._channel.recv(_CHUNK))
             while self._channel.recv_stderr_ready():
@@ -124,7 +124,7 @@ def _start_input(channel: paramiko.Channel, data: bytes | None) -> None:
 
 
 def _feed(channel: paramiko.Channel, data: bytes) -> None:
-    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # The command ended without reading all.
+    with contextlib.suppress(*BROKEN):  # The command ended without reading all.
         for start in range(0, len(data), _CHUNK):
             channel.sendall(data[start : start + _CHUNK])
         channel.shutdown_write()
@@ -158,7 +158,7 @@ def _killed_unless_ended(channel: paramiko.Channel, killer: _Killer) -> Iterator
     finally:
         if not channel.exit_status_ready():
             killer.kill()
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        with contextlib.suppress(*BROKEN):
             channel.close()
 
 
@@ -171,15 +171,8 @@ class _Killer:
 
     def kill(self) -> None:
         """The signal goes before the end of the channel: after it, it would end the whole connection."""
-        message = paramiko.Message()
-        message.add_byte(cMSG_CHANNEL_REQUEST)
-        message.add_int(self._channel.remote_chanid)
-        message.add_string("signal")
-        message.add_boolean(False)
-        message.add_string("KILL")
-        with self._lock, contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        with self._lock, contextlib.suppress(*BROKEN):
             with self._channel.lock:
                 if not self._channel.closed:
-                    transport = cast("Any", self._channel.transport)
-                    transport._send_user_message(message)  # noqa: SLF001 - paramiko has no call for signals
+                    cast("Transport", self._channel.transport).send_signal(self._channel, "KILL")
             self._channel.close()

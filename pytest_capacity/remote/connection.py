@@ -10,40 +10,27 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import socket
 import threading
-from collections.abc import Collection, Iterator
-from typing import Any, Final, Literal, cast
+from collections.abc import Iterator
+from typing import Final
 
 import paramiko
-import paramiko.transport
 
+from pytest_capacity.errors import Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.hostkeys import HostKeys, name_of
 from pytest_capacity.remote.identities import keys_for
-from pytest_capacity.remote.sockets import Countdown, RawSocket, dial, hang_up
+from pytest_capacity.remote.sockets import Countdown, dial
+from pytest_capacity.remote.transport import BROKEN, KEEPALIVE, Kind, Transport, end
 from pytest_capacity.remote.tunnel import forget_tunnels
-from pytest_capacity.remote.words import Unreachable, access_of, address_of, alias_of, bastion_of, said, who
+from pytest_capacity.remote.words import access_of, address_of, alias_of, bastion_of, said, who
 
 __tracebackhide__ = True
 
 #: How long it may take to get a connection, or a channel of one that stands. Seconds.
 CONNECT: Final = 10.0
-#: How often a word is sent on a silent connection, for the sake of what forgets silent ones on the way. Seconds.
-KEEPALIVE: Final = 15
-#: How long the end of a connection's thread is waited for. Seconds.
-_GOODBYE: Final = 1.0
-
-#: paramiko's words, which repeat as an error with a traceback what we raise; for whoever adds a handler.
-LOG: Final = "pytest_capacity.ssh"
-_log: Final = logging.getLogger(LOG)
-_log.propagate = False
-_log.addHandler(logging.NullHandler())
-
-#: What paramiko raises when a connection that stood is gone.
-BROKEN: Final = (paramiko.SSHException, EOFError, OSError)
 
 
 class Connection:
@@ -61,8 +48,8 @@ class Connection:
         self._host_keys = HostKeys(access.known_hosts, name, label)
         self._through = through
         self._lock = threading.Lock()
-        self._transports: list[paramiko.Transport] = []
-        self._aside: list[paramiko.Transport] = []
+        self._transports: list[Transport] = []
+        self._aside: list[Transport] = []
 
     def session(self, within: Countdown) -> paramiko.Channel:
         """A channel for one command. Raises `Unreachable`, and `NodeError` where asking again is of no use."""
@@ -83,22 +70,16 @@ class Connection:
         with self._lock:
             transports = self._transports + self._aside
             self._transports, self._aside = [], []
-        _end(transports)
+        end(transports)
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connection without a word on it. Takes no lock: its holder may
         not exist here."""
         for transport in self._transports + self._aside:
-            cast("Any", transport).active = False
-            if isinstance(transport.sock, RawSocket):
-                transport.sock.close()
-            with contextlib.suppress(ValueError, AttributeError):
-                cast("Any", paramiko.transport)._active_threads.remove(transport)  # noqa: SLF001 - joined at exit
+            transport.abandon()
 
-    def _channel(
-        self, kind: Literal["session", "direct-tcpip"], to: tuple[str, int] | None, within: Countdown
-    ) -> paramiko.Channel:
-        tried: list[paramiko.Transport] = []
+    def _channel(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
+        tried: list[Transport] = []
         while True:
             with self._locked(within):
                 self._transports = [one for one in self._transports if one.is_active()]
@@ -106,7 +87,7 @@ class Connection:
                 if transport is None:
                     return self._first_channel(kind, to, within)
             try:
-                return _open(transport, kind, to, within.at_most(CONNECT))
+                return transport.open(kind, to, within.at_most(CONNECT))
             except paramiko.ChannelException:
                 if kind != "session":
                     raise
@@ -114,13 +95,11 @@ class Connection:
             except BROKEN:
                 self._put_aside(transport)
 
-    def _first_channel(
-        self, kind: Literal["session", "direct-tcpip"], to: tuple[str, int] | None, within: Countdown
-    ) -> paramiko.Channel:
+    def _first_channel(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
         """A channel of a new connection. The caller holds the lock: other threads must not take it up before us."""
         transport = self._connect(within.at_most(CONNECT))
         try:
-            return _open(transport, kind, to, within.at_most(CONNECT))
+            return transport.open(kind, to, within.at_most(CONNECT))
         except paramiko.ChannelException:
             raise
         except BROKEN as error:
@@ -138,7 +117,7 @@ class Connection:
         finally:
             self._lock.release()
 
-    def _put_aside(self, transport: paramiko.Transport) -> None:
+    def _put_aside(self, transport: Transport) -> None:
         """It is not used again; what other threads do on it may still come to an end."""
         with self._lock:
             if transport in self._transports:
@@ -146,21 +125,19 @@ class Connection:
                 self._aside.append(transport)
             gone = [one for one in self._aside if not one.is_active()]
             self._aside = [one for one in self._aside if one.is_active()]
-        _end(gone)
+        end(gone)
 
-    def _connect(self, within: Countdown) -> paramiko.Transport:
-        link = self._link(within)
-        transport = paramiko.Transport(cast("Any", link))
+    def _connect(self, within: Countdown) -> Transport:
+        transport = Transport(self._link(within), within)
         try:
-            transport.set_log_channel(LOG)
             self._greet(transport, within)
             self._log_in(transport, within)
             transport.set_keepalive(KEEPALIVE)
         except BROKEN as error:
-            _end([transport])
+            end([transport])
             raise self._unreachable(said(error)) from error
         except BaseException:
-            _end([transport])
+            end([transport])
             raise
         return transport
 
@@ -178,19 +155,19 @@ class Connection:
         except OSError as error:
             raise self._unreachable(said(error)) from error
 
-    def _greet(self, transport: paramiko.Transport, within: Countdown) -> None:
+    def _greet(self, transport: Transport, within: Countdown) -> None:
         """The SSH handshake, and the check that it is the right machine."""
         options = transport.get_security_options()
         options.key_types = self._host_keys.preferred(tuple(options.key_types))
-        done = threading.Event()
-        transport.start_client(event=done)
-        if not done.wait(within.rest()):
+        try:
+            in_time = transport.greet(within)
+        except BROKEN as error:
+            raise self._unreachable(f"no SSH connection: {said(error)}") from error
+        if not in_time:
             raise self._unreachable(f"it accepts connections, but speaks no SSH within {within.timeout:.0f} s")
-        if not transport.is_active():
-            raise self._unreachable(f"no SSH connection: {said(transport.get_exception())}")
         self._host_keys.check(transport.get_remote_server_key())
 
-    def _log_in(self, transport: paramiko.Transport, within: Countdown) -> None:
+    def _log_in(self, transport: Transport, within: Countdown) -> None:
         tried = 0
         for key in keys_for(self.access):
             tried += 1
@@ -213,7 +190,7 @@ class Connection:
             f"Check that it runs, and that this machine may reach port {self.access.port} of it "
             "(security group, ssh.address, ssh.bastion)"
         )
-        return Unreachable(f"{self.label} cannot be reached: {why}. {remedy}", why)
+        return Unreachable(f"{self.label} cannot be reached: {why}. {remedy}", why=why)
 
 
 class _Pool:
@@ -301,42 +278,6 @@ def _after_fork() -> None:
     for connection in _pool.each():
         connection.abandon()
     _pool = _Pool()
-
-
-def _end(transports: Collection[paramiko.Transport]) -> None:
-    """End these connections and their threads, all at once. Never waits for the other side."""
-    for transport in transports:
-        if isinstance(transport.sock, RawSocket):
-            hang_up(transport.sock)
-        else:
-            with contextlib.suppress(*BROKEN):
-                transport.sock.close()
-    for transport in transports:
-        if transport.is_alive():
-            transport.join(_GOODBYE)
-        transport.close()
-        transport.sock.close()
-        # A failed handshake leaves a timer of 15 seconds, which is a thread.
-        transport.packetizer.complete_handshake()
-
-
-def _open(
-    transport: paramiko.Transport,
-    kind: Literal["session", "direct-tcpip"],
-    to: tuple[str, int] | None,
-    within: Countdown,
-) -> paramiko.Channel:
-    """A channel; `paramiko.ChannelException` if the machine refuses, another error if the connection is of no use."""
-    try:
-        return transport.open_channel(kind, to, ("127.0.0.1", 0) if to else None, timeout=within.rest())
-    except paramiko.ChannelException:
-        raise
-    except BROKEN as error:
-        # paramiko keeps the reason of a refusal in one place for all threads, and another may have taken ours: what is
-        # left then is an error without one, in time, on a connection that stands.
-        if isinstance(error, paramiko.SSHException) and transport.is_active() and within.rest():
-            raise paramiko.ChannelException(2, "Connect failed") from error
-        raise
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+from paramiko.pkey import UnknownKeyType
 
 from pytest_capacity.errors import NodeError
 
@@ -103,22 +103,28 @@ def _keys_of(name: str, file: Path, marker: str) -> list[paramiko.PKey]:
         return []
     found: list[paramiko.PKey] = []
     for line in lines:
-        first, *rest = line.split(None, 1) or [""]
-        words = "".join(rest) if first == marker else "" if marker or first.startswith(("@", "#")) else line
-        # A line that cannot be read is about another machine, and no reason to refuse this one; as with ssh.
-        with contextlib.suppress(paramiko.SSHException, InvalidHostKey, ValueError, LookupError, AssertionError):
-            found += _keys_in(words.strip(), name)
+        fields = line.split()
+        if fields and fields[0].startswith("@"):
+            kind, *fields = fields
+        else:
+            kind = ""
+        if kind == marker and len(fields) >= 3 and not fields[0].startswith("#") and _names(fields[0], name):
+            # A key that cannot be read is passed over, as it is by ssh.
+            with contextlib.suppress(paramiko.SSHException, UnknownKeyType, ValueError, LookupError, AssertionError):
+                found.append(paramiko.PKey.from_type_string(fields[1], base64.b64decode(fields[2], validate=True)))
     return found
 
 
-def _keys_in(line: str, name: str) -> list[paramiko.PKey]:
-    entry = HostKeyEntry.from_line(line)
-    if entry is None or entry.key is None:
-        return []
-    keys = paramiko.HostKeys()
-    for host in entry.hostnames or ():
-        keys.add(host, entry.key.get_name(), entry.key)
-    return [entry.key] if keys.lookup(name) else []
+def _names(hosts: str, name: str) -> bool:
+    """Return whether the first field of a line, in clear or hashed, has ``name``."""
+    for host in hosts.split(","):
+        if host == name:
+            return True
+        if host.startswith("|1|"):
+            with contextlib.suppress(ValueError, LookupError, AssertionError):  # No salt, or one of another length.
+                if paramiko.HostKeys.hash_host(name, host) == host:
+                    return True
+    return False
 
 
 def _types(known: Sequence[paramiko.PKey]) -> list[str]:

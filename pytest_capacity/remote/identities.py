@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import paramiko
 from paramiko.agent import AgentSSH
@@ -87,9 +87,15 @@ def _agent_keys() -> tuple[paramiko.PKey, ...]:
     try:
         link.settimeout(_AGENT)
         link.connect(place)
-        agent = cast("Any", AgentSSH())
-        agent._connect(link)  # noqa: SLF001 - what paramiko's own Agent calls, with a socket that a test cannot replace
+        return _Agent(link).get_keys()
     except (OSError, paramiko.SSHException):
         link.close()
         return ()
-    return cast("tuple[paramiko.PKey, ...]", agent.get_keys())
+
+
+class _Agent(AgentSSH):
+    """`paramiko.Agent`, on a socket that a test cannot have replaced."""
+
+    def __init__(self, link: socket.SocketType) -> None:
+        super().__init__()
+        self._connect(link)  # type: ignore[attr-defined]  # as `paramiko.Agent` does

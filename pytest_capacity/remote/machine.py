@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +65,7 @@ class Machine(Node, frozen=True, kw_only=True):
 
     def run(
         self,
-        command: str,
+        command: str | Sequence[str | os.PathLike[str]],
         *,
         check: bool = True,
         timeout: float | None = None,
@@ -74,15 +74,20 @@ class Machine(Node, frozen=True, kw_only=True):
     ) -> Result:
         """Run ``command`` in the user's login shell there, and wait for its end and that of its output.
 
-        What it starts in the background must not hold its output: ``server >log 2>&1 &``. ``input`` is what it reads,
+        A list is a program and its arguments: each is quoted, so that the shell changes none of them. What a command
+        starts in the background must not hold its output: ``server >log 2>&1 &``. ``input`` is what it reads,
         nothing if it is None. ``env`` is set by the shell before it, so other users of the node may see it in the list
-        of processes. Raises `CommandFailed` for another status than 0, unless ``check`` is False; `NodeError` after
-        ``timeout`` seconds, connecting included, and the command is then killed, and when the connection breaks
-        meanwhile.
+        of processes.
+
+        Raise `CommandFailed` for another status than 0, unless ``check`` is False; `CommandTimedOut` after ``timeout``
+        seconds, and the command is then killed; `Unreachable` where there is no connection in that time, or where it
+        breaks meanwhile. Each command is logged at INFO by the logger ``pytest_capacity.commands``.
         """
         need_paramiko(self)
         from pytest_capacity.remote.session import execute
 
+        if not isinstance(command, str):
+            command = shlex.join(os.fspath(word) for word in command)
         began = seconds()
         data = input.encode() if isinstance(input, str) else input
         ended = execute(self, _with(env, command), data, Countdown(timeout), shown=command)
@@ -149,13 +154,12 @@ class Machine(Node, frozen=True, kw_only=True):
 
 def _failed(node: Node, result: Result) -> CommandFailed:
     by_hand = shlex.join(ssh_command(node))
-    error = CommandFailed(
+    return CommandFailed(
         f"{who(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
-        f"Pass check=False if that is no error; look by hand: {by_hand}"
+        f"Pass check=False if that is no error; look by hand: {by_hand}",
+        node,
+        result,
     )
-    error.node = node
-    error.result = result
-    return error
 
 
 def _with(env: Mapping[str, str] | None, command: str) -> str:
@@ -186,4 +190,4 @@ def need_paramiko(node: Node) -> None:
 
 
 def _missing(node: Node, error: ImportError) -> NodeError:
-    return NodeError(f"{who(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'")
+    return NodeError(f"{who(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'", node)

@@ -11,11 +11,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_capacity.errors import NodeError
+from pytest_capacity.errors import CommandTimedOut, NodeError, Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.machine import Machine, Result, need_paramiko
 from pytest_capacity.remote.sockets import Countdown, dial
-from pytest_capacity.remote.words import Unreachable, bastion_of, brief, last_lines, said, who
+from pytest_capacity.remote.words import bastion_of, brief, last_lines, said, who
 
 #: Between two looks at a node, from the first to the longest. Seconds.
 FIRST_PAUSE: Final = 0.2
@@ -61,7 +61,7 @@ def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> s
                 return _cloud_init(machine, within)
             case _:
                 return _succeeds(machine, ready, within)
-    except Unreachable as error:
+    except (Unreachable, CommandTimedOut) as error:
         return error.why
 
 
@@ -133,7 +133,7 @@ class _Wait:
                 self.outcomes.put(_Outcome(node, passed))
                 return
             if passed + pause >= limit:
-                raise NodeError(_not_ready(node, ready, limit, why))
+                raise NodeError(_not_ready(node, ready, limit, why), node)
             self._pause(pause)
             pause = min(pause * _GROWTH, LAST_PAUSE)
 
@@ -161,7 +161,8 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
     result = _run(machine, "cloud-init status", within)
     if result.exit_status == 127:
         raise NodeError(
-            f"{who(machine)} has no cloud-init, so it cannot be waited for. Use another image, or `ready: ssh`"
+            f"{who(machine)} has no cloud-init, so it cannot be waited for. Use another image, or `ready: ssh`",
+            machine,
         )
     found = _CLOUD_INIT_STATUS.search(result.stdout)
     status = found[1] if found else ""
@@ -174,7 +175,8 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
         raise NodeError(
             f"{who(machine)} will not become ready: cloud-init has failed."
             f"{last_lines('cloud-init status --long', details.stdout)}\n"
-            "Log in and look at /var/log/cloud-init-output.log; correct the group's user_data"
+            "Log in and look at /var/log/cloud-init-output.log; correct the group's user_data",
+            machine,
         )
     return f"cloud-init: {brief(result.stdout or result.stderr) or 'no status yet'}"
 
@@ -182,7 +184,9 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
 def _listens(machine: Machine, port: int, within: Countdown) -> str | None:
     address = machine.access.address if machine.access else machine.private_ip or machine.public_ip
     if address is None:
-        raise NodeError(f"{who(machine)} has no address, so `ready: tcp:{port}` cannot be looked at. Use another one")
+        raise NodeError(
+            f"{who(machine)} has no address, so `ready: tcp:{port}` cannot be looked at. Use another one", machine
+        )
     if machine.access is not None and bastion_of(machine.access) is not None:
         return _listens_beyond(machine, machine.access, port, within)
     try:

@@ -17,14 +17,6 @@ _LINE: Final = 500
 NO_SSH: Final = "Add `ssh: true` to the configuration"
 
 
-class Unreachable(NodeError):
-    """A node does not answer, or breaks off; later it may. ``why`` is the cause without the node's name."""
-
-    def __init__(self, message: str, why: str = "") -> None:
-        super().__init__(message)
-        self.why = why or message
-
-
 def brief(text: str) -> str:
     """``text`` on one line, cut."""
     return clean(text, limit=_LINE)
@@ -65,7 +57,7 @@ def who(node: Node) -> str:
 def access_of(node: Node) -> Access:
     """How ``node`` is reached; `NodeError` if it is not."""
     if node.access is None:
-        raise NodeError(f"{who(node)} cannot be used: this run does not reach its nodes by SSH. {NO_SSH}")
+        raise NodeError(f"{who(node)} cannot be used: this run does not reach its nodes by SSH. {NO_SSH}", node)
     return node.access
 
 

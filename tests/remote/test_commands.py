@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
+import re
 import threading
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.errors import CommandFailed, NodeError
+from pytest_capacity.errors import CommandFailed, CommandTimedOut, NodeError, Unreachable
+from pytest_capacity.remote.connection import close_all
 from pytest_capacity.remote.machine import Machine
 from tests.remote.server import Server
 
@@ -42,6 +46,7 @@ def test_a_failure_says_all_that_is_needed(machine: Machine) -> None:
         machine.run("seq 1 30; printf '\\033[31mno disk\\033[0m\\n::error::x\\n' >&2; exit 3")
     error, words = caught.value, str(caught.value)
     assert error.node == machine
+    assert error.result.command.startswith("seq 1 30")
     assert error.result.exit_status == 3
     assert machine.access is not None
     assert words.startswith(f"db-0 (group db, i-0, tester@127.0.0.1:{machine.access.port}): `seq 1 30")
@@ -110,15 +115,60 @@ def test_variables_are_in_no_error(machine: Machine) -> None:
 
 
 def test_an_overdue_command_is_killed(machine: Machine, server: Server) -> None:
-    """Itself and what it waits for; the error has what it said until then, and the connection stands."""
-    with pytest.raises(NodeError) as caught:
-        machine.run("echo begun; sleep 1000", timeout=2)
-    words = str(caught.value)
-    assert "`echo begun; sleep 1000` had not ended after 2 s, and was killed" in words
+    """A command that exceeds its timeout is killed; the error carries its output, and the connection stays."""
+    with pytest.raises(CommandTimedOut) as caught:
+        machine.run("echo begun; echo on >&2; sleep 1000", timeout=2)
+    error, words = caught.value, str(caught.value)
+    assert "`echo begun; echo on >&2; sleep 1000` had not ended after 2 s, and was killed" in words
     assert "stdout:\n  | begun" in words
+    assert (error.node, error.command) == (machine, "echo begun; echo on >&2; sleep 1000")
+    assert (error.timeout, error.exit_status, error.stdout, error.stderr) == (2, None, "begun\n", "on\n")
+    assert not isinstance(error, (CommandFailed, Unreachable))
     assert machine.run("echo on").stdout == "on\n"
     assert server.signals == ["KILL"]
     assert server.logins == 1
+
+
+def test_an_error_is_pickled_with_what_it_carries(machine: Machine) -> None:
+    """An error of a node comes whole out of a process pool, which pickles it."""
+    with pytest.raises(CommandFailed) as failed:
+        machine.run("exit 3")
+    with pytest.raises(CommandTimedOut) as overdue:
+        machine.run("echo begun; sleep 1000", timeout=1)
+    for error in (failed.value, overdue.value, Unreachable("it is away", machine, why="away")):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), copy.__dict__) == (type(error), str(error), error.__dict__)
+
+
+def test_a_list_is_a_program_and_its_arguments(machine: Machine) -> None:
+    """Each item of a list arrives as it is, whatever the shell would make of it; the error shows what was run."""
+    odd = ["printf", "%s|", "a b", "$HOME", "it's", "*", ""]
+    assert machine.run(odd).stdout == "a b|$HOME|it's|*||"
+    assert machine.run(["cat", Path("/dev/null")]).command == "cat /dev/null"
+    with pytest.raises(CommandFailed, match=r"`test 'a b' = c` ended with 1"):
+        machine.run(["test", "a b", "=", "c"])
+    with pytest.raises(ValueError, match="hold no NUL"):
+        machine.run(["echo", "\0"])
+
+
+def test_commands_are_logged(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    """One logger has a line for each command at INFO, without its variables and input, and no library adds to it."""
+    with caplog.at_level(logging.INFO):
+        machine.run("echo on", env={"TOKEN": "s3cret"}, input="hidden")
+        machine.run("exit 3", check=False)
+        with pytest.raises(CommandTimedOut):
+            machine.run("sleep 1000", timeout=0.5)
+        close_all()
+        machine.run("true")
+    lines = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert [(name, level) for name, level, _ in lines] == [("pytest_capacity.commands", "INFO")] * 4
+    said = [re.sub(r"after [\d.]+ s", "after N s", text) for _, _, text in lines]
+    assert said == [
+        "db-0: `echo on` ended with 0 after N s",
+        "db-0: `exit 3` ended with 3 after N s",
+        "db-0: `sleep 1000` had not ended after N s, and was killed",
+        "db-0: `true` ended with 0 after N s",
+    ]
 
 
 def test_a_timeout_is_over_with_its_command(machine: Machine, server: Server) -> None:
@@ -150,9 +200,10 @@ def test_an_interrupt_kills_the_command(machine: Machine, server: Server, tmp_pa
 
 def test_what_holds_an_output_is_named(machine: Machine) -> None:
     """A server left in the background with its output: the shell has ended, and the error says what to do."""
-    with pytest.raises(NodeError) as caught:
+    with pytest.raises(CommandTimedOut) as caught:
         machine.run("echo up; sleep 1000 &", timeout=2)
-    assert "ended with 0, but something that it started still held its output" in str(caught.value)
+    assert (caught.value.exit_status, caught.value.stdout) == (0, "up\n")
+    assert "ended with 0, but a background process still held its output" in str(caught.value)
     assert "`server >log 2>&1 &`" in str(caught.value)
 
 

@@ -19,12 +19,11 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
-from pytest_capacity.errors import NodeError
+from pytest_capacity.errors import NodeError, Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote import connection, sockets
 from pytest_capacity.remote.keys import make_key_pair
 from pytest_capacity.remote.machine import Machine
-from pytest_capacity.remote.words import Unreachable
 from tests.emulated import ROOT
 from tests.remote.server import Server
 from tests.safety.runs import until
@@ -376,7 +375,7 @@ def test_a_handshake_under_way_at_the_end_of_a_process(machine: Machine) -> None
         silent = socket.create_server(("127.0.0.1", 0))
         link = sockets.dial("127.0.0.1", silent.getsockname()[1], sockets.Countdown(10))
         transport = paramiko.Transport(link)
-        transport.set_log_channel(connection.LOG)
+        transport.set_log_channel('pytest_capacity.paramiko')
         transport.start_client(event=threading.Event())
         """,
         machine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import subprocess
 from pathlib import Path
 
@@ -50,13 +51,21 @@ def _known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
         "sk ssk-unheard-of AAAA",
         b"# Stra\xdfe\n",
         "\0",
+        f"{NAME} ssh-ed25519",
+        f"{NAME} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ",
+        f"{NAME} ssh-unheard-of AAAA",
+        f"{NAME} ecdsa-sha2-nistp256 AAAA",
     ],
 )
-def test_a_line_that_nobody_can_read_is_passed_over(known: Known, odd: str | bytes) -> None:
-    """As ssh does: users' files are old, and have been edited."""
+def test_a_line_that_nobody_can_read_is_passed_over(
+    known: Known, odd: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line that cannot be read is skipped without a log record, as ssh does: users' files are old and edited."""
+    caplog.set_level(logging.DEBUG)
     known.check(odd, known.line)
     with pytest.raises(NodeError, match=r"is not in ~/\.ssh/known_hosts"):
         known.check(odd)
+    assert caplog.records == []
 
 
 def test_a_salt_that_is_none_is_passed_over(known: Known) -> None:
