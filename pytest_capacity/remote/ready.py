@@ -61,8 +61,10 @@ def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> s
                 return _cloud_init(machine, within)
             case _:
                 return _succeeds(machine, ready, within)
-    except (Unreachable, CommandTimedOut) as error:
+    except Unreachable as error:
         return error.why
+    except CommandTimedOut as error:
+        return f"`{brief(error.command)}` {error.why}"
 
 
 def wait_ready(

@@ -45,7 +45,7 @@ def execute(node: Node, command: str, data: bytes | None, within: Countdown, *, 
         with _about(node):
             ended = _execute(node, command, data, within, shown)
     except NodeError as error:
-        _log.info("%s: `%s`: %s", node.name, brief(shown), error.why.partition("\n")[0])
+        _log.info("%s: `%s` failed: %s", node.name, brief(shown), brief(error.why))
         raise
     status = "a signal" if ended.status is None else ended.status
     _log.info("%s: `%s` ended with %s after %.1f s", node.name, brief(shown), status, seconds() - began)
@@ -66,7 +66,7 @@ def _execute(node: Node, command: str, data: bytes | None, within: Countdown, sh
         why = "was running when the connection broke, so whether it ended is not known"
         raise Unreachable(
             f"{who(node)}: `{brief(shown)}` {why}.{outputs}\nLook at the node before you run it again: did it restart?",
-            why=why,
+            why="the connection broke while it ran",
         )
     limit = within.timeout or 0.0
     if ended.how == "overdue":
@@ -77,7 +77,7 @@ def _execute(node: Node, command: str, data: bytes | None, within: Countdown, sh
     raise CommandTimedOut(
         f"{who(node)}: `{brief(shown)}` {why}.{outputs}\n{remedy}",
         node,
-        f"`{brief(shown)}` {why}",
+        why,
         command=shown,
         timeout=limit,
         stdout=stdout,
@@ -94,7 +94,7 @@ def _not_run(node: Node, channel: paramiko.Channel, shown: str, error: BaseExcep
         if stands
         else "Whether it began is not known; look at the node before you run it again"
     )
-    return Unreachable(f"{who(node)} did not run `{brief(shown)}`: {why}. {remedy}", why=why)
+    return Unreachable(f"{who(node)} did not run `{brief(shown)}`: {why}. {remedy}", why=f"it did not run: {why}")
 
 
 @contextlib.contextmanager

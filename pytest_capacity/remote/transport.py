@@ -28,11 +28,11 @@ _GOODBYE: Final = 1.0
 #: What paramiko raises when a connection is gone.
 BROKEN: Final = (paramiko.SSHException, EOFError, OSError)
 
-#: paramiko logs as an error with a traceback what we raise, so its messages reach only a handler of this logger.
+#: paramiko logs as an error with a traceback what we raise. Its messages appear once this logger's level is lowered.
 LOG: Final = "pytest_capacity.paramiko"
 _log: Final = logging.getLogger(LOG)
-_log.propagate = False
-_log.addHandler(logging.NullHandler())
+if _log.level == logging.NOTSET:
+    _log.setLevel(logging.CRITICAL)
 
 Kind = Literal["session", "direct-tcpip"]
 
