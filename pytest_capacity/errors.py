@@ -1,4 +1,6 @@
-"""What can go wrong. Each message says what was asked, what was answered, and what the user can do now."""
+"""The errors of this package. A message says what was requested, what the answer was, and what the user can do now.
+
+This module imports nothing of the package, for annotations neither, since every other module may import it."""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ class FailedResult(Protocol):
 
 
 class CapacityError(Exception):
-    """Anything that this plugin raises on purpose."""
+    """The base class of all errors of this package."""
 
 
 class ConfigError(CapacityError):
@@ -56,7 +58,7 @@ class TimedOut(CapacityError):
 
 
 class Cancelled(CapacityError):
-    """Told to stop while provisioning."""
+    """Provisioning was stopped: by an interrupt, or because the run ends."""
 
 
 class JournalError(CapacityError):
@@ -68,7 +70,7 @@ class KeeperError(CapacityError):
 
 
 class Ending(KeeperError):
-    """The keeper of a session is about to end, so it takes nobody in any more; another one may be started."""
+    """The keeper of a session is about to end and accepts no further process; another keeper may be started."""
 
 
 class OtherVersion(KeeperError):
@@ -76,7 +78,7 @@ class OtherVersion(KeeperError):
 
 
 class Silent(KeeperError):
-    """The keeper is there and does not answer."""
+    """The keeper runs and does not answer."""
 
 
 class ChangedSession(CapacityError):

@@ -1,4 +1,4 @@
-"""The frame: what the README promises is what CI runs, and what the reference lists is what there is."""
+"""The README's commands are what CI runs, and the reference lists what exists."""
 
 from __future__ import annotations
 
@@ -174,4 +174,4 @@ class Case:
             self.callspec = SimpleNamespace(params={"workers": way, "cause": cause})
 
     def get_closest_marker(self, name: str) -> None:
-        """No table of its own."""
+        """Return None: it has no marker."""

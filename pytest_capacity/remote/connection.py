@@ -1,9 +1,9 @@
-"""Connections to nodes: one a node and process, made when it is needed first, and kept.
+"""Connections to nodes: one for each node and process, made at the first use, and kept.
 
-A forked child never touches its parent's: the two would write into one stream. Threads share one connection, each
-with channels of its own; a server that gives no further session on it (OpenSSH: ten) is called a second time.
+A forked child never uses its parent's connection: both would write into one stream. Threads share a connection and have
+their own channels; where the server gives no further session on it (OpenSSH: ten), a second connection is made.
 
-Every wait here is the kernel's, so that a test may freeze Python's clocks.
+All timeouts are the kernel's, so that a test may freeze Python's clocks.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from pytest_capacity.remote.words import access_of, address_of, alias_of, bastio
 
 __tracebackhide__ = True
 
-#: How long it may take to get a connection, or a channel of one that stands. Seconds.
+#: How long a connection may take, and a channel of one that is established. Seconds.
 CONNECT: Final = 10.0
 
 
 class Connection:
-    """The way to one machine.
+    """The connection to one machine.
 
-    Nothing is sent until a channel is asked for. A connection that broke since the last use is made anew, once, before
-    anything is sent on it; what breaks later is the user's to know, since a command may have run.
+    Nothing is sent until a channel is needed. A connection that broke since the last use is made again, once, before
+    anything is sent on it. What breaks later is raised, since a command may have run.
     """
 
     def __init__(self, access: Access, name: str, label: str, through: Connection | None) -> None:
         self.access = access
         self.label = label
-        #: What belongs to one thread's use of this machine: testinfra's host.
+        #: One thread's testinfra host.
         self.local = threading.local()
         self._host_keys = HostKeys(access.known_hosts, name, label)
         self._through = through
@@ -52,29 +52,29 @@ class Connection:
         self._aside: list[Transport] = []
 
     def session(self, within: Countdown) -> paramiko.Channel:
-        """A channel for one command. Raises `Unreachable`, and `NodeError` where asking again is of no use."""
+        """Return a channel for one command. Raise `Unreachable`, or another `NodeError` where a retry cannot help."""
         try:
             return self._channel("session", None, within)
         except paramiko.ChannelException as error:
             raise self._unreachable(f"it gives no session: {said(error)}") from error
 
     def towards(self, address: str, port: int, within: Countdown) -> paramiko.Channel:
-        """A channel to where the machine connects for us.
+        """Return a channel to ``address`` and ``port`` as the machine reaches them.
 
-        Raises `paramiko.ChannelException` in the machine's words when it cannot, and as `session` does.
+        Raise `paramiko.ChannelException` with the machine's message where it cannot, and what `session` raises.
         """
         return self._channel("direct-tcpip", (address, port), within)
 
     def close(self) -> None:
-        """Hang up. The next use connects again."""
+        """Close the connection. The next use connects again."""
         with self._lock:
             transports = self._transports + self._aside
             self._transports, self._aside = [], []
         end(transports)
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's connection without a word on it. Takes no lock: its holder may
-        not exist here."""
+        """In a forked child: close the copy of the parent's connection without a byte on it. Take no lock: the thread
+        that holds it does not exist here."""
         for transport in self._transports + self._aside:
             transport.abandon()
 
@@ -91,12 +91,12 @@ class Connection:
             except paramiko.ChannelException:
                 if kind != "session":
                     raise
-                tried.append(transport)  # It has as many sessions as its server allows on one connection.
+                tried.append(transport)  # The server's limit of sessions on one connection is reached.
             except BROKEN:
                 self._put_aside(transport)
 
     def _first_channel(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
-        """A channel of a new connection. The caller holds the lock: other threads must not take it up before us."""
+        """Return a channel of a new connection. The caller holds the lock: no other thread may use up its sessions."""
         transport = self._connect(within.at_most(CONNECT))
         try:
             return transport.open(kind, to, within.at_most(CONNECT))
@@ -118,7 +118,7 @@ class Connection:
             self._lock.release()
 
     def _put_aside(self, transport: Transport) -> None:
-        """It is not used again; what other threads do on it may still come to an end."""
+        """Stop using a connection; what other threads do on it may still finish."""
         with self._lock:
             if transport in self._transports:
                 self._transports.remove(transport)
@@ -156,7 +156,7 @@ class Connection:
             raise self._unreachable(said(error)) from error
 
     def _greet(self, transport: Transport, within: Countdown) -> None:
-        """The SSH handshake, and the check that it is the right machine."""
+        """Do the SSH handshake, and check the host key."""
         options = transport.get_security_options()
         options.key_types = self._host_keys.preferred(tuple(options.key_types))
         try:
@@ -214,7 +214,7 @@ class _Pool:
             return connection
 
     def take(self, access: Access | None = None, name: str = "") -> list[Connection]:
-        """Remove the connection of ``name``, or all, and give it."""
+        """Remove the connection of ``name``, or all of them, and return what was removed."""
         with self._lock:
             if access is not None:
                 found = self._connections.pop((access, name), None)
@@ -224,23 +224,23 @@ class _Pool:
             return connections
 
     def each(self) -> Iterator[Connection]:
-        """Without the lock: for a forked child."""
+        """Return all connections without the lock: for a forked child."""
         yield from list(self._connections.values())
 
 
 _pool = _Pool()
-#: Kept, so that nothing of a parent's is collected in its child: a channel's end would be sent on the parent's stream.
+#: Kept, so that the garbage collector of a child does not close the parent's channels on the parent's stream.
 _abandoned: list[_Pool] = []
 
 
 def connection_to(node: Node) -> Connection:
-    """This process's connection to ``node``, which need not stand yet. `NodeError` if the run does not use SSH."""
+    """Return this process's connection to ``node``, made or not. Raise `NodeError` if the run does not use SSH."""
     access = access_of(node)
     return _own().get(access, _name(node, access), who(node))
 
 
 def bastion_to(access: Access) -> Connection | None:
-    """This process's connection to the bastion of ``access``, if it has one."""
+    """Return this process's connection to the bastion of ``access``, None if there is no bastion."""
     bastion = bastion_of(access)
     if bastion is None:
         return None
@@ -248,20 +248,20 @@ def bastion_to(access: Access) -> Connection | None:
 
 
 def close(node: Node) -> None:
-    """Hang up on ``node``."""
+    """Close the connection to ``node``."""
     if node.access is not None:
         for connection in _own().take(node.access, _name(node, node.access)):
             connection.close()
 
 
 def close_all() -> None:
-    """Hang up on every node."""
+    """Close the connections to all nodes."""
     for connection in _own().take():
         connection.close()
 
 
 def _name(node: Node, access: Access) -> str:
-    """Under which its host key is known: ours by id, the user's own file by address."""
+    """Return the name in the file of host keys: the node's id in the run's file, its address in the user's files."""
     return alias_of(node) if access.known_hosts else name_of(access.address, access.port)
 
 

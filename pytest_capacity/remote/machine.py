@@ -27,7 +27,7 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What came of a command. Outputs are text, bytes that are not UTF-8 replaced."""
+    """The result of a command. Outputs are text; bytes that are not UTF-8 are replaced."""
 
     command: str
     #: -1: a signal ended it.
@@ -38,7 +38,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it ended with 0."""
+        """Whether the exit status is 0."""
         return self.exit_status == 0
 
     def __str__(self) -> str:
@@ -46,15 +46,15 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class Machine(Node, frozen=True, kw_only=True):
-    """A node, and what can be done with it by SSH. It equals the `Node` that it is of.
+    """A node with its SSH methods. It equals the `Node` that it was made of.
 
-    The connection is made when it is needed first, kept by this process, and shared by its threads. Every method
+    The connection is made at the first use, kept by this process, and shared by its threads. Every method
     raises `NodeError` when the node cannot be reached.
     """
 
     @classmethod
     def of(cls, node: Node) -> Machine:
-        """``node``, usable."""
+        """Return ``node`` with the SSH methods."""
         return node if isinstance(node, Machine) else cls(**_fields(node))
 
     def __eq__(self, other: object) -> bool:
@@ -119,7 +119,7 @@ class Machine(Node, frozen=True, kw_only=True):
             files.put(sftp, path, remote)
 
     def get(self, remote: str, local: str | os.PathLike[str]) -> Path:
-        """Copy a file or a directory from there, as `put` does; gives the path of the file, or the directory."""
+        """Copy a file or a directory from there, as `put` does; return the path of the file, or the directory."""
         need_paramiko(self)
         from pytest_capacity.remote import files
         from pytest_capacity.remote.session import transfer
@@ -129,7 +129,7 @@ class Machine(Node, frozen=True, kw_only=True):
             return files.get(sftp, remote, Path(local), into=into)
 
     def tunnel(self, port: int, host: str = "127.0.0.1") -> Tunnel:
-        """A port of this machine that leads to ``port`` of ``host`` as the node sees it."""
+        """Open a port of this machine that leads to ``port`` of ``host`` as the node sees it."""
         need_paramiko(self)
         from pytest_capacity.remote.session import towards
 
@@ -137,7 +137,7 @@ class Machine(Node, frozen=True, kw_only=True):
 
     @property
     def host(self) -> Host:
-        """A testinfra host over the same connection, one for each thread: ``node.host.service("nginx").is_running``."""
+        """The testinfra host of this thread, over the same connection: ``node.host.service("nginx").is_running``."""
         need_paramiko(self)
         from pytest_capacity.remote.connection import connection_to
 
@@ -165,9 +165,9 @@ def _failed(node: Node, result: Result) -> CommandFailed:
 def _with(env: Mapping[str, str] | None, command: str) -> str:
     for name in env or {}:
         if not _VARIABLE.fullmatch(name):
-            raise ValueError(f"env={{{name!r}: ...}} is no name of a variable: letters, digits and _")
+            raise ValueError(f"env={{{name!r}: ...}} is not a name of a variable: use letters, digits and _")
     if any("\0" in text for text in (command, *(env or {}).values())):
-        raise ValueError("a command and its variables hold no NUL; give such bytes as input=")
+        raise ValueError("a command and its variables cannot contain NUL; pass such bytes as input=")
     sets = "".join(f"export {name}={shlex.quote(value)}; " for name, value in (env or {}).items())
     return f"{sets}{command}"
 
@@ -184,7 +184,7 @@ def need_paramiko(node: Node) -> None:
     """Raise `NodeError` if ``node`` is not reached by SSH, or the extra ``[ssh]`` is not installed."""
     access_of(node)
     try:
-        import paramiko  # noqa: F401 - whether it is there
+        import paramiko  # noqa: F401 - only whether it is installed
     except ImportError as error:
         raise _missing(node, error) from error
 

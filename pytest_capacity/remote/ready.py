@@ -1,4 +1,4 @@
-"""When a node can be used: one look at it, and the wait for many nodes side by side. The keeper runs this."""
+"""Readiness of nodes: one check, and the wait for many nodes at once. The keeper runs this."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pytest_capacity.remote.machine import Machine, Result, need_paramiko
 from pytest_capacity.remote.sockets import Countdown, dial
 from pytest_capacity.remote.words import bastion_of, brief, last_lines, said, who
 
-#: Between two looks at a node, from the first to the longest. Seconds.
+#: The pause between two checks of a node, from the first to the longest. Seconds.
 FIRST_PAUSE: Final = 0.2
 LAST_PAUSE: Final = 2.0
 _GROWTH: Final = 1.5
-#: How long one look may take; a command of the user's may be slow. Seconds.
+#: How long one check may take; a user's command may be slow. Seconds.
 LOOK: Final = 10.0
 COMMAND: Final = 30.0
-#: How soon a node's thread sees that it is to stop, and the whole wait. Seconds.
+#: How soon a node's thread, and the whole wait, notice that they must stop. Seconds.
 _SLICE: Final = 0.2
 _BEAT: Final = 0.1
 
 _TCP: Final = "tcp:"
 _CLOUD_INIT_STATUS: Final = re.compile(r"^status:\s*(.+?)\s*$", re.MULTILINE)
 
-#: What to do about a node that does not become ready.
+#: The advice for a node that does not become ready.
 _REMEDIES: Final = {
     "ssh": "Check that its image starts an SSH server, and that this machine may reach it (security group, "
     "ssh.address, ssh.bastion, ssh.user)",
@@ -43,9 +43,9 @@ _REMEDIES: Final = {
 
 
 def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> str | None:
-    """Look once, at most ``timeout`` seconds: None if ``node`` is ``ready`` (as in `NodeGroup`), else why not yet.
+    """Check once, at most ``timeout`` seconds: return None if ``node`` is ``ready`` (see `NodeGroup`), else the cause.
 
-    Raises `NodeError` when it will never be: cloud-init has failed, the host key is another one, our key is unreadable.
+    Raise `NodeError` when it never will be: cloud-init has failed, the host key has changed, the key is unreadable.
     """
     within = Countdown(timeout)
     machine = Machine.of(replace(node, access=access))
@@ -73,11 +73,11 @@ def wait_ready(
     now: Callable[[], float],
     say: Callable[[Node, float], None],
 ) -> None:
-    """Wait until each node is ready as it says, at most so many seconds; all at once.
+    """Wait for all nodes at once; each has its condition and its limit in seconds.
 
-    ``halt(seconds)`` waits between looks, and raises when it is time to stop; it is called on many threads. ``say`` is
-    told of each node that is ready, and after how many seconds, on this thread. Raises `NodeError` for the first that
-    fails, and what ``halt`` raises; the others then end by themselves.
+    ``halt(seconds)`` waits between checks, and raises when the wait must stop; it is called on many threads. ``say`` is
+    called on this thread with each node that is ready, and after how many seconds. Raise `NodeError` for the first that
+    fails, and what ``halt`` raises; the threads of the others then end.
     """
     wait = _Wait(halt, now)
     for node, ready, limit in nodes:
@@ -108,7 +108,7 @@ class _Outcome(Struct, frozen=True):
 
 
 class _Wait:
-    """The looks at all nodes of one wait."""
+    """The checks of all nodes of one wait, each node on its thread."""
 
     def __init__(self, halt: Callable[[float], None], now: Callable[[], float]) -> None:
         self._halt = halt
@@ -118,7 +118,7 @@ class _Wait:
         self.outcomes: SimpleQueue[_Outcome] = SimpleQueue()
 
     def follow(self, node: Node, ready: str, limit: float) -> None:
-        """Look at ``node`` until it is ready, or will not be; on a thread of its own."""
+        """Check ``node`` until it is ready or has failed; the body of its thread."""
         try:
             self._until_ready(node, ready, limit)
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: it is raised where the wait is
@@ -168,7 +168,7 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
         )
     found = _CLOUD_INIT_STATUS.search(result.stdout)
     status = found[1] if found else ""
-    # Exit status 2 is both "done, with warnings" and "running, with warnings": only the word tells.
+    # Exit status 2 is both "done, with warnings" and "running, with warnings", so the status word decides.
     # https://cloudinit.readthedocs.io/en/latest/explanation/return_codes.html
     if status in ("done", "degraded done", "disabled"):
         return None
@@ -226,13 +226,13 @@ def _not_ready(node: Node, ready: str, limit: float, why: str) -> str:
 
 
 def _hang_up(nodes: Sequence[Node]) -> None:
-    """The keeper needs no connection to nodes that are ready; each would wake it ten times a second."""
+    """Close the connections: the keeper needs none to a ready node, and paramiko wakes ten times a second for each."""
     reached = [node for node in nodes if node.access is not None]
     if not reached:
         return
     try:
         from pytest_capacity.remote.connection import close
-    except ImportError:  # Then there is none.
+    except ImportError:  # Without paramiko there is none.
         return
     for node in reached:
         close(node)

@@ -1,4 +1,4 @@
-"""What is done on a connection, with its errors in our words."""
+"""Commands, file transfers and channels on the connection to a node, with errors that name the node."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _about(node: Node) -> Iterator[None]:
 
 
 def execute(node: Node, command: str, data: bytes | None, within: Countdown, *, shown: str) -> commands.Ended:
-    """Run ``command`` on ``node``: its status, None if a signal ended it, and its outputs as they came.
+    """Run ``command`` on ``node`` and return its status, None if a signal ended it, and its outputs as bytes.
 
     Raise `NodeError` unless it ended. ``shown`` is how the log and errors call it.
     """
@@ -99,7 +99,7 @@ def _not_run(node: Node, channel: paramiko.Channel, shown: str, error: BaseExcep
 
 @contextlib.contextmanager
 def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
-    """An SFTP session for ``what``."""
+    """Open an SFTP session for ``what``; errors call it that."""
     with _about(node):
         channel = connection_to(node).session(Countdown(None))
     try:
@@ -120,7 +120,7 @@ def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
             node,
         ) from error
     except BROKEN as error:
-        if getattr(error, "filename", None) is not None:  # A file of this machine, which the error names.
+        if getattr(error, "filename", None) is not None:  # It is about a local file, which the error names.
             raise
         raise NodeError(
             f"{who(node)}: {what} broke off: {said(error)}. What has arrived is incomplete; do it again",
@@ -132,7 +132,7 @@ def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
 
 
 def towards(node: Node, host: str, port: int) -> paramiko.Channel:
-    """A channel to a port as ``node`` sees it."""
+    """Return a channel to a port as ``node`` reaches it."""
     try:
         with _about(node):
             return connection_to(node).towards(host, port, Countdown(CONNECT))
