@@ -1,4 +1,4 @@
-"""What holds for every test of this repository: no connection to a real cloud, a private state directory, the samples."""
+"""What holds for every test: no connection to a real cloud, a private state directory, and which samples run."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pytest_capacity.remote.transport import BROKEN, Transport
 
 #: The longest wait at once: on macOS a signal does not end the wait for a lock, and on Linux not where the kernel gives
 #: it to another thread. Seconds.
-BEAT: Final = 0.5
+POLL: Final = 0.5
 #: How much is written or read at once. Bytes.
 _CHUNK: Final = 1 << 16
 
@@ -97,7 +97,7 @@ class _Outputs:
             rest = within.rest()
             if rest == 0:
                 return False
-            if self._wake.wait(BEAT if rest is None else min(rest, BEAT)):
+            if self._wake.wait(POLL if rest is None else min(rest, POLL)):
                 self._drain()
         return True
 

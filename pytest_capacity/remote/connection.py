@@ -22,10 +22,10 @@ from pytest_capacity.errors import Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.hostkeys import HostKeys, name_of
 from pytest_capacity.remote.identities import keys_for
+from pytest_capacity.remote.messages import access_of, address_of, alias_of, bastion_of, describe, error_text
 from pytest_capacity.remote.sockets import Countdown, dial
 from pytest_capacity.remote.transport import BROKEN, KEEPALIVE, Kind, Transport, end
 from pytest_capacity.remote.tunnel import forget_tunnels
-from pytest_capacity.remote.words import access_of, address_of, alias_of, bastion_of, said, who
 
 __tracebackhide__ = True
 
@@ -56,9 +56,9 @@ class Connection:
         try:
             return self._channel("session", None, within)
         except paramiko.ChannelException as error:
-            raise self._unreachable(f"it gives no session: {said(error)}") from error
+            raise self._unreachable(f"it gives no session: {error_text(error)}") from error
 
-    def towards(self, address: str, port: int, within: Countdown) -> paramiko.Channel:
+    def channel_to(self, address: str, port: int, within: Countdown) -> paramiko.Channel:
         """Return a channel to ``address`` and ``port`` as the machine reaches them.
 
         Raise `paramiko.ChannelException` with the machine's message where it cannot, and what `session` raises.
@@ -103,7 +103,7 @@ class Connection:
         except paramiko.ChannelException:
             raise
         except BROKEN as error:
-            raise self._unreachable(f"it gives no channel: {said(error)}") from error
+            raise self._unreachable(f"it gives no channel: {error_text(error)}") from error
         finally:
             self._transports.append(transport)
 
@@ -135,7 +135,7 @@ class Connection:
             transport.set_keepalive(KEEPALIVE)
         except BROKEN as error:
             end([transport])
-            raise self._unreachable(said(error)) from error
+            raise self._unreachable(error_text(error)) from error
         except BaseException:
             end([transport])
             raise
@@ -145,15 +145,15 @@ class Connection:
         address, port = self.access.address, self.access.port
         if self._through is not None:
             try:
-                return self._through.towards(address, port, within)
+                return self._through.channel_to(address, port, within)
             except paramiko.ChannelException as error:
-                raise self._unreachable(f"the bastion cannot connect to it: {said(error)}") from error
+                raise self._unreachable(f"the bastion cannot connect to it: {error_text(error)}") from error
         try:
             return dial(address, port, within)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {within.timeout:.0f} s") from error
         except OSError as error:
-            raise self._unreachable(said(error)) from error
+            raise self._unreachable(error_text(error)) from error
 
     def _greet(self, transport: Transport, within: Countdown) -> None:
         """Do the SSH handshake, and check the host key."""
@@ -162,7 +162,7 @@ class Connection:
         try:
             in_time = transport.greet(within)
         except BROKEN as error:
-            raise self._unreachable(f"no SSH connection: {said(error)}") from error
+            raise self._unreachable(f"no SSH connection: {error_text(error)}") from error
         if not in_time:
             raise self._unreachable(f"it accepts connections, but speaks no SSH within {within.timeout:.0f} s")
         self._host_keys.check(transport.get_remote_server_key())
@@ -236,7 +236,7 @@ _abandoned: list[_Pool] = []
 def connection_to(node: Node) -> Connection:
     """Return this process's connection to ``node``, made or not. Raise `NodeError` if the run does not use SSH."""
     access = access_of(node)
-    return _own().get(access, _name(node, access), who(node))
+    return _own().get(access, _name(node, access), describe(node))
 
 
 def bastion_to(access: Access) -> Connection | None:

@@ -14,7 +14,7 @@ import yaml
 
 from pytest_capacity.errors import NodeError
 from pytest_capacity.model import Access, Node
-from pytest_capacity.remote.words import access_of, alias_of, bastion_of, who
+from pytest_capacity.remote.messages import access_of, alias_of, bastion_of, describe
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HOST: Final = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:%-]*")
@@ -78,7 +78,7 @@ def _options(node: Node, access: Access) -> list[tuple[str, str]]:
         options.append(("HostKeyAlias", alias_of(node)))
     bastion = bastion_of(access)
     if bastion is not None:
-        options.append(("ProxyCommand", _proxy(bastion, who(node))))
+        options.append(("ProxyCommand", _proxy(bastion, describe(node))))
     return options
 
 
@@ -114,7 +114,7 @@ def _variables(node: Node) -> dict[str, Any]:
         variables["ansible_ssh_common_args"] = " ".join(options)
     for name, value in variables.items():
         if "{{" in str(value) or "{%" in str(value):
-            raise NodeError(f"{who(node)}: {name} {value!r} would be a template to Ansible. Rename the file")
+            raise NodeError(f"{describe(node)}: {name} {value!r} would be a template to Ansible. Rename the file")
     return variables
 
 
@@ -132,7 +132,7 @@ def _checked(node: Node) -> Access:
     for name in (node.name, node.group):
         if not _NAME.fullmatch(name):
             raise NodeError(f"{name!r} cannot be the name of a host in ssh_config. Use letters, digits, ., - and _")
-    _check(access, who(node))
+    _check(access, describe(node))
     return access
 
 

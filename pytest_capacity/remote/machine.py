@@ -14,9 +14,9 @@ from msgspec import Struct
 from pytest_capacity.errors import CommandFailed, NodeError
 from pytest_capacity.model import Node
 from pytest_capacity.remote.export import ssh_command
+from pytest_capacity.remote.messages import access_of, brief, describe, last_lines
 from pytest_capacity.remote.sockets import Countdown, seconds
 from pytest_capacity.remote.tunnel import Tunnel
-from pytest_capacity.remote.words import access_of, brief, last_lines, who
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -131,9 +131,9 @@ class Machine(Node, frozen=True, kw_only=True):
     def tunnel(self, port: int, host: str = "127.0.0.1") -> Tunnel:
         """Open a port of this machine that leads to ``port`` of ``host`` as the node sees it."""
         need_paramiko(self)
-        from pytest_capacity.remote.session import towards
+        from pytest_capacity.remote.session import channel_to
 
-        return Tunnel(lambda: towards(self, host, port))
+        return Tunnel(lambda: channel_to(self, host, port))
 
     @property
     def host(self) -> Host:
@@ -155,7 +155,7 @@ class Machine(Node, frozen=True, kw_only=True):
 def _failed(node: Node, result: Result) -> CommandFailed:
     by_hand = shlex.join(ssh_command(node))
     return CommandFailed(
-        f"{who(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
+        f"{describe(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
         f"Pass check=False if that is no error; look by hand: {by_hand}",
         node,
         result,
@@ -190,4 +190,4 @@ def need_paramiko(node: Node) -> None:
 
 
 def _missing(node: Node, error: ImportError) -> NodeError:
-    return NodeError(f"{who(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'", node)
+    return NodeError(f"{describe(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'", node)

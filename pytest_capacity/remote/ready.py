@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from pytest_capacity.errors import CommandTimedOut, NodeError, Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.machine import Machine, Result, need_paramiko
+from pytest_capacity.remote.messages import bastion_of, brief, describe, error_text, last_lines
 from pytest_capacity.remote.sockets import Countdown, dial
-from pytest_capacity.remote.words import bastion_of, brief, last_lines, said, who
 
 #: The pause between two checks of a node, from the first to the longest. Seconds.
 FIRST_PAUSE: Final = 0.2
@@ -26,7 +26,7 @@ LOOK: Final = 10.0
 COMMAND: Final = 30.0
 #: How soon a node's thread, and the whole wait, notice that they must stop. Seconds.
 _SLICE: Final = 0.2
-_BEAT: Final = 0.1
+_POLL: Final = 0.1
 
 _TCP: Final = "tcp:"
 _CLOUD_INIT_STATUS: Final = re.compile(r"^status:\s*(.+?)\s*$", re.MULTILINE)
@@ -89,7 +89,7 @@ def wait_ready(
         while missing:
             halt(0)
             try:
-                outcome = wait.outcomes.get(timeout=_BEAT)
+                outcome = wait.outcomes.get(timeout=_POLL)
             except Empty:
                 continue
             if outcome.problem is not None:
@@ -163,7 +163,7 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
     result = _run(machine, "cloud-init status", within)
     if result.exit_status == 127:
         raise NodeError(
-            f"{who(machine)} has no cloud-init, so it cannot be waited for. Use another image, or `ready: ssh`",
+            f"{describe(machine)} has no cloud-init, so it cannot be waited for. Use another image, or `ready: ssh`",
             machine,
         )
     found = _CLOUD_INIT_STATUS.search(result.stdout)
@@ -175,7 +175,7 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
     if status.startswith("error"):
         details = _run(machine, "cloud-init status --long", within)
         raise NodeError(
-            f"{who(machine)} will not become ready: cloud-init has failed."
+            f"{describe(machine)} will not become ready: cloud-init has failed."
             f"{last_lines('cloud-init status --long', details.stdout)}\n"
             "Log in and look at /var/log/cloud-init-output.log; correct the group's user_data",
             machine,
@@ -187,14 +187,14 @@ def _listens(machine: Machine, port: int, within: Countdown) -> str | None:
     address = machine.access.address if machine.access else machine.private_ip or machine.public_ip
     if address is None:
         raise NodeError(
-            f"{who(machine)} has no address, so `ready: tcp:{port}` cannot be looked at. Use another one", machine
+            f"{describe(machine)} has no address, so `ready: tcp:{port}` cannot be looked at. Use another one", machine
         )
     if machine.access is not None and bastion_of(machine.access) is not None:
         return _listens_beyond(machine, machine.access, port, within)
     try:
         dial(address, port, within).close()
     except OSError as error:
-        return f"{address}:{port}: {said(error)}"
+        return f"{address}:{port}: {error_text(error)}"
     return None
 
 
@@ -207,9 +207,9 @@ def _listens_beyond(machine: Machine, access: Access, port: int, within: Countdo
     bastion = bastion_to(access)
     assert bastion is not None
     try:
-        bastion.towards(access.address, port, within).close()
+        bastion.channel_to(access.address, port, within).close()
     except ChannelException as error:
-        return f"{access.address}:{port}: {said(error)}"
+        return f"{access.address}:{port}: {error_text(error)}"
     return None
 
 
@@ -220,7 +220,7 @@ def _run(machine: Machine, command: str, within: Countdown) -> Result:
 def _not_ready(node: Node, ready: str, limit: float, why: str) -> str:
     kind = _kind(ready)
     return (
-        f"{who(node)} was not ready ({brief(ready)}) within {limit:.0f} s; last: {brief(why)}. "
+        f"{describe(node)} was not ready ({brief(ready)}) within {limit:.0f} s; last: {brief(why)}. "
         f"{_REMEDIES.get(kind, '')}; or raise ready_timeout"
     )
 

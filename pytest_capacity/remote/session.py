@@ -14,9 +14,9 @@ from pytest_capacity.model import Node
 from pytest_capacity.remote import command as commands
 from pytest_capacity.remote.connection import CONNECT, connection_to
 from pytest_capacity.remote.files import TransferFailed
+from pytest_capacity.remote.messages import access_of, brief, describe, error_text, last_lines
 from pytest_capacity.remote.sockets import Countdown, seconds
 from pytest_capacity.remote.transport import BROKEN
-from pytest_capacity.remote.words import access_of, brief, last_lines, said, who
 
 __tracebackhide__ = True
 
@@ -65,7 +65,8 @@ def _execute(node: Node, command: str, data: bytes | None, within: Countdown, sh
     if ended.how == "lost":
         why = "was running when the connection broke, so whether it ended is not known"
         raise Unreachable(
-            f"{who(node)}: `{brief(shown)}` {why}.{outputs}\nLook at the node before you run it again: did it restart?",
+            f"{describe(node)}: `{brief(shown)}` {why}.{outputs}\n"
+            "Look at the node before you run it again: did it restart?",
             why="the connection broke while it ran",
         )
     limit = within.timeout or 0.0
@@ -75,7 +76,7 @@ def _execute(node: Node, command: str, data: bytes | None, within: Countdown, sh
         why = f"ended with {ended.status}, but a background process still held its output after {limit:g} s"
         remedy = "Redirect the output of what it leaves in the background: `server >log 2>&1 &`"
     raise CommandTimedOut(
-        f"{who(node)}: `{brief(shown)}` {why}.{outputs}\n{remedy}",
+        f"{describe(node)}: `{brief(shown)}` {why}.{outputs}\n{remedy}",
         node,
         why,
         command=shown,
@@ -88,13 +89,13 @@ def _execute(node: Node, command: str, data: bytes | None, within: Countdown, sh
 
 def _not_run(node: Node, channel: paramiko.Channel, shown: str, error: BaseException) -> Unreachable:
     stands = channel.transport is not None and channel.transport.is_active()
-    why = "the node refuses to run commands" if stands else f"the connection broke: {said(error)}"
+    why = "the node refuses to run commands" if stands else f"the connection broke: {error_text(error)}"
     remedy = (
         f"Look at the shell of user {access_of(node).user!r} there, and at ForceCommand in its sshd_config"
         if stands
         else "Whether it began is not known; look at the node before you run it again"
     )
-    return Unreachable(f"{who(node)} did not run `{brief(shown)}`: {why}. {remedy}", why=f"it did not run: {why}")
+    return Unreachable(f"{describe(node)} did not run `{brief(shown)}`: {why}. {remedy}", why=f"it did not run: {why}")
 
 
 @contextlib.contextmanager
@@ -108,14 +109,15 @@ def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
     except BROKEN as error:
         channel.close()
         raise NodeError(
-            f"{who(node)} gives no SFTP session for {what}: {said(error)}. Check `Subsystem sftp` in its sshd_config",
+            f"{describe(node)} gives no SFTP session for {what}: {error_text(error)}. "
+            "Check `Subsystem sftp` in its sshd_config",
             node,
         ) from error
     try:
         yield sftp
     except TransferFailed as error:
         raise NodeError(
-            f"{who(node)}: {what} failed at {error.path}: {brief(error.why)}. "
+            f"{describe(node)}: {what} failed at {error.path}: {brief(error.why)}. "
             f"Check the path, and what user {access_of(node).user!r} may do there",
             node,
         ) from error
@@ -123,7 +125,7 @@ def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
         if getattr(error, "filename", None) is not None:  # It is about a local file, which the error names.
             raise
         raise NodeError(
-            f"{who(node)}: {what} broke off: {said(error)}. What has arrived is incomplete; do it again",
+            f"{describe(node)}: {what} broke off: {error_text(error)}. What has arrived is incomplete; do it again",
             node,
         ) from error
     finally:
@@ -131,13 +133,14 @@ def transfer(node: Node, what: str) -> Iterator[paramiko.SFTPClient]:
             sftp.close()
 
 
-def towards(node: Node, host: str, port: int) -> paramiko.Channel:
+def channel_to(node: Node, host: str, port: int) -> paramiko.Channel:
     """Return a channel to a port as ``node`` reaches it."""
     try:
         with _about(node):
-            return connection_to(node).towards(host, port, Countdown(CONNECT))
+            return connection_to(node).channel_to(host, port, Countdown(CONNECT))
     except paramiko.ChannelException as error:
         raise NodeError(
-            f"{who(node)} cannot connect to {host}:{port}: {said(error)}. Check that something listens there",
+            f"{describe(node)} cannot connect to {host}:{port}: {error_text(error)}. "
+            "Check that something listens there",
             node,
         ) from error

@@ -23,7 +23,7 @@ __tracebackhide__ = True
 #: How often a packet is sent on an idle connection, since routers on the way may forget one. Seconds.
 KEEPALIVE: Final = 15
 #: How long the end of a connection's thread is waited for. Seconds.
-_GOODBYE: Final = 1.0
+_JOIN: Final = 1.0
 
 #: What paramiko raises when a connection is gone.
 BROKEN: Final = (paramiko.SSHException, EOFError, OSError)
@@ -96,6 +96,6 @@ def end(transports: Collection[Transport]) -> None:
                 transport.sock.close()
     for transport in transports:
         if transport.is_alive():
-            transport.join(_GOODBYE)
+            transport.join(_JOIN)
         transport.close()
         transport.sock.close()

@@ -22,7 +22,7 @@ def brief(text: str) -> str:
     return clean(text, limit=_LINE)
 
 
-def said(error: BaseException | None) -> str:
+def error_text(error: BaseException | None) -> str:
     """Return the text of an error of the connection; one of a lost connection often has none."""
     if error is None or isinstance(error, EOFError):
         return "it hung up"
@@ -48,7 +48,7 @@ def address_of(access: Access) -> str:
     return f"{access.user}@{address}:{access.port}{through}"
 
 
-def who(node: Node) -> str:
+def describe(node: Node) -> str:
     """Return ``db-0 (group db, i-0abc, ec2-user@10.0.0.1:22)``."""
     where = address_of(node.access) if node.access else node.private_ip or node.public_ip or "no address"
     return f"{node.name} (group {node.group}, {node.id}, {where})"
@@ -57,7 +57,7 @@ def who(node: Node) -> str:
 def access_of(node: Node) -> Access:
     """Return how ``node`` is reached. Raise `NodeError` if the run does not use SSH."""
     if node.access is None:
-        raise NodeError(f"{who(node)} cannot be used: this run does not reach its nodes by SSH. {NO_SSH}", node)
+        raise NodeError(f"{describe(node)} cannot be used: this run does not reach its nodes by SSH. {NO_SSH}", node)
     return node.access
 
 
