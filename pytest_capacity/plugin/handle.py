@@ -21,8 +21,15 @@ __tracebackhide__ = True
 class Nodes(Protocol):
     """Where a handle gets its nodes from: what this process knows of the run (`runtime.Runtime`)."""
 
-    request: Request
-    uses: Uses
+    @property
+    def request(self) -> Request:
+        """What the run asked for."""
+        ...
+
+    @property
+    def uses(self) -> Uses:
+        """Which test used which node."""
+        ...
 
     def known(self, topology: str) -> str:
         """The name under which ``topology`` is configured."""
