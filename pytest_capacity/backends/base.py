@@ -92,7 +92,7 @@ class Backend(Protocol):
 
     #: The name of its provider.
     name: str
-    #: Its name in sentences: ``EC2``.
+    #: Its name in sentences.
     title: str
     #: Who logs in on the nodes by SSH where the user says nothing about it.
     default_user: str

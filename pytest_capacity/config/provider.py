@@ -24,11 +24,11 @@ class Examples(Struct, frozen=True, kw_only=True):
     #: What ``use_reservations`` takes.
     reservation: str = ""
     endpoint: str = ""
-    #: A group of nodes: ``{count: 3, instance_type: i4i.large}``.
+    #: A group of nodes: ``{count: 3, instance_type: NAME}``.
     group: str = ""
     #: The provider's section of the file, as a mapping.
     section: str = "{}"
-    #: A price list: ``{i4i.large: 0.172}``.
+    #: A price list: ``{NAME: 0.172}``.
     prices: str = ""
 
 
