@@ -238,7 +238,7 @@ def test_a_reset_empties_the_world(emulator: Emulator, ec2: EC2Client) -> None:
         ({"quota": {ZONE: {"vcpus": 1}}}, "quota.us-east-1a: no emulated cloud has a region"),
         (
             {"quota": {"us-east-1": {"cpus": 1}}},
-            "quota[...]: unknown key cpus (did you mean vcpus?); known keys: spot_vcpus",
+            "quota.us-east-1: unknown key cpus (did you mean vcpus?); known keys: spot_vcpus",
         ),
         (
             {"faults": [{"operation": "RunInstances", "eror": "Odd"}]},

@@ -26,10 +26,10 @@ from pytest_capacity.emulator.aws import (
 )
 from pytest_capacity.emulator.aws.catalogue import Ec2Catalogue
 from pytest_capacity.emulator.aws.context import Context, token_key
+from pytest_capacity.emulator.aws.things import Instance, Reservation
 from pytest_capacity.emulator.face import Answer, Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.aws.things import Instance, Reservation
 from pytest_capacity.emulator.world import World
 
 OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
