@@ -225,7 +225,7 @@ class World:
         ``reserved`` has a reservation once for each free seat in it (`free_seats`). As many as there are, at most
         ``most``; fewer than ``least`` raise `ReservationFull`, `OverQuota` or `NoStock`.
         """
-        seats: list[Reservation | None] = list(reserved)[:most]
+        seats: list[Reservation | None] = list[Reservation | None](reserved)[:most]
         if only_reserved:
             if len(seats) < least:
                 raise ReservationFull(next((one.id for one in seats if one is not None), ""), least, len(seats))

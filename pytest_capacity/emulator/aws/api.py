@@ -102,8 +102,7 @@ class Ec2:
         asked.token = form.get("ClientToken")
         asked.dry_run = form.get("DryRun", "").lower() == "true"
         try:
-            if region not in self._catalogue.regions():
-                raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
+            self._check_region(region)
             asked.params = wire.parse(operation, form)
             ctx = Context(self._world, self._catalogue, region, operation, asked.params)
             asked.zone, asked.type = _where(ctx)
@@ -112,6 +111,10 @@ class Ec2:
         except Refusal as refusal:
             asked.refusal = refusal
         return asked
+
+    def _check_region(self, region: str) -> None:
+        if region not in self._catalogue.regions():
+            raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
 
     def do(self, asked: Asked) -> Answer:
         """Let the call happen."""
