@@ -392,7 +392,7 @@ class MadeUpBench:
             "duration_s": 5400.0,
             "timeout_s": 900.0,
         }
-        request = Request(**{**wanted, **changes})  # type: ignore[arg-type]
+        request = Request(**{**wanted, **changes})
         journal = Journal(self.path, now=self.clock.now)
         book = RunState(journal, request.run, self.clock)
         if not book.live:
@@ -414,8 +414,6 @@ class MadeUpBench:
         """End what the engines have under way, and close the journals."""
         for engine in self.engines:
             engine.stop.set()
-            engine.close()
-            for pool in (engine._creates, engine._pool, engine._chores):
-                pool.shutdown(wait=True)
+            engine.close(wait=True)
         for journal in self.journals:
             journal.close()
