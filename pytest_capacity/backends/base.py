@@ -7,9 +7,77 @@ All verbs block; the engine runs them on threads, so a backend must be safe to c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Topology, Unread
+from pytest_capacity.config.provider import (
+    Examples,
+    GroupDraft,
+    Reader,
+    SctKeys,
+    SctReading,
+    Section,
+)
+from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+
+__all__ = ["Backend", "Examples", "GroupDraft", "Provider", "SctKeys", "SctReading", "Section"]
+
+
+class Provider(Reader, Protocol):
+    """The first face of a cloud: all that pytest and the command line need, without the SDK.
+
+    One object a process, without state, found by entry point (group ``pytest_capacity.backends``). Its module imports
+    the standard library, msgspec, and of this package ``config.fields``, ``config.provider``, ``model`` and ``errors``.
+    What reads the configuration is in `Reader`.
+    """
+
+    #: The modules that the extra brings; looked for, not imported.
+    modules: tuple[str, ...]
+    #: Whether the emulator that we bring speaks for it.
+    emulated: bool
+    #: Who logs in on the nodes by SSH where the user says nothing about it; "": whoever runs the keeper.
+    default_user: str
+    #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
+    credential_variables: tuple[str, ...]
+    #: Variables that hold paths: they are made absolute before the keeper starts, which works in ``/``.
+    file_variables: tuple[str, ...]
+    #: What the names of the SDK's variables begin with: none of them reaches an emulator or an emulated run.
+    environment_prefixes: tuple[str, ...]
+    #: Keys of `Request.settings` that do not shape nodes: two processes may differ in them and share nodes.
+    not_shaping: frozenset[str]
+    #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
+    errors_file: Path | None
+
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
+        ...
+
+    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
+        """The URL that the run talks to, where the file, a flag or the environment names one; for the header."""
+        ...
+
+    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
+        """The profile of the SDK's files that the run uses; "" where none is named. For the header."""
+        ...
+
+    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
+        """``request`` with what this process's environment decides (a profile), before the keeper starts."""
+        ...
+
+    def account_setting(self, request: Request) -> tuple[str, str]:
+        """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
+        ...
+
+    def memory(self, kind: str) -> float | None:
+        """For how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
+        ...
+
+    def open(self, request: Request) -> Backend:
+        """The second face, for one request. Imports the SDK and makes no call.
+
+        Raises `ConfigError` for what is wrong; a `ModuleNotFoundError` is left to `open_backend`.
+        """
+        ...
 
 
 class Backend(Protocol):
@@ -22,9 +90,9 @@ class Backend(Protocol):
     `refresh` and `inventory` confirm that it is gone.
     """
 
-    #: The cloud's name: ``aws``.
+    #: The name of its provider.
     name: str
-    #: Its name in sentences: ``EC2``.
+    #: Its name in sentences.
     title: str
     #: Who logs in on the nodes by SSH where the user says nothing about it.
     default_user: str
