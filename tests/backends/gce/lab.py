@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.backends.gce.session import SECRET_FILE
 from pytest_capacity.model import NodeGroup, Request, Topology
 from tests.emulated import Emulator
 
@@ -86,19 +82,3 @@ class GceLab:
     def calls(self) -> Sequence[str]:
         """Methods."""
         return [call["operation"] for call in self.emulator.calls()]
-
-
-@contextmanager
-def with_secret(emulator: Emulator, folder: Path) -> Iterator[None]:
-    """The emulator's secret where a keeper has it: in a file that a variable names."""
-    file = folder / "secret"
-    file.write_text(emulator.secret, encoding="ascii")
-    before = os.environ.get(SECRET_FILE)
-    os.environ[SECRET_FILE] = str(file)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[SECRET_FILE]
-        else:
-            os.environ[SECRET_FILE] = before
