@@ -177,7 +177,8 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
             return replace(before, facts={**before.facts, **kept})
         if before.zone in unreachable or before.region in unreachable:
             return before
-        return _taken_back(replace(before, state="unseen"), known)
+        # What was listed once is in every list for as long as it exists.
+        return _taken_back(replace(before, state="gone" if reading.NUMBER in before.facts else "unseen"), known)
     held = replace(
         now,
         # A bulk insert is over only when all of it is: what runs already may yet be rolled back.
@@ -196,11 +197,11 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
 def _taken_back(held: Held, known: Operations) -> Held:
     """``held`` with the word for it, where a spot machine was, or is about to be, taken back."""
     operation = known.preempted.get(f"{held.zone}/{held.id}") if held.kind == NODE else None
-    if operation is None or operation.get("targetId") not in (None, held.facts.get("number"), ""):
+    # Of the same name there may have been another machine.
+    if operation is None or operation.get("targetId", "") not in ("", held.facts.get(reading.NUMBER, "")):
         return held
     words = str(operation.get("statusMessage") or "Instance was preempted.")
-    state = "gone" if held.state == "unseen" else held.state
-    return replace(held, state=state, problem=words, problem_code=operations.PREEMPTED)
+    return replace(held, problem=words, problem_code=operations.PREEMPTED)
 
 
 def inventory(

@@ -19,6 +19,8 @@ OPERATION_AT: Final = "operation_at"
 #: Its operation has ended well, though the thing was not in the list that was read beside it.
 MADE: Final = "made"
 
+#: The API's own id of a thing, which it has from the moment when a list had it.
+NUMBER: Final = "number"
 #: When Compute Engine ends a machine by its own clock, fixed when it was made.
 ENDS: Final = "ends"
 
@@ -74,7 +76,6 @@ def node(instance: Mapping[str, Any]) -> Held:
         "private_ip": address.get("networkIP"),
         "public_ip": external.get("natIP"),
         "reservation_id": last(consumed),
-        "number": str(instance.get("id", "")),
         "incarnation": str(instance.get("id", "")),
         ENDS: scheduling.get("terminationTime"),
     }
@@ -199,7 +200,7 @@ def _held(
     code: str,
 ) -> Held:
     over = state not in ("creating", "ready")
-    known = {**facts, "run": stamp.run, "place": _project_of(thing)}
+    known = {**facts, NUMBER: str(thing.get("id", "")), "run": stamp.run}
     return Held(
         kind=kind,
         id=thing["name"],
@@ -212,7 +213,7 @@ def _held(
         problem=said if over else "",
         problem_code=code if over else "",
         place=_project_of(thing),
-        facts={key: value for key, value in known.items() if value and key != "place"},
+        facts={key: value for key, value in known.items() if value},
     )
 
 
