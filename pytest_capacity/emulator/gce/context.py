@@ -66,6 +66,7 @@ class Context:
         errors: Sequence[Refusal] = (),
         then: Callable[[], None] | None = None,
         counts: tuple[int, int, int] | None = None,
+        group: str = "",
     ) -> GceOperation:
         """Begin an operation on ``target`` (a path below the project), as long as the weather says."""
         world = self.world
@@ -87,7 +88,7 @@ class Context:
             scope=self.scope(asked),
             target_id="" if target_number is None else number_id(target_number),
             request_id=asked.token or "",
-            group=f"{world.hex(8)}-{world.hex(4)}-{world.hex(4)}" if counts is not None else "",
+            group=group,
             counts=counts,
         )
         world.begin(operation)

@@ -190,9 +190,14 @@ def bulk_insert(context: Context, asked: Asked) -> GceOperation:
         seats = [None] * min(refusal.left, count)
     except Refusal as refusal:
         late = late or refusal
+    group = f"{context.world.hex(8)}-{context.world.hex(4)}-{context.world.hex(4)}"
     made = [_make(context, asked, plan, name, seat) for name, seat in zip(names, seats, strict=False)]
+    for machine in made:
+        # Each machine has an operation of its own, too.
+        one = f"zones/{plan.place.zone}/instances/{machine.name}"
+        context.begin(asked, "insert", one, machine.number, group=group)
     if late is None:
-        return context.begin(asked, "bulkInsert", path, counts=(count, len(made), 0))
+        return context.begin(asked, "bulkInsert", path, counts=(count, len(made), 0), group=group)
     words = f"Requested minimum count of {least} VMs could not be created."
 
     def roll_back() -> None:
@@ -207,6 +212,7 @@ def bulk_insert(context: Context, asked: Asked) -> GceOperation:
         errors=[Refusal("VM_MIN_COUNT_NOT_REACHED", words)],
         then=roll_back,
         counts=(count, len(made), len(made)),
+        group=group,
     )
 
 
