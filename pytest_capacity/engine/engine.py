@@ -305,11 +305,12 @@ class Engine:
         releaser.release(Scope(book), lambda: self._clock.now() > until)
         return self._receipt(book, releaser.unread)
 
-    def close(self) -> None:
-        """Let the threads go."""
-        self._creates.shutdown(wait=False, cancel_futures=True)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._chores.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, wait: bool = False) -> None:
+        """Let the threads go; with ``wait``, once the calls under way have ended."""
+        for pool in (self._creates, self._pool, self._chores):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._creates, self._pool, self._chores) if wait else ():
+            pool.shutdown(wait=True)
 
 
 def _moment(at: float) -> str:
