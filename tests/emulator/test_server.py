@@ -108,8 +108,8 @@ def test_a_stranger_gets_the_refusal_of_the_cloud(emulator: Emulator) -> None:
         ("service-quotas", lambda client: client.list_service_quotas(ServiceCode="ec2"), "SignatureDoesNotMatch"),
     ):
         config = Config(retries={"mode": "standard", "total_max_attempts": 1})
-        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "guessed"}
-        client: Any = boto3.client(service, "us-east-1", endpoint_url=emulator.url, config=config, **keys)
+        make: Any = boto3.client
+        client = make(service, "us-east-1", endpoint_url=emulator.url, config=config, aws_secret_access_key="guessed")
         with pytest.raises(ClientError) as caught:
             operation(client)
         assert caught.value.response["Error"]["Code"] == code
@@ -117,7 +117,7 @@ def test_a_stranger_gets_the_refusal_of_the_cloud(emulator: Emulator) -> None:
 
 
 def test_each_start_has_a_secret_of_its_own() -> None:
-    """It lies in a file that only its user reads, in a directory that is gone after the end; so has each an identity."""
+    """It lies in a file that only its user reads, in a directory that goes with the emulator, and an identity."""
     code = [sys.executable, "-m", "pytest_capacity.emulator"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "AWS_PROFILE": "corp"}
     seen = []
