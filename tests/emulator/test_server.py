@@ -102,16 +102,17 @@ def test_the_world_is_for_those_who_know_the_secret(emulator: Emulator) -> None:
 
 def test_a_stranger_gets_the_refusal_of_the_cloud(emulator: Emulator) -> None:
     """A request that is signed with another secret is refused in the words of the service, and does nothing."""
-    for service, operation, code in (
-        ("ec2", lambda client: client.create_key_pair(KeyName="k"), "AuthFailure"),
-        ("sts", lambda client: client.get_caller_identity(), "SignatureDoesNotMatch"),
-        ("service-quotas", lambda client: client.list_service_quotas(ServiceCode="ec2"), "SignatureDoesNotMatch"),
+    for service, operation, parameters, code in (
+        ("ec2", "create_key_pair", {"KeyName": "k"}, "AuthFailure"),
+        ("sts", "get_caller_identity", {}, "SignatureDoesNotMatch"),
+        ("service-quotas", "list_service_quotas", {"ServiceCode": "ec2"}, "SignatureDoesNotMatch"),
     ):
         config = Config(retries={"mode": "standard", "total_max_attempts": 1})
         make: Any = boto3.client
-        client = make(service, "us-east-1", endpoint_url=emulator.url, config=config, aws_secret_access_key="guessed")
+        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "guessed"}
+        client = make(service, "us-east-1", endpoint_url=emulator.url, config=config, **keys)
         with pytest.raises(ClientError) as caught:
-            operation(client)
+            getattr(client, operation)(**parameters)
         assert caught.value.response["Error"]["Code"] == code
     assert emulator.held() == []
 
