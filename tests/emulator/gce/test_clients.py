@@ -160,7 +160,7 @@ def test_libcloud(emulator: Emulator) -> None:
             self.gce_params = None
 
     class Driver(GCENodeDriver):
-        connectionCls = Connection
+        connectionCls = Connection  # noqa: N815 - libcloud's name
 
         def _ex_connection_class_kwargs(self) -> dict[str, Any]:
             return {}
