@@ -30,7 +30,7 @@ def test_the_table_of_the_manual_has_what_is_called() -> None:
     page = (FOLDER / "gce.md").read_text(encoding="utf-8")
     section = page.partition("## Permissions")[2].partition("\n## ")[0]
     named = {word if word.startswith("iam.") else f"compute.{word}" for word in re.findall(r"`([a-zA-Z.]+)`", section)}
-    assert NEEDED <= named
+    assert named >= NEEDED
 
 
 def test_a_run_calls_nothing_else(lab: GceLab, exchanges: list[Exchange], tmp_path: Path) -> None:
