@@ -1,7 +1,7 @@
 """An answer that holds errors, taken apart: clouds nest them, list them, and put one as JSON into another's message.
 
-What is read is plain: the decoded body, or what an SDK made of it. The shapes are Azure's (``error``, ``details``,
-``innererror``), GCE's (``errors`` with ``code`` or ``reason``, ``errorDetails``), OCI's and OpenStack's.
+What is read is plain: the decoded body, or what an SDK made of it. The shapes are those of several clouds: ``error``
+with ``details`` and ``innererror``, ``errors`` with ``code`` or ``reason`` and ``errorDetails``, one flat mapping.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
+from pytest_capacity.model import ErrorPart
 
 #: Under which names a code and a message stand, the more telling one first.
 _CODES: Final = ("code", "reason", "error_name", "error_code")
@@ -24,22 +24,9 @@ _MAX_DEPTH: Final = 16
 _MAX_PARTS: Final = 100
 
 
-class Part(Struct, frozen=True):
-    """One error of an answer. ``depth`` counts what it is wrapped in."""
-
-    code: str = ""
-    message: str = ""
-    http: int | None = None
-    #: What the error says outside of its message: the dimensions of a quota.
-    beside: str = ""
-    depth: int = 0
-    #: Zones that it says have what this one has not.
-    zones: tuple[str, ...] = ()
-
-
-def read_answer(body: object, http: int | None = None) -> tuple[Part, ...]:
+def read_answer(body: object, http: int | None = None) -> tuple[ErrorPart, ...]:
     """Every error in ``body`` (mappings, lists, or a text), the outermost first."""
-    found: list[Part] = []
+    found: list[ErrorPart] = []
     for part in _parts(body.decode(errors="replace") if isinstance(body, bytes) else body, http, 0):
         found.append(part)
         if len(found) == _MAX_PARTS:
@@ -47,7 +34,7 @@ def read_answer(body: object, http: int | None = None) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def _parts(body: object, http: int | None, depth: int) -> Iterator[Part]:
+def _parts(body: object, http: int | None, depth: int) -> Iterator[ErrorPart]:
     if depth > _MAX_DEPTH:
         return
     if isinstance(body, str):
@@ -60,18 +47,18 @@ def _parts(body: object, http: int | None, depth: int) -> Iterator[Part]:
         yield from _of_mapping(body, http, depth)
 
 
-def _of_text(body: str, http: int | None, depth: int) -> Iterator[Part]:
+def _of_text(body: str, http: int | None, depth: int) -> Iterator[ErrorPart]:
     inner, is_all = _decoded(body)
     if not is_all:
-        yield Part(message=body, http=http, depth=depth)
+        yield ErrorPart(message=body, http=http, depth=depth)
     if inner is not None:
         yield from _parts(inner, http, depth + 1)
 
 
-def _of_mapping(body: Mapping[Any, Any], http: int | None, depth: int) -> Iterator[Part]:
+def _of_mapping(body: Mapping[Any, Any], http: int | None, depth: int) -> Iterator[ErrorPart]:
     code, message = _text(body, _CODES), _text(body, _MESSAGES)
     if code or message:
-        yield Part(code, message, http, " ".join(_quotas(body)), depth, tuple(_zones(body)))
+        yield ErrorPart(code, message, http, " ".join(_quotas(body)), depth, tuple(_zones(body)))
         inner, _ = _decoded(message)
         if inner is not None:
             yield from _parts(inner, http, depth + 1)
@@ -86,7 +73,7 @@ def _text(body: Mapping[Any, Any], names: tuple[str, ...]) -> str:
 
 
 def _quotas(error: Mapping[Any, Any]) -> Iterator[str]:
-    """GCE's ``quotaInfo`` in the words of its own messages: ``quota CPUS in region us-central1``."""
+    """A ``quotaInfo`` in the words of messages: ``quota METRIC in region REGION``."""
     for detail in _details(error):
         quota = detail.get("quotaInfo")
         if isinstance(quota, Mapping):
@@ -97,7 +84,7 @@ def _quotas(error: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _zones(error: Mapping[Any, Any]) -> Iterator[str]:
-    """GCE's ``zonesAvailable``, the zones of the region that have the resource: ``us-central1-a,us-central1-f``."""
+    """A ``zonesAvailable``: the zones of the region that have the resource, with commas between them."""
     for detail in _details(error):
         info = detail.get("errorInfo")
         told = info.get("metadatas") if isinstance(info, Mapping) else None

@@ -9,23 +9,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.abandoned import Abandoned
-from pytest_capacity.engine.account import Account
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.attempt import Attempter
-from pytest_capacity.engine.calls import asked
+from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import Bounds, Climber, subjects
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.credentials import CredentialWatch
+from pytest_capacity.engine.clock import Clock, Deadline
+from pytest_capacity.engine.credentials import Account, CredentialWatch
 from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
-from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.leases import Leases
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
 from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
-from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
@@ -36,6 +34,13 @@ WIDTH: Final = 32
 
 #: How long the hand-over waits for the release of failed rungs to be accepted. Seconds.
 HAND_OVER: Final = 60.0
+
+
+#: How long after the run's limit the release of what cannot be read is tried on. Seconds.
+UNREAD_MARGIN: Final = 3600.0
+
+#: How long after the run's limit the release of what nothing ends is tried on, before it is left to a person. Seconds.
+ENDLESS_MARGIN: Final = 24 * 3600.0
 
 
 class Engine:
@@ -54,6 +59,9 @@ class Engine:
         self.book = book
         self._backend = backend
         self._clock = clock
+        #: Create calls have threads of their own: one that is refused for now waits on its thread, and releases and
+        #: renewals, which share the other pool, must not wait for it.
+        self._creates = ThreadPoolExecutor(WIDTH, "capacity-create")
         self._pool = ThreadPoolExecutor(WIDTH, "capacity-call")
         self._chores = ThreadPoolExecutor(WIDTH, "capacity-chore")
         self._topology_locks = {name: threading.Lock() for name in request.topologies}
@@ -63,14 +71,14 @@ class Engine:
         self.stop = threading.Event()
         maker = Maker(backend, book, clock)
         self._alarm = CredentialWatch(backend, book, request.prices, self.ends)
-        self._account = Account(backend, book, clock, self._alarm, request.aws.account)
+        self._account = Account(backend, book, clock, self._alarm, provider(request.backend).account_setting(request))
         self._leases = Leases(backend, book, clock, self._pool, self._alarm)
         reach = reach or Reach(request, backend.default_user)
-        attempter = Attempter(backend, book, clock, maker, self._pool, reach, advice)
+        attempter = Attempter(backend, book, clock, maker, self._creates, reach, advice)
         self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
-        self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop)
+        self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, book, clock, self._chores)
-        self._preemption = Preemption(backend, book)
+        self._preemption = Preemption(backend, book, clock)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
             request, backend, book, clock, attempter, self._abandoned, self.offers, bounds, reach.facts, advice
@@ -267,24 +275,42 @@ class Engine:
         """When these, and what unanswered create calls may have made, are gone though nobody removes them."""
         return expiry_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
 
+    def give_up_at(self) -> float:
+        """Return when releasing is no use any more: all that may be left has ended by itself, or never will.
+
+        What could not be read ends like a node that we know of: at the limit, at a cloud's own pace.
+        """
+        held = self.book.held()
+        ends = self.ends(held)
+        latest = max(ends.until or 0.0, self.limit + UNREAD_MARGIN)
+        return max(latest, self.limit + ENDLESS_MARGIN) if ends.endless else latest
+
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
         """The commands with which a person removes these."""
         return self._backend.by_hand(helds)
 
     def cancel_other(self, run: str, patience: float) -> Receipt:
-        """Release whatever bears the whole stamp of another run, in every region of the account."""
+        """Release what bears the whole stamp of another run, in every region of the account.
+
+        Raises `Refused` where the cloud does not say which regions these are.
+        """
+        regions = asked(self._backend, self._backend.regions)
+        if isinstance(regions, Diagnosis):
+            raise refused("asked which regions the account may use", self._backend.name, regions)
         book = self.book.of(run)
-        book.regions.update(self._backend.regions())
+        book.regions.update(regions)
         maker = Maker(self._backend, book, self._clock)
         releaser = Releaser(self._backend, book, self._clock, maker, self._pool, self._alarm)
         until = self._clock.now() + patience
         releaser.release(Scope(book), lambda: self._clock.now() > until)
         return self._receipt(book, releaser.unread)
 
-    def close(self) -> None:
-        """Let the threads go."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._chores.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, wait: bool = False) -> None:
+        """Let the threads go; with ``wait``, once the calls under way have ended."""
+        for pool in (self._creates, self._pool, self._chores):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._creates, self._pool, self._chores) if wait else ():
+            pool.shutdown(wait=True)
 
 
 def _moment(at: float) -> str:

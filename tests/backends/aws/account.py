@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import AwsBackend, open
+from pytest_capacity.backends.aws.backend import AwsBackend
+from pytest_capacity.backends.aws.backend import open_aws as open
 from pytest_capacity.model import Held, Order, Piece, Request
 from tests.backends.aws.orders import REGION, RUN, group, order
 from tests.emulated import Emulator
@@ -31,7 +32,7 @@ class Account:
     def ready_pieces(self, order: Order, made: dict[str, str]) -> Iterator[Piece]:
         """The pieces of ``order`` with the ids that have come to stand in ``made``."""
         for piece in chain(*self.backend.plan(order)):
-            yield replace(piece, inputs={need: made[need] for need in piece.needs})
+            yield replace(piece, inputs={need.key: made[need.subject] for need in piece.needs})
 
     def make(self, order: Order) -> list[Held]:
         """All that ``order`` asks for."""
