@@ -140,7 +140,7 @@ def same_socket_dir(path: str) -> str:
 def remove_dir(path: str) -> None:
     """Remove a socket's directory with the socket in it; that it is gone already is fine.
 
-    Only what `socket_dir` makes: an absolute path with its prefix, ours alone, and holding nothing but sockets. All else
+    Only what `socket_dir` makes: an absolute path with its prefix, ours alone, holding nothing but sockets. All else
     is left as it is, whatever the path says: an empty one would be the working directory.
     """
     directory = Path(path)
