@@ -265,7 +265,7 @@ class ConformanceSuite:
             expected = len(lab.held())
             bench.give_back(fair)
         _weather(lab, lose_reply=True)
-        with _bench(lab, tmp_path / "..") as bench:
+        with _bench(lab, tmp_path / "second") as bench:
             engine = bench.engine(lab.request(run="conformance-lost"))
             engine.provision("default", launch=False)
             assert len(lab.held()) == expected, f"{lab.held()} after {lab.calls()}"
