@@ -374,6 +374,7 @@ class ConformanceSuite:
                 assert sorted(lab.held()) == before
             else:
                 raise AssertionError("a thing without our whole stamp was released")
+            bench.wait_a_minute()
             bench.give_back(engine)
 
     def test_by_hand_names_all_that_is_held(self, lab: Lab, tmp_path: Path) -> None:
