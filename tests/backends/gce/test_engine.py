@@ -269,7 +269,8 @@ def test_extend_moves_the_stamp_alone(bench: Bench, lab: GceLab) -> None:
     assert backend.change(node, Change(deadline=until)).deadline == until
     (seen,) = backend.refresh([node])
     assert seen.deadline == until
-    assert backend.ends(seen, until) == backend.ends(node, until) < until
+    assert backend.ends(seen, until) == backend.ends(node, until)
+    assert (backend.ends(seen, until) or until) < until
     with pytest.raises(ValueError, match="cannot change"):
         backend.change(reservation, Change(deadline=until))
     bench.give_back(engine)
