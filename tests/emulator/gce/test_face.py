@@ -152,14 +152,10 @@ def test_things_go_in_one_order(call: Call, emulator: Emulator) -> None:
     """A policy not before a reservation, that not before its machines."""
     policy = {"name": "near", "groupPlacementPolicy": {"collocation": "COLLOCATED"}}
     call("POST", "regions/us-central1/resourcePolicies", policy)
-    uses = {"resourcePolicies": {"policy": "regions/us-central1/resourcePolicies/near"}}
-    call("POST", f"{AT}/reservations", reservation(**uses))
-    call(
-        "POST",
-        f"{AT}/instances",
-        machine(**aimed_at("held"), resourcePolicies=["regions/us-central1/resourcePolicies/near"]),
-    )
-    for path in (f"{AT}/reservations/held", "regions/us-central1/resourcePolicies/near"):
+    near = "regions/us-central1/resourcePolicies/near"
+    call("POST", f"{AT}/reservations", reservation(resourcePolicies={"policy": near}))
+    call("POST", f"{AT}/instances", machine(**aimed_at("held"), resourcePolicies=[near]))
+    for path in (f"{AT}/reservations/held", near):
         status, reason, words = call("DELETE", path, refused=True)
         assert (status, reason) == (400, "resourceInUseByAnotherResource")
         assert "is already being used by" in words
@@ -315,7 +311,7 @@ def test_lists_are_filtered_and_paged(call: Call) -> None:
 )
 def test_a_filter(text: str, names: str) -> None:
     """As "Filtering" of the API's reference has it."""
-    items = [
+    items: list[dict[str, Any]] = [
         {"name": "a", "labels": {"x": "1"}, "size": "10"},
         {"name": "b", "labels": {"x": "1"}, "size": "20"},
         {"name": "c", "on": True, "size": "10"},
