@@ -6,6 +6,7 @@ in one zone: one a kind, and one of operations.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -23,6 +24,8 @@ from pytest_capacity.backends.gce.session import ApiError, NoProject, Session
 from pytest_capacity.backends.gce.stamp import RUN, label_value, read_stamp, run_prefix
 from pytest_capacity.backends.gce.values import last, region_of
 from pytest_capacity.model import Held, Unread
+
+_log: Final = logging.getLogger("pytest_capacity.gce")
 
 #: What an inventory lists. Policies and disks stand for themselves: each kind is one call.
 KINDS: Final = (NODE, RESERVATION, POLICY, DISK)
@@ -78,11 +81,21 @@ def look(session: Session, run: str, table: Table, helds: Sequence[Held]) -> lis
     tasks: list[Callable[[], Any]] = [_listed_by(session, run, kind, helds) for kind in kinds]
     tasks.append(lambda: _operations(session, table, helds))
     *lists, known = together(tasks)
+    _show_warnings(session, known)
     listings = dict(zip(kinds, lists, strict=True))
     # A list may have been read a moment before the operation ended by which a thing came to be.
     again = sorted({held.kind for held in helds if known.has_made(held) and not _is_listed(held, listings)})
     listings.update(zip(again, together([_listed_by(session, run, kind, helds) for kind in again]), strict=True))
     return [_merged(held, _find(held, listings), known, listings[held.kind].unreachable) for held in helds]
+
+
+def _show_warnings(session: Session, known: Operations) -> None:
+    """Write into the keeper's log, once, what an operation that went well says besides."""
+    for name, operation in known.by_name.items():
+        if operations.is_done(operation) and name not in session.warned:
+            session.warned.add(name)
+            for words in operations.warnings(operation):
+                _log.warning("%s of %s: %s", operation.get("operationType"), last(operation.get("targetLink")), words)
 
 
 def _is_listed(held: Held, listings: Mapping[str, Listing]) -> bool:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.gce import operations
 from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION, create_call, names_of
 from pytest_capacity.backends.gce.stamp import Stamp, read_stamp
 from pytest_capacity.backends.gce.values import last, parse_time, region_of
@@ -135,8 +134,6 @@ def accepted(piece: Piece, operation: Mapping[str, Any]) -> list[Held]:
     """What a create call has promised: things that are being made, until their operation is DONE and they are there."""
     at = piece.region if piece.kind == POLICY else piece.zone
     facts = {OPERATION: str(operation.get("name", "")), OPERATION_AT: at}
-    if told := operations.warnings(operation):
-        facts["warnings"] = "; ".join(told)
     if piece.kind in (NODE, RESERVATION):
         facts["instance_type"] = piece.instance_type
     if piece.kind == NODE:

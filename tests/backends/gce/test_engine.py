@@ -415,6 +415,14 @@ def call(lab: GceLab, path: str, body: Any) -> Any:
     return requests.post(url, json=body, headers=headers, timeout=10).json()
 
 
+def test_warnings_of_an_operation_are_shown(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """In the keeper's log, once."""
+    engine = standing(bench, own(disk_gb=50))
+    (record,) = [one for one in caplog.records if one.name == "pytest_capacity.gce"]
+    assert "DISK_SIZE_LARGER_THAN_IMAGE_SIZE_WARNING" in record.getMessage()
+    bench.give_back(engine)
+
+
 def test_fallback_over_regions(bench: Bench, lab: GceLab) -> None:
     """The next region's zones, when one has none."""
     lab.weather(dry=ZONES)
