@@ -91,7 +91,7 @@ class Plan:
                 f"Disk size: '{size} GB' is larger than image size: '{image.disk_gb} GB'. You might need to resize the "
                 "root repartition manually if the operating system does not support automatic resizing."
             )
-            self.warning = ("DISK_SIZE_LARGER_THAN_IMAGE_SIZE_WARNING", words)
+            self.warning = ("DISK_SIZE_LARGER_THAN_IMAGE_SIZE", words)
         local = [disk for disk in disks if disk.get("type") == "SCRATCH"]
         if local and context.catalogue.family(self.type) not in _LOCAL_SSDS:
             raise invalid("resource.disks", self.type, "Local SSDs are not supported by this machine type.")

@@ -419,7 +419,7 @@ def test_warnings_of_an_operation_are_shown(bench: Bench, caplog: pytest.LogCapt
     """In the keeper's log, once."""
     engine = standing(bench, own(disk_gb=50))
     (record,) = [one for one in caplog.records if one.name == "pytest_capacity.gce"]
-    assert "DISK_SIZE_LARGER_THAN_IMAGE_SIZE_WARNING" in record.getMessage()
+    assert "DISK_SIZE_LARGER_THAN_IMAGE_SIZE" in record.getMessage()
     bench.give_back(engine)
 
 
