@@ -229,8 +229,8 @@ def unknown(wanted: Sequence[str], offers: Sequence[Offer]) -> list[str]:
 
 
 def matches(name: str, offer: Offer) -> bool:
-    """Whether ``name`` (letter ``a``, name ``us-east-1a``, zone id ``use1-az2``, or ``*``: any) means this zone."""
-    return name in ("*", offer.zone, offer.zone_id) or f"{offer.region}{name}" == offer.zone
+    """Whether ``name`` (the zone's own, one of its other spellings, or ``*``: any) means this zone."""
+    return name in ("*", offer.zone, *offer.aliases)
 
 
 def why_not(topology: Topology, request: Request, offer: Offer) -> str:

@@ -40,7 +40,9 @@ def request(**keys: Any) -> Request:
 def zone(letter: str, region: str = "us-east-1", **keys: Any) -> Offer:
     """The offer of one zone."""
     ids = _IDS if region == "us-east-1" else {}
-    return Offer(**{"region": region, "zone": region + letter, "zone_id": ids.get(letter), "ok": True, **keys})
+    return Offer(
+        **{"region": region, "zone": region + letter, "aliases": (letter, ids.get(letter, "")), "ok": True, **keys}
+    )
 
 
 def offers(letters: str = "abcd", region: str = "us-east-1", **keys: Any) -> dict[str, Sequence[Offer]]:

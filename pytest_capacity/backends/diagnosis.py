@@ -18,8 +18,7 @@ import msgspec
 import yaml
 from msgspec import Struct, field
 
-from pytest_capacity.backends.answers import Part
-from pytest_capacity.model import Diagnosis, ErrorRow, Kind, Market, Scope, Step
+from pytest_capacity.model import Diagnosis, ErrorPart, ErrorRow, Held, Kind, Market, Scope, Step
 
 #: Longest piece of a cloud's own words that is kept; encoded authorization messages run to many kilobytes.
 WORDS_LIMIT: Final = 500
@@ -91,7 +90,7 @@ class Table(Struct, frozen=True):
 
     rows: tuple[Row, ...]
 
-    def row_for(self, part: Part, market: Market | None) -> Row | None:
+    def row_for(self, part: ErrorPart, market: Market | None) -> Row | None:
         """The row that reads ``part``; None where no row knows it."""
         words = _plain(f"{part.message} {part.beside}")
         return next((row for row in self.rows if row.matches(part.code, words, part.http, market)), None)
@@ -156,10 +155,10 @@ def diagnose(
     table: Table, *, code: str = "", message: str = "", http: int | None = None, market: Market | None = None
 ) -> Diagnosis:
     """What an answer with this code, message and HTTP status means."""
-    return diagnose_parts(table, [Part(code, message, http)], market)
+    return diagnose_parts(table, [ErrorPart(code, message, http)], market)
 
 
-def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = None) -> Diagnosis:
+def diagnose_parts(table: Table, parts: Sequence[ErrorPart], market: Market | None = None) -> Diagnosis:
     """What an answer of several errors means, as `read_answer` finds them; ``market`` is the one that was tried.
 
     Clouds wrap the reason into errors that say only that there is one, so the deepest error that a row knows counts;
@@ -168,7 +167,7 @@ def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = 
     """
     known = [(part, row) for part in parts if (row := table.row_for(part, market))]
     if not known:
-        part = next((part for part in parts if part.code or part.message), Part())
+        part = next((part for part in parts if part.code or part.message), ErrorPart())
         return Diagnosis(step="stop", kind="unknown", code=clean(part.code), words=clean(part.message))
     part, row = min(known, key=_precedence)
     return Diagnosis(
@@ -181,7 +180,16 @@ def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = 
     )
 
 
-def hinted_zones(parts: Sequence[Part]) -> tuple[str, ...]:
+def diagnose_held(table: Table, held: Held, market: Market | None = None) -> Diagnosis:
+    """Return why ``held`` failed, by the cloud's words that it carries. What vanished without a word is ``gone``."""
+    if held.parts:
+        return diagnose_parts(table, held.parts, market)
+    if not held.problem_code and held.state in ("gone", "unseen"):
+        return Diagnosis(step="gone", kind="missing", words=held.problem)
+    return diagnose(table, code=held.problem_code, message=held.problem, market=market)
+
+
+def hinted_zones(parts: Sequence[ErrorPart]) -> tuple[str, ...]:
     """The zones that an answer says to try instead, each once: EC2 writes them into a message, GCE beside it.
 
     ``You can currently get i4i.large capacity by ... or choosing us-east-1b, us-east-1c.``
@@ -191,7 +199,7 @@ def hinted_zones(parts: Sequence[Part]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*beside, *(zone for told in lists for zone in _ZONE.findall(told))]))
 
 
-def _precedence(known: tuple[Part, Row]) -> tuple[bool, bool, int, int, int]:
+def _precedence(known: tuple[ErrorPart, Row]) -> tuple[bool, bool, int, int, int]:
     part, row = known
     return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), _SCOPES.index(row.scope)
 

@@ -8,11 +8,10 @@ from typing import Final
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import messages
-from pytest_capacity.engine.account import stranger
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.calls import refused
+from pytest_capacity.engine.clock import Clock, Deadline
+from pytest_capacity.engine.credentials import stranger
 from pytest_capacity.engine.offers import READING, OfferReader, check_zones, patiently
-from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
