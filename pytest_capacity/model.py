@@ -141,7 +141,7 @@ class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``ssh:`` section: how nodes are reached."""
 
-    #: None: the backend's own (``ec2-user``), or who we are, on machines of the user's own.
+    #: None: the backend's own, or who we are, on machines of the user's own.
     user: str | None = None
     port: int = 22
     #: A file with the private key; None: a key pair is made for the run, or, on machines of the user's own, what the
@@ -173,7 +173,7 @@ class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user_data: str | None = None
     #: The machines of the group, where they are the user's own (``backend: static``).
     hosts: tuple[Host, ...] = ()
-    #: Settings of this group alone for the cloud in use (the ``aws:`` mapping of the group).
+    #: Settings of this group alone for the cloud in use (the mapping of the group that bears the backend's name).
     cloud: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -190,35 +190,6 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
                 return group
         known = ", ".join(group.name for group in self.groups)
         raise KeyError(f"no group {name!r} in topology {self.name!r} (it has: {known})")
-
-
-class Lookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An image by its name, in which ``*`` and ``?`` stand for anything, and its owner; the newest one is meant."""
-
-    name: str
-    #: ``self``, ``amazon``, or the number of an account.
-    owner: str = "self"
-
-
-class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ``aws:`` section. ``image``, ``subnets`` are keyed by region and by zone name."""
-
-    image: Mapping[str, str | Lookup] = field(default_factory=dict)
-    subnets: Mapping[str, str] = field(default_factory=dict)
-    #: The tag ``Name`` of the subnets, with ``*`` and ``?``; of several in a zone the one with most free addresses.
-    subnet_name: str | None = None
-    key_name: str | None = None
-    #: Ids or names, for every region or by region.
-    security_groups: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
-    #: An EC2 InstancePlatform ("Linux/UNIX", "Red Hat Enterprise Linux", ...), or "auto": what the image says.
-    platform: str = "auto"
-    tenancy: Literal["default", "dedicated"] = "default"
-    public_ip: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
-    self_terminate: bool = True
-    profile: str | None = None
-    #: Refuse to run in any other account than this one.
-    account: str | None = None
 
 
 class Fallback(Struct, frozen=True, kw_only=True):
@@ -262,7 +233,8 @@ class Request(Struct, frozen=True, kw_only=True):
     emulated: bool = False
     #: USD an hour by instance type, as the user gave them.
     prices: Mapping[str, float] = field(default_factory=dict)
-    aws: AwsSettings = field(default_factory=AwsSettings)
+    #: What the section of the backend says (``<backend>:``), checked: plain data, which only the backend reads.
+    settings: Mapping[str, Any] = field(default_factory=dict)
     #: None: nodes are not reached by SSH, and no key pair is made.
     ssh: Ssh | None = None
     #: Paths that are fetched from the nodes that a failed test used; globs as the node's shell reads them.
@@ -281,7 +253,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Placement(Struct, frozen=True):
-    """Where a topology goes: a region and a zone (its name in this account, ``us-east-1a``).
+    """Where a topology goes: a region and a zone (its name in this account).
 
     ``zones`` are all of them where the groups are spread (``colocate: region``); the first one is ``zone``.
     """
@@ -292,7 +264,7 @@ class Placement(Struct, frozen=True):
 
     @property
     def where(self) -> str:
-        """Its zone; of several all, as one word: ``us-east-1a+us-east-1b``."""
+        """Its zone; of several all, as one word, with ``+`` between them."""
         return "+".join(self.zones or (self.zone,))
 
 

@@ -6,6 +6,7 @@ folders too, so that it works from a checkout that is not installed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -70,6 +71,20 @@ class Installed:
 
 
 INSTALLED: Final = Installed()
+
+
+@cache
+def file_variables() -> tuple[str, ...]:
+    """Every variable by which an SDK is told a path, of whichever provider.
+
+    A keeper may be started for a run of which only its journal knows the backend. A provider that cannot be loaded is
+    left out: no keeper could use it.
+    """
+    names: dict[str, None] = {}
+    for name in providers():
+        with contextlib.suppress(ConfigError):
+            names |= dict.fromkeys(provider(name).file_variables)
+    return tuple(names)
 
 
 def missing_extra(extra: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pytest_capacity.config.provider import (
     Examples,
@@ -47,6 +47,10 @@ class Provider(Reader, Protocol):
     not_shaping: frozenset[str]
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
     errors_file: Path | None
+
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
+        ...
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """The URL that the run talks to, where the file, a flag or the environment names one; for the header."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from pytest_capacity.config.fields import Faults
+from pytest_capacity.config.fields import Faults, as_text
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Market, Request
 
@@ -39,7 +39,7 @@ class Section(Struct, frozen=True, kw_only=True):
 
     #: A mapping with keys that are texts; empty where the file has no such section.
     values: Mapping[str, Any]
-    #: Where it stands, for messages: ``capacity.yaml: aws``.
+    #: Where it stands, for messages: ``capacity.yaml: NAME``.
     where: str
     #: The regions of the run, checked.
     regions: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ class Reader(Protocol):
     Methods with ``faults`` add one for each thing that is wrong and return what is usable; ``where`` begins a message.
     """
 
-    #: The value of ``backend:``, the name of the provider's section, and of the extra: ``aws``.
+    #: The value of ``backend:``, and the name of the provider's section and of its extra.
     name: str
     #: What messages call it.
     title: str
@@ -182,6 +182,64 @@ class Reader(Protocol):
         Called with every file of scylla-cluster-tests, of another cloud too: then only the forms count.
         """
         ...
+
+
+class AnyCloud:
+    """The `Reader` where no backend is chosen: it takes every value, so that the rest of the file is still checked.
+
+    Also what a provider can inherit from, for all that its cloud does not have.
+    """
+
+    name = ""
+    title = ""
+    owns_machines = False
+    examples = Examples(group="{count: 3, instance_type: NAME}")
+    region_variable = ""
+    user_data_limit = 0
+    group_keys: tuple[str, ...] = ()
+    sct = SctKeys()
+
+    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+        """One, that need not be named."""
+        return (self.name,), ""
+
+    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(values)
+
+    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(values)
+
+    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
+        """Any text."""
+        return as_text(value, where, faults)
+
+    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
+        """Any text."""
+        return as_text(value, where, faults)
+
+    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(values)
+
+    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
+        """Any text will do."""
+
+    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
+        """Nothing contradicts itself."""
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """Nothing."""
+        return SctReading()
 
 
 class Readers(Protocol):

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity import ladder
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.diagnosis import remedy
 from pytest_capacity.engine import messages
@@ -154,7 +155,8 @@ class Climber:
         """List the rungs by what the zones offer now. Raises `Exhausted` where there is none."""
         climb.offers = self._offers.read(climb.name, climb.halt)
         check_zones(self._request, climb.offers)
-        memory = ladder.remembered(self._request.backend, self._book.refused_lately(self._cloud), self._clock.now())
+        own = provider(self._request.backend).memory
+        memory = ladder.remembered(self._book.refused_lately(self._cloud), self._clock.now(), own)
         listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
         if climb.beside:
             zones = {(node.region, node.zone) for nodes in climb.beside.nodes.values() for node in nodes}

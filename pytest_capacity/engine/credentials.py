@@ -91,11 +91,11 @@ def _until(ends: Expiry) -> str:
 class Account:
     """Pins the run to one account: nothing is created, released or taken for gone in another.
 
-    ``wanted`` is the account that the configuration insists on.
+    ``wanted`` is the setting that pins the account, and the account; two empty texts: none does.
     """
 
     def __init__(
-        self, backend: Backend, book: RunState, clock: Clock, alarm: CredentialWatch, wanted: str | None
+        self, backend: Backend, book: RunState, clock: Clock, alarm: CredentialWatch, wanted: tuple[str, str]
     ) -> None:
         self._backend = backend
         self._book = book
@@ -159,9 +159,10 @@ class Account:
             self._book.note("identity", data=identity)
 
 
-def stranger(identity: Identity, wanted: str | None, began: Identity | None = None) -> str:
+def stranger(identity: Identity, wanted: tuple[str, str], began: Identity | None = None) -> str:
     """Why this account is not the one that the configuration wants, or that the run began in; empty if it is."""
-    for source, pinned in (("aws.account says", wanted), ("this run began in", began.account if began else None)):
+    setting, account = wanted
+    for source, pinned in ((f"{setting} says", account), ("this run began in", began.account if began else None)):
         if pinned and pinned != identity.account:
             return f"these credentials belong to account {identity.account}, but {source} {pinned}"
     if began and began.place and began.place != identity.place:

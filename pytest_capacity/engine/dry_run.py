@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import messages
 from pytest_capacity.engine.calls import refused
@@ -46,7 +47,9 @@ def make_plan(request: Request, backend: Backend, journal: PassingJournal, clock
         at=now,
         emulated=request.emulated,
         topologies={
-            name: preview_topology(topology, request, offers[name], lately, now, backend.family)
+            name: preview_topology(
+                topology, request, offers[name], lately, now, backend.family, provider(request.backend).memory
+            )
             for name, topology in request.topologies.items()
         },
         troubles=tuple(book.troubles),
@@ -57,7 +60,7 @@ def _who_we_are(request: Request, backend: Backend, clock: Clock, halt: Deadline
     identity = patiently(backend, clock, backend.whoami, halt)
     if isinstance(identity, Diagnosis):
         raise refused("asked the cloud who we are", backend.name, identity)
-    other = stranger(identity, request.aws.account)
+    other = stranger(identity, provider(request.backend).account_setting(request))
     if other:
         raise Refused(f"{other}. Nothing was created. Use the credentials of that account")
     return identity

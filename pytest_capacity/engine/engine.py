@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
@@ -63,7 +64,7 @@ class Engine:
         self.stop = threading.Event()
         maker = Maker(backend, book, clock)
         self._alarm = CredentialWatch(backend, book, request.prices, self.ends)
-        self._account = Account(backend, book, clock, self._alarm, request.aws.account)
+        self._account = Account(backend, book, clock, self._alarm, provider(request.backend).account_setting(request))
         self._leases = Leases(backend, book, clock, self._pool, self._alarm)
         reach = reach or Reach(request, backend.default_user)
         attempter = Attempter(backend, book, clock, maker, self._creates, reach, advice)

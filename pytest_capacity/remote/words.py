@@ -57,7 +57,7 @@ def address_of(access: Access) -> str:
 
 
 def who(node: Node) -> str:
-    """``db-0 (group db, i-0abc, ec2-user@10.0.0.1:22)``."""
+    """``db-0 (group db, i-0abc, admin@10.0.0.1:22)``."""
     where = address_of(node.access) if node.access else node.private_ip or node.public_ip or "no address"
     return f"{node.name} (group {node.group}, {node.id}, {where})"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ProfileNotFound
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import reading, types
@@ -26,11 +26,12 @@ from pytest_capacity.backends.aws.plan import (
 )
 from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud, format_time
-from pytest_capacity.backends.aws.settings import settings_of
+from pytest_capacity.backends.aws.settings import section_of, settings_of
 from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.backends.base import in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
+from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import (
     Change,
     Diagnosis,
@@ -260,8 +261,8 @@ class AwsBackend:
 
     def _command(self, verb: str, region: str, *arguments: str) -> str:
         words = ["aws", "ec2", verb, "--region", region]
-        if self._request.aws.profile:
-            words += ["--profile", self._request.aws.profile]
+        if profile := section_of(self._request).profile:
+            words += ["--profile", profile]
         if self._request.endpoint:
             words += ["--endpoint-url", self._request.endpoint]
         return shlex.join([*words, *arguments])
@@ -283,7 +284,7 @@ class AwsBackend:
         for group in topology.groups if topology else ():
             if group.name == node.group:
                 return settings_of(self._request, group).aws.self_terminate
-        return self._request.aws.self_terminate
+        return section_of(self._request).self_terminate
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
         """By the rows under ``aws`` in errors.yaml."""
@@ -317,3 +318,19 @@ def _as_piece(held: Held, piece: Piece) -> Held:
 
 def _name_of(held: Held) -> str:
     return held.facts.get("name") or group_name(held.id)
+
+
+def open_aws(request: Request) -> AwsBackend:
+    """The backend of ``request``; no call is made.
+
+    Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not have.
+    """
+    try:
+        return AwsBackend(request)
+    except ProfileNotFound as error:
+        raise ConfigError(
+            [
+                f"aws.profile: {error}. Correct aws.profile or AWS_PROFILE, or add the profile to the SDK's files "
+                "(AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
+            ]
+        ) from error

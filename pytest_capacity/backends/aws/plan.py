@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.session import format_time
-from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, settings_of, use_fact
+from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of, use_fact
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.tokens import fit, token
@@ -209,7 +209,7 @@ def _tags(own: Mapping[str, str], order: Order, subject: str, group: str | None 
 
 def _placement_group(request: Request, order: Order) -> Piece:
     subject = _subject(order, PLACEMENT_GROUP, "cluster")
-    tags = _tags(request.aws.tags, order, subject)
+    tags = _tags(section_of(request).tags, order, subject)
     spec = {
         # A cluster lies in one zone, and its name is one of the region.
         "GroupName": _name(order, order.placement.zone),
@@ -222,7 +222,7 @@ def _placement_group(request: Request, order: Order) -> Piece:
 def _key_pair(request: Request, order: Order) -> Piece:
     """The run's own, one for all groups of the series. Only its public half goes to the cloud."""
     subject = _key_pair_subject(order)
-    tags = _tags(request.aws.tags, order, subject)
+    tags = _tags(section_of(request).tags, order, subject)
     spec = {
         "KeyName": _name(order),
         "PublicKeyMaterial": order.facts[PUBLIC_KEY],
@@ -244,7 +244,7 @@ def _reservation(
     count = sum(group.group.count for group in sharing)
     owner = sharing[0].name if len(sharing) == 1 else None
     subject = _subject(order, RESERVATION, shape.label)
-    tags = _tags(request.aws.tags, order, subject, owner)
+    tags = _tags(section_of(request).tags, order, subject, owner)
     spec = {
         "InstanceType": shape.instance_type,
         "InstancePlatform": shape.platform,
