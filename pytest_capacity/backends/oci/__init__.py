@@ -1,4 +1,4 @@
-"""Oracle Cloud Infrastructure: compute capacity reservations, instances and their network, through the core of `oci`."""
+"""Oracle Cloud Infrastructure: capacity reservations, instances and their network, through the core of `oci`."""
 
 from __future__ import annotations
 

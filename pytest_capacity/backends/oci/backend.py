@@ -31,7 +31,6 @@ _CONFIG_KEYS: Final = (
     "clusterConfig",
     "clusterPlacementGroupId",
 )
-_OPC_LENGTH: Final = "length"
 #: Bytes of a console's history that are asked for: all that OCI keeps (1 MB).
 _HISTORY: Final = 1048576
 
@@ -81,7 +80,7 @@ class OciBackend:
         return plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """Make one thing, by one call with the piece's token as ``opc-retry-token`` (64 characters at most, 24 hours)."""
+        """Make one thing, by one call with the piece's token as ``opc-retry-token`` (it is good for 24 hours)."""
         kind = KINDS[piece.kind]
         answer = self._cloud.call(
             kind.service,

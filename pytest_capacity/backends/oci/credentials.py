@@ -43,7 +43,7 @@ class Credentials(Struct, frozen=True):
 
 
 def load(settings: OciSettings, emulated: bool, environ: Mapping[str, str]) -> Credentials:
-    """Return the credentials that ``settings`` name. A principal of the machine makes calls for them, nothing else does.
+    """Return the credentials that ``settings`` name. Only those of the machine's own principal take calls to get.
 
     Raise `ConfigError` naming the file, the profile and what is wrong there.
     """
@@ -112,8 +112,8 @@ def _of_file(file: str, profile: str, auth: str, environ: Mapping[str, str]) -> 
     except (oci.exceptions.MissingPrivateKeyPassphrase, oci.exceptions.InvalidPrivateKey, OSError, ValueError) as error:
         raise ConfigError(
             [
-                f"oci.config_file: the key of profile {profile!r} of {file} cannot be read: {error}. Name the right file "
-                "(key_file), or its passphrase (pass_phrase there, or OCI_CLI_PASSPHRASE)"
+                f"oci.config_file: the key of profile {profile!r} of {file} cannot be read: {error}. Name the right "
+                "file (key_file), or its passphrase (pass_phrase there, or OCI_CLI_PASSPHRASE)"
             ]
         ) from error
 

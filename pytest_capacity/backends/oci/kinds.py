@@ -54,7 +54,7 @@ class Kind(Struct, frozen=True):
     noun: str
     #: ``oci compute instance terminate --instance-id``
     command: str
-    states: Mapping[str, State] = _NETWORK_STATES
+    states: Mapping[str, State]
     service: str = COMPUTE
     create: str = ""
 
@@ -78,11 +78,13 @@ KINDS: Final[Mapping[str, Kind]] = {
         "compute capacity-reservation delete --capacity-reservation-id",
         _RESERVATION_STATES,
     ),
-    NETWORK: Kind("/vcns", "Vcn", "network vcn delete --vcn-id"),
-    GATEWAY: Kind("/internetGateways", "InternetGateway", "network internet-gateway delete --ig-id"),
-    ROUTES: Kind("/routeTables", "RouteTable", "network route-table delete --rt-id"),
-    SECURITY: Kind("/securityLists", "SecurityList", "network security-list delete --security-list-id"),
-    SUBNET: Kind("/subnets", "Subnet", "network subnet delete --subnet-id"),
+    NETWORK: Kind("/vcns", "Vcn", "network vcn delete --vcn-id", _NETWORK_STATES),
+    GATEWAY: Kind("/internetGateways", "InternetGateway", "network internet-gateway delete --ig-id", _NETWORK_STATES),
+    ROUTES: Kind("/routeTables", "RouteTable", "network route-table delete --rt-id", _NETWORK_STATES),
+    SECURITY: Kind(
+        "/securityLists", "SecurityList", "network security-list delete --security-list-id", _NETWORK_STATES
+    ),
+    SUBNET: Kind("/subnets", "Subnet", "network subnet delete --subnet-id", _NETWORK_STATES),
 }
 
 #: What lies in a network that is made for a run.

@@ -11,7 +11,7 @@ from oci.exceptions import RequestException, ServiceError
 
 from pytest_capacity.backends.oci import reading
 from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
-from pytest_capacity.backends.oci.kinds import IN_NETWORK, KINDS, NETWORK, NODE
+from pytest_capacity.backends.oci.kinds import IN_NETWORK, KINDS, NETWORK, NODE, RESERVATION
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, WIDTH, Cloud
 from pytest_capacity.backends.oci.stamp import read_stamp, tag_value
 from pytest_capacity.model import Held, Unread
@@ -56,7 +56,9 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
     if kind == NODE:
         now = _with_addresses(cloud, region, compartment, now)
     failed = [held for held in now if held.state == "failed" and not held.parts and wanted[held.id].state == "creating"]
-    reasons = dict(zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True))
+    reasons = dict(
+        zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True)
+    )
     return [reasons.get(held.id, held) for held in now]
 
 
@@ -103,9 +105,7 @@ def _reason(cloud: Cloud, failed: Held) -> Held:
         errors = [
             error
             for one in requests
-            for error in cloud.pages(
-                COMPUTE, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors"
-            )
+            for error in cloud.pages(COMPUTE, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors")
         ]
     except _UNREAD:
         return failed
@@ -194,7 +194,13 @@ def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str],
     def children(parent: str) -> list[str]:
         query = {"compartmentIdInSubtree": "true", "accessLevel": "ACCESSIBLE"} if whole else {}
         listed = cloud.pages(
-            IDENTITY, region, "ListCompartments", "/compartments", compartmentId=parent, lifecycleState="ACTIVE", **query
+            IDENTITY,
+            region,
+            "ListCompartments",
+            "/compartments",
+            compartmentId=parent,
+            lifecycleState="ACTIVE",
+            **query,
         )
         return [one["id"] for one in listed if one["id"] != root]
 
@@ -208,5 +214,3 @@ def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str],
         if whole:
             break
     return found, unread
-
-

@@ -160,9 +160,7 @@ def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **mor
     )
 
 
-def _common(
-    order: Order, own: OciSettings, subject: str, name: str, group: str | None = None
-) -> dict[str, Any]:
+def _common(order: Order, own: OciSettings, subject: str, name: str, group: str | None = None) -> dict[str, Any]:
     """What the body of every create call has: compartment, name, tags."""
     body: dict[str, Any] = {
         "compartmentId": own.compartment or "",

@@ -45,19 +45,17 @@ def held(kind: str, region: str, thing: Mapping[str, Any], before: Held | None =
     )
 
 
-def _problem(
-    kind: str, word: str, state: State, thing: Mapping[str, Any], before: Held | None
-) -> tuple[str, str]:
+def _problem(kind: str, word: str, state: State, thing: Mapping[str, Any], before: Held | None) -> tuple[str, str]:
     if state in ("creating", "ready"):
         return "", ""
-    if kind == NODE and before is not None and before.state == "ready" and word in ("TERMINATING", "TERMINATED"):
-        if thing.get("preemptibleInstanceConfig"):
-            return "the preemptible instance was terminated, and not by this run", PREEMPTED
+    was_running = kind == NODE and before is not None and before.state == "ready"
+    if was_running and state in ("leaving", "gone") and thing.get("preemptibleInstanceConfig"):
+        return "the preemptible instance was terminated, and not by this run", PREEMPTED
     return f"the {KINDS[kind].noun} is {word}", f"{KINDS[kind].noun}.{word}"
 
 
 def _zone(thing: Mapping[str, Any], subject: str) -> str:
-    """The availability domain; with its fault domain where the run asked for one. A network's is that of its subject."""
+    """The availability domain, with its fault domain where the run asked for one; a network has that of its subject."""
     asked = Subject.parse(subject).zone
     domain = str(thing.get("availabilityDomain") or "")
     if not domain or asked.startswith(join_zone(domain, "FAULT")):

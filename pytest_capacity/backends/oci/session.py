@@ -49,7 +49,7 @@ class WrongTenancyError(Exception):
 
 
 class Answer(Struct, frozen=True):
-    """What a call gave: the decoded JSON (in Oracle's own names, hence ``Any``), and headers by their lower-case names."""
+    """What a call gave: the decoded JSON (in Oracle's own names, hence ``Any``), and headers by lower-case name."""
 
     data: Any
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -128,6 +128,11 @@ class Cloud:
         """`call` for a read."""
         return self.call(service, region, operation, "GET", path, query=query)
 
+    def get_text(self, service: str, region: str, operation: str, path: str, **query: Any) -> str:
+        """Return the answer of a read that is no JSON."""
+        content = self.call(service, region, operation, "GET", path, query=query, text=True).data
+        return content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content or "")
+
     def pages(self, service: str, region: str, operation: str, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield every item of a list, page after page (``opc-next-page``)."""
         following: dict[str, Any] = {}
@@ -193,7 +198,7 @@ class Cloud:
             known.signer,
             {},
             regional_client=True,
-            service_endpoint=self._request.endpoint,
+            service_endpoint=self._endpoint(region),
             base_path=base_path,
             service_endpoint_template=template,
             service_endpoint_template_per_realm={},
@@ -208,6 +213,13 @@ class Cloud:
             # No proxy of the environment stands between us and an emulator.
             client.session.trust_env = False
         return client
+
+    def _endpoint(self, region: str) -> str | None:
+        """Oracle tells regions by the host; the emulator has one, and tells them by the path."""
+        given = self._request.endpoint
+        if given and self._request.emulated:
+            return f"{given.rstrip('/')}/oci/{region}"
+        return given.replace("{region}", region) if given else None
 
     def _load(self) -> credentials.Credentials:
         return credentials.load(self.settings, self._request.emulated, credentials.environment())

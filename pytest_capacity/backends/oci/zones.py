@@ -1,4 +1,4 @@
-"""Which availability domains of a region, or their fault domains, can take a topology. What was not read decides nothing."""
+"""Which availability domains of a region can take a topology, or their fault domains. Reads fail open."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class Existing:
 
     def read(self, cloud: Cloud, region: str) -> list[Mapping[str, Any]]:
         """Return those that are in ``region``. Raise `Refused` once it is sure that one of them is in no region."""
-        here = [one for one in side_by_side(lambda id_: _get(cloud, region, id_), self._request.use_reservations) if one]
+        here = [
+            one for one in side_by_side(lambda id_: _get(cloud, region, id_), self._request.use_reservations) if one
+        ]
         with self._lock:
             self._found[region] = here
             seen = {one["id"] for found in self._found.values() for one in found}
@@ -70,9 +72,7 @@ def _get(cloud: Cloud, region: str, identifier: str) -> Mapping[str, Any] | None
     return found
 
 
-def read_offers(
-    cloud: Cloud, request: Request, existing: Existing, region: str, topology: Topology
-) -> Sequence[Offer]:
+def read_offers(cloud: Cloud, request: Request, existing: Existing, region: str, topology: Topology) -> Sequence[Offer]:
     """Return the zones of ``region`` by name, each with what it can do for ``topology``.
 
     Domains, images and listed reservations are read side by side; then, of every domain at once, shapes and the
@@ -87,9 +87,7 @@ def read_offers(
         reservations = pool.submit(existing.read, cloud, region)
         domains = sorted(str(one["name"]) for one in listed.result().data)
         images, used = looked_up.result(), reservations.result()
-    reads = dict(
-        zip(domains, side_by_side(lambda domain: _read(cloud, region, domain, groups), domains), strict=True)
-    )
+    reads = dict(zip(domains, side_by_side(lambda domain: _read(cloud, region, domain, groups), domains), strict=True))
     zones = [join_zone(domain, fault) for domain in domains for fault in cloud.settings.fault_domains or ("",)]
     offers = [_offer(request, region, zone, groups, reads[split_zone(zone)[0]], images, used) for zone in zones]
     return _ranked(offers, groups, reads)
@@ -267,8 +265,12 @@ def _used(
         for number, config in enumerate(one.get("instanceReservationConfigs") or ())
     }
     used: dict[tuple[str, str], str] = {}
-    wishes = [(group, place, shape) for group in groups if group.group.reserve is not False
-              for place, shape in enumerate(group.types)]
+    wishes = [
+        (group, place, shape)
+        for group in groups
+        if group.group.reserve is not False
+        for place, shape in enumerate(group.types)
+    ]
     for group, _, shape in sorted(wishes, key=lambda wish: (wish[0].market == "spot", wish[1])):
         for key in free:
             if free[key] >= group.group.count and _fits(group, shape, fault, configs[key]):
