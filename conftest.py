@@ -1,4 +1,4 @@
-"""What holds for every test of this repository: no way to a real cloud, a state directory of its own, the samples."""
+"""What holds for every test: no connection to a real cloud, a private state directory, and which samples run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytest_plugins = ["pytester"]
 #: What runs of the tests that start processes: the first of every so many, by the value of ``CAPACITY_MATRIX``. They
 #: are counted in the whole room, and where its name ends with ``*`` in each module. "full" is the default; what stands
 #: in no row here always runs whole. "sample" asks whether an interpreter is fit; "measured" is what coverage counts,
-#: with few of the tables: whoever is killed writes no figures.
+#: with few of the tables: a process that is killed writes no figures.
 SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
     "full": None,
     "sample": {
@@ -33,7 +33,7 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/keeper/": 20,
         "tests/engine/": 20,
         "tests/emulator/": 20,
-        "tests/backends/aws/": 10,
+        "tests/backends/": 10,
         "tests/remote/": 4,
     },
     "measured": {
@@ -83,7 +83,7 @@ NO_CLOUD: Final = {
 
 @pytest.fixture(autouse=True, scope="session")
 def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Credentials, endpoints and home of whoever runs the tests are out of reach; so is their journal."""
+    """The user's credentials, endpoints, home and journal are out of reach."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_capacity.version import __version__
+
 if TYPE_CHECKING:
     from pytest_capacity.api import CapacityReservation
     from pytest_capacity.errors import (
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
         CapacityError,
         ChangedSession,
         CommandFailed,
+        CommandTimedOut,
         ConfigError,
         Disabled,
         Exhausted,
@@ -20,12 +23,11 @@ if TYPE_CHECKING:
         NodeError,
         Refused,
         TimedOut,
+        Unreachable,
     )
     from pytest_capacity.model import NodeGroup, Reservation, Topology
     from pytest_capacity.plugin.handle import Capacity
     from pytest_capacity.remote.machine import Machine as Node
-
-__version__: Final = "0.1.0"
 
 __all__ = [
     "Cancelled",
@@ -34,6 +36,7 @@ __all__ = [
     "CapacityReservation",
     "ChangedSession",
     "CommandFailed",
+    "CommandTimedOut",
     "ConfigError",
     "Disabled",
     "Exhausted",
@@ -47,6 +50,7 @@ __all__ = [
     "Reservation",
     "TimedOut",
     "Topology",
+    "Unreachable",
     "__version__",
 ]
 
@@ -64,6 +68,7 @@ _HOMES: Final = {
             "CapacityError",
             "ChangedSession",
             "CommandFailed",
+            "CommandTimedOut",
             "ConfigError",
             "Disabled",
             "Exhausted",
@@ -73,6 +78,7 @@ _HOMES: Final = {
             "NodeError",
             "Refused",
             "TimedOut",
+            "Unreachable",
         ),
         "pytest_capacity.errors",
     ),

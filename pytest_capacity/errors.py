@@ -1,16 +1,40 @@
-"""What can go wrong. Each message says what was asked, what was answered, and what the user can do now."""
+"""The errors of this package. A message says what was requested, what the answer was, and what the user can do now.
+
+This module imports nothing of the package, for annotations neither, since every other module may import it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from pytest_capacity.model import Node
-    from pytest_capacity.remote.machine import Result
+
+class FailedNode(Protocol):
+    """The node that an error is about: a `pytest_capacity.Node`, as far as this module may know it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
+class FailedResult(Protocol):
+    """The result of a command that failed: what `Node.run` returns where it does not raise."""
+
+    @property
+    def command(self) -> str: ...
+    @property
+    def exit_status(self) -> int: ...
+    @property
+    def stdout(self) -> str: ...
+    @property
+    def stderr(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
 
 
 class CapacityError(Exception):
-    """Anything that this plugin raises on purpose."""
+    """The base class of all errors of this package."""
 
 
 class ConfigError(CapacityError):
@@ -34,7 +58,7 @@ class TimedOut(CapacityError):
 
 
 class Cancelled(CapacityError):
-    """Told to stop while provisioning."""
+    """Provisioning was stopped: by an interrupt, or because the run ends."""
 
 
 class JournalError(CapacityError):
@@ -46,7 +70,7 @@ class KeeperError(CapacityError):
 
 
 class Ending(KeeperError):
-    """The keeper of a session is about to end, so it takes nobody in any more; another one may be started."""
+    """The keeper of a session is about to end and accepts no further process; another keeper may be started."""
 
 
 class OtherVersion(KeeperError):
@@ -54,7 +78,7 @@ class OtherVersion(KeeperError):
 
 
 class Silent(KeeperError):
-    """The keeper is there and does not answer."""
+    """The keeper runs and does not answer."""
 
 
 class ChangedSession(CapacityError):
@@ -74,11 +98,66 @@ class Disabled(CapacityError):
 
 
 class NodeError(CapacityError):
-    """A node could not be reached or used; the message names node, address and what was tried."""
+    """A node could not be reached or used; the message names node, address and what was tried.
+
+    ``node`` is the node, None where the error is about no single one. ``why`` is the cause without the node's name.
+    """
+
+    def __init__(self, message: str, node: FailedNode | None = None, why: str = "") -> None:
+        super().__init__(message)
+        self.node = node
+        self.why = why or message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By itself an exception is pickled as its class and its message, which subclasses cannot be made from.
+        return _restore, (type(self), str(self), self.__dict__)
+
+
+class Unreachable(NodeError):
+    """A node does not answer, or the connection to it broke. Later it may answer."""
 
 
 class CommandFailed(NodeError):
     """A command on a node ended with another status than 0; the message has node, command, status and output."""
 
-    node: Node
-    result: Result
+    node: FailedNode
+    result: FailedResult
+
+    def __init__(self, message: str, node: FailedNode, result: FailedResult) -> None:
+        super().__init__(message, node)
+        self.result = result
+
+
+class CommandTimedOut(NodeError):
+    """A command on a node took longer than its ``timeout`` (seconds), and was killed.
+
+    ``stdout`` and ``stderr`` are what it had written until then. ``exit_status`` is None, but where the command has
+    ended and a background process that it started still held its output.
+    """
+
+    node: FailedNode
+
+    def __init__(
+        self,
+        message: str,
+        node: FailedNode,
+        why: str,
+        *,
+        command: str,
+        timeout: float,
+        stdout: str,
+        stderr: str,
+        exit_status: int | None,
+    ) -> None:
+        super().__init__(message, node, why)
+        self.command = command
+        self.timeout = timeout
+        self.stdout = stdout
+        self.stderr = stderr
+        self.exit_status = exit_status
+
+
+def _restore(kind: type[NodeError], message: str, attributes: dict[str, Any]) -> NodeError:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(attributes)
+    return error

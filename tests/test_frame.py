@@ -1,14 +1,20 @@
-"""The frame: what the README promises is what CI runs, and what the reference lists is what there is."""
+"""The README's commands are what CI runs, and the reference lists what exists."""
 
 from __future__ import annotations
 
+import configparser
 import re
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from pytest_capacity.config import Overrides, groups, load, loading, settings
+from pytest_capacity.backends import INSTALLED
+from pytest_capacity.backends.aws import config
+from pytest_capacity.config import Overrides, groups, load, loading
 from pytest_capacity.model import Fallback
 from pytest_capacity.plugin.options import OPTIONS, Option
 
@@ -17,13 +23,75 @@ REFERENCE = (ROOT / "docs/reference/configuration.md").read_text()
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
-    """The second command of the README, and nothing else, is the proof."""
+    """CI runs the second command of the README as it is printed there, before any other interpreter."""
     demo, test = re.findall(r"^```sh\n(python3 -m venv .*)\n```$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert demo == f"{test} -e demo"
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == test
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    assert test in lines
+    assert "tox run" not in "\n".join(lines[: lines.index(test)])
 
 
-@pytest.mark.parametrize("key", [*loading._KEYS, *groups._GROUP_KEYS, *settings._KEYS, *Fallback.__struct_fields__])
+def test_the_command_of_the_readme_needs_one_interpreter() -> None:
+    """No environment that tox runs by default names a version of Python, and uv downloads none."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    default = re.split(r"[,\s]+", tox["tox"]["env_list"].strip())
+    assert default == ["lint", "types", "tests", "demo"]
+    assert [name for name in default if re.fullmatch(r"py3\d+", name) or "base_python" in tox[f"testenv:{name}"]] == []
+    assert "base_python" not in tox["testenv"]
+    assert tox["testenv"]["uv_python_preference"] == "only-system"
+    assert "UV_PYTHON_DOWNLOADS = never" in tox["testenv"]["set_env"]
+    assert "{env:CAPACITY_MATRIX:measured}" in tox["testenv:tests"]["set_env"]
+    assert "CAPACITY_MATRIX = full" in tox["testenv:matrix"]["set_env"]
+
+
+@pytest.mark.parametrize(
+    ("own", "present", "runs", "missing"),
+    [
+        ("3.11", ("3.12", "3.13"), ["py313 rest", "py312 sample"], []),
+        ("3.13", ("3.11", "3.12"), ["py312 rest", "py311 sample"], []),
+        ("3.12", ("3.11",), ["py311 rest"], ["3.13"]),
+        ("3.12", (), [], ["3.13", "3.11"]),
+    ],
+)
+def test_ci_leaves_out_no_interpreter_silently(
+    tmp_path: Path, own: str, present: Sequence[str], runs: Sequence[str], missing: Sequence[str]
+) -> None:
+    """After the README's command every other interpreter that is found runs; of one that is missing a line tells."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "dirname"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    tox = 'mkdir -p .venv/bin; for name in pip python tox; do cp "$0" .venv/bin/$name; done'
+    for name in ("mkdir", "cp"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    script = f"""#!{shutil.which("bash")}
+case "$0 $*" in
+    *"-m venv"*) {tox} ;;
+    */.venv/bin/python*|.venv/bin/python*) echo {own} ;;
+    *"tox run"*) echo "$* ${{CAPACITY_MATRIX:-default}}" >> ran ;;
+esac
+"""
+    for name in ("python3", *(f"python{minor}" for minor in (own, *present))):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    ended = subprocess.run(
+        [tmp_path / ".ci/run"],
+        env={"PATH": str(programs), "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "ran").read_text().splitlines() == ["run default", *(f"run -e {one}" for one in runs)]
+    told = re.findall(r"^ci: python(\S+) is not on this machine: the tests were not run on it$", ended.stdout, re.M)
+    assert told == list(missing)
+    assert ("no second interpreter" in ended.stdout) == (not present)
+
+
+@pytest.mark.parametrize("key", [*loading._KEYS, *groups._GROUP_KEYS, *config._KEYS, *Fallback.__struct_fields__])
 def test_every_key_is_in_the_reference(key: str) -> None:
     """A key that the reader of the file knows has a row."""
     assert f"\n| `{key}` |" in REFERENCE
@@ -50,7 +118,7 @@ def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert block
     (tmp_path / "capacity.yaml").write_text(block[1])
     for path in (tmp_path / "capacity.yaml", ROOT / "examples/quickstart/capacity.yaml"):
-        request = load(Overrides(), path=path, environ={})
+        request = load(Overrides(), clouds=INSTALLED, path=path, environ={})
         assert request.topologies["default"].group("db").count == 3
 
 
@@ -108,4 +176,4 @@ class Case:
             self.callspec = SimpleNamespace(params={"workers": way, "cause": cause})
 
     def get_closest_marker(self, name: str) -> None:
-        """No table of its own."""
+        """Return None: it has no marker."""

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-import pytest_capacity
 from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import last_lines
@@ -35,7 +34,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
 
     ``log`` is where our standard error goes, and so the emulator's. Raises `ConfigError` with what it wrote there.
     """
-    command = [sys.executable, "-I", "-c", _BOOT, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
+    command = [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).resolve().parents[2])]
     command += [f"--owner={owner}", *([f"--scenario={scenario}"] if scenario else [])]
     process = subprocess.Popen(
         command, cwd="/", env=dict(os.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True

@@ -18,7 +18,6 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-import pytest_capacity
 from pytest_capacity.backends import file_variables
 from pytest_capacity.errors import KeeperError
 
@@ -117,7 +116,7 @@ def command_of(module: str, python: str | None = None) -> list[str]:
     # Our own directory goes last, so that it shadows nothing: it is for a package that is on the path, not installed.
     path = "sys.path.append(sys.argv.pop(1))"
     boot = f"import gc, sys; gc.disable(); {path}; from {ours} import main; sys.exit(main())"
-    return [sys.executable, "-I", "-c", boot, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
+    return [sys.executable, "-I", "-c", boot, str(Path(__file__).resolve().parents[2])]
 
 
 def collect_garbage() -> None:

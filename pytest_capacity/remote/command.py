@@ -1,27 +1,27 @@
-"""One command on a channel: its input, both its outputs, its end."""
+"""One command on a channel: its input, its two outputs, its exit status."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import paramiko
 from msgspec import Struct
-from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from pytest_capacity.remote.sockets import Countdown
+from pytest_capacity.remote.transport import BROKEN, Transport
 
-#: How often a wait without news wakes: no signal of this process ends the wait for a lock on macOS, nor one that the
-#: kernel gives to another thread. Seconds.
-BEAT: Final = 0.5
+#: The longest wait at once: on macOS a signal does not end the wait for a lock, and on Linux not where the kernel gives
+#: it to another thread. Seconds.
+POLL: Final = 0.5
 #: How much is written or read at once. Bytes.
 _CHUNK: Final = 1 << 16
 
 
 class Ended(Struct, frozen=True):
-    """What came of a command. ``status`` is None if the machine did not tell it: a signal ended it, or nothing yet."""
+    """The end of a command. ``status`` is None if the machine sent none: a signal ended it, or it has not ended."""
 
     status: int | None
     stdout: bytes
@@ -31,18 +31,18 @@ class Ended(Struct, frozen=True):
 
 
 def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, within: Countdown) -> Ended:
-    """Run ``command`` to its end, at most ``within``; then it is killed, as it is by an interrupt here.
+    """Run ``command`` to its end, at most ``within``; then it is killed, and so it is by an interrupt of this process.
 
-    Raises what paramiko raises when the machine refuses to run it.
+    Raise one of `BROKEN` when the machine refuses to run it.
     """
     outputs = _Outputs(channel)
     killer = _Killer(channel)
     with _killed_unless_ended(channel, killer), _ended_at(killer, within) as overdue:
         try:
-            channel.exec_command(command)  # It waits for an answer without an end.
+            channel.exec_command(command)  # This has no timeout; `_ended_at` ends it.
             _start_input(channel, data)
             arrived = outputs.read(within) and channel.status_event.wait(within.rest())
-        except (paramiko.SSHException, EOFError, OSError):
+        except BROKEN:
             if not overdue.is_set():
                 raise
             arrived = False
@@ -51,7 +51,7 @@ def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, withi
 
 def _ended(channel: paramiko.Channel, outputs: _Outputs, *, late: bool) -> Ended:
     stdout, stderr = outputs.so_far()
-    # -1 is paramiko's for "not told".
+    # paramiko has -1 where no status was sent.
     status = None if channel.exit_status == -1 else channel.exit_status
     if status is not None and (channel.eof_received or not late):
         return Ended(status, stdout, stderr)
@@ -62,8 +62,7 @@ def _ended(channel: paramiko.Channel, outputs: _Outputs, *, late: bool) -> Ended
 
 
 class _Wake:
-    """Takes the place of an Event in both of a channel's pipes: the one that is empty must not hide that the other is
-    not."""
+    """An event for both outputs of a channel. An empty pipe clears its event, but the other one may have bytes."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -72,17 +71,17 @@ class _Wake:
         self._event.set()
 
     def clear(self) -> None:
-        """Not by a pipe."""
+        """Do nothing: only `wait` clears it."""
 
     def wait(self, timeout: float | None) -> bool:
-        """Whether something happened since the last time."""
+        """Return whether something arrived since the last call."""
         happened = self._event.wait(timeout)
         self._event.clear()
         return happened
 
 
 class _Outputs:
-    """What a command prints."""
+    """The outputs of a command."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
@@ -93,22 +92,22 @@ class _Outputs:
         channel.in_stderr_buffer.set_event(cast("threading.Event", self._wake))
 
     def read(self, within: Countdown) -> bool:
-        """Read both to their end; False if the time was over first."""
+        """Read both to their end; return False if the time was over first."""
         while not (self._channel.eof_received or self._channel.closed):
             rest = within.rest()
             if rest == 0:
                 return False
-            if self._wake.wait(BEAT if rest is None else min(rest, BEAT)):
+            if self._wake.wait(POLL if rest is None else min(rest, POLL)):
                 self._drain()
         return True
 
     def so_far(self) -> tuple[bytes, bytes]:
-        """All that has arrived."""
+        """Return all that has arrived."""
         self._drain()
         return b"".join(self._stdout), b"".join(self._stderr)
 
     def _drain(self) -> None:
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # Reading acknowledges; nobody may listen.
+        with contextlib.suppress(*BROKEN):  # Reading sends an acknowledgement, on a connection that may be gone.
             while self._channel.recv_ready():
                 self._stdout.append(self._channel.recv(_CHUNK))
             while self._channel.recv_stderr_ready():
@@ -116,7 +115,7 @@ class _Outputs:
 
 
 def _start_input(channel: paramiko.Channel, data: bytes | None) -> None:
-    """Send ``data`` and then the end of input, beside whoever reads: a command may answer before it has read all."""
+    """Send ``data`` and the end of input, on a thread: a command may write before it has read all."""
     if data:
         threading.Thread(target=_feed, args=(channel, data), name="capacity-ssh-input", daemon=True).start()
     else:
@@ -124,7 +123,7 @@ def _start_input(channel: paramiko.Channel, data: bytes | None) -> None:
 
 
 def _feed(channel: paramiko.Channel, data: bytes) -> None:
-    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # The command ended without reading all.
+    with contextlib.suppress(*BROKEN):  # The command may end before it has read all.
         for start in range(0, len(data), _CHUNK):
             channel.sendall(data[start : start + _CHUNK])
         channel.shutdown_write()
@@ -132,7 +131,7 @@ def _feed(channel: paramiko.Channel, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _ended_at(killer: _Killer, within: Countdown) -> Iterator[threading.Event]:
-    """Kill it when the time is over, which ends every wait on it; the event says that it was."""
+    """Kill the command when the time is over, which ends all waits for it. The event is set if that happened."""
     overdue = threading.Event()
     if within.timeout is None:
         yield overdue
@@ -158,28 +157,21 @@ def _killed_unless_ended(channel: paramiko.Channel, killer: _Killer) -> Iterator
     finally:
         if not channel.exit_status_ready():
             killer.kill()
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        with contextlib.suppress(*BROKEN):
             channel.close()
 
 
 class _Killer:
-    """Expiry a command and its channel, once. A closed channel alone does not end a command without a terminal."""
+    """Kills a command. Without a terminal a command does not end with its channel, so it needs the signal."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
         self._lock = threading.Lock()
 
     def kill(self) -> None:
-        """The signal goes before the end of the channel: after it, it would end the whole connection."""
-        message = paramiko.Message()
-        message.add_byte(cMSG_CHANNEL_REQUEST)
-        message.add_int(self._channel.remote_chanid)
-        message.add_string("signal")
-        message.add_boolean(False)
-        message.add_string("KILL")
-        with self._lock, contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        """Send the signal, then close the channel. In the other order the server would end the whole connection."""
+        with self._lock, contextlib.suppress(*BROKEN):
             with self._channel.lock:
                 if not self._channel.closed:
-                    transport = cast("Any", self._channel.transport)
-                    transport._send_user_message(message)  # noqa: SLF001 - paramiko has no call for signals
+                    cast("Transport", self._channel.transport).send_signal(self._channel, "KILL")
             self._channel.close()

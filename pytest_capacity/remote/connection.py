@@ -1,104 +1,85 @@
-"""Connections to nodes: one a node and process, made when it is needed first, and kept.
+"""Connections to nodes: one for each node and process, made at the first use, and kept.
 
-A forked child never touches its parent's: the two would write into one stream. Threads share one connection, each
-with channels of its own; a server that gives no further session on it (OpenSSH: ten) is called a second time.
+A forked child never uses its parent's connection: both would write into one stream. Threads share a connection and have
+their own channels; where the server gives no further session on it (OpenSSH: ten), a second connection is made.
 
-Every wait here is the kernel's, so that a test may freeze Python's clocks.
+All timeouts are the kernel's, so that a test may freeze Python's clocks.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import socket
 import threading
-from collections.abc import Collection, Iterator
-from typing import Any, Final, Literal, cast
+from collections.abc import Iterator
+from typing import Final
 
 import paramiko
-import paramiko.transport
 
+from pytest_capacity.errors import Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.hostkeys import HostKeys, name_of
 from pytest_capacity.remote.identities import keys_for
-from pytest_capacity.remote.sockets import Countdown, RawSocket, dial, hang_up
+from pytest_capacity.remote.messages import access_of, address_of, alias_of, bastion_of, describe, error_text
+from pytest_capacity.remote.sockets import Countdown, dial
+from pytest_capacity.remote.transport import BROKEN, KEEPALIVE, Kind, Transport, end
 from pytest_capacity.remote.tunnel import forget_tunnels
-from pytest_capacity.remote.words import Unreachable, access_of, address_of, alias_of, bastion_of, said, who
 
 __tracebackhide__ = True
 
-#: How long it may take to get a connection, or a channel of one that stands. Seconds.
+#: How long a connection may take, and a channel of one that is established. Seconds.
 CONNECT: Final = 10.0
-#: How often a word is sent on a silent connection, for the sake of what forgets silent ones on the way. Seconds.
-KEEPALIVE: Final = 15
-#: How long the end of a connection's thread is waited for. Seconds.
-_GOODBYE: Final = 1.0
-
-#: paramiko's words, which repeat as an error with a traceback what we raise; for whoever adds a handler.
-LOG: Final = "pytest_capacity.ssh"
-_log: Final = logging.getLogger(LOG)
-_log.propagate = False
-_log.addHandler(logging.NullHandler())
-
-#: What paramiko raises when a connection that stood is gone.
-BROKEN: Final = (paramiko.SSHException, EOFError, OSError)
 
 
 class Connection:
-    """The way to one machine.
+    """The connection to one machine.
 
-    Nothing is sent until a channel is asked for. A connection that broke since the last use is made anew, once, before
-    anything is sent on it; what breaks later is the user's to know, since a command may have run.
+    Nothing is sent until a channel is needed. A connection that broke since the last use is made again, once, before
+    anything is sent on it. What breaks later is raised, since a command may have run.
     """
 
     def __init__(self, access: Access, name: str, label: str, through: Connection | None) -> None:
         self.access = access
         self.label = label
-        #: What belongs to one thread's use of this machine: testinfra's host.
+        #: One thread's testinfra host.
         self.local = threading.local()
         self._host_keys = HostKeys(access.known_hosts, name, label)
         self._through = through
         self._lock = threading.Lock()
-        self._transports: list[paramiko.Transport] = []
-        self._aside: list[paramiko.Transport] = []
+        self._transports: list[Transport] = []
+        self._aside: list[Transport] = []
 
     def session(self, within: Countdown) -> paramiko.Channel:
-        """A channel for one command. Raises `Unreachable`, and `NodeError` where asking again is of no use."""
+        """Return a channel for one command. Raise `Unreachable`, or another `NodeError` where a retry cannot help."""
         try:
             return self._channel("session", None, within)
         except paramiko.ChannelException as error:
-            raise self._unreachable(f"it gives no session: {said(error)}") from error
+            raise self._unreachable(f"it gives no session: {error_text(error)}") from error
 
-    def towards(self, address: str, port: int, within: Countdown) -> paramiko.Channel:
-        """A channel to where the machine connects for us.
+    def channel_to(self, address: str, port: int, within: Countdown) -> paramiko.Channel:
+        """Return a channel to ``address`` and ``port`` as the machine reaches them.
 
-        Raises `paramiko.ChannelException` in the machine's words when it cannot, and as `session` does.
+        Raise `paramiko.ChannelException` with the machine's message where it cannot, and what `session` raises.
         """
         return self._channel("direct-tcpip", (address, port), within)
 
     def close(self) -> None:
-        """Hang up. The next use connects again."""
+        """Close the connection. The next use connects again."""
         with self._lock:
             transports = self._transports + self._aside
             self._transports, self._aside = [], []
-        _end(transports)
+        end(transports)
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's connection without a word on it. Takes no lock: its holder may
-        not exist here."""
+        """In a forked child: close the copy of the parent's connection without a byte on it. Take no lock: the thread
+        that holds it does not exist here."""
         for transport in self._transports + self._aside:
-            cast("Any", transport).active = False
-            if isinstance(transport.sock, RawSocket):
-                transport.sock.close()
-            with contextlib.suppress(ValueError, AttributeError):
-                cast("Any", paramiko.transport)._active_threads.remove(transport)  # noqa: SLF001 - joined at exit
+            transport.abandon()
 
-    def _channel(
-        self, kind: Literal["session", "direct-tcpip"], to: tuple[str, int] | None, within: Countdown
-    ) -> paramiko.Channel:
-        tried: list[paramiko.Transport] = []
+    def _channel(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
+        tried: list[Transport] = []
         while True:
             with self._locked(within):
                 self._transports = [one for one in self._transports if one.is_active()]
@@ -106,25 +87,23 @@ class Connection:
                 if transport is None:
                     return self._first_channel(kind, to, within)
             try:
-                return _open(transport, kind, to, within.at_most(CONNECT))
+                return transport.open(kind, to, within.at_most(CONNECT))
             except paramiko.ChannelException:
                 if kind != "session":
                     raise
-                tried.append(transport)  # It has as many sessions as its server allows on one connection.
+                tried.append(transport)  # The server's limit of sessions on one connection is reached.
             except BROKEN:
                 self._put_aside(transport)
 
-    def _first_channel(
-        self, kind: Literal["session", "direct-tcpip"], to: tuple[str, int] | None, within: Countdown
-    ) -> paramiko.Channel:
-        """A channel of a new connection. The caller holds the lock: other threads must not take it up before us."""
+    def _first_channel(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
+        """Return a channel of a new connection. The caller holds the lock: no other thread may use up its sessions."""
         transport = self._connect(within.at_most(CONNECT))
         try:
-            return _open(transport, kind, to, within.at_most(CONNECT))
+            return transport.open(kind, to, within.at_most(CONNECT))
         except paramiko.ChannelException:
             raise
         except BROKEN as error:
-            raise self._unreachable(f"it gives no channel: {said(error)}") from error
+            raise self._unreachable(f"it gives no channel: {error_text(error)}") from error
         finally:
             self._transports.append(transport)
 
@@ -138,29 +117,27 @@ class Connection:
         finally:
             self._lock.release()
 
-    def _put_aside(self, transport: paramiko.Transport) -> None:
-        """It is not used again; what other threads do on it may still come to an end."""
+    def _put_aside(self, transport: Transport) -> None:
+        """Stop using a connection; what other threads do on it may still finish."""
         with self._lock:
             if transport in self._transports:
                 self._transports.remove(transport)
                 self._aside.append(transport)
             gone = [one for one in self._aside if not one.is_active()]
             self._aside = [one for one in self._aside if one.is_active()]
-        _end(gone)
+        end(gone)
 
-    def _connect(self, within: Countdown) -> paramiko.Transport:
-        link = self._link(within)
-        transport = paramiko.Transport(cast("Any", link))
+    def _connect(self, within: Countdown) -> Transport:
+        transport = Transport(self._link(within), within)
         try:
-            transport.set_log_channel(LOG)
             self._greet(transport, within)
             self._log_in(transport, within)
             transport.set_keepalive(KEEPALIVE)
         except BROKEN as error:
-            _end([transport])
-            raise self._unreachable(said(error)) from error
+            end([transport])
+            raise self._unreachable(error_text(error)) from error
         except BaseException:
-            _end([transport])
+            end([transport])
             raise
         return transport
 
@@ -168,29 +145,29 @@ class Connection:
         address, port = self.access.address, self.access.port
         if self._through is not None:
             try:
-                return self._through.towards(address, port, within)
+                return self._through.channel_to(address, port, within)
             except paramiko.ChannelException as error:
-                raise self._unreachable(f"the bastion cannot connect to it: {said(error)}") from error
+                raise self._unreachable(f"the bastion cannot connect to it: {error_text(error)}") from error
         try:
             return dial(address, port, within)
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {within.timeout:.0f} s") from error
         except OSError as error:
-            raise self._unreachable(said(error)) from error
+            raise self._unreachable(error_text(error)) from error
 
-    def _greet(self, transport: paramiko.Transport, within: Countdown) -> None:
-        """The SSH handshake, and the check that it is the right machine."""
+    def _greet(self, transport: Transport, within: Countdown) -> None:
+        """Do the SSH handshake, and check the host key."""
         options = transport.get_security_options()
         options.key_types = self._host_keys.preferred(tuple(options.key_types))
-        done = threading.Event()
-        transport.start_client(event=done)
-        if not done.wait(within.rest()):
+        try:
+            in_time = transport.greet(within)
+        except BROKEN as error:
+            raise self._unreachable(f"no SSH connection: {error_text(error)}") from error
+        if not in_time:
             raise self._unreachable(f"it accepts connections, but speaks no SSH within {within.timeout:.0f} s")
-        if not transport.is_active():
-            raise self._unreachable(f"no SSH connection: {said(transport.get_exception())}")
         self._host_keys.check(transport.get_remote_server_key())
 
-    def _log_in(self, transport: paramiko.Transport, within: Countdown) -> None:
+    def _log_in(self, transport: Transport, within: Countdown) -> None:
         tried = 0
         for key in keys_for(self.access):
             tried += 1
@@ -213,7 +190,7 @@ class Connection:
             f"Check that it runs, and that this machine may reach port {self.access.port} of it "
             "(security group, ssh.address, ssh.bastion)"
         )
-        return Unreachable(f"{self.label} cannot be reached: {why}. {remedy}", why)
+        return Unreachable(f"{self.label} cannot be reached: {why}. {remedy}", why=why)
 
 
 class _Pool:
@@ -237,7 +214,7 @@ class _Pool:
             return connection
 
     def take(self, access: Access | None = None, name: str = "") -> list[Connection]:
-        """Remove the connection of ``name``, or all, and give it."""
+        """Remove the connection of ``name``, or all of them, and return what was removed."""
         with self._lock:
             if access is not None:
                 found = self._connections.pop((access, name), None)
@@ -247,23 +224,23 @@ class _Pool:
             return connections
 
     def each(self) -> Iterator[Connection]:
-        """Without the lock: for a forked child."""
+        """Return all connections without the lock: for a forked child."""
         yield from list(self._connections.values())
 
 
 _pool = _Pool()
-#: Kept, so that nothing of a parent's is collected in its child: a channel's end would be sent on the parent's stream.
+#: Kept, so that the garbage collector of a child does not close the parent's channels on the parent's stream.
 _abandoned: list[_Pool] = []
 
 
 def connection_to(node: Node) -> Connection:
-    """This process's connection to ``node``, which need not stand yet. `NodeError` if the run does not use SSH."""
+    """Return this process's connection to ``node``, made or not. Raise `NodeError` if the run does not use SSH."""
     access = access_of(node)
-    return _own().get(access, _name(node, access), who(node))
+    return _own().get(access, _name(node, access), describe(node))
 
 
 def bastion_to(access: Access) -> Connection | None:
-    """This process's connection to the bastion of ``access``, if it has one."""
+    """Return this process's connection to the bastion of ``access``, None if there is no bastion."""
     bastion = bastion_of(access)
     if bastion is None:
         return None
@@ -271,20 +248,20 @@ def bastion_to(access: Access) -> Connection | None:
 
 
 def close(node: Node) -> None:
-    """Hang up on ``node``."""
+    """Close the connection to ``node``."""
     if node.access is not None:
         for connection in _own().take(node.access, _name(node, node.access)):
             connection.close()
 
 
 def close_all() -> None:
-    """Hang up on every node."""
+    """Close the connections to all nodes."""
     for connection in _own().take():
         connection.close()
 
 
 def _name(node: Node, access: Access) -> str:
-    """Under which its host key is known: ours by id, the user's own file by address."""
+    """Return the name in the file of host keys: the node's id in the run's file, its address in the user's files."""
     return alias_of(node) if access.known_hosts else name_of(access.address, access.port)
 
 
@@ -301,42 +278,6 @@ def _after_fork() -> None:
     for connection in _pool.each():
         connection.abandon()
     _pool = _Pool()
-
-
-def _end(transports: Collection[paramiko.Transport]) -> None:
-    """End these connections and their threads, all at once. Never waits for the other side."""
-    for transport in transports:
-        if isinstance(transport.sock, RawSocket):
-            hang_up(transport.sock)
-        else:
-            with contextlib.suppress(*BROKEN):
-                transport.sock.close()
-    for transport in transports:
-        if transport.is_alive():
-            transport.join(_GOODBYE)
-        transport.close()
-        transport.sock.close()
-        # A failed handshake leaves a timer of 15 seconds, which is a thread.
-        transport.packetizer.complete_handshake()
-
-
-def _open(
-    transport: paramiko.Transport,
-    kind: Literal["session", "direct-tcpip"],
-    to: tuple[str, int] | None,
-    within: Countdown,
-) -> paramiko.Channel:
-    """A channel; `paramiko.ChannelException` if the machine refuses, another error if the connection is of no use."""
-    try:
-        return transport.open_channel(kind, to, ("127.0.0.1", 0) if to else None, timeout=within.rest())
-    except paramiko.ChannelException:
-        raise
-    except BROKEN as error:
-        # paramiko keeps the reason of a refusal in one place for all threads, and another may have taken ours: what is
-        # left then is an error without one, in time, on a connection that stands.
-        if isinstance(error, paramiko.SSHException) and transport.is_active() and within.rest():
-            raise paramiko.ChannelException(2, "Connect failed") from error
-        raise
 
 
 os.register_at_fork(after_in_child=_after_fork)

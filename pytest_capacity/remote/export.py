@@ -1,6 +1,6 @@
-"""The same nodes for other programs: ssh, Ansible.
+"""ssh_config and Ansible inventory of the nodes, for other programs.
 
-Pure text. What no quoting of OpenSSH's makes safe (a line break, ``${HOME}``) is refused.
+Only text is made here. What OpenSSH cannot quote (a line break, ``${HOME}``) is refused.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import yaml
 
 from pytest_capacity.errors import NodeError
 from pytest_capacity.model import Access, Node
-from pytest_capacity.remote.words import access_of, alias_of, bastion_of, who
+from pytest_capacity.remote.messages import access_of, alias_of, bastion_of, describe
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HOST: Final = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:%-]*")
 _USER: Final = re.compile(r"[^\s@:/\\\"'-][^\s@:/\\\"']*")
 
-#: Needs no quotes.
+#: Characters that need no quotes.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./+=@:,-]+")
 
-#: Ansible's own groups.
+#: Group names that Ansible reserves.
 _TAKEN: Final = frozenset({"all", "ungrouped"})
 
 
 def ssh_config(nodes: Iterable[Node]) -> str:
-    """A configuration for ``ssh -F``: a ``Host`` for each node, by its name and as GROUP-N, counted from 0."""
+    """Return a configuration for ``ssh -F``: a ``Host`` for each node, by its name and as GROUP-N, counted from 0."""
     listed = list(nodes)
     taken = {node.name for node in listed}
     blocks = []
@@ -39,14 +39,14 @@ def ssh_config(nodes: Iterable[Node]) -> str:
 
 
 def ssh_command(node: Node, extra: Sequence[str] = ()) -> list[str]:
-    """The ``ssh`` command line to ``node``; ``extra`` is what follows: a command, or more options."""
+    """Return the ``ssh`` command line to ``node``; ``extra`` is what follows: a command, or more options."""
     access = _checked(node)
     options = [word for key, value in _options(node, access) for word in ("-o", f"{key}={value}")]
     return ["ssh", *options, "-p", str(access.port), f"{access.user}@{access.address}", *extra]
 
 
 def inventory(nodes: Iterable[Node]) -> dict[str, Any]:
-    """An Ansible inventory in the form of its YAML files: ``all``, its ``children`` the groups, their ``hosts``."""
+    """Return an Ansible inventory as in its YAML files: ``all``, its ``children`` the groups, their ``hosts``."""
     groups: dict[str, dict[str, Any]] = {}
     for node in nodes:
         group = f"group_{node.group}" if node.group in _TAKEN else node.group
@@ -55,7 +55,7 @@ def inventory(nodes: Iterable[Node]) -> dict[str, Any]:
 
 
 def inventory_yaml(nodes: Iterable[Node]) -> str:
-    """It, as a file."""
+    """Return the Ansible inventory as YAML."""
     return yaml.safe_dump(inventory(nodes), sort_keys=False, width=1000)
 
 
@@ -72,13 +72,13 @@ def _block(node: Node, names: Sequence[str]) -> str:
 
 
 def _options(node: Node, access: Access) -> list[tuple[str, str]]:
-    """Options as they stand in a file, and after ``-o``: each value quoted for OpenSSH itself."""
+    """Return options for a file or ``-o``, each value quoted for OpenSSH."""
     options = _trust(access)
     if access.known_hosts:
         options.append(("HostKeyAlias", alias_of(node)))
     bastion = bastion_of(access)
     if bastion is not None:
-        options.append(("ProxyCommand", _proxy(bastion, who(node))))
+        options.append(("ProxyCommand", _proxy(bastion, describe(node))))
     return options
 
 
@@ -92,7 +92,7 @@ def _trust(access: Access) -> list[tuple[str, str]]:
 
 
 def _proxy(bastion: Access, whose: str) -> str:
-    """The way through a bastion. ``ProxyJump`` would not use our key and host keys there."""
+    """Return the ProxyCommand of a bastion. ``ProxyJump`` would not use the run's key and host keys there."""
     _check(bastion, whose)
     options = [word for key, value in _trust(bastion) for word in ("-o", f"{key}={value}")]
     words = ["ssh", *options, "-p", str(bastion.port), f"{bastion.user}@{bastion.address}"]
@@ -114,7 +114,7 @@ def _variables(node: Node) -> dict[str, Any]:
         variables["ansible_ssh_common_args"] = " ".join(options)
     for name, value in variables.items():
         if "{{" in str(value) or "{%" in str(value):
-            raise NodeError(f"{who(node)}: {name} {value!r} would be a template to Ansible. Rename the file")
+            raise NodeError(f"{describe(node)}: {name} {value!r} would be a template to Ansible. Rename the file")
     return variables
 
 
@@ -132,21 +132,21 @@ def _checked(node: Node) -> Access:
     for name in (node.name, node.group):
         if not _NAME.fullmatch(name):
             raise NodeError(f"{name!r} cannot be the name of a host in ssh_config. Use letters, digits, ., - and _")
-    _check(access, who(node))
+    _check(access, describe(node))
     return access
 
 
 def _check(access: Access, whose: str) -> None:
     if not _HOST.fullmatch(access.address):
-        raise NodeError(f"{whose!r}: {access.address!r} is no address that ssh takes. Correct it")
+        raise NodeError(f"{whose!r}: {access.address!r} is not an address that ssh accepts. Correct it")
     if not _USER.fullmatch(access.user):
-        raise NodeError(f"{whose!r}: {access.user!r} is no user name that ssh takes. Correct ssh.user")
+        raise NodeError(f"{whose!r}: {access.user!r} is not a user name that ssh accepts. Correct ssh.user")
 
 
 def _path(path: str) -> str:
-    """A path as one argument of an option that takes files: ``%`` and quotes mean themselves."""
+    """Return a path quoted as one argument of an option that takes files; ``%`` and quotes are escaped."""
     if not path.isprintable() or "${" in path:
-        raise NodeError(f"the path {path!r} cannot be told to ssh. Rename the file")
+        raise NodeError(f"the path {path!r} cannot be written for ssh. Rename the file")
     if _PLAIN.fullmatch(path):
         return path
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

@@ -18,12 +18,12 @@ __tracebackhide__ = True
 
 T = TypeVar("T")
 
-#: How many reads of a file are under way at once. Each is 32 KiB.
+#: How many reads of a file are requested at once. Each is 32 KiB.
 _AHEAD: Final = 64
 
 
 class TransferFailed(Exception):
-    """What could not be copied: the path, and why."""
+    """A path on the node could not be copied; ``why`` is the cause."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -66,7 +66,7 @@ def _put_tree(sftp: paramiko.SFTPClient, local: Path, remote: str, above: tuple[
         there = posixpath.join(remote, entry.name)
         if entry.is_dir():
             real = os.path.realpath(entry)
-            if real not in above:  # A link to a directory above would have no end.
+            if real not in above:  # A link to a directory above would be followed for ever.
                 _put_tree(sftp, entry, there, (*above, real))
         elif entry.is_file():
             _put_file(sftp, entry, there)
@@ -94,17 +94,17 @@ def _get_tree(sftp: paramiko.SFTPClient, remote: str, local: Path, above: tuple[
 
 
 def _entries(sftp: paramiko.SFTPClient, remote: str) -> Iterator[tuple[str, int]]:
-    """Names in a directory, with what they, or what they point to, are."""
+    """Return the names in a directory with their modes; a link has the mode of its target."""
     listed = _asked(remote, lambda: sftp.listdir_attr(remote))
     for entry in sorted(listed, key=lambda one: one.filename):
         name, mode = entry.filename, entry.st_mode or 0
-        if name in ("", ".", "..") or "/" in name or "\0" in name:  # A node is not trusted with paths of this machine.
+        if name in ("", ".", "..") or "/" in name or "\0" in name:  # A node must not choose a path of this machine.
             raise TransferFailed(remote, f"it lists the impossible name {name!r}")
         if stat.S_ISLNK(mode):
             try:
                 mode = sftp.stat(posixpath.join(remote, name)).st_mode or 0
             except OSError:
-                continue  # It points to nothing.
+                continue  # A dangling link.
         yield name, mode
 
 
@@ -112,7 +112,7 @@ def _get_file(sftp: paramiko.SFTPClient, remote: str, local: Path, mode: int) ->
     def copy() -> None:
         with sftp.open(remote, "rb") as there, local.open("wb") as here:
             there.prefetch(there.stat().st_size or 0, _AHEAD)
-            while piece := there.read(1 << 15):  # Also what was written since, and files of /proc, which have no size.
+            while piece := there.read(1 << 15):  # To the end: files grow, and those of /proc have the size 0.
                 here.write(piece)
 
     if local.is_symlink():
@@ -129,7 +129,7 @@ def _make_dirs(sftp: paramiko.SFTPClient, path: str) -> None:
     try:
         sftp.mkdir(path)
     except OSError as error:
-        if not _is_dir(sftp, path):  # Somebody else may have made it meanwhile.
+        if not _is_dir(sftp, path):  # Another process may have made it meanwhile.
             raise TransferFailed(path, _why(error)) from error
 
 
@@ -149,11 +149,11 @@ def _real(sftp: paramiko.SFTPClient, path: str) -> str:
 
 
 def _asked(path: str, ask: Callable[[], T]) -> T:
-    """What the node answers about its ``path``; `TransferFailed` if it refuses."""
+    """Return what ``ask`` returns. Raise `TransferFailed` for ``path`` if the node refuses."""
     try:
         return ask()
     except OSError as error:
-        if error.filename is not None:  # A file of this machine, which the error names.
+        if error.filename is not None:  # It is about a local file, which the error names.
             raise
         raise TransferFailed(path, _why(error)) from error
 
@@ -163,5 +163,5 @@ def _why(error: OSError) -> str:
 
 
 def _home(path: str) -> str:
-    """SFTP knows no ``~``: what is relative is relative to the user's home."""
+    """Return a path without ``~``, which SFTP does not expand: relative paths start at the user's home."""
     return "." if path in ("~", "~/") else path.removeprefix("~/")

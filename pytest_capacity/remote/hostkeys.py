@@ -1,8 +1,8 @@
-"""Whether a machine is the one that it was before: its host key, held against what is known.
+"""Host keys: whether a machine is the one that it was before.
 
-A run has a file of its own: there a key that is met first is taken and written down, as OpenSSH's ``accept-new`` does.
-Machines of the user's own are held against the user's files, where nothing is written by us: what is unknown there is
-refused.
+A run has its own file. The first key of a machine is accepted and written there, as OpenSSH's ``accept-new`` does.
+The user's machines are checked against the user's files, in which this package writes nothing: a machine that is
+unknown there is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+from paramiko.pkey import UnknownKeyType
 
 from pytest_capacity.errors import NodeError
 
@@ -25,12 +25,12 @@ __tracebackhide__ = True
 
 _SYSTEM: Final = Path("/etc/ssh/ssh_known_hosts")
 
-#: The names under which an RSA key signs today.
+#: The signature algorithms of an RSA key.
 _RSA: Final = ("rsa-sha2-512", "rsa-sha2-256")
 
 
 class HostKeys:
-    """What is known of the machine called ``name``; ``who`` is its name for people. ``file`` None: the user's files."""
+    """The known keys of the machine ``name``, which messages call ``who``. ``file`` None: the user's files."""
 
     def __init__(self, file: str | None, name: str, who: str) -> None:
         self._file = file
@@ -38,7 +38,7 @@ class HostKeys:
         self._who = who
 
     def preferred(self, offered: Sequence[str]) -> list[str]:
-        """The algorithms of ``offered``, those of keys that are known first: the machine is asked for such a key."""
+        """Return the algorithms of ``offered``, those of known keys first, so that the machine shows one of these."""
         known = _types(self._known())
         first = [one for one in offered if one in known]
         return first + [one for one in offered if one not in first]
@@ -70,7 +70,7 @@ class HostKeys:
             return _keys_of(self._name, Path(self._file), marker)
         found: list[paramiko.PKey] = []
         for file in (Path("~/.ssh/known_hosts").expanduser(), _SYSTEM):
-            with contextlib.suppress(PermissionError):  # What we may not read we do not know, as with ssh.
+            with contextlib.suppress(PermissionError):  # As ssh, which ignores a file that it may not read.
                 found += _keys_of(self._name, file, marker)
         return found
 
@@ -91,34 +91,40 @@ class HostKeys:
 
 
 def name_of(address: str, port: int) -> str:
-    """A machine's name in a file of host keys."""
+    """Return the name of a machine in a file of host keys."""
     return address if port == 22 else f"[{address}]:{port}"
 
 
 def _keys_of(name: str, file: Path, marker: str) -> list[paramiko.PKey]:
-    """The keys that ``file`` has for ``name`` in lines with this marker (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT")."""
+    """Return the keys of ``name`` in lines of ``file`` with this marker (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT")."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
     found: list[paramiko.PKey] = []
     for line in lines:
-        first, *rest = line.split(None, 1) or [""]
-        words = "".join(rest) if first == marker else "" if marker or first.startswith(("@", "#")) else line
-        # A line that cannot be read is about another machine, and no reason to refuse this one; as with ssh.
-        with contextlib.suppress(paramiko.SSHException, InvalidHostKey, ValueError, LookupError, AssertionError):
-            found += _keys_in(words.strip(), name)
+        fields = line.split()
+        if fields and fields[0].startswith("@"):
+            kind, *fields = fields
+        else:
+            kind = ""
+        if kind == marker and len(fields) >= 3 and not fields[0].startswith("#") and _names(fields[0], name):
+            # A key that cannot be read is passed over, as it is by ssh.
+            with contextlib.suppress(paramiko.SSHException, UnknownKeyType, ValueError, LookupError, AssertionError):
+                found.append(paramiko.PKey.from_type_string(fields[1], base64.b64decode(fields[2], validate=True)))
     return found
 
 
-def _keys_in(line: str, name: str) -> list[paramiko.PKey]:
-    entry = HostKeyEntry.from_line(line)
-    if entry is None or entry.key is None:
-        return []
-    keys = paramiko.HostKeys()
-    for host in entry.hostnames or ():
-        keys.add(host, entry.key.get_name(), entry.key)
-    return [entry.key] if keys.lookup(name) else []
+def _names(hosts: str, name: str) -> bool:
+    """Return whether the first field of a line, in clear or hashed, has ``name``."""
+    for host in hosts.split(","):
+        if host == name:
+            return True
+        if host.startswith("|1|"):
+            with contextlib.suppress(ValueError, LookupError, AssertionError):  # No salt, or one of another length.
+                if paramiko.HostKeys.hash_host(name, host) == host:
+                    return True
+    return False
 
 
 def _types(known: Sequence[paramiko.PKey]) -> list[str]:
@@ -133,7 +139,7 @@ def _print(key: paramiko.PKey) -> str:
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[int]:
-    """The open file, ours alone until it is closed: workers meet a node at the same time, and one of them is first."""
+    """Open and lock the file: workers connect to a node at the same time, and only the first writes its key."""
     number = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(number, fcntl.LOCK_EX)

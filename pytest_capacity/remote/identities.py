@@ -1,4 +1,4 @@
-"""The keys with which we log in."""
+"""The keys for the login: a file, the agent's keys, or those in ``~/.ssh``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 import paramiko
 from paramiko.agent import AgentSSH
@@ -19,10 +19,10 @@ __tracebackhide__ = True
 
 _KINDS: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
-#: OpenSSH's own, best first.
+#: OpenSSH's default files, best first.
 _USUAL: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
 
-#: How long the agent may take; it may ask a person. Seconds.
+#: How long the agent may take; it may wait for a confirmation by the user. Seconds.
 _AGENT: Final = 30.0
 
 
@@ -31,9 +31,9 @@ class _Locked(NodeError):
 
 
 def keys_for(access: Access) -> Iterator[paramiko.PKey]:
-    """The keys to try, in order. A key file that cannot be used is a `NodeError`.
+    """Return the keys to try, in order. Raise `NodeError` for a key file that cannot be used.
 
-    Of a key with a passphrase the agent may have the open form.
+    A key file with a passphrase is replaced by the agent's keys.
     """
     if access.key is None:
         yield from _agent_keys()
@@ -75,11 +75,13 @@ def _load(path: Path) -> paramiko.PKey:
         if certificate.is_file():
             key.load_certificate(str(certificate))
         return key
-    raise NodeError(f"{path} is no private key that is understood: {said}. Name an ed25519, ECDSA or RSA key (ssh.key)")
+    raise NodeError(
+        f"{path} is not a private key that paramiko can read: {said}. Name an ed25519, ECDSA or RSA key (ssh.key)"
+    )
 
 
 def _agent_keys() -> tuple[paramiko.PKey, ...]:
-    """What the agent holds; nothing if there is none."""
+    """Return the agent's keys; none if there is no agent."""
     place = os.environ.get("SSH_AUTH_SOCK")
     if not place:
         return ()
@@ -87,9 +89,15 @@ def _agent_keys() -> tuple[paramiko.PKey, ...]:
     try:
         link.settimeout(_AGENT)
         link.connect(place)
-        agent = cast("Any", AgentSSH())
-        agent._connect(link)  # noqa: SLF001 - what paramiko's own Agent calls, with a socket that a test cannot replace
+        return _Agent(link).get_keys()
     except (OSError, paramiko.SSHException):
         link.close()
         return ()
-    return cast("tuple[paramiko.PKey, ...]", agent.get_keys())
+
+
+class _Agent(AgentSSH):
+    """`paramiko.Agent`, on a socket that a test cannot have replaced."""
+
+    def __init__(self, link: socket.SocketType) -> None:
+        super().__init__()
+        self._connect(link)  # type: ignore[attr-defined]  # as `paramiko.Agent` does

@@ -1,4 +1,4 @@
-"""The key pair that is made for a run."""
+"""The key pair of a run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 from pytest_capacity.errors import NodeError
 
-#: What a person reads in ``authorized_keys``.
+#: The comment in ``authorized_keys``.
 _COMMENT: Final = "pytest-capacity"
 
 
 def make_key_pair(path: Path) -> str:
-    """Make an ed25519 key in the new file ``path`` (0600); gives the line for ``authorized_keys``.
+    """Make an ed25519 key in the new file ``path`` (0600); return the line for ``authorized_keys``.
 
-    A key that is there already is taken as it is. Raises `NodeError` without the extra ``[ssh]``, or when the file
+    A key that exists already is used. Raise `NodeError` without the extra ``[ssh]``, or when the file
     holds something else, and `OSError`.
     """
     try:
@@ -44,7 +44,7 @@ def make_key_pair(path: Path) -> str:
 
 
 def _write_new(path: Path, content: bytes) -> bool:
-    """Whether the file is new, and now holds ``content``: all of it or, after a crash, no file of that name."""
+    """Write ``content`` to a new file, whole or, after a crash, not at all. Return False if the file exists."""
     if path.exists():
         return False
     spare = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
@@ -54,7 +54,7 @@ def _write_new(path: Path, content: bytes) -> bool:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(spare, path)  # Unlike a rename, it takes nobody's place.
+        os.link(spare, path)  # Unlike a rename, it never replaces a file.
     except FileExistsError:
         return False
     finally:

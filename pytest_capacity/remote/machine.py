@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,9 +14,9 @@ from msgspec import Struct
 from pytest_capacity.errors import CommandFailed, NodeError
 from pytest_capacity.model import Node
 from pytest_capacity.remote.export import ssh_command
+from pytest_capacity.remote.messages import access_of, brief, describe, last_lines
 from pytest_capacity.remote.sockets import Countdown, seconds
 from pytest_capacity.remote.tunnel import Tunnel
-from pytest_capacity.remote.words import access_of, brief, last_lines, who
 
 if TYPE_CHECKING:
     from testinfra.host import Host
@@ -27,7 +27,7 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What came of a command. Outputs are text, bytes that are not UTF-8 replaced."""
+    """The result of a command. Outputs are text; bytes that are not UTF-8 are replaced."""
 
     command: str
     #: -1: a signal ended it.
@@ -38,7 +38,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it ended with 0."""
+        """Whether the exit status is 0."""
         return self.exit_status == 0
 
     def __str__(self) -> str:
@@ -46,15 +46,15 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class Machine(Node, frozen=True, kw_only=True):
-    """A node, and what can be done with it by SSH. It equals the `Node` that it is of.
+    """A node with its SSH methods. It equals the `Node` that it was made of.
 
-    The connection is made when it is needed first, kept by this process, and shared by its threads. Every method
+    The connection is made at the first use, kept by this process, and shared by its threads. Every method
     raises `NodeError` when the node cannot be reached.
     """
 
     @classmethod
     def of(cls, node: Node) -> Machine:
-        """``node``, usable."""
+        """Return ``node`` with the SSH methods."""
         return node if isinstance(node, Machine) else cls(**_fields(node))
 
     def __eq__(self, other: object) -> bool:
@@ -65,7 +65,7 @@ class Machine(Node, frozen=True, kw_only=True):
 
     def run(
         self,
-        command: str,
+        command: str | Sequence[str | os.PathLike[str]],
         *,
         check: bool = True,
         timeout: float | None = None,
@@ -74,15 +74,20 @@ class Machine(Node, frozen=True, kw_only=True):
     ) -> Result:
         """Run ``command`` in the user's login shell there, and wait for its end and that of its output.
 
-        What it starts in the background must not hold its output: ``server >log 2>&1 &``. ``input`` is what it reads,
+        A list is a program and its arguments: each is quoted, so that the shell changes none of them. What a command
+        starts in the background must not hold its output: ``server >log 2>&1 &``. ``input`` is what it reads,
         nothing if it is None. ``env`` is set by the shell before it, so other users of the node may see it in the list
-        of processes. Raises `CommandFailed` for another status than 0, unless ``check`` is False; `NodeError` after
-        ``timeout`` seconds, connecting included, and the command is then killed, and when the connection breaks
-        meanwhile.
+        of processes.
+
+        Raise `CommandFailed` for another status than 0, unless ``check`` is False; `CommandTimedOut` after ``timeout``
+        seconds, and the command is then killed; `Unreachable` where there is no connection in that time, or where it
+        breaks meanwhile. Each command is logged at INFO by the logger ``pytest_capacity.commands``.
         """
         need_paramiko(self)
         from pytest_capacity.remote.session import execute
 
+        if not isinstance(command, str):
+            command = shlex.join(os.fspath(word) for word in command)
         began = seconds()
         data = input.encode() if isinstance(input, str) else input
         ended = execute(self, _with(env, command), data, Countdown(timeout), shown=command)
@@ -114,7 +119,7 @@ class Machine(Node, frozen=True, kw_only=True):
             files.put(sftp, path, remote)
 
     def get(self, remote: str, local: str | os.PathLike[str]) -> Path:
-        """Copy a file or a directory from there, as `put` does; gives the path of the file, or the directory."""
+        """Copy a file or a directory from there, as `put` does; return the path of the file, or the directory."""
         need_paramiko(self)
         from pytest_capacity.remote import files
         from pytest_capacity.remote.session import transfer
@@ -124,15 +129,15 @@ class Machine(Node, frozen=True, kw_only=True):
             return files.get(sftp, remote, Path(local), into=into)
 
     def tunnel(self, port: int, host: str = "127.0.0.1") -> Tunnel:
-        """A port of this machine that leads to ``port`` of ``host`` as the node sees it."""
+        """Open a port of this machine that leads to ``port`` of ``host`` as the node sees it."""
         need_paramiko(self)
-        from pytest_capacity.remote.session import towards
+        from pytest_capacity.remote.session import channel_to
 
-        return Tunnel(lambda: towards(self, host, port))
+        return Tunnel(lambda: channel_to(self, host, port))
 
     @property
     def host(self) -> Host:
-        """A testinfra host over the same connection, one for each thread: ``node.host.service("nginx").is_running``."""
+        """The testinfra host of this thread, over the same connection: ``node.host.service("nginx").is_running``."""
         need_paramiko(self)
         from pytest_capacity.remote.connection import connection_to
 
@@ -149,21 +154,20 @@ class Machine(Node, frozen=True, kw_only=True):
 
 def _failed(node: Node, result: Result) -> CommandFailed:
     by_hand = shlex.join(ssh_command(node))
-    error = CommandFailed(
-        f"{who(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
-        f"Pass check=False if that is no error; look by hand: {by_hand}"
+    return CommandFailed(
+        f"{describe(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
+        f"Pass check=False if that is no error; look by hand: {by_hand}",
+        node,
+        result,
     )
-    error.node = node
-    error.result = result
-    return error
 
 
 def _with(env: Mapping[str, str] | None, command: str) -> str:
     for name in env or {}:
         if not _VARIABLE.fullmatch(name):
-            raise ValueError(f"env={{{name!r}: ...}} is no name of a variable: letters, digits and _")
+            raise ValueError(f"env={{{name!r}: ...}} is not a name of a variable: use letters, digits and _")
     if any("\0" in text for text in (command, *(env or {}).values())):
-        raise ValueError("a command and its variables hold no NUL; give such bytes as input=")
+        raise ValueError("a command and its variables cannot contain NUL; pass such bytes as input=")
     sets = "".join(f"export {name}={shlex.quote(value)}; " for name, value in (env or {}).items())
     return f"{sets}{command}"
 
@@ -180,10 +184,10 @@ def need_paramiko(node: Node) -> None:
     """Raise `NodeError` if ``node`` is not reached by SSH, or the extra ``[ssh]`` is not installed."""
     access_of(node)
     try:
-        import paramiko  # noqa: F401 - whether it is there
+        import paramiko  # noqa: F401 - only whether it is installed
     except ImportError as error:
         raise _missing(node, error) from error
 
 
 def _missing(node: Node, error: ImportError) -> NodeError:
-    return NodeError(f"{who(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'")
+    return NodeError(f"{describe(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'", node)

@@ -1,4 +1,4 @@
-"""When a node can be used: one look at it, and the wait for many nodes side by side. The keeper runs this."""
+"""Readiness of nodes: one check, and the wait for many nodes at once. The keeper runs this."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_capacity.errors import NodeError
+from pytest_capacity.errors import CommandTimedOut, NodeError, Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.machine import Machine, Result, need_paramiko
+from pytest_capacity.remote.messages import bastion_of, brief, describe, error_text, last_lines
 from pytest_capacity.remote.sockets import Countdown, dial
-from pytest_capacity.remote.words import Unreachable, bastion_of, brief, last_lines, said, who
 
-#: Between two looks at a node, from the first to the longest. Seconds.
+#: The pause between two checks of a node, from the first to the longest. Seconds.
 FIRST_PAUSE: Final = 0.2
 LAST_PAUSE: Final = 2.0
 _GROWTH: Final = 1.5
-#: How long one look may take; a command of the user's may be slow. Seconds.
+#: How long one check may take; a user's command may be slow. Seconds.
 LOOK: Final = 10.0
 COMMAND: Final = 30.0
-#: How soon a node's thread sees that it is to stop, and the whole wait. Seconds.
+#: How soon a node's thread, and the whole wait, notice that they must stop. Seconds.
 _SLICE: Final = 0.2
-_BEAT: Final = 0.1
+_POLL: Final = 0.1
 
 _TCP: Final = "tcp:"
 _CLOUD_INIT_STATUS: Final = re.compile(r"^status:\s*(.+?)\s*$", re.MULTILINE)
 
-#: What to do about a node that does not become ready.
+#: The advice for a node that does not become ready.
 _REMEDIES: Final = {
     "ssh": "Check that its image starts an SSH server, and that this machine may reach it (security group, "
     "ssh.address, ssh.bastion, ssh.user)",
@@ -43,9 +43,9 @@ _REMEDIES: Final = {
 
 
 def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> str | None:
-    """Look once, at most ``timeout`` seconds: None if ``node`` is ``ready`` (as in `NodeGroup`), else why not yet.
+    """Check once, at most ``timeout`` seconds: return None if ``node`` is ``ready`` (see `NodeGroup`), else the cause.
 
-    Raises `NodeError` when it will never be: cloud-init has failed, the host key is another one, our key is unreadable.
+    Raise `NodeError` when it never will be: cloud-init has failed, the host key has changed, the key is unreadable.
     """
     within = Countdown(timeout)
     machine = Machine.of(replace(node, access=access))
@@ -63,6 +63,8 @@ def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> s
                 return _succeeds(machine, ready, within)
     except Unreachable as error:
         return error.why
+    except CommandTimedOut as error:
+        return f"`{brief(error.command)}` {error.why}"
 
 
 def wait_ready(
@@ -71,11 +73,11 @@ def wait_ready(
     now: Callable[[], float],
     say: Callable[[Node, float], None],
 ) -> None:
-    """Wait until each node is ready as it says, at most so many seconds; all at once.
+    """Wait for all nodes at once; each has its condition and its limit in seconds.
 
-    ``halt(seconds)`` waits between looks, and raises when it is time to stop; it is called on many threads. ``say`` is
-    told of each node that is ready, and after how many seconds, on this thread. Raises `NodeError` for the first that
-    fails, and what ``halt`` raises; the others then end by themselves.
+    ``halt(seconds)`` waits between checks, and raises when the wait must stop; it is called on many threads. ``say`` is
+    called on this thread with each node that is ready, and after how many seconds. Raise `NodeError` for the first that
+    fails, and what ``halt`` raises; the threads of the others then end.
     """
     wait = _Wait(halt, now)
     for node, ready, limit in nodes:
@@ -87,7 +89,7 @@ def wait_ready(
         while missing:
             halt(0)
             try:
-                outcome = wait.outcomes.get(timeout=_BEAT)
+                outcome = wait.outcomes.get(timeout=_POLL)
             except Empty:
                 continue
             if outcome.problem is not None:
@@ -106,7 +108,7 @@ class _Outcome(Struct, frozen=True):
 
 
 class _Wait:
-    """The looks at all nodes of one wait."""
+    """The checks of all nodes of one wait, each node on its thread."""
 
     def __init__(self, halt: Callable[[float], None], now: Callable[[], float]) -> None:
         self._halt = halt
@@ -116,7 +118,7 @@ class _Wait:
         self.outcomes: SimpleQueue[_Outcome] = SimpleQueue()
 
     def follow(self, node: Node, ready: str, limit: float) -> None:
-        """Look at ``node`` until it is ready, or will not be; on a thread of its own."""
+        """Check ``node`` until it is ready or has failed; the body of its thread."""
         try:
             self._until_ready(node, ready, limit)
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: it is raised where the wait is
@@ -133,7 +135,7 @@ class _Wait:
                 self.outcomes.put(_Outcome(node, passed))
                 return
             if passed + pause >= limit:
-                raise NodeError(_not_ready(node, ready, limit, why))
+                raise NodeError(_not_ready(node, ready, limit, why), node)
             self._pause(pause)
             pause = min(pause * _GROWTH, LAST_PAUSE)
 
@@ -161,20 +163,22 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
     result = _run(machine, "cloud-init status", within)
     if result.exit_status == 127:
         raise NodeError(
-            f"{who(machine)} has no cloud-init, so it cannot be waited for. Use another image, or `ready: ssh`"
+            f"{describe(machine)} has no cloud-init, so it cannot be waited for. Use another image, or `ready: ssh`",
+            machine,
         )
     found = _CLOUD_INIT_STATUS.search(result.stdout)
     status = found[1] if found else ""
-    # Exit status 2 is both "done, with warnings" and "running, with warnings": only the word tells.
+    # Exit status 2 is both "done, with warnings" and "running, with warnings", so the status word decides.
     # https://cloudinit.readthedocs.io/en/latest/explanation/return_codes.html
     if status in ("done", "degraded done", "disabled"):
         return None
     if status.startswith("error"):
         details = _run(machine, "cloud-init status --long", within)
         raise NodeError(
-            f"{who(machine)} will not become ready: cloud-init has failed."
+            f"{describe(machine)} will not become ready: cloud-init has failed."
             f"{last_lines('cloud-init status --long', details.stdout)}\n"
-            "Log in and look at /var/log/cloud-init-output.log; correct the group's user_data"
+            "Log in and look at /var/log/cloud-init-output.log; correct the group's user_data",
+            machine,
         )
     return f"cloud-init: {brief(result.stdout or result.stderr) or 'no status yet'}"
 
@@ -182,13 +186,15 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
 def _listens(machine: Machine, port: int, within: Countdown) -> str | None:
     address = machine.access.address if machine.access else machine.private_ip or machine.public_ip
     if address is None:
-        raise NodeError(f"{who(machine)} has no address, so `ready: tcp:{port}` cannot be looked at. Use another one")
+        raise NodeError(
+            f"{describe(machine)} has no address, so `ready: tcp:{port}` cannot be looked at. Use another one", machine
+        )
     if machine.access is not None and bastion_of(machine.access) is not None:
         return _listens_beyond(machine, machine.access, port, within)
     try:
         dial(address, port, within).close()
     except OSError as error:
-        return f"{address}:{port}: {said(error)}"
+        return f"{address}:{port}: {error_text(error)}"
     return None
 
 
@@ -201,9 +207,9 @@ def _listens_beyond(machine: Machine, access: Access, port: int, within: Countdo
     bastion = bastion_to(access)
     assert bastion is not None
     try:
-        bastion.towards(access.address, port, within).close()
+        bastion.channel_to(access.address, port, within).close()
     except ChannelException as error:
-        return f"{access.address}:{port}: {said(error)}"
+        return f"{access.address}:{port}: {error_text(error)}"
     return None
 
 
@@ -214,19 +220,19 @@ def _run(machine: Machine, command: str, within: Countdown) -> Result:
 def _not_ready(node: Node, ready: str, limit: float, why: str) -> str:
     kind = _kind(ready)
     return (
-        f"{who(node)} was not ready ({brief(ready)}) within {limit:.0f} s; last: {brief(why)}. "
+        f"{describe(node)} was not ready ({brief(ready)}) within {limit:.0f} s; last: {brief(why)}. "
         f"{_REMEDIES.get(kind, '')}; or raise ready_timeout"
     )
 
 
 def _hang_up(nodes: Sequence[Node]) -> None:
-    """The keeper needs no connection to nodes that are ready; each would wake it ten times a second."""
+    """Close the connections: the keeper needs none to a ready node, and paramiko wakes ten times a second for each."""
     reached = [node for node in nodes if node.access is not None]
     if not reached:
         return
     try:
         from pytest_capacity.remote.connection import close
-    except ImportError:  # Then there is none.
+    except ImportError:  # Without paramiko there is none.
         return
     for node in reached:
         close(node)

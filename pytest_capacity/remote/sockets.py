@@ -1,7 +1,7 @@
-"""Sockets and a clock that tests do not take away.
+"""Sockets and a clock that a test cannot replace.
 
-A test may have replaced ``socket.socket`` (pytest-socket) and stopped Python's clocks (freezegun): the C class makes
-the sockets, and what is left of a timeout is counted by a clock that neither of them touches.
+A test may have replaced ``socket.socket`` (pytest-socket) and stopped Python's clocks (freezegun). Sockets are made by
+the C class below ``socket.socket``, and timeouts are counted by a clock that freezegun leaves alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 
 class RawSocket(socket.SocketType):
-    """The class below ``socket.socket``, with the private word of that which paramiko reads when it stops a thread."""
+    """The C class below ``socket.socket``, with the attribute that paramiko reads when it stops a thread."""
 
     @property
     def _closed(self) -> bool:
@@ -22,35 +22,35 @@ class RawSocket(socket.SocketType):
 
 _addresses_of = socket.getaddrinfo
 
-#: After how long of silence the kernel asks whether the peer lives, and how long it waits for answers. Seconds.
+#: After how long without a packet the kernel probes the peer, and how long it waits for answers. Seconds.
 _IDLE: Final = 15
 _LOST: Final = 45
 
 
 def seconds() -> float:
-    """A clock for durations, which `freezegun` leaves alone."""
+    """Return the time of a clock for durations, which freezegun leaves alone."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class Countdown:
-    """What is left of a timeout; None: there is none."""
+    """The rest of a timeout; None: there is no timeout."""
 
     def __init__(self, timeout: float | None) -> None:
         self.timeout = timeout
         self._end = None if timeout is None else seconds() + timeout
 
     def rest(self) -> float | None:
-        """Seconds that are left, at least 0."""
+        """Return the seconds that are left, at least 0; None without a timeout."""
         return None if self._end is None else max(0.0, self._end - seconds())
 
     def at_most(self, limit: float) -> Countdown:
-        """The same end, or ``limit`` seconds from now if that is sooner."""
+        """Return a countdown to the same end, or to ``limit`` seconds from now if that is sooner."""
         rest = self.rest()
         return Countdown(limit if rest is None else min(limit, rest))
 
 
 def dial(address: str, port: int, within: Countdown) -> socket.SocketType:
-    """A connected TCP socket, which notices by itself when the other side is gone. Raises `OSError`."""
+    """Return a connected TCP socket, on which the kernel notices a peer that is gone. Raise `OSError`."""
     problem: OSError = OSError(f"{address} has no address")
     for family, kind, protocol, _, where in _addresses_of(address, port, 0, socket.SOCK_STREAM):
         link = RawSocket(family, kind, protocol)
@@ -70,13 +70,13 @@ def dial(address: str, port: int, within: Countdown) -> socket.SocketType:
 
 
 def hang_up(link: socket.SocketType) -> None:
-    """End both directions, so that whoever reads wakes, also in a process that has a copy."""
+    """End both directions, so that a read returns, in a process with a copy of the socket too."""
     with contextlib.suppress(OSError):
         link.shutdown(socket.SHUT_RDWR)
 
 
 def _watch(link: socket.SocketType) -> None:
-    """Let the kernel end a connection whose peer is gone without a word: a machine that was switched off."""
+    """Let the kernel end a connection whose peer is gone without a packet: a machine that was switched off."""
     options = [(socket.SOL_SOCKET, "SO_KEEPALIVE", 1), (socket.IPPROTO_TCP, "TCP_NODELAY", 1)]
     options += [
         (socket.IPPROTO_TCP, name, value)
@@ -90,5 +90,5 @@ def _watch(link: socket.SocketType) -> None:
     ]
     for level, name, value in options:
         if hasattr(socket, name):
-            with contextlib.suppress(OSError):  # It is there at compile time, and the running system refuses it.
+            with contextlib.suppress(OSError):  # Known at compile time, and refused by the running kernel.
                 link.setsockopt(level, getattr(socket, name), value)

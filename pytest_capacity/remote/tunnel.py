@@ -1,4 +1,4 @@
-"""A port of a node, as a port of this machine."""
+"""Tunnels: a port that a node reaches, as a port of this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOOPBACK: Final = "127.0.0.1"
 _CHUNK: Final = 1 << 16
 _BACKLOG: Final = 128
 
-#: Closed with this, a socket tells the other side that something is wrong, not that this was all.
+#: With this SO_LINGER a close sends a reset instead of an end of data.
 _RESET: Final = struct.pack("ii", 1, 0)
 
 #: All tunnels of this process, for a forked child to let go of.
@@ -29,10 +29,10 @@ _tunnels: Final[weakref.WeakSet[Tunnel]] = weakref.WeakSet()
 
 
 class Tunnel:
-    """Connections to ``address`` come out at a node: ``("127.0.0.1", 41234)``.
+    """A local ``address``, such as ``("127.0.0.1", 41234)``, that leads to a port which a node reaches.
 
-    It stands from the start; use it as a context manager or `close` it. Only this machine can connect. Each connection
-    has a channel of its own, and either side may end its direction first. One that the node cannot make (nobody
+    It is open from the start; use it as a context manager or `close` it. Only this machine can connect. Each connection
+    has its own channel, and either side may end its direction first. A connection that the node refuses (nothing
     listens there) is reset.
     """
 
@@ -41,7 +41,7 @@ class Tunnel:
         self._lock = threading.Lock()
         self._open: set[socket.SocketType | paramiko.Channel] = set()
         self._closing = False
-        #: Why the last connection could not be made, in words; empty if it could.
+        #: Why the last connection could not be made; empty if it could.
         self.trouble = ""
         self._listener = RawSocket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -57,7 +57,7 @@ class Tunnel:
         threading.Thread(target=self._accept, name="capacity-tunnel", daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections, and end those that there are. Twice is fine."""
+        """Accept no more connections, and end the open ones. A second call does nothing."""
         with self._lock:
             if self._closing:
                 return
@@ -119,13 +119,13 @@ class Tunnel:
 
 
 def forget_tunnels() -> None:
-    """In a forked child: close the copies of the parent's ports, which would otherwise stay open with nobody there."""
+    """In a forked child: close the copies of the parent's ports, on which nothing would accept."""
     for tunnel in list(_tunnels):
         tunnel._listener.close()  # noqa: SLF001 - it is this module's
 
 
 def _join(here: socket.SocketType, there: paramiko.Channel) -> None:
-    """Carry bytes both ways until both sides have said their last."""
+    """Copy bytes in both directions until both have ended."""
 
     def back() -> None:
         try:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Cancelled, Exhausted, JournalError, Refused, TimedOut
-from pytest_capacity.model import AwsSettings, Held, NodeGroup
+from pytest_capacity.model import Held, NodeGroup
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request, within
 from tests.engine.test_release import ec2

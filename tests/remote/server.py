@@ -1,5 +1,5 @@
 """An SSH server for tests: on loopback, in a thread, with a shell in a directory. In what it sends, and when, it is
-like OpenSSH's: a command's status when it ends, the end of its output when nobody holds it any more, and a command
+like OpenSSH's: a command's status when it ends, the end of its output when no process holds it any more, and a command
 whose channel is closed goes on."""
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Server:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        # Bound and not listening: nobody else takes the port, and until the start it refuses.
+        # Bound and not listening: no other process gets the port, and until the start it refuses.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", 0))
@@ -128,7 +128,7 @@ class Server:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def _end_what_it_left(self, session: int) -> None:
-        """The number of a session that has ended may be somebody else's by now."""
+        """Kill what is left of a session; its number may have been reused."""
         try:
             os.killpg(session, 0)
         except (ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Connections: one a node and process, whatever threads, forks, restarts and other plugins do."""
+"""Connections: one for each node and process, with threads, forks, restarts and other plugins."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
-from pytest_capacity.errors import NodeError
+from pytest_capacity.errors import NodeError, Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote import connection, sockets
 from pytest_capacity.remote.keys import make_key_pair
 from pytest_capacity.remote.machine import Machine
-from pytest_capacity.remote.words import Unreachable
 from tests.emulated import ROOT
 from tests.remote.server import Server
 from tests.safety.runs import until
 
-#: What code in a process of its own has: the node as ``machine``.
+#: The beginning of code for a separate process: the node is ``machine``.
 PRELUDE = """
 import contextlib, os, socket, sys, threading
 import freezegun, pytest_socket
@@ -43,14 +42,14 @@ machine = json.decode(sys.argv[1], type=Machine)
 
 
 def using(code: str, node: Node) -> str:
-    """Run ``code``, which uses ``node``, in a process of its own, to its good end; what it printed."""
+    """Run ``code``, which uses ``node``, in a separate process; check that it succeeds, and return what it printed."""
     ended = python(PRELUDE + textwrap.dedent(code), json.encode(node).decode())
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``code`` in a process of its own."""
+    """Run ``code`` in a separate process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     # Since 3.12 Python warns of a fork beside threads, which is what some of these are about.
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(code), *arguments]
@@ -64,14 +63,14 @@ def reached(node: Node) -> Access:
 
 
 def test_one_connection_for_many_commands(machine: Machine, server: Server) -> None:
-    """Made once, and kept."""
+    """One connection is made and kept for several commands."""
     for number in range(3):
         assert machine.run(f"echo {number}").stdout == f"{number}\n"
     assert server.logins == 1
 
 
 def test_threads_share_a_connection(machine: Machine, server: Server) -> None:
-    """Side by side: the commands wait for each other on the node."""
+    """Threads run commands at the same time on one connection."""
     together = "touch {}; until [ -e 0 ] && [ -e 1 ] && [ -e 2 ] && [ -e 3 ]; do sleep 0.01; done; echo {}"
     with ThreadPoolExecutor(4) as threads:
         results = threads.map(lambda number: machine.run(together.format(number, number), timeout=60), range(4))
@@ -80,7 +79,7 @@ def test_threads_share_a_connection(machine: Machine, server: Server) -> None:
 
 
 def test_more_sessions_than_a_connection_gives(machine: Machine, server: Server) -> None:
-    """OpenSSH gives ten: a second connection is made, and neither is lost."""
+    """Where the server gives no further session (OpenSSH: ten), a second connection is made, and both are kept."""
     server.sessions = 2
     waiting = "touch {}; until [ -e 4 ]; do sleep 0.01; done"
     with ThreadPoolExecutor(5) as threads:
@@ -90,14 +89,14 @@ def test_more_sessions_than_a_connection_gives(machine: Machine, server: Server)
 
 
 def test_a_node_that_gives_no_session(machine: Machine, server: Server) -> None:
-    """Is not asked for ever."""
+    """A node that gives no session at all is an error, not an endless retry."""
     server.sessions = 0
     with pytest.raises(Unreachable, match="it gives no session"):
         machine.run("true")
 
 
 def test_a_connection_that_broke_is_made_again(machine: Machine, server: Server) -> None:
-    """Before the next command, which runs once."""
+    """A broken connection is made again before the next command, which runs once."""
     machine.run("true")
     server.drop()
     assert machine.run("echo x >> runs; cat runs").stdout == "x\n"
@@ -105,7 +104,7 @@ def test_a_connection_that_broke_is_made_again(machine: Machine, server: Server)
 
 
 def test_a_connection_that_breaks_meanwhile(machine: Machine, server: Server, tmp_path: Path) -> None:
-    """The command is not run again, since it may have ended: the error says so, with what it had said."""
+    """A command whose connection breaks is not run again; the error says so and has its output."""
     begun = tmp_path / "begun"
     os.mkfifo(begun)
 
@@ -123,7 +122,7 @@ def test_a_connection_that_breaks_meanwhile(machine: Machine, server: Server, tm
 
 
 def test_nobody_answers(machine: Machine, server: Server) -> None:
-    """Refused: what was tried, and what to look at."""
+    """A refused connection is an error that says what was tried and what to check."""
     server.stop()
     with pytest.raises(Unreachable) as caught:
         machine.run("true")
@@ -135,7 +134,7 @@ def test_nobody_answers(machine: Machine, server: Server) -> None:
     "words", [b"", b"SSH-2.0-hangs\r\n", b"HTTP/1.1 400 Bad Request\r\n"], ids=["silent", "hangs", "another-protocol"]
 )
 def test_something_else_answers(tmp_path: Path, server: Server, words: bytes) -> None:
-    """Within the time that is given, and nothing is left that holds up the end of the process."""
+    """A server that speaks no SSH is an error within the timeout, and no timer thread is left."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         accepted: list[socket.socket] = []
 
@@ -159,7 +158,7 @@ def test_something_else_answers(tmp_path: Path, server: Server, words: bytes) ->
 
 
 def test_a_user_who_is_not_let_in(server: Server, tmp_path: Path) -> None:
-    """Who, and with which key."""
+    """A refused login names the user and the key."""
     other = tmp_path / "other"
     make_key_pair(other)
     with pytest.raises(Unreachable, match=f"does not let user 'tester' in with {other}.*ssh.user"):
@@ -168,7 +167,7 @@ def test_a_user_who_is_not_let_in(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "no key\n"], ids=["missing", "garbage"])
 def test_a_key_that_cannot_be_used(server: Server, tmp_path: Path, content: str | None) -> None:
-    """Is named; waiting would not help."""
+    """A key file that cannot be used is named, and is no reason to retry."""
     key = tmp_path / "mine"
     if content is not None:
         key.write_text(content)
@@ -178,7 +177,7 @@ def test_a_key_that_cannot_be_used(server: Server, tmp_path: Path, content: str 
 
 
 def test_a_key_with_a_passphrase(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an agent: what to do about it."""
+    """A key with a passphrase is an error with the remedy where there is no agent."""
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     key = tmp_path / "locked"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(key, passphrase="secret")
@@ -202,7 +201,7 @@ def agent(public_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_the_agent_has_the_key(agent: None, server: Server, tmp_path: Path) -> None:
-    """On machines of the user's own, and while a test keeps Python's sockets from it."""
+    """The agent's keys are used on the user's machines, while pytest-socket blocks Python's sockets too."""
     node = server.node(tmp_path)
     using(
         """
@@ -214,7 +213,7 @@ def test_the_agent_has_the_key(agent: None, server: Server, tmp_path: Path) -> N
 
 
 def test_the_users_key_is_found(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In ``~/.ssh``, where there is no agent."""
+    """A key in ``~/.ssh`` is used where there is no agent."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     (tmp_path / ".ssh").mkdir()
@@ -224,7 +223,7 @@ def test_the_users_key_is_found(server: Server, tmp_path: Path, monkeypatch: pyt
 
 
 def test_host_keys_are_kept(machine: Machine, server: Server, tmp_path: Path) -> None:
-    """The first one is written into the run's private file, under the node's id: addresses are used again."""
+    """The first host key is written into the run's private file, under the node's id, since addresses are reused."""
     machine.run("true")
     file = tmp_path / "known_hosts"
     key = server.host_key.export_public_key().decode().split()[1]
@@ -236,7 +235,7 @@ def test_host_keys_are_kept(machine: Machine, server: Server, tmp_path: Path) ->
 
 
 def test_a_changed_host_key_is_refused(machine: Machine, server: Server) -> None:
-    """With both fingerprints, before our user's name is told; another node at the same address has its own."""
+    """A changed host key is refused before the login, with both fingerprints; another node there has its own key."""
     machine.run("true")
     before = server.host_key.get_fingerprint()
     server.stop()
@@ -253,7 +252,7 @@ def test_a_changed_host_key_is_refused(machine: Machine, server: Server) -> None
 
 
 def test_a_known_host_may_have_several_keys(machine: Machine, server: Server, tmp_path: Path) -> None:
-    """It is asked for the one that is known, and not refused for showing a better one."""
+    """A machine with several host keys is asked for the known one."""
     rsa = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
     server.stop()
     server.more_host_keys = [rsa]
@@ -264,14 +263,14 @@ def test_a_known_host_may_have_several_keys(machine: Machine, server: Server, tm
 
 
 def test_processes_meet_a_host_at_once(machine: Machine, tmp_path: Path) -> None:
-    """Its key is written down once."""
+    """Processes that connect at the same time write the host key once."""
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(lambda _: using('machine.run("true")', machine), range(4))) == [""] * 4
     assert len((tmp_path / "known_hosts").read_text().splitlines()) == 1
 
 
 def test_machines_of_the_users_own(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Are held against the user's file, by address: unknown ones are refused, and nothing is written there."""
+    """The user's machines are checked against the user's file by address; nothing is written there."""
     monkeypatch.setenv("HOME", str(tmp_path))
     node = server.node(tmp_path)
     machine = Machine.of(replace(node, access=replace(reached(node), known_hosts=None)))
@@ -285,7 +284,7 @@ def test_machines_of_the_users_own(server: Server, tmp_path: Path, monkeypatch: 
 
 
 def test_through_a_bastion(server: Server, tmp_path: Path, public_key: str) -> None:
-    """All nodes by one connection to it, which is made again after it broke."""
+    """All nodes behind a bastion use one connection to it, which is made again after it broke."""
     with Server(server.home, public_key) as bastion:
         inner = [
             Machine.of(server.node(tmp_path, id=f"i-{number}", bastion=f"jump@127.0.0.1:{bastion.port}"))
@@ -305,7 +304,7 @@ def test_through_a_bastion(server: Server, tmp_path: Path, public_key: str) -> N
 
 
 def test_a_forked_child_has_its_own(machine: Machine, server: Server) -> None:
-    """It neither uses nor breaks its parent's connection, nor when it ends as a process does."""
+    """A forked child neither uses nor breaks its parent's connection."""
     with machine.tunnel(server.port) as tunnel:
         machine.run("true")
         pid = os.fork()
@@ -323,7 +322,7 @@ def test_a_forked_child_has_its_own(machine: Machine, server: Server) -> None:
 
 
 def test_a_child_ends_beside_its_parent(machine: Machine) -> None:
-    """A forked child that ends with Python's whole farewell, while a command of its parent's runs."""
+    """A forked child may end with Python's exit handlers while a command of its parent runs."""
     said = using(
         """
         machine.run("mkfifo door")
@@ -345,7 +344,7 @@ def test_a_child_ends_beside_its_parent(machine: Machine) -> None:
 
 
 def test_the_end_of_a_process_waits_for_nothing(machine: Machine) -> None:
-    """Connections, tunnels, a command that still runs on a thread, a handshake that failed: none holds it up."""
+    """A process ends at once beside open connections, tunnels, a running command and a failed handshake."""
     said = using(
         """
         def endless():
@@ -369,14 +368,14 @@ def test_the_end_of_a_process_waits_for_nothing(machine: Machine) -> None:
 
 
 def test_a_handshake_under_way_at_the_end_of_a_process(machine: Machine) -> None:
-    """paramiko stops its threads when Python ends, and looks at their sockets: of that, nobody hears."""
+    """A handshake under way when Python ends prints nothing."""
     using(
         """
         import paramiko
         silent = socket.create_server(("127.0.0.1", 0))
         link = sockets.dial("127.0.0.1", silent.getsockname()[1], sockets.Countdown(10))
         transport = paramiko.Transport(link)
-        transport.set_log_channel(connection.LOG)
+        transport.set_log_channel('pytest_capacity.paramiko')
         transport.start_client(event=threading.Event())
         """,
         machine,
@@ -384,7 +383,7 @@ def test_a_handshake_under_way_at_the_end_of_a_process(machine: Machine) -> None
 
 
 def test_a_stopped_clock(machine: Machine) -> None:
-    """A test may stop Python's time: commands run, files go over, and timeouts still end."""
+    """With Python's time stopped commands run, files are copied, and timeouts end."""
     using(
         """
         with freezegun.freeze_time("2001-01-01"):
@@ -404,7 +403,7 @@ def test_a_stopped_clock(machine: Machine) -> None:
 
 
 def test_a_stopped_clock_and_a_silent_node(machine: Machine) -> None:
-    """Its time is over all the same."""
+    """With Python's time stopped the timeout of a connection ends."""
     using(
         """
         silent = socket.create_server(("127.0.0.1", 0))
@@ -420,7 +419,7 @@ def test_a_stopped_clock_and_a_silent_node(machine: Machine) -> None:
 
 
 def test_without_pythons_sockets(machine: Machine) -> None:
-    """A test may take them away: it wants no network for the code under test, and reaches its nodes."""
+    """With Python's sockets blocked by pytest-socket nodes are still reached."""
     using(
         """
         pytest_socket.disable_socket()
@@ -435,8 +434,8 @@ def test_without_pythons_sockets(machine: Machine) -> None:
     )
 
 
-def test_the_room_is_cheap_to_enter() -> None:
-    """Who does not reach a node does not load paramiko."""
+def test_importing_remote_loads_no_library() -> None:
+    """A process that reaches no node does not import paramiko."""
     code = """
         import sys
         import pytest_capacity.remote.machine, pytest_capacity.remote.ready, pytest_capacity.remote.export
@@ -449,7 +448,7 @@ def test_the_room_is_cheap_to_enter() -> None:
 
 @pytest.mark.parametrize("missing", ["paramiko", "testinfra"])
 def test_the_extra_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """Where it is not installed."""
+    """An error names the extra to install where a library is missing."""
     monkeypatch.setitem(sys.modules, missing, None)
     if missing == "testinfra":
         monkeypatch.setitem(sys.modules, "testinfra.backend.base", None)

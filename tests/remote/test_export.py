@@ -37,7 +37,7 @@ def node(number: int = 0, group: str = "db", *, access: Access | None = ACCESS, 
 
 
 def ssh(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run it; it asks nobody anything."""
+    """Run it without a terminal."""
     command = [str(one) for one in arguments]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
 
@@ -51,7 +51,7 @@ def odd(tmp_path: Path) -> Path:
 
 
 def test_a_host_for_each_node() -> None:
-    """By its name and, where that is another one, as GROUP-N."""
+    """A node is a host by its name and, where that differs, as GROUP-N."""
     nodes = [node(), node(1, name="big"), replace(node(0, "loader"), access=replace(ACCESS, port=2222, key=None))]
     assert ssh_config(nodes) == (
         "Host db-0\n    HostName 10.0.0.1\n    Port 22\n    User ec2-user\n"
@@ -68,13 +68,13 @@ def test_a_host_for_each_node() -> None:
 
 
 def test_a_name_is_never_two_nodes() -> None:
-    """A node's own name goes before another one's place in its group."""
+    """A node's name has precedence over the GROUP-N of another node."""
     config = ssh_config([node(0, name="db-1"), node(1, name="db-0")])
     assert [line for line in config.splitlines() if line.startswith("Host ")] == ["Host db-1", "Host db-0"]
 
 
 def test_machines_of_the_users_own_are_left_to_their_ssh() -> None:
-    """No key and no file of ours: what they have configured counts."""
+    """For the user's machines no key and no file of the run is written, so that the user's configuration counts."""
     own = node(access=Access(address="db.example.com", user="me"))
     assert ssh_config([own]) == "Host db-0\n    HostName db.example.com\n    Port 22\n    User me\n"
     assert ssh_command(own, ["uptime"]) == ["ssh", "-p", "22", "me@db.example.com", "uptime"]
@@ -82,7 +82,7 @@ def test_machines_of_the_users_own_are_left_to_their_ssh() -> None:
 
 @needs_ssh
 def test_the_real_ssh_gets_in(server: Server, odd: Path) -> None:
-    """By file and by command line, past a folder's odd name; both hold the same host key as we do."""
+    """OpenSSH connects by file and by command line, from a folder with an odd name, with the run's host keys."""
     shutil.move(odd.parent / "key", odd / "key")
     there = server.node(odd)
     config = odd / "config"
@@ -96,7 +96,7 @@ def test_the_real_ssh_gets_in(server: Server, odd: Path) -> None:
 
 @needs_ssh
 def test_the_real_ssh_refuses_a_changed_key(server: Server, tmp_path: Path, public_key: str) -> None:
-    """It reads what we wrote down."""
+    """OpenSSH reads the host keys that the run wrote, and refuses a changed one."""
     there = server.node(tmp_path)
     Machine.of(there).run("true")
     with Server(server.home, public_key) as other:
@@ -108,7 +108,7 @@ def test_the_real_ssh_refuses_a_changed_key(server: Server, tmp_path: Path, publ
 
 @needs_ssh
 def test_the_real_ssh_gets_through_a_bastion(server: Server, odd: Path, public_key: str) -> None:
-    """With the same key, past the same odd name."""
+    """OpenSSH connects through a bastion with the run's key from a folder with an odd name."""
     shutil.move(odd.parent / "key", odd / "key")
     with Server(server.home, public_key) as bastion:
         there = server.node(odd, bastion=f"jump@127.0.0.1:{bastion.port}")
@@ -138,7 +138,7 @@ def test_the_real_ssh_gets_through_a_bastion(server: Server, odd: Path, public_k
     ],
 )
 def test_nothing_slips_into_a_configuration(wrong: Access) -> None:
-    """What could be another option, or a command, is refused in each form."""
+    """A value that could be another option or a command is refused in each form."""
     for form in (lambda: ssh_config([node(access=wrong)]), lambda: ssh_command(node(access=wrong))):
         with pytest.raises(NodeError):
             form()
@@ -148,20 +148,20 @@ def test_nothing_slips_into_a_configuration(wrong: Access) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "*", "a\nHost *", "!x", "-x", ""])
 def test_names_that_ssh_would_read_otherwise(name: str) -> None:
-    """Patterns, and more than one."""
+    """A name with a pattern or a blank is refused."""
     with pytest.raises(NodeError, match="cannot be the name"):
         ssh_config([replace(node(), name=name)])
 
 
 def test_a_run_without_ssh() -> None:
-    """Says so."""
+    """A node without SSH is an error that says so."""
     for form in (ssh_config, inventory):
         with pytest.raises(NodeError, match="Add `ssh: true`"):
             form([node(access=None)])
 
 
 def test_an_inventory() -> None:
-    """As Ansible's YAML files have it; the same nodes, the same text."""
+    """The inventory has the form of Ansible's YAML files, and the same nodes make the same text."""
     nodes = [node(), node(1), node(0, "all")]
     read = yaml.safe_load(inventory_yaml(nodes))
     assert read == inventory(nodes)
@@ -179,7 +179,7 @@ def test_an_inventory() -> None:
 
 @needs_ssh
 def test_an_inventory_leads_there(server: Server, tmp_path: Path, public_key: str) -> None:
-    """As Ansible calls ssh: its arguments split as a shell would, through a bastion."""
+    """The arguments in the inventory work as Ansible splits them, through a bastion."""
     with Server(server.home, public_key) as bastion:
         nodes = [server.node(tmp_path, bastion=f"127.0.0.1:{bastion.port}")]
         told = inventory(nodes)["all"]["children"]["db"]["hosts"]["db-0"]
@@ -194,6 +194,6 @@ def test_an_inventory_leads_there(server: Server, tmp_path: Path, public_key: st
 
 
 def test_templates_are_refused() -> None:
-    """Ansible would run them."""
+    """A value that Ansible would evaluate as a template is refused."""
     with pytest.raises(NodeError, match="template"):
         inventory([node(access=replace(ACCESS, key="/{{ lookup('pipe', 'id') }}"))])

@@ -53,7 +53,7 @@ def looks_like(copy: Path, tree: Path) -> None:
 
 
 def test_a_directory_there(machine: Machine, server: Server, tree: Path) -> None:
-    """All of it, with modes, into directories that are made; a second time over the first."""
+    """A directory is copied whole, with modes, into directories that are made, and over an earlier copy."""
     for _ in range(2):
         machine.put(tree, "some/where")
         looks_like(server.home / "some" / "where", tree)
@@ -61,14 +61,14 @@ def test_a_directory_there(machine: Machine, server: Server, tree: Path) -> None
 
 
 def test_a_directory_back(machine: Machine, tree: Path, tmp_path: Path) -> None:
-    """The same, from a node."""
+    """A directory is copied whole from a node."""
     for _ in range(2):
         assert machine.get(str(tree), tmp_path / "a" / "b") == tmp_path / "a" / "b"
         looks_like(tmp_path / "a" / "b", tree)
 
 
 def test_a_file_there(machine: Machine, server: Server, tree: Path) -> None:
-    """To a path, into a directory, into the home; over what was there."""
+    """A file is copied to a path, into a directory or into the home, over an existing file."""
     (server.home / "dir").mkdir()
     (server.home / "old").write_text("much longer than that")
     machine.put(tree / "run", "old")
@@ -80,7 +80,7 @@ def test_a_file_there(machine: Machine, server: Server, tree: Path) -> None:
 
 
 def test_a_file_back(machine: Machine, server: Server, tmp_path: Path) -> None:
-    """To a path or into a directory; what its path is then."""
+    """A file is copied from a node to a path or into a directory, and its path is returned."""
     (server.home / "log").write_text("x" * 100_000)
     (server.home / "log").chmod(0o444)
     assert machine.get("~/log", tmp_path / "new" / "file") == tmp_path / "new" / "file"
@@ -91,12 +91,12 @@ def test_a_file_back(machine: Machine, server: Server, tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_size(machine: Machine, tmp_path: Path) -> None:
-    """Those of /proc are as long as what is read from them."""
+    """Files of /proc, which have the size 0, are read to their end."""
     assert machine.get("/proc/version", tmp_path).read_bytes() == Path("/proc/version").read_bytes()
 
 
 def test_a_link_here_is_not_written_through(machine: Machine, server: Server, tmp_path: Path) -> None:
-    """What a name points to on this machine is no business of the node's."""
+    """A local link is replaced, and its target is not written."""
     (server.home / "log").write_text("theirs")
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "log").symlink_to("mine")
@@ -107,7 +107,7 @@ def test_a_link_here_is_not_written_through(machine: Machine, server: Server, tm
 
 @pytest.mark.parametrize("name", ["missing", "pipe"])
 def test_what_cannot_be_had(machine: Machine, server: Server, tmp_path: Path, name: str) -> None:
-    """Node, path, and whose permissions to look at."""
+    """A refused copy names the node, the path, and the user whose permissions to check."""
     os.mkfifo(server.home / "pipe")
     with pytest.raises(NodeError, match=rf"db-0 .*copying {name} to .* failed at {name}: .*user 'tester'"):
         machine.get(name, tmp_path / "x")
@@ -115,21 +115,21 @@ def test_what_cannot_be_had(machine: Machine, server: Server, tmp_path: Path, na
 
 
 def test_where_nothing_can_be_put(machine: Machine, server: Server, tree: Path) -> None:
-    """A file is in the way of a directory."""
+    """A file where a directory is needed is named."""
     (server.home / "file").touch()
     with pytest.raises(NodeError, match="failed at file: File exists"):
         machine.put(tree / "run", "file/x/y")
 
 
 def test_what_is_not_here(machine: Machine, server: Server, tmp_path: Path) -> None:
-    """Is this machine's error, before the node is asked for anything."""
+    """A missing local file is an OSError before anything is sent to the node."""
     with pytest.raises(FileNotFoundError, match="gone"):
         machine.put(tmp_path / "gone", "x")
     assert server.logins == 0
 
 
 def test_a_node_without_sftp(server: Server, machine: Machine, tree: Path) -> None:
-    """Says what its sshd lacks."""
+    """A node without SFTP is an error that names the sshd_config line."""
     server.sftp = False
     with pytest.raises(NodeError, match="Subsystem sftp"):
         machine.put(tree, "x")

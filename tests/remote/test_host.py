@@ -12,7 +12,7 @@ from tests.remote.server import Server
 
 
 def test_modules(machine: Machine, server: Server) -> None:
-    """Files, processes, users, system: over the one connection."""
+    """testinfra's modules work over the one connection."""
     (server.home / "conf").write_text("grün\n", encoding="utf-8")
     host = machine.host
     assert host.file("conf").is_file
@@ -27,13 +27,13 @@ def test_modules(machine: Machine, server: Server) -> None:
 
 
 def test_a_failure_is_a_result(machine: Machine) -> None:
-    """As testinfra has it: the test looks at it."""
+    """A failing command is testinfra's result, not an error."""
     result = machine.host.run("echo no >&2; exit 3")
     assert (result.rc, result.stderr, result.failed) == (3, "no\n", True)
 
 
 def test_sudo(machine: Machine, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """testinfra's own, wherever in its block the host is asked for."""
+    """testinfra's sudo applies wherever in its block the host is used."""
     monkeypatch.setenv("PATH", f"{server.home}:{os.environ['PATH']}")  # The commands' too.
     sudo = server.home / "sudo"
     sudo.write_text('#!/bin/sh\n[ "$1" = -u ] && SUDO=$2 && shift 2\n: ${SUDO:=root}\nexport SUDO\nexec "$@"\n')
@@ -48,7 +48,7 @@ def test_sudo(machine: Machine, server: Server, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_each_thread_has_its_own(machine: Machine) -> None:
-    """One that is in sudo does not drag another one along; in one thread it is always the same."""
+    """Each thread has its own host, so that sudo in one does not affect another."""
     mine = machine.host
     assert machine.host is mine
     assert Machine.of(machine).host is mine
@@ -59,6 +59,6 @@ def test_each_thread_has_its_own(machine: Machine) -> None:
 
 
 def test_bytes(machine: Machine, server: Server) -> None:
-    """As they are."""
+    """Outputs are bytes as the node sent them."""
     (server.home / "binary").write_bytes(b"\0\xff")
     assert machine.host.file("binary").content == b"\0\xff"

@@ -16,7 +16,7 @@ from pytest_capacity.remote.keys import make_key_pair
 
 
 def test_a_new_pair(tmp_path: Path) -> None:
-    """An ed25519 key in OpenSSH's form, for us alone, whatever the umask; a line for ``authorized_keys``."""
+    """A new key is ed25519 in OpenSSH's form, mode 0600 under any umask, with a line for ``authorized_keys``."""
     before = os.umask(0)
     try:
         line = make_key_pair(tmp_path / "key")
@@ -32,14 +32,14 @@ def test_a_new_pair(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs OpenSSH's ssh-keygen")
 def test_openssh_takes_it(tmp_path: Path) -> None:
-    """And reads the same public half."""
+    """ssh-keygen reads the key and prints the same public key."""
     line = make_key_pair(tmp_path / "key")
     told = subprocess.run(["ssh-keygen", "-y", "-f", tmp_path / "key"], capture_output=True, text=True, check=True)
     assert told.stdout.split()[:2] == line.split()[:2]
 
 
 def test_a_pair_that_is_there(tmp_path: Path) -> None:
-    """Is taken as it is: a second keeper has the same key."""
+    """An existing key is used, so that a second keeper has the same key."""
     line = make_key_pair(tmp_path / "key")
     content = (tmp_path / "key").read_bytes()
     assert make_key_pair(tmp_path / "key") == line
@@ -47,7 +47,7 @@ def test_a_pair_that_is_there(tmp_path: Path) -> None:
 
 
 def test_made_at_once(tmp_path: Path) -> None:
-    """Whoever is late takes the first one's."""
+    """Of several processes at once all have the key of the first."""
     with ThreadPoolExecutor(8) as threads:
         lines = set(threads.map(lambda _: make_key_pair(tmp_path / "key"), range(8)))
     assert len(lines) == 1
@@ -56,7 +56,7 @@ def test_made_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["garbage", "rsa"])
 def test_something_else_is_there(tmp_path: Path, what: str) -> None:
-    """It is not overwritten, and named."""
+    """A file that is not a key is not overwritten, and named."""
     path = tmp_path / "key"
     if what == "rsa":
         asyncssh.generate_private_key("ssh-rsa", key_size=2048).write_private_key(path)
@@ -69,6 +69,6 @@ def test_something_else_is_there(tmp_path: Path, what: str) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    """Is the caller's to make: it must be private."""
+    """A missing directory is an error: the caller makes it, since it must be private."""
     with pytest.raises(FileNotFoundError):
         make_key_pair(tmp_path / "gone" / "key")

@@ -1,8 +1,9 @@
-"""What the user's own files say of machines, whatever else stands in them."""
+"""The user's known_hosts files, with lines of any kind in them."""
 
 from __future__ import annotations
 
 import base64
+import logging
 import subprocess
 from pathlib import Path
 
@@ -50,22 +51,28 @@ def _known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
         "sk ssk-unheard-of AAAA",
         b"# Stra\xdfe\n",
         "\0",
+        f"{NAME} ssh-ed25519",
+        f"{NAME} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ",
+        f"{NAME} ssh-unheard-of AAAA",
+        f"{NAME} ecdsa-sha2-nistp256 AAAA",
     ],
 )
-def test_a_line_that_nobody_can_read_is_passed_over(known: Known, odd: str | bytes) -> None:
-    """As ssh does: users' files are old, and have been edited."""
+def test_an_invalid_line_is_skipped(known: Known, odd: str | bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A line that cannot be read is skipped without a log record, as ssh does: users' files are old and edited."""
+    caplog.set_level(logging.DEBUG)
     known.check(odd, known.line)
     with pytest.raises(NodeError, match=r"is not in ~/\.ssh/known_hosts"):
         known.check(odd)
+    assert caplog.records == []
 
 
-def test_a_salt_that_is_none_is_passed_over(known: Known) -> None:
-    """Of a name that was hashed by something else."""
+def test_an_invalid_salt_is_skipped(known: Known) -> None:
+    """A hashed name with an invalid salt is skipped."""
     known.check(known.other_line.replace(NAME, "|1|zz"), known.line)
 
 
 def test_a_machine_may_have_several_keys_of_a_kind(known: Known) -> None:
-    """An address behind which there are several machines: either will do, a third will not."""
+    """An address may have several keys of one type, and any other key is refused."""
     known.check(known.other_line, known.line)
     with pytest.raises(NodeError, match=r"and was ssh-ed25519 SHA256:.* before, so it is not used"):
         known.check(known.other_line)
@@ -73,14 +80,14 @@ def test_a_machine_may_have_several_keys_of_a_kind(known: Known) -> None:
 
 @pytest.mark.parametrize("blank", [" ", "\t"])
 def test_a_revoked_key_is_refused(known: Known, blank: str) -> None:
-    """Also where another line has it as good."""
+    """A revoked key is refused, even where another line has it as valid."""
     with pytest.raises(NodeError, match="is revoked in your known_hosts"):
         known.check(f"@revoked{blank}{known.line}", known.line)
     known.check(f"@revoked{blank}{known.other_line}", known.line)
 
 
 def test_names_that_are_hashed(known: Known) -> None:
-    """As Debian's ssh writes them."""
+    """Hashed names are found, as Debian's ssh writes them."""
     known.file.write_text(f"{known.line}\n")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", known.file], check=True, capture_output=True)
     assert NAME not in known.file.read_text()

@@ -53,7 +53,7 @@ def halting(end: threading.Event | None = None) -> Callable[[float], None]:
 
 
 def test_running_needs_no_look(tmp_path: Path) -> None:
-    """A node without SSH, and without an address, is running."""
+    """`ready: running` needs neither SSH nor an address."""
     node = Node(id="i", name="n", group="g", region="r", zone="z", market="spot", instance_type="t")
     assert look(node, "running") is None
     with pytest.raises(NodeError, match="Add `ssh: true`"):
@@ -63,7 +63,7 @@ def test_running_needs_no_look(tmp_path: Path) -> None:
 
 
 def test_ssh(node: Node, server: Server) -> None:
-    """A server that answers is not enough: it lets us in and runs a command."""
+    """`ready: ssh` needs a login and a command, not only a server that answers."""
     assert look(node, "ssh") is None
     server.stop()
     connection.close_all()
@@ -71,7 +71,7 @@ def test_ssh(node: Node, server: Server) -> None:
 
 
 def test_a_key_that_is_not_in_yet(server: Server, tmp_path: Path) -> None:
-    """cloud-init may still be about to install it: not yet."""
+    """A refused login means "not ready yet", since cloud-init may still install the key."""
     make_key_pair(tmp_path / "other")
     why = look(server.node(tmp_path, key=tmp_path / "other"), "ssh")
     assert why is not None
@@ -79,7 +79,7 @@ def test_a_key_that_is_not_in_yet(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_changed_host_key_never_becomes_ready(node: Node, server: Server, tmp_path: Path) -> None:
-    """Nothing is waited for that cannot come."""
+    """What cannot become ready is an error at once."""
     line = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     (tmp_path / "known_hosts").write_text(f"i-0 {line}")
     with pytest.raises(NodeError, match="another machine may answer"):
@@ -87,7 +87,7 @@ def test_a_changed_host_key_never_becomes_ready(node: Node, server: Server, tmp_
 
 
 def test_a_command(node: Node, server: Server) -> None:
-    """Ready when it succeeds; until then, what it says last."""
+    """A command makes a node ready when it succeeds; until then its last line is the cause."""
     ready = "test -e flag || { echo first; echo 'no flag' >&2; exit 7; }"
     why = look(node, ready)
     assert why is not None
@@ -124,7 +124,7 @@ def test_cloud_init(
 
 
 def test_cloud_init_has_failed(node: Node, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It never will be ready: its own details, at once."""
+    """A failed cloud-init is an error at once, with its details."""
     monkeypatch.setenv("PATH", f"{server.home}:/usr/bin:/bin")
     cloud_init(server, "status: error", 1, "detail: runcmd went wrong")
     with pytest.raises(NodeError, match=r"(?s)cloud-init has failed.*detail: runcmd went wrong.*user_data"):
@@ -132,14 +132,14 @@ def test_cloud_init_has_failed(node: Node, server: Server, monkeypatch: pytest.M
 
 
 def test_no_cloud_init(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image without it: named, at once."""
+    """An image without cloud-init is an error at once."""
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(NodeError, match="has no cloud-init"):
         look(node, "cloud-init")
 
 
 def test_a_port(node: Node, server: Server) -> None:
-    """It takes connections; no SSH is needed to see that."""
+    """`ready: tcp:` needs a port that accepts connections, and no SSH."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         assert look(node, f"tcp:{port}") is None
@@ -149,7 +149,7 @@ def test_a_port(node: Node, server: Server) -> None:
 
 
 def test_a_port_beyond_a_bastion(server: Server, tmp_path: Path) -> None:
-    """As the bastion sees it."""
+    """`ready: tcp:` behind a bastion is checked from the bastion."""
     node = server.node(tmp_path, bastion=f"127.0.0.1:{server.port}")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -161,7 +161,7 @@ def test_a_port_beyond_a_bastion(server: Server, tmp_path: Path) -> None:
 
 
 def test_all_are_waited_for_side_by_side(server: Server, tmp_path: Path) -> None:
-    """Each is told once, when it is; a slow one is not waited for twice."""
+    """Each node is reported once, when it is ready, and all are waited for at the same time."""
     nodes = [server.node(tmp_path, id=f"i-{number}", name=f"db-{number}") for number in range(3)]
     told: Said = []
     waiting = [(node, f"touch {node.name}; [ -e go ] || [ {node.name} = db-0 ]", 60.0) for node in nodes]
@@ -180,7 +180,7 @@ def test_all_are_waited_for_side_by_side(server: Server, tmp_path: Path) -> None
 
 
 def test_a_node_that_comes_late(server: Server, tmp_path: Path) -> None:
-    """It refuses, then takes connections."""
+    """A node that refuses connections at first becomes ready."""
     server.stop()
     threading.Timer(0.3, server.start).start()
     told: Said = []
@@ -191,7 +191,7 @@ def test_a_node_that_comes_late(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_not_ready_in_time(server: Server, tmp_path: Path) -> None:
-    """Which, where, what was waited for and how long, what it said last, what to do; the others end."""
+    """The error has node, condition, limit, last cause and remedy, and the threads of the other nodes end."""
     nodes = [server.node(tmp_path, id=f"i-{number}", name=f"db-{number}") for number in range(2)]
     waiting = [(nodes[0], "false", 0.5), (nodes[1], "sleep 1000", 600.0)]
     with pytest.raises(NodeError) as caught:
@@ -209,7 +209,7 @@ def looking() -> list[threading.Thread]:
 
 
 def test_a_wait_is_stopped(server: Server, tmp_path: Path) -> None:
-    """By whoever may: promptly, in the middle of a look, and nothing goes on."""
+    """The caller's ``halt`` stops the wait promptly, during a check too, and no thread goes on."""
     end = threading.Event()
     begun = server.home / "begun"
 
@@ -226,7 +226,7 @@ def test_a_wait_is_stopped(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_limit_by_another_clock(server: Server, tmp_path: Path) -> None:
-    """The time is told by the caller's."""
+    """The time is measured by the caller's clock."""
     ticks = iter(range(0, 100_000, 1000))
     with pytest.raises(NodeError, match="was not ready"):
         wait_ready([(server.node(tmp_path), "false", 3600.0)], halting(), lambda: float(next(ticks)), print)

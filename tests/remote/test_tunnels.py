@@ -74,7 +74,7 @@ def serve() -> Iterator[Serve]:
 
 
 def test_an_answer_after_the_last_word(machine: Machine, serve: Serve) -> None:
-    """Each direction ends by itself, and no byte is lost."""
+    """Each direction ends separately, and no byte is lost."""
     data = os.urandom(3_000_000)
 
     def say(end: socket.socket) -> None:
@@ -87,7 +87,7 @@ def test_an_answer_after_the_last_word(machine: Machine, serve: Serve) -> None:
 
 
 def test_a_service_that_ends_first(machine: Machine, serve: Serve) -> None:
-    """We may still talk when it has said all, and then it hears us to the end."""
+    """A client may still send when the service has ended its direction, and all of it arrives."""
     heard: list[bytes] = []
     done = threading.Event()
 
@@ -106,7 +106,7 @@ def test_a_service_that_ends_first(machine: Machine, serve: Serve) -> None:
 
 
 def test_many_connections_at_once(machine: Machine, serve: Serve, server: Server) -> None:
-    """Over one connection to the node."""
+    """Many connections at once use one connection to the node."""
     together = threading.Barrier(20, timeout=60)
 
     def talk(end: socket.socket) -> None:
@@ -125,13 +125,13 @@ def test_many_connections_at_once(machine: Machine, serve: Serve, server: Server
 
 
 def test_only_this_machine_can_connect(machine: Machine) -> None:
-    """It listens on loopback."""
+    """A tunnel listens on loopback only."""
     with machine.tunnel(1) as tunnel:
         assert tunnel.address[0] == "127.0.0.1"
 
 
-def test_nobody_listens_there(machine: Machine) -> None:
-    """The connection is reset, as it would be without the tunnel, which goes on; it knows why."""
+def test_a_port_on_which_nothing_listens(machine: Machine) -> None:
+    """A connection to a closed port is reset; the tunnel stays open and has the cause."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with machine.tunnel(port) as tunnel:
@@ -141,7 +141,7 @@ def test_nobody_listens_there(machine: Machine) -> None:
 
 
 def test_the_node_is_gone(machine: Machine, server: Server) -> None:
-    """So is the connection; the tunnel's word says that it was not the service."""
+    """Where the node is gone connections are reset, and the tunnel's ``trouble`` says so."""
     server.stop()
     with machine.tunnel(1) as tunnel:
         assert is_reset(tunnel)
@@ -149,7 +149,7 @@ def test_the_node_is_gone(machine: Machine, server: Server) -> None:
 
 
 def test_a_node_that_restarts(machine: Machine, server: Server, serve: Serve) -> None:
-    """Its connections end; the next one through the same tunnel goes over a new connection to the node."""
+    """When a node restarts its connections end, and the next one through the tunnel uses a new connection."""
     begun = threading.Event()
 
     def talk(end: socket.socket) -> None:
@@ -170,7 +170,7 @@ def test_a_node_that_restarts(machine: Machine, server: Server, serve: Serve) ->
 
 
 def test_a_closed_tunnel(machine: Machine, serve: Serve) -> None:
-    """Its connections end, its port refuses, its threads are gone; closed twice is closed."""
+    """After `close` connections are ended, the port refuses, no thread is left; a second call does nothing."""
     tunnel = machine.tunnel(serve(echo))
     with socket.create_connection(tunnel.address, timeout=60) as end:
         end.sendall(b"x")
@@ -189,7 +189,7 @@ def threads_of_tunnels() -> list[threading.Thread]:
 
 
 def test_a_tunnel_raises_what_it_is_given() -> None:
-    """What the node says is kept for whoever wonders about the reset."""
+    """The error of a refused connection is kept in ``trouble``."""
 
     def refuse() -> None:
         raise NodeError("no such node")

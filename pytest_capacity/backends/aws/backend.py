@@ -287,7 +287,7 @@ class AwsBackend:
         return section_of(self._request).self_terminate
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """By the rows under ``aws`` in errors.yaml."""
+        """By the rows of errors.yaml."""
         table, market = self._cloud.errors, (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)

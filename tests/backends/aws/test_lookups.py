@@ -9,8 +9,9 @@ import boto3
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import AwsSettings, Fallback, Lookup, NodeGroup, Offer
+from pytest_capacity.model import Fallback, NodeGroup, Offer
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator

@@ -8,8 +8,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import AwsSettings, Fallback, NodeGroup, Offer
+from pytest_capacity.model import Fallback, NodeGroup, Offer
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator

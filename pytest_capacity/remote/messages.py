@@ -1,4 +1,4 @@
-"""What errors say of a node: who it is, how it is reached, what a command printed."""
+"""The parts of messages about a node: its name, its address, the end of an output."""
 
 from __future__ import annotations
 
@@ -13,34 +13,26 @@ from pytest_capacity.text import clean
 LAST_LINES: Final = 20
 _LINE: Final = 500
 
-#: What to do about a node that is not reached by SSH at all.
+#: The advice where the run does not use SSH.
 NO_SSH: Final = "Add `ssh: true` to the configuration"
 
 
-class Unreachable(NodeError):
-    """A node does not answer, or breaks off; later it may. ``why`` is the cause without the node's name."""
-
-    def __init__(self, message: str, why: str = "") -> None:
-        super().__init__(message)
-        self.why = why or message
-
-
 def brief(text: str) -> str:
-    """``text`` on one line, cut."""
+    """Return ``text`` on one line, cut."""
     return clean(text, limit=_LINE)
 
 
-def said(error: BaseException | None) -> str:
-    """What an error of the connection says; those of one that broke say nothing."""
+def error_text(error: BaseException | None) -> str:
+    """Return the text of an error of the connection; one of a lost connection often has none."""
     if error is None or isinstance(error, EOFError):
         return "it hung up"
-    # A refused channel is an error of paramiko's that shows its code, and has its words apart.
+    # `paramiko.ChannelException` has its text in an attribute; its `str` is a code.
     words = error.strerror if isinstance(error, OSError) else getattr(error, "text", None)
     return brief(words or str(error)).rstrip(".") or type(error).__name__
 
 
 def last_lines(name: str, text: str) -> str:
-    """The end of an output called ``name``, as lines of an error; empty where there was none."""
+    """Return the end of an output called ``name``, as lines of a message; empty if the output is."""
     lines = clean(text, lines=True).rstrip().split("\n")
     if lines == [""]:
         return ""
@@ -50,27 +42,27 @@ def last_lines(name: str, text: str) -> str:
 
 
 def address_of(access: Access) -> str:
-    """``user@address:port``."""
+    """Return ``user@address:port``."""
     address = f"[{access.address}]" if ":" in access.address else access.address
     through = f" through {access.bastion}" if access.bastion else ""
     return f"{access.user}@{address}:{access.port}{through}"
 
 
-def who(node: Node) -> str:
-    """``db-0 (group db, i-0abc, admin@10.0.0.1:22)``."""
+def describe(node: Node) -> str:
+    """Return ``db-0 (group db, i-0abc, admin@10.0.0.1:22)``."""
     where = address_of(node.access) if node.access else node.private_ip or node.public_ip or "no address"
     return f"{node.name} (group {node.group}, {node.id}, {where})"
 
 
 def access_of(node: Node) -> Access:
-    """How ``node`` is reached; `NodeError` if it is not."""
+    """Return how ``node`` is reached. Raise `NodeError` if the run does not use SSH."""
     if node.access is None:
-        raise NodeError(f"{who(node)} cannot be used: this run does not reach its nodes by SSH. {NO_SSH}")
+        raise NodeError(f"{describe(node)} cannot be used: this run does not reach its nodes by SSH. {NO_SSH}", node)
     return node.access
 
 
 def bastion_of(access: Access) -> Access | None:
-    """The way to the bastion of ``access``: the same user unless it says another one, the same key and host keys."""
+    """Return how the bastion of ``access`` is reached: its user, or else the node's, and the node's key."""
     if access.bastion is None:
         return None
     user, _, place = access.bastion.rpartition("@")
@@ -85,5 +77,5 @@ def bastion_of(access: Access) -> Access | None:
 
 
 def alias_of(node: Node) -> str:
-    """The name under which ``node``'s host key is kept: its id, since clouds give an address to one after another."""
+    """Return the name under which ``node``'s host key is kept: its id, since a cloud reuses addresses."""
     return re.sub(r"[^A-Za-z0-9._:-]", "_", node.id)
