@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pytest_capacity.emulator.ec2.descriptions import read_fast
+from pytest_capacity.emulator.aws.descriptions import read_fast
 
 read_fast()
