@@ -37,7 +37,6 @@ class OciProvider:
         region="us-ashburn-1",
         zone=config.ZONE_EXAMPLE,
         instance_type="VM.Standard.E4.Flex",
-        other_type="VM.Standard3.Flex",
         image=config.IMAGE_EXAMPLE,
         reservation="ocid1.capacityreservation.oc1.iad.aaaa",
         endpoint="http://127.0.0.1:4566",

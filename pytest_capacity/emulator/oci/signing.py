@@ -49,9 +49,6 @@ class Signatures:
         self.fingerprint = ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
         self.token = _token(secret.text)
         self.config_file = self._write(secret.folder)
-        if secret.file.parent != secret.folder and os.access(secret.file.parent, os.W_OK):
-            # Who names the file of the secret finds the rest beside it.
-            self.config_file = self._write(secret.file.parent)
 
     def _write(self, folder: Path) -> Path:
         key_file, token_file, config = folder / "oci.key.pem", folder / "oci.token", folder / "oci.config"
