@@ -15,7 +15,7 @@ _OCID: Final = r"ocid1\.{kind}\.[a-z0-9-]+\.[a-z0-9-]*\.[A-Za-z0-9._-]+"
 BESIDE: Final = "."
 
 _DOMAIN: Final = re.compile(
-    r"(?:(?:(?P<prefix>[A-Za-z0-9]{4}):)?(?P<place>[A-Z][A-Z0-9-]*)-)?(?:AD-)?(?P<number>[1-9])"
+    r"(?:(?:(?:(?P<prefix>[A-Za-z0-9]{4}):)?(?P<place>[A-Z][A-Z0-9-]*)-)?AD-)?(?P<number>[1-9])"
     r"(?:[./](?P<fault>FAULT-DOMAIN-[1-9]))?"
 )
 
@@ -36,11 +36,7 @@ def zone_match(text: str) -> re.Match[str] | None:
 
     ``1``, ``AD-1``, ``PHX-AD-1``, ``Uocm:PHX-AD-1``, each with ``/FAULT-DOMAIN-2`` behind it or without.
     """
-    found = _DOMAIN.fullmatch(text)
-    # A place without "AD-" before the number would be the region's own number.
-    if found and found["place"] and not re.search(r"-AD-[1-9]", text):
-        return None
-    return found
+    return _DOMAIN.fullmatch(text)
 
 
 def zone_key(text: str) -> str:
