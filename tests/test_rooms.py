@@ -164,7 +164,7 @@ from pytest_capacity.config.provider import AnyCloud
 class Lab(AnyCloud):
     name, title, modules, errors_file = "lab", "the lab", (), None
     examples = Examples(region="berlin", instance_type="big", group="{count: 3, instance_type: big}")
-    file_variables = ("LAB_TOKEN_FILE",)
+    file_variables, environment_prefixes = ("LAB_TOKEN_FILE",), ("LAB_",)
 
     def default_regions(self, environ):
         return (), ""

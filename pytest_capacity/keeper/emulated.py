@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pytest_capacity.backends import environment_prefixes
 from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import last_lines
@@ -41,8 +42,10 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     """
     command = [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).resolve().parents[2])]
     command += [f"--owner={owner}", *([f"--scenario={scenario}"] if scenario else [])]
+    # What an SDK would read there (credentials, endpoints, profiles) is no business of an emulator.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(environment_prefixes())}
     process = subprocess.Popen(
-        command, cwd="/", env=dict(os.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        command, cwd="/", env=kept, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None
     with process.stdout:
