@@ -26,10 +26,10 @@ from pytest_capacity.emulator.aws import (
 )
 from pytest_capacity.emulator.aws.catalogue import Ec2Catalogue
 from pytest_capacity.emulator.aws.context import Context, token_key
+from pytest_capacity.emulator.aws.things import Instance, Reservation
 from pytest_capacity.emulator.face import Answer, Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.aws.things import Instance, Reservation
 from pytest_capacity.emulator.world import World
 
 OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
@@ -102,8 +102,7 @@ class Ec2:
         asked.token = form.get("ClientToken")
         asked.dry_run = form.get("DryRun", "").lower() == "true"
         try:
-            if region not in self._catalogue.regions():
-                raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
+            self._check_region(region)
             asked.params = wire.parse(operation, form)
             ctx = Context(self._world, self._catalogue, region, operation, asked.params)
             asked.zone, asked.type = _where(ctx)
@@ -112,6 +111,10 @@ class Ec2:
         except Refusal as refusal:
             asked.refusal = refusal
         return asked
+
+    def _check_region(self, region: str) -> None:
+        if region not in self._catalogue.regions():
+            raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
 
     def do(self, asked: Asked) -> Answer:
         """Let the call happen."""

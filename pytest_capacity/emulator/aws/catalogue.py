@@ -175,7 +175,8 @@ class Ec2Catalogue:
 
     def offerings(self, region: str) -> list[tuple[str, str]]:
         """Zone and type of all that a region sells."""
-        return [(one["Location"], one["InstanceType"]) for one in INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, ())]
+        sold = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, ())
+        return [(one["Location"], one["InstanceType"]) for one in sold]
 
     def joins(self, type_: str, strategy: str) -> bool:
         """Whether machines of a type may join a placement group of this strategy."""

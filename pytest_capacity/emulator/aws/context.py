@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Ec2Catalogue, Image
-from pytest_capacity.emulator.aws.wire import timestamp
 from pytest_capacity.emulator.aws.partitions import partition
 from pytest_capacity.emulator.aws.things import Instance, KeyPair, PlacementGroup, Reservation, SpotRequest
+from pytest_capacity.emulator.aws.wire import timestamp
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Thing

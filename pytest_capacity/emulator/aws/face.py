@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.aws import descriptions
-
-descriptions.read_fast()  # Before moto is imported, which reads a dozen of them.
-
-from pytest_capacity.emulator.aws import signature  # noqa: E402
-from pytest_capacity.emulator.aws.api import Ec2  # noqa: E402
-from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Ec2Catalogue  # noqa: E402
-from pytest_capacity.emulator.aws.context import CLOUD  # noqa: E402
-from pytest_capacity.emulator.aws.quotas import ServiceQuotas  # noqa: E402
-from pytest_capacity.emulator.aws.refusals import in_words  # noqa: E402
-from pytest_capacity.emulator.aws.resource_groups import ResourceGroups  # noqa: E402
-from pytest_capacity.emulator.aws.service import Service  # noqa: E402
-from pytest_capacity.emulator.aws.sts import Sts  # noqa: E402
-from pytest_capacity.emulator.face import Answer, Asked  # noqa: E402
-from pytest_capacity.emulator.http import HttpRequest, HttpResponse  # noqa: E402
-from pytest_capacity.emulator.refusal import Refusal  # noqa: E402
-from pytest_capacity.emulator.secret import Secret  # noqa: E402
-from pytest_capacity.emulator.world import World  # noqa: E402
+from pytest_capacity.emulator.aws import signature
+from pytest_capacity.emulator.aws.api import Ec2
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Ec2Catalogue
+from pytest_capacity.emulator.aws.context import CLOUD
+from pytest_capacity.emulator.aws.quotas import ServiceQuotas
+from pytest_capacity.emulator.aws.refusals import in_words
+from pytest_capacity.emulator.aws.resource_groups import ResourceGroups
+from pytest_capacity.emulator.aws.service import Service
+from pytest_capacity.emulator.aws.sts import Sts
+from pytest_capacity.emulator.face import Answer, Asked
+from pytest_capacity.emulator.http import HttpRequest, HttpResponse
+from pytest_capacity.emulator.refusal import Refusal
+from pytest_capacity.emulator.secret import Secret
+from pytest_capacity.emulator.world import World
 
 
 class Aws:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT
 from pytest_capacity.emulator.aws.context import Context, check_id, render_tags, when
 from pytest_capacity.emulator.aws.listing import Reading, choose, page
-from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.aws.things import Instance
+from pytest_capacity.emulator.refusal import Refusal
 
 ERROR: Final = "InvalidInstanceID"
 CODES: Final = {
@@ -123,9 +123,7 @@ def _all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
         check_id(id_, "i", ERROR)
     instances = ctx.instances
     missing = [
-        id_
-        for id_ in dict.fromkeys(ids)
-        if id_ not in instances or (seen and not instances[id_].visible(ctx.now))
+        id_ for id_ in dict.fromkeys(ids) if id_ not in instances or (seen and not instances[id_].visible(ctx.now))
     ]
     if missing:
         s, verb = ("", "does") if len(missing) == 1 else ("s", "do")

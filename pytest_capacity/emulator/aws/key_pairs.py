@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pytest_capacity.emulator.aws.context import Context, render_tags, when
 from pytest_capacity.emulator.aws.listing import Reading, choose
-from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.aws.things import KeyPair
+from pytest_capacity.emulator.refusal import Refusal
 
 PublicKey = Ed25519PublicKey | RSAPublicKey
 

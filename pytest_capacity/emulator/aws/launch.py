@@ -14,8 +14,8 @@ from pytest_capacity.emulator.aws.instances import render_launch
 from pytest_capacity.emulator.aws.key_pairs import by_name as key_by_name
 from pytest_capacity.emulator.aws.placement_groups import by_name
 from pytest_capacity.emulator.aws.reservations import get as get_reservation
-from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.aws.things import Instance, Reservation, ResourceGroup, SpotRequest
+from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Market
 from pytest_capacity.emulator.timer import shutdown_at
 
@@ -80,7 +80,7 @@ def _make(ctx: Context, least: int, most: int) -> list[str]:
     for index, reservation in enumerate(seats):
         made.append(_one(ctx, launch, launch_id, index, reservation))
     for instance in made:
-        world.add_instance(instance)
+        world.add_machine(instance)
     return [instance.id for instance in made]
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pytest_capacity.emulator.aws.context import Context, render_tags
 from pytest_capacity.emulator.aws.listing import Reading, choose
-from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.aws.things import PlacementGroup
+from pytest_capacity.emulator.refusal import Refusal
 
 STRATEGIES: Final = ("cluster", "spread", "partition")
 

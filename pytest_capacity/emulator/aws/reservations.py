@@ -13,8 +13,8 @@ from pytest_capacity.emulator.aws.catalogue import ACCOUNT
 from pytest_capacity.emulator.aws.context import Context, check_id, once, render_tags, when
 from pytest_capacity.emulator.aws.listing import Reading, choose, page
 from pytest_capacity.emulator.aws.placement_groups import by_arn
-from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.aws.things import Reservation
+from pytest_capacity.emulator.refusal import Refusal
 
 ERROR: Final = "InvalidCapacityReservationId"
 #: Most machines of one request (EC2 API reference, CreateCapacityReservation: 1 to 1000).

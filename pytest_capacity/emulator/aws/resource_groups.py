@@ -8,10 +8,10 @@ from typing import Any, Final
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT
 from pytest_capacity.emulator.aws.context import CLOUD
 from pytest_capacity.emulator.aws.partitions import partition
+from pytest_capacity.emulator.aws.things import ResourceGroup
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.aws.things import ResourceGroup
 from pytest_capacity.emulator.world import World
 
 POOL: Final = "AWS::EC2::CapacityReservationPool"

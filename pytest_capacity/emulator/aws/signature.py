@@ -19,7 +19,8 @@ from pytest_capacity.emulator.refusal import Refusal
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _HEADER: Final = re.compile(
-    rf"{ALGORITHM} Credential=([^/,\s]+)/(\d+)/([^/]+)/([^/]+)/aws4_request,\s*SignedHeaders=([^,\s]+),\s*Signature=(\w+)"
+    rf"{ALGORITHM} Credential=([^/,\s]+)/(\d+)/([^/]+)/([^/]+)/aws4_request,"
+    r"\s*SignedHeaders=([^,\s]+),\s*Signature=(\w+)"
 )
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pytest_capacity.emulator.aws.context import Context, check_id, render_tags, when
 from pytest_capacity.emulator.aws.listing import Reading, choose, page
-from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.aws.things import SpotRequest
+from pytest_capacity.emulator.refusal import Refusal
 
 ERROR: Final = "InvalidSpotInstanceRequestID"
 
