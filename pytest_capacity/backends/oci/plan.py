@@ -1,7 +1,8 @@
 """A topology in one placement, as rounds of OCI calls. Pure: reads the order and the configuration, nothing else.
 
 One capacity reservation an availability domain, with one configuration a shape (and its OCPUs, memory and fault
-domain), serves all groups that are reserved; each node is a launch of its own. Where no subnet is named, a network is
+domain), serves all groups that are reserved, unless groups may fall back to other types; each node is a launch of its
+own. Where no subnet is named, a network is
 made for the run: the VCN, side by side with the reservation; its gateway and security list; the route table; the
 subnet. A piece's ``spec`` is the body of its call in Oracle's names, less what another piece has to exist for;
 `create_body` puts that in.
@@ -39,6 +40,11 @@ class Shape(Struct, frozen=True, order=True):
     instance_type: str
     ocpus: float
     memory_gb: float
+
+    @property
+    def label(self) -> str:
+        """The shape, and its size where it is flexible: ``VM.Standard.E4.Flex-4-64``."""
+        return "-".join([self.instance_type, *(f"{value:g}" for value in self.config.values())])
 
     @property
     def config(self) -> dict[str, float]:
@@ -172,15 +178,26 @@ def _common(order: Order, own: OciSettings, subject: str, name: str, group: str 
     return body
 
 
-def _label_of_moved(request: Request, order: Order, group: GroupSettings) -> str:
-    """What stands for others by then is not made larger for a group that has moved: it has a reservation of its own."""
-    return f"{group.group.instance_type}/{group.name}" if _has_moved(request, order, group) else "all"
+def _reservation_label(request: Request, order: Order, group: GroupSettings) -> str:
+    """Which reservation of the domain a group is in: that of all groups, unless another is safer.
+
+    What stands for others is not made larger for a group that has moved to another type: it has one of its own. And
+    where groups have other types to fall back to, each shape has its own, for a refusal does not say which
+    configuration of a reservation it was for.
+    """
+    shape = _shape(group)
+    if _has_moved(request, order, group):
+        return f"{shape.label}/{group.name}"
+    topology = request.topologies.get(order.topology.name)
+    groups = topology.groups if topology else ()
+    may_move = request.fallback.instance_types and any(one.alternatives for one in groups)
+    return shape.label if may_move else "all"
 
 
 def _reservations(request: Request, order: Order, reserved: Sequence[GroupSettings]) -> list[Piece]:
     by_label: dict[str, list[GroupSettings]] = {}
     for group in reserved:
-        by_label.setdefault(_label_of_moved(request, order, group), []).append(group)
+        by_label.setdefault(_reservation_label(request, order, group), []).append(group)
     return [_reservation(request, order, label, groups) for label, groups in sorted(by_label.items())]
 
 
@@ -234,7 +251,7 @@ def _nodes(
     first = int(place.facts.get(_first_fact(group.name), "0"))
     needs: list[Need] = []
     if group in reserved:
-        label = _label_of_moved(request, place, group)
+        label = _reservation_label(request, place, group)
         needs.append(Need(RESERVATION, _subject(place, RESERVATION, label)))
     if not _subnet(place, group):
         needs.append(Need(SUBNET, _network_subject(order, SUBNET)))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from pytest_capacity.backends.oci.credentials import EMULATED_CONFIG_FILE
 from tests.emulated import Emulator
+from tests.engine.runs import Bench
 
 pytest.importorskip("oci", reason="the extra [oci] is not installed")
 
@@ -16,3 +20,10 @@ def config_file(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
     file: str = emulator.ready["clouds"]["oci"]["config_file"]
     monkeypatch.setenv(EMULATED_CONFIG_FILE, file)
     return file
+
+
+@pytest.fixture
+def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
+    """Makes engines on one journal, and closes them."""
+    with Bench(emulator, tmp_path / "journal.sqlite") as bench:
+        yield bench

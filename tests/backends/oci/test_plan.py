@@ -12,7 +12,19 @@ from pytest_capacity.backends.oci.plan import PUBLIC_KEY, create_body, plan_roun
 from pytest_capacity.backends.oci.settings import OciSettings
 from pytest_capacity.model import NodeGroup, Order, Piece, Placement, Request, Share, Topology
 from tests.backends.oci.models import strangers
-from tests.backends.oci.runs import COMPARTMENT, DB, DOMAINS, FIXED, LOADER, REGION, SETTINGS, SHAPE, TENANCY, request
+from tests.backends.oci.runs import (
+    COMPARTMENT,
+    DB,
+    DOMAINS,
+    FIXED,
+    LOADER,
+    OTHER,
+    REGION,
+    SETTINGS,
+    SHAPE,
+    TENANCY,
+    request,
+)
 from tests.emulated import Emulator
 
 MODELS = {
@@ -65,7 +77,9 @@ def of_kind(rounds: list[list[Piece]], kind: str) -> list[Piece]:
 
 def body(piece: Piece) -> dict[str, Any]:
     """The body with an id for each thing that the piece needs."""
-    return create_body(replace(piece, inputs={need.key: f"ocid1.{need.kind}.oc1.iad.a" for need in piece.needs}), TENANCY)
+    return create_body(
+        replace(piece, inputs={need.key: f"ocid1.{need.kind}.oc1.iad.a" for need in piece.needs}), TENANCY
+    )
 
 
 def test_rounds_of_a_network_with_a_way_out() -> None:
@@ -115,9 +129,7 @@ def test_every_body_is_the_sdks_own(market: Any, public: bool) -> None:
     asked = wanted(replace(DB, market=market, user_data="#!/bin/sh\ntrue\n"), LOADER, settings=settings)
     zone = f"{DOMAINS[0]}.FAULT-DOMAIN-1"
     rounds = plan(asked, placement=Placement(REGION, zone), facts={**FACTS, PUBLIC_KEY: "ssh-ed25519 AAAA"})
-    faults = [
-        fault for pieces in rounds for piece in pieces for fault in strangers(MODELS[piece.kind], body(piece))
-    ]
+    faults = [fault for pieces in rounds for piece in pieces for fault in strangers(MODELS[piece.kind], body(piece))]
     assert faults == []
 
 
@@ -138,7 +150,10 @@ def test_sizes_of_a_group_make_a_configuration_of_their_own() -> None:
     """The same shape with other OCPUs is another configuration."""
     small = replace(DB, name="small", count=1, cloud={"ocpus": 1.0, "memory_gb": 8.0})
     (piece,) = of_kind(plan(wanted(DB, small)), "reservation")
-    assert sorted(one["instanceShapeConfig"]["ocpus"] for one in body(piece)["instanceReservationConfigs"]) == [1.0, 4.0]
+    assert sorted(one["instanceShapeConfig"]["ocpus"] for one in body(piece)["instanceReservationConfigs"]) == [
+        1.0,
+        4.0,
+    ]
 
 
 def test_a_fault_domain_is_in_reservation_and_launch() -> None:
@@ -206,7 +221,9 @@ def test_shares_have_a_reservation_each_and_one_network() -> None:
     assert [piece.zone for piece in of_kind(rounds, "reservation")] == list(DOMAINS[:2])
     assert [piece.subject.rpartition("/")[2] for piece in of_kind(rounds, "node")] == ["0", "1", "2"]
     assert len(of_kind(rounds, "network")) == 1
-    assert len({need.subject for piece in of_kind(rounds, "node") for need in piece.needs if need.kind == "subnet"}) == 1
+    assert (
+        len({need.subject for piece in of_kind(rounds, "node") for need in piece.needs if need.kind == "subnet"}) == 1
+    )
 
 
 def test_a_moved_group_has_a_reservation_of_its_own() -> None:
@@ -215,6 +232,12 @@ def test_a_moved_group_has_a_reservation_of_its_own() -> None:
     moved = Topology((replace(DB, instance_type=FIXED), LOADER))
     pieces = of_kind(plan(asked, topology=moved), "reservation")
     assert sorted(piece.subject.split("/", 4)[4] for piece in pieces) == [f"{FIXED}/db", "all"]
+
+
+def test_shapes_that_may_be_replaced_have_a_reservation_each() -> None:
+    """A refusal does not say which configuration it was for, so the one that was refused has to stand alone."""
+    pieces = of_kind(plan(wanted(replace(DB, alternatives=(OTHER,)), LOADER)), "reservation")
+    assert sorted((piece.instance_type, piece.count) for piece in pieces) == [(SHAPE, 2), (FIXED, 1)]
 
 
 def test_stamp_fits_the_limit_of_tags() -> None:
