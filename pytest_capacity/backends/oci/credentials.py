@@ -106,6 +106,14 @@ def _of_file(file: str, profile: str, auth: str, environ: Mapping[str, str]) -> 
     missing = [key for key in _needed(wanted) if not read.get(key)]
     if missing:
         raise ConfigError([f"oci.config_file: profile {profile!r} of {file} has no {', '.join(missing)}. Add it there"])
+    if wanted != "security_token":
+        try:
+            oci.config.validate_config({**read, "region": read.get("region") or "us-ashburn-1"})
+        except oci.exceptions.InvalidConfig as error:
+            faults = ", ".join(f"{key} is {what}" for key, what in error.args[0].items())
+            raise ConfigError(
+                [f"oci.config_file: profile {profile!r} of {file}: {faults}. Correct it there"]
+            ) from error
     phrase = read.get("pass_phrase") or environ.get("OCI_CLI_PASSPHRASE")
     try:
         return _with_key(read, profile, wanted, phrase)

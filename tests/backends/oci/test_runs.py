@@ -56,7 +56,7 @@ def test_fault_domains_are_fallen_back_along(bench: Bench, emulator: Emulator) -
 def test_regions_are_fallen_back_along(bench: Bench, emulator: Emulator) -> None:
     """When every domain of a region is dry the run goes on in the next one, with a network of its own there."""
     emulator.weather(stock={domain: {"*": 0} for domain in DOMAINS})
-    settings = replace(SETTINGS, image={region: SETTINGS.image[REGION] for region in (REGION, PHOENIX)})
+    settings = replace(SETTINGS, image=dict.fromkeys((REGION, PHOENIX), SETTINGS.image[REGION]))
     asked = request(emulator, settings=settings, regions=(REGION, PHOENIX), zones=(), fallback=Fallback(regions=True))
     placed = bench.engine(asked).provision("default")
     assert placed.region == PHOENIX
@@ -140,7 +140,7 @@ def test_the_reason_is_found_without_the_work_requests_id(emulator: Emulator) ->
     assert backend.diagnose(now).kind == "capacity-zone"
 
 
-def _order(asked: Request) -> Any:
+def _order(asked: Any) -> Any:
     from tests.backends.oci.test_plan import order
 
     image = {f"image/db/{SHAPE}": "ocid1.image.oc1.iad.aaaaaaaaoraclelinux96202610200"}
