@@ -13,6 +13,7 @@ from pytest_capacity.emulator.http import HttpResponse
 from pytest_capacity.emulator.oci import network, reservations
 from pytest_capacity.emulator.oci.api import CLOUD, Api, accepted, answer, hidden, invalid, paged, required, when
 from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, IMAGES, REGIONS, SHAPES, ImageKind
+from pytest_capacity.emulator.oci.signing import TENANCY
 from pytest_capacity.emulator.oci.things import HISTORY, INSTANCE, Instance, NetworkThing
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Operation, Other
@@ -83,6 +84,7 @@ def get_image(api: Api, asked: Asked) -> HttpResponse:
 def _shown_image(id_: str, kind: ImageKind, age: int) -> dict[str, Any]:
     return {
         "id": id_,
+        "compartmentId": TENANCY,
         "displayName": kind.name,
         "operatingSystem": kind.system,
         "operatingSystemVersion": kind.version,

@@ -149,8 +149,7 @@ def update(api: Api, asked: Asked) -> HttpResponse:
     if "instanceReservationConfigs" in body:
         _reconfigure(api, asked, envelope, body["instanceReservationConfigs"] or [])
     envelope.version += 1
-    work = api.work(asked, "UPDATE_CAPACITY_RESERVATION", envelope.id, envelope.compartment, 0.0)
-    return answer(envelope, shown(api, envelope), work)
+    return accepted(api.work(asked, "UPDATE_CAPACITY_RESERVATION", envelope.id, envelope.compartment, 0.0))
 
 
 def _reconfigure(api: Api, asked: Asked, envelope: Envelope, given: list[Mapping[str, Any]]) -> None:

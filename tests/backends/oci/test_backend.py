@@ -129,7 +129,7 @@ def test_a_change_beside_another_is_refused(emulator: Emulator) -> None:
     backend = opened(asked)
     reservation = only(made(backend, asked), "reservation")
     path = f"/computeCapacityReservations/{reservation.id}"
-    body = {"freeformTags": {}}
+    body: dict[str, Any] = {"freeformTags": {}}
     with pytest.raises(ServiceError) as stale:
         backend._cloud.call(
             COMPUTE, REGION, "UpdateComputeCapacityReservation", "PUT", path, body=body, headers={"if-match": "99"}
@@ -438,7 +438,7 @@ def test_no_answer_is_an_unknown_outcome(emulator: Emulator) -> None:
     backend = opened(asked)
     with pytest.raises(Exception) as broken:  # noqa: PT011 - the SDK's own, whichever it is
         backend.whoami()
-    assert backend.diagnose(broken.value).step == "ask-again"  # type: ignore[arg-type]
+    assert backend.diagnose(broken.value).step == "ask-again"
 
 
 def test_settings_of_a_group_go_before_the_sections(emulator: Emulator) -> None:
