@@ -25,7 +25,9 @@ USER: Final = "ocid1.user.oc1..aaaaaaaaemulateduser"
 REGION: Final = "us-ashburn-1"
 
 #: What a signature must cover, and what of a body too (API documentation, "Request Signatures").
-_ALWAYS: Final = ("date", "(request-target)", "host")
+#: A client that cannot set ``date`` sends ``x-date``.
+_ALWAYS: Final = ("(request-target)", "host")
+_DATES: Final = ("date", "x-date")
 _WITH_BODY: Final = ("content-length", "content-type", "x-content-sha256")
 #: Seconds by which the clocks may differ.
 _SKEW: Final = 300.0
@@ -70,17 +72,19 @@ class Signatures:
         parts = dict(_PARTS.findall(given))
         if parts.get("algorithm") != "rsa-sha256" or not self._knows(parts.get("keyId", "")):
             return "The key of the signature is not known here."
-        covered = parts.get("headers", "").split()
+        covered = parts.get("headers", "").lower().split()
+        dated = next((name for name in _DATES if name in covered), "")
         has_body = request.method in ("POST", "PUT", "PATCH")
         missing = [name for name in (*_ALWAYS, *(_WITH_BODY if has_body else ())) if name not in covered]
-        if missing:
+        if missing or not dated:
+            missing += [] if dated else ["date"]
             return f"The signature does not cover {', '.join(missing)}."
         if has_body and not hmac.compare_digest(
             request.headers.get("x-content-sha256", ""),
             base64.b64encode(hashlib.sha256(request.body).digest()).decode(),
         ):
             return "x-content-sha256 is not the digest of the body."
-        if abs(_date(request.headers.get("date", "")) - now) > _SKEW:
+        if abs(_date(request.headers.get(dated, "")) - now) > _SKEW:
             return "The date of the request is more than five minutes off."
         return self._verify(request, covered, parts.get("signature", ""))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -75,9 +76,9 @@ def test_identity(identity: Any, connect: Connect) -> None:
     """Tenancy, regions, domains of the region that is asked, fault domains, compartments by level and whole."""
     assert identity.get_tenancy(TENANCY).data.home_region_key == "IAD"
     assert "eu-frankfurt-1" in [one.region_name for one in identity.list_region_subscriptions(TENANCY).data]
-    assert [one.name for one in identity.list_availability_domains(TENANCY).data][0] == DOMAIN
+    assert next(one.name for one in identity.list_availability_domains(TENANCY).data) == DOMAIN
     phoenix = connect(oci.identity.IdentityClient, "us-phoenix-1")
-    assert [one.name for one in phoenix.list_availability_domains(TENANCY).data][0] == "Uocm:PHX-AD-1"
+    assert next(one.name for one in phoenix.list_availability_domains(TENANCY).data) == "Uocm:PHX-AD-1"
     assert len(identity.list_fault_domains(TENANCY, DOMAIN).data) == 3
     assert [one.name for one in identity.list_compartments(TENANCY).data] == ["tests"]
     assert [one.name for one in identity.list_compartments(COMPARTMENT).data] == ["nightly"]
@@ -91,7 +92,7 @@ def test_shapes_and_images(compute: Any, emulator: Emulator) -> None:
     assert FLEX in [one.shape for one in compute.list_shapes(COMPARTMENT, availability_domain=OTHER).data]
     wanted = {"operating_system": "Oracle Linux", "operating_system_version": "9"}
     found = compute.list_images(COMPARTMENT, shape=FLEX, **wanted).data
-    assert [one.id for one in found][0] == IMAGE
+    assert next(one.id for one in found) == IMAGE
     arm = compute.list_images(COMPARTMENT, shape="VM.Standard.A1.Flex", **wanted).data
     assert ["aarch64" in one.display_name for one in arm] == [True]
     assert compute.get_image(IMAGE).data.operating_system == "Oracle Linux"
@@ -145,8 +146,8 @@ def test_a_session_token_signs_too(connect: Connect, emulator: Emulator) -> None
     told = emulator.ready["clouds"]["oci"]
     config = oci.config.from_file(told["config_file"], "TOKEN")
     key = oci.signer.load_private_key_from_file(config["key_file"])
-    with open(config["security_token_file"], encoding="ascii") as file:
-        signer = oci.auth.signers.SecurityTokenSigner(file.read(), key)
+    token = Path(config["security_token_file"]).read_text(encoding="ascii")
+    signer = oci.auth.signers.SecurityTokenSigner(token, key)
     client = oci.core.ComputeClient(config, signer=signer, service_endpoint=told["endpoint"])
     assert client.list_instances(COMPARTMENT).data == []
 
