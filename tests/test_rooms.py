@@ -157,12 +157,11 @@ def test_variables_that_hold_paths_come_from_the_providers() -> None:
 
 
 LAB: Final = """
-from pytest_capacity.backends.base import Examples
-from pytest_capacity.config.provider import AnyCloud
+from pytest_capacity.backends.base import Examples, PlainProvider
 
 
-class Lab(AnyCloud):
-    name, title, modules, errors_file = "lab", "the lab", (), None
+class Lab(PlainProvider):
+    name, title = "lab", "the lab"
     examples = Examples(region="berlin", instance_type="big", group="{count: 3, instance_type: big}")
     file_variables, environment_prefixes = ("LAB_TOKEN_FILE",), ("LAB_",)
 
