@@ -65,6 +65,17 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     return ready.url
 
 
+def secret_file() -> str:
+    """Return the file with the secret of the emulator that was started or is used."""
+    return os.environ.get(SECRET_FILE, "")
+
+
+def use(file: str) -> None:
+    """Let this process use an emulator that another keeper of the run has started."""
+    if file:
+        os.environ[SECRET_FILE] = file
+
+
 def own(url: str, pid: int) -> None:
     """Have a running emulator live on with process ``pid``; one that is gone is not missed before it is asked."""
     with contextlib.suppress(OSError, HTTPException):

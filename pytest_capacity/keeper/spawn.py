@@ -22,9 +22,10 @@ from pytest_capacity.backends import file_variables, missing_extra
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.model import Request
 
-#: Environment of the suite's tools, not of the user's cloud.
 #: Stays all the same: where the secret of an emulator is that runs already.
 _KEPT: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
+
+#: Environment of the suite's tools, not of the user's cloud.
 _DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
 
 #: By these, CI systems find and kill what a job leaves behind.
