@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
 from pytest_capacity.backends.oci import config, forms
-from pytest_capacity.backends.oci.settings import is_flexible, plain, section_of, settings_of
+from pytest_capacity.backends.oci.settings import plain, section_of
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Request
@@ -65,6 +65,8 @@ class OciProvider:
         reserve="oci_use_capacity_reservation",
         count="oci_reserved_instance_count",
         zones=("oci_availability_domain",),
+        images={"db": "oci_image_db", "loader": "oci_image_loader", "monitor": "oci_image_monitor"},
+        images_by_region=False,
         instance_type="oci_instance_shape",
         others=("oci_compartment_id",),
     )
@@ -118,14 +120,7 @@ class OciProvider:
             faults.add(where, what, "Let it fetch the rest (#include URL).")
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """A flexible shape needs its size; a public address needs a network that can have one."""
-        where = f"{source.file}: oci" if source.file else "oci"
-        for topology in request.topologies.values():
-            for group in [settings_of(request, one) for one in topology.groups]:
-                sizeless = [shape for shape in group.types if is_flexible(shape) and len(group.shape_config(shape)) < 2]
-                if sizeless:
-                    remedy = "Write `oci: {ocpus: 4, memory_gb: 64}`, for the group or for all."
-                    faults.add(where, f"{sizeless[0]} of group {group.name} is flexible and has no size", remedy)
+        """Nothing: what is named by region or domain is checked where it is read."""
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
         """The compartment."""

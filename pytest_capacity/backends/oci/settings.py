@@ -13,6 +13,15 @@ from pytest_capacity.model import Market, NodeGroup, Request
 #: Keys that a group may have of its own under ``oci:``, over those of the section.
 GROUP_KEYS: Final = ("image", "ocpus", "memory_gb", "boot_volume_gb", "cluster_placement_group")
 
+#: The least OCPUs of a flexible shape, and GB of memory for each, where those are not 1 and 16 (OCI documentation,
+#: "Compute Shapes").
+_SIZES: Final[Mapping[str, tuple[float, float]]] = {
+    "VM.DenseIO.E4.Flex": (8.0, 16.0),
+    "VM.DenseIO.E5.Flex": (8.0, 12.0),
+    "VM.Optimized3.Flex": (1.0, 14.0),
+    "VM.Standard.A1.Flex": (1.0, 6.0),
+}
+
 #: How the SDK proves who it is; ``auto``: a security token where the profile has one, else the API key.
 Auth = Literal["auto", "api_key", "security_token", "instance_principal", "resource_principal"]
 
@@ -39,7 +48,7 @@ class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     #: From where the nodes of that network may be reached by SSH.
     ssh_sources: tuple[str, ...] = ("0.0.0.0/0",)
     public_ip: bool = False
-    #: Of flexible shapes; None: what the shape has by default.
+    #: Of flexible shapes; None: the least OCPUs that the shape can have, and its usual memory for each.
     ocpus: float | None = None
     memory_gb: float | None = None
     boot_volume_gb: int | None = None
@@ -82,8 +91,9 @@ class GroupSettings(Struct, frozen=True, kw_only=True):
         """Return ``ocpus`` and ``memoryInGBs`` for a flexible shape; empty for a fixed one, which takes none."""
         if not is_flexible(shape):
             return {}
-        given = {"ocpus": self.oci.ocpus, "memoryInGBs": self.oci.memory_gb}
-        return {key: float(value) for key, value in given.items() if value is not None}
+        least, share = _SIZES.get(shape, (1.0, 16.0))
+        ocpus = self.oci.ocpus or least
+        return {"ocpus": ocpus, "memoryInGBs": self.oci.memory_gb or ocpus * share}
 
 
 def is_flexible(shape: str) -> bool:

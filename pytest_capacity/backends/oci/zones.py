@@ -16,7 +16,7 @@ from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_alias
 from pytest_capacity.backends.oci.listing import side_by_side
 from pytest_capacity.backends.oci.plan import image_fact
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
-from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, is_flexible, settings_of, use_fact
+from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of, use_fact
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
 
@@ -125,8 +125,6 @@ def _report(
         for group in groups
         for shape in group.types
         for fault in cloud.settings.fault_domains or ("",)
-        # A flexible shape without a size cannot be asked for.
-        if group.shape_config(shape) or not is_flexible(shape)
     ]
     unique = [one for number, one in enumerate(wanted) if one not in wanted[:number]]
     found: dict[tuple[str, str], str] = {}
