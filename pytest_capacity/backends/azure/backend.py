@@ -151,8 +151,9 @@ class AzureBackend:
             group=piece.group,
             zone=made.zone or piece.zone,
             facts=facts,
-            # What failed at once is told by `refresh`, which has the reason.
-            state="creating" if made.state == "failed" else made.state,
+            # A machine is looked at once more for its addresses and its seat in the reservation; what failed at once,
+            # for the reason.
+            state="creating" if made.state == "failed" or piece.kind == NODE else made.state,
             problem="",
             problem_code="",
         )

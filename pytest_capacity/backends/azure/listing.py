@@ -323,9 +323,10 @@ def _contents(arm: Arm, owner: Owner, group: Mapping[str, Any]) -> list[Held | U
         return [whole] if whole else []
     name = ResourceId.parse(whole.id).group
     try:
-        listed, machines = side_by_side(
-            lambda read: read(), [lambda: _resources(arm, name), lambda: _machines(arm, name)]
-        )
+        with ThreadPoolExecutor(1, thread_name_prefix="azure") as pool:
+            asked = pool.submit(_resources, arm, name)
+            machines = _machines(arm, name)
+            listed = asked.result()
         nodes = [reading.held_of(NODE, answer) for answer in machines.values()]
         pieces = {tags_of(answer).get(PIECE) for answer in machines.values()}
         found = [*nodes, *_left_behind(listed, pieces, machines), *_kept(listed)]

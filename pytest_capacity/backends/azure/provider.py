@@ -36,7 +36,6 @@ class AzureProvider:
         region="eastus",
         zone="1, eastus-1 or none",
         instance_type="Standard_L8s_v3",
-        other_type="Standard_L16s_v3",
         image="Canonical:ubuntu-24_04-lts:server:latest",
         reservation="/subscriptions/ID/resourceGroups/NAME/providers/Microsoft.Compute/capacityReservationGroups/NAME",
         endpoint="https://management.azure.com",

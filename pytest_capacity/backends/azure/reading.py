@@ -62,7 +62,7 @@ def held_of(kind: str, answer: Mapping[str, Any], region: str = "", before: Stat
 
 
 def _zone(region: str, answer: Mapping[str, Any], stamp: Stamp) -> str:
-    zones = answer.get("zones") or ()
+    zones = list(answer.get("zones") or [])
     if len(zones) == 1:
         return zone_name(region, str(zones[0]))
     return Subject.parse(stamp.piece).zone

@@ -77,7 +77,7 @@ class EmulatedCredential:
         return AccessToken(secret, int(time.time()) + 3600)
 
 
-class LoopbackBearerPolicy(BearerTokenCredentialPolicy):
+class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse]):
     """azure-core's policy, which refuses to send a token without TLS; here it goes to this machine only."""
 
     def on_request(self, request: Any) -> None:
@@ -167,7 +167,7 @@ class Arm:
         if self.emulated:
             self._own(url)
         response = self._anonymous.send_request(HttpRequest("GET", url))
-        if response.status_code != requests.codes.ok:
+        if response.status_code != 200:
             return ""
         return response.read().decode(errors="replace")
 
@@ -207,7 +207,7 @@ class Arm:
             body = json.loads(text) if text else {}
         except ValueError:
             body = None
-        if response.status_code >= requests.codes.bad_request:
+        if response.status_code >= 400:
             parts = read_answer(text if body is None else body, response.status_code)
             raise ArmError(
                 operation, response.status_code, parts or (ErrorPart(http=response.status_code),), retry_after

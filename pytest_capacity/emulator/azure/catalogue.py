@@ -106,7 +106,9 @@ class AzureCatalogue(TableCatalogue):
     """Quotas count vCPUs: of the region, of the family of sizes, and of spot."""
 
     def __init__(self) -> None:
-        zones = {name: tuple(zone_name(name, one) for one in (*numbers, "")) for name, (_, numbers) in LOCATIONS.items()}
+        zones = {
+            name: tuple(zone_name(name, one) for one in (*numbers, "")) for name, (_, numbers) in LOCATIONS.items()
+        }
         super().__init__(zones, SIZES, OPERATIONS)
 
     def uses(self, type_: str, market: str) -> Mapping[str, float]:

@@ -88,11 +88,18 @@ def _check_machine(
     login = properties.get("osProfile") or {}
     keys = ((login.get("linuxConfiguration") or {}).get("ssh") or {}).get("publicKeys") or ()
     if not login.get("adminUsername") or not (keys or login.get("adminPassword")):
-        raise Refusal("InvalidParameter", "Authentication using either SSH or by user name and password must be enabled in Linux profile.")
+        raise Refusal(
+            "InvalidParameter",
+            "Authentication using either SSH or by user name and password must be enabled in Linux profile.",
+        )
     for key in keys:
         if not str(key.get("keyData", "")).startswith(("ssh-", "ecdsa-")):
-            raise Refusal("InvalidParameter", "The value of parameter linuxConfiguration.ssh.publicKeys.keyData is invalid.")
-    _check_image(context, (properties.get("storageProfile") or {}).get("imageReference") or {}, known.architecture, region)
+            raise Refusal(
+                "InvalidParameter", "The value of parameter linuxConfiguration.ssh.publicKeys.keyData is invalid."
+            )
+    _check_image(
+        context, (properties.get("storageProfile") or {}).get("imageReference") or {}, known.architecture, region
+    )
     network.check_cards(context, properties, region)
 
 
@@ -102,16 +109,18 @@ def _check_image(context: Context, image: Mapping[str, Any], architecture: str, 
     urn = tuple(str(image.get(key, "")).lower() for key in ("publisher", "offer", "sku"))
     named = ":".join(str(image.get(key, "")) for key in ("publisher", "offer", "sku", "version"))
     if urn not in IMAGES or context.world.lacks_image(Place(CLOUD, region), named):
-        words = f"The platform image '{named}' is not available. Verify that all fields in the storage profile are correct."
+        words = (
+            f"The platform image '{named}' is not available. Verify that all fields in the storage profile are correct."
+        )
         raise Refusal("PlatformImageNotFound", words)
     if urn[2].endswith("arm64") != (architecture == "arm64"):
-        words = f"The VM size cannot boot the image '{named}': its architecture is not that of the size ({architecture})."
+        words = (
+            f"The VM size cannot boot the image '{named}': its architecture is not that of the size ({architecture})."
+        )
         raise Refusal("BadRequest", words)
 
 
-def _member_for(
-    context: Context, properties: Mapping[str, Any], size: str, market: str, zone: str
-) -> Member | None:
+def _member_for(context: Context, properties: Mapping[str, Any], size: str, market: str, zone: str) -> Member | None:
     """The member that a machine is to sit in. A group without one of its size and zone refuses it."""
     named = ((properties.get("capacityReservation") or {}).get("capacityReservationGroup") or {}).get("id")
     if not named:
@@ -125,7 +134,9 @@ def _member_for(
     for member in context.members(group.id):
         if (member.type, member.zone) == (size, zone) and member.failure is None:
             return member
-    words = f"The capacity reservation group '{group.name}' does not contain a capacity reservation for {size} in {zone}."
+    words = (
+        f"The capacity reservation group '{group.name}' does not contain a capacity reservation for {size} in {zone}."
+    )
     raise Refusal("OperationNotAllowed", words, 409)
 
 
@@ -209,7 +220,10 @@ def _make_disk(context: Context, vm: Vm, properties: Mapping[str, Any]) -> None:
     subscription, group = vm.container.split("/")[2], vm.container.split("/")[4]
     path = ArmPath(subscription, group, "Microsoft.Compute/disks", (name,))
     size = int(disk.get("diskSizeGB") or 30)
-    body = {"location": vm.region, "sku": {"name": (disk.get("managedDisk") or {}).get("storageAccountType", "Premium_LRS")}}
+    body = {
+        "location": vm.region,
+        "sku": {"name": (disk.get("managedDisk") or {}).get("storageAccountType", "Premium_LRS")},
+    }
     context.world.add(
         Resource(
             **context.born(path, vm.region, body, path.id),
@@ -224,10 +238,20 @@ def _make_disk(context: Context, vm: Vm, properties: Mapping[str, Any]) -> None:
 def machine_body(context: Context, vm: Vm, view: bool = False) -> dict[str, Any]:
     """Return a machine as Azure lists it."""
     properties = {key: value for key, value in (vm.body.get("properties") or {}).items()}
-    login = {key: value for key, value in (properties.get("osProfile") or {}).items() if key not in ("customData", "adminPassword")}
-    profile = {key: value for key, value in (properties.get("networkProfile") or {}).items() if not key.startswith("networkInterfaceConf") and key != "networkApiVersion"}
+    login = {
+        key: value
+        for key, value in (properties.get("osProfile") or {}).items()
+        if key not in ("customData", "adminPassword")
+    }
+    profile = {
+        key: value
+        for key, value in (properties.get("networkProfile") or {}).items()
+        if not key.startswith("networkInterfaceConf") and key != "networkApiVersion"
+    }
     cards = [one for one in context.resources("networkInterfaces") if one.attached_to == vm.id]
-    profile["networkInterfaces"] = [{"id": one.path, "properties": {"deleteOption": "Delete", "primary": True}} for one in cards]
+    profile["networkInterfaces"] = [
+        {"id": one.path, "properties": {"deleteOption": "Delete", "primary": True}} for one in cards
+    ]
     properties |= {
         "osProfile": login,
         "networkProfile": profile,
@@ -252,7 +276,11 @@ def instance_view(context: Context, vm: Vm) -> dict[str, Any]:
     """Return how a machine does: its provisioning with the reason of a failure, and its power state."""
     state = vm.state(context.now)
     statuses: list[dict[str, Any]] = [
-        {"code": f"ProvisioningState/{state.lower()}", "level": "Info", "displayStatus": f"Provisioning {state.lower()}"}
+        {
+            "code": f"ProvisioningState/{state.lower()}",
+            "level": "Info",
+            "displayStatus": f"Provisioning {state.lower()}",
+        }
     ]
     if state == "Failed" and vm.failure is not None:
         statuses = [
@@ -383,7 +411,11 @@ def delete_group(context: Context, asked: Asked) -> HttpResponse:
     if not isinstance(group, Resource):
         return HttpResponse(204)
     lag = context.seconds("consistency_s")
-    if context.members(group.id) or context.now < context.emptied.get(group.id, 0.0) + lag or _associated(context, group.id):
+    if (
+        context.members(group.id)
+        or context.now < context.emptied.get(group.id, 0.0) + lag
+        or _associated(context, group.id)
+    ):
         words = f"Capacity Reservation Group '{group.name}' cannot be deleted since it still has capacity reservations or associated virtual machines."
         raise Refusal("OperationNotAllowed", words, 409)
     context.world.remove(group)
@@ -459,7 +491,9 @@ def _check_member(
         raise Refusal("SkuNotAvailable", f"{size} is not available for subscription in zone {zone}.", 409)
     for other in context.members(group.id):
         if (other.type, other.zone) == (size, zone):
-            words = f"The group '{group.name}' has a capacity reservation '{other.name}' for {size} in this zone already."
+            words = (
+                f"The group '{group.name}' has a capacity reservation '{other.name}' for {size} in this zone already."
+            )
             raise Refusal("Conflict", words, 409)
 
 
@@ -536,9 +570,7 @@ def delete_member(context: Context, asked: Asked) -> HttpResponse:
     if users := _of_member(context, member):
         words = f"Capacity Reservation '{member.name}' cannot be deleted since it is associated with {users[0].name}."
         raise Refusal("OperationNotAllowed", words, 409)
-    operation = context.begin(
-        asked, member, context.seconds("operation_s"), then=lambda: _end_member(context, member)
-    )
+    operation = context.begin(asked, member, context.seconds("operation_s"), then=lambda: _end_member(context, member))
     return accepted(None, 202, context.operation_headers(asked, operation, "al"))
 
 

@@ -161,7 +161,9 @@ class Context:
 
     def members(self, group: str) -> list[Member]:
         """Return the live members of a capacity reservation group."""
-        return sorted((one for one in self.world.of(Member, CLOUD) if one.container == group), key=lambda one: one.number)
+        return sorted(
+            (one for one in self.world.of(Member, CLOUD) if one.container == group), key=lambda one: one.number
+        )
 
 
 def etag(thing: Thing) -> str:

@@ -28,7 +28,12 @@ from pytest_capacity.emulator.world import World
 
 Handler = Callable[[Context, Asked], HttpResponse]
 
-_TOKENS: Final = ("/oauth2/token", "/oauth2/v2.0/token", "/v2.0/.well-known/openid-configuration", "/azure-identity/token")
+_TOKENS: Final = (
+    "/oauth2/token",
+    "/oauth2/v2.0/token",
+    "/v2.0/.well-known/openid-configuration",
+    "/azure-identity/token",
+)
 _BLOBS: Final = "/azure-blobs/"
 #: No token is asked for: who wants one, and who has a signed URL.
 _OPEN: Final = frozenset({"Tokens_Get", "Blobs_Get"})
@@ -126,7 +131,9 @@ class AzureFace:
         except (ValueError, DecodeError):
             body = None
         if not isinstance(body, dict):
-            raise Refusal("InvalidRequestContent", "The request content was invalid and could not be deserialized.", 400)
+            raise Refusal(
+                "InvalidRequestContent", "The request content was invalid and could not be deserialized.", 400
+            )
         return {"body": body}
 
     def _check(self, operation: str, path: ArmPath) -> None:
@@ -145,7 +152,9 @@ class AzureFace:
             asked.region = lower[lower.index("locations") + 1]
             asked.params = {**asked.params, "region": asked.region}
         asked.region = str(body.get("location") or asked.region).replace(" ", "").lower()
-        thing = self._context.world.get(path.id if path.type and not path.is_list else make_id(path.subscription, path.group))
+        thing = self._context.world.get(
+            path.id if path.type and not path.is_list else make_id(path.subscription, path.group)
+        )
         if thing is not None and not asked.region:
             asked.region = thing.region
         if isinstance(thing, Machine | Reservation):
@@ -226,11 +235,17 @@ def _operation(request: HttpRequest, path: ArmPath) -> str:
     if path.type:
         return _of_resource(request, path, more)
     if not path.subscription:
-        return {"subscriptions": "Subscriptions_List", "tenants": "Tenants_List"}.get(more[0] if more else "", "Unknown")
+        return {"subscriptions": "Subscriptions_List", "tenants": "Tenants_List"}.get(
+            more[0] if more else "", "Unknown"
+        )
     if path.group:
         if more[:1] == ["resources"]:
             return "Resources_ListByResourceGroup"
-        return "Unknown" if more else f"ResourceGroups_{'CheckExistence' if request.method == 'HEAD' else _VERBS.get(request.method, 'Unknown')}"
+        return (
+            "Unknown"
+            if more
+            else f"ResourceGroups_{'CheckExistence' if request.method == 'HEAD' else _VERBS.get(request.method, 'Unknown')}"
+        )
     return _of_subscription(more)
 
 
@@ -258,5 +273,3 @@ def _of_subscription(more: list[str]) -> str:
 def make(world: World, secret: Secret) -> AzureFace:
     """Return the face."""
     return AzureFace(world, secret)
-
-

@@ -18,7 +18,9 @@ from pytest_capacity.emulator.http import HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Thing
 
-_TAG: Final = re.compile(r"tagName eq '(?P<name>(?:[^']|'')*)'(?: and tagValue eq '(?P<value>(?:[^']|'')*)')?", re.IGNORECASE)
+_TAG: Final = re.compile(
+    r"tagName eq '(?P<name>(?:[^']|'')*)'(?: and tagValue eq '(?P<value>(?:[^']|'')*)')?", re.IGNORECASE
+)
 _TYPE: Final = re.compile(r"resourceType eq '([^']+)'", re.IGNORECASE)
 
 
@@ -104,7 +106,9 @@ def delete_resource_group(context: Context, asked: Asked) -> HttpResponse:
     takes = context.seconds("operation_s")
     operation = context.begin(asked, group, takes, then=lambda: _cascade(context, group))
     version = asked.request.first("api-version")
-    url = f"{base_url(asked.request)}/subscriptions/{SUBSCRIPTION}/operationresults/{operation.id}?api-version={version}"
+    url = (
+        f"{base_url(asked.request)}/subscriptions/{SUBSCRIPTION}/operationresults/{operation.id}?api-version={version}"
+    )
     return accepted(None, 202, {"Location": url, **retry_after(takes)})
 
 
@@ -125,7 +129,11 @@ def list_resources(context: Context, asked: Asked) -> HttpResponse:
     for thing in sorted(context.world.everything(), key=lambda one: one.number):
         if thing.cloud != CLOUD or not thing.live(context.now) or not thing.visible(context.now):
             continue
-        if not isinstance(thing, Vm | Member | Resource) or thing.kind == "resourceGroups" or not _has_tag(thing, asked):
+        if (
+            not isinstance(thing, Vm | Member | Resource)
+            or thing.kind == "resourceGroups"
+            or not _has_tag(thing, asked)
+        ):
             continue
         if group and not thing.id.startswith(f"{group}/"):
             continue
@@ -149,7 +157,8 @@ def body_of(context: Context, thing: Thing) -> dict[str, Any]:
 
 def _short(context: Context, thing: Vm | Member | Resource, with_state: bool) -> dict[str, Any]:
     whole = body_of(context, thing)
-    kept = {key: whole[key] for key in ("id", "name", "type", "location", "tags", "zones", "sku", "managedBy") if key in whole}
+    keys = ("id", "name", "type", "location", "tags", "zones", "sku", "managedBy")
+    kept: dict[str, Any] = {key: whole[key] for key in keys if key in whole}
     return {**kept, "provisioningState": thing.state(context.now)} if with_state else kept
 
 
@@ -169,7 +178,10 @@ def patch_tags(context: Context, asked: Asked) -> HttpResponse:
     scope = asked.request.path[: asked.request.path.lower().rindex("/providers/microsoft.resources/tags/")]
     path = read_path(scope)
     thing: Thing = context.need(path) if path.type else context.need_group(path)
-    given = {str(key): str(value) for key, value in ((asked.params["body"].get("properties") or {}).get("tags") or {}).items()}
+    given = {
+        str(key): str(value)
+        for key, value in ((asked.params["body"].get("properties") or {}).get("tags") or {}).items()
+    }
     operation = str(asked.params["body"].get("operation", "Replace")).lower()
     if operation not in ("merge", "replace", "delete"):
         raise Refusal("InvalidParameter", f"The operation '{operation}' on tags is not known.")
@@ -180,7 +192,11 @@ def patch_tags(context: Context, asked: Asked) -> HttpResponse:
     else:
         thing.tags = {key: value for key, value in thing.tags.items() if given.get(key) != value}
     thing.version += 1
-    body = {"id": f"{scope}/providers/Microsoft.Resources/tags/default", "name": "default", "properties": {"tags": thing.tags}}
+    body = {
+        "id": f"{scope}/providers/Microsoft.Resources/tags/default",
+        "name": "default",
+        "properties": {"tags": thing.tags},
+    }
     return HttpResponse.of_json({**body, "type": "Microsoft.Resources/tags"})
 
 
@@ -203,7 +219,9 @@ def get_operation(context: Context, asked: Asked) -> HttpResponse:
         url = f"{base_url(asked.request)}{asked.request.path}?{asked.request.query_text}"
         return accepted(None, 202, {"Location": url, **retry_after(left)})
     if operation.error is not None:
-        return HttpResponse.of_json(error_body(operation.error), operation.error.http or 409, error=operation.error.code)
+        return HttpResponse.of_json(
+            error_body(operation.error), operation.error.http or 409, error=operation.error.code
+        )
     thing = context.find(operation.target)
     return HttpResponse.of_json(body_of(context, thing)) if thing is not None else HttpResponse(200, b"")
 
@@ -220,12 +238,15 @@ def get_token(context: Context, asked: Asked) -> HttpResponse:
     if request.method == "POST":
         form = request.form()
         if not context.secret.equals(form.get("client_secret", "")):
-            body = {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."}
-            return HttpResponse.of_json(body, 401, error="invalid_client")
+            words = "AADSTS7000215: Invalid client secret provided."
+            refused = {"error": "invalid_client", "error_description": words}
+            return HttpResponse.of_json(refused, 401, error="invalid_client")
     elif not context.secret.equals(request.headers.get("X-IDENTITY-HEADER", "")):
-        return HttpResponse.of_json({"statusCode": 401, "message": "X-IDENTITY-HEADER is wrong"}, 401, error="invalid_header")
+        return HttpResponse.of_json(
+            {"statusCode": 401, "message": "X-IDENTITY-HEADER is wrong"}, 401, error="invalid_header"
+        )
     expires = int(context.now) + 3600
-    body = {
+    body: dict[str, Any] = {
         "token_type": "Bearer",
         "access_token": context.secret.text,
         "expires_in": 3599 if request.method == "POST" else "3599",
@@ -252,7 +273,9 @@ def console(context: Context, asked: Asked) -> HttpResponse:
     """Return what a machine wrote to its console, to who has the signed URL."""
     words = asked.request.path.strip("/").split("/")
     if asked.request.first("sig") != context.signature(words[1]):
-        return HttpResponse(403, b"<Error><Code>AuthenticationFailed</Code></Error>", {"Content-Type": "application/xml"})
+        return HttpResponse(
+            403, b"<Error><Code>AuthenticationFailed</Code></Error>", {"Content-Type": "application/xml"}
+        )
     for machine in context.world.machines.values():
         if isinstance(machine, Vm) and machine.vm_id == words[1]:
             text = machine.node.console() if machine.node is not None else ""

@@ -50,7 +50,11 @@ def _check_references(context: Context, body: Mapping[str, Any]) -> None:
 def plain_body(context: Context, thing: Resource) -> dict[str, Any]:
     """Return a plain resource as Azure lists it."""
     type_ = type_of(thing)
-    properties = {**(thing.body.get("properties") or {}), **thing.details, "provisioningState": thing.state(context.now)}
+    properties = {
+        **(thing.body.get("properties") or {}),
+        **thing.details,
+        "provisioningState": thing.state(context.now),
+    }
     if thing.kind == "virtualNetworks":
         properties["subnets"] = [
             {**one, "id": f"{thing.path}/subnets/{one['name']}", "type": f"{type_}/subnets"}
@@ -136,7 +140,10 @@ def _check_unused(context: Context, thing: Resource) -> None:
     if thing.kind == "networkInterfaces" and context.find(thing.attached_to):
         raise Refusal("NicInUse", f"Network Interface {thing.path} is used by existing resource {thing.attached_to}.")
     if thing.kind == "publicIPAddresses" and context.find(thing.attached_to):
-        raise Refusal("PublicIPAddressCannotBeDeleted", f"Public IP address {thing.path} can not be deleted since it is still allocated to resource {thing.attached_to}.")
+        raise Refusal(
+            "PublicIPAddressCannotBeDeleted",
+            f"Public IP address {thing.path} can not be deleted since it is still allocated to resource {thing.attached_to}.",
+        )
     if thing.kind == "disks" and context.find(thing.attached_to):
         words = f"Disk {thing.name} is attached to VM {thing.attached_to}."
         raise Refusal("OperationNotAllowed", words, 409)
@@ -147,7 +154,9 @@ def _check_unused(context: Context, thing: Resource) -> None:
         for vm in context.machines():
             named = ((vm.body.get("properties") or {}).get("proximityPlacementGroup") or {}).get("id", "")
             if named and read_id(named).id == thing.id:
-                words = f"Proximity placement group {thing.name} cannot be deleted: {vm.name} is still associated with it."
+                words = (
+                    f"Proximity placement group {thing.name} cannot be deleted: {vm.name} is still associated with it."
+                )
                 raise Refusal("OperationNotAllowed", words, 409)
 
 
@@ -212,7 +221,12 @@ def make_cards(context: Context, vm: Vm, properties: Mapping[str, Any]) -> None:
             wanted = own.pop("publicIPAddressConfiguration", None)
             own["privateIPAddress"] = vm.private_ip
             if wanted:
-                public = ArmPath(subscription, group, "Microsoft.Network/publicIPAddresses", (f"{wanted['name']}-{context.world.hex(8)}",))
+                public = ArmPath(
+                    subscription,
+                    group,
+                    "Microsoft.Network/publicIPAddresses",
+                    (f"{wanted['name']}-{context.world.hex(8)}",),
+                )
                 body = {"location": vm.region, "tags": wanted.get("tags"), "sku": wanted.get("sku")}
                 gone = (wanted.get("properties") or {}).get("deleteOption") == "Delete"
                 context.world.add(
@@ -226,6 +240,10 @@ def make_cards(context: Context, vm: Vm, properties: Mapping[str, Any]) -> None:
                 )
                 own["publicIPAddress"] = {"id": public.id}
             configurations.append({**address, "properties": own})
-        body = {"location": vm.region, "tags": card.get("tags"), "properties": {**inside, "ipConfigurations": configurations}}
+        body = {
+            "location": vm.region,
+            "tags": card.get("tags"),
+            "properties": {**inside, "ipConfigurations": configurations},
+        }
         made = Resource(**context.born(path, vm.region, body, path.id), attached_to=vm.id, goes_with=goes)
         context.world.add(made)

@@ -156,7 +156,9 @@ def paged(request: HttpRequest, items: Sequence[Mapping[str, Any]]) -> dict[str,
     body: dict[str, Any] = {"value": list(items[begin : begin + PAGE])}
     if begin + PAGE < len(items):
         pairs = [(name, value) for name, values in request.query.items() for value in values if name != "$skiptoken"]
-        query = "&".join(f"{quote(name, safe='$')}={quote(value)}" for name, value in [*pairs, ("$skiptoken", str(begin + PAGE))])
+        query = "&".join(
+            f"{quote(name, safe='$')}={quote(value)}" for name, value in [*pairs, ("$skiptoken", str(begin + PAGE))]
+        )
         body["nextLink"] = f"{base_url(request)}{request.path}?{query}"
     return body
 
@@ -193,7 +195,7 @@ def _translated(refusal: Refusal) -> Refusal:
     if isinstance(refusal, r.BadCredentials):
         return Refusal("InvalidAuthenticationToken", "The access token is invalid.", 401)
     if isinstance(refusal, r.Throttled):
-        kind = {"code": "TooManyRequests", "target": f"{refusal.kind}3Min", "message": "{\"operationGroup\":\"all\"}"}
+        kind = {"code": "TooManyRequests", "target": f"{refusal.kind}3Min", "message": '{"operationGroup":"all"}'}
         words = "The server rejected the request because too many requests have been received for this subscription."
         details = {"code": "OperationNotAllowed", "message": words, "details": [kind]}
         return Refusal("TooManyRequests", words, 429, details=details)
