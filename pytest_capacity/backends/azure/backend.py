@@ -237,11 +237,11 @@ class AzureBackend:
         except ArmError as error:
             if error.codes & GOING:
                 return replace(held, state="leaving")
-            if error.http == 404:  # noqa: PLR2004
+            if error.http == 404:
                 return replace(held, state="gone")
             raise
         self._pace.note(held.id, answer.retry_after)
-        return replace(held, state="leaving" if answer.status == 202 else "gone")  # noqa: PLR2004
+        return replace(held, state="leaving" if answer.status == 202 else "gone")
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
         """Yield what bears the stamp of ``run`` in the subscription, in every region."""
@@ -259,18 +259,11 @@ class AzureBackend:
         return self._arm.fetch(url) if url else ""
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
-        """Return commands of the Azure command line: resource groups, which take all along, and what is elsewhere."""
-        groups = {held.id for held in helds if held.kind == RESOURCE_GROUP}
-        others = [held for held in helds if held.kind != RESOURCE_GROUP and _group_id(held.id) not in groups]
+        """Return commands of the Azure command line, in the order in which Azure lets things go."""
         ranked = sorted(
-            others, key=lambda held: next((i for i, kinds in enumerate(RELEASE_ORDER) if held.kind in kinds), 0)
+            helds, key=lambda held: next((n for n, kinds in enumerate(RELEASE_ORDER) if held.kind in kinds), 0)
         )
-        subscription = ["--subscription", self._arm.subscription]
-        commands = [shlex.join(["az", "resource", "delete", "--ids", held.id]) for held in ranked]
-        return commands + [
-            shlex.join(["az", "group", "delete", "--yes", "--name", ResourceId.parse(one).group, *subscription])
-            for one in sorted(groups)
-        ]
+        return [shlex.join(_removal(held)) for held in ranked]
 
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
         """Return None: nothing ends by itself at Azure, and a machine that shuts itself down is billed on."""
@@ -289,8 +282,16 @@ def _may_shrink(held: Held) -> bool:
     return held.kind == RESERVATION and held.state == "ready" and held.facts.get("capacity") != "0"
 
 
-def _group_id(identity: str) -> str:
-    return str(replace(ResourceId.parse(identity), type="", name="", parent=""))
+def _removal(held: Held) -> list[str]:
+    """``az resource`` knows no api-version of a member by itself, and a resource group is no resource."""
+    if held.kind == RESOURCE_GROUP:
+        identity = ResourceId.parse(held.id)
+        return ["az", "group", "delete", "--yes", "--subscription", identity.subscription, "--name", identity.group]
+    if held.kind == NODE:
+        return ["az", "vm", "delete", "--yes", "--force-deletion", "true", "--ids", held.id]
+    if held.kind == RESERVATION:
+        return ["az", "capacity", "reservation", "delete", "--yes", "--ids", held.id]
+    return ["az", "resource", "delete", "--ids", held.id]
 
 
 def open_azure(request: Request) -> AzureBackend:

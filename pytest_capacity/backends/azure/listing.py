@@ -21,7 +21,6 @@ from pytest_capacity.backends.azure.ids import (
     GROUPS,
     MACHINES,
     MEMBERS,
-    NETWORK_VERSION,
     RESOURCES_VERSION,
     ResourceId,
     canonical,
@@ -141,7 +140,7 @@ def _resource(arm: Arm, held: Held, query: Mapping[str, str] | None = None) -> d
             f"{type_ or 'Microsoft.Resources/resourceGroups'}/read", held.id, version_of(type_), **query or {}
         )
     except ArmError as error:
-        if error.http == 404:  # noqa: PLR2004
+        if error.http == 404:
             return None
         raise
 

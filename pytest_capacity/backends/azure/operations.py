@@ -36,7 +36,7 @@ def poll(arm: Arm, url: str) -> Outcome:
     except ArmError as error:
         if error.http in _OF_THE_POLL:
             raise
-        return Outcome("forgotten") if error.http == 404 else Outcome("failed", error.parts)  # noqa: PLR2004
+        return Outcome("forgotten") if error.http == 404 else Outcome("failed", error.parts)
     return read_outcome(answer)
 
 
@@ -49,4 +49,4 @@ def read_outcome(answer: Answer) -> Outcome:
             wrapped = answer.body.get("error") or {"code": status, "message": f"the operation has ended as {status}"}
             return Outcome("failed", read_answer({"error": wrapped}, answer.status))
         return Outcome("succeeded" if end else "running", (), answer.retry_after)
-    return Outcome("running" if answer.status == 202 else "succeeded", (), answer.retry_after)  # noqa: PLR2004
+    return Outcome("running" if answer.status == 202 else "succeeded", (), answer.retry_after)

@@ -72,11 +72,19 @@ class AzureLab:
             for operation in ("CapacityReservations_CreateOrUpdate", "VirtualMachines_CreateOrUpdate")
             for words in ["The requested size is not available: Following SKUs have failed for Capacity Restrictions"]
         ]
+        if quota:
+            # Not by the limit itself: one that is too small for the topology is read before anything is made.
+            words = (
+                "Operation could not be completed as it results in exceeding approved Total Regional Cores quota. "
+                "Additional details - Deployment Model: Resource Manager, Location: eastus, Current Limit: 100, "
+                "Current Usage: 96, Additional Required: 16"
+            )
+            for operation in ("CapacityReservations_CreateOrUpdate", "VirtualMachines_CreateOrUpdate"):
+                faults.append({"operation": operation, "error": "OperationNotAllowed", "message": words, "http": 409})
         if lose_reply:
             faults.append({"operation": "CapacityReservations_CreateOrUpdate", "lose_reply": True, "times": 1})
         self._emulator.weather(
             stock={zone: {"*": 0} for zone in late},
-            quota={REGION: {"vcpus": 8}} if quota else {},
             faults=faults,
             boot_s=slow_s,
             stop_s=slow_s,
