@@ -93,14 +93,21 @@ def _check_machine(
             "Authentication using either SSH or by user name and password must be enabled in Linux profile.",
         )
     for key in keys:
-        if not str(key.get("keyData", "")).startswith(("ssh-", "ecdsa-")):
-            raise Refusal(
-                "InvalidParameter", "The value of parameter linuxConfiguration.ssh.publicKeys.keyData is invalid."
-            )
+        _check_key(str(key.get("keyData", "")))
     _check_image(
         context, (properties.get("storageProfile") or {}).get("imageReference") or {}, known.architecture, region
     )
     network.check_cards(context, properties, region)
+
+
+def _check_key(line: str) -> None:
+    from asyncssh import KeyImportError, import_public_key
+
+    try:
+        import_public_key(line)
+    except KeyImportError:
+        words = "The value of parameter linuxConfiguration.ssh.publicKeys.keyData is invalid."
+        raise Refusal("InvalidParameter", words) from None
 
 
 def _check_image(context: Context, image: Mapping[str, Any], architecture: str, region: str) -> None:

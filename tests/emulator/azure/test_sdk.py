@@ -9,7 +9,7 @@ import pytest
 from tests.emulated import Emulator
 
 SIZE: Final = "Standard_L8s_v3"
-KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0000000000000000000000000000000000000000000 me"
+KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPLV7aFaGeQ5JFz1yAWSB80CsSwJFrojWjpKC5j7Zn5o"
 
 
 def machine(zone: str, subnet: str, group: str = "", **more: Any) -> dict[str, Any]:
