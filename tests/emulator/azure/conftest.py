@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -62,3 +67,19 @@ def resource(emulator: Emulator) -> Any:
 def network(emulator: Emulator) -> Any:
     """The vendor's client of networks."""
     return pytest.importorskip("azure.mgmt.network").NetworkManagementClient(**client_arguments(emulator))
+
+
+def put(
+    emulator: Emulator, path: str, body: Any, headers: Mapping[str, str] | None = None, method: str = "PUT"
+) -> tuple[int, Any]:
+    """The status and the body of a call in the subscription."""
+    url = urlsplit(emulator.url)
+    with closing(HTTPConnection(url.hostname or "", url.port)) as connection:
+        connection.request(
+            method,
+            f"/subscriptions/{SUBSCRIPTION}{path}?api-version=2026-04-01",
+            json.dumps(body),
+            {"Authorization": f"Bearer {emulator.secret}", "Content-Type": "application/json", **(headers or {})},
+        )
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"{}")
