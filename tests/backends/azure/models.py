@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
+import importlib
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -62,38 +65,23 @@ def _fields(model: Any) -> dict[str, Any]:
 
 
 def _hints(model: Any) -> dict[str, Any]:
-    import importlib
-    import sys
-
-    package = sys.modules[model.__module__].__name__.partition(".models")[0]
-    names = {}
-    if package.startswith("azure.mgmt"):
-        names = {"_models": importlib.import_module(f"{package}.models"), "datetime": importlib.import_module("datetime")}
-        names["_types"] = names["_models"]
-    scope = {**vars(sys.modules[model.__module__]), **names}
-    hints = {}
-    for name, text in vars(model).get("__annotations__", {}).items():
-        try:
-            hints[name] = eval(text, scope) if isinstance(text, str) else text
-            if isinstance(hints[name], str):
-                hints[name] = eval(hints[name], scope)
-            hints[name] = _resolved(hints[name], scope)
-        except (NameError, AttributeError):
-            hints[name] = Any
-    return hints
+    """The types of a class's fields, written as texts in its module, where ``_models`` is the package of models."""
+    package, found, _ = model.__module__.partition(".models")
+    scope = dict(vars(sys.modules[model.__module__]))
+    if found:
+        scope |= {"_models": importlib.import_module(f"{package}.models"), "datetime": datetime}
+    return {name: _resolved(text, scope) for name, text in vars(model).get("__annotations__", {}).items() if found}
 
 
 def _resolved(hint: Any, scope: dict[str, Any]) -> Any:
     """``hint`` with the names in quotes inside it looked up."""
     if isinstance(hint, typing.ForwardRef):
-        return eval(hint.__forward_arg__, scope)
+        hint = hint.__forward_arg__
     if isinstance(hint, str):
-        return eval(hint, scope)
+        return _resolved(eval(hint, scope), scope)
     arguments = typing.get_args(hint)
     if not arguments:
         return hint
-    resolved = tuple(_resolved(one, scope) if one is not type(None) else one for one in arguments)
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return typing.Union[resolved]  # noqa: UP007
-    return origin[resolved] if origin is not None else hint
+    resolved = tuple(one if one is type(None) else _resolved(one, scope) for one in arguments)
+    origin: Any = typing.get_origin(hint)
+    return typing.Union[resolved] if origin in (typing.Union, types.UnionType) else origin[resolved]  # noqa: UP007
