@@ -65,6 +65,17 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     return ready.url
 
 
+def secret_file() -> str:
+    """Return the file with the secret of the emulator that was started or is used."""
+    return os.environ.get(SECRET_FILE, "")
+
+
+def use(file: str) -> None:
+    """Let this process use an emulator that another keeper of the run has started."""
+    if file:
+        os.environ[SECRET_FILE] = file
+
+
 def own(url: str, pid: int) -> None:
     """Have a running emulator live on with process ``pid``; one that is gone is not missed before it is asked."""
     with contextlib.suppress(OSError, HTTPException):
@@ -114,4 +125,11 @@ def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     with contextlib.closing(HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
         connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body, _headers())
         answer = connection.getresponse()
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise ConfigError(
+                [
+                    f"the emulator at {url} does not take our secret. Set {SECRET_FILE} to the `secret_file` that it "
+                    "named when it started"
+                ]
+            )
         return answer.read() if answer.status == HTTPStatus.OK else b""
