@@ -26,8 +26,13 @@ _BOOT: Final = (
 )
 
 
+#: Names the file with the emulator's secret, to the keeper and its backend.
+SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
+
+
 class _Ready(msgspec.Struct):
     url: str
+    secret_file: str
 
 
 def start(owner: int, scenario: str | None, log: str) -> str:
@@ -46,7 +51,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     with process.stdout:
         line = process.stdout.readline()
     try:
-        return msgspec.json.decode(line, type=_Ready).url
+        ready = msgspec.json.decode(line, type=_Ready)
     except msgspec.DecodeError:
         process.kill()  # It says nothing more, whatever it does.
         process.wait()
@@ -56,6 +61,19 @@ def start(owner: int, scenario: str | None, log: str) -> str:
                 f"Correct the scenario, or install the extra (pip install 'pytest-capacity[emulator]'). Its log: {log}",
             ]
         ) from None
+    os.environ[SECRET_FILE] = ready.secret_file
+    return ready.url
+
+
+def secret_file() -> str:
+    """Return the file with the secret of the emulator that was started or is used."""
+    return os.environ.get(SECRET_FILE, "")
+
+
+def use(file: str) -> None:
+    """Let this process use an emulator that another keeper of the run has started."""
+    if file:
+        os.environ[SECRET_FILE] = file
 
 
 def own(url: str, pid: int) -> None:
@@ -89,6 +107,14 @@ class _Place(msgspec.Struct):
     port: int | None = None
 
 
+def _headers() -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    with contextlib.suppress(OSError, KeyError):
+        secret = Path(os.environ[SECRET_FILE]).read_text(encoding="ascii").strip()
+        headers["Authorization"] = f"Bearer {secret}"
+    return headers
+
+
 def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     """What the emulator answers; nothing where it refuses.
 
@@ -97,6 +123,6 @@ def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     """
     parts = urlsplit(url)
     with contextlib.closing(HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
-        connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body)
+        connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body, _headers())
         answer = connection.getresponse()
         return answer.read() if answer.status == HTTPStatus.OK else b""

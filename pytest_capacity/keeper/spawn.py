@@ -22,6 +22,9 @@ from pytest_capacity.backends import file_variables, missing_extra
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.model import Request
 
+#: Stays all the same: where the secret of an emulator is that runs already.
+_KEPT: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
+
 #: Environment of the suite's tools, not of the user's cloud.
 _DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
 
@@ -139,7 +142,7 @@ def read_keeper_args(text: str) -> KeeperArgs:
 def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[str, str]:
     """What the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
     dropped = _DROPPED + (_TRACKING if outlive else ())
-    kept = {name: value for name, value in inherited.items() if not name.startswith(dropped)}
+    kept = {name: value for name, value in inherited.items() if name == _KEPT or not name.startswith(dropped)}
     for name in (*_PATHS, *file_variables()):
         if kept.get(name):
             kept[name] = str(Path(kept[name]).expanduser().absolute())

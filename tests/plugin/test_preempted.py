@@ -26,7 +26,8 @@ import pytest
 
 def take_back(node):
     body = json.dumps({"reclaim": [node.id]}).encode()
-    request = urllib.request.Request(os.environ["WORLD"] + "/_world", data=body, method="POST")
+    headers = {"Authorization": "Bearer testing", "Content-Type": "application/json"}
+    request = urllib.request.Request(os.environ["WORLD"] + "/_world", data=body, headers=headers, method="POST")
     urllib.request.urlopen(request).close()
 
 @pytest.mark.capacity(group="db")
