@@ -36,6 +36,7 @@ _PATHS: Final = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
     "COVERAGE_PROCESS_START",
+    "KUBECONFIG",
 )
 
 _LACKING: Final = (
