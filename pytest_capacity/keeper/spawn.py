@@ -153,7 +153,8 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
 def needed_extras(request: Request) -> list[str]:
     """The extras that must be installed where the keeper of ``request`` runs."""
     emulator = ["emulator"] if request.emulated and request.endpoint is None else []
-    return [request.backend, *emulator, *(["ssh"] if request.ssh else [])]
+    kubedb = ["kubedb"] if request.databases else []
+    return [request.backend, *emulator, *kubedb, *(["ssh"] if request.ssh else [])]
 
 
 def missing_where(python: str | None, extras: Sequence[str]) -> list[str]:

@@ -75,8 +75,8 @@ class Scaled(Mapping[str, Any]):
         for request in self.requests:
             if request.outcome is None:
                 raise KubeDBError(
-                    f"{request.kind} {request.label} of {request.target} is {request.phase or 'new'} after {timeout:g} s. "
-                    "Wait longer, or see `pytest-capacity ops ls`"
+                    f"{request.kind} {request.label} of {request.target} is {request.phase or 'new'} after "
+                    f"{timeout:g} s. Wait longer, or see `pytest-capacity ops ls`"
                 )
             if request.outcome not in GOOD_OUTCOMES:
                 raise KubeDBError(
@@ -119,8 +119,8 @@ class Database:
         """Ask for a change and return at once.
 
         ``replicas`` are those of the component that holds the data; ``size`` is a name such as ``db.t3.medium``;
-        ``storage_gb`` (GiB of each volume) only grows. ``storage_mode`` and ``component`` are those of the configuration
-        and of the engine unless given. Raises `KubeDBError`.
+        ``storage_gb`` (GiB of each volume) only grows. ``storage_mode`` is the configuration's and ``component`` the
+        engine's unless given. Raises `KubeDBError`.
         """
         __tracebackhide__ = True
         change = DatabaseChange(

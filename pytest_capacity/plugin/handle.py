@@ -126,7 +126,7 @@ class Capacity:
     def database(self, name: str, *, engine: str | None = None, namespace: str | None = None) -> Database:
         """A KubeDB database: of ``databases:``, provisioned when it is asked for first, or one that is there already.
 
-        One that is there already is named with its ``engine`` (mongodb, postgres, mysql, mariadb, redis, elasticsearch);
+        One that is there already is named with its ``engine``: mongodb, postgres, mysql, mariadb, redis, elasticsearch;
         ``namespace`` is that of the configuration unless given. Raises `KubeDBError`.
         """
         return database(self._runtime, name, engine, namespace)

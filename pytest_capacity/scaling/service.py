@@ -74,7 +74,7 @@ class Scaling:
     # -- what tests ask -------------------------------------------------------------------------------------------
 
     def patch(self, change: DatabaseChange) -> tuple[OpsRequest, ...]:
-        """Ask for a change of a database; returns at once. Raises `KubeDBError`, and `ConfigError` without a cluster."""
+        """Ask for a change of a database; returns at once. Raises `KubeDBError`, `ConfigError` without a cluster."""
         kubedb, _ = self._open()
         self._still_on()
         return kubedb.patch(change)

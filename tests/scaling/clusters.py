@@ -98,7 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
                 served.fail[operation] = status, times - 1
                 self._send(status, b"upstream is not there", "text/plain")
                 return
-            served.before.pop(operation, lambda cluster: None)(served.cluster)
+            happens = served.before.pop(operation, None)
+            if happens:
+                happens(served.cluster)
             answer = served.cluster.respond(self.command, parts.path, query, headers, body)
         if isinstance(answer, Watch):
             self._send(200, self._await(answer), "application/json")
@@ -126,4 +128,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def do_PATCH(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
+        self._serve()

@@ -1,4 +1,4 @@
-"""A cluster, KubeDB on it, and the reconciler that follows its requests, in one process and on a clock of the test's."""
+"""A cluster, KubeDB on it, and the reconciler that follows its requests, in one process, on a clock that tests move."""
 
 from __future__ import annotations
 

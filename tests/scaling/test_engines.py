@@ -198,5 +198,5 @@ def test_another_component_can_be_named(lab: Lab) -> None:
     lab.patch(size="db.t3.small", component="arbiter")
     (made,) = lab.served.made(ops("mongodb"))
     assert "arbiter" in made["spec"]["verticalScaling"]
-    with pytest.raises(KubeDBError, match="MongoDB has no component 'standby'. It has: standalone"):
+    with pytest.raises(KubeDBError, match=r"MongoDB has no component 'standby'\. It has: standalone"):
         lab.patch(size="db.t3.small", component="standby")

@@ -14,6 +14,11 @@ from tests.scaling.conftest import ENGINES, RUN, Killed, Lab, pods_of
 CART = name_of("cart", f"{RUN}/")
 
 
+def provision_and_release(lab: Lab) -> None:
+    lab.scaling.database("cart")
+    lab.scaling.release(lambda: False)
+
+
 def ours(lab: Lab) -> list[str]:
     """The names of databases that are not ``orders``, of every engine, and of their volumes."""
     with lab.served.lock:
@@ -100,8 +105,7 @@ def test_another_keeper_gives_back_what_the_first_one_made(lab: Lab, step: str) 
     """It finds it by the run's stamp, whatever was written last."""
     lab.dies_after = step
     with pytest.raises(Killed):
-        lab.scaling.database("cart")
-        lab.scaling.release(lambda: False)
+        provision_and_release(lab)
     lab.dies_after = ""
     lab.reopen()
     assert lab.scaling.release(lambda: False) == ([], [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_a_request_that_another_deletes_is_lost_after_several_looks() -> None:
 
 
 def test_the_last_three_finished_ones_of_a_target_are_kept() -> None:
-    """Older ones are deleted at the provider, in the order of their ends, and stay in the history; live ones never are."""
+    """Older ones are deleted at the provider, oldest end first, and stay in the history; live ones never are."""
     bench = Bench(keep_finished=3)
     for number in range(6):
         bench.follow(f"r{number}")
@@ -159,7 +160,7 @@ def test_a_failed_look_fails_no_target_and_comes_again_later() -> None:
         bench.look()
         if len(bench.provider.looks) > before:
             at.append(bench.at)
-    assert [round(later - earlier) for earlier, later in zip(at, at[1:], strict=False)] == [1, 2, 4, 8, 16]
+    assert [round(later - earlier) for earlier, later in pairwise(at)] == [1, 2, 4, 8, 16]
     assert len(BACKOFF) == 6
     assert bench.state.status("a").status == "SCALING"
     bench.provider.fault = None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 import yaml
 
 from pytest_capacity.emulator.kubernetes.script import Script
-from tests.scaling.conftest import create
 from tests.scaling.clusters import Served
+from tests.scaling.conftest import create
 
 CLI = (sys.executable, "-c", "import sys; from pytest_capacity.cli import main; sys.exit(main())")
 
@@ -29,7 +32,9 @@ databases:
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester, served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Pytester:
+def suite(
+    pytester: pytest.Pytester, served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> pytest.Pytester:
     """A suite whose kubeconfig names the served cluster, on which time passes as it does here."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -59,7 +64,7 @@ def ours(served: Served) -> list[str]:
         return [one["id"] for one in served.cluster.held() if "orders" not in one["id"]]
 
 
-TESTS = '''
+TESTS = """
 import asyncio
 import pytest
 from pytest_capacity.errors import KubeDBError
@@ -94,7 +99,7 @@ def test_errors(capacity):
         orders.patch(storage_gb=1)
     with pytest.raises(KubeDBError, match="no database 'nothing' is configured"):
         capacity.database("nothing")
-'''
+"""
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
@@ -113,16 +118,14 @@ def test_a_suite_scales_databases_and_leaves_none(
     assert "(replicas 5)" in text
     assert "database cart: cart-" in text
     assert sum(operation == "CreatePostgres" for operation, _ in served.calls) == 1
-    listed = subprocess.run(
-        [*CLI, "ops", "ls", "--json"], capture_output=True, text=True, check=True
-    )
+    listed = subprocess.run([*CLI, "ops", "ls", "--json"], capture_output=True, text=True, check=True)
     requests = json.loads(listed.stdout)
     assert [request["outcome"] for request in requests] == ["successful"] * 3
     assert {request["target"] for request in requests} >= {"mongodb/default/orders"}
 
 
 def test_a_killed_suite_leaves_no_database(suite: pytest.Pytester, served: Served) -> None:
-    """pytest dies while a scaling is under way: the keeper gives the database back, and the journal says how it stood."""
+    """pytest dies while a scaling is under way: the keeper gives the database back; the journal says how it stood."""
     served.cluster.script = Script(step_s=60.0)
     suite.makepyfile(
         """
@@ -140,16 +143,17 @@ def test_a_killed_suite_leaves_no_database(suite: pytest.Pytester, served: Serve
     assert request["outcome"] == "left"
 
 
-def ops() -> list[dict[str, object]]:
-    listed = subprocess.run(
-        [*CLI, "ops", "ls", "--json"], capture_output=True, text=True, check=True
-    )
-    return json.loads(listed.stdout) if listed.stdout.startswith("[") else []
+def ops() -> list[dict[str, Any]]:
+    listed = subprocess.run([*CLI, "ops", "ls", "--json"], capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(listed.stdout) if listed.stdout.startswith("[") else []
+    return found
 
 
-def wait_for(what):
-    import time
+T = TypeVar("T")
 
+
+def wait_for(what: Callable[[], T]) -> T:
+    """Return what ``what`` gives as soon as it is something."""
     end = time.monotonic() + 30
     while not (found := what()):
         assert time.monotonic() < end, "it does not come"

@@ -1,4 +1,4 @@
-"""What a server or a keeper that fails in the middle leaves: nothing twice, nothing lost, and a journal that is true."""
+"""What a server or a keeper that fails in the middle leaves: nothing twice, nothing lost, and a true journal."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_what_was_never_answered_is_found_out_by_the_reconciler(lab: Lab) -> Non
 def test_a_missing_kind_is_said_in_words(lab: Lab) -> None:
     """The text of a server that lacks the kind is no JSON, and the message says what to do."""
     lab.script(absent=["mongodb"])
-    with pytest.raises(KubeDBError, match="404 page not found. The cluster does not have this kind: install KubeDB"):
+    with pytest.raises(KubeDBError, match=r"404 page not found\. The cluster does not have this kind: install KubeDB"):
         lab.patch(replicas=5)
 
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_server_that_takes_one_request_at_a_time_gets_them_so(lab: Lab, status: int) -> None:
-    """The second request is refused while the first is active: it waits in our queue, and is sent when that one is done."""
+    """The second request is refused while the first is active: it waits in our queue, and is sent after that one."""
     lab.script(refuse_second=status)
     first, second = lab.patch(replicas=5, size="db.t3.medium")
     assert (first.sent, second.sent, second.label) == (
@@ -136,6 +136,11 @@ def test_a_patch_is_checked_again_after_a_race(lab: Lab, meanwhile: int) -> None
     assert size == f"{max(50, meanwhile)}Gi"
 
 
+def patch_and_run(lab: Lab) -> None:
+    lab.patch(replicas=5)
+    lab.run(9)
+
+
 #: Each event after which the keeper may die, for one patch with two requests.
 STEPS = ("ops-requested", "ops-created", "ops-moved", "ops-ended")
 
@@ -145,8 +150,7 @@ def test_another_keeper_goes_on_where_the_first_one_died(lab: Lab, step: str) ->
     """Whatever was written last: each request is made at most once, and the journal ends with what the server says."""
     lab.dies_after = step
     with pytest.raises(Killed):
-        lab.patch(replicas=5)
-        lab.run(9)
+        patch_and_run(lab)
     lab.dies_after = ""
     lab.reopen()
     lab.run(9)

@@ -319,7 +319,8 @@ class Cluster:
             self.store.delete(kind, metadata.get("namespace", ""), metadata["name"])
             return
         if found["spec"].get("deletionPolicy") == "DoNotTerminate":
-            words = f'{kind.kind} "{metadata["namespace"]}/{metadata["name"]}" can\'t be terminated. To delete, change spec.deletionPolicy'
+            full = f"{metadata['namespace']}/{metadata['name']}"
+            words = f'{kind.kind} "{full}" can\'t be terminated. To delete, change spec.deletionPolicy'
             raise errors.forbidden(f"{kind.plural}.kubedb.com", words)
         if not metadata.get("deletionTimestamp"):
             metadata |= {"deletionTimestamp": self.store.timestamp(), "finalizers": ["kubedb.com"]}

@@ -61,12 +61,16 @@ class Kubernetes:
         self._world = world
         self._secret = secret
         self._sleep = sleep
-        self.cluster = Cluster(lambda: world.clock.now())
+        self.cluster = Cluster(self._now)
         self.catalogue = Catalogue(self.cluster.operations())
         #: The part of the weather that the cluster's script was made of.
         self._told: object = None
         world.on_reset.append(self._reset)
         world.also_held.append(self._held)
+
+    def _now(self) -> float:
+        # A reset gives the World another clock.
+        return self._world.clock.now()
 
     def claims(self, request: HttpRequest) -> bool:
         """Return whether a path is an API server's."""

@@ -15,7 +15,7 @@ from pytest_capacity.model import Held, Request, Unread
 from pytest_capacity.scaling.kubedb.bodies import database_spec, lost_fields
 from pytest_capacity.scaling.kubedb.client import Kubernetes, Object, ServerError, Unanswered
 from pytest_capacity.scaling.kubedb.engines import DATABASE_GROUP, DATABASE_VERSION, engine_of
-from pytest_capacity.scaling.kubedb.requests import RUN_LABEL, label_value, volume_labels
+from pytest_capacity.scaling.kubedb.reading import RUN_LABEL, label_value, volume_labels
 from pytest_capacity.scaling.kubedb.standing import KIND, VOLUME, DatabaseState, Standing
 
 DEADLINE_LABEL: Final = "pytest-capacity/deadline"
@@ -75,7 +75,7 @@ class Databases:
     # -- provisioning ---------------------------------------------------------------------------------------------
 
     def ask(self, key: str) -> Standing:
-        """Return the database, provisioned at the first call of any process. Raises `KubeDBError`, each time the same."""
+        """Return the database, provisioned at the first call of any process. Raises the same `KubeDBError` again."""
         with self._key_locks[key]:
             known = self._state.by_name(name_of(key, self._unique_run))
             if known is not None and known.state == "ready":
@@ -147,8 +147,8 @@ class Databases:
                 found = self._cluster.get(kind, name, namespace)
                 if _labels(found).get(RUN_LABEL) != label_value(self._request.run):
                     raise KubeDBError(
-                        f"{engine.kind} {name} in namespace {namespace} exists and is not of this run, so it is not touched. "
-                        "Give the database another key, or remove it"
+                        f"{engine.kind} {name} in namespace {namespace} exists and is not of this run, so it is not "
+                        "touched. Give the database another key, or remove it"
                     ) from None
                 return found
         raise AssertionError  # pragma: no cover - the loop returns or raises
@@ -169,8 +169,8 @@ class Databases:
                 return ready
             if self._waiter.now() > until:
                 raise KubeDBError(
-                    f"{standing.target} is not Ready after {database.ready_timeout_s:g} s: {last}. Look at it by: kubectl "
-                    f"describe {engine.plural}.{DATABASE_GROUP} {standing.name} -n {standing.namespace}"
+                    f"{standing.target} is not Ready after {database.ready_timeout_s:g} s: {last}. Look at it by: "
+                    f"kubectl describe {engine.plural}.{DATABASE_GROUP} {standing.name} -n {standing.namespace}"
                 )
             if self._waiter.pause(READY_PAUSE):
                 raise KubeDBError(f"the run is ending, so {standing.target} is not waited for any more")

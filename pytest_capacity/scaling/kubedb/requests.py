@@ -1,16 +1,15 @@
 """KubeDB as a `Provider` of operation requests, and what makes them: `KubeDB.patch`.
 
 Replicas and size are changed by OpsRequests, storage by a change of the database or by one. Every request bears labels
-of ours: by the run's all active ones are listed in one call, by the token one whose creation was never answered is found.
+of ours: by the run's label all active ones are listed in one call, by the token's one whose creation was never answered
+is found.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
@@ -37,22 +36,27 @@ from pytest_capacity.scaling.kubedb.engines import (
     lookup,
     nested,
 )
-from pytest_capacity.scaling.model import PHASES, Condition, Kind, OpsRequest, Via
+from pytest_capacity.scaling.kubedb.reading import (
+    RUN_LABEL,
+    TOKEN_LABEL,
+    capacity_of,
+    conditions_of,
+    label_value,
+    phase_of,
+    requested_of,
+    volume_labels,
+)
+from pytest_capacity.scaling.model import Condition, Kind, OpsRequest, Via
 from pytest_capacity.scaling.reconciler import log_event
 from pytest_capacity.scaling.state import OpsState
 
 PROVIDER: Final = "kubedb"
-
-RUN_LABEL: Final = "pytest-capacity/run"
-TOKEN_LABEL: Final = "pytest-capacity/token"
 
 #: What a server says that does not take one object with two sections, or a second request beside an active one.
 _REFUSALS: Final = frozenset({400, 422})
 
 #: How often a change is tried again that another one overtook (409).
 _RACES: Final = 5
-
-_LABEL: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
 class KubeDB:
@@ -224,7 +228,7 @@ class KubeDB:
             raise
 
     def _again(self, wanted: OpsRequest) -> OpsRequest | None:
-        """Return the request if it was asked for before: a call that a keeper's death cut off is sent to the next one."""
+        """Return the request if it was asked for before: what a keeper's death cut off is sent to the next one."""
         for known in self._state.by_token([wanted.token]):
             if not self._state.is_doubtful(known.token):
                 # What came to nothing, unsent, may be asked for once more.
@@ -239,11 +243,11 @@ class KubeDB:
         token = _token(change, kind) if change.key else self._new_token()
         of_target = self._state.of_target(change.target)
         before = [request.token for request in of_target if request.active and request.token != token]
-        wanted: dict[str, Any] = {
+        wanted: Mapping[Kind, dict[str, Any]] = {
             "HorizontalScaling": {"replicas": change.replicas},
             "VerticalScaling": {"size": change.size},
             "VolumeExpansion": {"storage_gb": change.storage_gb},
-        }[kind]
+        }
         place = {"engine": engine_of(change.engine).name, "namespace": change.namespace, "database": change.name}
         return OpsRequest(
             token=token,
@@ -253,12 +257,12 @@ class KubeDB:
             via=via,
             created=self._now(),
             after=before[-1] if before else "",
-            wanted=wanted,
+            wanted=wanted[kind],
             facts={**place, **facts},
         )
 
     def _create(self, request: OpsRequest, engine: Engine) -> OpsRequest:
-        """Make the object; the intent is written. Where no answer comes, look for it by its token, then try once more."""
+        """Make the object; the intent is written. Where no answer comes, look by its token, then try once more."""
         facts = request.facts
         kind, namespace = self._cluster.ops(engine), facts["namespace"]
         body = {
@@ -292,8 +296,8 @@ class KubeDB:
         lost = lost_fields(request.facts["spec"], kept["spec"])
         if lost:
             words = (
-                f"the server kept {engine.ops_kind} {name} without {', '.join(lost)}, so it would not do what was asked. "
-                "Its KubeDB has other definitions than those that this plugin knows; the request was removed"
+                f"the server kept {engine.ops_kind} {name} without {', '.join(lost)}, so it would not do what was "
+                "asked. Its KubeDB has other definitions than those that this plugin knows; the request was removed"
             )
             try:
                 self._cluster.delete(self._cluster.ops(engine), name, namespace)
@@ -302,7 +306,7 @@ class KubeDB:
             self._state.refused(request, words)
             raise KubeDBError(words)
         made = replace(
-            request, name=name, uid=kept["metadata"]["uid"], phase=_phase(kept), conditions=_conditions(kept)
+            request, name=name, uid=kept["metadata"]["uid"], phase=phase_of(kept), conditions=conditions_of(kept)
         )
         self._state.created(made)
         facts = request.facts
@@ -326,42 +330,43 @@ class KubeDB:
     # -- storage by patch -----------------------------------------------------------------------------------------
 
     def _send_patch(self, request: OpsRequest, database: Object) -> OpsRequest:
-        """DatabaseChange the database's ``spec``, only as it was read: another change in between is read and checked again."""
-        facts = request.facts
-        engine, name, namespace = engine_of(facts["engine"]), facts["database"], facts["namespace"]
-        path, wanted = tuple(facts["path"]), gigabytes(request.wanted["storage_gb"])
-        change: dict[str, Any] = {}
+        """Change the database's storage; the intent is written."""
         try:
-            for race in range(_RACES):
-                present = lookup(database["spec"], path)
-                if present is not None and quantity(wanted) < quantity(present):
-                    raise KubeDBError(f"{request.target} has {present} of storage by now; {wanted} is less")
-                change = {
-                    "metadata": {"resourceVersion": database["metadata"]["resourceVersion"]},
-                    "spec": nested(path, wanted),
-                }
-                try:
-                    kept = self._cluster.patch(self._cluster.databases(engine), name, namespace, change)
-                    break
-                except Unanswered:
-                    # Asking for the same value again changes nothing, so the outcome need not be known.
-                    if race == _RACES - 1:
-                        raise
-                except ServerError as error:
-                    if error.reason != "Conflict" or race == _RACES - 1:
-                        raise
-                database = self._cluster.get(self._cluster.databases(engine), name, namespace)
-            lost = lost_fields(change["spec"], kept["spec"])
-            if lost:
-                raise KubeDBError(f"the server kept {request.target} without {', '.join(lost)}")
+            self._grow(request, database)
         except KubeDBError as error:
             self._state.refused(request, str(error))
             raise
         made = self._patched(request)
         self._state.created(made)
-        fields = {"engine": engine.name, "name": name, "namespace": namespace, "ops_type": "StoragePatch"}
-        log_event("scaling_storage_patched", {**fields, "ops_request_name": made.name, **request.wanted})
+        facts = request.facts
+        fields = {"engine": facts["engine"], "name": facts["database"], "namespace": facts["namespace"]}
+        fields |= {"ops_type": "StoragePatch", "ops_request_name": made.name, **request.wanted}
+        log_event("scaling_storage_patched", fields)
         return made
+
+    def _grow(self, request: OpsRequest, database: Object) -> None:
+        """Change the database only as it was read; where another was faster, read it again, and check it again."""
+        facts, wanted = request.facts, gigabytes(request.wanted["storage_gb"])
+        kind, path = self._cluster.databases(engine_of(facts["engine"])), tuple(facts["path"])
+        for race in range(_RACES):
+            present = lookup(database["spec"], path)
+            if present is not None and quantity(wanted) < quantity(present):
+                raise KubeDBError(f"{request.target} has {present} of storage by now; {wanted} is less")
+            spec = nested(path, wanted)
+            change = {"metadata": {"resourceVersion": database["metadata"]["resourceVersion"]}, "spec": spec}
+            try:
+                kept = self._cluster.patch(kind, facts["database"], facts["namespace"], change)
+            except (ServerError, Unanswered) as error:
+                # Asking for the same value again changes nothing, so a lost answer need not be found out.
+                again = isinstance(error, Unanswered) or error.reason == "Conflict"
+                if not again or race == _RACES - 1:
+                    raise
+            else:
+                lost = lost_fields(spec, kept["spec"])
+                if lost:
+                    raise KubeDBError(f"the server kept {request.target} without {', '.join(lost)}")
+                return
+            database = self._cluster.get(kind, facts["database"], facts["namespace"])
 
     def _patched(self, request: OpsRequest) -> OpsRequest:
         """The request of a change that the database has: it has no object, so its name is ours."""
@@ -371,13 +376,13 @@ class KubeDB:
     def _volumes(self, request: OpsRequest, volumes: Sequence[Object]) -> OpsRequest:
         """Return a storage change by what its database's volumes are now."""
         wanted = quantity(gigabytes(request.wanted["storage_gb"]))
-        grown = [volume for volume in volumes if _capacity(volume) >= wanted]
+        grown = [volume for volume in volumes if capacity_of(volume) >= wanted]
         words = f"{len(grown)} of {len(volumes)} volumes have {gigabytes(request.wanted['storage_gb'])}"
         progress = Condition(type="VolumesGrown", status="False", message=words)
         if volumes and len(grown) == len(volumes):
             done = replace(progress, status="True", reason="Successful")
             return replace(request, phase="Successful", conditions=(done,))
-        asked = any(_requested(volume) >= wanted for volume in volumes)
+        asked = any(requested_of(volume) >= wanted for volume in volumes)
         if not grown and not asked and self._now() - (request.begun or 0.0) > self._settings.storage_timeout_s:
             words = (
                 f"no volume of {request.target} has begun to grow within {self._settings.storage_timeout_s:g} s: this "
@@ -407,7 +412,7 @@ class KubeDB:
         for request in group:
             kept = by_uid.get(request.uid)
             if kept is not None:
-                yield request.token, replace(request, phase=_phase(kept), conditions=_conditions(kept))
+                yield request.token, replace(request, phase=phase_of(kept), conditions=conditions_of(kept))
 
     def _observe_volumes(
         self, engine: Engine, namespace: str, group: list[OpsRequest]
@@ -447,28 +452,14 @@ class KubeDB:
             request,
             name=kept["metadata"]["name"],
             uid=kept["metadata"]["uid"],
-            phase=_phase(kept),
-            conditions=_conditions(kept),
+            phase=phase_of(kept),
+            conditions=conditions_of(kept),
         )
 
     def delete(self, request: OpsRequest) -> None:
         """Remove a finished OpsRequest."""
         engine = engine_of(request.facts["engine"])
         self._cluster.delete(self._cluster.ops(engine), request.name, request.facts["namespace"])
-
-
-def volume_labels(engine: Engine, names: Sequence[str]) -> dict[str, str | Iterable[str] | None]:
-    """Return the labels by which KubeDB marks the volumes of databases."""
-    return {
-        "app.kubernetes.io/instance": names,
-        "app.kubernetes.io/managed-by": "kubedb.com",
-        "app.kubernetes.io/name": f"{engine.plural}.kubedb.com",
-    }
-
-
-def label_value(text: str) -> str:
-    """Return ``text`` as the value of a label: 63 characters at most, and nothing that labels do not take."""
-    return _LABEL.sub("-", text)[:63].strip("-._")
 
 
 def _token(change: DatabaseChange, kind: Kind) -> str:
@@ -483,38 +474,3 @@ def _prefix(database: str, kind: Kind) -> str:
 
 def _place(request: OpsRequest) -> tuple[str, str]:
     return request.facts["engine"], request.facts["namespace"]
-
-
-def _phase(kept: Object) -> Any:
-    phase = (kept.get("status") or {}).get("phase") or ""
-    # A later KubeDB may know more phases. What we do not know is neither an end nor a beginning.
-    return phase if phase in PHASES else "Pending"
-
-
-def _conditions(kept: Object) -> tuple[Condition, ...]:
-    listed = (kept.get("status") or {}).get("conditions") or []
-    return tuple(
-        Condition(
-            type=one.get("type", ""),
-            status=one.get("status", ""),
-            reason=one.get("reason", ""),
-            message=one.get("message", ""),
-            at=_moment(one.get("lastTransitionTime")),
-        )
-        for one in listed
-    )
-
-
-def _moment(text: str | None) -> float | None:
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() if text else None
-    except ValueError:
-        return None
-
-
-def _capacity(volume: Object) -> Any:
-    return quantity(((volume.get("status") or {}).get("capacity") or {}).get("storage", "0"))
-
-
-def _requested(volume: Object) -> Any:
-    return quantity(lookup(volume.get("spec") or {}, STORAGE_REQUEST) or "0")

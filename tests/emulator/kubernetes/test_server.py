@@ -126,7 +126,7 @@ def test_answers_an_unknown_name_by_a_status(served: Served) -> None:
 
 def test_refuses_a_name_twice_and_generates_names(served: Served) -> None:
     """The same name is AlreadyExists; `generateName` gives another name each time."""
-    wanted = {"horizontalScaling": {"replicas": 5}}
+    wanted: dict[str, Any] = {"horizontalScaling": {"replicas": 5}}
     assert ask(served, "POST", OPS, request(name="one", **wanted))[0] == 201
     status, answer = ask(served, "POST", OPS, request(name="one", **wanted))
     assert (status, answer["reason"]) == (409, "AlreadyExists")
