@@ -41,8 +41,10 @@ _POD: Final[Schema] = {
         "topology": {"type": "object", "properties": {"key": _TEXT, "value": _TEXT}, "required": ["key", "value"]},
     },
 }
+#: Read replicas have node selectors and the like, which is nothing that the stand-in reads.
 _REPLICA: Final[Schema] = {
     "type": "object",
+    "x-kubernetes-preserve-unknown-fields": True,
     "properties": {"name": _TEXT, "resources": _RESOURCES, "replicas": _NUMBER},
     "required": ["name"],
 }
