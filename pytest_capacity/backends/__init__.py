@@ -46,18 +46,17 @@ _registered: Final[dict[str, Provider]] = {}
 def register(new: Provider) -> None:
     """Make a provider known to `provider` that no installed package brings: the cloud that a test makes up."""
     _registered[new.name] = new
+    provider.cache_clear()
 
 
+@cache
 def provider(name: str) -> Provider:
     """The provider called ``name``.
 
     Raises `ConfigError` where there is none (with the names there are), and where a package's provider fails to load.
     """
-    return _registered.get(name) or _load(name)
-
-
-@cache
-def _load(name: str) -> Provider:
+    if name in _registered:
+        return _registered[name]
     point = _own().get(name) or providers().get(name)
     if point is None:
         raise ConfigError([f"backend {name!r} is not known here. What there is: {', '.join(providers())}."])
