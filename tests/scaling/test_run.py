@@ -176,3 +176,39 @@ def test_the_embedded_emulator_has_the_cluster_too(suite: pytest.Pytester, serve
     result.assert_outcomes(passed=1)
     assert "0 things bearing run" in result.stdout.str()
     assert served.calls == []
+
+
+def test_tests_go_on_when_the_keeper_dies_under_a_scaling(suite: pytest.Pytester, served: Served) -> None:
+    """Another keeper follows the request to its end, and gives the database back; nothing is made twice."""
+    served.cluster.script = Script(step_s=3.0)
+    suite.makepyfile(
+        """
+        import os, signal
+
+        def test_survives(capacity):
+            cart = capacity.database("cart")
+            change = cart.patch(replicas=5)
+            os.kill(keeper(), signal.SIGKILL)
+            (request,) = change.wait(60)
+            assert request.outcome == "successful"
+            assert capacity.database("cart").name == cart.name
+            cart.patch(size="db.t3.medium").wait(60)
+
+        def keeper():
+            for entry in os.listdir("/proc"):
+                try:
+                    command = open(f"/proc/{entry}/cmdline").read()
+                    parent = open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1]
+                except OSError:
+                    continue
+                if "pytest_capacity.keeper.__main__" in command and int(parent) == os.getpid():
+                    return int(entry)
+            raise AssertionError("no keeper")
+        """
+    )
+    result = run(suite)
+    result.assert_outcomes(passed=1)
+    assert ours(served) == []
+    assert sum(operation == "CreatePostgres" for operation, _ in served.calls) == 1
+    assert sum(operation == "CreatePostgresOpsRequest" for operation, _ in served.calls) == 2
+    assert [one["outcome"] for one in ops()] == ["successful", "successful"]
