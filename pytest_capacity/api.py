@@ -4,11 +4,11 @@
 
     from pytest_capacity import CapacityReservation
 
-    params = {"backend": "aws", "regions": ["us-east-1"], "groups": {"db": {"count": 3, ...}}, ...}
+    params = {"backend": ..., "regions": [...], "groups": {"db": {"count": 3, ...}}, ...}
     reservation = CapacityReservation()
     if reservation.is_enabled(params):
         reservation.reserve(params)
-        launch(capacity_reservation=reservation.get_id("a", "i4i.large"))
+        launch(capacity_reservation=reservation.get_id(zone, instance_type))
         ...
         reservation.cancel(params)
 
@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from pytest_capacity.backends import INSTALLED, missing_extra, provider, providers
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.config.loading import GIVEN, is_reserving
 from pytest_capacity.config.reading import read_mapping
-from pytest_capacity.errors import CapacityError
+from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Event
@@ -59,8 +60,8 @@ class CapacityReservation:
         a ``reserve`` that is neither true nor false.
         """
         if isinstance(params, Mapping):
-            return is_reserving(params, GIVEN)
-        return is_reserving(read_mapping(Path(params)), os.fspath(params))
+            return is_reserving(params, GIVEN, INSTALLED)
+        return is_reserving(read_mapping(Path(params)), os.fspath(params), INSTALLED)
 
     def reserve(self, params: Params) -> None:
         """Reserve what the groups of every topology need, in the first zone that has it; launch nothing.
@@ -83,7 +84,7 @@ class CapacityReservation:
         self._owner, self._params = owner, params
 
     def get_id(self, zone: str, instance_type: str) -> str:
-        """The id of the reservation for ``instance_type`` in ``zone``: a letter (``a``) or a name (``us-east-1a``).
+        """The id of the reservation for ``instance_type`` in ``zone``: a letter or a name.
 
         Raises `CapacityError` that says what there is.
         """
@@ -126,7 +127,7 @@ class CapacityReservation:
         elif self._owner and params is None:
             _must_be_clean(self._owner.call(protocol.CancelRun(run=test_id), protocol.Settled).receipt)
         else:
-            owner = self._begin(self._request(params or self._params or _NOTHING, fresh=True))
+            owner = self._begin(self._request(params or self._params or _nothing(os.environ), fresh=True))
             try:
                 receipt = owner.call(protocol.CancelRun(run=test_id), protocol.Settled).receipt
             finally:
@@ -139,6 +140,7 @@ class CapacityReservation:
         path = None if given is not None else Path(params)  # type: ignore[arg-type] # mypy does not follow `given`
         return load(
             Overrides(emulator=self._emulator),
+            clouds=INSTALLED,
             path=path,
             environ=os.environ,
             run=str(uuid4()) if fresh else None,
@@ -155,12 +157,21 @@ class CapacityReservation:
         return owner
 
 
-#: What is asked for where only something old is looked for: a topology that nobody places.
-_NOTHING: Final[Mapping[str, Any]] = {
-    "backend": "aws",
-    "regions": [os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"],
-    "groups": {"none": {"count": 1, "instance_type": "t3.micro", "image": "ami-00000000000000000"}},
-}
+def _nothing(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """What is asked for where only something old is looked for: a topology that is never placed.
+
+    In the one cloud whose SDK is installed; of several the one whose region the environment names. Raises `ConfigError`
+    where that is none or not the only one.
+    """
+    clouds = [one for name in providers() if not (one := provider(name)).owns_machines and missing_extra(name) is None]
+    named = [one for one in clouds if one.default_regions(environ)[0]] or clouds
+    if len(named) != 1:
+        there = ", ".join(one.name for one in clouds) or "none"
+        raise ConfigError([f"params: it is not clear which cloud is meant; installed are: {there}. Give `params`"])
+    cloud = named[0]
+    group = {"count": 1, "instance_type": cloud.examples.instance_type, "image": cloud.examples.image}
+    regions = cloud.default_regions(environ)[0] or (cloud.examples.region,)
+    return {"backend": cloud.name, "regions": list(regions), "groups": {"none": group}}
 
 
 def _unheard(_event: Event) -> None:

@@ -32,15 +32,11 @@ MEMORY: Final[Mapping[str, float]] = {
     "type-unsupported": 3600.0,
 }
 
-#: Azure says only "later" of an allocation failure; karpenter's Azure provider blocks for an hour.
-_MEMORY_OF: Final[Mapping[tuple[str, str], float]] = {
-    ("azure", "capacity-zone"): 3600.0,
-    ("azure", "capacity-region"): 3600.0,
-    ("azure", "spot-capacity"): 3600.0,
-}
+#: How long a cloud's own refusals of a kind are remembered, seconds; None: as `MEMORY` has it.
+Memory = Callable[[str], float | None]
 
-#: Nothing is remembered for longer. Seconds.
-MEMORY_LIMIT: Final = max(*MEMORY.values(), *_MEMORY_OF.values())
+#: Nothing is remembered for longer, whatever a cloud's own times are. Seconds.
+MEMORY_LIMIT: Final = max(MEMORY.values())
 
 #: Refusals that the same question would meet again however long one waits.
 LASTING: Final[frozenset[str]] = frozenset({"type-unsupported"})
@@ -180,17 +176,24 @@ def is_open(
     return next_rung([rung for rung in listed if rung.region == region], refusals, request, family) is not None
 
 
-def remembered(cloud: str, refused: Iterable[tuple[float, Refusal]], now: float) -> frozenset[Dry]:
-    """What ran dry so recently (``refused``: when, and what) that it is tried last.
+def remembered(
+    refused: Iterable[tuple[float, Refusal]], now: float, memory: Memory = lambda kind: None
+) -> frozenset[Dry]:
+    """What ran dry so recently (``refused``: when, and what) that it is tried last. ``memory`` is the cloud's own.
 
     What a clock that was wrong dates far into the future is not recent for ever.
     """
     return frozenset(
         Dry(refusal.region, refusal.zone, choice)
         for at, refusal in refused
-        if abs(now - at) < _MEMORY_OF.get((cloud, refusal.diagnosis.kind), MEMORY.get(refusal.diagnosis.kind, 0.0))
+        if abs(now - at) < _memory(refusal.diagnosis.kind, memory)
         for choice in refusal.choices.values()
     )
+
+
+def _memory(kind: str, own: Memory) -> float:
+    seconds = own(kind)
+    return MEMORY.get(kind, 0.0) if seconds is None else min(seconds, MEMORY_LIMIT)
 
 
 def lasting(refusals: Iterable[Refusal]) -> list[Refusal]:
@@ -229,8 +232,8 @@ def unknown(wanted: Sequence[str], offers: Sequence[Offer]) -> list[str]:
 
 
 def matches(name: str, offer: Offer) -> bool:
-    """Whether ``name`` (letter ``a``, name ``us-east-1a``, zone id ``use1-az2``, or ``*``: any) means this zone."""
-    return name in ("*", offer.zone, offer.zone_id) or f"{offer.region}{name}" == offer.zone
+    """Whether ``name`` (the zone's own, one of its other spellings, or ``*``: any) means this zone."""
+    return name in ("*", offer.zone, *offer.aliases)
 
 
 def why_not(topology: Topology, request: Request, offer: Offer) -> str:

@@ -27,6 +27,9 @@ AXES: Final[tuple[Axis, ...]] = ("market", "type", "zone", "region")
 
 DEFAULT_TOPOLOGY: Final = "default"
 
+#: The kind, region and id of a thing.
+HeldKey = tuple[str, str, str]
+
 
 #: What the engine does about a problem.
 #: ``move-on``: this rung has no capacity, try the next. ``back-off``: refused for now (throttled), ask again with a new
@@ -97,6 +100,19 @@ class ErrorRow(Struct, frozen=True, kw_only=True):
     http: tuple[str, ...] = ()
 
 
+class ErrorPart(Struct, frozen=True):
+    """One error of a cloud's answer. ``depth`` counts what it is wrapped in."""
+
+    code: str = ""
+    message: str = ""
+    http: int | None = None
+    #: What the error says outside of its message: the dimensions of a quota.
+    beside: str = ""
+    depth: int = 0
+    #: Zones that it says have what this one has not.
+    zones: tuple[str, ...] = ()
+
+
 class Diagnosis(Struct, frozen=True):
     """An SDK's error, read. ``kind`` and ``scope`` are the table's words, ``code`` and ``words`` the cloud's own."""
 
@@ -125,7 +141,7 @@ class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``ssh:`` section: how nodes are reached."""
 
-    #: None: the backend's own (``ec2-user``), or who we are, on machines of the user's own.
+    #: None: the backend's own, or who we are, on machines of the user's own.
     user: str | None = None
     port: int = 22
     #: A file with the private key; None: a key pair is made for the run, or, on machines of the user's own, what the
@@ -157,7 +173,7 @@ class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user_data: str | None = None
     #: The machines of the group, where they are the user's own (``backend: static``).
     hosts: tuple[Host, ...] = ()
-    #: Settings of this group alone for the cloud in use (the ``aws:`` mapping of the group).
+    #: Settings of this group alone for the cloud in use (the mapping of the group that bears the backend's name).
     cloud: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -174,35 +190,6 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
                 return group
         known = ", ".join(group.name for group in self.groups)
         raise KeyError(f"no group {name!r} in topology {self.name!r} (it has: {known})")
-
-
-class Lookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An image by its name, in which ``*`` and ``?`` stand for anything, and its owner; the newest one is meant."""
-
-    name: str
-    #: ``self``, ``amazon``, or the number of an account.
-    owner: str = "self"
-
-
-class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ``aws:`` section. ``image``, ``subnets`` are keyed by region and by zone name."""
-
-    image: Mapping[str, str | Lookup] = field(default_factory=dict)
-    subnets: Mapping[str, str] = field(default_factory=dict)
-    #: The tag ``Name`` of the subnets, with ``*`` and ``?``; of several in a zone the one with most free addresses.
-    subnet_name: str | None = None
-    key_name: str | None = None
-    #: Ids or names, for every region or by region.
-    security_groups: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
-    #: An EC2 InstancePlatform ("Linux/UNIX", "Red Hat Enterprise Linux", ...), or "auto": what the image says.
-    platform: str = "auto"
-    tenancy: Literal["default", "dedicated"] = "default"
-    public_ip: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
-    self_terminate: bool = True
-    profile: str | None = None
-    #: Refuse to run in any other account than this one.
-    account: str | None = None
 
 
 class Fallback(Struct, frozen=True, kw_only=True):
@@ -246,7 +233,8 @@ class Request(Struct, frozen=True, kw_only=True):
     emulated: bool = False
     #: USD an hour by instance type, as the user gave them.
     prices: Mapping[str, float] = field(default_factory=dict)
-    aws: AwsSettings = field(default_factory=AwsSettings)
+    #: What the section of the backend says (``<backend>:``), checked: plain data, which only the backend reads.
+    settings: Mapping[str, Any] = field(default_factory=dict)
     #: None: nodes are not reached by SSH, and no key pair is made.
     ssh: Ssh | None = None
     #: Paths that are fetched from the nodes that a failed test used; globs as the node's shell reads them.
@@ -265,7 +253,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Placement(Struct, frozen=True):
-    """Where a topology goes: a region and a zone (its name in this account, ``us-east-1a``).
+    """Where a topology goes: a region and a zone (its name in this account).
 
     ``zones`` are all of them where the groups are spread (``colocate: region``); the first one is ``zone``.
     """
@@ -276,7 +264,7 @@ class Placement(Struct, frozen=True):
 
     @property
     def where(self) -> str:
-        """Its zone; of several all, as one word: ``us-east-1a+us-east-1b``."""
+        """Its zone; of several all, as one word, with ``+`` between them."""
         return "+".join(self.zones or (self.zone,))
 
 
@@ -285,8 +273,9 @@ class Offer(Struct, frozen=True):
 
     region: str
     zone: str
-    zone_id: str | None
     ok: bool
+    #: Every other spelling under which the user may name the zone: ``a``, ``use1-az2``, ``1``.
+    aliases: tuple[str, ...] = ()
     #: Why not, in words for the user; empty when ``ok``.
     why: str = ""
     #: Types among those asked for (alternatives too) that the zone does not have.
@@ -335,11 +324,60 @@ class Order(Struct, frozen=True, kw_only=True):
         return f"{self.run}/{self.nonce}"
 
 
-class Piece(Struct, frozen=True, kw_only=True):
-    """A thing to be made by exactly one mutating call.
+class Subject(Struct, frozen=True):
+    """The name of a piece for the life of the run, and of all that the piece becomes in a cloud.
 
-    ``subject`` names it for the life of the run (``default/1/us-east-1a/reservation/i4i.large``); ``spec`` is the
-    call's parameters in the cloud's own words, less token and ids of other pieces; those come in ``inputs`` by subject.
+    As text it is ``topology/series/zone/kind/label``: ``default/1/us-east-1a/reservation/i4i.large``. Journal and
+    stamps hold the text. The label is the backend's, and may hold slashes; the other parts may not.
+    """
+
+    topology: str
+    series: int
+    zone: str
+    kind: str
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.topology}/{self.series}/{self.zone}/{self.kind}/{self.label}"
+
+    @classmethod
+    def parse(cls, text: str) -> Subject:
+        """Return the subject that ``text`` is. Parts that a text which is no subject lacks are empty, or 0."""
+        topology, series, zone, kind, label = (text.split("/", 4) + [""] * 4)[:5]
+        return cls(topology, int(series) if series.isdecimal() else 0, zone, kind, label)
+
+
+class Need(Struct, frozen=True):
+    """What must exist before a piece can be made: the thing of ``kind`` that the piece ``subject`` makes.
+
+    ``output`` says which one, where that piece makes several (`Held.output`).
+    """
+
+    kind: str
+    subject: str
+    output: str = ""
+
+    @property
+    def key(self) -> str:
+        """Under which its id stands in `Piece.inputs`: ``kind``, or ``kind#output``."""
+        return f"{self.kind}#{self.output}" if self.output else self.kind
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What a thing is to become, as absolute values. None: as it is."""
+
+    deadline: float | None = None
+    count: int | None = None
+    instance_type: str | None = None
+    disk_gb: int | None = None
+
+
+class Piece(Struct, frozen=True, kw_only=True):
+    """A thing, or several, to be made by exactly one mutating call.
+
+    ``subject`` is the text of a `Subject`; ``spec`` is the call's parameters in the cloud's own words, less token and
+    ids of other pieces; those come in ``inputs``. ``token`` is a seed: where a cloud wants another form of token or a
+    name, the backend derives it from this one (`pytest_capacity.backends.tokens`).
     """
 
     kind: str
@@ -352,18 +390,22 @@ class Piece(Struct, frozen=True, kw_only=True):
     #: The groups that it is for, where these are several; empty: ``group``, or all of the topology.
     groups: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
+    #: What is asked for, where the piece is a node or is for nodes: by these rows of the table of errors are chosen.
+    instance_type: str = ""
+    market: Market | Literal[""] = ""
+    needs: tuple[Need, ...] = ()
     #: The id of an existing reservation, not ours, that the nodes made by this piece must sit in.
     consumes: str | None = None
-    #: The ids of ``needs``, filled in by the engine when they exist.
+    #: The ids of ``needs`` by `Need.key`, filled in by the engine when all of them are ready.
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A thing that exists (or existed) in a cloud and is ours.
+    """A thing that exists (or existed) in a cloud and is ours. ``id`` is one of its kind and region: see ``key``.
 
-    ``facts`` of a node: name, instance_type, market, private_ip, public_ip, reservation_id; of a reservation:
-    instance_type, available. All strings.
+    ``facts`` of a node: name, instance_type, market, private_ip, public_ip, reservation_id (the reservation that it
+    sits in, by the cloud's word), incarnation (what differs when the cloud has put another machine in its place under
+    the same id); of a reservation: instance_type, available. All strings.
     """
 
     kind: str
@@ -380,11 +422,25 @@ class Held(Struct, frozen=True, kw_only=True):
     problem: str = ""
     #: Its code, where the cloud gave one.
     problem_code: str = ""
+    #: Why it failed, whole, where the cloud said more than that.
+    parts: tuple[ErrorPart, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    #: Which of the things that its piece made it is, where there are several: as `Need.output` asks for it.
+    output: str = ""
+    #: Where it is above the region: a project, a resource group, a compartment.
+    place: str = ""
+
+    @property
+    def key(self) -> HeldKey:
+        """What tells it from every other thing: its kind, its region, and its id there."""
+        return self.kind, self.region, self.id
 
 
 class Unread(Struct, frozen=True):
-    """A part of an inventory that could not be read; never to be taken for empty."""
+    """A part of an inventory that could not be read; never to be taken for empty.
+
+    An empty ``region`` is all of them; the kind ``everything`` is all kinds.
+    """
 
     region: str
     kind: str
@@ -397,6 +453,8 @@ class Identity(Struct, frozen=True):
     account: str
     who: str = ""
     profile: str = ""
+    #: The place above the region: a project, a subscription, a compartment. The run is pinned to it as to the account.
+    place: str = ""
     #: When the credentials end, where that is known.
     expires: float | None = None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from pytest_capacity import ladder
-from pytest_capacity.ladder import Choice, Family, Refusal, Rung
+from pytest_capacity.ladder import Choice, Family, Memory, Refusal, Rung
 from pytest_capacity.model import NodeGroup, Offer, Request, Topology
 
 #: Refusals and when they were said.
@@ -90,14 +90,14 @@ def preview_topology(
     refused: Refused = (),
     now: float = 0.0,
     family: Family = str,
+    memory: Memory = lambda kind: None,
 ) -> TopologyPreview:
     """The rungs as the ladder lists them, and the zones that are none.
 
     ``offers`` are by region, those that could not be read are missing; ``refused`` is what was refused lately.
     """
-    memory = ladder.remembered(request.backend, refused, now)
-    alive = [one for one in refused if ladder.remembered(request.backend, [one], now)]
-    listed = ladder.rungs(topology, request, offers, memory)
+    alive = [one for one in refused if ladder.remembered([one], now, memory)]
+    listed = ladder.rungs(topology, request, offers, ladder.remembered(refused, now, memory))
     rungs = listed if request.colocate != "region" else _spread(listed)
     planned = [_planned(topology, request, rung, alive, family) for rung in rungs]
     return TopologyPreview(tuple(planned), tuple(_left_out(topology, request, offers, listed)))

@@ -40,7 +40,9 @@ def request(**keys: Any) -> Request:
 def zone(letter: str, region: str = "us-east-1", **keys: Any) -> Offer:
     """The offer of one zone."""
     ids = _IDS if region == "us-east-1" else {}
-    return Offer(**{"region": region, "zone": region + letter, "zone_id": ids.get(letter), "ok": True, **keys})
+    return Offer(
+        **{"region": region, "zone": region + letter, "aliases": (letter, ids.get(letter, "")), "ok": True, **keys}
+    )
 
 
 def offers(letters: str = "abcd", region: str = "us-east-1", **keys: Any) -> dict[str, Sequence[Offer]]:
@@ -261,21 +263,23 @@ def test_what_ran_dry_comes_last() -> None:
 def test_memory_ends_by_kind(kind: str, age: float, kept: int) -> None:
     """Stock is believed to be back after minutes; what is no lack of anything is not remembered at all."""
     rung = ladder.rungs(ONE, request(), offers("a"))[0]
-    assert len(ladder.remembered("aws", [(1000.0 - age, refusal(rung, kind=kind))], 1000.0)) == kept
+    assert len(ladder.remembered([(1000.0 - age, refusal(rung, kind=kind))], 1000.0)) == kept
 
 
 def test_memory_is_longer_where_a_cloud_recovers_slowly() -> None:
-    """Azure's allocation failures last."""
+    """Its provider says so of single kinds; never longer than journals are read."""
     rung = ladder.rungs(ONE, request(), offers("a"))[0]
-    assert ladder.remembered("azure", [(0.0, refusal(rung))], 3000.0)
-    assert not ladder.remembered("aws", [(0.0, refusal(rung))], 3000.0)
+    own = {"capacity-zone": 3600.0}.get
+    assert ladder.remembered([(0.0, refusal(rung))], 3000.0, own)
+    assert not ladder.remembered([(0.0, refusal(rung))], 3000.0)
+    assert not ladder.remembered([(0.0, refusal(rung))], 3700.0, lambda kind: 1e6)
 
 
 def test_a_refusal_of_the_future_is_not_remembered() -> None:
     """A clock that was hours ahead for a while; one that is ahead by a second does no harm."""
     rung = ladder.rungs(ONE, request(), offers("a"))[0]
-    assert not ladder.remembered("aws", [(9000.0, refusal(rung))], 1000.0)
-    assert ladder.remembered("aws", [(1001.0, refusal(rung))], 1000.0)
+    assert not ladder.remembered([(9000.0, refusal(rung))], 1000.0)
+    assert ladder.remembered([(1001.0, refusal(rung))], 1000.0)
 
 
 def test_spread_groups_have_all_open_zones() -> None:

@@ -27,7 +27,7 @@ def zones(letters: str, region: str = "r-1", **keys: Any) -> dict[str, Sequence[
     """What the zones of one region say."""
     return {
         region: [
-            Offer(**{"region": region, "zone": region + one, "zone_id": None, "ok": True, **keys}) for one in letters
+            Offer(**{"region": region, "zone": region + one, "aliases": (one,), "ok": True, **keys}) for one in letters
         ]
     }
 

@@ -1,24 +1,96 @@
-"""Clouds behind one protocol. `open_backend` is the only way in."""
+"""Clouds, each with two faces (`base`): what reads a configuration, and what makes the calls.
+
+Providers are found by entry point (group ``pytest_capacity.backends``). Those of this package are found by their
+folders too, so that it works from a checkout that is not installed.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
+import contextlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_capacity.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pytest_capacity.backends.base import Backend
+    from pytest_capacity.backends.base import Backend, Provider
     from pytest_capacity.model import Request
 
-#: The modules that each extra brings; `pip install 'pytest-capacity[aws]'`.
-_BRINGS: Final = {"aws": ("botocore",), "emulator": ("moto", "asyncssh"), "ssh": ("paramiko",)}
+GROUP: Final = "pytest_capacity.backends"
+
+#: The modules that each extra brings which is no backend's; `pip install 'pytest-capacity[ssh]'`.
+_BRINGS: Final = {"emulator": ("moto", "asyncssh"), "ssh": ("paramiko",)}
+
+
+@cache
+def _own() -> Mapping[str, EntryPoint]:
+    folders = sorted(path.parent.name for path in Path(__file__).parent.glob("*/provider.py"))
+    return {name: EntryPoint(name, f"{__name__}.{name}:PROVIDER", GROUP) for name in folders}
+
+
+@cache
+def providers() -> Mapping[str, EntryPoint]:
+    """Every provider that is installed, by name; ours go before others of the same name. Imports none of them."""
+    others = {point.name: point for point in entry_points(group=GROUP)}
+    return dict(sorted({**others, **_own()}.items()))
+
+
+@cache
+def provider(name: str) -> Provider:
+    """The provider called ``name``.
+
+    Raises `ConfigError` where there is none (with the names there are), and where a package's provider fails to load.
+    """
+    point = _own().get(name) or providers().get(name)
+    if point is None:
+        raise ConfigError([f"backend {name!r} is not known here. What there is: {', '.join(providers())}."])
+    try:
+        found: Provider = point.load()
+    except (ImportError, AttributeError) as error:
+        package = f" (of {point.dist.name})" if point.dist else ""
+        raise ConfigError(
+            [f"backend {name!r}: {point.value}{package} cannot be loaded: {error}. Install or repair that package."]
+        ) from error
+    return found
+
+
+class Installed:
+    """`pytest_capacity.config.provider.Readers`: the providers that are installed."""
+
+    def names(self) -> Iterable[str]:
+        """As `providers`."""
+        return tuple(providers())
+
+    def get(self, name: str) -> Provider:
+        """As `provider`."""
+        return provider(name)
+
+
+INSTALLED: Final = Installed()
+
+
+@cache
+def file_variables() -> tuple[str, ...]:
+    """Every variable by which an SDK is told a path, of whichever provider.
+
+    A keeper may be started for a run of which only its journal knows the backend. A provider that cannot be loaded is
+    left out: no keeper could use it.
+    """
+    names: dict[str, None] = {}
+    for name in providers():
+        with contextlib.suppress(ConfigError):
+            names |= dict.fromkeys(provider(name).file_variables)
+    return tuple(names)
 
 
 def missing_extra(extra: str) -> str | None:
     """What to say where a module that ``extra`` brings is not installed here. Imports nothing of it."""
-    module = next((module for module in _BRINGS.get(extra, ()) if find_spec(module) is None), None)
+    brings = _BRINGS[extra] if extra in _BRINGS else provider(extra).modules
+    module = next((module for module in brings if find_spec(module) is None), None)
     if module is None:
         return None
     return f"{extra!r} needs the module {module!r}, which is not installed here: pip install 'pytest-capacity[{extra}]'"
@@ -30,7 +102,7 @@ def open_backend(request: Request) -> Backend:
     Raises `ConfigError` naming the extra when the SDK is not installed.
     """
     try:
-        module = import_module(f"pytest_capacity.backends.{request.backend}")
+        return provider(request.backend).open(request)
     except ModuleNotFoundError as error:
         raise ConfigError(
             [
@@ -38,5 +110,3 @@ def open_backend(request: Request) -> Backend:
                 f"pip install 'pytest-capacity[{request.backend}]'"
             ]
         ) from error
-    backend: Backend = module.open(request)
-    return backend

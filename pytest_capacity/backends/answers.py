@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
+from pytest_capacity.model import ErrorPart
 
 #: Under which names a code and a message stand, the more telling one first.
 _CODES: Final = ("code", "reason", "error_name", "error_code")
@@ -24,22 +24,9 @@ _MAX_DEPTH: Final = 16
 _MAX_PARTS: Final = 100
 
 
-class Part(Struct, frozen=True):
-    """One error of an answer. ``depth`` counts what it is wrapped in."""
-
-    code: str = ""
-    message: str = ""
-    http: int | None = None
-    #: What the error says outside of its message: the dimensions of a quota.
-    beside: str = ""
-    depth: int = 0
-    #: Zones that it says have what this one has not.
-    zones: tuple[str, ...] = ()
-
-
-def read_answer(body: object, http: int | None = None) -> tuple[Part, ...]:
+def read_answer(body: object, http: int | None = None) -> tuple[ErrorPart, ...]:
     """Every error in ``body`` (mappings, lists, or a text), the outermost first."""
-    found: list[Part] = []
+    found: list[ErrorPart] = []
     for part in _parts(body.decode(errors="replace") if isinstance(body, bytes) else body, http, 0):
         found.append(part)
         if len(found) == _MAX_PARTS:
@@ -47,7 +34,7 @@ def read_answer(body: object, http: int | None = None) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def _parts(body: object, http: int | None, depth: int) -> Iterator[Part]:
+def _parts(body: object, http: int | None, depth: int) -> Iterator[ErrorPart]:
     if depth > _MAX_DEPTH:
         return
     if isinstance(body, str):
@@ -60,18 +47,18 @@ def _parts(body: object, http: int | None, depth: int) -> Iterator[Part]:
         yield from _of_mapping(body, http, depth)
 
 
-def _of_text(body: str, http: int | None, depth: int) -> Iterator[Part]:
+def _of_text(body: str, http: int | None, depth: int) -> Iterator[ErrorPart]:
     inner, is_all = _decoded(body)
     if not is_all:
-        yield Part(message=body, http=http, depth=depth)
+        yield ErrorPart(message=body, http=http, depth=depth)
     if inner is not None:
         yield from _parts(inner, http, depth + 1)
 
 
-def _of_mapping(body: Mapping[Any, Any], http: int | None, depth: int) -> Iterator[Part]:
+def _of_mapping(body: Mapping[Any, Any], http: int | None, depth: int) -> Iterator[ErrorPart]:
     code, message = _text(body, _CODES), _text(body, _MESSAGES)
     if code or message:
-        yield Part(code, message, http, " ".join(_quotas(body)), depth, tuple(_zones(body)))
+        yield ErrorPart(code, message, http, " ".join(_quotas(body)), depth, tuple(_zones(body)))
         inner, _ = _decoded(message)
         if inner is not None:
             yield from _parts(inner, http, depth + 1)

@@ -1,4 +1,4 @@
-"""What a cloud's error means: one table (`errors.yaml`), one function.
+"""What a cloud's error means: a table for each cloud (its `errors.yaml`), one function.
 
 A row names what it matches (codes, a prefix of the code, a pattern in the message, HTTP status, market) and what that
 means. Everything that a row names must match. Rows with a pattern are asked first, then rows with codes, then
@@ -18,15 +18,16 @@ import msgspec
 import yaml
 from msgspec import Struct, field
 
-from pytest_capacity.backends.answers import Part
-from pytest_capacity.model import Diagnosis, ErrorRow, Kind, Market, Scope, Step
+from pytest_capacity.backends import provider
+from pytest_capacity.errors import ConfigError
+from pytest_capacity.model import Diagnosis, ErrorPart, ErrorRow, Held, Kind, Market, Scope, Step
 
 #: Longest piece of a cloud's own words that is kept; encoded authorization messages run to many kilobytes.
 WORDS_LIMIT: Final = 500
 
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-#: A zone as clouds write them: ``us-east-1a``, ``us-west-2-lax-1a``, ``us-central1-f``; and a list of them.
+#: A zone as clouds write them (words and numbers with dashes between them), and a list of them.
 _ZONE: Final = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+")
 _ZONES: Final = rf"({_ZONE.pattern}(?:,? (?:and |or )?{_ZONE.pattern})*)"
 _ELSEWHERE: Final = re.compile(rf"\b(?:choosing {_ZONES}|in the {_ZONES} zone\(s\), which currently ha)")
@@ -34,6 +35,9 @@ _STATUS: Final = re.compile(r"[1-5](?:xx|\d\d)")
 
 #: What `yaml.safe_load` uses, in C where PyYAML has it: in Python the table takes a sixth of a keeper's start.
 _SAFE: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+#: What the user can do about a refusal of any cloud, by class.
+_REMEDIES: Final = Path(__file__).with_name("remedies.yaml")
 
 #: Of errors that are equally deep in one answer, the one counts that leaves most to be done.
 _STEPS: Final[tuple[Step, ...]] = ("move-on", "back-off", "gone", "ask-again", "stop")
@@ -91,7 +95,7 @@ class Table(Struct, frozen=True):
 
     rows: tuple[Row, ...]
 
-    def row_for(self, part: Part, market: Market | None) -> Row | None:
+    def row_for(self, part: ErrorPart, market: Market | None) -> Row | None:
         """The row that reads ``part``; None where no row knows it."""
         words = _plain(f"{part.message} {part.beside}")
         return next((row for row in self.rows if row.matches(part.code, words, part.http, market)), None)
@@ -115,8 +119,11 @@ def make_table(cloud: str, rows: Any, source: str = "errors.yaml") -> Table:
 
 @cache
 def packaged_table(cloud: str) -> Table:
-    """The table of ``cloud`` that comes with this package; ``KeyError`` for a cloud without one."""
-    return make_table(cloud, _packaged()[cloud])
+    """The table that comes with the backend of ``cloud``; ``KeyError`` for a cloud without one."""
+    file = _file_of(cloud)
+    if file is None:
+        raise KeyError(cloud)
+    return make_table(cloud, _read(file)["rows"], str(file))
 
 
 def table_of(cloud: str, own: Sequence[ErrorRow] = ()) -> Table:
@@ -139,16 +146,22 @@ def _row(own: ErrorRow) -> Row:
 
 def remedy(cloud: str, diagnosis: Diagnosis) -> str:
     """What the user can do about a refusal of ``cloud``: one sentence, without its full stop."""
-    remedies: Mapping[str, Mapping[str, str]] = _packaged()["remedies"]
-    words = {**remedies["any"], **remedies[cloud]} if cloud in remedies else {}
+    file = _file_of(cloud)
+    words: Mapping[str, str] = {**_read(_REMEDIES), **_read(file).get("remedies", {})} if file else {}
     said = words.get(diagnosis.kind) or words.get("unknown", "See the keeper's log")
     return said.replace("{operation}", diagnosis.operation or "the call")
 
 
+def _file_of(cloud: str) -> Path | None:
+    try:
+        return provider(cloud).errors_file
+    except ConfigError:
+        return None
+
+
 @cache
-def _packaged() -> Mapping[str, Any]:
-    text = Path(__file__).with_name("errors.yaml").read_text(encoding="utf-8")
-    read: Mapping[str, Any] = yaml.load(text, _SAFE)
+def _read(file: Path) -> Mapping[str, Any]:
+    read: Mapping[str, Any] = yaml.load(file.read_text(encoding="utf-8"), _SAFE)
     return read
 
 
@@ -156,10 +169,10 @@ def diagnose(
     table: Table, *, code: str = "", message: str = "", http: int | None = None, market: Market | None = None
 ) -> Diagnosis:
     """What an answer with this code, message and HTTP status means."""
-    return diagnose_parts(table, [Part(code, message, http)], market)
+    return diagnose_parts(table, [ErrorPart(code, message, http)], market)
 
 
-def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = None) -> Diagnosis:
+def diagnose_parts(table: Table, parts: Sequence[ErrorPart], market: Market | None = None) -> Diagnosis:
     """What an answer of several errors means, as `read_answer` finds them; ``market`` is the one that was tried.
 
     Clouds wrap the reason into errors that say only that there is one, so the deepest error that a row knows counts;
@@ -168,7 +181,7 @@ def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = 
     """
     known = [(part, row) for part in parts if (row := table.row_for(part, market))]
     if not known:
-        part = next((part for part in parts if part.code or part.message), Part())
+        part = next((part for part in parts if part.code or part.message), ErrorPart())
         return Diagnosis(step="stop", kind="unknown", code=clean(part.code), words=clean(part.message))
     part, row = min(known, key=_precedence)
     return Diagnosis(
@@ -181,17 +194,25 @@ def diagnose_parts(table: Table, parts: Sequence[Part], market: Market | None = 
     )
 
 
-def hinted_zones(parts: Sequence[Part]) -> tuple[str, ...]:
-    """The zones that an answer says to try instead, each once: EC2 writes them into a message, GCE beside it.
+def diagnose_held(table: Table, held: Held, market: Market | None = None) -> Diagnosis:
+    """Return why ``held`` failed, by the cloud's words that it carries. What vanished without a word is ``gone``."""
+    if held.parts:
+        return diagnose_parts(table, held.parts, market)
+    if not held.problem_code and held.state in ("gone", "unseen"):
+        return Diagnosis(step="gone", kind="missing", words=held.problem)
+    return diagnose(table, code=held.problem_code, message=held.problem, market=market)
 
-    ``You can currently get i4i.large capacity by ... or choosing us-east-1b, us-east-1c.``
+
+def hinted_zones(parts: Sequence[ErrorPart]) -> tuple[str, ...]:
+    """The zones that an answer says to try instead, each once: written into the message
+    ("... or choosing ZONE, ZONE."), or beside it.
     """
     beside = [zone for part in parts for zone in part.zones]
     lists = [found[1] or found[2] for part in parts for found in _ELSEWHERE.finditer(part.message)]
     return tuple(dict.fromkeys([*beside, *(zone for told in lists for zone in _ZONE.findall(told))]))
 
 
-def _precedence(known: tuple[Part, Row]) -> tuple[bool, bool, int, int, int]:
+def _precedence(known: tuple[ErrorPart, Row]) -> tuple[bool, bool, int, int, int]:
     part, row = known
     return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), _SCOPES.index(row.scope)
 

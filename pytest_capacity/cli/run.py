@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends import missing_extra
+from pytest_capacity.backends import INSTALLED, missing_extra, provider
 from pytest_capacity.cli.child import BY_SIGNAL, Signals, run_child
 from pytest_capacity.cli.child_env import check_names, hand_over
 from pytest_capacity.cli.console import Misused, complain, say
@@ -207,15 +207,19 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
     overrides = Overrides(**values, emulator=options.emulator is not None, source=source)
     folder = path.absolute().parent
     request = load(
-        overrides, path=path, environ=environ, project=folder.name, warn=lambda words: say(f"capacity: {words}")
+        overrides,
+        clouds=INSTALLED,
+        path=path,
+        environ=environ,
+        project=folder.name,
+        warn=lambda words: say(f"capacity: {words}"),
     )
     journal = request.journal
     if journal is not None:
         # In the file it is relative to the file; the keeper runs in another directory.
         base = Path.cwd() if "journal" in values else folder
         journal = os.fspath(base / Path(journal).expanduser())
-    profile = request.aws.profile or environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
-    return replace(request, journal=journal, aws=replace(request.aws, profile=profile))
+    return replace(provider(request.backend).with_environment(request, environ), journal=journal)
 
 
 def spawn_options(options: argparse.Namespace, request: Request) -> SpawnOptions:

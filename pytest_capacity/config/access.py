@@ -19,9 +19,9 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.nodes import STATIC, USER_FORM, as_port, needs_ssh
+from pytest_capacity.config.nodes import USER_FORM, as_port, needs_ssh
 from pytest_capacity.config.source import Source
-from pytest_capacity.model import AwsSettings, Ssh, Topology
+from pytest_capacity.model import Ssh, Topology
 
 _KEYS: Final = Ssh.__struct_fields__
 _EXAMPLE: Final = "{user: ubuntu, key: ~/.ssh/ci}"
@@ -44,13 +44,12 @@ def read_collect(source: Source, faults: Faults) -> tuple[str, ...]:
 
 def read_ssh(
     source: Source,
-    backend: str,
-    aws: AwsSettings,
+    owns_machines: bool,
     topologies: Mapping[str, Topology],
     collect: tuple[str, ...],
     faults: Faults,
 ) -> Ssh | None:
-    """How nodes are reached, or None where nothing asks for it."""
+    """How nodes are reached, or None where nothing asks for it; the user's own machines are reached by SSH alone."""
     value, where = source.get("ssh")
     needs = [
         f"the `ready` of {topology.name}/{group.name}"
@@ -60,7 +59,7 @@ def read_ssh(
     ]
     needs += ["`collect`"] if collect else []
     if value is None:
-        ssh = Ssh() if needs or backend == STATIC else None
+        ssh = Ssh() if needs or owns_machines else None
     elif isinstance(value, Mapping):
         ssh = _section(value, source.base, where, faults)
     else:
@@ -68,9 +67,6 @@ def read_ssh(
         ssh = None if on is False else Ssh()
         if on is False and needs:
             faults.add(where, f"is false, and {' and '.join(needs)} cannot do without", "Write `ssh: true`.")
-    if ssh and aws.key_name and ssh.key is None and not (isinstance(value, Mapping) and "key" in value):
-        remedy = "Write `ssh: {key: PATH}`, or remove the key: then a key pair is made for the run."
-        faults.add(f"{source.file}: aws.key_name", "is there, and not where its private half is", remedy)
     return ssh
 
 

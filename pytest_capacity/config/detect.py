@@ -12,18 +12,20 @@ MAX_BYTES: Final = 1 << 20
 _BACKEND: Final = re.compile(
     r"""^["']?(?:cluster_)?backend["']?\s*:[ \t]*(?P<quote>["']?)(?P<name>[^\s"'#]+)(?P=quote)""", re.MULTILINE
 )
-#: `{backend: aws, ...}` and documents that are indented as a whole: rare, and then the real reader decides.
+#: `{backend: NAME, ...}` and documents that are indented as a whole: rare, and then the real reader decides.
 _MAYBE: Final = re.compile(r"""^\s*[{ ].*\b(?:cluster_)?backend\b""", re.MULTILINE)
 _TOP_LEVEL: Final = re.compile(r"^[A-Za-z]", re.MULTILINE)
 
 
-def backend_of(path: Path) -> str | None:
-    """The ``backend:`` that the file at ``path`` names, or None where it names none (or there is no such file).
+#: What `glance` says of a file that only a reader of YAML can tell.
+UNCLEAR: Final = "?"
 
-    ``cluster_backend:`` is how scylla-cluster-tests calls it.
 
-    A glance, not a check: `load` reads the file properly once the plugin is switched on. A file that cannot be read, or
-    is no text, counts as naming none; whoever switches the plugin on by a flag is told about it by `load`.
+def glance(path: Path) -> str | None:
+    """The ``backend:`` that the file at ``path`` names, None where it names none, or `UNCLEAR`.
+
+    ``cluster_backend:`` is how scylla-cluster-tests calls it. A file that cannot be read, or is no text, counts as
+    naming none.
     """
     try:
         with path.open("rb") as file:
@@ -33,18 +35,4 @@ def backend_of(path: Path) -> str | None:
     if found := _BACKEND.search(text):
         name = found["name"]
         return None if name in ("null", "~") else name
-    if _MAYBE.search(text) and not _TOP_LEVEL.search(text):
-        return _backend_by_yaml(path)
-    return None
-
-
-def _backend_by_yaml(path: Path) -> str | None:
-    from pytest_capacity.config.reading import read_mapping
-    from pytest_capacity.errors import ConfigError
-
-    try:
-        values = read_mapping(path)
-    except ConfigError:
-        return None
-    name = values.get("backend", values.get("cluster_backend"))
-    return name if isinstance(name, str) else None
+    return UNCLEAR if _MAYBE.search(text) and not _TOP_LEVEL.search(text) else None

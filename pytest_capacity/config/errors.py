@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -12,9 +12,6 @@ from pytest_capacity.config.fields import Faults, as_choice, as_mapping, as_text
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import ErrorRow, Kind, Scope, Step
 
-#: The clouds that have a table, whether or not there is a backend for them yet.
-CLOUDS: Final = ("aws", "gce", "azure", "oci", "blazar")
-
 _KEYS: Final = ErrorRow.__struct_fields__
 #: What a row matches by: one of them at least.
 _MATCHING: Final = ("code", "prefix", "message", "http")
@@ -22,19 +19,19 @@ _EXAMPLE: Final = "{code: NewCode, kind: capacity-zone, step: move-on, scope: ty
 _STATUS_FORM: Final = re.compile(r"[1-5](?:xx|\d\d)")
 
 
-def read_errors(source: Source, backend: str, faults: Faults) -> tuple[ErrorRow, ...]:
-    """The rows in the order of the file. ``backend`` is the cloud of those that name none."""
+def read_errors(source: Source, backend: str, clouds: Sequence[str], faults: Faults) -> tuple[ErrorRow, ...]:
+    """The rows in the order of the file. ``backend`` is the cloud of those that name none, ``clouds`` are all."""
     value, where = source.get("errors")
     if value is None:
         return ()
     if not isinstance(value, list | tuple):
         faults.add(where, f"{shown(value)} is not a list", f"Write one row after another, like - {_EXAMPLE}.")
         return ()
-    rows = [_row(item, backend, f"{where}[{index}]", faults) for index, item in enumerate(value)]
+    rows = [_row(item, backend, clouds, f"{where}[{index}]", faults) for index, item in enumerate(value)]
     return tuple(row for row in rows if row is not None)
 
 
-def _row(value: object, backend: str, where: str, faults: Faults) -> ErrorRow | None:
+def _row(value: object, backend: str, clouds: Sequence[str], where: str, faults: Faults) -> ErrorRow | None:
     before = len(faults.lines)
     values = as_mapping(value, where, faults, _EXAMPLE)
     if len(faults.lines) > before:
@@ -46,7 +43,7 @@ def _row(value: object, backend: str, where: str, faults: Faults) -> ErrorRow | 
         if values.get(key) in ([], ()):
             faults.add(f"{where}.{key}", "names nothing", "Give a value, or remove the key.")
     row = {
-        "cloud": as_choice(values.get("cloud", backend or CLOUDS[0]), CLOUDS, f"{where}.cloud", faults),
+        "cloud": as_choice(values.get("cloud", backend), clouds, f"{where}.cloud", faults),
         "kind": _needed(values, "kind", Kind, where, faults),
         "step": _needed(values, "step", Step, where, faults),
         "scope": as_choice(values.get("scope", "none"), get_args(Scope), f"{where}.scope", faults),

@@ -72,14 +72,6 @@ def check_moving(
             _check_alone(topology, moving.fallback, where, faults)
 
 
-def check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: str, faults: Faults) -> None:
-    """Where some subnets are given, zones without one are not used: then each region needs one."""
-    for region in regions:
-        if subnets and not any(zone.startswith(region) for zone in subnets):
-            remedy = f"Add one (`{region}a: subnet-...`), or leave the region out."
-            faults.add(where, f"there is no subnet in {region}", remedy)
-
-
 def check_patience(source: Source, moving: Moving, timeout: float, faults: Faults) -> None:
     """A ladder that may be gone round for longer than provisioning may take would be cut short."""
     value, where = source.get("retry_until")

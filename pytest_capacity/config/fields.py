@@ -11,6 +11,9 @@ _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 _MAX_SHOWN: Final = 60
 
+#: A zone that stands for all that are not named.
+EVERY_OTHER: Final = "*"
+
 
 def shown(value: object) -> str:
     """A value as it may stand in a message: short, on one line."""

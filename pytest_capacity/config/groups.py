@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pytest_capacity.config.fields import (
     Faults,
@@ -17,21 +17,17 @@ from pytest_capacity.config.fields import (
     as_count,
     as_form,
     as_mapping,
-    as_text,
     as_texts,
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.nodes import DEFAULT_READY_S, STATIC, check_machines, read_ready, read_static_group
+from pytest_capacity.config.nodes import DEFAULT_READY_S, check_machines, read_own_group, read_ready
+from pytest_capacity.config.provider import GroupDraft, Reader, Section
 from pytest_capacity.config.userdata import read_user_data
-from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Lookup, Market, NodeGroup, Topology
+from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Market, NodeGroup, Topology
 
 MARKETS: Final = ("on-demand", "spot")
-IMAGE_FORM: Final = re.compile(r"ami-[0-9a-f]{8,17}")
-OWNER_FORM: Final = re.compile(r"self|amazon|\d{12}")
-_LOOKUP: Final = "{name: 'scylla-5.4-*', owner: self}"
-INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
-#: Names go into subjects (``default/1/us-east-1a/nodes/db``), tags and node names.
+#: Names go into subjects (``topology/attempt/zone/kind/group``), tags and node names.
 NAME_FORM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 EXCLUSIVE: Final = (
@@ -49,14 +45,6 @@ _GROUP_KEYS: Final = (
     "ready",
     "ready_timeout",
     "user_data",
-    "aws",
-)
-_GROUP_EXAMPLE: Final = "{count: 3, instance_type: i4i.large}"
-# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-strategies.html#placement-groups-limitations-cluster
-_CANNOT_JOIN: Final = (
-    (re.compile(r"t\d[a-z]*\..*"), "burstable types (T family)"),
-    (re.compile(r"mac\d.*"), "Mac types"),
-    (re.compile(r"[a-z0-9]+-flex\..*"), "flex types"),
 )
 
 
@@ -67,32 +55,25 @@ class Defaults(Struct, frozen=True, kw_only=True):
     reserve: bool
     #: Whether spot nodes may become on-demand ones, which can be reserved.
     spot_to_on_demand: bool = True
-    regions: tuple[str, ...]
-    #: Images of the ``aws:`` section by region.
-    images: Mapping[str, str | Lookup]
-    #: Where a user can give those images: for messages.
+    provider: Reader
+    #: The names of all providers: a group may have settings for several, of which those of one count.
+    providers: tuple[str, ...] = ()
+    #: The provider's section of the file, what it says, and whether it had faults.
+    section: Section
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_wrong: bool = False
+    #: What messages call the file.
     file: str
     #: The other way to give groups, where there is one.
     or_hook: str = ", or the hook pytest_capacity_topologies"
-    backend: str = "aws"
     #: What relative paths in the file are relative to.
     base: Path = Path()
     duration_s: float = 5400.0
-    #: Whether nodes end themselves, by what goes with their user data.
-    self_terminate: bool = True
 
     @property
     def example(self) -> str:
         """A group as it may be written."""
-        return "{hosts: [10.0.0.1, 10.0.0.2]}" if self.backend == STATIC else _GROUP_EXAMPLE
-
-
-def cannot_join_cluster_group(instance_type: str) -> str | None:
-    """Why ``instance_type`` cannot be in a cluster placement group, or None where nothing is known against it."""
-    for form, what in _CANNOT_JOIN:
-        if form.fullmatch(instance_type):
-            return f"EC2 takes no {what} into a cluster placement group"
-    return None
+        return self.provider.examples.group
 
 
 def read_topologies(
@@ -101,6 +82,7 @@ def read_topologies(
     """``groups:`` and ``topologies:`` of the file, and the ones ``given`` in Python, by name."""
     found: dict[str, Topology] = {}
     file = defaults.file
+    own = defaults.provider.name
     if "groups" in values:
         groups = _raw_groups(values["groups"], f"{file}: groups", defaults, faults)
         found[DEFAULT_TOPOLOGY] = _topology(DEFAULT_TOPOLOGY, groups, f"{file}: groups", defaults, faults)
@@ -119,7 +101,7 @@ def read_topologies(
         if name in found:
             faults.add(where, f"{file} has a topology of that name too", "Give one of them another name.")
             continue
-        found[name] = _topology(name, _given_groups(topology, where, faults), where, defaults, faults)
+        found[name] = _topology(name, _given_groups(topology, own, where, faults), where, defaults, faults)
     if not found:
         remedy = f"Add `groups: {{db: {defaults.example}}}`{defaults.or_hook}."
         faults.add(f"{file}: groups", "no machines are asked for", remedy)
@@ -145,7 +127,7 @@ def _groups_of(body: object, where: str, defaults: Defaults, faults: Faults) -> 
     return _raw_groups(values["groups"], f"{where}.groups", defaults, faults)
 
 
-def _given_groups(topology: object, where: str, faults: Faults) -> Mapping[str, Any]:
+def _given_groups(topology: object, provider: str, where: str, faults: Faults) -> Mapping[str, Any]:
     """A struct's groups in the form of the file; structs made in Python are not checked when they are made."""
     if not isinstance(topology, Topology):
         faults.add(
@@ -160,19 +142,19 @@ def _given_groups(topology: object, where: str, faults: Faults) -> Mapping[str, 
             continue
         if group.name in raw:
             faults.add(f"{where}.{group.name}", "is there twice", "Give one of the groups another name.")
-        raw[str(group.name)] = _as_written(group)
+        raw[str(group.name)] = _as_written(group, provider)
     return raw
 
 
-def _as_written(group: NodeGroup) -> dict[str, Any]:
-    body = {key: getattr(group, key) for key in _GROUP_KEYS if key not in ("aws", "ready_timeout")}
+def _as_written(group: NodeGroup, provider: str) -> dict[str, Any]:
+    body = {key: getattr(group, key) for key in _GROUP_KEYS if key != "ready_timeout"}
     # The default is no wish: it gives way where a run is shorter.
     if group.ready_timeout_s != DEFAULT_READY_S:
         body["ready_timeout"] = f"{group.ready_timeout_s}s"
     if group.hosts:
         body["hosts"] = [_host_as_written(host) for host in group.hosts]
     if group.cloud:
-        body["aws"] = group.cloud
+        body[provider] = group.cloud
     return {key: value for key, value in body.items() if value not in (None, ())}
 
 
@@ -192,26 +174,43 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
     values = as_mapping(body, where, faults, defaults.example)
     if len(faults.lines) > before:
         return None
-    if defaults.backend == STATIC:
-        return read_static_group(name, values, where, defaults.duration_s, faults)
+    provider = defaults.provider
+    if provider.owns_machines:
+        clouds = [other for other in defaults.providers if other != provider.name]
+        return read_own_group(name, values, where, defaults.duration_s, clouds, faults)
     if "hosts" in values:
         faults.add(
             f"{where}.hosts", "machines of your own are no cloud's", "Write `backend: static`, or remove the key."
         )
-    refuse_unknown(values, (*_GROUP_KEYS, "hosts"), f"{where}.", faults)
+    known = (*_GROUP_KEYS, *provider.group_keys, "hosts", provider.name, *defaults.providers)
+    refuse_unknown(values, known, f"{where}.", faults)
     for key in ("count", "instance_type"):
         if key not in values:
-            faults.add(f"{where}.{key}", "is missing", f"Write the group like {_GROUP_EXAMPLE}.")
+            faults.add(f"{where}.{key}", "is missing", f"Write the group like {defaults.example}.")
     count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
-    instance_type = _instance_type(values, where, faults)
-    alternatives = _alternatives(values, where, faults)
+    instance_type = None
+    if "instance_type" in values:
+        instance_type = provider.read_type(values["instance_type"], f"{where}.instance_type", faults)
+    alternatives = _alternatives(values, where, provider, faults)
     market, reserve = _market(values, where, defaults, faults)
-    image, cloud = _image(values, where, defaults, faults)
     grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
-    for type_ in (instance_type, *alternatives) if grouped else ():
-        if type_ and (why := cannot_join_cluster_group(type_)):
-            remedy = "Take another type, or set placement_group to false."
-            faults.add(f"{where}.placement_group", f"{shown(type_)} cannot join: {why}", remedy)
+    own: Mapping[str, Any] = {}
+    if provider.name in values:
+        own = as_mapping(values[provider.name], f"{where}.{provider.name}", faults, provider.examples.section)
+    draft = GroupDraft(
+        name=name,
+        where=where,
+        values=values,
+        own=own,
+        types=tuple(type_ for type_ in (instance_type, *alternatives) if type_),
+        placement_group=bool(grouped),
+        market=market,
+        reserve=reserve,
+        settings=defaults.settings,
+        settings_wrong=defaults.settings_wrong,
+    )
+    cloud = dict(provider.read_group(defaults.section, draft, faults))
+    image = cloud.pop("image") if isinstance(cloud.get("image"), str) else None
     ready, timeout = read_ready(values, where, defaults.duration_s, faults)
     data = _user_data(values, where, defaults, faults)
     if count is None or instance_type is None:
@@ -236,16 +235,13 @@ def _user_data(values: Mapping[str, Any], where: str, defaults: Defaults, faults
     if "user_data" not in values:
         return None
     at = f"{where}.user_data"
-    return read_user_data(values["user_data"], defaults.base, defaults.self_terminate, at, faults)
+    text = read_user_data(values["user_data"], defaults.base, at, faults)
+    if text is not None:
+        defaults.provider.check_user_data(text, defaults.settings, at, faults)
+    return text
 
 
-def _instance_type(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    if "instance_type" not in values:
-        return None
-    return as_form(values["instance_type"], INSTANCE_TYPE_FORM, "i4i.large", f"{where}.instance_type", faults)
-
-
-def _alternatives(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, faults: Faults) -> tuple[str, ...]:
     """The other types, in order. One that is there twice would be asked for twice."""
     if "alternatives" not in values:
         return ()
@@ -253,7 +249,7 @@ def _alternatives(values: Mapping[str, Any], where: str, faults: Faults) -> tupl
     types = as_texts(values["alternatives"], where, faults)
     seen = [values.get("instance_type")]
     for type_ in types:
-        as_form(type_, INSTANCE_TYPE_FORM, "i4i.xlarge", where, faults)
+        provider.read_type(type_, where, faults)
         if type_ in seen:
             faults.add(where, f"{shown(type_)} is asked for already", "Name each type once, the first wish elsewhere.")
         seen.append(type_)
@@ -281,71 +277,3 @@ def as_market(value: object, where: str, faults: Faults) -> Market | None:
         case "spot":
             return "spot"
     return None
-
-
-def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | Lookup]:
-    """Images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
-    if isinstance(value, str) or _is_lookup(value):
-        image = _as_image(value, where, faults)
-        return dict.fromkeys(regions, image) if image else {}
-    images: dict[str, str | Lookup] = {}
-    for region, given in as_mapping(value, where, faults, "{us-east-1: ami-0123456789abcdef0}").items():
-        image = _as_image(given, f"{where}.{shown(region)[1:-1]}", faults)
-        if image:
-            images[region] = image
-    return images
-
-
-def _is_lookup(value: object) -> bool:
-    return isinstance(value, Mapping) and bool({"name", "owner"} & value.keys())
-
-
-def _as_image(value: object, where: str, faults: Faults) -> str | Lookup | None:
-    if not isinstance(value, Mapping):
-        return as_form(value, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
-    values = as_mapping(value, where, faults, _LOOKUP)
-    refuse_unknown(values, ("name", "owner"), f"{where}.", faults)
-    if "name" not in values:
-        faults.add(f"{where}.name", "is missing", f"Write the image like {_LOOKUP}.")
-        return None
-    name = as_text(values["name"], f"{where}.name", faults)
-    owner = as_owner(values.get("owner", "self"), f"{where}.owner", faults)
-    return Lookup(name=name, owner=owner) if name and owner else None
-
-
-def as_owner(value: object, where: str, faults: Faults) -> str | None:
-    """``self``, ``amazon``, or the number of an account. None, and a fault, for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = f"{value:012d}"
-    return as_form(value, OWNER_FORM, "self, amazon or '123456789012'", where, faults)
-
-
-def _image(
-    values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults
-) -> tuple[str | None, Mapping[str, Any]]:
-    """The group's own image where it is one id for all regions, and otherwise its settings for the cloud."""
-    before = len(faults.lines)
-    own: Mapping[str, str | Lookup] = {}
-    if "image" in values:
-        own = as_images(values["image"], defaults.regions, f"{where}.image", faults)
-    if "aws" in values:
-        special = as_mapping(values["aws"], f"{where}.aws", faults, "{image: ami-0123456789abcdef0}")
-        refuse_unknown(special, ("image",), f"{where}.aws.", faults)
-        if "image" in special and "image" in values:
-            faults.add(f"{where}.aws.image", "is there beside `image`", "Keep one of them.")
-        elif "image" in special:
-            own = as_images(special["image"], defaults.regions, f"{where}.aws.image", faults)
-    images = {**defaults.images, **own}
-    if len(faults.lines) > before:
-        return None, {}
-    for region in defaults.regions:
-        if region not in images:
-            remedy = (
-                f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
-            )
-            faults.add(f"{where}.image", f"no image is known for {region}", remedy)
-    wanted = {region: own[region] for region in defaults.regions if region in own}
-    ids = set(wanted.values())
-    if len(wanted) == len(defaults.regions) and len(ids) == 1 and isinstance(one := ids.pop(), str):
-        return one, {}
-    return None, {"image": msgspec.to_builtins(wanted)} if wanted else {}

@@ -20,7 +20,6 @@ from pytest_capacity.config.fallback import (
     Moving,
     check_moving,
     check_patience,
-    check_subnets,
     default_timeout,
     read_moving,
 )
@@ -35,18 +34,16 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.groups import EXCLUSIVE, INSTANCE_TYPE_FORM, Defaults, as_market, read_topologies
-from pytest_capacity.config.nodes import STATIC
+from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
+from pytest_capacity.config.provider import AnyCloud, Reader, Readers, Section
 from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.config.retention import read_keeping
 from pytest_capacity.config.sct import in_their_words, is_sct, translate
 from pytest_capacity.config.sct import is_reserving as is_sct_reserving
-from pytest_capacity.config.settings import read_aws, read_regions, read_zones
 from pytest_capacity.config.source import Overrides, Source, as_duration, split
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import AwsSettings, Fallback, Lookup, Market, Request, Topology
+from pytest_capacity.model import Fallback, Market, Request, Topology
 
-BACKENDS: Final = ("aws", STATIC)
 DEFAULT_DURATION_S: Final = 90 * 60.0
 DEFAULT_RELEASE_TIMEOUT_S: Final = 5 * 60.0
 MAX_RELEASE_TIMEOUT_S: Final = 3600.0
@@ -72,7 +69,6 @@ _KEYS: Final = (
     "project",
     "test_id",
     "prices",
-    "aws",
     "ssh",
     "collect",
     "session",
@@ -93,7 +89,6 @@ _OF_A_CLOUD: Final = (
     "use_reservations",
     "endpoint",
     "prices",
-    "aws",
     "errors",
     "fallback",
     "colocate",
@@ -106,7 +101,6 @@ _LIMITS: Final = {
     "release_timeout": "the end of a run waits at most",
 }
 _ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resource-groups:[^:]+:\d{12}:group/.+")
 
 
 class _Cloud(Struct, frozen=True, kw_only=True):
@@ -120,14 +114,15 @@ class _Cloud(Struct, frozen=True, kw_only=True):
     use_reservations: tuple[str, ...] = ()
     endpoint: str | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
-    aws: AwsSettings = field(default_factory=AwsSettings)
-    #: Images by region, for groups that have none of their own.
-    images: Mapping[str, str | Lookup] = field(default_factory=dict)
+    section: Section
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_wrong: bool = False
 
 
 def load(
     overrides: Overrides,
     *,
+    clouds: Readers,
     path: Path | None,
     environ: Mapping[str, str],
     topologies: Mapping[str, Topology] | None = None,
@@ -139,8 +134,9 @@ def load(
 ) -> Request:
     """The checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
-    ``topologies`` are the ones that a hook gave, checked like the file's. ``environ`` is read for the SDK's region, and
-    for the variables of scylla-cluster-tests where the file is one of its. ``run`` is the run id where one is fixed
+    ``clouds`` are the providers, of which the chosen one reads what is its own. ``topologies`` are the ones that a hook
+    gave, checked like the file's. ``environ`` is read for the SDK's region, and for the variables of
+    scylla-cluster-tests where the file is one of its. ``run`` is the run id where one is fixed
     already, before ``test_id:`` and ``new_run``. ``project`` is the default of ``project:``; it is made to fit.
     ``values`` stand in the place of the file's. ``warn`` is told what works and will not for ever. Groups come back
     with market and reserve resolved.
@@ -155,17 +151,19 @@ def load(
     source = Source(values, name, overrides, base.absolute(), has_flags=not given)
     faults = Faults()
     names: Mapping[str, str] = {}
-    if is_sct(values):
-        translated = translate(source, environ, _KEYS, BACKENDS, warn, faults)
+    known = (*_KEYS, *clouds.names())
+    if is_sct(values, known, clouds):
+        translated = translate(source, environ, known, clouds, warn, faults)
         values, names = translated.values, translated.names
         source = replace(source, values=values)
-    refuse_unknown(values, _KEYS, f"{source.file}: ", faults)
+    refuse_unknown(values, known, f"{source.file}: ", faults)
     own_faults = len(faults.lines)
-    backend = _backend(source, faults)
+    backend = _backend(source, clouds, faults)
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
-    cloud = _no_cloud(source, faults) if backend == STATIC else _cloud(source, environ, duration, faults)
-    found = read_topologies(values, topologies or {}, _defaults(source, backend, cloud, duration), faults)
-    if backend != STATIC:
+    own = backend.owns_machines
+    cloud = _no_cloud(source, backend, clouds, faults) if own else _cloud(source, backend, environ, duration, faults)
+    found = read_topologies(values, topologies or {}, _defaults(source, backend, clouds, cloud, duration), faults)
+    if not own:
         check_moving(source, cloud.moving, cloud.regions, found.values(), faults)
     timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
     check_patience(source, cloud.moving, timeout, faults)
@@ -173,7 +171,7 @@ def load(
     project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
     keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
     request = Request(
-        backend=backend,
+        backend=backend.name,
         run=run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run(),
         project=project,
         topologies=found,
@@ -194,80 +192,96 @@ def load(
         endpoint=cloud.endpoint,
         emulated=overrides.emulator,
         prices=cloud.prices,
-        aws=cloud.aws,
-        ssh=read_ssh(source, backend, cloud.aws, found, collect, faults),
+        settings=cloud.settings,
+        ssh=read_ssh(source, own, found, collect, faults),
         collect=collect,
         session=keeping.session,
         keep=keeping.keep,
         keep_s=keeping.keep_s,
         limit_s=keeping.limit_s,
-        errors=read_errors(source, backend, faults) if backend != STATIC else (),
+        errors=() if own else read_errors(source, backend.name, tuple(clouds.names()), faults),
         journal=_text(source, "journal", faults),
     )
+    backend.check_request(request, source, faults)
     if faults.lines:
         raise ConfigError(in_their_words(faults.lines, own_faults, source.file, names))
     return request
 
 
-def _cloud(source: Source, environ: Mapping[str, str], duration: float, faults: Faults) -> _Cloud:
-    regions = _regions(source, environ, faults)
+def _cloud(source: Source, provider: Reader, environ: Mapping[str, str], duration: float, faults: Faults) -> _Cloud:
+    regions = _regions(source, provider, environ, faults)
     moving = read_moving(source, duration, faults)
     market, reserve = _market(source, moving.fallback, faults)
     before = len(faults.lines)
-    aws = _aws(source, regions, faults)
+    section = _section(source, provider, regions, faults)
+    settings = provider.read_section(section, faults)
+    settings_wrong = len(faults.lines) > before
     return _Cloud(
         regions=regions,
         moving=moving,
-        zones=_zones(source, regions, faults),
+        zones=_zones(source, provider, regions, faults),
         market=market,
         reserve=reserve,
-        use_reservations=_use_reservations(source, faults),
-        endpoint=_endpoint(source, faults),
-        prices=_prices(source, faults),
-        aws=aws,
-        # Where the section is wrong, that is the fault; that no image came of it is not another one.
-        images=aws.image or (dict.fromkeys(regions, "") if len(faults.lines) > before else {}),
+        use_reservations=_use_reservations(source, provider, faults),
+        endpoint=_endpoint(source, provider, faults),
+        prices=_prices(source, provider, faults),
+        section=section,
+        settings=settings,
+        settings_wrong=settings_wrong,
     )
 
 
-def _no_cloud(source: Source, faults: Faults) -> _Cloud:
-    """Machines of the user's own: what only a cloud could do is a fault, lest somebody think that it is done."""
-    for key in _OF_A_CLOUD:
+def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> _Cloud:
+    """Machines of the user's own: what only a cloud could do is a fault, since it would not be done."""
+    sections = [name for name in clouds.names() if name != provider.name]
+    for key in (*_OF_A_CLOUD, *sections):
         value, where = source.get(key)
         if value is not None:
-            faults.add(where, "is given, and `backend: static` has no cloud to ask for it", "Leave it out.")
+            faults.add(where, f"is given, and `backend: {provider.name}` has no cloud to ask for it", "Leave it out.")
     value, where = source.get("reserve")
     if value is not None and as_bool(value, where, faults):
         faults.add(where, "is true, and machines of your own need no reservation", "Leave it out.")
     if source.overrides.emulator:
-        faults.add("--capacity-emulator", "is given, and `backend: static` has no cloud to emulate", "Leave it out.")
-    return _Cloud(regions=(STATIC,), moving=Moving(fallback=Fallback()))
+        what = f"is given, and `backend: {provider.name}` has no cloud to emulate"
+        faults.add("--capacity-emulator", what, "Leave it out.")
+    regions, _ = provider.default_regions({})
+    section = _section(source, provider, regions, faults)
+    settings = provider.read_section(section, faults)
+    return _Cloud(regions=regions, moving=Moving(fallback=Fallback()), section=section, settings=settings)
 
 
-def _defaults(source: Source, backend: str, cloud: _Cloud, duration: float) -> Defaults:
+def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> Section:
+    """The provider's own section; those of other providers, in a file for several, are not looked at."""
+    value, where = source.get(provider.name)
+    values = as_mapping(value, where, faults, provider.examples.section) if value is not None else {}
+    return Section(values=values, where=where, regions=regions, base=source.base, emulated=source.overrides.emulator)
+
+
+def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, duration: float) -> Defaults:
     defaults = Defaults(
         market=cloud.market,
         reserve=cloud.reserve,
         spot_to_on_demand=cloud.moving.fallback.spot_to_on_demand,
-        regions=cloud.regions,
-        images=cloud.images,
+        provider=provider,
+        providers=tuple(clouds.names()),
+        section=cloud.section,
+        settings=cloud.settings,
+        settings_wrong=cloud.settings_wrong,
         file=source.file,
-        backend=backend,
         base=source.base,
         duration_s=duration,
-        self_terminate=cloud.aws.self_terminate,
     )
     return defaults if source.has_flags else replace(defaults, or_hook="")
 
 
-def is_reserving(values: Mapping[str, Any], where: str) -> bool:
+def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers) -> bool:
     """Whether a configuration chooses a backend and has not switched reservations off. Nothing else is checked.
 
     Raises `ConfigError` where ``reserve`` is neither true nor false.
     """
     faults = Faults()
-    if is_sct(values):
-        on = is_sct_reserving(values, where, faults)
+    if is_sct(values, (*_KEYS, *clouds.names()), clouds):
+        on = is_sct_reserving(values, where, clouds, faults)
     else:
         value = values.get("reserve")
         reserve = True if value is None else as_bool(value, f"{where}: reserve", faults)
@@ -277,36 +291,37 @@ def is_reserving(values: Mapping[str, Any], where: str) -> bool:
     return on
 
 
-def _backend(source: Source, faults: Faults) -> str:
+def _backend(source: Source, clouds: Readers, faults: Faults) -> Reader:
     value, where = source.get("backend")
+    names = tuple(clouds.names())
     if value is None:
-        flag = "Pass --capacity-backend=aws, or write" if source.has_flags else "Write"
-        faults.add(where, "no backend is chosen", f"{flag} `backend: aws`.")
-        return ""
-    return as_choice(value, BACKENDS, where, faults) or ""
+        flag = f"Pass --capacity-backend={names[0]}, or write" if source.has_flags else "Write"
+        faults.add(where, "no backend is chosen", f"{flag} `backend: {names[0]}`. What there is: {', '.join(names)}.")
+        return AnyCloud()
+    name = as_choice(value, names, where, faults)
+    return clouds.get(name) if name in names else AnyCloud()
 
 
-def _regions(source: Source, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
+def _regions(source: Source, provider: Reader, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
     value, where = source.get("regions")
     before = len(faults.lines)
     given = split(value, where, faults) if value is not None else ()
+    example = provider.examples.region
     if value is None:
-        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-            if environ.get(name):
-                given, where = (environ[name],), name
-                break
-        else:
-            flag = "pass --capacity-region, " if source.has_flags else ""
-            remedy = f"Write `regions: [us-east-1]`, {flag}or set AWS_REGION."
-            faults.add(where, "no region is named", remedy)
+        given, variable = provider.default_regions(environ)
+        where = variable or where
+        if not given:
+            flag = ", pass --capacity-region" if source.has_flags else ""
+            variables = f", or set {provider.region_variable}" if provider.region_variable else ""
+            faults.add(where, "no region is named", f"Write `regions: [{example}]`{flag}{variables}.")
     elif not given and len(faults.lines) == before:
-        faults.add(where, "names no region", "Write `regions: [us-east-1]`.")
-    return read_regions(given, where, faults)
+        faults.add(where, "names no region", f"Write `regions: [{example}]`.")
+    return provider.read_regions(given, where, faults)
 
 
-def _zones(source: Source, regions: tuple[str, ...], faults: Faults) -> tuple[str, ...]:
+def _zones(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> tuple[str, ...]:
     value, where = source.get("zones")
-    return read_zones(split(value, where, faults), regions, where, faults) if value is not None else ()
+    return provider.read_zones(split(value, where, faults), regions, where, faults) if value is not None else ()
 
 
 def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market, bool]:
@@ -322,15 +337,6 @@ def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market,
     return market, True if reserve is None else reserve
 
 
-def _aws(source: Source, regions: tuple[str, ...], faults: Faults) -> AwsSettings:
-    value, where = source.get("aws")
-    if value is None:
-        return AwsSettings()
-    aws = read_aws(value, regions, where, source.overrides.emulator, faults)
-    check_subnets(aws.subnets, regions, f"{where}.subnets", faults)
-    return aws
-
-
 def _duration(source: Source, key: str, default: float, most: float, faults: Faults) -> float:
     value, where = source.get(key)
     if value is None:
@@ -338,14 +344,14 @@ def _duration(source: Source, key: str, default: float, most: float, faults: Fau
     return as_duration(value, where, most, _LIMITS[key], faults) or default
 
 
-def _endpoint(source: Source, faults: Faults) -> str | None:
+def _endpoint(source: Source, provider: Reader, faults: Faults) -> str | None:
     """The URL to use; None too where an emulator is started, whose URL is not known yet (a flag beats the file)."""
     value, where = source.get("endpoint")
     if value is None:
         return None
     url = as_text(value, where, faults)
     if url is not None:
-        _check_url(url, where, faults)
+        _check_url(url, provider.examples.endpoint, where, faults)
     if source.overrides.emulator:
         if source.is_overridden("endpoint"):
             remedy = "Keep one: the emulator that is started has its own URL."
@@ -354,18 +360,18 @@ def _endpoint(source: Source, faults: Faults) -> str | None:
     return url
 
 
-def _check_url(url: str, where: str, faults: Faults) -> None:
+def _check_url(url: str, example: str, where: str, faults: Faults) -> None:
     """Refuse what is no http(s) URL, what carries a password, and plain http to anywhere but this machine."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        faults.add(where, "is not a URL", "Write it like https://ec2.us-east-1.amazonaws.com.")
+        faults.add(where, "is not a URL", f"Write it like {example}.")
         return
     if parts.username is not None or parts.password is not None:
         faults.add(where, "holds a user or password", "Leave them out: credentials come from the SDK's configuration.")
     elif parts.scheme not in ("http", "https") or not host:
-        faults.add(where, f"{shown(url)} is not an http(s) URL", "Write it like https://ec2.us-east-1.amazonaws.com.")
+        faults.add(where, f"{shown(url)} is not an http(s) URL", f"Write it like {example}.")
     elif parts.scheme == "http" and not _is_loopback(host):
         faults.add(where, f"{shown(url)} sends credentials unencrypted", "Use https; plain http is for 127.0.0.1 only.")
 
@@ -379,28 +385,25 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _use_reservations(source: Source, faults: Faults) -> tuple[str, ...]:
+def _use_reservations(source: Source, provider: Reader, faults: Faults) -> tuple[str, ...]:
     value, where = source.get("use_reservations")
     if value is None:
         return ()
-    example = "cr-0123456789abcdef0, or a resource group's ARN"
     given = as_texts(value, where, faults)
-    checked = [as_form(item, _RESERVATION_FORM, example, where, faults) for item in given]
+    checked = provider.read_reservations(given, where, faults)
     if len(set(given)) < len(given):
         faults.add(where, "names a reservation twice", "Name each once.")
-    if len([one for one in given if one.startswith("arn:")]) > 1:
-        faults.add(where, "names two resource groups", "Name one: all that would be reserved is aimed at it.")
-    return tuple(item for item in checked if item is not None)
+    return checked
 
 
-def _prices(source: Source, faults: Faults) -> Mapping[str, float]:
+def _prices(source: Source, provider: Reader, faults: Faults) -> Mapping[str, float]:
     value, where = source.get("prices")
     if value is None:
         return {}
     prices: dict[str, float] = {}
-    for name, price in as_mapping(value, where, faults, "{i4i.large: 0.172}").items():
+    for name, price in as_mapping(value, where, faults, provider.examples.prices).items():
         at = f"{where}.{shown(name)[1:-1]}"
-        as_form(name, INSTANCE_TYPE_FORM, "i4i.large", at, faults)
+        provider.read_type(name, at, faults)
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < 1e6:
             faults.add(at, f"{shown(price)} is not a price", "Write USD an hour, like 0.172.")
         else:

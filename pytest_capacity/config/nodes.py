@@ -5,20 +5,19 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_capacity.config.fields import Faults, as_bool, as_count, as_form, as_text, refuse_unknown, shown
 from pytest_capacity.config.source import as_duration
 from pytest_capacity.model import Host, NodeGroup, Topology
 
-STATIC: Final = "static"
 DEFAULT_READY_S: Final = 5 * 60.0
 
 _WORDS: Final = ("running", "ssh", "cloud-init")
 _TCP: Final = "tcp:"
 _GROUP_KEYS: Final = ("hosts", "count", "instance_type", "ready", "ready_timeout")
-_OF_A_CLOUD: Final = ("alternatives", "market", "image", "user_data", "aws")
+_OF_A_CLOUD: Final = ("alternatives", "market", "image", "user_data")
 _HOSTS_EXAMPLE: Final = "[10.0.0.1, {address: 10.0.0.2, name: big, user: admin, port: 2222}]"
 
 # Not with a dash at the front: both are words of the command line of ssh.
@@ -65,17 +64,18 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
     return text
 
 
-def read_static_group(
-    name: str, values: Mapping[str, Any], where: str, duration: float, faults: Faults
+def read_own_group(
+    name: str, values: Mapping[str, Any], where: str, duration: float, clouds: Sequence[str], faults: Faults
 ) -> NodeGroup | None:
-    """A group of machines of the user's own."""
-    for key in _OF_A_CLOUD:
+    """A group of machines of the user's own. ``clouds`` are the names of sections that it cannot have."""
+    foreign = (*_OF_A_CLOUD, *clouds)
+    for key in foreign:
         if key in values:
             faults.add(f"{where}.{key}", "is there, and these machines are your own", "Remove the key.")
     for key in ("reserve", "placement_group"):
         if as_bool(values.get(key, False), f"{where}.{key}", faults):
             faults.add(f"{where}.{key}", "is true, and these machines are your own", "Remove the key.")
-    allowed = (*_GROUP_KEYS, *_OF_A_CLOUD, "reserve", "placement_group")
+    allowed = (*_GROUP_KEYS, *foreign, "reserve", "placement_group")
     refuse_unknown(values, allowed, f"{where}.", faults)
     ready, timeout = read_ready(values, where, duration, faults)
     hosts = _hosts(values, where, faults)

@@ -141,5 +141,5 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
         return {}
     if not isinstance(loaded, dict):
         kind = {"list": "a list", "str": "a text"}.get(type(loaded).__name__, f"one {type(loaded).__name__}")
-        raise ConfigError([f"{path}: holds {kind}, not keys and values. Begin with `backend: aws`."])
+        raise ConfigError([f"{path}: holds {kind}, not keys and values. Begin with `backend: NAME`."])
     return loaded

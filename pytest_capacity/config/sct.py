@@ -1,36 +1,30 @@
 """The configuration of scylla-cluster-tests (SCT), as it is -> the keys of `capacity.yaml`.
 
-A file that has one of `KEYS` is read as SCT reads it, as far as machines go, and turned into our own keys, which are
-then checked as any others. Complaints name the keys that the user wrote.
+A file that has one of its keys (`KEYS`, and those that providers add: `SctKeys`) is read as SCT reads it, as far as
+machines go, and turned into our own keys, which are then checked as any others. Complaints name the keys that the user
+wrote.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct, field
 
-from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_text, shown
+from pytest_capacity.config.fields import Faults, as_bool, as_choice, shown
+from pytest_capacity.config.provider import AnyCloud, Reader, Readers, SctReading
 from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles
 from pytest_capacity.config.source import Source, split
 from pytest_capacity.errors import ConfigError
 
-CLOUDS: Final = ("aws", "gce", "azure", "oci")
-
 _RESERVE: Final = "use_capacity_reservation"
 _NEXT_ZONE: Final = "fallback_to_next_availability_zone"
 _NEXT_REGION: Final = "fallback_to_next_region"
-_OLD_NEXT_ZONE: Final = f"aws_{_NEXT_ZONE}"
 _ON_DEMAND: Final = "instance_provision_fallback_on_demand"
-_SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match")
-#: By cloud, how many of its one shape are reserved, whatever the nodes come to.
-_COUNTS: Final = {
-    "gce": "gce_reservation_vm_count",
-    "azure": "azure_reserved_vm_count",
-    "oci": "oci_reserved_instance_count",
-}
+#: Those of every cloud.
 KEYS: Final = (
     "cluster_backend",
     "region_name",
@@ -40,24 +34,14 @@ KEYS: Final = (
     _ON_DEMAND,
     _NEXT_ZONE,
     _NEXT_REGION,
-    _OLD_NEXT_ZONE,
     _RESERVE,
-    *(f"{cloud}_{_RESERVE}" for cloud in CLOUDS[1:]),
-    *_COUNTS.values(),
-    *_SPECIFIC,
-    "gce_reservation_type",
-    "azure_capacity_reservation_group",
-    "azure_reservation_zones",
-    "oci_compartment_id",
-    "oci_availability_domain",
     *NODE_KEYS,
 )
-#: Known beside `KEYS`, which are what makes a file one of SCT: the one word of ours, and one that both have.
+#: Known beside them, which are what makes a file one of SCT: the one word of ours, and one that both have.
 _BESIDE: Final = ("colocate", "test_id")
 #: Those that SCT reads from the environment and we do, too, where the file is one of SCT.
-_IN_ENVIRONMENT: Final = (_NEXT_ZONE, _NEXT_REGION, _OLD_NEXT_ZONE)
+_IN_ENVIRONMENT: Final = (_NEXT_ZONE, _NEXT_REGION)
 _MARKETS: Final = {"on_demand": "on-demand", "spot": "spot", "spot_fleet": "spot", "spot_low_price": "spot"}
-_TYPES: Final = ("zonal", "regional")
 
 
 class Translated(Struct, frozen=True, kw_only=True):
@@ -76,15 +60,23 @@ class Translated(Struct, frozen=True, kw_only=True):
             self.values[key] = value
 
 
-def is_sct(values: Mapping[str, Any]) -> bool:
-    """Whether a file is one of SCT."""
-    return any(key in values for key in KEYS)
+def sct_keys(clouds: Readers) -> tuple[str, ...]:
+    """Every key of SCT: those of all clouds, and those of each provider."""
+    return tuple(dict.fromkeys((*KEYS, *(key for provider in _all(clouds) for key in provider.sct.all))))
 
 
-def is_reserving(values: Mapping[str, Any], where: str, faults: Faults) -> bool:
+def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> bool:
+    """Whether a file is one of SCT. ``ours`` are the keys of `capacity.yaml`, for which no provider is imported."""
+    if any(key in values for key in KEYS):
+        return True
+    return not values.keys() <= set(ours) and any(key in values for key in sct_keys(clouds))
+
+
+def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers, faults: Faults) -> bool:
     """Whether it names a cloud and switches its reservations on."""
     backend = values.get("cluster_backend")
-    key = _reserve_key(values, str(backend))
+    provider = clouds.get(backend) if backend in tuple(clouds.names()) else AnyCloud()
+    key = _reserve_key(values, provider)
     on = as_bool(values[key], f"{where}: {key}", faults) if _given(values, key) else False
     return bool(backend) and bool(on)
 
@@ -93,25 +85,16 @@ def translate(
     source: Source,
     environ: Mapping[str, str],
     ours: Sequence[str],
-    backends: Sequence[str],
+    clouds: Readers,
     warn: Callable[[str], None],
     faults: Faults,
 ) -> Translated:
     """The file of ``source`` in our keys, of which ``ours`` are all.
 
-    Raises `ConfigError` where no more can be said of the file: it mixes the two, or its cloud has no backend yet.
+    Raises `ConfigError` where no more can be said of the file: it mixes the two.
     """
-    _check_keys(source, ours, faults)
-    reader = _Reader(source, environ, warn, faults)
-    found = reader.read()
-    if reader.backend and reader.backend not in backends:
-        faults.add(
-            source.get("backend")[1] if source.is_overridden("backend") else f"{source.file}: cluster_backend",
-            f"there is no backend for {shown(reader.backend)} yet",
-            f"What there is: {', '.join(backends)}.",
-        )
-        raise ConfigError(faults.lines)
-    return found
+    _check_keys(source, ours, sct_keys(clouds), faults)
+    return _Reader(source, environ, clouds, warn, faults).read()
 
 
 def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[str, str]) -> list[str]:
@@ -140,13 +123,13 @@ def _named(text: str, names: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def _check_keys(source: Source, ours: Sequence[str], faults: Faults) -> None:
+def _check_keys(source: Source, ours: Sequence[str], keys: Sequence[str], faults: Faults) -> None:
     """Refuse a mixture, and what is not known: obeying a file in part is worse than not obeying it."""
     values, file = source.values, source.file
-    theirs = [key for key in values if key in KEYS]
+    theirs = [key for key in values if key in keys]
     mixed = [key for key in values if key in ours and key not in _BESIDE]
-    unknown = [str(key) for key in values if key not in KEYS and key not in ours]
-    near = {key: found[0] for key in unknown if (found := difflib.get_close_matches(key, KEYS, n=1, cutoff=0.85))}
+    unknown = [str(key) for key in values if key not in keys and key not in ours]
+    near = {key: found[0] for key in unknown if (found := difflib.get_close_matches(key, keys, n=1, cutoff=0.85))}
     for key, other in near.items():
         faults.add(f"{file}: {shown(key)[1:-1]}", "is not a known key", f"Did you mean {other}?")
     rest = [shown(key)[1:-1] for key in unknown if key not in near]
@@ -171,18 +154,30 @@ def _check_keys(source: Source, ours: Sequence[str], faults: Faults) -> None:
 class _Reader:
     """One file, read once."""
 
-    def __init__(self, source: Source, environ: Mapping[str, str], warn: Callable[[str], None], faults: Faults) -> None:
+    def __init__(
+        self,
+        source: Source,
+        environ: Mapping[str, str],
+        clouds: Readers,
+        warn: Callable[[str], None],
+        faults: Faults,
+    ) -> None:
         self._source = source
         self._values = {key: value for key, value in source.values.items() if _given(source.values, key)}
         self._environ = environ
         self._warn = warn
         self._faults = faults
-        self.backend = source.overrides.backend or self._word("cluster_backend", CLOUDS)
+        names = tuple(clouds.names())
+        self._provider: Reader = AnyCloud()
+        self.backend = source.overrides.backend or self._word("cluster_backend", names)
+        if self.backend in names:
+            self._provider = clouds.get(self.backend)
+        self._example = names[0]
         self._named = self._words("region_name")
         self._regions = self._in_use()
-        self._reserve_key = _reserve_key(self._values, self.backend or "")
+        self._reserve_key = _reserve_key(self._values, self._provider)
         self._reserve = bool(self._truth(self._reserve_key))
-        self._check_the_rest()
+        self._own = self._read_own(clouds)
 
     def read(self) -> Translated:
         """Everything, in our keys."""
@@ -190,13 +185,13 @@ class _Reader:
         # What a flag gives need not be in the file; else the name is missing under the user's key.
         found.put("backend", self.backend, "cluster_backend")
         if self.backend is None and "cluster_backend" not in self._values:
-            self._fault("cluster_backend", "no backend is chosen", "Write `cluster_backend: aws`.")
+            self._fault("cluster_backend", "no backend is chosen", f"Write `cluster_backend: {self._example}`.")
         found.put("regions", list(self._named) if "region_name" in self._values else None, "region_name")
         found.put("duration", self._duration(), "test_duration")
         found.put("test_id", self._values.get("test_id"), "test_id")
         # Images stand in the order of the file's regions, whatever a flag makes of these.
         regions = self._named or self._regions
-        roles = read_roles(self._values, self._source.file, self.backend or "aws", regions, self._faults)
+        roles = read_roles(self._values, self._source.file, self._provider, regions, self._faults)
         self._put_markets(found)
         self._put_places(found, roles)
         self._put_groups(found, roles)
@@ -206,7 +201,7 @@ class _Reader:
         word = self._word("instance_provision", tuple(_MARKETS))
         given = self._truth(_ON_DEMAND)
         # As in the defaults of SCT.
-        moves = self.backend in ("aws", "azure") if given is None else given
+        moves = self._provider.sct.spot_to_on_demand if given is None else given
         found.put("market", _MARKETS[word] if word else None, "instance_provision")
         found.put("reserve", self._reserve, self._reserve_key)
         found.values["fallback"] = {"spot_to_on_demand": moves}
@@ -227,12 +222,12 @@ class _Reader:
         found.put("zones", [*zones, "*"] if zones and next_zone else zones or None, "availability_zone")
         found.values["fallback"] |= {"zones": next_zone, "regions": next_region}
         found.names.update({"fallback.regions": _NEXT_REGION, "fallback": _NEXT_ZONE})
-        regional = self.backend == "gce" and self._word("gce_reservation_type", _TYPES) == "regional"
-        if regional and self._values.get("colocate") == "zone":
-            remedy = "Write `gce_reservation_type: zonal`, or leave `colocate` out."
-            self._fault("gce_reservation_type", "is regional, and `colocate: zone` keeps all nodes in one zone", remedy)
+        spread_by = self._own.spread_by
+        if spread_by and self._values.get("colocate") == "zone":
+            what = f"is {shown(self._values.get(spread_by))}, and `colocate: zone` keeps all nodes in one zone"
+            self._fault(spread_by, what, "Give it another value, or leave `colocate` out.")
         # Where nothing moves along zones, SCT puts the nodes of each kind into the zones in turn.
-        spread = regional or (len(zones) > 1 and not next_zone)
+        spread = bool(spread_by) or (len(zones) > 1 and not next_zone)
         colocate = "zone" if "colocate" in self._values or not spread else "region"
         found.put("colocate", colocate, "availability_zone")
         if colocate == "region" and self._truth("use_placement_group"):
@@ -257,7 +252,10 @@ class _Reader:
             found.names[f"groups.{role.name}.placement_group"] = "use_placement_group"
         # That there are none has been complained of.
         found.put("groups", groups, "n_db_nodes" if groups else "")
-        found.put("aws", {"image": roles.images} if roles.images else None, "ami_id_db_scylla")
+        section = {**self._own.section, **({"image": roles.images} if roles.images else {})}
+        if self._provider.name:
+            found.put(self._provider.name, section or None, self._provider.sct.images.get("db", ""))
+        found.put("use_reservations", list(self._own.use_reservations) or None, "")
         self._check_count(roles)
 
     # Regions and zones.
@@ -268,30 +266,28 @@ class _Reader:
             return split(self._source.overrides.regions, "", Faults())
         if "region_name" in self._values:
             return self._named
-        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-            if self._environ.get(name) and self.backend in (None, "aws"):
-                return (self._environ[name],)
-        self._fault("region_name", "no region is named", "Write `region_name: us-east-1`.")
-        return ()
+        regions, _ = self._provider.default_regions(self._environ)
+        if not regions:
+            example = self._provider.examples.region
+            self._fault("region_name", "no region is named", f"Write `region_name: {example}`.")
+        return regions
 
     def _zones(self) -> list[str]:
-        zones = [*self._words("availability_zone")]
-        if self.backend == "azure":
-            zones += self._words("azure_reservation_zones")
-        if self.backend == "oci":
-            zones += self._words("oci_availability_domain")
-        return list(dict.fromkeys(zones)) if self.backend != "aws" else zones
+        keys = self._provider.sct
+        zones = [zone for key in ("availability_zone", *keys.zones) for zone in self._words(key)]
+        return list(dict.fromkeys(zones)) if keys.unique_zones else zones
 
     def _next_zone(self) -> bool:
-        new, old = self._truth(_NEXT_ZONE), self._truth(_OLD_NEXT_ZONE)
+        old_key = self._provider.sct.next_zone
+        new, old = self._truth(_NEXT_ZONE), self._truth(old_key) if old_key else None
         if old is not None:
-            self._warn(f"{self._where(_OLD_NEXT_ZONE)}: is deprecated. Write {_NEXT_ZONE} instead")
+            self._warn(f"{self._where(old_key)}: is deprecated. Write {_NEXT_ZONE} instead")
         return bool(old if new is None else new)
 
     def _check_next_zone(self, next_zone: bool, nodes: int, together: bool) -> None:
         if next_zone and nodes > 1 and not together:
             self._fault(
-                _NEXT_ZONE if self._truth(_NEXT_ZONE) else _OLD_NEXT_ZONE,
+                _NEXT_ZONE if self._truth(_NEXT_ZONE) else self._provider.sct.next_zone,
                 f"{_NEXT_ZONE} only works with n_db_nodes=1. Current configuration has {nodes} db nodes. "
                 "Zone fallback with multiple nodes would result in mixed availability zones which is not supported",
                 "Add `colocate: zone`: then all nodes move together.",
@@ -332,30 +328,30 @@ class _Reader:
 
     def _check_count(self, roles: Roles) -> None:
         """A count replaces the one of the nodes, which is one only where all that is reserved has one shape."""
-        key = _COUNTS.get(self.backend or "")
-        if key is None or key not in self._values or not self._reserve:
+        key = self._provider.sct.count
+        if not key or key not in self._values or not self._reserve:
             return
         types = sorted({role.instance_type for role in roles.found if role.name != "monitor"})
         if len(types) > 1:
             remedy = "Leave it out: each type is counted by its nodes."
             self._fault(key, f"is one number, and several types are reserved: {', '.join(types)}", remedy)
 
-    def _check_the_rest(self) -> None:
-        """Keys of the clouds whose backends are to come: their form, whichever cloud the file is for."""
-        for key in _COUNTS.values():
-            value = self._values.get(key)
-            text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-            if value is not None and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-                self._fault(key, f"{shown(value)} is not a number of machines", "Give a whole number from 1 to 1000.")
-        self._word("gce_reservation_type", _TYPES)
-        specific = {on for key in _SPECIFIC if (on := self._truth(key)) is not None}
-        if len(specific) > 1:
-            self._fault(_SPECIFIC[1], f"contradicts {_SPECIFIC[0]}", "Keep one of them.")
-        for key in (f"{cloud}_{_RESERVE}" for cloud in CLOUDS[1:]):
-            self._truth(key)
-        for key in ("azure_capacity_reservation_group", "oci_compartment_id", "oci_availability_domain"):
-            if key in self._values:
-                as_text(self._values[key], self._where(key), self._faults)
+    def _read_own(self, clouds: Readers) -> SctReading:
+        """What only the chosen cloud has; the form of such keys is checked whichever cloud the file is for."""
+        chosen = SctReading()
+        for provider in _all(clouds):
+            self._check_number(provider.sct.count)
+            if provider.sct.reserve:
+                self._truth(provider.sct.reserve)
+            found = provider.read_sct(self._values, self._where, self._faults)
+            chosen = found if provider.name == self._provider.name else chosen
+        return chosen
+
+    def _check_number(self, key: str) -> None:
+        value = self._values.get(key)
+        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+        if value is not None and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+            self._fault(key, f"{shown(value)} is not a number of machines", "Give a whole number from 1 to 1000.")
 
     def _truth(self, key: str) -> bool | None:
         value = self._from_environment(key) or self._values.get(key)
@@ -374,7 +370,8 @@ class _Reader:
         return split(value, self._where(key), self._faults) if value is not None else ()
 
     def _from_environment(self, key: str) -> str | None:
-        return self._environ.get(f"SCT_{key.upper()}", "").strip() or None if key in _IN_ENVIRONMENT else None
+        known = (*_IN_ENVIRONMENT, self._provider.sct.next_zone)
+        return self._environ.get(f"SCT_{key.upper()}", "").strip() or None if key in known else None
 
     def _where(self, key: str) -> str:
         return f"SCT_{key.upper()}" if self._from_environment(key) else f"{self._source.file}: {key}"
@@ -388,7 +385,14 @@ def _given(values: Mapping[str, Any], key: str) -> bool:
     return values.get(key) is not None and values[key] != ""
 
 
-def _reserve_key(values: Mapping[str, Any], backend: str) -> str:
+def _reserve_key(values: Mapping[str, Any], provider: Reader) -> str:
     """The cloud's own switch where it is there, else the one for all."""
-    own = f"{backend}_{_RESERVE}"
-    return own if _given(values, own) else _RESERVE
+    own = provider.sct.reserve
+    return own if own and _given(values, own) else _RESERVE
+
+
+def _all(clouds: Readers) -> Iterator[Reader]:
+    """Every provider that can be loaded: a package that cannot be is no concern of a file for another cloud."""
+    for name in clouds.names():
+        with contextlib.suppress(ConfigError):
+            yield clouds.get(name)

@@ -7,28 +7,30 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from pytest_capacity.config.fields import Faults, as_form, as_text, shown
-from pytest_capacity.config.groups import IMAGE_FORM
+from pytest_capacity.config.fields import Faults, as_text, shown
+from pytest_capacity.config.provider import Reader
 from pytest_capacity.config.source import split
 
-_OCI_SHAPE: Final = "oci_instance_shape"
-#: By group: the keys of the count, the type and the image.
+#: By group: the keys of the count and of the type. That of the image is the provider's.
 _ROLES: Final = {
-    "db": ("n_db_nodes", "instance_type_db", "ami_id_db_scylla"),
-    "loader": ("n_loaders", "instance_type_loader", "ami_id_loader"),
-    "monitor": ("n_monitor_nodes", "instance_type_monitor", "ami_id_monitor"),
+    "db": ("n_db_nodes", "instance_type_db"),
+    "loader": ("n_loaders", "instance_type_loader"),
+    "monitor": ("n_monitor_nodes", "instance_type_monitor"),
 }
-_DB_IMAGE: Final = _ROLES["db"][2]
-NODE_KEYS: Final = (*(key for keys in _ROLES.values() for key in keys), _OCI_SHAPE, "use_placement_group")
+_DB: Final = "db"
+NODE_KEYS: Final = (*(key for keys in _ROLES.values() for key in keys), "use_placement_group")
+
+#: Ids by region, or one for all; None where there is none.
+Images = Mapping[str, str] | str | None
 
 
 class Role(Struct, frozen=True, kw_only=True):
-    """One kind of nodes. ``images`` by region are those of this kind alone; ``names`` are the user's keys by ours."""
+    """One kind of nodes. ``images`` are those of this kind alone; ``names`` are the user's keys by ours."""
 
     name: str
     count: int
     instance_type: str
-    images: Mapping[str, str]
+    images: Images
     names: Mapping[str, str]
 
 
@@ -37,41 +39,44 @@ class Roles(Struct, frozen=True):
 
     found: tuple[Role, ...]
     db_nodes: int
-    images: Mapping[str, str]
+    images: Images
 
 
-def read_roles(values: Mapping[str, Any], file: str, backend: str, regions: Sequence[str], faults: Faults) -> Roles:
+def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: Sequence[str], faults: Faults) -> Roles:
     """The kinds in the order db, loader, monitor. ``values`` are without what is empty.
 
     A kind without images of its own starts from those of the database.
     """
     counts = {name: _count(values, name, file, faults) for name in _ROLES}
+    image_keys = provider.sct.images
+    common_key = image_keys.get(_DB, "")
     found: list[Role] = []
-    for name, (count_key, type_key, image_key) in _ROLES.items():
+    for name, (count_key, type_key) in _ROLES.items():
         count = counts[name]
-        type_ = _type(values, type_key, backend, file, faults)
+        type_ = _type(values, type_key, provider, file, faults)
         if count is None:
             continue
         if count and type_ is None and type_key not in values:
             faults.add(f"{file}: {type_key}", "is missing", f"Name the type of the group {name}.")
-        own = image_key if image_key in values else _DB_IMAGE
-        images = _images(values, own, regions, file, faults) if backend == "aws" and count else {}
+        image_key = image_keys.get(name, "")
+        own = image_key if image_key in values else common_key
+        images = _images(values, own, provider, regions, file, faults) if own and count else None
         if count and type_:
-            names = {"count": count_key, "instance_type": type_key, "image": image_key}
-            alone = images if own != _DB_IMAGE else {}
+            names = {"count": count_key, "instance_type": type_key, "image": image_key or common_key}
+            alone = images if own != common_key else None
             found.append(Role(name=name, count=count, instance_type=type_, images=alone, names=names))
     if not any(counts.values()) and None not in counts.values():
         faults.add(f"{file}: n_db_nodes", "no machines are asked for", "Write it like `n_db_nodes: 3`.")
-    common = _images(values, _DB_IMAGE, regions, file, Faults()) if backend == "aws" else {}
-    return Roles(tuple(found), counts["db"] or 0, common)
+    common = _images(values, common_key, provider, regions, file, Faults()) if common_key else None
+    return Roles(tuple(found), counts[_DB] or 0, common)
 
 
 def _count(values: Mapping[str, Any], name: str, file: str, faults: Faults) -> int | None:
     """How many: a number, or one for each data centre, summed. None, and a fault, for anything else."""
-    key, type_key, _ = _ROLES[name]
+    key, type_key = _ROLES[name]
     if key not in values:
         # One loader and one monitor are the defaults of scylla-cluster-tests.
-        if name == "db" and type_key in values:
+        if name == _DB and type_key in values:
             faults.add(f"{file}: {key}", "is missing", f"Write it like `{key}: 3`.")
             return None
         return int(type_key in values)
@@ -91,29 +96,33 @@ def _number(word: object) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
 
 
-def _type(values: Mapping[str, Any], key: str, backend: str, file: str, faults: Faults) -> str | None:
+def _type(values: Mapping[str, Any], key: str, provider: Reader, file: str, faults: Faults) -> str | None:
     own = as_text(values[key], f"{file}: {key}", faults) if key in values else None
-    if backend != "oci" or _OCI_SHAPE not in values:
+    one = provider.sct.instance_type
+    if not one or one not in values:
         return own
-    shape = as_text(values[_OCI_SHAPE], f"{file}: {_OCI_SHAPE}", faults)
-    if own and shape and own != shape and key == _ROLES["db"][1]:
-        faults.add(f"{file}: {key}", f"is {shown(own)}, and {_OCI_SHAPE} is {shown(shape)}", "Keep one of them.")
+    shape = as_text(values[one], f"{file}: {one}", faults)
+    if own and shape and own != shape and key == _ROLES[_DB][1]:
+        faults.add(f"{file}: {key}", f"is {shown(own)}, and {one} is {shown(shape)}", "Keep one of them.")
     return own or shape
 
 
 def _images(
-    values: Mapping[str, Any], key: str, regions: Sequence[str], file: str, faults: Faults
-) -> Mapping[str, str]:
-    """The images by region, in whose order they stand."""
+    values: Mapping[str, Any], key: str, provider: Reader, regions: Sequence[str], file: str, faults: Faults
+) -> Images:
+    """The images by region, in whose order they stand; or the one for all."""
     where = f"{file}: {key}"
+    by_region = provider.sct.images_by_region
     if key not in values:
-        remedy = f"Name one a region, in their order: `{key}: ami-0123456789abcdef0`."
-        faults.add(where, "no image is known for the nodes", remedy)
-        return {}
+        how = "one a region, in their order" if by_region else "it"
+        faults.add(where, "no image is known for the nodes", f"Name {how}: `{key}: {provider.examples.image}`.")
+        return None
+    if not by_region:
+        return provider.read_image(values[key], where, faults)
     before = len(faults.lines)
     images = split(values[key], where, faults)
     for image in images:
-        as_form(image, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
+        provider.read_image(image, where, faults)
     if regions and len(images) != len(regions) and len(faults.lines) == before:
         faults.add(
             where,

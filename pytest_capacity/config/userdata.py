@@ -8,14 +8,12 @@ from typing import Final
 
 from pytest_capacity.config.fields import Faults, as_text, refuse_unknown, shown
 
-# EC2 user guide, "Run commands when you launch an EC2 instance with user data input": before it is encoded.
-MOST_BYTES: Final = 16 * 1024
-#: What the timer with which a node ends itself, and the envelope that holds both, may take of it.
-OUR_BYTES: Final = 2 * 1024
+#: More of a file is not read: no cloud takes so much.
+_MOST_BYTES: Final = 1 << 20
 
 #: A MIME message, with parts of its own.
 MIME: Final = "message"
-#: What EC2Launch reads on Windows.
+#: What machines with Windows read.
 WINDOWS: Final = "windows"
 
 # The longer before what it begins with (cloud-init, "User data formats").
@@ -50,28 +48,12 @@ def is_plain(text: str) -> bool:
     return text.isascii() and "\r" not in text
 
 
-def read_user_data(value: object, base: Path, self_terminate: bool, where: str, faults: Faults) -> str | None:
-    """The text, with what stands in a file read. None, and a fault, where no machine would get or read it.
+def read_user_data(value: object, base: Path, where: str, faults: Faults) -> str | None:
+    """The text, with what stands in a file read. None, and a fault, where there is none.
 
-    ``self_terminate``: the node's own timer goes with it. Messages never quote it: it may hold secrets.
+    Messages never quote it: it may hold secrets. What a cloud takes is checked by its provider.
     """
-    text = _file(value, base, where, faults) if isinstance(value, Mapping) else _text(value, where, faults)
-    if text is None:
-        return None
-    if self_terminate and form_of(text) is None:
-        remedy = (
-            "Begin it with #!, #cloud-config or another word that cloud-init knows; or write "
-            "`aws: {self_terminate: false}`, then it is handed over as it is."
-        )
-        faults.add(where, "begins with nothing that cloud-init reads, and our timer has to stand beside it", remedy)
-    size = len(text.encode())
-    # Anything else travels in base64, in lines.
-    size = size if is_plain(text) or not self_terminate else size * 4 // 3 + size // 50
-    room = MOST_BYTES - OUR_BYTES if self_terminate else MOST_BYTES
-    if size > room:
-        ours = f", of which {OUR_BYTES} are for the timer (aws.self_terminate)" if self_terminate else ""
-        faults.add(where, f"takes {size} bytes; EC2 takes {MOST_BYTES}{ours}", "Let it fetch the rest (#include URL).")
-    return text
+    return _file(value, base, where, faults) if isinstance(value, Mapping) else _text(value, where, faults)
 
 
 def _text(value: object, where: str, faults: Faults) -> str | None:
@@ -94,7 +76,7 @@ def _file(value: Mapping[str, object], base: Path, where: str, faults: Faults) -
         return None
     try:
         with (base / Path(name).expanduser()).open("rb") as file:
-            raw = file.read(MOST_BYTES * 4 + 1)
+            raw = file.read(_MOST_BYTES)
     except (OSError, ValueError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or "no such path"
         faults.add(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`service.run`, loaded with the garbage collector off: it would look at all that moto brings, again and again."""
+    """`service.run`, loaded with the garbage collector off: it would look at all that the faces bring, again and again."""
     gc.disable()
     try:
         from pytest_capacity.emulator import service

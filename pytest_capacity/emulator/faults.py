@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.weather import Fault, Throttle
 
@@ -18,11 +19,19 @@ class Strike(Struct, frozen=True):
     lose_reply: bool = False
 
     def refusal(self) -> Refusal | None:
-        """The scripted error, as the cloud would say it."""
-        if self.error is None or self.error.error is None:
-            return None
-        words = self.error.message or f"Scripted by the emulator's weather: {self.error.error}."
-        return Refusal(self.error.error, words, self.error.http)
+        """Return the scripted error that the call is refused with; None for one that comes later."""
+        return None if self.error is None or self.error.late else _refusal(self.error)
+
+    def late(self) -> Refusal | None:
+        """Return the scripted error that comes when what the call began ends."""
+        return _refusal(self.error) if self.error is not None and self.error.late else None
+
+
+def _refusal(fault: Fault) -> Refusal | None:
+    if fault.error is None:
+        return None
+    words = fault.message or f"Scripted by the emulator's weather: {fault.error}."
+    return Refusal(fault.error, words, fault.http, scripted=True)
 
 
 class Faults:
@@ -33,6 +42,7 @@ class Faults:
 
     def strike(
         self,
+        cloud: str,
         operation: str,
         region: str,
         zone: str | None = None,
@@ -48,7 +58,7 @@ class Faults:
         error: Fault | None = None
         delay_s, lose_reply = 0.0, False
         for fault, left in self._left:
-            if left[0] == 0 or not fault.matches(operation, region, zone, type_, market):
+            if left[0] == 0 or not fault.matches(cloud, operation, region, zone, type_, market):
                 continue
             if fault.error is not None and (error is not None or replay):
                 continue
@@ -63,18 +73,18 @@ class Faults:
 class Buckets:
     """Token buckets by region and kind of call."""
 
-    def __init__(self, throttles: Mapping[str, Throttle] | None = None) -> None:
+    def __init__(self, throttles: Mapping[Place, Throttle] | None = None) -> None:
         self._throttles = throttles or {}
-        self._tokens: dict[tuple[str, str], tuple[float, float]] = {}
+        self._tokens: dict[tuple[Place, str], tuple[float, float]] = {}
 
-    def take(self, region: str, kind: str, now: float) -> bool:
-        """Whether a call of this kind (``write`` or ``read``) may pass."""
-        throttle = self._throttles.get(region)
+    def take(self, place: Place, kind: str, now: float) -> bool:
+        """Return whether a call of this kind (``write`` or ``read``) may pass."""
+        throttle = self._throttles.get(place)
         bucket = None if throttle is None else (throttle.write if kind == "write" else throttle.read)
         if bucket is None:
             return True
-        tokens, since = self._tokens.get((region, kind), (bucket.burst, now))
+        tokens, since = self._tokens.get((place, kind), (bucket.burst, now))
         tokens = min(bucket.burst, tokens + (now - since) * bucket.per_second)
         passes = tokens >= 1
-        self._tokens[region, kind] = (tokens - 1 if passes else tokens, now)
+        self._tokens[place, kind] = (tokens - 1 if passes else tokens, now)
         return passes

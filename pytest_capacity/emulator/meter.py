@@ -3,33 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
-
-#: USD an hour, on demand. The emulator's own figures, near those of us-east-1, and the same in every region.
-PRICES: Final[Mapping[str, float]] = {
-    "t3.micro": 0.0104,
-    "t3.small": 0.0208,
-    "t3.medium": 0.0416,
-    "t3.large": 0.0832,
-    "c6i.large": 0.085,
-    "c6i.xlarge": 0.17,
-    "c6i.2xlarge": 0.34,
-    "m6i.large": 0.096,
-    "m6i.xlarge": 0.192,
-    "i4i.large": 0.172,
-    "i4i.xlarge": 0.343,
-    "i4i.2xlarge": 0.686,
-    "i4i.4xlarge": 1.373,
-}
-#: What a type that is not in the table costs for each of its vCPUs.
-PRICE_OF_A_VCPU: Final = 0.05
-#: What spot costs, of the on-demand price.
-SPOT_SHARE: Final = 0.3
-#: EC2 bills a machine by the second, but at least this long.
-LEAST_S: Final = 60.0
-
+from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -37,6 +12,7 @@ class Line:
 
     kind: str
     id: str
+    cloud: str
     region: str
     zone: str
     type: str
@@ -60,17 +36,9 @@ class Line:
 class Meter:
     """Open and closed lines. A machine inside a reservation has none: the reservation bills, used or not."""
 
-    def __init__(self, vcpus: Callable[[str], int | None]) -> None:
-        self._vcpus = vcpus
+    def __init__(self) -> None:
         self._open: dict[str, Line] = {}
         self._closed: list[Line] = []
-
-    def price(self, type_: str, market: str) -> float:
-        """USD for an hour of one machine."""
-        hourly = PRICES.get(type_)
-        if hourly is None:
-            hourly = (self._vcpus(type_) or 2) * PRICE_OF_A_VCPU
-        return hourly * SPOT_SHARE if market == "spot" else hourly
 
     def open(self, line: Line) -> None:
         """Begin to bill; ``line.began`` may lie ahead."""
@@ -85,14 +53,15 @@ class Meter:
 
     def bill(self, now: float) -> dict[str, Any]:
         """The sum, and its parts by kind, zone, type and market."""
-        parts: dict[tuple[str, str, str, str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        parts: dict[tuple[str, str, str, str, str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
         for line in [*self._closed, *self._open.values()]:
-            part = parts[line.kind, line.region, line.zone, line.type, line.market]
+            part = parts[line.kind, line.cloud, line.region, line.zone, line.type, line.market]
             part[0] += line.seconds(now) * line.count
             part[1] += line.usd(now)
         lines = [
             {
                 "kind": kind,
+                "cloud": cloud,
                 "region": region,
                 "zone": zone,
                 "type": type_,
@@ -100,7 +69,7 @@ class Meter:
                 "machine_seconds": round(seconds, 3),
                 "usd": round(usd, 6),
             }
-            for (kind, region, zone, type_, market), (seconds, usd) in sorted(parts.items())
+            for (kind, cloud, region, zone, type_, market), (seconds, usd) in sorted(parts.items())
         ]
         total = sum(part[1] for part in parts.values())
-        return {"usd": round(total, 6), "prices": "the emulator's own, not AWS's", "lines": lines}
+        return {"usd": round(total, 6), "prices": "the emulator's own, not a cloud's", "lines": lines}

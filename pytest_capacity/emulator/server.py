@@ -1,33 +1,33 @@
 """The port: HTTP/1.1 with keep-alive on loopback, a thread for each connection.
 
-A call's life: it waits half the latency, is struck or delayed by the weather, happens, is written down, waits the other
-half, and is answered (or the connection is closed, where the weather loses the reply). ``/_world`` waits for nothing
-and is not written down.
+The life of a call is written down in `face`. ``/_world`` waits for nothing and is not logged.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
-from urllib.parse import parse_qs, urlsplit
-from xml.sax.saxutils import escape
+from urllib.parse import urlsplit
 
 from pytest_capacity.emulator.calls import Call
+from pytest_capacity.emulator.catalogue import Place
+from pytest_capacity.emulator.face import Asked, Face
+from pytest_capacity.emulator.http import JSON, HttpRequest, HttpResponse
 from pytest_capacity.emulator.nodes.fleet import Fleet
 from pytest_capacity.emulator.owners import Owners
+from pytest_capacity.emulator.refusal import Refusal, Throttled
+from pytest_capacity.emulator.secret import Secret
 from pytest_capacity.emulator.weather import WeatherError, read_change
-from pytest_capacity.emulator.wire import Answer, Cloud
 from pytest_capacity.emulator.world import World
 
 LOOPBACK: Final = "127.0.0.1"
-#: Where SigV4 says for whom a request is: Credential=KEY/DATE/REGION/SERVICE/aws4_request.
-SCOPE: Final = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
+#: The status of a defect of the emulator: no cloud answers with it, and clients do not repeat it.
+DEFECT: Final = 501
 
 
 class Server(ThreadingHTTPServer):
@@ -42,14 +42,16 @@ class Server(ThreadingHTTPServer):
         self,
         port: int,
         world: World,
-        clouds: Mapping[str, Cloud],
+        faces: Sequence[Face],
+        secret: Secret,
         fleet: Fleet,
         owners: Owners,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
         self.world = world
-        self.clouds = clouds
+        self.faces = faces
+        self.secret = secret
         self.fleet = fleet
         self.owners = owners
         self.clock = clock
@@ -80,102 +82,109 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Calls are told by /_world; stderr is for what went wrong in the emulator itself."""
 
-    def do_GET(self) -> None:
-        """Only the World is read with GET."""
-        self._serve(self._get)
-
-    def do_POST(self) -> None:
-        """A cloud's call, or the weather."""
-        self._serve(self._post)
-
-    def _serve(self, answer: Callable[[bytes], None]) -> None:
+    def _serve(self) -> None:
         self.server.last_request = self.server.clock()
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
+        request = HttpRequest.make(self.command, self.path, self.headers.items(), body)
         # A page in a browser could otherwise reach the port under a name of its own (DNS rebinding).
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        host = urlsplit(f"//{request.headers.get('Host', '')}").hostname
         if host not in self._hosts:
-            self._send(421, b'{"error": "the Host header must name 127.0.0.1 or localhost"}')
-            return
-        answer(body)
+            self._refuse(421, "the Host header must name 127.0.0.1 or localhost")
+        elif request.path == "/_world" or request.path.startswith("/_world/"):
+            self._world(request)
+        else:
+            self._cloud(request)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815 - http.server's names
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # Trailers.
+        return body
+
+    def _refuse(self, status: int, words: str, headers: Mapping[str, str] | None = None) -> None:
+        self._send(HttpResponse.of_json({"error": words}, status, headers))
 
     # -- the World ------------------------------------------------------------------------------------------------
 
-    def _get(self, body: bytes) -> None:
-        parts = urlsplit(self.path)
-        if parts.path not in ("/_world", "/_world/ssh"):
-            self._send(404, b'{"error": "nothing here; GET /_world tells what the World holds"}')
-            return
-        calls = parse_qs(parts.query).get("calls", ["1"])[-1] != "0"
-        with self.server.world.lock:
-            told = self.server.fleet.doors() if parts.path == "/_world/ssh" else self.server.world.tell(calls)
-        self._send(200, json.dumps(told).encode())
+    def _world(self, request: HttpRequest) -> None:
+        if not self._is_local(request.headers.get("Origin")):
+            self._refuse(403, "pages of other origins may not use the emulator")
+        elif not self.server.secret.is_borne(request.headers):
+            words = "send the header `Authorization: Bearer SECRET`; the file named in the ready line has the secret"
+            self._refuse(401, words, {"WWW-Authenticate": "Bearer"})
+        elif request.method == "POST" and request.path == "/_world":
+            self._change(request)
+        elif request.method == "GET" and request.path in ("/_world", "/_world/ssh"):
+            with self.server.world.lock:
+                if request.path == "/_world/ssh":
+                    told: Any = self.server.fleet.doors()
+                else:
+                    told = self.server.world.tell(request.first("calls", "1") != "0")
+            self._send(HttpResponse.of_json(told))
+        else:
+            self._refuse(404, "nothing here; GET /_world tells what the World holds")
 
-    def _change(self, body: bytes) -> None:
+    def _is_local(self, origin: str | None) -> bool:
+        return origin is None or (origin != "null" and urlsplit(origin).netloc == urlsplit(self.server.url).netloc)
+
+    def _change(self, request: HttpRequest) -> None:
         world = self.server.world
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != JSON:
+            self._refuse(415, f"the weather is JSON: send the header `Content-Type: {JSON}`")
+            return
         try:
-            told = json.loads(body or b"{}")
-            change = read_change(told, world.catalogue)
+            change = read_change(request.json(), world.names)
         except ValueError as problem:
-            self._send(400, json.dumps({"error": f"not JSON: {problem}"}).encode())
+            self._refuse(400, f"not JSON: {problem}")
             return
         except WeatherError as problem:
-            self._send(400, json.dumps({"error": str(problem)}).encode())
+            self._refuse(400, str(problem))
             return
         if change.owner is not None:
             self.server.owners.add(change.owner)
         with world.lock:
             world.change(change)
             told = world.tell(calls=False)
-        # Whoever empties the World finds nothing of it, ports and directories included.
+        # A client that empties the World finds nothing of it, ports and directories included.
         self.server.fleet.follow()
-        self._send(200, json.dumps(told).encode())
+        self._send(HttpResponse.of_json(told))
 
     # -- the clouds -----------------------------------------------------------------------------------------------
 
-    def _post(self, body: bytes) -> None:
-        if urlsplit(self.path).path == "/_world":
-            self._change(body)
+    def _cloud(self, request: HttpRequest) -> None:
+        face = next((face for face in self.server.faces if face.claims(request)), None)
+        if face is None:
+            clouds = ", ".join(face.name for face in self.server.faces)
+            self._refuse(404, f"no cloud has this; here are {clouds}, and GET /_world tells what the World holds")
             return
-        scope = SCOPE.search(self.headers.get("Authorization", ""))
-        if scope is None:
-            words = "AWS was not able to validate the provided access credentials: the request is not signed (SigV4)"
-            self._send(401, _error("AuthFailure", words), "text/xml;charset=UTF-8")
-            return
-        region, service = scope.groups()
-        cloud = self.server.clouds.get(service)
-        if cloud is None:
-            known = ", ".join(sorted(self.server.clouds))
-            words = f"the emulator has no service {service!r}; it has {known}"
-            self._send(404, json.dumps({"error": words}).encode())
-            return
-        self._call(cloud, region, body)
-
-    def _call(self, cloud: Cloud, region: str, body: bytes) -> None:
-        server = self.server
+        server, world = self.server, self.server.world
         began = server.clock()
-        half_s = server.world.weather.latency_ms / 2000
+        half_s = world.weather.of("latency_ms", face.name) / 2000
         self._wait(half_s)
-        asked = cloud.ask(region, urlsplit(self.path).path, body)
-        with server.world.lock:
-            server.world.under_way[id(asked)] = asked.operation
+        asked, answer = self._read(face, request)
+        with world.lock:
+            world.under_way[id(asked)] = asked.operation
         self._wait(asked.strike.delay_s)
-        at = server.world.clock.now()
-        try:
-            answer = cloud.do(asked)
-        except Exception:  # noqa: BLE001 - the edge of the process
-            # A defect of the emulator is shown as one, and never as a cloud's answer.
-            traceback.print_exc()
-            answer = Answer(500, _error("EmulatorDefect", traceback.format_exc()), "EmulatorDefect")
+        at = world.clock.now()
+        if answer is None:
+            answer = self._do(face, asked)
         self._wait(half_s)
         lost = asked.strike.lose_reply
-        with server.world.lock:
-            del server.world.under_way[id(asked)]
-            server.world.calls.append(
+        with world.lock:
+            del world.under_way[id(asked)]
+            world.calls.append(
                 Call(
                     at=at,
-                    cloud=cloud.name,
+                    cloud=face.name,
                     operation=asked.operation,
-                    region=region,
+                    region=asked.region,
                     zone=asked.zone,
                     type=asked.type,
                     market=asked.market,
@@ -184,8 +193,8 @@ class Handler(BaseHTTPRequestHandler):
                     began=began,
                     ended=server.clock(),
                     lost=lost,
-                    token=asked.form.get("ClientToken"),
-                    dry_run=asked.form.get("DryRun", "").lower() == "true",
+                    token=asked.token,
+                    dry_run=asked.dry_run,
                 )
             )
         server.last_request = server.clock()
@@ -195,23 +204,77 @@ class Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
             return
-        self._send(answer.status, answer.body, answer.content_type)
+        self._send(answer)
+
+    def _read(self, face: Face, request: HttpRequest) -> tuple[Asked, HttpResponse | None]:
+        """Return what is asked and struck, and the answer if there is one already."""
+        world = self.server.world
+        asked = Asked(operation=f"{request.method} {request.path}", request=request)
+        try:
+            with world.lock:
+                world.settle()
+                asked = face.read(request)
+                refusal = face.check(asked)
+                if refusal is not None:
+                    return asked, face.refuse(refusal, asked)
+                if asked.refusal is None:
+                    asked.strike = world.faults.strike(
+                        face.name, asked.operation, asked.region, asked.zone, asked.type, asked.market, asked.replay
+                    )
+        except Refusal as refusal:
+            asked.refusal = refusal
+            wrong = face.check(asked)
+            return asked, None if wrong is None else face.refuse(wrong, asked)
+        except Exception:  # noqa: BLE001 - the edge of the process
+            return asked, _defect()
+        return asked, None
+
+    def _do(self, face: Face, asked: Asked) -> HttpResponse:
+        world = self.server.world
+        try:
+            try:
+                with world.lock:
+                    world.settle()
+                    self._admit(face, asked)
+                    answer = face.do(asked)
+                return answer if isinstance(answer, HttpResponse) else answer()
+            except Refusal as refusal:
+                return face.refuse(refusal, asked)
+        except Exception:  # noqa: BLE001 - the edge of the process
+            return _defect()
+
+    def _admit(self, face: Face, asked: Asked) -> None:
+        if asked.refusal is not None:
+            raise asked.refusal
+        kind = "write" if asked.writes else "read"
+        world = self.server.world
+        for place in {Place(face.name, asked.region), Place(face.name)}:
+            if not world.buckets.take(place, kind, world.clock.now()):
+                raise Throttled(asked.region, kind)
+        scripted = asked.strike.refusal()
+        if scripted is not None:
+            raise scripted
 
     def _wait(self, seconds: float) -> None:
         if seconds > 0:
             self.server.sleep(seconds)
 
-    def _send(self, status: int, body: bytes, content_type: str = "application/json") -> None:
-        self.send_response_only(status)
+    def _send(self, answer: HttpResponse) -> None:
+        self.send_response_only(answer.status)
         self.send_header("Date", self.date_time_string())
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if answer.status != 204:
+            self.send_header("Content-Length", str(len(answer.body)))
         head = b"".join([*self._headers_buffer, b"\r\n"])
         self._headers_buffer: list[bytes] = []
         # Head and body in one segment: two would cost a wake-up of the client each.
-        self.wfile.write(head + body)
+        self.wfile.write(head + (b"" if self.command == "HEAD" or answer.status == 204 else answer.body))
 
 
-def _error(code: str, words: str) -> bytes:
-    error = f"<Error><Code>{code}</Code><Message>{escape(words)}</Message></Error>"
-    return f"<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>".encode()
+def _defect() -> HttpResponse:
+    """Return the answer to a call that met a defect of the emulator: shown as one, never as a cloud's answer."""
+    traceback.print_exc()
+    words = f"a defect of the emulator, no answer of a cloud: {traceback.format_exc()}"
+    error = {"code": "EmulatorDefect", "message": words}
+    return HttpResponse.of_json({"error": error, "__type": "EmulatorDefect"}, DEFECT, error="EmulatorDefect")

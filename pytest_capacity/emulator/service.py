@@ -18,15 +18,12 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from pytest_capacity.emulator.ec2.api import Ec2
-from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue
-from pytest_capacity.emulator.ec2.resource_groups import ResourceGroups
+from pytest_capacity.emulator.faces import make_faces
 from pytest_capacity.emulator.nodes.fleet import Fleet
 from pytest_capacity.emulator.owners import Owners
+from pytest_capacity.emulator.secret import Secret, SecretError
 from pytest_capacity.emulator.server import Server
-from pytest_capacity.emulator.sts import Sts
 from pytest_capacity.emulator.weather import WeatherError, read_scenario
-from pytest_capacity.emulator.wire import Cloud
 from pytest_capacity.emulator.world import World
 
 #: Seconds that it serves on when its owner is gone and nobody asks (a keeper may still be releasing).
@@ -46,38 +43,54 @@ def run(argv: Sequence[str] | None = None) -> int:
         metavar="S",
         help="seconds without a request before it ends, once the owner is gone (default: %(default)g)",
     )
+    parser.add_argument("--secret-file", metavar="FILE", help="the secret of its clients (default: a new one)")
     options = parser.parse_args(argv)
-    catalogue = Ec2Catalogue()
-    world = World(catalogue, time.time, lambda digits: secrets.token_hex(digits // 2))
-    ec2 = Ec2(world, catalogue)
-    fleet = Fleet(world)
     try:
+        secret = Secret.make(options.secret_file)
+    except SecretError as problem:
+        return _fail(problem)
+    world = World(time.time, lambda digits: secrets.token_hex(digits // 2))
+    try:
+        faces = make_faces(world, secret)
+        fleet = Fleet(world)
         if options.scenario is not None:
-            world.change(read_scenario(options.scenario, catalogue))
-        clouds: dict[str, Cloud] = {
-            "ec2": ec2,
-            "sts": Sts(world),
-            "resource-groups": ResourceGroups(world),
-        }
-        server = Server(options.port, world, clouds, fleet, Owners(options.owner), time.time, time.sleep)
+            world.change(read_scenario(options.scenario, world.names))
+        owners = Owners(options.owner)
+        server = Server(options.port, world, faces, secret, fleet, owners, time.time, time.sleep)
     except (WeatherError, OSError, OverflowError) as problem:
-        print(f"pytest-capacity emulator: {problem}", file=sys.stderr)
-        return 2
+        secret.remove()
+        return _fail(problem)
     stop = _stop_signals()
-    ec2.warm("us-east-1")
+    for face in faces:
+        face.warm()
     gc.freeze()  # Modules and tables stay for as long as we do.
     gc.enable()
     threading.Thread(target=server.serve_forever, name="emulator", daemon=True).start()
     _announce(server)
     _serve(server, stop, options.patience)
     fleet.close()
-    # Nothing is left to do, and to take moto down in good order would take most of a second.
+    secret.remove()
+    # Nothing is left to do, and the usual end of an interpreter with all these modules takes most of a second.
     sys.stderr.flush()
     os._exit(0)
 
 
+def _fail(problem: Exception) -> int:
+    print(f"pytest-capacity emulator: {problem}", file=sys.stderr)
+    return 2
+
+
 def _announce(server: Server) -> None:
-    ready = {"url": server.url, "pid": os.getpid(), "account": ACCOUNT}
+    clouds = {face.name: dict(face.ready(server.url)) for face in server.faces}
+    accounts = [cloud["account"] for cloud in clouds.values() if "account" in cloud]
+    ready = {
+        "url": server.url,
+        "pid": os.getpid(),
+        "account": next(iter(accounts), ""),
+        "emulator": server.world.identity,
+        "secret_file": str(server.secret.file),
+        "clouds": clouds,
+    }
     server.last_request = server.clock()
     print(json.dumps(ready), flush=True)
     # Whoever reads the other end sees its end now, and may go away.

@@ -1,88 +1,113 @@
-"""What a World is made of: machines, reservations, placement groups, keys. Times are the World's, in seconds."""
+"""What a World is made of: machines, reservations, operations, and things of other kinds.
+
+No cloud's words stand here. A face that has to keep more subclasses these and adds fields; one that lists a state in
+its cloud's words overrides ``state``. Times are the World's, in seconds since the epoch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from pytest_capacity.emulator.refusal import Refusal
+
 Market = Literal["on-demand", "spot"]
 
-#: Why a spot machine ended that was taken back.
-SPOT_TAKEN: Final = "Server.SpotInstanceTermination"
+#: Why a machine ended or stopped: a call, the cloud took its spot machine back, it shut itself down, it did not start.
+Cause = Literal["", "call", "preempted", "shutdown", "failed", "maintenance"]
 
 FOREVER: Final = float("inf")
 
 
 @dataclass(kw_only=True)
 class Thing:
-    """Anything with an id and tags. ``number`` counts up, so that listings have an order."""
+    """Anything that exists in a cloud.
+
+    ``id`` is unique over all clouds: the cloud's own id, or a full path where names are only unique in a scope.
+    ``number`` counts up, so that listings have an order. ``kind`` is the cloud's word, shown by ``/_world``.
+    """
 
     id: str
+    cloud: str
+    kind: str
     number: int
     region: str
     made: float
     visible_at: float
+    zone: str = ""
+    name: str = ""
+    #: The id of the thing that it goes with (a resource group, a lease); the World removes them together.
+    container: str = ""
+    #: Tags or labels.
     tags: dict[str, str] = field(default_factory=dict)
     token: str = ""
+    #: Counts up with each change; ETags and fingerprints are made of it.
+    version: int = 1
+    #: What the face wants to say again when it lists the thing; the World does not look at it.
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def visible(self, now: float) -> bool:
-        """Whether listings show it yet (eventual consistency)."""
+        """Return whether listings show it yet (eventual consistency)."""
         return now >= self.visible_at
 
+    def state(self, now: float) -> str:
+        """Return its state in the cloud's words."""
+        return "available"
+
+    def live(self, now: float) -> bool:
+        """Return whether it exists."""
+        return True
+
 
 @dataclass(kw_only=True)
-class PlacementGroup(Thing):
-    """A placement group; its name is unique in its region."""
+class Other(Thing):
+    """A thing of any other kind: network, address, disk, key, group.
 
-    name: str
-    strategy: str
-    partitions: int = 0
-    spread_level: str = ""
-    deleted: float | None = None
+    ``hourly`` is what it costs (USD); with 0 it has no line on the bill. ``shown`` says whether ``held`` lists it: what
+    bills, what blocks others, and what a run has to remove.
+    """
+
+    hourly: float = 0.0
+    shown: bool = True
+    #: The id of the thing that it is fixed to, such as a disk's machine.
+    attached_to: str = ""
+    removed: float | None = None
 
     def state(self, now: float) -> str:
-        """available or deleted."""
-        return "deleted" if self.deleted is not None else "available"
+        """Return available or deleted."""
+        return "available" if self.live(now) else "deleted"
 
-
-@dataclass(kw_only=True)
-class KeyPair(Thing):
-    """The public half of a key pair (OpenSSH's line); its name is unique in its region."""
-
-    name: str
-    type: str
-    fingerprint: str
-    public_key: str
+    def live(self, now: float) -> bool:
+        """Return whether it exists."""
+        return self.removed is None or now < self.removed
 
 
 @dataclass(kw_only=True)
 class Reservation(Thing):
-    """Capacity held for one type in one zone. It ends by being cancelled, or when ``end_date`` is past."""
+    """Capacity held for ``count`` machines of one type in one zone.
 
-    zone: str
+    It is pending until ``active_at``, and ends by `World.end_reservation` or when ``end_date`` is past. With ``error``
+    it never becomes active: it is failed at ``active_at``, and billed nothing.
+    """
+
     type: str
     count: int
-    platform: str
-    tenancy: str
-    match: str
-    end_date: float | None
-    group_arn: str
     active_at: float
-    ebs_optimized: bool = False
-    ephemeral_storage: bool = False
+    end_date: float | None = None
     ended: float | None = None
     ended_as: str = ""
+    error: Refusal | None = None
 
     def state(self, now: float) -> str:
-        """pending, active, cancelled, expired or failed."""
+        """Return pending, active, cancelled, expired or failed."""
         if self.ended is not None and now >= self.ended:
             return self.ended_as
         return "pending" if now < self.active_at else "active"
 
     def live(self, now: float) -> bool:
-        """Whether it bills and blocks."""
-        return self.state(now) in ("pending", "active")
+        """Return whether it bills and blocks."""
+        return self.ended is None or now < self.ended
 
 
 class Node(Protocol):
@@ -99,81 +124,88 @@ class Node(Protocol):
 
 
 @dataclass(kw_only=True)
-class Instance(Thing):
-    """A machine: pending until ``running_at``, leaving from ``leaving_at``, gone at ``gone_at``.
+class Machine(Thing):
+    """A machine: starting until ``running_at``, leaving from ``leaving_at``, gone at ``gone_at``.
 
-    One that shuts itself down without being terminated by that is stopping from ``stopping_at`` and stopped from
-    ``stopped_at``; nothing starts it again.
+    One that is stopped is stopping from ``stopping_at`` and stopped from ``stopped_at``; `World.start` starts it again.
     """
 
-    zone: str
     type: str
-    market: Market
-    launch_id: str
+    market: Market = "on-demand"
     running_at: float
-    platform: str
-    tenancy: str
     #: The reservation that it sits in, as long as that one lives.
     reservation_id: str | None = None
-    group_name: str = ""
     leaving_at: float = FOREVER
     gone_at: float = FOREVER
     stopping_at: float = FOREVER
     stopped_at: float = FOREVER
-    reason_code: str = ""
-    reason: str = ""
-    transition: str = ""
-    spot_request_id: str = ""
+    cause: Cause = ""
+    #: Why it did not start.
+    error: Refusal | None = None
     #: When a spot machine is taken back; till then it is marked for it.
     taken_at: float | None = None
+    #: Whether it then ends; otherwise it stops.
+    ends_when_taken: bool = True
     #: When it shuts itself down.
     shutdown_at: float | None = None
-    #: Whether it is terminated by that; otherwise it stops.
+    #: Whether it ends by that; otherwise it stops.
     ends_by_shutdown: bool = False
-    #: The public key that it lets in; without one it has no SSH server.
-    public_key: str = ""
+    private_ip: str = ""
+    public_ip: str = ""
+    #: The name that its shell says; by itself one made of the private address.
+    hostname: str = ""
+    domain: str = "internal"
+    #: The public keys that it lets in (OpenSSH's lines); without one it has no SSH server.
+    public_keys: tuple[str, ...] = ()
+    #: The user that may log in; empty: any name.
+    user: str = ""
     #: Seconds from running to its SSH server, and to the end of cloud-init.
     ssh_delay_s: float = 0.0
     cloud_init_s: float = 0.0
+    #: What it is given to run: user data, custom data or a startup script.
     user_data: bytes = b""
     #: Its shell, from running on, if it has one.
     node: Node | None = None
-    #: What the wire wants to say again when it lists the machine; the World does not look at it.
-    details: Mapping[str, Any] = field(default_factory=dict)
 
-    def state(self, now: float) -> str:
-        """pending, running, stopping, stopped, shutting-down or terminated."""
+    def stage(self, now: float) -> str:
+        """Return starting, running, stopping, stopped, leaving or gone."""
         if now >= self.gone_at:
-            return "terminated"
+            return "gone"
         if now >= self.leaving_at:
-            return "shutting-down"
+            return "leaving"
         if now >= self.stopping_at:
             return "stopped" if now >= self.stopped_at else "stopping"
-        return "pending" if now < self.running_at else "running"
+        return "starting" if now < self.running_at else "running"
+
+    def state(self, now: float) -> str:
+        """Return its state in the cloud's words."""
+        return self.stage(now)
 
     def live(self, now: float) -> bool:
-        """Whether it is there: a machine on its way out is, and so is a stopped one."""
+        """Return whether it exists: a machine on its way out does, and so does a stopped one."""
         return now < self.gone_at
 
     def occupies(self, now: float) -> bool:
-        """Whether it takes up capacity: a machine on its way out still does, a stopped one does not."""
+        """Return whether it takes up capacity: a machine on its way out still does, a stopped one does not."""
         return self.live(now) and now < self.stopped_at
 
 
 @dataclass(kw_only=True)
-class ResourceGroup(Thing):
-    """A pool of reservations (ids in ``members``); it neither bills nor blocks."""
+class Operation(Thing):
+    """A change that was accepted and takes time: running until ``done_at``, then done, or failed if it has ``error``.
 
-    name: str
-    members: list[str] = field(default_factory=list)
+    `World.settle` ends it and calls ``then`` once, with the lock held. ``target`` is the id of the thing it changes.
+    """
 
+    verb: str
+    target: str
+    done_at: float
+    error: Refusal | None = None
+    ended: bool = False
+    then: Callable[[Operation], None] | None = None
 
-@dataclass(kw_only=True)
-class SpotRequest(Thing):
-    """The one-time request that a spot machine came from."""
-
-    zone: str
-    type: str
-    instance_id: str
-    cancelled: bool = False
-    details: Mapping[str, Any] = field(default_factory=dict)
+    def state(self, now: float) -> str:
+        """Return running, done or failed."""
+        if now < self.done_at:
+            return "running"
+        return "done" if self.error is None else "failed"

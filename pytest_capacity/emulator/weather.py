@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import yaml
 from msgspec import Struct, field
+
+from pytest_capacity.emulator.catalogue import Names, Place, near
 
 #: Operations of the machines themselves, for faults that are no call's.
 MACHINE_OPERATIONS: Final = frozenset({"boot"})
@@ -20,20 +21,8 @@ class WeatherError(Exception):
     """The weather makes no sense; the message names the key and what is known."""
 
 
-class Names(Protocol):
-    """What exists in the emulated clouds, to find mistypings by."""
-
-    def regions(self) -> frozenset[str]: ...
-    def zones(self) -> frozenset[str]: ...
-    def has_type(self, type_: str) -> bool: ...
-    def operations(self) -> frozenset[str]: ...
-
-
-class Quota(Struct, frozen=True, forbid_unknown_fields=True):
-    """vCPUs that may be in use at once in a region; None: as many as one likes."""
-
-    vcpus: int | None = None
-    spot_vcpus: int | None = None
+#: A time that holds for every cloud, or one for each cloud that is named.
+PerCloud = float | Mapping[str, float]
 
 
 class Bucket(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +42,7 @@ class Throttle(Struct, frozen=True, forbid_unknown_fields=True):
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     """What goes wrong with calls that match all that is given. ``times=None``: for ever."""
 
+    cloud: str | None = None
     operation: str | None = None
     region: str | None = None
     zone: str | None = None
@@ -61,17 +51,20 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     error: str | None = None
     message: str | None = None
     http: int | None = None
+    #: The call is accepted, and the error comes when what it began ends.
+    late: bool = False
     lose_reply: bool = False
     delay_s: float = 0.0
     times: int | None = None
 
     def matches(
-        self, operation: str, region: str, zone: str | None, type_: str | None, market: str | None = None
+        self, cloud: str, operation: str, region: str, zone: str | None, type_: str | None, market: str | None = None
     ) -> bool:
         """Whether a call is hit. A fault without operation hits every call, but no boot."""
         if self.operation is None and operation in MACHINE_OPERATIONS:
             return False
         pairs = (
+            (self.cloud, cloud),
             (self.operation, operation),
             (self.region, region),
             (self.zone, zone),
@@ -102,6 +95,7 @@ class Images(Struct, frozen=True, forbid_unknown_fields=True):
 class SpotPool(Struct, frozen=True, forbid_unknown_fields=True):
     """Spot machines to take back: all that match what is given."""
 
+    cloud: str | None = None
     region: str | None = None
     zone: str | None = None
     type: str | None = None
@@ -110,20 +104,26 @@ class SpotPool(Struct, frozen=True, forbid_unknown_fields=True):
 class Weather(Struct, frozen=True, forbid_unknown_fields=True):
     """The state of the clouds. A part that is given replaces that part; the `EVENTS` happen once."""
 
-    latency_ms: float = 0.0
-    boot_s: float = 0.0
-    stop_s: float = 0.0
-    ssh_delay_s: float = 0.0
-    cloud_init_s: float = 0.0
-    pending_s: float = 0.0
-    consistency_s: float = 0.0
+    latency_ms: PerCloud = 0.0
+    boot_s: PerCloud = 0.0
+    stop_s: PerCloud = 0.0
+    ssh_delay_s: PerCloud = 0.0
+    cloud_init_s: PerCloud = 0.0
+    pending_s: PerCloud = 0.0
+    operation_s: PerCloud = 0.0
+    consistency_s: PerCloud = 0.0
     stock: Mapping[str, Mapping[str, int | Mapping[str, int]]] = field(default_factory=dict)
-    quota: Mapping[str, Quota] = field(default_factory=dict)
+    quota: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     throttle: Mapping[str, Throttle] = field(default_factory=dict)
     offerings: Mapping[str, Offering] = field(default_factory=dict)
     images: Mapping[str, Images] = field(default_factory=dict)
-    reclaim_notice_s: float = 0.0
+    reclaim_notice_s: PerCloud = 0.0
+
+    def of(self, name: str, cloud: str) -> float:
+        """Return a time, such as ``boot_s``, as it is for one cloud."""
+        value: PerCloud = getattr(self, name)
+        return value.get(cloud, 0.0) if isinstance(value, Mapping) else value
 
 
 #: Parts that are events, not a state.
@@ -137,7 +137,6 @@ MOST_PID: Final = 2**31
 #: The keys below each part.
 _KEYS_OF: Final[Mapping[str, type[Struct]]] = {
     "faults": Fault,
-    "quota": Quota,
     "throttle": Throttle,
     "bucket": Bucket,
     "offerings": Offering,
@@ -153,6 +152,7 @@ _TIMES: Final = (
     "ssh_delay_s",
     "cloud_init_s",
     "pending_s",
+    "operation_s",
     "consistency_s",
     "reclaim_notice_s",
 )
@@ -220,38 +220,64 @@ def _unknown_key(problem: str, where: str) -> str | None:
         return None
     at = where + (found["at"] or "").removeprefix("." if not where else "")
     known = _KEYS_OF["bucket" if at.endswith((".write", ".read")) else re.split(r"\W", at)[0]].__struct_fields__
-    near = difflib.get_close_matches(found["key"], known, n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
-    return f"{at}: unknown key {found['key']}{meant}; known keys: {', '.join(sorted(known))}"
+    return f"{at}: unknown key {found['key']}{near(found['key'], known)}; known keys: {', '.join(sorted(known))}"
 
 
 def _check(weather: Weather, change: Change, names: Names) -> None:
     for key in _TIMES:
-        if getattr(weather, key) < 0:
-            raise WeatherError(f"{key} is {getattr(weather, key)}; give 0 or more")
+        _check_time(key, getattr(weather, key), names)
     if change.advance_s < 0:
         raise WeatherError(f"clock.advance_s is {change.advance_s}; time does not go back")
     if change.owner is not None and not 0 < change.owner < MOST_PID:
         raise WeatherError(f"owner is {change.owner}; give the id of a process, which is 1 or more")
-    for part, keys, known, what in (
-        ("stock", weather.stock, names.zones(), "zone"),
-        ("offerings", weather.offerings, names.zones(), "zone"),
-        ("images", weather.images, names.regions(), "region"),
-        ("quota", weather.quota, names.regions(), "region"),
-        ("throttle", weather.throttle, names.regions(), "region"),
-    ):
-        for key in keys:
-            _known(f"{part}.{key}", key, known, what)
     for zone, pools in weather.stock.items():
-        _check_stock(zone, pools, names)
+        _check_stock(zone, pools, zone_of(f"stock.{zone}", zone, names), names)
     for zone, offering in weather.offerings.items():
+        place = zone_of(f"offerings.{zone}", zone, names)
         for type_ in offering.exclude:
-            _known_type(f"offerings.{zone}.exclude", type_, names)
+            _known_type(f"offerings.{zone}.exclude", type_, names, place.cloud)
+    for region in weather.images:
+        region_of(f"images.{region}", region, names)
+    for region in weather.throttle:
+        region_of(f"throttle.{region}", region, names)
+    for region, limits in weather.quota.items():
+        known = names.metrics(region_of(f"quota.{region}", region, names).cloud)
+        for metric in limits:
+            if metric not in known:
+                words = f"unknown key {metric}{near(metric, known)}; known keys: {', '.join(sorted(known))}"
+                raise WeatherError(f"quota.{region}: {words}")
     for number, fault in enumerate(weather.faults):
         _check_fault(f"faults[{number}]", fault, names)
 
 
-def _check_stock(zone: str, pools: Mapping[str, int | Mapping[str, int]], names: Names) -> None:
+def zone_of(where: str, key: str, names: Names) -> Place:
+    """Return the zone that a key of the weather names. Raise `WeatherError` if none, or more than one."""
+    return _only(where, key, names.zones(key), names.all_zones(), "zone")
+
+
+def region_of(where: str, key: str, names: Names) -> Place:
+    """Return the region that a key of the weather names. Raise `WeatherError` if none, or more than one."""
+    return _only(where, key, names.regions(key), names.all_regions(), "region")
+
+
+def _only(where: str, key: str, places: Sequence[Place], known: frozenset[str], what: str) -> Place:
+    if not places:
+        _known(where, key, known - {key}, what)
+    if len(places) > 1:
+        some = ", ".join("/".join(filter(None, (one.cloud, one.region, one.zone))) for one in places[:4])
+        raise WeatherError(f"{where}: {key!r} may be {some} ...; write it out")
+    return places[0]
+
+
+def _check_time(key: str, value: PerCloud, names: Names) -> None:
+    for cloud in value if isinstance(value, Mapping) else ():
+        _known(f"{key}.{cloud}", cloud, names.clouds(), "name")
+    for seconds in value.values() if isinstance(value, Mapping) else [value]:
+        if seconds < 0:
+            raise WeatherError(f"{key} is {seconds}; give 0 or more")
+
+
+def _check_stock(zone: str, pools: Mapping[str, int | Mapping[str, int]], place: Place, names: Names) -> None:
     for key, value in pools.items():
         where = f"stock.{zone}.{key}"
         if isinstance(value, int) != (key != "spot"):
@@ -261,35 +287,41 @@ def _check_stock(zone: str, pools: Mapping[str, int | Mapping[str, int]], names:
             if number < 0:
                 raise WeatherError(f"{where}: {number} machines; give 0 or more")
             if type_ != "*":
-                _known_type(where, type_, names)
+                _known_type(where, type_, names, place.cloud)
 
 
 def _check_fault(where: str, fault: Fault, names: Names) -> None:
+    cloud = fault.cloud
+    if cloud is not None:
+        _known(f"{where}.cloud", cloud, names.clouds(), "name")
     if fault.operation is not None:
-        _known(f"{where}.operation", fault.operation, names.operations() | MACHINE_OPERATIONS, "operation", 0)
+        operations = names.operations(cloud) | MACHINE_OPERATIONS
+        _known(f"{where}.operation", fault.operation, operations, "operation", 0)
     if fault.region is not None:
-        _known(f"{where}.region", fault.region, names.regions(), "region")
+        _known(f"{where}.region", fault.region, names.all_regions(cloud), "region")
     if fault.zone is not None:
-        _known(f"{where}.zone", fault.zone, names.zones(), "zone", 0)
+        _known(f"{where}.zone", fault.zone, names.all_zones(cloud), "zone", 0)
     if fault.type is not None:
-        _known_type(f"{where}.type", fault.type, names)
+        _known_type(f"{where}.type", fault.type, names, cloud)
     if fault.market not in (None, "on-demand", "spot"):
         raise WeatherError(f"{where}.market is {fault.market!r}; give on-demand or spot")
     if fault.error is None and not fault.lose_reply and not fault.delay_s:
         raise WeatherError(f"{where}: does nothing; give error, lose_reply or delay_s")
+    if fault.late and fault.error is None:
+        raise WeatherError(f"{where}: late says when the error comes; give error")
     if fault.delay_s < 0 or (fault.times is not None and fault.times < 1):
         raise WeatherError(f"{where}: delay_s is 0 or more and times 1 or more")
     if fault.http is not None and not 400 <= fault.http <= 599:
         raise WeatherError(f"{where}.http is {fault.http}; an error's status lies between 400 and 599")
 
 
-def _known_type(where: str, type_: str, names: Names) -> None:
-    if not names.has_type(type_):
+def _known_type(where: str, type_: str, names: Names, cloud: str | None) -> None:
+    if not names.has_type(type_, cloud):
         raise WeatherError(f"{where}: no emulated cloud has a type {type_!r}")
 
 
 def _known(where: str, key: str, known: frozenset[str], what: str, shown: int = 8) -> None:
     if key not in known:
-        near = sorted(known, key=lambda name: (name[:6] != key[:6], name))[: shown or 8]
+        some = sorted(known, key=lambda name: (name[:6] != key[:6], name))[: shown or 8]
         article = "an" if what[0] in "aeiou" else "a"
-        raise WeatherError(f"{where}: no emulated cloud has {article} {what} {key!r}; known are {', '.join(near)} ...")
+        raise WeatherError(f"{where}: no emulated cloud has {article} {what} {key!r}; known are {', '.join(some)} ...")

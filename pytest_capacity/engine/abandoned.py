@@ -6,31 +6,54 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor, Future
 
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.clock import Deadline
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.model import Order
+from pytest_capacity.model import Order, Subject
 
 
 class Abandoned:
-    """The releases of failed attempts. ``stop``: the run's own release takes over."""
+    """The releases of failed attempts. ``stop``: the run's own release takes over.
 
-    def __init__(self, releaser: Releaser, book: RunState, pool: Executor, stop: threading.Event) -> None:
+    ``leftovers`` are the backend's: kinds of which a refused create call may have made something nevertheless.
+    """
+
+    def __init__(
+        self,
+        releaser: Releaser,
+        book: RunState,
+        pool: Executor,
+        stop: threading.Event,
+        leftovers: Collection[str] = frozenset(),
+    ) -> None:
         self._releaser = releaser
         self._book = book
         self._pool = pool
         self._stop = stop
+        self._leftovers = leftovers
         self._lock = threading.Lock()
         self._releases: list[tuple[Scope, Future[bool]]] = []
 
-    def release(self, scopes: Iterable[Scope]) -> None:
-        """Begin to release these."""
+    def release(self, topology: str, series: int, keep: Collection[str], regions: Iterable[str]) -> None:
+        """Begin to release what this series of attempts has made by now, less the subjects to ``keep``."""
+        scope = self._scope(topology, series, keep, regions)
         with self._lock:
             self._releases = [(old, work) for old, work in self._releases if not work.done() or old.held()]
-            for scope in scopes:
-                if (scope.held() or scope.doubts()) and not self._stop.is_set():
-                    work = self._pool.submit(self._releaser.release, scope, self._stop.is_set, self._stop)
-                    self._releases.append((scope, work))
+            if (scope.held() or scope.doubts() or scope.unlisted) and not self._stop.is_set():
+                work = self._pool.submit(self._releaser.release, scope, self._stop.is_set, self._stop)
+                self._releases.append((scope, work))
+
+    def _scope(self, topology: str, series: int, keep: Collection[str], regions: Iterable[str]) -> Scope:
+        """The scope of what there is now: what a later attempt of the series makes is not in it."""
+
+        def ours(text: str) -> bool:
+            subject = Subject.parse(text)
+            return (subject.topology, subject.series) == (topology, series) and text not in keep
+
+        known = [held.subject for held in self._book.held()] + [piece.subject for piece in self._book.doubtful()]
+        refused = [text for text in list(self._book.refusals) if Subject.parse(text).kind in self._leftovers]
+        unlisted = frozenset(filter(ours, refused))
+        return Scope(self._book, unlisted.union(filter(ours, known)), unlisted, regions)
 
     def take_up(
         self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]], standing: Collection[str]
@@ -39,10 +62,11 @@ class Abandoned:
 
         Those that are ``standing`` are in the hands of tests, whatever is planned.
         """
-        keep = {f"{order.topology.name}/{order.series or order.attempt}": {*plan(order), *standing} for order in orders}
-        subjects = [held.subject for held in self._book.held()] + [piece.subject for piece in self._book.doubtful()]
-        attempts = {"/".join(subject.split("/")[:2]) for subject in subjects}
-        self.release(Scope(self._book, f"{attempt}/", keep.get(attempt, standing)) for attempt in sorted(attempts))
+        keep = {(order.topology.name, order.series or order.attempt): {*plan(order), *standing} for order in orders}
+        texts = [held.subject for held in self._book.held()] + [piece.subject for piece in self._book.doubtful()]
+        subjects = map(Subject.parse, texts)
+        for topology, series in sorted({(subject.topology, subject.series) for subject in subjects}):
+            self.release(topology, series, keep.get((topology, series), standing), self._book.regions)
 
     def under_way(self) -> list[Future[bool]]:
         """The releases that were begun."""

@@ -1,4 +1,4 @@
-"""One rung tried: make all the pieces of one placement, wait for the nodes, see that they sit where they should."""
+"""One rung tried: make the pieces of one placement, round by round, and see that the nodes sit where they should."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ from msgspec.structs import replace
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.calls import asked
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.clock import Clock, Deadline, poll_pause
 from pytest_capacity.engine.make import Maker, PieceRefused
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, NodeError
-from pytest_capacity.model import Diagnosis, Held, Node, Order, Piece, Placed, Reservation, Scope
+from pytest_capacity.model import Diagnosis, Held, Need, Node, Order, Piece, Placed, Reservation, Scope
 
 #: The narrowest first.
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
-
-#: Pauses between looks at nodes that boot, seconds: short at first, since some boot fast, then every five.
-POLLS: Final = (1.0, 1.0, 2.0, 3.0, 5.0)
 
 
 class Failure(Struct, frozen=True):
@@ -40,12 +36,14 @@ class Failure(Struct, frozen=True):
 class AttemptFailed(Exception):
     """This rung does not stand; the diagnoses say what that means for the next."""
 
-    def __init__(self, *failures: Failure, sound: bool = False) -> None:
+    def __init__(self, *failures: Failure, sound: bool = False, late: bool = False) -> None:
         #: The one that is told: what stops the run, or else what reaches farthest.
         self.worst = max(failures, key=_weight)
         self.failures = failures
         #: Whether what was made stands as it was asked for: the rest was refused, and nothing died.
         self.sound = sound
+        #: Whether the cloud had accepted to make what failed.
+        self.late = late
         super().__init__(f"{self.diagnosis.code}: {self.diagnosis.words}")
 
     @property
@@ -87,17 +85,25 @@ class Attempter:
         An order that an earlier keeper began is taken up where it stands: what it made is not made again.
         """
         pieces: list[Piece] = []
-        ids: dict[str, str] = {}
         for planned in self._backend.plan(order):
-            bound = [replace(piece, inputs={need: ids[need] for need in piece.needs}) for piece in planned]
-            for piece, helds in zip(bound, self._round(bound, order, halt), strict=True):
-                ids[piece.subject] = helds[0].id
+            bound = [replace(piece, inputs={need.key: self._id_of(need) for need in piece.needs}) for piece in planned]
+            self._create(bound, order, halt)
+            self._wait_ready(bound, halt)
             pieces += bound
-        self._wait_ready(pieces, halt)
         self._verify(pieces)
         return self._usable(self._placed(order, pieces), order, halt)
 
-    def _round(self, pieces: Sequence[Piece], order: Order, halt: Deadline) -> list[list[Held]]:
+    def _id_of(self, need: Need) -> str:
+        """The id of what is needed, among the things that its piece has made."""
+        made = self._book.made(need.subject)
+        named = [held for held in made if held.output == need.output] if need.output else made
+        of_kind = [held for held in named if held.kind == need.kind] or named
+        if not of_kind:
+            words = f"{need.subject} made no {need.key}, which the next round needs"
+            raise AttemptFailed(Failure(Diagnosis("stop", "unknown", "no-output", words, by="the keeper")))
+        return of_kind[0].id
+
+    def _create(self, pieces: Sequence[Piece], order: Order, halt: Deadline) -> None:
         """Make the pieces of one round side by side. All calls end before the worst failure is raised."""
         together = halt.child()
         outcomes = list(self._pool.map(lambda piece: self._make(piece, order, together), pieces))
@@ -108,17 +114,16 @@ class Attempter:
         if faults:
             # Not that of a piece which was only called off for another's.
             raise min(faults, key=lambda fault: isinstance(fault, Cancelled))
-        return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
 
-    def _make(self, piece: Piece, order: Order, halt: Deadline) -> list[Held] | PieceRefused | CapacityError:
-        made = self._book.made(piece.subject)
-        if made:
-            return made
+    def _make(self, piece: Piece, order: Order, halt: Deadline) -> PieceRefused | CapacityError | None:
+        if self._book.made(piece.subject):
+            return None
         try:
-            return self._maker.make(piece, order, halt)
+            self._maker.make(piece, order, halt)
         except (PieceRefused, CapacityError) as failure:
-            halt.refuse()
+            halt.cancel_siblings()
             return failure
+        return None
 
     def _failure(self, refusal: PieceRefused) -> Failure:
         piece = refusal.piece
@@ -127,36 +132,40 @@ class Attempter:
         return Failure(diagnosis, groups, piece.zone, piece)
 
     def _wait_ready(self, pieces: Sequence[Piece], halt: Deadline) -> None:
-        subjects = [piece.subject for piece in pieces if piece.kind == "node"]
-        rounds = 0
-        while subjects:
-            nodes = self._book.held(subjects)
-            waiting = [node for node in nodes if node.state != "ready"]
-            if not waiting:
-                self._book.note("nodes-ready", data={"count": len(nodes)})
-                return
-            if rounds:
-                halt.wait(POLLS[min(rounds, len(POLLS)) - 1])
+        """Wait until all that these pieces made is ready: a cloud may accept a create call and fail it later."""
+        by_subject = {piece.subject: piece for piece in pieces}
+        looks = 0
+        while waiting := [held for held in self._book.held(by_subject) if held.state != "ready"]:
+            if looks:
+                halt.wait(poll_pause(looks))
             halt.check()
-            self._look(waiting)
-            rounds += 1
+            self._look(waiting, by_subject)
+            looks += 1
+        nodes = [held for held in self._book.held(by_subject) if held.kind == "node"]
+        if nodes:
+            self._book.note("nodes-ready", data={"count": len(nodes)})
 
-    def _look(self, nodes: Sequence[Held]) -> None:
-        seen = asked(self._backend, lambda: self._backend.refresh(nodes))
+    def _look(self, helds: Sequence[Held], pieces: Mapping[str, Piece]) -> None:
+        seen = asked(self._backend, lambda: self._backend.refresh(helds))
         if isinstance(seen, Diagnosis):
             if seen.step in ("back-off", "ask-again"):
                 return
             raise AttemptFailed(Failure(seen))
-        known = {node.id: node for node in nodes}
-        news = [node for node in seen if node.state != "unseen" and node != known[node.id]]
+        known = {held.key: held for held in helds}
+        news = [held for held in seen if held.state != "unseen" and held != known[held.key]]
         if news:
             self._book.note("state", data={"held": news})
-        dead = [node for node in seen if node.state in ("failed", "leaving", "gone")]
+        dead = [held for held in seen if held.state in ("failed", "leaving", "gone")]
         if dead:
-            raise AttemptFailed(*map(self._death, dead))
+            # What failed was refused, late: the rest stands. What leaves is being removed, and the rest may follow.
+            sound = all(held.state == "failed" for held in dead)
+            raise AttemptFailed(*(self._late(held, pieces[held.subject]) for held in dead), sound=sound, late=True)
 
-    def _death(self, node: Held) -> Failure:
-        return Failure(self._backend.diagnose(node), (node.group,) if node.group else (), node.zone)
+    def _late(self, held: Held, piece: Piece) -> Failure:
+        """The failure of a thing whose create call had been accepted: read and judged like a refused call."""
+        failure = self._failure(PieceRefused(piece, self._backend.diagnose(held, piece)))
+        groups = (held.group,) if held.group else failure.groups
+        return Failure(failure.diagnosis, groups, held.zone or piece.zone, piece)
 
     def _usable(self, placed: Placed, order: Order, halt: Deadline) -> Placed:
         """The nodes with the addresses at which they are reached, once each is ready as its group says."""
@@ -173,12 +182,10 @@ class Attempter:
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
         """The cloud's own word that each node sits in the reservation that it was aimed at."""
-        reservations = {piece.subject for piece in pieces if piece.kind == "reservation"}
         for piece in pieces:
-            if piece.kind != "node":
-                continue
-            aimed = next((piece.inputs[need] for need in piece.needs if need in reservations), piece.consumes)
-            for node in self._book.made(piece.subject) if aimed else ():
+            aimed = next((piece.inputs[need.key] for need in piece.needs if need.kind == "reservation"), piece.consumes)
+            nodes = [held for held in self._book.made(piece.subject) if held.kind == "node"]
+            for node in nodes if aimed else ():
                 sits_in = node.facts.get("reservation_id") or "none"
                 if sits_in != aimed:
                     words = f"node {node.id} was aimed at reservation {aimed} and sits in {sits_in}"
@@ -189,11 +196,12 @@ class Attempter:
         nodes: dict[str, tuple[Node, ...]] = {}
         reservations: list[Reservation] = []
         for piece in pieces:
-            if piece.kind == "reservation":
-                reservations += map(_reservation, self._book.made(piece.subject))
-            if piece.kind == "node" and piece.group:
-                made = sorted(self._book.made(piece.subject), key=_launch_order)
-                nodes[piece.group] = nodes.get(piece.group, ()) + tuple(map(_node, made))
+            made = self._book.made(piece.subject)
+            reservations += [_reservation(held) for held in made if held.kind == "reservation"]
+            members = sorted((held for held in made if held.kind == "node"), key=_launch_order)
+            for held in members:
+                if group := held.group or piece.group:
+                    nodes[group] = (*nodes.get(group, ()), _node(held))
         return Placed(
             topology=order.topology.name,
             region=order.placement.region,

@@ -1,4 +1,4 @@
-"""The one place where an SDK's exceptions become diagnoses."""
+"""A call to the cloud: where an SDK's exceptions become diagnoses, and a refusal the words for the user."""
 
 from __future__ import annotations
 
@@ -6,17 +6,42 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.errors import CapacityError
-from pytest_capacity.model import Diagnosis
+from pytest_capacity.backends.diagnosis import remedy
+from pytest_capacity.errors import CapacityError, Refused
+from pytest_capacity.model import Diagnosis, Piece
 
 T = TypeVar("T")
 
 
-def asked(backend: Backend, call: Callable[[], T]) -> T | Diagnosis:
-    """What the call to the cloud gave, or what its failure means. A `CapacityError` is the backend's own refusal."""
+def asked(backend: Backend, call: Callable[[], T], piece: Piece | None = None) -> T | Diagnosis:
+    """Return what the call to the cloud gave, or what its failure means.
+
+    ``piece`` is what was being made. A `CapacityError` is the backend's own refusal, and is raised.
+    """
     try:
         return call()
     except CapacityError:
         raise
     except Exception as error:  # noqa: BLE001 - an SDK raises what it likes; the backend's table reads it.
-        return backend.diagnose(error)
+        return backend.diagnose(error, piece)
+
+
+def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = None) -> Refused:
+    """Return a cloud's refusal in three parts: what was asked, what was answered, what to do now.
+
+    ``asked`` as in "asked for topology 'default' in us-east-1a"; ``piece`` is the one that was refused.
+    """
+    of = [diagnosis.operation, _described(piece) if piece else ""]
+    call = " for ".join(filter(None, of))
+    said = ": ".join(filter(None, (diagnosis.code, diagnosis.words.rstrip(" ."))))
+    # What is said of a node that does not become ready ends with what to do about that.
+    now = "" if diagnosis.kind == "not-ready" else f" {remedy(cloud, diagnosis)}"
+    return Refused(f"{asked}{f' ({call})' if call else ''}, and {diagnosis.by or cloud} said {said or 'nothing'}.{now}")
+
+
+def _described(piece: Piece) -> str:
+    type_ = piece.instance_type
+    count = f"{piece.count} {type_}".strip()
+    if piece.kind == "node":
+        return f"group {piece.group!r}: {count}"
+    return f"{piece.kind} of {count}" if type_ else piece.kind

@@ -8,25 +8,27 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity import ladder
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.diagnosis import remedy
 from pytest_capacity.engine import messages
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.advice import Advice
 from pytest_capacity.engine.attempt import Attempter, AttemptFailed, Failure
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.calls import refused
+from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.leases import LEASE
 from pytest_capacity.engine.offers import OfferReader, Offers, check_zones
-from pytest_capacity.engine.refusal import refused
-from pytest_capacity.engine.release import Scope
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import CapacityError, Exhausted
 from pytest_capacity.ladder import Choice, Refusal, Rung
-from pytest_capacity.model import Attempt, Offer, Order, Placed, Placement, Request, Share, Topology
+from pytest_capacity.model import Attempt, Held, Offer, Order, Piece, Placed, Placement, Request, Share, Topology
 
 #: Pauses between rounds of the ladder (``retry_until``), seconds: doubling from the first to the last.
 FIRST_ROUND_PAUSE, LAST_ROUND_PAUSE = 5.0, 60.0
+
+#: How long to wait before a placement is tried again of which something failed late for a reason that passes. Seconds.
+LATE_PAUSE = 4.0
 
 
 class Bounds(Struct, frozen=True):
@@ -117,8 +119,10 @@ class Climber:
             ):
                 # It may have been full of what we were giving back, though that is gone by now.
                 del climb.refusals[before:]
-                series = (order.series or order.attempt) if climb.sound else 0
-                placed = self._try(replace(order, attempt=self._book.next_attempt(), series=series), climb)
+                failed = climb.sound
+                order = self._going_on(failed, replace(order, attempt=self._book.next_attempt(), series=0))
+                self._leave(failed, order)
+                placed = self._try(order, climb)
             if placed:
                 return placed
             order = self._next(climb)
@@ -151,11 +155,12 @@ class Climber:
         """List the rungs by what the zones offer now. Raises `Exhausted` where there is none."""
         climb.offers = self._offers.read(climb.name, climb.halt)
         check_zones(self._request, climb.offers)
-        memory = ladder.remembered(self._request.backend, self._book.refused_lately(self._cloud), self._clock.now())
+        own = provider(self._request.backend).memory
+        memory = ladder.remembered(self._book.refused_lately(self._cloud), self._clock.now(), own)
         listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
         if climb.beside:
-            zones = {node.zone for nodes in climb.beside.nodes.values() for node in nodes}
-            listed = [rung for rung in listed if rung.zone in zones]
+            zones = {(node.region, node.zone) for nodes in climb.beside.nodes.values() for node in nodes}
+            listed = [rung for rung in listed if (rung.region, rung.zone) in zones]
         climb.listed = list(self._advice.rungs(climb.topology, listed)) if listed else []
         if not climb.listed:
             why = "pytest_capacity_ladder left no rung" if listed else self._why_none(climb)
@@ -198,7 +203,7 @@ class Climber:
         series = failed.series or failed.attempt
         goes_on = order is not None and order.series == series
         keep = subjects(self._backend, order) if goes_on and order else ()
-        self._abandoned.release([Scope(self._book, f"{failed.topology.name}/{series}/", keep)])
+        self._abandoned.release(failed.topology.name, series, keep, (failed.placement.region,))
 
     def _order(self, climb: Climb, rung: Rung) -> Order:
         offers = {offer.zone: offer for offer in climb.offers[rung.region]}
@@ -225,7 +230,7 @@ class Climber:
         later = replace(order, series=failed.series or failed.attempt)
         for piece in (piece for planned in self._backend.plan(later) for piece in planned):
             made = self._book.made(piece.subject)
-            if made and sum(held.count for held in made) != piece.count:
+            if not _is_whole(made, piece):
                 return order
         return later
 
@@ -258,11 +263,15 @@ class Climber:
         finally:
             told = replace(told, seconds=self._clock.now() - began)
             climb.tried.append(told)
-            found = [self._refusal(order, one) for one in failed.failures] if failed else []
+            found = self._refusals(order, failed) if failed else []
             self._note(order, told, found)
             if placed is None and not (failed and failed.sound):
                 self._leave(order, None)
-        if failed:
+        if failed and failed.late and failed.diagnosis.step in ("back-off", "ask-again"):
+            # The cloud had accepted it, and says "not now" of it later: the same once more, from the beginning.
+            self._leave(order, None)
+            climb.halt.wait(self._clock.jitter(LATE_PAUSE))
+        elif failed:
             if failed.diagnosis.step != "move-on":
                 self._leave(order, None)
                 raise refused(messages.asked(order), self._backend.name, failed.diagnosis, failed.worst.piece)
@@ -279,7 +288,8 @@ class Climber:
         outcome = "quota" if diagnosis.kind.endswith("quota") else "no-capacity"
         if diagnosis.step != "move-on":
             outcome = "failed"
-        elsewhere = messages.elsewhere(diagnosis, {rung.zone for rung in climb.listed})
+        here = {rung.zone for rung in climb.listed if rung.region == order.placement.region}
+        elsewhere = messages.elsewhere(diagnosis, here)
         return {
             "outcome": outcome,
             "code": diagnosis.code,
@@ -289,6 +299,15 @@ class Climber:
             "remedy": remedy(self._backend.name, diagnosis) + elsewhere,
             **messages.asked_for(order.topology, self._request, failed.groups),
         }
+
+    def _refusals(self, order: Order, failed: AttemptFailed) -> list[Refusal]:
+        """What was refused, each once: of a hundred nodes asked for one by one, most are refused alike."""
+        found: list[Refusal] = []
+        for failure in failed.failures:
+            refusal = self._refusal(order, failure)
+            if refusal not in found:
+                found.append(refusal)
+        return found
 
     def _refusal(self, order: Order, failure: Failure) -> Refusal:
         choices = _choices(order, self._request)
@@ -312,6 +331,14 @@ class Climber:
                 self._change(
                     climb, f"group {group.name!r} asked for {wanted} and got {', '.join(got)} in {placed.zone}"
                 )
+
+
+def _is_whole(made: Sequence[Held], piece: Piece) -> bool:
+    """Whether what stands of a piece, if anything, is all that it asks for, and none of it has failed."""
+    counted = [held for held in made if held.kind == piece.kind] or made
+    if any(held.state not in ("creating", "ready") for held in made):
+        return False
+    return not made or sum(held.count for held in counted) == piece.count
 
 
 def subjects(backend: Backend, order: Order) -> frozenset[str]:

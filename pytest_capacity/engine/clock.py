@@ -1,11 +1,20 @@
-"""Time, handed in, so that tests own it."""
+"""Time, handed in, so that tests own it; and when work that waits must end."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+from pytest_capacity.errors import Cancelled, TimedOut
+
+#: Pauses between looks at what becomes ready or leaves, seconds. Short at first, since some take no time; a second and
+#: less while it may be a machine that boots fast; then every five seconds.
+POLLS: Final = (0.2, 0.3, 0.45, 0.65, 0.9, 0.9, 0.9, 0.9, 1.5, 2.0, 3.0, 5.0)
+
+#: How soon a wait sees that a sibling was refused. Seconds.
+SLICE: Final = 0.1
 
 
 class Clock(Protocol):
@@ -35,3 +44,47 @@ class SystemClock:
 
     def jitter(self, seconds: float) -> float:
         return seconds * random.uniform(0.5, 1.0)
+
+
+def poll_pause(looks: int) -> float:
+    """Return how long to wait after so many looks (at least one) until the next. Seconds."""
+    return POLLS[min(looks, len(POLLS)) - 1]
+
+
+class Deadline:
+    """One piece of work's end: ``event`` (shared by all work of the run) or ``until`` (seconds since the epoch)."""
+
+    def __init__(self, clock: Clock, event: threading.Event, until: float, limit: str = "") -> None:
+        self._clock = clock
+        self._event = event
+        self._until = until
+        self._limit = limit
+        self._refused: threading.Event | None = None
+
+    def child(self) -> Deadline:
+        """For the pieces of one round: the same end, and that of any of them (`cancel_siblings`)."""
+        child = Deadline(self._clock, self._event, self._until, self._limit)
+        child._refused = threading.Event()
+        return child
+
+    def cancel_siblings(self) -> None:
+        """One piece of the round will not be had, for certain or in time: the others need not go on asking."""
+        if self._refused:
+            self._refused.set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` or `TimedOut` when it is time to stop."""
+        if self._event.is_set():
+            raise Cancelled("the run is ending, so nothing more is provisioned")
+        if self._refused and self._refused.is_set():
+            raise Cancelled("another piece of this attempt was given up")
+        if self._clock.now() >= self._until:
+            raise TimedOut(self._limit)
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long; raises as `check` does, as soon as it is time."""
+        end = min(self._clock.now() + seconds, self._until)
+        while (rest := end - self._clock.now()) > 0:
+            self._clock.wait(min(rest, SLICE) if self._refused else rest, self._event)
+            self.check()
+        self.check()

@@ -6,13 +6,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import messages
-from pytest_capacity.engine.account import stranger
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.calls import refused
+from pytest_capacity.engine.clock import Clock, Deadline
+from pytest_capacity.engine.credentials import stranger
 from pytest_capacity.engine.offers import READING, OfferReader, check_zones, patiently
-from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
@@ -47,7 +47,9 @@ def make_plan(request: Request, backend: Backend, journal: PassingJournal, clock
         at=now,
         emulated=request.emulated,
         topologies={
-            name: preview_topology(topology, request, offers[name], lately, now, backend.family)
+            name: preview_topology(
+                topology, request, offers[name], lately, now, backend.family, provider(request.backend).memory
+            )
             for name, topology in request.topologies.items()
         },
         troubles=tuple(book.troubles),
@@ -58,7 +60,7 @@ def _who_we_are(request: Request, backend: Backend, clock: Clock, halt: Deadline
     identity = patiently(backend, clock, backend.whoami, halt)
     if isinstance(identity, Diagnosis):
         raise refused("asked the cloud who we are", backend.name, identity)
-    other = stranger(identity, request.aws.account)
+    other = stranger(identity, provider(request.backend).account_setting(request))
     if other:
         raise Refused(f"{other}. Nothing was created. Use the credentials of that account")
     return identity

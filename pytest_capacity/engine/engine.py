@@ -9,23 +9,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.abandoned import Abandoned
-from pytest_capacity.engine.account import Account
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.attempt import Attempter
-from pytest_capacity.engine.calls import asked
+from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import Bounds, Climber, subjects
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.credentials import CredentialWatch
+from pytest_capacity.engine.clock import Clock, Deadline
+from pytest_capacity.engine.credentials import Account, CredentialWatch
 from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
-from pytest_capacity.engine.halt import Deadline
 from pytest_capacity.engine.leases import Leases
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
 from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
-from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
@@ -54,6 +52,9 @@ class Engine:
         self.book = book
         self._backend = backend
         self._clock = clock
+        #: Create calls have threads of their own: one that is refused for now waits on its thread, and releases and
+        #: renewals, which share the other pool, must not wait for it.
+        self._creates = ThreadPoolExecutor(WIDTH, "capacity-create")
         self._pool = ThreadPoolExecutor(WIDTH, "capacity-call")
         self._chores = ThreadPoolExecutor(WIDTH, "capacity-chore")
         self._topology_locks = {name: threading.Lock() for name in request.topologies}
@@ -63,12 +64,12 @@ class Engine:
         self.stop = threading.Event()
         maker = Maker(backend, book, clock)
         self._alarm = CredentialWatch(backend, book, request.prices, self.ends)
-        self._account = Account(backend, book, clock, self._alarm, request.aws.account)
+        self._account = Account(backend, book, clock, self._alarm, provider(request.backend).account_setting(request))
         self._leases = Leases(backend, book, clock, self._pool, self._alarm)
         reach = reach or Reach(request, backend.default_user)
-        attempter = Attempter(backend, book, clock, maker, self._pool, reach, advice)
+        attempter = Attempter(backend, book, clock, maker, self._creates, reach, advice)
         self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
-        self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop)
+        self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, book, clock, self._chores)
         self._preemption = Preemption(backend, book)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
@@ -283,6 +284,7 @@ class Engine:
 
     def close(self) -> None:
         """Let the threads go."""
+        self._creates.shutdown(wait=False, cancel_futures=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._chores.shutdown(wait=False, cancel_futures=True)
 

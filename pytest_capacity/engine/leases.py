@@ -10,7 +10,7 @@ from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.credentials import CredentialWatch
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.model import Diagnosis, Held
+from pytest_capacity.model import Change, Diagnosis, Held
 
 #: How long a lease runs, and so how long anything bills after everybody is dead. Seconds.
 LEASE: Final = 30 * 60.0
@@ -37,7 +37,7 @@ class Leases:
         list(self._pool.map(lambda held: self._extend(held, latest), due))
 
     def _renewable(self) -> list[Held]:
-        helds = [held for held in self._book.held() if not self._book.accepted(held.id)]
+        helds = [held for held in self._book.held() if not self._book.accepted(held)]
         leased = [held for held in helds if held.kind in self._backend.leased]
         covered = {held.region for held in leased}
         for held in sorted((held for held in helds if held.kind == "node"), key=lambda held: held.id):
@@ -48,7 +48,7 @@ class Leases:
 
     def _extend(self, held: Held, latest: float) -> None:
         deadline = min(self._clock.now() + LEASE, latest)
-        diagnosis = asked(self._backend, lambda: self._backend.change(held, deadline))
+        diagnosis = asked(self._backend, lambda: self._backend.change(held, Change(deadline=deadline)))
         if isinstance(diagnosis, Diagnosis):
             if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.report(diagnosis):
                 self._book.trouble(
@@ -58,10 +58,11 @@ class Leases:
                 self._look_for(held)
             return
         self._alarm.reset()
-        self._book.note("renewed", held.subject, {"id": held.id, "deadline": deadline})
+        named = {"kind": held.kind, "region": held.region, "id": held.id}
+        self._book.note("renewed", held.subject, {**named, "deadline": deadline})
 
     def _look_for(self, held: Held) -> None:
         """Somebody else ended it, perhaps; then it is no longer ours to renew."""
         seen = asked(self._backend, lambda: self._backend.refresh([held]))
         if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
-            self._book.note("gone", held.subject, {"kind": held.kind, "ids": [held.id]})
+            self._book.note_gone([held])

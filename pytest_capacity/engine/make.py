@@ -7,8 +7,7 @@ from msgspec.structs import replace
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.tokens import token
 from pytest_capacity.engine.calls import asked
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import TimedOut
 from pytest_capacity.model import Diagnosis, Held, Order, Piece
@@ -17,7 +16,7 @@ from pytest_capacity.model import Diagnosis, Held, Order, Piece
 YOUNG = 30.0
 
 #: So long a new reservation may refuse launches as full though it is there (scylla-cluster-tests, issue 8839: seen
-#: after two seconds), and longer while it says that it is pending. Seconds.
+#: after two seconds). Seconds.
 FILLING = 8.0
 
 #: Pauses between asking again, seconds: doubling from the first to the last.
@@ -56,7 +55,11 @@ class Maker:
                 self._book.intend("intent", piece.subject, _intent(piece))
             answer = self.ask(doubt or piece)
             if not isinstance(answer, Diagnosis):
-                return answer
+                over = next((held for held in answer if held.state in ("failed", "gone")), None)
+                if over is None:
+                    return answer
+                # A token gave back what is dead by now, or it failed at once: it is refused like what fails later.
+                raise PieceRefused(piece, self._backend.diagnose(over, piece))
             if answer.step not in ("back-off", "ask-again") and not self._too_early(piece, answer):
                 raise PieceRefused(piece, answer)
             try:
@@ -73,17 +76,14 @@ class Maker:
         a refusal that comes only where the token is new. A throttle, say, comes before the token is looked at.
         """
         uncertain = piece.subject in self._book.uncertain
-        helds = asked(self._backend, lambda: list(self._backend.create(piece)))
+        helds = asked(self._backend, lambda: list(self._backend.create(piece)), piece)
         if isinstance(helds, Diagnosis):
             lost = helds.step == "ask-again" or (uncertain and not _of_a_new_token(helds))
             kind = "unknown" if lost else "refused"
             self._book.note(kind, piece.subject, {**_place(piece), **_words(helds)})
             return helds
-        over = next((held for held in helds if held.state in ("failed", "gone")), None)
         self._book.note("created", piece.subject, {**_place(piece), "ids": [held.id for held in helds], "held": helds})
-        if over is None:
-            return helds
-        return self._backend.diagnose(over)
+        return helds
 
     def _next_try(self, piece: Piece, order: Order) -> Piece:
         """A definite refusal ended the logical create before; this one has a token of its own (rule 3)."""
@@ -95,20 +95,11 @@ class Maker:
         )
 
     def _too_early(self, piece: Piece, answer: Diagnosis) -> bool:
-        """What the piece needs is so new that the cloud does not know it everywhere yet, or still fills it."""
-        needed = [held for held in self._book.held() if held.id in piece.inputs.values()]
+        """What the piece needs is so new that the cloud does not know it everywhere yet."""
+        needed = self._book.held(need.subject for need in piece.needs)
         if answer.step == "gone":
-            return any(self._age(held) < YOUNG for held in needed)
-        if answer.kind == "reservation-full":
-            return any(self._age(held) < FILLING or self._is_filling(held) for held in needed)
-        return False
-
-    def _age(self, held: Held) -> float:
-        return self._clock.now() - self._book.born.get(held.id, 0.0)
-
-    def _is_filling(self, held: Held) -> bool:
-        seen = asked(self._backend, lambda: self._backend.refresh([held]))
-        return not isinstance(seen, Diagnosis) and seen[0].state == "creating"
+            return any(self._book.age(held) < YOUNG for held in needed)
+        return answer.kind == "reservation-full" and any(self._book.age(held) < FILLING for held in needed)
 
 
 def _of_a_new_token(diagnosis: Diagnosis) -> bool:
@@ -117,7 +108,7 @@ def _of_a_new_token(diagnosis: Diagnosis) -> bool:
 
 
 def _intent(piece: Piece) -> dict[str, object]:
-    shown = {"count": piece.count, "group": piece.group, "instance_type": piece.spec.get("InstanceType", "")}
+    shown = {"count": piece.count, "group": piece.group, "instance_type": piece.instance_type}
     return {**_place(piece), **shown, "token": piece.token, "piece": piece}
 
 

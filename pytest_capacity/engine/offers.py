@@ -10,11 +10,9 @@ from typing import Final, TypeVar
 
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.calls import asked
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.calls import asked, refused
+from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
-from pytest_capacity.engine.refusal import refused
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused, TimedOut
 from pytest_capacity.model import Diagnosis, Offer, Request

@@ -45,7 +45,7 @@ class Preemption:
             for held in self._book.held()
             if held.id in standing - self._book.preempted.keys()
             and held.facts.get("market") == "spot"
-            and not self._book.accepted(held.id)
+            and not self._book.accepted(held)
         ]
 
     def _diagnosis(self, held: Held) -> Diagnosis | None:
@@ -62,7 +62,7 @@ class Preemption:
             "preempted", data={"id": held.id, "zone": held.zone, "region": held.region, "held": held, "words": words}
         )
         if held.state == "gone":
-            self._book.note("gone", data={"kind": held.kind, "ids": [held.id]})
+            self._book.note_gone([held])
 
 
 def _nodes(placed: Placed) -> list[Node]:

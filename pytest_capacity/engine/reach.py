@@ -8,8 +8,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.halt import Deadline
+from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.model import Access, Held, Node, Placed, Request, Topology
 from pytest_capacity.remote.ready import wait_ready
 

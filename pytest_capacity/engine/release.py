@@ -10,14 +10,11 @@ from typing import Final
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.calls import asked
-from pytest_capacity.engine.clock import Clock
+from pytest_capacity.engine.clock import Clock, poll_pause
 from pytest_capacity.engine.credentials import CredentialWatch
 from pytest_capacity.engine.make import YOUNG, Maker
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.model import Diagnosis, Held, Piece, State, Unread
-
-#: Pauses between rounds, seconds. The first looks come fast, since a test's end waits for them.
-PAUSES: Final = (0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+from pytest_capacity.model import Diagnosis, Held, HeldKey, Piece, Unread
 
 #: So long after a create call a complete listing that lacks what it would have made says that it made nothing. Seconds;
 #: far above what a call and the cloud's own delay can take together.
@@ -25,42 +22,64 @@ HORIZON: Final = 600.0
 
 
 class Scope:
-    """What to release: all of the run, or the pieces of one attempt (``default/2/``) less the subjects to ``keep``."""
+    """What to release: all of the run, or, where ``subjects`` are given, what came of these.
 
-    def __init__(self, book: RunState, prefix: str = "", keep: Collection[str] = ()) -> None:
+    Of ``unlisted`` something may exist that the journal does not know of: it is looked for in ``regions`` by the stamp.
+    """
+
+    def __init__(
+        self,
+        book: RunState,
+        subjects: Collection[str] | None = None,
+        unlisted: Collection[str] = (),
+        regions: Iterable[str] = (),
+    ) -> None:
         self._book = book
-        self._prefix = prefix
-        self._keep = keep
-        self.whole = not prefix
+        self._subjects = subjects
+        self._regions = frozenset(regions)
+        self.unlisted = frozenset(unlisted)
+        self.whole = subjects is None
 
-    def _has(self, subject: str) -> bool:
-        return subject.startswith(self._prefix) and subject not in self._keep
+    @property
+    def regions(self) -> list[str]:
+        """Where to look for it by the stamp."""
+        return sorted(self._book.regions if self.whole else self._regions)
+
+    def has(self, subject: str) -> bool:
+        """Whether what came of ``subject`` is to be released."""
+        return self._subjects is None or subject in self._subjects
 
     def held(self) -> list[Held]:
         """What of it is held."""
-        return [held for held in self._book.held() if self._has(held.subject)]
+        return [held for held in self._book.held() if self.has(held.subject)]
 
     def doubts(self) -> list[Piece]:
         """What of it may or may not exist."""
-        return [piece for piece in self._book.doubtful() if self._has(piece.subject)]
+        return [piece for piece in self._book.doubtful() if self.has(piece.subject)]
 
     def accepted(self) -> bool:
         """Whether the cloud has accepted to remove all of it."""
-        return not self.doubts() and all(self._book.accepted(held.id) for held in self.held())
+        return not self.doubts() and all(map(self._book.accepted, self.held()))
 
 
 class Releaser:
     """Releases scopes. One may be at work on several at once, on different threads."""
 
     def __init__(
-        self, backend: Backend, book: RunState, clock: Clock, maker: Maker, pool: Executor, alarm: CredentialWatch
+        self,
+        backend: Backend,
+        book: RunState,
+        clock: Clock,
+        maker: Maker,
+        pool: Executor,
+        credentials: CredentialWatch,
     ) -> None:
         self._backend = backend
         self._book = book
         self._clock = clock
         self._maker = maker
         self._pool = pool
-        self._alarm = alarm
+        self._credentials = credentials
         #: What the last listing of the whole run could not read.
         self.unread: tuple[Unread, ...] = ()
 
@@ -69,36 +88,52 @@ class Releaser:
 
         ``wake`` ends a pause, so that ``until`` is asked at once.
 
-        The whole run is confirmed by a listing of everything that bears its stamp; an attempt by looking at its things.
+        Each round looks only at what was asked to go and is still there. At the end the whole run, and an attempt of
+        which something may exist unknown to the journal, is confirmed by one listing of what bears the run's stamp.
         """
-        rounds = 0
+        looks = 0
+        listed = False
         while True:
             self._settle(scope.doubts())
-            self._ask(scope.held())
-            everything_read = self._list(scope) if scope.whole else self._look_at_accepted(scope)
-            if everything_read and not scope.held() and not scope.doubts():
+            read = self._round(scope)
+            looks += 1
+            left = bool(scope.held())
+            enough = until()
+            if (scope.whole or scope.unlisted) and (not left or enough or not read):
+                listed = self._list(scope)
+                left = bool(scope.held())
+            elif not scope.whole and not scope.unlisted:
+                listed = read
+            if listed and not left and not scope.doubts():
                 return True
-            if until():
+            if enough:
                 return False
-            self._clock.wait(PAUSES[min(rounds, len(PAUSES) - 1)], wake)
-            rounds += 1
+            self._clock.wait(poll_pause(looks), wake)
+
+    def _round(self, scope: Scope) -> bool:
+        """Ask for all that may go now, and look at what was asked for; whether that could be read.
+
+        What may go only after other things is asked for as soon as these are seen to be gone.
+        """
+        tried: set[HeldKey] = set()
+        read = True
+        while True:
+            now = [held for held in self._backend.releasable(scope.held()) if held.key not in tried]
+            if not now:
+                return read
+            tried.update(held.key for held in now)
+            batches = self._batches(held for held in now if not self._book.accepted(held))
+            list(self._pool.map(self._release, batches))
+            still = {held.key for held in scope.held()}
+            read = self._look([held for held in now if held.key in still]) and read
 
     def _settle(self, doubts: Sequence[Piece]) -> None:
         """Ask each doubtful create again, with its token: what it made comes back, to be released like the rest."""
         for piece, answer in zip(doubts, self._pool.map(self._maker.ask, doubts), strict=True):
             if not isinstance(answer, Diagnosis) or piece.subject not in self._book.doubts:
                 continue
-            if answer.step != "back-off" and not self._alarm.report(answer):
+            if answer.step != "back-off" and not self._credentials.report(answer):
                 self._book.trouble(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
-
-    def _ask(self, helds: Sequence[Held]) -> None:
-        """Ask for the removal of what may go now: kinds in the backend's order, as many in a call as it takes."""
-        for kinds in self._backend.release_order:
-            of_kinds = [held for held in helds if held.kind in kinds]
-            if of_kinds:
-                waiting = [held for held in of_kinds if not self._book.accepted(held.id)]
-                list(self._pool.map(self._release, self._batches(waiting)))
-                return
 
     def _batches(self, helds: Iterable[Held]) -> list[list[Held]]:
         batches = []
@@ -108,17 +143,27 @@ class Releaser:
         return batches
 
     def _release(self, helds: list[Held]) -> None:
-        diagnosis = asked(self._backend, lambda: self._backend.release(helds))
-        if diagnosis:
-            if diagnosis.step == "gone" and len(helds) > 1:
-                list(map(self._release, ([held] for held in helds)))
-            elif diagnosis.step == "gone" and self._clock.now() - self._book.born.get(helds[0].id, 0) > YOUNG:
-                self._gone(helds)
-            elif diagnosis.step not in ("back-off", "gone") and not self._alarm.report(diagnosis):
-                self._complain(helds, diagnosis)
+        answer = asked(self._backend, lambda: list(self._backend.release(helds)))
+        if isinstance(answer, Diagnosis):
+            self._refused(helds, answer)
             return
-        self._alarm.reset()
-        self._book.note("releasing", helds[0].subject, {"kind": helds[0].kind, "ids": [held.id for held in helds]})
+        self._credentials.reset()
+        before = {held.key: held for held in helds}
+        if leaving := [held for held in answer if held.state in ("leaving", "gone")]:
+            self._book.note_releasing(leaving)
+        # The listing at the end confirms it.
+        self._book.note_gone([held for held in answer if held.state == "gone"])
+        steps = [held for held in answer if held.state not in ("leaving", "gone") and held != before.get(held.key)]
+        if steps:
+            self._book.note("state", data={"held": steps})
+
+    def _refused(self, helds: list[Held], diagnosis: Diagnosis) -> None:
+        if diagnosis.step == "gone" and len(helds) > 1:
+            list(map(self._release, ([held] for held in helds)))
+        elif diagnosis.step == "gone" and self._book.age(helds[0]) > YOUNG:
+            self._book.note_gone(helds)
+        elif diagnosis.step not in ("back-off", "gone") and not self._credentials.report(diagnosis):
+            self._complain(helds, diagnosis)
 
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
         things = ", ".join(held.id for held in helds[:5]) + (" ..." if len(helds) > 5 else "")
@@ -128,41 +173,39 @@ class Releaser:
             f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
         )
 
-    def _look_at_accepted(self, scope: Scope) -> bool:
-        accepted = [held for held in scope.held() if self._book.accepted(held.id)]
-        return self._look(accepted, {"gone", "unseen"})
-
-    def _look(self, helds: Sequence[Held], over: Collection[State]) -> bool:
-        """Look at these things in the cloud; those in a state that is ``over`` are gone. Whether all could be read."""
+    def _look(self, helds: Sequence[Held]) -> bool:
+        """Look at these things in the cloud, and take note of those that are gone. Whether all could be read."""
         groups = [list(group) for _, group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region)]
-        return all(list(self._pool.map(lambda group: self._refresh(group, over), groups)))
+        return all(list(self._pool.map(self._refresh, groups)))
 
-    def _refresh(self, helds: list[Held], over: Collection[State]) -> bool:
+    def _refresh(self, helds: list[Held]) -> bool:
         seen = asked(self._backend, lambda: self._backend.refresh(helds))
         if isinstance(seen, Diagnosis):
             self._unreadable(seen)
             return False
-        self._gone([held for held in seen if held.state in over])
+        # That the cloud does not list it proves nothing of what it never accepted to remove.
+        accepted = {held.key for held in helds if self._book.accepted(held)}
+        over = [held for held in seen if held.state == "gone" or (held.state == "unseen" and held.key in accepted)]
+        self._book.note_gone(over)
         return True
 
     def _list(self, scope: Scope) -> bool:
         """List what bears the run's stamp; whether all of it could be read."""
-        regions = sorted(self._book.regions)
+        regions = scope.regions
         found = asked(self._backend, lambda: list(self._backend.inventory(self._book.run, regions)))
         if isinstance(found, Diagnosis):
             found = [Unread(region, "everything", found.words) for region in regions]
         unread = [one for one in found if isinstance(one, Unread)]
-        listed = {one.id: one for one in found if isinstance(one, Held)}
-        self.unread = tuple(unread)
+        listed = {one.key: one for one in found if isinstance(one, Held)}
+        if scope.whole:
+            self.unread = tuple(unread)
         for part in unread:
-            self._book.trouble(f"{part.kind} in {part.region} could not be listed: {part.why}")
-        self._adopt([held for held in listed.values() if held.state != "gone"])
-        read = [held for held in scope.held() if not _is_unread(held, unread)]
-        missing = [held for held in read if held.id not in listed]
-        never_accepted = [held for held in missing if not self._book.accepted(held.id)]
-        self._gone([held for held in missing if held not in never_accepted])
-        # Not listed is no proof for what was never accepted for removal; that the cloud shows it as over is.
-        self._look(never_accepted, {"gone"})
+            self._book.trouble(f"{part.kind} in {part.region or 'every region'} could not be listed: {part.why}")
+        self._adopt(scope, [held for held in listed.values() if held.state != "gone"])
+        missing = [held for held in scope.held() if held.key not in listed and not _is_unread(held, unread)]
+        never_accepted = [held for held in missing if not self._book.accepted(held)]
+        self._book.note_gone([held for held in missing if held not in never_accepted])
+        self._look(never_accepted)
         if not unread:
             self._close_old(scope.doubts())
         return not unread
@@ -174,24 +217,20 @@ class Releaser:
                 words = f"not listed {HORIZON:g} s after the call"
                 self._book.note("refused", piece.subject, {"kind": piece.kind, "step": "gone", "words": words})
 
-    def _adopt(self, listed: Sequence[Held]) -> None:
-        """Things with our whole stamp that we did not know of: what a lost answer made (rule 7)."""
-        known = {held.id for held in self._book.held()}
+    def _adopt(self, scope: Scope, listed: Sequence[Held]) -> None:
+        """Things with our whole stamp that we did not know of: what a lost answer or a refused call made (rule 7)."""
+        known = {held.key for held in self._book.held()}
         for held in listed:
-            if not held.subject:
+            if not held.subject and scope.whole:
                 self._book.trouble(
                     f"{held.kind} {held.id} in {held.region} bears this run's id and not our whole stamp, so it is not "
                     f"touched. If it is yours: {'; '.join(self._backend.by_hand([held]))}"
                 )
-            elif held.id not in known:
+            elif held.subject and scope.has(held.subject) and held.key not in known:
                 self._book.note("created", held.subject, {"kind": held.kind, "ids": [held.id], "held": [held]})
 
-    def _gone(self, helds: Sequence[Held]) -> None:
-        for kind, group in groupby(sorted(helds, key=_kind_and_region), key=lambda held: held.kind):
-            self._book.note("gone", data={"kind": kind, "ids": [held.id for held in group]})
-
     def _unreadable(self, diagnosis: Diagnosis) -> None:
-        if diagnosis.step != "back-off" and not self._alarm.report(diagnosis):
+        if diagnosis.step != "back-off" and not self._credentials.report(diagnosis):
             self._book.trouble(f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}")
 
 
@@ -200,4 +239,4 @@ def _kind_and_region(held: Held) -> tuple[str, str]:
 
 
 def _is_unread(held: Held, unread: Sequence[Unread]) -> bool:
-    return any(part.region == held.region and part.kind in (held.kind, "everything") for part in unread)
+    return any(part.region in ("", held.region) and part.kind in (held.kind, "everything") for part in unread)

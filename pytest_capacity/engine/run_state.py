@@ -7,7 +7,8 @@ written, so that what a second keeper knows is what the first one knew.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from pytest_capacity.engine.clock import Clock
 from pytest_capacity.errors import JournalError
 from pytest_capacity.journal import Entry, Journal
 from pytest_capacity.ladder import MEMORY_LIMIT, Refusal
-from pytest_capacity.model import Attempt, Held, Identity, Order, Piece, Placed
+from pytest_capacity.model import Attempt, Held, HeldKey, Identity, Need, Order, Piece, Placed, Subject
 
 Listener = Callable[[Entry], None]
 
@@ -53,9 +54,9 @@ class RunState:
 
     def forget(self) -> None:
         """Begin anew, as after the run's end."""
-        self.helds: dict[str, Held] = {}
-        self.born: dict[str, float] = {}
-        self.leaving: set[str] = set()
+        self.helds: dict[HeldKey, Held] = {}
+        self.born: dict[HeldKey, float] = {}
+        self.leaving: set[HeldKey] = set()
         self.doubts: dict[str, Piece] = {}
         #: When each doubt was last asked about; one that stands from an earlier keeper is as old as its intent.
         self.asked: dict[str, float] = {}
@@ -164,10 +165,23 @@ class RunState:
         self.asked.pop(subject, None)
         self.uncertain.discard(subject)
 
-    def accepted(self, identifier: str) -> bool:
+    def accepted(self, held: Held) -> bool:
         """Whether the cloud has accepted to remove this."""
         with self._lock:
-            return identifier in self.leaving
+            return held.key in self.leaving
+
+    def age(self, held: Held) -> float:
+        """How long ago this was made, in seconds; of what this journal does not know that, very long."""
+        return self._clock.now() - self.born.get(held.key, 0.0)
+
+    def note_releasing(self, helds: Sequence[Held]) -> None:
+        """Write that the cloud has accepted to remove these, which are of one kind and region."""
+        self.note("releasing", helds[0].subject, _named(helds))
+
+    def note_gone(self, helds: Iterable[Held]) -> None:
+        """Write that the cloud no longer has these in a state that bills or blocks."""
+        for _, group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region):
+            self.note("gone", data=_named(list(group)))
 
     def _publish(self, entry: Entry) -> None:
         with self._lock:
@@ -179,6 +193,31 @@ class RunState:
         fold = _FOLDS.get(entry.kind)
         if fold:
             fold(self, entry)
+
+
+def _kind_and_region(held: Held) -> tuple[str, str]:
+    return held.kind, held.region
+
+
+def _named(helds: Sequence[Held]) -> dict[str, object]:
+    """Things of one kind and region, for an event."""
+    return {"kind": helds[0].kind, "region": helds[0].region, "ids": [held.id for held in helds]}
+
+
+def _keys(book: RunState, entry: Entry) -> list[HeldKey]:
+    """Which of our things an event names. One of a version before may lack region and kind."""
+    ids, kind, region = entry.data.get("ids", [entry.data.get("id")]), entry.data.get("kind"), entry.data.get("region")
+    return [key for key in book.helds if key[2] in ids and kind in (None, key[0]) and region in (None, key[1])]
+
+
+def _piece(plain: Mapping[str, Any]) -> Piece:
+    """A piece as an intent has it. A version before wrote subjects as needs, and inputs by subject."""
+    if any(isinstance(need, str) for need in plain.get("needs", ())):
+        kinds = {need: Subject.parse(need).kind for need in plain["needs"]}
+        needs = [Need(kind, need) for need, kind in kinds.items()]
+        inputs = {kinds.get(need, need): id_ for need, id_ in plain.get("inputs", {}).items()}
+        plain = {**plain, "needs": msgspec.to_builtins(needs), "inputs": inputs}
+    return msgspec.convert(plain, Piece)
 
 
 def _refusals(entry: Entry) -> list[Refusal]:
@@ -221,7 +260,7 @@ def _attempt_started(book: RunState, entry: Entry) -> None:
 
 
 def _intent(book: RunState, entry: Entry) -> None:
-    piece = msgspec.convert(entry.data["piece"], Piece)
+    piece = _piece(entry.data["piece"])
     book.doubts[piece.subject] = piece
     book.asked[piece.subject] = entry.at
     book.regions.add(piece.region)
@@ -230,8 +269,8 @@ def _intent(book: RunState, entry: Entry) -> None:
 def _created(book: RunState, entry: Entry) -> None:
     book.settle(entry.subject)
     for held in msgspec.convert(entry.data["held"], list[Held]):
-        book.helds[held.id] = held
-        book.born.setdefault(held.id, entry.at)
+        book.helds[held.key] = held
+        book.born.setdefault(held.key, entry.at)
 
 
 def _refused(book: RunState, entry: Entry) -> None:
@@ -247,8 +286,8 @@ def _unknown(book: RunState, entry: Entry) -> None:
 
 def _state(book: RunState, entry: Entry) -> None:
     for held in msgspec.convert(entry.data["held"], list[Held]):
-        if held.id in book.helds:
-            book.helds[held.id] = held
+        if held.key in book.helds:
+            book.helds[held.key] = held
 
 
 def _attempt_ended(book: RunState, entry: Entry) -> None:
@@ -268,19 +307,18 @@ def _placed(book: RunState, entry: Entry) -> None:
 
 
 def _releasing(book: RunState, entry: Entry) -> None:
-    book.leaving.update(entry.data["ids"])
+    book.leaving.update(_keys(book, entry))
 
 
 def _gone(book: RunState, entry: Entry) -> None:
-    for identifier in entry.data["ids"]:
-        book.helds.pop(identifier, None)
-        book.leaving.discard(identifier)
+    for key in _keys(book, entry):
+        book.helds.pop(key, None)
+        book.leaving.discard(key)
 
 
 def _renewed(book: RunState, entry: Entry) -> None:
-    held = book.helds.get(entry.data["id"])
-    if held:
-        book.helds[held.id] = msgspec.structs.replace(held, deadline=entry.data["deadline"])
+    for key in _keys(book, entry):
+        book.helds[key] = msgspec.structs.replace(book.helds[key], deadline=entry.data["deadline"])
 
 
 def _lent(book: RunState, entry: Entry) -> None:
@@ -314,7 +352,8 @@ def _kept(book: RunState, entry: Entry) -> None:
 
 
 def _extended(book: RunState, entry: Entry) -> None:
-    book.hard_end = entry.data["hard_end"]
+    # Of two that come at once the later one counts, in whatever order they were written: the end never moves back.
+    book.hard_end = max(book.hard_end or 0.0, entry.data["hard_end"])
 
 
 def _run_ended(book: RunState, entry: Entry) -> None:

@@ -15,7 +15,7 @@ from pytest_capacity.engine.advice import Advice
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.protocol import ADVISING, Advise, Consult, Topic
 from pytest_capacity.ladder import Rung
-from pytest_capacity.model import Diagnosis, Piece, Topology
+from pytest_capacity.model import Diagnosis, Piece, Subject, Topology
 
 #: How soon it is seen that the owner who was asked is gone. Seconds.
 _SLICE: Final = 0.2
@@ -46,7 +46,7 @@ class Consulting(Advice):
         asked = Consult(
             number=next(self._numbers),
             topic="diagnose",
-            topology=piece.subject.partition("/")[0],
+            topology=Subject.parse(piece.subject).topology,
             diagnosis=diagnosis,
             region=piece.region,
             zone=piece.zone,

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from pytest_capacity.backends import provider
 from pytest_capacity.model import Request, Topology
 
 #: What shapes the nodes. Where one of these differs, the nodes that stand are not the ones that are asked for.
@@ -29,29 +30,15 @@ _SHAPING: Final = (
 #: What may differ: the run goes on as it began. Shown as drift.
 _DRIFTING: Final = ("project", "duration_s", "limit_s", "prices", "errors", "journal")
 
-#: Whose credentials are used is told by the account (`Start.credentials`), not by what the profile is called.
-_NOT_SHAPING_AWS: Final = ("profile", "account")
-
-#: Variables that say which credentials an SDK takes. Their values are hashed, and none of them is a secret.
-_CREDENTIALS: Final = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "HOME",
-)
-
 
 def credentials_of(environ: Mapping[str, str], request: Request) -> str:
     """A mark of the credentials that a process would use: where it is the same, so is the account."""
-    if request.emulated or request.backend == "static":
+    backend = provider(request.backend)
+    if request.emulated or backend.owns_machines:
         return request.backend
-    chosen = [request.aws.profile or "", *(environ.get(name, "") for name in _CREDENTIALS)]
+    # HOME: there an SDK finds the files that hold credentials. What is hashed is no secret.
+    names = (*backend.credential_variables, "HOME")
+    chosen = [backend.chosen_profile(request, environ), *(environ.get(name, "") for name in names)]
     return hashlib.sha256("\0".join(chosen).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
@@ -61,9 +48,9 @@ def differences(stands: Request, asked: Request) -> list[str]:
         _both(name, getattr(stands, name), getattr(asked, name)) for name in _SHAPING if _differ(stands, asked, name)
     ]
     found += [
-        _both(f"aws.{name}", getattr(stands.aws, name), getattr(asked.aws, name))
-        for name in stands.aws.__struct_fields__
-        if name not in _NOT_SHAPING_AWS and _differ(stands.aws, asked.aws, name)
+        _both(f"{stands.backend}.{name}", stands.settings.get(name), asked.settings.get(name))
+        for name in _shaping_settings(stands, asked)
+        if stands.settings.get(name) != asked.settings.get(name)
     ]
     found += [
         _both(f"fallback.{name}", getattr(stands.fallback, name), getattr(asked.fallback, name))
@@ -85,14 +72,37 @@ def drift(stands: Request, asked: Request) -> list[str]:
 
 def continued(stands: Request, asked: Request) -> Request:
     """What a keeper goes on with that adopts a run: as the run began, with the patience and profile of who asks now."""
-    aws = replace(stands.aws, profile=asked.aws.profile)
+    # The account that the run is pinned to stays, whoever asks.
+    backend = provider(stands.backend)
+    pinned = {backend.account_setting(request)[0].rpartition(".")[2] for request in (stands, asked)}
+    free = backend.not_shaping - pinned
+    settings = {name: value for name, value in stands.settings.items() if name not in free}
+    settings |= {name: value for name, value in asked.settings.items() if name in free}
     return replace(
         stands,
         timeout_s=asked.timeout_s,
         retry_until_s=asked.retry_until_s,
         release_timeout_s=asked.release_timeout_s,
-        aws=aws,
+        settings=settings,
     )
+
+
+def read_request(data: Any) -> Request:
+    """A run's request as its journal has it.
+
+    Versions before 0.2 wrote the section of the backend under the backend's name.
+    """
+    values = dict(data)
+    name = values.get("backend", "")
+    settings = values.pop("settings", None) or values.pop(name, None) or {}
+    return msgspec.convert({**values, "settings": provider(name).normal(settings)}, Request)
+
+
+def _shaping_settings(stands: Request, asked: Request) -> Iterator[str]:
+    """The keys of the backend's section that shape nodes, in one or the other. (Another backend differs as such.)"""
+    if stands.backend == asked.backend:
+        free = provider(stands.backend).not_shaping
+        yield from (name for name in dict.fromkeys((*stands.settings, *asked.settings)) if name not in free)
 
 
 def _differing(one: object, other: object, names: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
-"""What a run would try: asked by a process of its own, since the SDKs never load in pytest.
+"""What a run would try, and whose credentials these are: read by a process that does this one thing and ends.
 
-It is no keeper: it begins no run, joins no session, and makes no call that changes anything.
+The SDKs never load in pytest, hence a process. It is no keeper: it begins no run, joins no session, and makes no call
+that changes anything.
 """
 
 from __future__ import annotations
@@ -24,23 +25,35 @@ from pytest_capacity.keeper.spawn import SpawnOptions, command_of, environment, 
 from pytest_capacity.model import Request
 from pytest_capacity.preview import Plan
 
-#: How long all of it may take: an emulator that starts, and reads that are throttled. Seconds.
+#: How long a plan may take: an emulator that starts, and reads that are throttled. Seconds.
 PATIENCE: Final = 120.0
+
+#: How long the cloud may take to say whose credentials these are. Seconds.
+_PATIENCE_WHOAMI: Final = 30.0
 
 
 class Asked(Struct, frozen=True):
-    """What the process is told. ``log`` is where its standard error goes; ``scenario`` is the emulator's file."""
+    """What the process reads. ``log`` is where its standard error goes; ``scenario`` is the emulator's file.
+
+    Without a ``journal`` only the account is asked for.
+    """
 
     request: Request
-    journal: str
     log: str
+    journal: str | None = None
     scenario: str | None = None
 
 
 class Planned(Answer, frozen=True, tag="planned"):
-    """What it says."""
+    """What a run would try."""
 
     plan: Plan
+
+
+class Known(Answer, frozen=True, tag="known"):
+    """Whose credentials these are."""
+
+    account: str
 
 
 def plan(request: Request, options: SpawnOptions) -> Plan:
@@ -48,8 +61,27 @@ def plan(request: Request, options: SpawnOptions) -> Plan:
 
     Raises what the reads raise (`Refused`, `ConfigError`), and `KeeperError` where the process fails.
     """
-    with tempfile.NamedTemporaryFile(prefix="pytest-capacity-plan-", suffix=".log") as log:
-        asked = Asked(request, Places.of(request.run, request.journal).journal, log.name, options.scenario)
+    journal = Places.of(request.run, request.journal).journal
+    answer = _ask("what a run would try", request, options, PATIENCE, journal)
+    return expect(answer, Planned).plan
+
+
+def whoami(request: Request, python: str | None) -> str:
+    """The account of this process's credentials. Raises `KeeperError` with the cloud's words.
+
+    Only where a session is joined with other credentials than it began with, and their account must be known.
+    """
+    answer = _ask("whose credentials these are", request, SpawnOptions(python=python), _PATIENCE_WHOAMI)
+    if isinstance(answer, Failed):
+        raise KeeperError(f"session {request.session!r}: the cloud does not know these credentials: {answer.message}")
+    return expect(answer, Known).account
+
+
+def _ask(
+    what: str, request: Request, options: SpawnOptions, patience: float, journal: str | None = None
+) -> Planned | Known | Failed:
+    with tempfile.NamedTemporaryFile(prefix="pytest-capacity-oneshot-", suffix=".log") as log:
+        asked = Asked(request, log.name, journal, options.scenario)
         try:
             done = subprocess.run(
                 command_of("keeper.oneshot", options.python),
@@ -59,36 +91,44 @@ def plan(request: Request, options: SpawnOptions) -> Plan:
                 input=msgspec.json.encode(asked),
                 stdout=subprocess.PIPE,
                 stderr=log,
-                timeout=PATIENCE,
+                timeout=patience,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise KeeperError(
-                f"what a run would try could not be asked: {error}. See --capacity-keeper-python"
-            ) from error
+            raise KeeperError(f"{what} could not be asked: {error}. See --capacity-keeper-python") from error
         said = last_lines(log.name, 1)
     try:
-        answer = msgspec.json.decode(done.stdout, type=Planned | Failed)
+        return msgspec.json.decode(done.stdout, type=Planned | Known | Failed)
     except msgspec.DecodeError:
         raise KeeperError(
-            f"what a run would try could not be read: the process ended with {done.returncode}: {said or 'no words'}. "
+            f"{what} could not be read: the process ended with {done.returncode}: {said or 'no words'}. "
             "--capacity-keeper-python names its interpreter, which must have this pytest-capacity"
         ) from None
-    return expect(answer, Planned).plan
 
 
 def main() -> int:
     """Read what is asked, read the cloud, print the answer."""
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    answer: Planned | Failed
+    answer: Planned | Known | Failed
     try:
-        answer = Planned(plan=_read(asked))
+        answer = Planned(plan=_plan(asked, asked.journal)) if asked.journal is not None else _identify(asked.request)
     except CapacityError as error:
         answer = Failed(error=type(error).__name__, message=str(error))
     sys.stdout.buffer.write(msgspec.json.encode(answer))
     return 0
 
 
-def _read(asked: Asked) -> Plan:
+def _identify(request: Request) -> Known | Failed:
+    from pytest_capacity.backends import open_backend
+
+    backend = open_backend(request)
+    try:
+        return Known(account=backend.whoami().account)
+    except Exception as error:  # noqa: BLE001 - whatever the SDK raises: the backend reads it.
+        found = backend.diagnose(error)
+        return Failed(error=KeeperError.__name__, message=f"{found.code}: {found.words}")
+
+
+def _plan(asked: Asked, journal: str) -> Plan:
     from pytest_capacity.backends import open_backend
     from pytest_capacity.engine.clock import SystemClock
     from pytest_capacity.engine.dry_run import make_plan
@@ -98,11 +138,11 @@ def _read(asked: Asked) -> Plan:
     request = asked.request
     if request.emulated and request.endpoint is None:
         request = replace(request, endpoint=emulated.start(os.getpid(), asked.scenario, asked.log))
-    journal = PassingJournal(Path(asked.journal))
+    read = PassingJournal(Path(journal))
     try:
-        return make_plan(request, open_backend(request), journal, SystemClock())
+        return make_plan(request, open_backend(request), read, SystemClock())
     finally:
-        journal.close()
+        read.close()
 
 
 if __name__ == "__main__":

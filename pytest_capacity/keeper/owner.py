@@ -154,7 +154,7 @@ class Owner:
                 return
 
     def _whoami(self) -> str:
-        from pytest_capacity.keeper.whoami import whoami  # It imports the backends, which pytest never needs.
+        from pytest_capacity.keeper.oneshot import whoami  # Rarely needed.
 
         return whoami(self.request, self._options.python)
 

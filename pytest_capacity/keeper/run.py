@@ -12,11 +12,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from filelock import FileLock, Timeout
 from msgspec.structs import replace
 
-from pytest_capacity.backends import open_backend
+from pytest_capacity.backends import open_backend, provider
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.advice import NO_ADVICE
 from pytest_capacity.engine.clock import Clock
@@ -27,7 +26,7 @@ from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, 
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
 from pytest_capacity.keeper.consulting import Consulting
-from pytest_capacity.keeper.joining import continued, differences
+from pytest_capacity.keeper.joining import continued, differences, read_request
 from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places, prune
 from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start, Staying
@@ -35,7 +34,7 @@ from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.remote.keys import make_key_pair
 
-#: A capacity reservation ends up to an hour after its end date (EC2 User Guide, CreateCapacityReservation).
+#: A reservation may end up to an hour after its deadline, at its cloud's own pace.
 SLOP: Final = 3600.0
 
 
@@ -94,7 +93,7 @@ class Run:
             book = RunState(journal, request.run, clock)
         book.listen(push)
         if adopts and book.request:
-            request = continued(msgspec.convert(book.request, Request), request)
+            request = continued(read_request(book.request), request)
             call = replace(call, request=request)
         if adopts and (book.live or journal.set_aside):
             book.note("adopted", data=_who(call, clock, socket))
@@ -160,7 +159,7 @@ class Run:
             journal.close()
         if request is None:
             return None
-        call = Start(request=msgspec.convert(request, Request), deaths=max(1, deaths))
+        call = Start(request=read_request(request), deaths=max(1, deaths))
         return Run.open(call, places, os.getpid(), clock, push, socket=socket)
 
     def _look_up(self) -> None:
@@ -345,7 +344,7 @@ def run_keys(request: Request, places: Places) -> KeyFiles:
     Machines of the user's own are known to the user's own SSH.
     """
     private, known_hosts = key_files(places.lock)
-    if request.ssh is None or request.backend == "static":
+    if request.ssh is None or provider(request.backend).owns_machines:
         return KeyFiles("", None, None)
     if request.ssh.key:
         return KeyFiles("", None, known_hosts)

@@ -42,7 +42,7 @@ FIRST_OWNER: Final = 60.0
 #: How often leases are looked at. Seconds.
 CHORES: Final = 20.0
 
-#: How often spot nodes are looked at: EC2 says two minutes ahead what it takes back, GCE 30 seconds. Seconds.
+#: How often spot nodes are looked at: clouds say 30 seconds to two minutes ahead what they take back. Seconds.
 WATCH: Final = 5.0
 
 #: How long an owner has to take its receipt, and then to hang up. Seconds.

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 import pytest_capacity
+from pytest_capacity.backends import file_variables
 from pytest_capacity.errors import KeeperError
 
 #: Environment of the suite's tools, not of the user's cloud.
@@ -27,12 +28,8 @@ _DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
 #: By these, CI systems find and kill what a job leaves behind.
 _TRACKING: Final = ("RUNNER_TRACKING_ID", "BUILD_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "HUDSON_COOKIE")
 
-#: Variables that hold a path, which may be relative to the directory that we leave.
+#: Variables that hold a path, which may be relative to the directory that we leave; beside those of the SDKs.
 _PATHS: Final = (
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
     "COVERAGE_PROCESS_START",
@@ -143,7 +140,7 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
     """What the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
     dropped = _DROPPED + (_TRACKING if outlive else ())
     kept = {name: value for name, value in inherited.items() if not name.startswith(dropped)}
-    for name in _PATHS:
+    for name in (*_PATHS, *file_variables()):
         if kept.get(name):
             kept[name] = str(Path(kept[name]).expanduser().absolute())
     return kept

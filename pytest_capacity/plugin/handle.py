@@ -51,7 +51,7 @@ class Capacity:
 
     @property
     def zone(self) -> str:
-        """The zone's name in this account: ``us-east-1a``."""
+        """The zone's name in this account."""
         return self._placed.zone
 
     @property

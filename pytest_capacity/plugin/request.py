@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from pytest_capacity.backends import missing_extra
+from pytest_capacity.backends import INSTALLED, missing_extra, provider
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import lacking
@@ -54,6 +54,7 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
     try:
         request = load(
             overrides,
+            clouds=INSTALLED,
             path=path,
             environ=environ,
             topologies=_topologies(config),
@@ -64,10 +65,8 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
         faults = "\n".join(f"  {clean(fault)}" for fault in error.faults)
         raise pytest.UsageError(f"capacity: the configuration cannot be used:\n{faults}") from None
     # A profile that the environment chose is part of what the run is: the header names it, the keeper uses it.
-    chosen = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") if request.backend == "aws" else None
     return msgspec.structs.replace(
-        request,
-        aws=msgspec.structs.replace(request.aws, profile=request.aws.profile or chosen),
+        provider(request.backend).with_environment(request, environ),
         journal=_journal(
             request.journal, config.invocation_params.dir if "journal" in given or path is None else path.parent
         ),
@@ -76,19 +75,6 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
 
 def _warn(config: pytest.Config, words: str) -> None:
     config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {clean(words)}"), stacklevel=2)
-
-
-def endpoint_of(request: Request, environ: Mapping[str, str]) -> str | None:
-    """Whom the run talks to instead of the cloud itself, where somebody said so; for the header.
-
-    The environment's two variables are the AWS SDKs' (AWS SDKs and Tools Reference Guide, "Service-specific
-    endpoints"); a profile may name an endpoint too, which only the SDK reads.
-    """
-    if request.endpoint or request.emulated:
-        return request.endpoint
-    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true" or request.backend != "aws":
-        return None
-    return environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or None
 
 
 def _journal(journal: str | None, base: Path) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 import pytest
 
+from pytest_capacity.backends import provider
 from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
@@ -28,7 +29,7 @@ from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
 from pytest_capacity.plugin.options import OnExhausted, Settings, keeper_python, on_exhausted, scenario_file
-from pytest_capacity.plugin.request import check_extras, check_workers, endpoint_of, read_request
+from pytest_capacity.plugin.request import check_extras, check_workers, read_request
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Pending, Signals
 from pytest_capacity.plugin.worker import hand_over
@@ -116,7 +117,7 @@ class Controller(Runtime):
         self._fault: CapacityError | None = None
         #: Whether a usage error has said already why the run could do nothing.
         self._refused = False
-        self._endpoint = endpoint_of(request, os.environ)
+        self._endpoint = provider(request.backend).endpoint_of(request, os.environ)
         #: Whether anything was asked of the cloud, so that there is something to give back.
         self._begun = False
         self._stopped = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from pytest_capacity.backends import provider
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
@@ -55,8 +56,9 @@ def _where_to(request: Request, endpoint: str | None) -> list[str]:
     parts = [f"{request.backend} {', '.join(request.regions)}"]
     if endpoint:
         parts.append(f"endpoint {endpoint}")
-    if request.aws.profile:
-        parts.append(f"profile {request.aws.profile}")
+    # What the environment chose is part of the request by now.
+    if profile := provider(request.backend).chosen_profile(request, {}):
+        parts.append(f"profile {profile}")
     return parts
 
 
@@ -64,7 +66,7 @@ def identity_line(identity: Identity, request: Request) -> str:
     """Whose credentials are used."""
     who = f" as {identity.who}" if identity.who else ""
     # Without a profile the SDK speaks of "default", even where the credentials come from the environment.
-    known = ("", "default", request.aws.profile)
+    known = ("", "default", provider(request.backend).chosen_profile(request, {}))
     profile = "" if identity.profile in known else f", profile {identity.profile}"
     return clean(f"capacity: account {identity.account}{who}{profile}")
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from pytest_capacity.backends.answers import Part, read_answer
+from pytest_capacity.backends.answers import read_answer
 from pytest_capacity.backends.diagnosis import diagnose_parts, packaged_table
+from pytest_capacity.model import ErrorPart
 
 _INNER: Final = {"error": {"code": "ZonalAllocationFailed", "message": "no capacity in this zone"}}
 
@@ -157,10 +158,10 @@ def test_an_answer_without_errors_has_no_parts() -> None:
 
 def test_words_with_braces_are_words() -> None:
     """They are kept whole, whether or not what stands in the braces can be read."""
-    assert read_answer("no {json} here") == (Part(message="no {json} here"),)
+    assert read_answer("no {json} here") == (ErrorPart(message="no {json} here"),)
     assert read_answer('see {"code": "X"}!') == (
-        Part(message='see {"code": "X"}!'),
-        Part(code="X", depth=1),
+        ErrorPart(message='see {"code": "X"}!'),
+        ErrorPart(code="X", depth=1),
     )
 
 

@@ -6,9 +6,8 @@ from typing import Final
 
 import pytest
 
-from pytest_capacity.backends.answers import Part
 from pytest_capacity.backends.diagnosis import diagnose, packaged_table
-from pytest_capacity.model import Market
+from pytest_capacity.model import ErrorPart, Market
 
 #: Code, message and status, and the class, scope and step that follow.
 Said = tuple[str, str, int | None, str]
@@ -397,8 +396,8 @@ def test_what_was_tried_may_tell_what_is_meant(cloud: str, code: str, market: Ma
 def test_no_row_is_without_a_case(cloud: str) -> None:
     """Each row is the answer to at least one case, and each of its codes is asked."""
     table = packaged_table(cloud)
-    hit = [table.row_for(Part(code, message, http), None) for of, code, message, http, _ in CASES if of == cloud]
-    hit += [table.row_for(Part(code), market) for of, code, market, _ in BY_MARKET if of == cloud]
+    hit = [table.row_for(ErrorPart(code, message, http), None) for of, code, message, http, _ in CASES if of == cloud]
+    hit += [table.row_for(ErrorPart(code), market) for of, code, market, _ in BY_MARKET if of == cloud]
     assert [row for row in table.rows if row not in hit] == []
     assert {code for row in table.rows for code in row.code} - {code for of, code, *_ in CASES if of == cloud} == set()
 

@@ -91,7 +91,7 @@ class Bench:
             engine.close()
         for engine in self.engines:
             # What a failed attempt's release asks for later would be counted as the next test's.
-            for pool in (engine._pool, engine._chores):
+            for pool in (engine._creates, engine._pool, engine._chores):
                 pool.shutdown(wait=True)
         for journal in self._journals:
             journal.close()

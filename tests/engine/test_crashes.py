@@ -48,10 +48,11 @@ class Dying:
         self.boundary()
         return created
 
-    def release(self, helds: Sequence[Held]) -> None:
+    def release(self, helds: Sequence[Held]) -> Sequence[Held]:
         self.boundary()
-        self._backend.release(helds)
+        asked = self._backend.release(helds)
         self.boundary()
+        return asked
 
 
 class HastyClock(MovedClock):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_capacity.engine import refusal
+from pytest_capacity.engine import calls
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Diagnosis
 from tests.emulated import Emulator
@@ -62,5 +62,5 @@ def test_a_node_that_is_not_ready() -> None:
     """Says itself what to do; no advice for a cloud's refusals comes after it."""
     words = "db-0 was not ready (ssh) within 4 s; last: no answer. Check that its image starts an SSH server"
     diagnosis = Diagnosis("stop", "not-ready", "not-ready", words, by="us")
-    error = refusal.refused("asked for topology 'default'", "aws", diagnosis)
+    error = calls.refused("asked for topology 'default'", "aws", diagnosis)
     assert str(error) == f"asked for topology 'default', and us said not-ready: {words}."

@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ProfileNotFound
+from typing import Final
 
-from pytest_capacity.backends.aws.backend import AwsBackend
-from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import Request
+from pytest_capacity.backends.aws.provider import AwsProvider
 
-__all__ = ["AwsBackend", "open"]
-
-
-def open(request: Request) -> AwsBackend:  # the name that `open_backend` asks every cloud's module for
-    """The backend of ``request``; no call is made.
-
-    Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not have.
-    """
-    try:
-        return AwsBackend(request)
-    except ProfileNotFound as error:
-        raise ConfigError(
-            [
-                f"aws.profile: {error}. Correct aws.profile or AWS_PROFILE, or add the profile to the SDK's files "
-                "(AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
-            ]
-        ) from error
+PROVIDER: Final = AwsProvider()

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ProfileNotFound
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import reading, types
-from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, diagnose_held
+from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error
 from pytest_capacity.backends.aws.existing_reservations import Listed
 from pytest_capacity.backends.aws.listing import KINDS, KINDS_WITH_KEYS, inventory, look
 from pytest_capacity.backends.aws.plan import (
@@ -21,14 +21,34 @@ from pytest_capacity.backends.aws.plan import (
     PLACEMENT_GROUP,
     RESERVATION,
     create_parameters,
+    group_name,
     plan_rounds,
 )
 from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud, format_time
-from pytest_capacity.backends.aws.settings import settings_of
+from pytest_capacity.backends.aws.settings import section_of, settings_of
 from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
 from pytest_capacity.backends.aws.zones import read_offers
-from pytest_capacity.model import Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.backends.base import in_order
+from pytest_capacity.backends.diagnosis import diagnose_held
+from pytest_capacity.errors import ConfigError
+from pytest_capacity.model import (
+    Change,
+    Diagnosis,
+    Held,
+    Identity,
+    Offer,
+    Order,
+    Piece,
+    Request,
+    Subject,
+    Topology,
+    Unread,
+)
+
+#: A reservation may be cancelled under running nodes, which run on, and a key pair deleted, since the nodes have had
+#: their key at the launch; a placement group must be empty of nodes and reservations.
+RELEASE_ORDER: Final = (frozenset({NODE, RESERVATION, KEY_PAIR}), frozenset({PLACEMENT_GROUP}))
 
 #: A reservation ends within an hour of its EndDate (EC2 API, CreateCapacityReservation). Seconds.
 OVERTIME: Final = 3600.0
@@ -41,12 +61,12 @@ class AwsBackend:
     nodes of a group, so `create` gives one `Held` a node, all with the subject of their piece.
     """
 
-    name: Final = CLOUD
-    #: A reservation may be cancelled under running nodes, which run on, and a key pair deleted, since the nodes have
-    #: had their key at the launch; a placement group must be empty of nodes and reservations.
-    release_order: Sequence[frozenset[str]] = (frozenset({NODE, RESERVATION, KEY_PAIR}), frozenset({PLACEMENT_GROUP}))
+    name: str = CLOUD
+    title: str = "EC2"
     batch: Mapping[str, int] = {NODE: 500, RESERVATION: 1, PLACEMENT_GROUP: 1, KEY_PAIR: 1}
     leased: frozenset[str] = frozenset({RESERVATION})
+    #: EC2 makes nothing by a call that it refuses.
+    leftovers: frozenset[str] = frozenset()
     #: Of Amazon's own images; others have others (``ubuntu``, ``admin``), which ``ssh: {user: ...}`` says.
     default_user: str = "ec2-user"
 
@@ -133,9 +153,14 @@ class AwsBackend:
         tags = parameters["TagSpecifications"][0]["Tags"]
         return reading.key_pair(piece.region, piece.zone, {**answer, "Tags": tags})
 
-    def change(self, held: Held, deadline: float) -> Held:
-        """The end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock."""
-        time = format_time(deadline)
+    def change(self, held: Held, to: Change) -> Held:
+        """The end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
+
+        Nothing else of a thing is changed: ``ValueError``.
+        """
+        if to.deadline is None or to != Change(deadline=to.deadline):
+            raise ValueError(f"only the deadline of a {held.kind} can be changed, and {to} was asked for")
+        time = format_time(to.deadline)
         if held.kind == RESERVATION:
             self._cloud.ec2(
                 held.region,
@@ -148,7 +173,7 @@ class AwsBackend:
             resource = held.facts.get("group_id") or held.id
             tags = [{"Key": DEADLINE, "Value": time}]
             self._cloud.ec2(held.region, "create_tags", Resources=[resource], Tags=tags)
-        return replace(held, deadline=float(int(deadline)))
+        return replace(held, deadline=float(int(to.deadline)))
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
         """One describe a kind and region, all of them at once."""
@@ -165,7 +190,11 @@ class AwsBackend:
     def _look(self, kind: str, region: str, helds: Sequence[Held]) -> list[Held]:
         return look(self._cloud, self._request.run, kind, region, helds)
 
-    def release(self, helds: Sequence[Held]) -> None:
+    def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
+        """Nodes, reservations and key pairs; once these are gone, the placement groups."""
+        return in_order(helds, RELEASE_ORDER)
+
+    def release(self, helds: Sequence[Held]) -> Sequence[Held]:
         """One call for all of them. Raises EC2's "not found" too: the caller knows how young they are.
 
         What has no subject is left alone and named in a ``ValueError``, after the others were asked for.
@@ -178,6 +207,7 @@ class AwsBackend:
                 f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
                 f"look at their tags, and remove them by hand if they are yours"
             )
+        return [replace(held, state="leaving") for held in helds]
 
     def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> None:
         if kind == NODE:
@@ -191,7 +221,7 @@ class AwsBackend:
                 self._has_key_pairs = True
                 self._cloud.ec2(region, "delete_key_pair", KeyPairId=held.id)
             else:
-                self._cloud.ec2(region, "delete_placement_group", GroupName=_group_name(held))
+                self._cloud.ec2(region, "delete_placement_group", GroupName=_name_of(held))
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
         """What bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`.
@@ -225,14 +255,14 @@ class AwsBackend:
             elif held.kind == KEY_PAIR:
                 commands.append(self._command("delete-key-pair", held.region, "--key-pair-id", held.id))
             else:
-                commands.append(self._command("delete-placement-group", held.region, "--group-name", _group_name(held)))
+                commands.append(self._command("delete-placement-group", held.region, "--group-name", _name_of(held)))
         ends = [self._command("terminate-instances", region, "--instance-ids", *ids) for region, ids in nodes.items()]
         return ends + commands
 
     def _command(self, verb: str, region: str, *arguments: str) -> str:
         words = ["aws", "ec2", verb, "--region", region]
-        if self._request.aws.profile:
-            words += ["--profile", self._request.aws.profile]
+        if profile := section_of(self._request).profile:
+            words += ["--profile", profile]
         if self._request.endpoint:
             words += ["--endpoint-url", self._request.endpoint]
         return shlex.join([*words, *arguments])
@@ -250,16 +280,18 @@ class AwsBackend:
         return hard_end if thing.kind == NODE and not stopped and self._has_timer(thing) else None
 
     def _has_timer(self, node: Held | Piece) -> bool:
-        topology = self._request.topologies.get(node.subject.partition("/")[0])
+        topology = self._request.topologies.get(Subject.parse(node.subject).topology)
         for group in topology.groups if topology else ():
             if group.name == node.group:
                 return settings_of(self._request, group).aws.self_terminate
-        return self._request.aws.self_terminate
+        return section_of(self._request).self_terminate
 
-    def diagnose(self, problem: Exception | Held) -> Diagnosis:
+    def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
         """By the rows under ``aws`` in errors.yaml."""
-        table = self._cloud.errors
-        return diagnose_held(problem, table) if isinstance(problem, Held) else diagnose_error(problem, table)
+        table, market = self._cloud.errors, (piece.market or None) if piece else None
+        if isinstance(problem, Held):
+            return diagnose_held(table, problem, market)
+        return diagnose_error(problem, table, market)
 
 
 def _may_make_key_pairs(request: Request) -> bool:
@@ -284,5 +316,21 @@ def _as_piece(held: Held, piece: Piece) -> Held:
     return replace(held, subject=piece.subject, group=piece.group, zone=held.zone or piece.zone)
 
 
-def _group_name(held: Held) -> str:
-    return held.facts.get("name") or held.id.rpartition("/")[2]
+def open_aws(request: Request) -> AwsBackend:
+    """The backend of ``request``; no call is made.
+
+    Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not have.
+    """
+    try:
+        return AwsBackend(request)
+    except ProfileNotFound as error:
+        raise ConfigError(
+            [
+                f"aws.profile: {error}. Correct aws.profile or AWS_PROFILE, or add the profile to the SDK's files "
+                "(AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
+            ]
+        ) from error
+
+
+def _name_of(held: Held) -> str:
+    return held.facts.get("name") or group_name(held.id)

@@ -8,13 +8,13 @@ from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from pytest_capacity.backends.diagnosis import Table, diagnose, packaged_table
-from pytest_capacity.model import Diagnosis, Held
+from pytest_capacity.model import Diagnosis, Market
 
 CLOUD: Final = "aws"
 
 
-def diagnose_error(problem: BaseException, table: Table | None = None) -> Diagnosis:
-    """What ``problem`` means by ``table``, or by the packaged one.
+def diagnose_error(problem: BaseException, table: Table | None = None, market: Market | None = None) -> Diagnosis:
+    """Return what ``problem`` means by ``table``, or by the packaged one; ``market`` is the one that was tried.
 
     An error that did not come from the service is looked up by the names of its classes.
     """
@@ -23,7 +23,9 @@ def diagnose_error(problem: BaseException, table: Table | None = None) -> Diagno
         error = problem.response.get("Error", {})
         status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         # An empty element comes out of botocore's parser as an empty mapping or None.
-        found = diagnose(table, code=error.get("Code") or "", message=error.get("Message") or "", http=status)
+        found = diagnose(
+            table, code=error.get("Code") or "", message=error.get("Message") or "", http=status, market=market
+        )
         return replace(found, operation=problem.operation_name)
     return replace(_by_class(problem, table), by="the SDK")
 
@@ -34,13 +36,6 @@ def _by_class(problem: BaseException, table: Table) -> Diagnosis:
         if found.kind != "unknown":
             return found
     return diagnose(table, code=type(problem).__name__, message=str(problem))
-
-
-def diagnose_held(held: Held, table: Table | None = None) -> Diagnosis:
-    """Why ``held`` failed, by the cloud's words that it carries; what vanished without a word is ``gone``."""
-    if not held.problem_code and held.state in ("gone", "unseen"):
-        return Diagnosis(step="gone", kind="missing", words=held.problem)
-    return diagnose(table or packaged_table(CLOUD), code=held.problem_code, message=held.problem)
 
 
 def code_of(problem: ClientError) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pytest_capacity.backends.aws.reads import Read
-from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings
+from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, Lookup
 from pytest_capacity.backends.aws.types import is_arm
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import Lookup
 
 #: Where the words of an image (PlatformDetails) are not those of a reservation (InstancePlatform).
 _PLATFORMS: Final = {

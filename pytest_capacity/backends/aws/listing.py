@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import reading
 from pytest_capacity.backends.aws.errors import diagnose_error
-from pytest_capacity.backends.aws.plan import KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
+from pytest_capacity.backends.aws.plan import KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION, group_name
 from pytest_capacity.backends.aws.session import PAGE, Cloud
 from pytest_capacity.backends.aws.stamp import RUN, read_stamp, tag_value
 from pytest_capacity.model import Held, Unread
@@ -44,7 +44,7 @@ def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) 
                     found[id_] = reading.node(region, instance, before[id_].state)
             found |= _marked(cloud, region, [found.get(id_, held) for id_, held in before.items()])
         elif kind == PLACEMENT_GROUP:
-            names = [held.facts.get("name") or held.id.rpartition("/")[2] for held in before.values()]
+            names = [held.facts.get("name") or group_name(held.id) for held in before.values()]
             for group in _groups(cloud, region, _filter("group-name", *names)):
                 held = reading.placement_group(region, "", group)
                 found[held.id] = held

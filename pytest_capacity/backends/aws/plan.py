@@ -18,11 +18,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.session import format_time
-from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, settings_of, use_fact
+from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of, use_fact
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.tokens import fit, token
-from pytest_capacity.model import Order, Piece, Request
+from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
 NODE: Final = "node"
 RESERVATION: Final = "reservation"
@@ -122,7 +122,7 @@ def _first_fact(group: str) -> str:
 def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
     """The operation that makes ``piece`` and its parameters, with the token and the ids of what it needs."""
     parameters = dict(piece.spec)
-    group = _input(piece, ":placement-group/")
+    group = piece.inputs.get(PLACEMENT_GROUP)
     if piece.kind == RESERVATION:
         parameters["ClientToken"] = piece.token
         if group:
@@ -130,15 +130,15 @@ def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
     if piece.kind == NODE:
         parameters["ClientToken"] = piece.token
         if group:
-            parameters["Placement"] = {**parameters["Placement"], "GroupName": group.rpartition("/")[2]}
-        if reservation := _input(piece, "cr-"):
+            parameters["Placement"] = {**parameters["Placement"], "GroupName": group_name(group)}
+        if reservation := piece.inputs.get(RESERVATION):
             parameters["CapacityReservationSpecification"] = _target(reservation)
     return _OPERATIONS[piece.kind], parameters
 
 
-def _input(piece: Piece, mark: str) -> str | None:
-    """The id among the inputs that bears ``mark``: ids of EC2 say themselves what they are of."""
-    return next((id_ for id_ in piece.inputs.values() if mark in id_), None)
+def group_name(identifier: str) -> str:
+    """Return the name in the id of a placement group: its ARN (``arn:aws:ec2:REGION:ACCOUNT:placement-group/NAME``)."""
+    return identifier.partition(":placement-group/")[2]
 
 
 def _takes_key_pair(order: Order, group: GroupSettings) -> bool:
@@ -176,8 +176,8 @@ def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
 
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
-    whole = f"{order.topology.name}/{_series(order)}/{order.placement.zone}/{kind}/{label}"
-    return fit(tag_value(whole), VALUE_LIMIT)
+    whole = Subject(order.topology.name, _series(order), order.placement.zone, kind, label)
+    return fit(tag_value(str(whole)), VALUE_LIMIT)
 
 
 def _key_pair_subject(order: Order) -> str:
@@ -209,7 +209,7 @@ def _tags(own: Mapping[str, str], order: Order, subject: str, group: str | None 
 
 def _placement_group(request: Request, order: Order) -> Piece:
     subject = _subject(order, PLACEMENT_GROUP, "cluster")
-    tags = _tags(request.aws.tags, order, subject)
+    tags = _tags(section_of(request).tags, order, subject)
     spec = {
         # A cluster lies in one zone, and its name is one of the region.
         "GroupName": _name(order, order.placement.zone),
@@ -222,7 +222,7 @@ def _placement_group(request: Request, order: Order) -> Piece:
 def _key_pair(request: Request, order: Order) -> Piece:
     """The run's own, one for all groups of the series. Only its public half goes to the cloud."""
     subject = _key_pair_subject(order)
-    tags = _tags(request.aws.tags, order, subject)
+    tags = _tags(section_of(request).tags, order, subject)
     spec = {
         "KeyName": _name(order),
         "PublicKeyMaterial": order.facts[PUBLIC_KEY],
@@ -244,7 +244,7 @@ def _reservation(
     count = sum(group.group.count for group in sharing)
     owner = sharing[0].name if len(sharing) == 1 else None
     subject = _subject(order, RESERVATION, shape.label)
-    tags = _tags(request.aws.tags, order, subject, owner)
+    tags = _tags(section_of(request).tags, order, subject, owner)
     spec = {
         "InstanceType": shape.instance_type,
         "InstancePlatform": shape.platform,
@@ -256,9 +256,24 @@ def _reservation(
         "EndDate": format_time(order.lease_end),
         "TagSpecifications": as_specification(tags, "capacity-reservation"),
     }
-    needs = (_subject(order, PLACEMENT_GROUP, "cluster"),) if shape.placement_group else ()
+    needs = (_cluster_need(order),) if shape.placement_group else ()
     shared_by = tuple(group.name for group in sharing)
-    return _piece(order, RESERVATION, subject, spec, count=count, group=owner, groups=shared_by, needs=needs)
+    return _piece(
+        order,
+        RESERVATION,
+        subject,
+        spec,
+        count=count,
+        group=owner,
+        groups=shared_by,
+        instance_type=shape.instance_type,
+        market="on-demand",
+        needs=needs,
+    )
+
+
+def _cluster_need(order: Order) -> Need:
+    return Need(PLACEMENT_GROUP, _subject(order, PLACEMENT_GROUP, "cluster"))
 
 
 def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
@@ -279,15 +294,15 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         **_ending(order, group),
         **_disks(order, group),
     }
-    needs = [_subject(order, PLACEMENT_GROUP, "cluster")] if group.group.placement_group else []
+    needs = [_cluster_need(order)] if group.group.placement_group else []
     if group.aws.key_name:
         spec["KeyName"] = group.aws.key_name
     elif _takes_key_pair(order, group):
         # A launch takes the name, which we gave; the id that comes in as an input says that it is there.
         spec["KeyName"] = _name(order)
-        needs.append(_key_pair_subject(order))
+        needs.append(Need(KEY_PAIR, _key_pair_subject(order)))
     if shape is not None:
-        needs.append(_subject(order, RESERVATION, shape.label))
+        needs.append(Need(RESERVATION, _subject(order, RESERVATION, shape.label)))
     return _piece(
         order,
         NODE,
@@ -295,6 +310,8 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         spec,
         count=group.group.count,
         group=name,
+        instance_type=group.group.instance_type,
+        market=group.market,
         needs=tuple(needs),
         consumes=used if used.startswith("cr-") else None,
     )

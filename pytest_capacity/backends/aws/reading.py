@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.plan import FROM, KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
 from pytest_capacity.backends.aws.stamp import Stamp, read_stamp
-from pytest_capacity.model import Held, State
+from pytest_capacity.model import Held, State, Subject
 
 #: `scheduled` and the like hold or will hold capacity for us as well, though we never ask for such. What is in neither
 #: map holds nothing and is never given back.
@@ -160,8 +160,7 @@ def key_pair(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
 
 def zone_of(subject: str) -> str:
     """The zone that a subject names (``default/1/us-east-1a/...``): groups and key pairs have none of their own."""
-    parts = subject.split("/")
-    return parts[2] if len(parts) > 2 else ""
+    return Subject.parse(subject).zone
 
 
 def first_of(subject: str) -> int:

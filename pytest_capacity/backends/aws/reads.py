@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from pytest_capacity.backends.aws.errors import diagnose_error
 from pytest_capacity.backends.aws.session import PAGE, Cloud
-from pytest_capacity.backends.aws.settings import GroupSettings
-from pytest_capacity.model import Lookup, Request
+from pytest_capacity.backends.aws.settings import GroupSettings, Lookup
+from pytest_capacity.model import Request
 
 Answer = TypeVar("Answer")
 

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from pytest_capacity.backends.aws.descriptions import read_fast
+from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
@@ -148,7 +149,7 @@ class Cloud:
     def _open_session(self) -> Session:
         """Raises botocore's ``ProfileNotFound``."""
         if not self._request.emulated:
-            session = Session(profile=self._request.aws.profile)
+            session = Session(profile=section_of(self._request).profile)
             session.get_scoped_config()  # Otherwise the first client would find out that there is no such profile.
             read_fast(session)
             return session

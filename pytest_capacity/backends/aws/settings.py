@@ -4,14 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import Struct, field
 
-from pytest_capacity.model import AwsSettings, Lookup, Market, NodeGroup, Request
+from pytest_capacity.model import Market, NodeGroup, Request
 
 #: The InstancePlatform of most machines.
 DEFAULT_PLATFORM: Final = "Linux/UNIX"
+
+
+class Lookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An image by its name, in which ``*`` and ``?`` stand for anything, and its owner; the newest one is meant."""
+
+    name: str
+    #: ``self``, ``amazon``, or the number of an account.
+    owner: str = "self"
+
+
+class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``aws:`` section. ``image``, ``subnets`` are keyed by region and by zone name."""
+
+    image: Mapping[str, str | Lookup] = field(default_factory=dict)
+    subnets: Mapping[str, str] = field(default_factory=dict)
+    #: The tag ``Name`` of the subnets, with ``*`` and ``?``; of several in a zone the one with most free addresses.
+    subnet_name: str | None = None
+    key_name: str | None = None
+    #: Ids or names, for every region or by region.
+    security_groups: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
+    #: An EC2 InstancePlatform ("Linux/UNIX", "Red Hat Enterprise Linux", ...), or "auto": what the image says.
+    platform: str = "auto"
+    tenancy: Literal["default", "dedicated"] = "default"
+    public_ip: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    self_terminate: bool = True
+    profile: str | None = None
+    #: Refuse to run in any other account than this one.
+    account: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +81,17 @@ class GroupSettings:
         return given.get(region, ()) if isinstance(given, Mapping) else given
 
 
+def section_of(request: Request) -> AwsSettings:
+    """The section of ``request``."""
+    return msgspec.convert(request.settings, AwsSettings)
+
+
+def plain(settings: AwsSettings) -> dict[str, Any]:
+    """The section as plain data, less what is as by default."""
+    default = msgspec.to_builtins(AwsSettings())
+    return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
+
+
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     """``group`` with the defaults of ``request``. A spot group is never reserved: spot cannot use a reservation."""
     market = group.market or request.market
@@ -61,7 +102,7 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
         market=market,
         reserve=reserve and market == "on-demand",
         wants_reservation=reserve,
-        aws=_merged(request.aws, group.cloud),
+        aws=_merged(section_of(request), group.cloud),
         types=(group.instance_type, *others),
         may_be_on_demand=market == "on-demand" or request.fallback.spot_to_on_demand,
     )

@@ -49,8 +49,8 @@ def _offer(
     return Offer(
         region=region,
         zone=name,
-        zone_id=zone.get("ZoneId"),
         ok=not why,
+        aliases=tuple(filter(None, (name.removeprefix(region), zone.get("ZoneId")))),
         why=why,
         lacks=tuple(sorted(lacks)),
         preferred=not why and any(id_.startswith("cr-") for user, id_ in used.items() if user in first),

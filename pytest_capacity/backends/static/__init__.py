@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_capacity.backends.static.backend import StaticBackend
-from pytest_capacity.model import Request
+from typing import Final
 
-__all__ = ["StaticBackend", "open"]
+from pytest_capacity.backends.static.provider import StaticProvider
 
-
-def open(request: Request) -> StaticBackend:  # the name that `open_backend` asks every cloud's module for
-    """The backend of ``request``."""
-    return StaticBackend(request)
+PROVIDER: Final = StaticProvider()

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.tokens import fit, token
 from pytest_capacity.model import (
+    Change,
     Diagnosis,
     Held,
     Host,
@@ -22,6 +23,7 @@ from pytest_capacity.model import (
     Order,
     Piece,
     Request,
+    Subject,
     Topology,
     Unread,
 )
@@ -39,10 +41,11 @@ class StaticBackend:
     That it is ours is known to the journal alone, so a listing has nothing to list, and a receipt counts no things.
     """
 
-    name: Final = CLOUD
-    release_order: Sequence[frozenset[str]] = (frozenset({NODE}),)
+    name: str = CLOUD
+    title: str = "static"
     batch: Mapping[str, int] = {NODE: 1000}
     leased: frozenset[str] = frozenset()
+    leftovers: frozenset[str] = frozenset()
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -56,7 +59,7 @@ class StaticBackend:
 
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
         """One zone, which takes everything: the hosts are where they are."""
-        return [Offer(region=region, zone=CLOUD, zone_id=None, ok=True)]
+        return [Offer(region=region, zone=CLOUD, ok=True)]
 
     def family(self, instance_type: str) -> str:
         """One: nobody counts machines of the user's own."""
@@ -73,17 +76,22 @@ class StaticBackend:
         self._released.difference_update(node.id for node in nodes)
         return nodes
 
-    def change(self, held: Held, deadline: float) -> Held:
-        """Nobody but us knows of a deadline."""
-        return replace(held, deadline=deadline)
+    def change(self, held: Held, to: Change) -> Held:
+        """Only the journal knows of a deadline; the machine is as it is."""
+        return replace(held, deadline=held.deadline if to.deadline is None else to.deadline)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
         """As they are; gone once they were let go."""
         return [replace(held, state="gone" if held.id in self._released else "ready") for held in helds]
 
-    def release(self, helds: Sequence[Held]) -> None:
+    def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
+        """All of them: no machine waits for another."""
+        return helds
+
+    def release(self, helds: Sequence[Held]) -> Sequence[Held]:
         """Let them go. The machines run on."""
         self._released.update(held.id for held in helds)
+        return [replace(held, state="gone") for held in helds]
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
         """Nothing: no machine bears a stamp."""
@@ -105,7 +113,7 @@ class StaticBackend:
         """Our hold on it ends with the run."""
         return hard_end
 
-    def diagnose(self, problem: Exception | Held) -> Diagnosis:
+    def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
         """No cloud says anything here; what goes wrong is our own."""
         if isinstance(problem, Held):
             return Diagnosis(step="gone", kind="missing", words=problem.problem or f"{problem.id} was let go")
@@ -113,7 +121,7 @@ class StaticBackend:
 
 
 def _piece(order: Order, group: NodeGroup) -> Piece:
-    subject = f"{order.topology.name}/{order.attempt}/{order.placement.zone}/{NODE}/{group.name}"
+    subject = str(Subject(order.topology.name, order.attempt, order.placement.zone, NODE, group.name))
     region, zone = order.placement.region, order.placement.zone
     return Piece(
         kind=NODE,
@@ -123,7 +131,9 @@ def _piece(order: Order, group: NodeGroup) -> Piece:
         token=token(order.unique_run, subject, region, zone, order.attempt),
         count=len(group.hosts),
         group=group.name,
-        spec={"hosts": msgspec.to_builtins(group.hosts), "InstanceType": group.instance_type},
+        instance_type=group.instance_type,
+        market="on-demand",
+        spec={"hosts": msgspec.to_builtins(group.hosts)},
     )
 
 
@@ -135,7 +145,7 @@ def _node(piece: Piece, index: int, host: Host) -> Held:
         "private_ip": host.address,
         "user": host.user,
         "port": str(host.port) if host.port is not None else None,
-        "instance_type": piece.spec["InstanceType"],
+        "instance_type": piece.instance_type,
         "market": "on-demand",
     }
     return Held(

@@ -31,7 +31,7 @@ class Account:
     def ready_pieces(self, order: Order, made: dict[str, str]) -> Iterator[Piece]:
         """The pieces of ``order`` with the ids that have come to stand in ``made``."""
         for piece in chain(*self.backend.plan(order)):
-            yield replace(piece, inputs={need: made[need] for need in piece.needs})
+            yield replace(piece, inputs={need.key: made[need.subject] for need in piece.needs})
 
     def make(self, order: Order) -> list[Held]:
         """All that ``order`` asks for."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws import listing, reading
-from pytest_capacity.model import Held, State
+from pytest_capacity.model import Change, Held, State
 from tests.backends.aws.account import (
     DB,
     Account,
@@ -143,10 +143,10 @@ def test_a_full_reservation_moves_on(account: Account) -> None:
     """A launch into a reservation without room is refused by EC2, and another zone may help."""
     pieces = list(chain(*account.backend.plan(now_order(account))))
     node = next(piece for piece in pieces if piece.kind == "node" and piece.group == "db")
-    reservation = next(piece for piece in pieces if piece.subject in node.needs)
+    reservation = next(piece for piece in pieces if piece.subject in {need.subject for need in node.needs})
     made = account.backend.create(replace(reservation, spec={**reservation.spec, "InstanceCount": 2}))[0].id
     with pytest.raises(ClientError) as caught:
-        account.backend.create(replace(node, inputs=dict.fromkeys(node.needs, made)))
+        account.backend.create(replace(node, inputs={need.key: made for need in node.needs}))
     assert account.backend.diagnose(caught.value).step == "move-on"
 
 
@@ -260,7 +260,7 @@ def test_a_deadline_is_moved_where_the_cloud_keeps_it(clustered: Account) -> Non
     later = float(int(time.time()) + 3600)
     held = clustered.make(now_order(clustered))
     before = len(clustered.emulator.calls())
-    changed = [clustered.backend.change(one, later) for one in held]
+    changed = [clustered.backend.change(one, Change(deadline=later)) for one in held]
     calls = [call["operation"] for call in clustered.emulator.calls()[before:]]
     assert sorted(calls) == ["CreateTags"] * 3 + ["ModifyCapacityReservation"]
     assert {one.deadline for one in changed} == {later}
@@ -271,11 +271,15 @@ def test_a_deadline_is_moved_where_the_cloud_keeps_it(clustered: Account) -> Non
 def test_everything_can_be_given_back(clustered: Account) -> None:
     """In the backend's own order; the placement group is in the way of nothing and nothing in its way."""
     held = clustered.make(now_order(clustered))
-    for kinds in clustered.backend.release_order:
-        for kind in sorted(kinds):
-            some = of_kind(held, kind)
+    left = held
+    while left:
+        now = clustered.backend.releasable(left)
+        for kind in sorted({one.kind for one in now}):
+            some = of_kind(now, kind)
             for start in range(0, len(some), clustered.backend.batch[kind]):
-                clustered.backend.release(some[start : start + clustered.backend.batch[kind]])
+                asked = clustered.backend.release(some[start : start + clustered.backend.batch[kind]])
+                assert states(asked) == {"leaving"}
+        left = [one for one in left if one not in now]
     assert states(clustered.backend.refresh(held)) <= {"gone", "unseen"}
     assert listed(clustered) == []
     assert clustered.emulator.held() == []
@@ -305,7 +309,11 @@ def test_a_pending_reservation_refuses_to_be_cancelled_for_now(account: Account)
 @pytest.mark.parametrize("kind", ["reservation", "node", "placement-group"])
 def test_a_thing_that_ec2_does_not_know_is_gone(account: Account, kind: str) -> None:
     """Whether it is gone or too young to be seen is for the caller to know."""
-    id_ = {"reservation": "cr-00000000000000000", "node": "i-00000000000000000", "placement-group": "arn:/none"}[kind]
+    id_ = {
+        "reservation": "cr-00000000000000000",
+        "node": "i-00000000000000000",
+        "placement-group": "arn:placement-group/none",
+    }[kind]
     held = Held(kind=kind, id=id_, region=REGION, zone=ZONE, state="ready", subject="a/subject")
     with pytest.raises(ClientError) as caught:
         account.backend.release([held])

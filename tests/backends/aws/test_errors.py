@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 from botocore.model import Shape
 from botocore.parsers import ResponseParserError, create_parser
 
-from pytest_capacity.backends.aws.errors import diagnose_error, diagnose_held
+from pytest_capacity.backends.aws.errors import diagnose_error
 from pytest_capacity.backends.aws.session import WrongAccountError
-from pytest_capacity.backends.diagnosis import packaged_table, table_of
+from pytest_capacity.backends.diagnosis import diagnose_held, packaged_table, table_of
 from pytest_capacity.model import ErrorRow, Held
 
 #: (code, message, status) as EC2 answers, and the step and class that follow.
@@ -276,7 +276,7 @@ def test_a_refusal_reaches_as_far_as_it_says(code: str, message: str, scope: str
 def test_the_reason_of_a_death_leads_to_its_step(code: str, step: str, kind: str) -> None:
     """A node that dies before it runs says why in the code of its StateReason."""
     held = Held(kind="node", id="i-1", region="r", zone="z", state="failed", problem_code=code, problem="it died")
-    found = diagnose_held(held)
+    found = diagnose_held(packaged_table("aws"), held)
     assert (found.step, found.kind, found.words) == (step, kind, "it died")
 
 
@@ -305,7 +305,8 @@ def test_the_zones_that_ec2_names_are_hints(code: str, message: str) -> None:
 
 def test_a_thing_that_vanished_without_a_word_is_gone() -> None:
     """Nothing is read into silence."""
-    assert diagnose_held(Held(kind="node", id="i-1", region="r", zone="z", state="unseen")).step == "gone"
+    unseen = Held(kind="node", id="i-1", region="r", zone="z", state="unseen")
+    assert diagnose_held(packaged_table("aws"), unseen).step == "gone"
 
 
 @pytest.mark.parametrize("body", [b"<html>502 Bad Gateway</html>", b""])

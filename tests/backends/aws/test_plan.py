@@ -60,9 +60,14 @@ def only(wanted: Request, kind: str, **more: Any) -> Piece:
     return piece
 
 
+def needed(piece: Piece) -> list[str]:
+    """The subjects of what ``piece`` needs."""
+    return [need.subject for need in piece.needs]
+
+
 def called(piece: Piece) -> tuple[str, dict[str, Any]]:
     """The call that makes ``piece`` when all that it needs is there."""
-    ids = {need: ARN if "/placement-group/" in need else "cr-0123456789abcdef0" for need in piece.needs}
+    ids = {need.key: ARN if need.kind == "placement-group" else "cr-0123456789abcdef0" for need in piece.needs}
     return create_parameters(replace(piece, inputs=ids))
 
 
@@ -83,7 +88,7 @@ def test_reservations_go_before_the_nodes_that_sit_in_them() -> None:
     """One reservation a shape side by side, then one launch a group side by side."""
     rounds = planned(request(DB, LOADER, MONITOR))
     assert kinds(rounds) == [["reservation"] * 2, ["node"] * 3]
-    assert [piece.needs for piece in rounds[1]] == [(rounds[0][1].subject,), (rounds[0][0].subject,), ()]
+    assert [needed(piece) for piece in rounds[1]] == [[rounds[0][1].subject], [rounds[0][0].subject], []]
 
 
 def test_groups_of_one_shape_share_a_reservation() -> None:
@@ -352,8 +357,8 @@ def test_a_group_that_moves_into_anothers_shape_has_a_reservation_of_its_own() -
         ("i4i.large", 3),
         ("i4i.large/more", 2),
     ]
-    needs = {piece.group: piece.needs for piece in pieces if piece.kind == "node"}
-    assert needs == {"db": (pieces[0].subject,), "more": (pieces[1].subject,)}
+    needs = {piece.group: needed(piece) for piece in pieces if piece.kind == "node"}
+    assert needs == {"db": [pieces[0].subject], "more": [pieces[1].subject]}
 
 
 def test_an_existing_reservation_serves_one_type_and_no_spot_node() -> None:
@@ -388,7 +393,8 @@ def test_groups_that_are_spread_have_pieces_in_each_zone() -> None:
     assert (first.spec["ImageId"], second.spec["ImageId"]) == ("ami-b", "ami-c")
     assert first.spec["NetworkInterfaces"][0]["SubnetId"] == "subnet-b"
     made = [piece.subject for piece in chain(*pieces[:2])]
-    assert (first.needs, second.needs) == ((made[0], made[4], made[2]), (made[1], made[4], made[3]))
+    assert needed(first) == [made[0], made[4], made[2]]
+    assert needed(second) == [made[1], made[4], made[3]]
     assert first.spec["KeyName"] == second.spec["KeyName"]
     clusters = [called(piece)[1]["GroupName"] for piece in pieces[0]]
     assert len(set(clusters)) == 2

@@ -49,7 +49,8 @@ def test_zones_come_by_name_with_their_ids(emulator: Emulator) -> None:
     found = offers(emulator, DB)
     assert list(found) == sorted(found)
     assert found["us-east-1a"].ok
-    assert all((offer.zone_id or "").startswith("use1-az") for offer in found.values())
+    assert all(offer.aliases[0] == name[-1] for name, offer in found.items())
+    assert all(offer.aliases[1].startswith("use1-az") for offer in found.values())
 
 
 def test_all_is_read_in_one_round(emulator: Emulator) -> None:

@@ -20,7 +20,7 @@ from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import Held, Host, NodeGroup, Order, Piece, Placement, Request, Ssh, Topology
+from pytest_capacity.model import Change, Held, Host, NodeGroup, Order, Piece, Placement, Request, Ssh, Topology
 from tests.emulated import ROOT
 from tests.engine.runs import within
 
@@ -158,9 +158,9 @@ def test_nothing_is_left_ever(backend: StaticBackend) -> None:
     assert backend.by_hand(nodes) == []
     assert backend.console(nodes[0]) == ""
     assert backend.ends(nodes[0], NOW) == NOW
-    assert backend.change(nodes[0], NOW).deadline == NOW
+    assert backend.change(nodes[0], Change(deadline=NOW)).deadline == NOW
     assert not backend.leased
-    assert chain.from_iterable(backend.release_order).__next__() == "node"
+    assert list(backend.releasable(nodes)) == nodes
 
 
 def test_no_problem_is_a_reason_to_look_elsewhere(backend: StaticBackend) -> None:

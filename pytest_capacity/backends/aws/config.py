@@ -1,4 +1,4 @@
-"""The ``aws:`` section -> `AwsSettings`, and the forms in which AWS writes regions, zones, ids and tags."""
+"""The ``aws:`` section, a group's images, and the forms in which AWS writes regions, zones, ids and tags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+import msgspec
+
+from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
 from pytest_capacity.config.fields import (
+    EVERY_OTHER,
     Faults,
     as_bool,
     as_choice,
@@ -17,9 +21,19 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.groups import as_images
-from pytest_capacity.model import AwsSettings
+from pytest_capacity.config.provider import GroupDraft, Section
 
+IMAGE_FORM: Final = re.compile(r"ami-[0-9a-f]{8,17}")
+OWNER_FORM: Final = re.compile(r"self|amazon|\d{12}")
+INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
+RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resource-groups:[^:]+:\d{12}:group/.+")
+_LOOKUP: Final = "{name: 'scylla-5.4-*', owner: self}"
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-strategies.html#placement-groups-limitations-cluster
+_CANNOT_JOIN: Final = (
+    (re.compile(r"t\d[a-z]*\..*"), "burstable types (T family)"),
+    (re.compile(r"mac\d.*"), "Mac types"),
+    (re.compile(r"[a-z0-9]+-flex\..*"), "flex types"),
+)
 REGION_FORM: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
 ZONE_FORM: Final = re.compile(
     r"[a-z]|[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}[a-z-][a-z0-9-]*|[a-z]{3,6}\d(?:-[a-z0-9]+)?-az\d{1,2}"
@@ -52,8 +66,6 @@ PLATFORMS: Final = (
     "RHEL with HA and SQL Server Enterprise",
     "Ubuntu Pro",
 )
-#: A zone that stands for all that are not named.
-EVERY_OTHER: Final = "*"
 _KEYS: Final = tuple(key for key in AwsSettings.__struct_fields__ if key != "subnet_name")
 _OUR_TAGS: Final = ("TestId", "CapacityReservation", "Backend", "Name")
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions (50 a resource; ten are ours)
@@ -62,16 +74,16 @@ _MAX_TAG_KEY: Final = 128
 _MAX_TAG_VALUE: Final = 256
 
 
-def read_aws(value: object, regions: Sequence[str], where: str, emulated: bool, faults: Faults) -> AwsSettings:
+def read_section(section: Section, faults: Faults) -> AwsSettings:
     """The ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out: there are none."""
-    values = as_mapping(value, where, faults, "{image: {us-east-1: ami-0123456789abcdef0}}")
+    values, regions, where = section.values, section.regions, section.where
     refuse_unknown(values, _KEYS, f"{where}.", faults)
     tenancy: Literal["default", "dedicated"] = "default"
     if _choice(values, "tenancy", ("default", "dedicated"), where, faults) == "dedicated":
         tenancy = "dedicated"
     profile = as_text(values["profile"], f"{where}.profile", faults) if "profile" in values else None
     account = _account(values, where, faults)
-    return AwsSettings(
+    settings = AwsSettings(
         image=as_images(values["image"], regions, f"{where}.image", faults) if "image" in values else {},
         subnets=_subnets(values, regions, where, faults),
         subnet_name=_subnet_name(values, where, faults),
@@ -82,9 +94,56 @@ def read_aws(value: object, regions: Sequence[str], where: str, emulated: bool, 
         public_ip=_flag(values, "public_ip", False, where, faults),
         tags=_tags(values, where, faults),
         self_terminate=_flag(values, "self_terminate", True, where, faults),
-        profile=None if emulated else profile,
-        account=None if emulated else account,
+        profile=None if section.emulated else profile,
+        account=None if section.emulated else account,
     )
+    _check_subnets(settings.subnets, regions, f"{where}.subnets", faults)
+    return settings
+
+
+def read_group(settings: AwsSettings, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+    """The group's own images, where it has some; an id alone where it is the same in all regions."""
+    if group.placement_group:
+        _check_can_join(group, faults)
+    before = len(faults.lines)
+    own: Mapping[str, str | Lookup] = {}
+    where, values = group.where, group.values
+    if "image" in values:
+        own = as_images(values["image"], section.regions, f"{where}.image", faults)
+    refuse_unknown(group.own, ("image",), f"{where}.aws.", faults)
+    if "image" in group.own and "image" in values:
+        faults.add(f"{where}.aws.image", "is there beside `image`", "Keep one of them.")
+    elif "image" in group.own:
+        own = as_images(group.own["image"], section.regions, f"{where}.aws.image", faults)
+    if len(faults.lines) > before:
+        return {}
+    for region in section.regions:
+        # Where the section is wrong, that is the fault; that no image came of it is not another one.
+        if region not in own and region not in settings.image and not (group.settings_wrong and not settings.image):
+            remedy = (
+                f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
+            )
+            faults.add(f"{where}.image", f"no image is known for {region}", remedy)
+    wanted = {region: own[region] for region in section.regions if region in own}
+    ids = set(wanted.values())
+    if len(wanted) == len(section.regions) and len(ids) == 1 and isinstance(one := ids.pop(), str):
+        return {"image": one}
+    return {"image": msgspec.to_builtins(wanted)} if wanted else {}
+
+
+def _check_can_join(group: GroupDraft, faults: Faults) -> None:
+    for type_ in group.types:
+        if why := cannot_join_cluster_group(type_):
+            remedy = "Take another type, or set placement_group to false."
+            faults.add(f"{group.where}.placement_group", f"{shown(type_)} cannot join: {why}", remedy)
+
+
+def cannot_join_cluster_group(instance_type: str) -> str | None:
+    """Why ``instance_type`` cannot be in a cluster placement group, or None where nothing is known against it."""
+    for form, what in _CANNOT_JOIN:
+        if form.fullmatch(instance_type):
+            return f"EC2 takes no {what} into a cluster placement group"
+    return None
 
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
@@ -116,6 +175,15 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
         seen |= names
         good.append(zone)
     return tuple(good)
+
+
+def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+    """Ids of capacity reservations, and at most one resource group of them."""
+    example = "cr-0123456789abcdef0, or a resource group's ARN"
+    checked = [as_form(item, RESERVATION_FORM, example, where, faults) for item in values]
+    if len([one for one in values if one.startswith("arn:")]) > 1:
+        faults.add(where, "names two resource groups", "Name one: all that would be reserved is aimed at it.")
+    return tuple(item for item in checked if item is not None)
 
 
 def _is_of(zone: str, region: str) -> bool:
@@ -152,6 +220,43 @@ def _account(values: Mapping[str, Any], where: str, faults: Faults) -> str | Non
     return as_form(account, _ACCOUNT_FORM, "'123456789012' (12 digits)", f"{where}.account", faults)
 
 
+def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | Lookup]:
+    """Images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
+    if isinstance(value, str) or _is_lookup(value):
+        image = _as_image(value, where, faults)
+        return dict.fromkeys(regions, image) if image else {}
+    images: dict[str, str | Lookup] = {}
+    for region, given in as_mapping(value, where, faults, "{us-east-1: ami-0123456789abcdef0}").items():
+        image = _as_image(given, f"{where}.{shown(region)[1:-1]}", faults)
+        if image:
+            images[region] = image
+    return images
+
+
+def _is_lookup(value: object) -> bool:
+    return isinstance(value, Mapping) and bool({"name", "owner"} & value.keys())
+
+
+def _as_image(value: object, where: str, faults: Faults) -> str | Lookup | None:
+    if not isinstance(value, Mapping):
+        return as_form(value, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
+    values = as_mapping(value, where, faults, _LOOKUP)
+    refuse_unknown(values, ("name", "owner"), f"{where}.", faults)
+    if "name" not in values:
+        faults.add(f"{where}.name", "is missing", f"Write the image like {_LOOKUP}.")
+        return None
+    name = as_text(values["name"], f"{where}.name", faults)
+    owner = as_owner(values.get("owner", "self"), f"{where}.owner", faults)
+    return Lookup(name=name, owner=owner) if name and owner else None
+
+
+def as_owner(value: object, where: str, faults: Faults) -> str | None:
+    """``self``, ``amazon``, or the number of an account. None, and a fault, for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value:012d}"
+    return as_form(value, OWNER_FORM, "self, amazon or '123456789012'", where, faults)
+
+
 def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
     if "subnets" not in values or (isinstance(values["subnets"], Mapping) and "name" in values["subnets"]):
         return {}
@@ -166,6 +271,14 @@ def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faul
         elif subnet:
             subnets[name] = subnet
     return subnets
+
+
+def _check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: str, faults: Faults) -> None:
+    """Where some subnets are given, zones without one are not used: then each region needs one."""
+    for region in regions:
+        if subnets and not any(zone.startswith(region) for zone in subnets):
+            remedy = f"Add one (`{region}a: subnet-...`), or leave the region out."
+            faults.add(where, f"there is no subnet in {region}", remedy)
 
 
 def _subnet_name(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:

@@ -1,0 +1,254 @@
+"""What reading a configuration needs to know of a cloud: answered by each backend's `Provider`, named by none here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from pytest_capacity.config.fields import Faults, as_text
+from pytest_capacity.config.source import Source
+from pytest_capacity.model import Market, Request
+
+
+class Examples(Struct, frozen=True, kw_only=True):
+    """How values of this cloud are written: for messages."""
+
+    region: str = ""
+    #: Every form in which a zone may be written: ``a, us-east-1a or use1-az2``.
+    zone: str = ""
+    instance_type: str = ""
+    #: A second type, for ``alternatives``.
+    other_type: str = ""
+    image: str = ""
+    #: What ``use_reservations`` takes.
+    reservation: str = ""
+    endpoint: str = ""
+    #: A group of nodes: ``{count: 3, instance_type: i4i.large}``.
+    group: str = ""
+    #: The provider's section of the file, as a mapping.
+    section: str = "{}"
+    #: A price list: ``{i4i.large: 0.172}``.
+    prices: str = ""
+
+
+class Section(Struct, frozen=True, kw_only=True):
+    """The provider's own section of the file (``<name>:``), before it is checked."""
+
+    #: A mapping with keys that are texts; empty where the file has no such section.
+    values: Mapping[str, Any]
+    #: Where it stands, for messages: ``capacity.yaml: NAME``.
+    where: str
+    #: The regions of the run, checked.
+    regions: tuple[str, ...] = ()
+    #: What relative paths are relative to.
+    base: Path = Path()
+    #: The run goes to the emulator: profiles, accounts and credentials of the file do not count.
+    emulated: bool = False
+
+
+class GroupDraft(Struct, frozen=True, kw_only=True):
+    """A node group of which the common keys are read, and the provider's are not."""
+
+    name: str
+    #: Where it stands, for messages: ``capacity.yaml: groups.db``.
+    where: str
+    #: The group's keys as they are written, all of them.
+    values: Mapping[str, Any]
+    #: What stands under the provider's name in the group; empty where there is none.
+    own: Mapping[str, Any] = field(default_factory=dict)
+    #: The type and its alternatives, those that have the right form.
+    types: tuple[str, ...] = ()
+    placement_group: bool = False
+    market: Market = "on-demand"
+    reserve: bool = True
+    #: What `Reader.read_section` returned, and whether it had faults (then what is missing there is no second fault).
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_wrong: bool = False
+
+
+class SctKeys(Struct, frozen=True, kw_only=True):
+    """What the configuration of scylla-cluster-tests calls the settings of this cloud. Empty: it has no such key."""
+
+    #: The cloud's own switch of reservations, which goes before ``use_capacity_reservation``.
+    reserve: str = ""
+    #: How many machines are reserved; checked, and refused beside nodes of several types.
+    count: str = ""
+    #: Keys that name zones, beside ``availability_zone``.
+    zones: tuple[str, ...] = ()
+    #: A zone that is named twice counts once; else it is a fault, as everywhere.
+    unique_zones: bool = True
+    #: One type for all nodes, instead of ``instance_type_db`` and the like.
+    instance_type: str = ""
+    #: The key of the image, by group: ``{"db": "ami_id_db_scylla"}``. Empty: images are not of this file.
+    images: Mapping[str, str] = field(default_factory=dict)
+    #: Whether the images of a key stand in the order of the regions, one each; else there is one for all.
+    images_by_region: bool = True
+    #: What ``instance_provision_fallback_on_demand`` is where the file does not say.
+    spot_to_on_demand: bool = False
+    #: The deprecated name of ``fallback_to_next_availability_zone``.
+    next_zone: str = ""
+    #: Further keys, which `Reader.read_sct` checks.
+    others: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every key, once."""
+        named = (self.reserve, self.count, self.instance_type, self.next_zone)
+        keys = (*named, *self.zones, *self.images.values(), *self.others)
+        return tuple(dict.fromkeys(key for key in keys if key))
+
+
+class SctReading(Struct, frozen=True, kw_only=True):
+    """What the keys of scylla-cluster-tests say that only this cloud has."""
+
+    #: The key by which the nodes are spread over the zones of the region; "" where they are not.
+    spread_by: str = ""
+    #: For the provider's section of `capacity.yaml`.
+    section: Mapping[str, Any] = field(default_factory=dict)
+    #: For ``use_reservations``.
+    use_reservations: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """The part of a provider that reads a configuration. Pure: no call, no SDK, no file but those that it is given.
+
+    Methods with ``faults`` add one for each thing that is wrong and return what is usable; ``where`` begins a message.
+    """
+
+    #: The value of ``backend:``, and the name of the provider's section and of its extra.
+    name: str
+    #: What messages call it.
+    title: str
+    #: The machines are the user's own: there are no regions, markets, reservations, key pairs, and no emulator.
+    owns_machines: bool
+    examples: Examples
+    #: The variable that names the region where nothing else does: for messages. "" where there is none.
+    region_variable: str
+    #: The most bytes of user data that a machine takes, before they are encoded.
+    user_data_limit: int
+    #: Keys of a group beside the common ones that it takes at group level; most have none.
+    group_keys: tuple[str, ...]
+    sct: SctKeys
+
+    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+        """The regions that the SDK would take, and the variable that says so. ``((), "")`` where there is none."""
+        ...
+
+    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """The regions of the right form, each once."""
+        ...
+
+    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """The zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
+        ...
+
+    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
+        """An instance type (machine type, size, shape). None, and a fault, for anything else."""
+        ...
+
+    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
+        """The id of an image. None, and a fault, for anything else."""
+        ...
+
+    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """The existing reservations of ``use_reservations``."""
+        ...
+
+    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
+        """The section, checked: plain data (what JSON has), for `Request.settings`. What is default is left out."""
+        ...
+
+    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+        """What the group says beside the common keys (its own section, ``image``): plain data, for `NodeGroup.cloud`.
+
+        A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
+        """
+        ...
+
+    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
+        """Refuse user data that no machine of this cloud would get or read. Never quote it: it may hold secrets."""
+        ...
+
+    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
+        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` says where a key stands."""
+        ...
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """What ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
+
+        Called with every file of scylla-cluster-tests, of another cloud too: then only the forms count.
+        """
+        ...
+
+
+class AnyCloud:
+    """The `Reader` where no backend is chosen: it takes every value, so that the rest of the file is still checked.
+
+    Also what a provider can inherit from, for all that its cloud does not have.
+    """
+
+    name = ""
+    title = ""
+    owns_machines = False
+    examples = Examples(group="{count: 3, instance_type: NAME}")
+    region_variable = ""
+    user_data_limit = 0
+    group_keys: tuple[str, ...] = ()
+    sct = SctKeys()
+
+    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+        """One, that need not be named."""
+        return (self.name,), ""
+
+    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(values)
+
+    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(values)
+
+    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
+        """Any text."""
+        return as_text(value, where, faults)
+
+    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
+        """Any text."""
+        return as_text(value, where, faults)
+
+    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(values)
+
+    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
+        """Any text will do."""
+
+    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
+        """Nothing contradicts itself."""
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """Nothing."""
+        return SctReading()
+
+
+class Readers(Protocol):
+    """Every provider that there is, by name. What is not asked for is not imported."""
+
+    def names(self) -> Iterable[str]:
+        """The names in the order in which messages give them."""
+        ...
+
+    def get(self, name: str) -> Reader:
+        """The provider of that name; raises `ConfigError` where there is none."""
+        ...
