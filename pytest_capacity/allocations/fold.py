@@ -74,7 +74,11 @@ def _one(index: sqlite3.Connection, entry: Entry, held: Mapping[str, Any]) -> No
             _update(index, entry, held, facts, known.pop(slot))
         elif entry.kind == "created" or known or standing:
             _insert(index, entry, held, facts, slot)
-    for n in known.values():
+    for slot, n in known.items():
+        if slot.kind == "reservation" and slots:
+            # It stood for hosts that were not known yet.
+            index.execute("DELETE FROM allocations WHERE n = ?", (n,))
+            continue
         index.execute("UPDATE allocations SET ended = ?, state = 'gone' WHERE n = ?", (entry.at, n))
 
 
