@@ -15,7 +15,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.emulated import Emulator, processes, start_emulator
+from tests.emulated import Emulator, processes, secret_file, start_emulator
 
 pytest_plugins = ["pytester"]
 
@@ -87,13 +87,14 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("AWS_", "PYTEST_CAPACITY_", "XDG_")) or name == "PYTEST_ADDOPTS":
+            if name.startswith(("AWS_", "GOOGLE_", "CLOUDSDK_", "PYTEST_CAPACITY_", "XDG_")) or name == "PYTEST_ADDOPTS":
                 patch.delenv(name)
         for name, value in NO_CLOUD.items():
             patch.setenv(name, value)
         patch.setenv("AWS_CONFIG_FILE", str(home / "no-aws-config"))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "no-aws-credentials"))
         patch.setenv("HOME", str(home))
+        patch.setenv("PYTEST_CAPACITY_EMULATOR_SECRET_FILE", str(secret_file()))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         yield
 

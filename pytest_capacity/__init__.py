@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_capacity.version import __version__
+
 if TYPE_CHECKING:
     from pytest_capacity.api import CapacityReservation
     from pytest_capacity.errors import (
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from pytest_capacity.model import NodeGroup, Reservation, Topology
     from pytest_capacity.plugin.handle import Capacity
     from pytest_capacity.remote.machine import Machine as Node
-
-__version__: Final = "0.1.0"
 
 __all__ = [
     "Cancelled",

@@ -19,13 +19,13 @@ Kinds of event, with their ``data``:
 ``changed``         words for the user: another market than the one asked for, a region without capacity, another round
 ``node-ready``      id, name, group, seconds
 ``placed``          the `Placed` topology
-``releasing``       ids whose release the cloud accepted
-``gone``            ids that the cloud no longer has in a state that bills or blocks
-``renewed``         id, deadline
+``releasing``       kind, region, ids whose release the cloud accepted
+``gone``            kind, region, ids that the cloud no longer has in a state that bills or blocks
+``renewed``         kind, region, id, deadline
 ``lent``, ``returned``, ``suspect``  who borrowed which nodes
 ``kept``            until: no owner is left, and the run is kept for the next; None: there is one again
 ``extended``        hard_end: where the run's end was moved
-``preempted``       id, words, the `Held` spot node that the cloud takes back
+``preempted``       id, words, the `Held` node that the cloud takes back or has replaced
 ``trouble``         words for the user
 ``run-ended``       left: how many things were still listed, in doubt or unread
 =================== ==================================================================================================
@@ -245,6 +245,10 @@ class LostJournal(Journal):
         return []
 
     def attempts_since(self, at: float) -> list[Entry]:
+        """None."""
+        return []
+
+    def runs(self, *, ended: bool = False) -> list[Begun]:
         """None."""
         return []
 

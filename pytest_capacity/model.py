@@ -327,7 +327,7 @@ class Order(Struct, frozen=True, kw_only=True):
 class Subject(Struct, frozen=True):
     """The name of a piece for the life of the run, and of all that the piece becomes in a cloud.
 
-    As text it is ``topology/series/zone/kind/label``: ``default/1/us-east-1a/reservation/i4i.large``. Journal and
+    As text it is ``topology/series/zone/kind/label``. Journal and
     stamps hold the text. The label is the backend's, and may hold slashes; the other parts may not.
     """
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
+from functools import cache
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: An image that exists in every emulated region: Linux/UNIX, x86_64.
 IMAGE = "ami-12c6146b"
+
+#: The secret of the emulators that tests start: the secret access key of `NO_CLOUD` in the root conftest.
+SECRET: Final = "testing"
 
 EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -34,6 +40,9 @@ class Emulator:
     def __init__(self, process: subprocess.Popen[bytes], ready: Mapping[str, Any], errors: Path) -> None:
         self.process = process
         self.url: str = ready["url"]
+        #: What it printed when it was ready.
+        self.ready: Mapping[str, Any] = ready
+        self.secret = Path(ready["secret_file"]).read_text(encoding="ascii").strip()
         self._errors = errors
 
     def world(self, calls: bool = True) -> dict[str, Any]:
@@ -92,9 +101,14 @@ class Emulator:
     ) -> None:
         self.close()
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What ``/_world`` wants of its clients."""
+        return {"Authorization": f"Bearer {self.secret}", "Content-Type": "application/json"}
+
     def _ask(self, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        status, answer = ask(self.url, path, data)
+        status, answer = ask(self.url, path, data, self.headers)
         if status != HTTPStatus.OK:
             raise ValueError(answer.decode())
         return cast("dict[str, Any]", json.loads(answer))
@@ -119,6 +133,8 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, mea
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     if not measured:
         environment.pop("COVERAGE_PROCESS_START", None)
+    if "--secret-file" not in options:
+        options = (*options, f"--secret-file={secret_file()}")
     command = [sys.executable, "-m", "pytest_capacity.emulator", *options]
     with os.fdopen(number, "wb") as stderr:
         process = subprocess.Popen(
@@ -136,6 +152,16 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, mea
     if scenario is not None:
         emulator.weather(**scenario)
     return emulator
+
+
+@cache
+def secret_file() -> Path:
+    """A file with the secret access key that the tests have in their environment."""
+    file = Path(tempfile.mkdtemp(prefix="emulator-secret-")) / "secret"
+    file.write_text(SECRET, encoding="ascii")
+    file.chmod(0o600)
+    atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+    return file
 
 
 def rounds(calls: list[dict[str, Any]]) -> int:

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_capacity.config import Overrides, groups, load, loading, settings
+from pytest_capacity.backends import INSTALLED
+from pytest_capacity.backends.aws import config
+from pytest_capacity.config import Overrides, groups, load, loading
 from pytest_capacity.model import Fallback
 from pytest_capacity.plugin.options import OPTIONS, Option
 
@@ -89,7 +91,7 @@ esac
     assert ("no second interpreter" in ended.stdout) == (not present)
 
 
-@pytest.mark.parametrize("key", [*loading._KEYS, *groups._GROUP_KEYS, *settings._KEYS, *Fallback.__struct_fields__])
+@pytest.mark.parametrize("key", [*loading._KEYS, *groups._GROUP_KEYS, *config._KEYS, *Fallback.__struct_fields__])
 def test_every_key_is_in_the_reference(key: str) -> None:
     """A key that the reader of the file knows has a row."""
     assert f"\n| `{key}` |" in REFERENCE
@@ -116,7 +118,7 @@ def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert block
     (tmp_path / "capacity.yaml").write_text(block[1])
     for path in (tmp_path / "capacity.yaml", ROOT / "examples/quickstart/capacity.yaml"):
-        request = load(Overrides(), path=path, environ={})
+        request = load(Overrides(), clouds=INSTALLED, path=path, environ={})
         assert request.topologies["default"].group("db").count == 3
 
 

@@ -1,7 +1,7 @@
 """An answer that holds errors, taken apart: clouds nest them, list them, and put one as JSON into another's message.
 
-What is read is plain: the decoded body, or what an SDK made of it. The shapes are Azure's (``error``, ``details``,
-``innererror``), GCE's (``errors`` with ``code`` or ``reason``, ``errorDetails``), OCI's and OpenStack's.
+What is read is plain: the decoded body, or what an SDK made of it. The shapes are those of several clouds: ``error``
+with ``details`` and ``innererror``, ``errors`` with ``code`` or ``reason`` and ``errorDetails``, one flat mapping.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _text(body: Mapping[Any, Any], names: tuple[str, ...]) -> str:
 
 
 def _quotas(error: Mapping[Any, Any]) -> Iterator[str]:
-    """GCE's ``quotaInfo`` in the words of its own messages: ``quota CPUS in region us-central1``."""
+    """A ``quotaInfo`` in the words of messages: ``quota METRIC in region REGION``."""
     for detail in _details(error):
         quota = detail.get("quotaInfo")
         if isinstance(quota, Mapping):
@@ -84,7 +84,7 @@ def _quotas(error: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _zones(error: Mapping[Any, Any]) -> Iterator[str]:
-    """GCE's ``zonesAvailable``, the zones of the region that have the resource: ``us-central1-a,us-central1-f``."""
+    """A ``zonesAvailable``: the zones of the region that have the resource, with commas between them."""
     for detail in _details(error):
         info = detail.get("errorInfo")
         told = info.get("metadatas") if isinstance(info, Mapping) else None

@@ -18,18 +18,7 @@ from pytest_capacity.config.provider import (
     SctReading,
     Section,
 )
-from pytest_capacity.model import (
-    Change,
-    Diagnosis,
-    Held,
-    Identity,
-    Offer,
-    Order,
-    Piece,
-    Request,
-    Topology,
-    Unread,
-)
+from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
 __all__ = ["Backend", "Examples", "GroupDraft", "Provider", "SctKeys", "SctReading", "Section"]
 
@@ -42,7 +31,7 @@ class Provider(Reader, Protocol):
     What reads the configuration is in `Reader`.
     """
 
-    #: The modules that the extra brings; looked for, not imported: ``("botocore",)``.
+    #: The modules that the extra brings; looked for, not imported.
     modules: tuple[str, ...]
     #: Whether the emulator that we bring speaks for it.
     emulated: bool
@@ -76,7 +65,7 @@ class Provider(Reader, Protocol):
         ...
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """The setting that pins the account, and the account: ``("aws.account", "1234")``, or two empty texts."""
+        """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
         ...
 
     def memory(self, kind: str) -> float | None:
@@ -101,9 +90,9 @@ class Backend(Protocol):
     `refresh` and `inventory` confirm that it is gone.
     """
 
-    #: The cloud's name: ``aws``.
+    #: The name of its provider.
     name: str
-    #: Its name in sentences: ``EC2``.
+    #: Its name in sentences.
     title: str
     #: Who logs in on the nodes by SSH where the user says nothing about it.
     default_user: str

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pytest_capacity import __version__
+from pytest_capacity.version import __version__
 
 _RUN_HELP: Final = "a session's name, a run's id, or the beginning of one that fits no other"
 

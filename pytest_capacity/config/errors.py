@@ -43,7 +43,7 @@ def _row(value: object, backend: str, clouds: Sequence[str], where: str, faults:
         if values.get(key) in ([], ()):
             faults.add(f"{where}.{key}", "names nothing", "Give a value, or remove the key.")
     row = {
-        "cloud": as_choice(values.get("cloud", backend), clouds, f"{where}.cloud", faults),
+        "cloud": as_choice(values.get("cloud", backend or clouds[0]), clouds, f"{where}.cloud", faults),
         "kind": _needed(values, "kind", Kind, where, faults),
         "step": _needed(values, "step", Step, where, faults),
         "scope": as_choice(values.get("scope", "none"), get_args(Scope), f"{where}.scope", faults),

@@ -17,20 +17,18 @@ class Examples(Struct, frozen=True, kw_only=True):
     """How values of this cloud are written: for messages."""
 
     region: str = ""
-    #: Every form in which a zone may be written: ``a, us-east-1a or use1-az2``.
+    #: Every form in which a zone may be written, with "or" before the last.
     zone: str = ""
     instance_type: str = ""
-    #: A second type, for ``alternatives``.
-    other_type: str = ""
     image: str = ""
     #: What ``use_reservations`` takes.
     reservation: str = ""
     endpoint: str = ""
-    #: A group of nodes: ``{count: 3, instance_type: i4i.large}``.
+    #: A group of nodes: ``{count: 3, instance_type: NAME}``.
     group: str = ""
     #: The provider's section of the file, as a mapping.
     section: str = "{}"
-    #: A price list: ``{i4i.large: 0.172}``.
+    #: A price list: ``{NAME: 0.172}``.
     prices: str = ""
 
 

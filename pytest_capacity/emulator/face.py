@@ -12,8 +12,8 @@ The life of a call, each step in the server unless it says `Face`:
 4. `Face.check` verifies the signature or token with `Secret`. A wrong one is refused at once, before any weather.
 5. Faults strike (not those of a ``replay``: a token that was answered before), and the call waits their ``delay_s``.
 6. With the lock held: what is due happens (`World.settle`), then the first of `Asked.refusal`, too many calls, a
-   scripted error refuses the call; otherwise `Face.do` happens, as a whole or not at all. It raises `Refusal`, its own or
-   the World's kinds (module ``refusal``), and has then changed nothing. It returns the answer, or a function without
+   scripted error refuses the call; otherwise `Face.do` happens, as a whole or not at all. It raises `Refusal`, its own
+   or the World's kinds (module ``refusal``), and has then changed nothing. It returns the answer, or a function without
    arguments that makes the answer, and is called without the lock (rendering that takes long).
 7. `Face.refuse` puts a refusal in the cloud's form. A scripted one (``refusal.scripted``) keeps its code and text;
    `Refusal.http` is None where the face has to know the status.
@@ -21,7 +21,7 @@ The life of a call, each step in the server unless it says `Face`:
    connection is closed (``lose_reply``).
 
 An exception that is no `Refusal` is a defect of the emulator: the traceback goes to standard error, and the client gets
-501 with ``EmulatorDefect``, which is no cloud's answer.
+501 with the code ``EmulatorDefect`` in the face's form, which is no cloud's answer.
 
 The World for a face's author (the lock is held in `read`, `do` and in what `World.begin` calls):
 

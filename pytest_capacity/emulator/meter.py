@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
 
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """``count`` machines' worth of one thing at one price, from ``began`` to ``ended`` (None: still billing)."""

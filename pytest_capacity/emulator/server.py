@@ -6,7 +6,6 @@ The life of a call is written down in `face`. ``/_world`` waits for nothing and 
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -226,7 +225,7 @@ class Handler(BaseHTTPRequestHandler):
             wrong = face.check(asked)
             return asked, None if wrong is None else face.refuse(wrong, asked)
         except Exception:  # noqa: BLE001 - the edge of the process
-            return asked, _defect()
+            return asked, _defect(face, asked)
         return asked, None
 
     def _do(self, face: Face, asked: Asked) -> HttpResponse:
@@ -241,7 +240,7 @@ class Handler(BaseHTTPRequestHandler):
             except Refusal as refusal:
                 return face.refuse(refusal, asked)
         except Exception:  # noqa: BLE001 - the edge of the process
-            return _defect()
+            return _defect(face, asked)
 
     def _admit(self, face: Face, asked: Asked) -> None:
         if asked.refusal is not None:
@@ -272,9 +271,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(head + (b"" if self.command == "HEAD" or answer.status == 204 else answer.body))
 
 
-def _defect() -> HttpResponse:
+def _defect(face: Face, asked: Asked) -> HttpResponse:
     """Return the answer to a call that met a defect of the emulator: shown as one, never as a cloud's answer."""
     traceback.print_exc()
     words = f"a defect of the emulator, no answer of a cloud: {traceback.format_exc()}"
+    # In the face's form: an SDK that cannot read an answer takes the outcome for unknown, and asks again.
+    with contextlib.suppress(Exception):
+        return face.refuse(Refusal("EmulatorDefect", words, DEFECT, scripted=True), asked)
     error = {"code": "EmulatorDefect", "message": words}
     return HttpResponse.of_json({"error": error, "__type": "EmulatorDefect"}, DEFECT, error="EmulatorDefect")

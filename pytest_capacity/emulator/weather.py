@@ -240,14 +240,18 @@ def _check(weather: Weather, change: Change, names: Names) -> None:
         region_of(f"images.{region}", region, names)
     for region in weather.throttle:
         region_of(f"throttle.{region}", region, names)
+    _check_quota(weather, names)
+    for number, fault in enumerate(weather.faults):
+        _check_fault(f"faults[{number}]", fault, names)
+
+
+def _check_quota(weather: Weather, names: Names) -> None:
     for region, limits in weather.quota.items():
         known = names.metrics(region_of(f"quota.{region}", region, names).cloud)
         for metric in limits:
             if metric not in known:
                 words = f"unknown key {metric}{near(metric, known)}; known keys: {', '.join(sorted(known))}"
                 raise WeatherError(f"quota.{region}: {words}")
-    for number, fault in enumerate(weather.faults):
-        _check_fault(f"faults[{number}]", fault, names)
 
 
 def zone_of(where: str, key: str, names: Names) -> Place:

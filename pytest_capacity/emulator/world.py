@@ -225,7 +225,7 @@ class World:
         ``reserved`` has a reservation once for each free seat in it (`free_seats`). As many as there are, at most
         ``most``; fewer than ``least`` raise `ReservationFull`, `OverQuota` or `NoStock`.
         """
-        seats: list[Reservation | None] = list(reserved)[:most]
+        seats: list[Reservation | None] = list[Reservation | None](reserved)[:most]
         if only_reserved:
             if len(seats) < least:
                 raise ReservationFull(next((one.id for one in seats if one is not None), ""), least, len(seats))
@@ -253,9 +253,7 @@ class World:
         now = self.clock.now()
         return sum(1 for one in self.machines.values() if one.reservation_id == reservation.id and one.live(now))
 
-    def zones_with_stock(
-        self, place: Place, zones: Iterable[str], type_: str, market: str, count: int
-    ) -> list[str]:
+    def zones_with_stock(self, place: Place, zones: Iterable[str], type_: str, market: str, count: int) -> list[str]:
         """Return those of ``zones`` (of the region of ``place``) that could give ``count`` machines now."""
         room = self.room()
         left = {zone: room.stock(Place(place.cloud, place.region, zone), type_, market) for zone in zones}
@@ -296,9 +294,7 @@ class World:
         The caller has asked `seats`. A ``boot`` fault of the weather ends it when it should run.
         """
         self.machines[machine.id] = machine
-        strike = self.faults.strike(
-            machine.cloud, "boot", machine.region, machine.zone, machine.type, machine.market
-        )
+        strike = self.faults.strike(machine.cloud, "boot", machine.region, machine.zone, machine.type, machine.market)
         machine.running_at += strike.delay_s
         if strike.error is not None and strike.error.error is not None:
             self.fail(machine, strike.refusal() or strike.late())

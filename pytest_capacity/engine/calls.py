@@ -29,7 +29,7 @@ def asked(backend: Backend, call: Callable[[], T], piece: Piece | None = None) -
 def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = None) -> Refused:
     """Return a cloud's refusal in three parts: what was asked, what was answered, what to do now.
 
-    ``asked`` as in "asked for topology 'default' in us-east-1a"; ``piece`` is the one that was refused.
+    ``asked`` as in "asked for topology 'default' in ZONE"; ``piece`` is the one that was refused.
     """
     of = [diagnosis.operation, _described(piece) if piece else ""]
     call = " for ".join(filter(None, of))

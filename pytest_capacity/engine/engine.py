@@ -36,6 +36,13 @@ WIDTH: Final = 32
 HAND_OVER: Final = 60.0
 
 
+#: How long after the run's limit the release of what cannot be read is tried on. Seconds.
+UNREAD_MARGIN: Final = 3600.0
+
+#: How long after the run's limit the release of what nothing ends is tried on, before it is left to a person. Seconds.
+ENDLESS_MARGIN: Final = 24 * 3600.0
+
+
 class Engine:
     """Everything that one run does in one cloud. Methods block, and may be called from several threads."""
 
@@ -71,7 +78,7 @@ class Engine:
         self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
         self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, book, clock, self._chores)
-        self._preemption = Preemption(backend, book)
+        self._preemption = Preemption(backend, book, clock)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
             request, backend, book, clock, attempter, self._abandoned, self.offers, bounds, reach.facts, advice
@@ -268,25 +275,42 @@ class Engine:
         """When these, and what unanswered create calls may have made, are gone though nobody removes them."""
         return expiry_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
 
+    def give_up_at(self) -> float:
+        """Return when releasing is no use any more: all that may be left has ended by itself, or never will.
+
+        What could not be read ends like a node that we know of: at the limit, at a cloud's own pace.
+        """
+        held = self.book.held()
+        ends = self.ends(held)
+        latest = max(ends.until or 0.0, self.limit + UNREAD_MARGIN)
+        return max(latest, self.limit + ENDLESS_MARGIN) if ends.endless else latest
+
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
         """The commands with which a person removes these."""
         return self._backend.by_hand(helds)
 
     def cancel_other(self, run: str, patience: float) -> Receipt:
-        """Release whatever bears the whole stamp of another run, in every region of the account."""
+        """Release what bears the whole stamp of another run, in every region of the account.
+
+        Raises `Refused` where the cloud does not say which regions these are.
+        """
+        regions = asked(self._backend, self._backend.regions)
+        if isinstance(regions, Diagnosis):
+            raise refused("asked which regions the account may use", self._backend.name, regions)
         book = self.book.of(run)
-        book.regions.update(self._backend.regions())
+        book.regions.update(regions)
         maker = Maker(self._backend, book, self._clock)
         releaser = Releaser(self._backend, book, self._clock, maker, self._pool, self._alarm)
         until = self._clock.now() + patience
         releaser.release(Scope(book), lambda: self._clock.now() > until)
         return self._receipt(book, releaser.unread)
 
-    def close(self) -> None:
-        """Let the threads go."""
-        self._creates.shutdown(wait=False, cancel_futures=True)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._chores.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, wait: bool = False) -> None:
+        """Let the threads go; with ``wait``, once the calls under way have ended."""
+        for pool in (self._creates, self._pool, self._chores):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._creates, self._pool, self._chores) if wait else ():
+            pool.shutdown(wait=True)
 
 
 def _moment(at: float) -> str:

@@ -21,6 +21,11 @@ from pytest_capacity.model import Diagnosis, Held, HeldKey, Piece, Unread
 HORIZON: Final = 600.0
 
 
+#: After so many looks it will be long, hours perhaps, and pauses are: seconds.
+PERSISTENT: Final = 60
+LONG_PAUSE: Final = 30.0
+
+
 class Scope:
     """What to release: all of the run, or, where ``subjects`` are given, what came of these.
 
@@ -88,44 +93,44 @@ class Releaser:
 
         ``wake`` ends a pause, so that ``until`` is asked at once.
 
-        Each round looks only at what was asked to go and is still there. At the end the whole run, and an attempt of
-        which something may exist unknown to the journal, is confirmed by one listing of what bears the run's stamp.
+        The first look at the whole run is a listing of what bears its stamp, since all may be gone by then; later looks
+        are only at what was asked to go and is still there. At the end the whole run, and an attempt of which something
+        may exist unknown to the journal, is confirmed by a listing.
         """
         looks = 0
-        listed = False
         while True:
             self._settle(scope.doubts())
-            read = self._round(scope)
+            listed = self._round(scope, first=looks == 0)
             looks += 1
-            left = bool(scope.held())
             enough = until()
-            if (scope.whole or scope.unlisted) and (not left or enough or not read):
-                listed = self._list(scope)
-                left = bool(scope.held())
-            elif not scope.whole and not scope.unlisted:
-                listed = read
-            if listed and not left and not scope.doubts():
+            if not listed and (enough or not scope.held()):
+                listed = self._confirm(scope)
+            if listed and not scope.held() and not scope.doubts():
                 return True
             if enough:
                 return False
-            self._clock.wait(poll_pause(looks), wake)
+            self._clock.wait(poll_pause(looks) if looks < PERSISTENT else LONG_PAUSE, wake)
 
-    def _round(self, scope: Scope) -> bool:
-        """Ask for all that may go now, and look at what was asked for; whether that could be read.
+    def _round(self, scope: Scope, *, first: bool) -> bool:
+        """Ask for all that may go now, and look at what was asked for; whether all of the scope was listed last.
 
         What may go only after other things is asked for as soon as these are seen to be gone.
         """
         tried: set[HeldKey] = set()
-        read = True
-        while True:
-            now = [held for held in self._backend.releasable(scope.held()) if held.key not in tried]
-            if not now:
-                return read
+        listed = False
+        while now := [held for held in self._backend.releasable(scope.held()) if held.key not in tried]:
             tried.update(held.key for held in now)
-            batches = self._batches(held for held in now if not self._book.accepted(held))
-            list(self._pool.map(self._release, batches))
+            list(self._pool.map(self._release, self._batches(held for held in now if not self._book.accepted(held))))
             still = {held.key for held in scope.held()}
-            read = self._look([held for held in now if held.key in still]) and read
+            if listed := scope.whole and first:
+                listed, first = self._list(scope), False
+            elif not self._look([held for held in now if held.key in still]):
+                return self._confirm(scope)  # What cannot be looked at may be listed.
+        return listed
+
+    def _confirm(self, scope: Scope) -> bool:
+        """Whether nothing of the scope is known to be there by a listing, where one is needed."""
+        return self._list(scope) if scope.whole or scope.unlisted else True
 
     def _settle(self, doubts: Sequence[Piece]) -> None:
         """Ask each doubtful create again, with its token: what it made comes back, to be released like the rest."""

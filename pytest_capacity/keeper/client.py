@@ -18,9 +18,10 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from pytest_capacity import __version__, errors
+from pytest_capacity import errors
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call, Event, Role
+from pytest_capacity.version import __version__
 
 A = TypeVar("A", bound=Answer)
 

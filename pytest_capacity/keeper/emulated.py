@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-import pytest_capacity
 from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import last_lines
@@ -26,8 +25,13 @@ _BOOT: Final = (
 )
 
 
+#: Names the file with the emulator's secret, to the keeper and its backend.
+SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
+
+
 class _Ready(msgspec.Struct):
     url: str
+    secret_file: str
 
 
 def start(owner: int, scenario: str | None, log: str) -> str:
@@ -35,7 +39,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
 
     ``log`` is where our standard error goes, and so the emulator's. Raises `ConfigError` with what it wrote there.
     """
-    command = [sys.executable, "-I", "-c", _BOOT, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
+    command = [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).resolve().parents[2])]
     command += [f"--owner={owner}", *([f"--scenario={scenario}"] if scenario else [])]
     process = subprocess.Popen(
         command, cwd="/", env=dict(os.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
@@ -44,7 +48,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     with process.stdout:
         line = process.stdout.readline()
     try:
-        return msgspec.json.decode(line, type=_Ready).url
+        ready = msgspec.json.decode(line, type=_Ready)
     except msgspec.DecodeError:
         process.kill()  # It says nothing more, whatever it does.
         process.wait()
@@ -54,6 +58,8 @@ def start(owner: int, scenario: str | None, log: str) -> str:
                 f"Correct the scenario, or install the extra (pip install 'pytest-capacity[emulator]'). Its log: {log}",
             ]
         ) from None
+    os.environ[SECRET_FILE] = ready.secret_file
+    return ready.url
 
 
 def own(url: str, pid: int) -> None:
@@ -87,6 +93,14 @@ class _Place(msgspec.Struct):
     port: int | None = None
 
 
+def _headers() -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    with contextlib.suppress(OSError, KeyError):
+        secret = Path(os.environ[SECRET_FILE]).read_text(encoding="ascii").strip()
+        headers["Authorization"] = f"Bearer {secret}"
+    return headers
+
+
 def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     """What the emulator answers; nothing where it refuses.
 
@@ -95,6 +109,6 @@ def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     """
     parts = urlsplit(url)
     with contextlib.closing(HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
-        connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body)
+        connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body, _headers())
         answer = connection.getresponse()
         return answer.read() if answer.status == HTTPStatus.OK else b""

@@ -172,7 +172,7 @@ class Loans:
             return f"{asked}. Lower the marker's count=, or raise the group's count"
         verb = "is" if members - fit == 1 else "are"
         if any(node.id in self._book.preempted for node in self._members(wish)):
-            lost = f"{asked}, of which {members - fit} {verb} lost: the cloud took spot nodes back"
+            lost = f"{asked}, of which {members - fit} {verb} lost: the cloud took nodes back"
             if self._replaces:
                 return (
                     f"{lost}, and had no others in their zone. "

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Struct, field
 
-from pytest_capacity import __version__
 from pytest_capacity.ladder import Rung
 from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Node, Placed, Receipt, Request
+from pytest_capacity.version import __version__
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
 VERSION: Final = 3

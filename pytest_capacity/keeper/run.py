@@ -34,10 +34,6 @@ from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.remote.keys import make_key_pair
 
-#: A reservation may end up to an hour after its deadline, at its cloud's own pace.
-SLOP: Final = 3600.0
-
-
 #: How much longer than it looks for us we wait for a borrower. Seconds.
 GRACE: Final = 10.0
 
@@ -324,8 +320,16 @@ class Run:
         return self._engine.cancel_other(run, self.patience)
 
     def all_expired(self) -> bool:
-        """Whether the cloud has ended by itself whatever we could not release."""
-        return self._clock.now() > self._engine.hard_end + SLOP
+        """Whether all that could not be released has ended by itself, or never will."""
+        return self._clock.now() > self._engine.give_up_at()
+
+    def note_left(self, receipt: Receipt) -> None:
+        """Write what is left now that its release is given up: where it is, and how a person removes it."""
+        things = [f"{held.kind} {held.id} in {held.zone or held.region}" for held in receipt.left]
+        unread = [f"{part.kind} in {part.region or 'every region'} (unread: {part.why})" for part in receipt.unread]
+        if things or unread:
+            by_hand = f". Remove it by hand: {'; '.join(receipt.by_hand)}" if receipt.by_hand else ""
+            self._book.trouble(f"given up, and still there: {', '.join(things + unread)}{by_hand}")
 
     def close(self, receipt: Receipt) -> None:
         """Write the run's end, and let go of journal and lock."""

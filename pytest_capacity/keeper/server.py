@@ -361,6 +361,7 @@ class Server:
         self._settled.set()
         while not receipt.clean and not self._post.outlive_job and not run.all_expired():
             receipt = run.release(run.all_expired)
+        run.note_left(receipt)
         run.close(receipt)
         return len(receipt.left)
 

@@ -18,11 +18,12 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-import pytest_capacity
 from pytest_capacity.backends import file_variables
 from pytest_capacity.errors import KeeperError
 
 #: Environment of the suite's tools, not of the user's cloud.
+#: Stays all the same: where the secret of an emulator is that runs already.
+_KEPT: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 _DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
 
 #: By these, CI systems find and kill what a job leaves behind.
@@ -117,7 +118,7 @@ def command_of(module: str, python: str | None = None) -> list[str]:
     # Our own directory goes last, so that it shadows nothing: it is for a package that is on the path, not installed.
     path = "sys.path.append(sys.argv.pop(1))"
     boot = f"import gc, sys; gc.disable(); {path}; from {ours} import main; sys.exit(main())"
-    return [sys.executable, "-I", "-c", boot, str(Path(pytest_capacity.__file__).resolve().parent.parent)]
+    return [sys.executable, "-I", "-c", boot, str(Path(__file__).resolve().parents[2])]
 
 
 def collect_garbage() -> None:
@@ -139,7 +140,7 @@ def read_keeper_args(text: str) -> KeeperArgs:
 def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[str, str]:
     """What the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
     dropped = _DROPPED + (_TRACKING if outlive else ())
-    kept = {name: value for name, value in inherited.items() if not name.startswith(dropped)}
+    kept = {name: value for name, value in inherited.items() if name == _KEPT or not name.startswith(dropped)}
     for name in (*_PATHS, *file_variables()):
         if kept.get(name):
             kept[name] = str(Path(kept[name]).expanduser().absolute())

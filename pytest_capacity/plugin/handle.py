@@ -6,18 +6,42 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.model import Placed, Request, Reservation
+from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.remote import export
 from pytest_capacity.remote.machine import Machine
 
-if TYPE_CHECKING:
-    from pytest_capacity.plugin.runtime import Runtime
-
 #: What is refused is shown at the line of the test that asked; how it got there is ours.
 __tracebackhide__ = True
+
+
+class Nodes(Protocol):
+    """Where a handle gets its nodes from: what this process knows of the run (`runtime.Runtime`)."""
+
+    @property
+    def request(self) -> Request:
+        """What the run asked for."""
+        ...
+
+    @property
+    def uses(self) -> Uses:
+        """Which test used which node."""
+        ...
+
+    def known(self, topology: str) -> str:
+        """The name under which ``topology`` is configured."""
+        ...
+
+    def placed(self, topology: str) -> Placed:
+        """``topology`` as it stands; provisioned by the first call."""
+        ...
+
+    def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
+        """Its nodes by group."""
+        ...
 
 
 class Capacity:
@@ -27,7 +51,7 @@ class Capacity:
     provisioning raises (`pytest_capacity.errors`) is raised again, at once, at every later use.
     """
 
-    def __init__(self, runtime: Runtime, name: str) -> None:
+    def __init__(self, runtime: Nodes, name: str) -> None:
         self._runtime = runtime
         self.name = name
 
@@ -124,7 +148,7 @@ class Capacity:
 class Groups(Mapping[str, tuple[Machine, ...]]):
     """The nodes of one topology, by group. Whoever looks a group up uses its nodes."""
 
-    def __init__(self, runtime: Runtime, topology: str) -> None:
+    def __init__(self, runtime: Nodes, topology: str) -> None:
         self._runtime = runtime
         self._groups = runtime.machines(topology)
 

@@ -10,9 +10,9 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_capacity import Node
     from pytest_capacity.ladder import Rung
     from pytest_capacity.model import Attempt, Diagnosis, Reservation, Topology
+    from pytest_capacity.remote.machine import Machine as Node
 
 
 @pytest.hookspec

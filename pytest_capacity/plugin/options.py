@@ -56,8 +56,19 @@ class Option(NamedTuple):
         return f"{_PREFIX}{self.name.upper()}"
 
 
+class BackendHelp(str):
+    """A help text that names the backends. They are looked for when it is shown, which few runs of pytest do."""
+
+    __slots__ = ()
+
+    def __mod__(self, params: object) -> str:
+        from pytest_capacity.backends import providers
+
+        return f"{str.__mod__(self, params)} (here: {', '.join(providers())})"
+
+
 OPTIONS: Final[Sequence[Option]] = (
-    Option("backend", "Cloud to take machines from; without it the plugin does nothing", metavar="NAME"),
+    Option("backend", BackendHelp("Cloud to take machines from; without it the plugin does nothing"), metavar="NAME"),
     Option("config", f"File that says what the tests need (default: {DEFAULT_FILE})", metavar="FILE"),
     Option("region", "Region to use (repeatable)", kind="list", metavar="REGION"),
     Option("zone", "Zone to try, in this order: letter, name or zone id (repeatable)", kind="list", metavar="ZONE"),

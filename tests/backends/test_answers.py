@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 
 from pytest_capacity.backends.answers import read_answer
-from pytest_capacity.backends.diagnosis import diagnose_parts, packaged_table
+from pytest_capacity.backends.diagnosis import diagnose_parts, make_table
 from pytest_capacity.model import ErrorPart
 
+TABLES: Final = {
+    cloud: make_table(cloud, rows)
+    for cloud, rows in yaml.safe_load(Path(__file__).with_name("answers.yaml").read_text(encoding="utf-8")).items()
+}
 _INNER: Final = {"error": {"code": "ZonalAllocationFailed", "message": "no capacity in this zone"}}
 
 #: (cloud, body, status) as it is sent, and the code that counts, its class, scope and step.
@@ -120,7 +126,7 @@ ANSWERS: Final[list[tuple[str, object, int | None, str, str]]] = [
 @pytest.mark.parametrize(("cloud", "body", "http", "code", "meaning"), ANSWERS)
 def test_the_error_that_says_why_counts(cloud: str, body: object, http: int | None, code: str, meaning: str) -> None:
     """The deepest one that is known; side by side the one that leaves most to be done."""
-    found = diagnose_parts(packaged_table(cloud), read_answer(body, http))
+    found = diagnose_parts(TABLES[cloud], read_answer(body, http))
     assert (found.code, f"{found.kind} {found.scope} {found.step}") == (code, meaning)
 
 
@@ -139,16 +145,16 @@ def test_a_quota_says_beside_its_message_how_far_it_reaches(
     """GCE's quotaInfo; the words that are shown are the message's alone."""
     details = [{"quotaInfo": {"metricName": metric, "dimensions": dimensions, "limit": 8}}]
     error: dict[str, Any] = {"code": "QUOTA_EXCEEDED", "message": "Quota exceeded.", "errorDetails": details}
-    found = diagnose_parts(packaged_table("gce"), read_answer({"error": {"errors": [error]}}))
+    found = diagnose_parts(TABLES["gce"], read_answer({"error": {"errors": [error]}}))
     assert (found.scope, found.words) == (scope, "Quota exceeded.")
 
 
 def test_where_nothing_is_known_the_outermost_words_are_shown() -> None:
     """And the run stops."""
     body = {"error": {"code": "Odd", "message": "strange", "details": [{"code": "Odder"}]}}
-    found = diagnose_parts(packaged_table("azure"), read_answer(body, 400))
+    found = diagnose_parts(TABLES["azure"], read_answer(body, 400))
     assert (found.step, found.kind, found.code, found.words) == ("stop", "unknown", "Odd", "strange")
-    assert diagnose_parts(packaged_table("azure"), ()).kind == "unknown"
+    assert diagnose_parts(TABLES["azure"], ()).kind == "unknown"
 
 
 def test_an_answer_without_errors_has_no_parts() -> None:
@@ -194,7 +200,7 @@ def gce_stockout(zones: str) -> dict[str, Any]:
 )
 def test_the_zones_that_gce_names_are_hints(zones: str, hints: tuple[str, ...]) -> None:
     """They stand beside the message, with the error that counts."""
-    found = diagnose_parts(packaged_table("gce"), read_answer(gce_stockout(zones)))
+    found = diagnose_parts(TABLES["gce"], read_answer(gce_stockout(zones)))
     assert (found.kind, found.hints) == ("capacity-zone", hints)
 
 
@@ -205,7 +211,7 @@ def test_the_zones_that_gce_names_in_words_are_hints() -> None:
         "in the us-central1-a, us-central1-f zone(s), which currently has capacity to accommodate your request."
     )
     body = {"error": {"errors": [{"code": "ZONE_RESOURCE_POOL_EXHAUSTED", "message": words}]}}
-    assert diagnose_parts(packaged_table("gce"), read_answer(body)).hints == ("us-central1-a", "us-central1-f")
+    assert diagnose_parts(TABLES["gce"], read_answer(body)).hints == ("us-central1-a", "us-central1-f")
 
 
 @pytest.mark.parametrize(
@@ -214,5 +220,5 @@ def test_the_zones_that_gce_names_in_words_are_hints() -> None:
 def test_details_of_another_form_hint_at_nothing(details: object) -> None:
     """A cloud may change what stands there; the error is read all the same."""
     body = {"error": {"errors": [{"code": "ZONE_RESOURCE_POOL_EXHAUSTED", "errorDetails": details}]}}
-    found = diagnose_parts(packaged_table("gce"), read_answer(body))
+    found = diagnose_parts(TABLES["gce"], read_answer(body))
     assert (found.kind, found.hints) == ("capacity-zone", ())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pytest_capacity.backends import INSTALLED
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request, Topology
@@ -39,6 +40,7 @@ class Loader:
         self.path.write_text(yaml.safe_dump(dict(values)))
         return load(
             overrides or Overrides(),
+            clouds=INSTALLED,
             path=self.path,
             environ=environ or {},
             topologies=topologies,

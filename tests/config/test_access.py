@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pytest_capacity.backends import INSTALLED
+from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Ssh
@@ -67,11 +69,11 @@ def test_a_home_in_the_keys_path(loading: Loader, key: Path, monkeypatch: pytest
 def test_without_a_file_a_key_is_looked_for_where_one_stands(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mapping given in Python has no place of its own."""
     monkeypatch.chdir(key.parent)
-    ssh = load(Overrides(), path=None, environ={}, values=with_(ssh={"key": "id"})).ssh
+    ssh = load(Overrides(), clouds=INSTALLED, path=None, environ={}, values=with_(ssh={"key": "id"})).ssh
     assert ssh is not None
     assert ssh.key == str(key)
     with pytest.raises(ConfigError, match=r"params: ssh\.key: 'di' cannot be read"):
-        load(Overrides(), path=None, environ={}, values=with_(ssh={"key": "di"}))
+        load(Overrides(), clouds=INSTALLED, path=None, environ={}, values=with_(ssh={"key": "di"}))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_key_pair_of_ones_own_goes_with_its_private_half(loading: Loader, key:
     """Then nothing has to be made."""
     request = loading({**aws(key_name="ci"), "ssh": {"key": str(key)}})
     assert request.ssh is not None
-    assert (request.aws.key_name, request.ssh.key) == ("ci", str(key))
+    assert (section_of(request).key_name, request.ssh.key) == ("ci", str(key))
 
 
 def test_a_key_that_cannot_be_read_is_one_fault(loading: Loader) -> None:

@@ -31,7 +31,7 @@ def test_a_row_is_of_the_clouds_that_it_names(loading: Loader) -> None:
             errors=[
                 ROW,
                 {
-                    "cloud": "gce",
+                    "cloud": "static",
                     "code": ["A", "B"],
                     "prefix": "Z",
                     "message": r"no \d+ machines",
@@ -46,7 +46,7 @@ def test_a_row_is_of_the_clouds_that_it_names(loading: Loader) -> None:
     assert request.errors == (
         ErrorRow(cloud="aws", code=("NewCode",), kind="capacity-zone", step="move-on", scope="none"),
         ErrorRow(
-            cloud="gce",
+            cloud="static",
             code=("A", "B"),
             prefix="Z",
             message=r"no \d+ machines",
@@ -77,7 +77,7 @@ def test_a_status_is_a_number_or_all_of_its_hundred(loading: Loader, http: objec
         (row(kind="quotas"), "errors[0].kind: 'quotas' is not one of", "Did you mean quota?"),
         (row(step="move_on"), "errors[0].step: 'move_on' is not one of", "Did you mean move-on?"),
         (row(scope="moon"), "errors[0].scope: 'moon' is not one of", "Give one"),
-        (row(cloud="azur"), "errors[0].cloud: 'azur' is not one of", "Did you mean azure?"),
+        (row(cloud="statik"), "errors[0].cloud: 'statik' is not one of", "Did you mean static?"),
         (row(message="("), "errors[0].message: '(' is not a pattern", "backslash"),
         (row(message=""), "errors[0].message: is empty", "remove the key"),
         (row(code=404), "errors[0].code: 404 is not a list", "Write it like [a, b]"),

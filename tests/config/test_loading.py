@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_capacity.backends import INSTALLED
+from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.config.sct import KEYS as SCT_KEYS
 from pytest_capacity.errors import ConfigError
@@ -34,7 +36,7 @@ def test_a_given_key_that_is_no_text() -> None:
     """A file cannot have one; a mapping of the caller's own can."""
     values: dict[Any, Any] = {**GOOD, 5: "x"}
     with pytest.raises(ConfigError, match="params: 5: is not a known key"):
-        load(Overrides(), path=None, environ={}, values=values)
+        load(Overrides(), clouds=INSTALLED, path=None, environ={}, values=values)
 
 
 def test_the_whole_file(loading: Loader) -> None:
@@ -95,10 +97,19 @@ def test_the_whole_file(loading: Loader) -> None:
     assert (request.duration_s, request.timeout_s, request.journal) == (7200, 600, "/tmp/journal.sqlite")
     assert (request.endpoint, request.project, request.run) == ("https://ec2.example.com", "storage", "nightly-42")
     assert request.prices == {"i4i.large": 0.172, "c6i.xlarge": 1.0}
-    assert request.aws.subnets == {"us-east-1a": "subnet-11111111", "us-east-1b": "subnet-22222222"}
-    assert (request.aws.tenancy, request.aws.public_ip, request.aws.self_terminate) == ("dedicated", True, False)
-    assert (request.aws.profile, request.aws.account, request.aws.key_name) == ("ci", "123456789012", "ci")
-    assert (request.aws.security_groups, request.aws.tags) == (("sg-11111111",), {"team": "storage"})
+    settings = section_of(request)
+    assert settings.subnets == {"us-east-1a": "subnet-11111111", "us-east-1b": "subnet-22222222"}
+    assert (settings.tenancy, settings.public_ip, settings.self_terminate) == (
+        "dedicated",
+        True,
+        False,
+    )
+    assert (settings.profile, settings.account, settings.key_name) == (
+        "ci",
+        "123456789012",
+        "ci",
+    )
+    assert (settings.security_groups, settings.tags) == (("sg-11111111",), {"team": "storage"})
 
 
 @pytest.mark.parametrize(
@@ -284,7 +295,12 @@ def test_emulated(loading: Loader) -> None:
     """The emulator's URL, account and credentials take the place of the file's; a flag beside it is a fault."""
     values = with_(endpoint="https://x.example", aws={"image": IMAGE, "profile": "ci", "account": "123456789012"})
     request = loading(values, Overrides(emulator=True))
-    assert (request.emulated, request.endpoint, request.aws.profile, request.aws.account) == (True, None, None, None)
+    assert (request.emulated, request.endpoint, section_of(request).profile, section_of(request).account) == (
+        True,
+        None,
+        None,
+        None,
+    )
     (fault,) = loading.faults(GOOD, Overrides(emulator=True, endpoint="http://127.0.0.1:1"))
     assert "--capacity-endpoint: is given beside --capacity-emulator" in fault
 
@@ -324,6 +340,7 @@ def test_without_a_file(tmp_path: Path) -> None:
     group = NodeGroup(name="db", count=1, instance_type="i4i.large", image=IMAGE)
     request = load(
         Overrides(backend="aws", regions=("us-east-1",)),
+        clouds=INSTALLED,
         path=None,
         environ={},
         topologies={"default": Topology((group,))},
@@ -337,7 +354,7 @@ def test_run_ids_differ() -> None:
     """Nobody named the run: each gets an id of its own."""
     groups = {"default": Topology((NodeGroup(name="db", count=1, instance_type="i4i.large", image=IMAGE),))}
     over = Overrides(backend="aws", regions=("us-east-1",))
-    runs = {load(over, path=None, environ={}, topologies=groups).run for _ in range(2)}
+    runs = {load(over, clouds=INSTALLED, path=None, environ={}, topologies=groups).run for _ in range(2)}
     assert len(runs) == 2
 
 

@@ -160,7 +160,7 @@ def test_one_node_may_be_colocated_with_nobody(loading: Loader) -> None:
         (with_(retry_until="soon"), "retry_until: 'soon' is not a duration", "90m"),
         (with_(retry_until="2h"), "retry_until: '2h' is too long: nodes are not looked for longer", "shorter"),
         (with_(retry_until="20m", timeout="10m"), "retry_until: '20m' is longer than `timeout`, 10m", "leave it out"),
-        (db(alternatives=["i4i"]), "groups.db.alternatives: 'i4i' does not have the right form", "i4i.xlarge"),
+        (db(alternatives=["i4i"]), "groups.db.alternatives: 'i4i' does not have the right form", "i4i.large"),
         (db(alternatives=["i4i.large"]), "groups.db.alternatives: 'i4i.large' is asked for already", "once"),
         (db(alternatives=["i3.large"] * 2), "groups.db.alternatives: 'i3.large' is asked for already", "once"),
         (db(alternatives=3), "groups.db.alternatives: 3 is not a list", "[a, b]"),

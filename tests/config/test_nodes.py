@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_capacity.config.userdata import MOST_BYTES, OUR_BYTES
+from pytest_capacity.backends.aws.provider import MOST_BYTES, OUR_BYTES
 from pytest_capacity.model import Host, NodeGroup, Ssh, Topology
 from tests.config.files import IMAGE, Loader, aws, db, static, with_
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from pytest_capacity.backends import INSTALLED
+from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.config import Overrides, backend_of, load
-from pytest_capacity.config.fields import Faults
+from pytest_capacity.config.fields import Faults, as_choice
 from pytest_capacity.config.loading import _KEYS, is_reserving
-from pytest_capacity.config.sct import KEYS, translate
+from pytest_capacity.config.provider import AnyCloud, Reader, SctKeys, SctReading
+from pytest_capacity.config.sct import is_sct, sct_keys, translate
 from pytest_capacity.config.source import Source
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request
@@ -35,16 +38,6 @@ TWO: Mapping[str, Any] = {"region_name": "us-east-1,us-west-2", "ami_id_db_scyll
 def sct(**changes: Any) -> dict[str, Any]:
     """A small file, with keys changed; None removes one."""
     return {key: value for key, value in {**FILE, **changes}.items() if value is not None}
-
-
-def ours(**changes: Any) -> dict[str, Any]:
-    """The keys of a small file for a cloud whose backend does not exist yet, translated; no fault is found in it."""
-    faults = Faults()
-    source = Source(sct(ami_id_db_scylla=None, **changes), "capacity.yaml", Overrides(), Path())
-    backends = ("aws", "gce", "azure", "oci")
-    found = translate(source, {}, _KEYS, backends, lambda _words: None, faults)
-    assert faults.lines == []
-    return found.values
 
 
 def test_a_whole_file(loading: Loader) -> None:
@@ -89,7 +82,7 @@ def test_a_whole_file(loading: Loader) -> None:
     # The monitor is neither reserved nor in the placement group.
     assert [(group.reserve, group.placement_group) for group in groups] == [(True, True), (True, True), (False, False)]
     # Those of the database serve whoever has none of its own.
-    assert request.aws.image == {"us-east-1": IMAGE}
+    assert section_of(request).image == {"us-east-1": IMAGE}
     assert [group.image for group in groups] == [None, OTHER, None]
 
 
@@ -154,7 +147,7 @@ def test_the_old_name_of_next_zone(loading: Loader) -> None:
 def read(loading: Loader, values: Mapping[str, Any], told: list[str]) -> Request:
     """The request; ``told`` gets the warnings."""
     loading.path.write_text(yaml.safe_dump(dict(values)))
-    return load(Overrides(), path=loading.path, environ={}, warn=told.append)
+    return load(Overrides(), clouds=INSTALLED, path=loading.path, environ={}, warn=told.append)
 
 
 def test_nodes_in_several_zones(loading: Loader) -> None:
@@ -174,7 +167,7 @@ def test_next_region(loading: Loader, name: object) -> None:
     """The configured regions in their order, each with its image."""
     request = loading(sct(**{**TWO, "region_name": name, NEXT_REGION: True, NEXT_ZONE: True}))
     assert (request.regions, request.fallback.regions) == (("us-east-1", "us-west-2"), True)
-    assert request.aws.image == {"us-east-1": IMAGE, "us-west-2": OTHER}
+    assert section_of(request).image == {"us-east-1": IMAGE, "us-west-2": OTHER}
     assert (request.topologies["default"].group("db").image, request.topologies["default"].group("db").cloud) == (
         None,
         {},
@@ -271,98 +264,148 @@ def test_spot_and_reservations(loading: Loader) -> None:
 
 def test_is_reserving() -> None:
     """`CapacityReservation.is_enabled`: the cloud's own switch, else the one for all."""
-    assert is_reserving({"cluster_backend": "aws", "use_capacity_reservation": True}, "params")
-    assert not is_reserving({"cluster_backend": "aws", "n_db_nodes": 3}, "params")
-    assert is_reserving({"cluster_backend": "gce", "gce_use_capacity_reservation": "true"}, "params")
-    assert not is_reserving({"cluster_backend": "aws", "gce_use_capacity_reservation": True}, "params")
-    assert not is_reserving({"use_capacity_reservation": True}, "params")
+    assert is_reserving({"cluster_backend": "aws", "use_capacity_reservation": True}, "params", INSTALLED)
+    assert not is_reserving({"cluster_backend": "aws", "n_db_nodes": 3}, "params", INSTALLED)
+    assert not is_reserving({"use_capacity_reservation": True}, "params", INSTALLED)
     with pytest.raises(ConfigError, match="params: use_capacity_reservation: 'maybe'"):
-        is_reserving({"cluster_backend": "aws", "use_capacity_reservation": "maybe"}, "params")
+        is_reserving({"cluster_backend": "aws", "use_capacity_reservation": "maybe"}, "params", INSTALLED)
 
 
 def test_params() -> None:
     """`CapacityReservation.reserve` takes them as a mapping; without a region the environment's will do."""
     values = sct(region_name=None, use_capacity_reservation=True)
-    request = load(Overrides(), path=None, environ={"AWS_REGION": "eu-west-1"}, values=values)
-    assert (request.regions, request.aws.image) == (("eu-west-1",), {"eu-west-1": IMAGE})
+    request = load(Overrides(), clouds=INSTALLED, path=None, environ={"AWS_REGION": "eu-west-1"}, values=values)
+    assert (request.regions, section_of(request).image) == (("eu-west-1",), {"eu-west-1": IMAGE})
     with pytest.raises(ConfigError, match=r"^params: n_db_nodes: 'x' is not a number of nodes"):
-        load(Overrides(), path=None, environ={"AWS_REGION": "eu-west-1"}, values={**values, "n_db_nodes": "x"})
+        load(
+            Overrides(),
+            clouds=INSTALLED,
+            path=None,
+            environ={"AWS_REGION": "eu-west-1"},
+            values={**values, "n_db_nodes": "x"},
+        )
 
 
-# Other clouds.
+# Keys of a provider alone.
 
 
-def test_gce() -> None:
-    """A regional reservation is one a zone: the nodes are spread."""
-    values = ours(
-        cluster_backend="gce",
-        region_name="us-east1",
-        availability_zone="b",
-        instance_type_db="n2-highmem-16",
-        gce_use_capacity_reservation=True,
-        gce_reservation_type="regional",
-        gce_reservation_vm_count=3,
-        gce_reservation_specific=True,
-        gce_reservation_specific_match="true",
+class Cloudy(AnyCloud):
+    """A cloud with every kind of key that a provider can add."""
+
+    name = "cloudy"
+    sct = SctKeys(
+        reserve="cloudy_use_capacity_reservation",
+        count="cloudy_reserved_count",
+        zones=("cloudy_zones",),
+        instance_type="cloudy_shape",
+        images={"db": "cloudy_image"},
+        images_by_region=False,
+        others=("cloudy_reservation_type",),
     )
-    assert (values["backend"], values["regions"], values["zones"]) == ("gce", ["us-east1"], ["b"])
-    assert (values["reserve"], values["colocate"]) == (True, "region")
-    assert values["fallback"] == {"spot_to_on_demand": False, "zones": False, "regions": False}
-    assert ours(cluster_backend="gce", gce_reservation_type="zonal")["colocate"] == "zone"
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        key = "cloudy_reservation_type"
+        kind = as_choice(values[key], ("zonal", "regional"), where(key), faults) if key in values else None
+        return SctReading(spread_by=key if kind == "regional" else "", section={"kind": kind} if kind else {})
 
 
-def test_gce_regional_is_not_one_zone(loading: Loader) -> None:
-    """The two contradict each other."""
-    values = sct(cluster_backend="gce", gce_reservation_type="regional", colocate="zone")
-    assert "gce_reservation_type: is regional, and `colocate: zone`" in loading.faults(values)[0]
+class WithCloudy:
+    """What is installed, and one more."""
+
+    def names(self) -> tuple[str, ...]:
+        return (*INSTALLED.names(), "cloudy")
+
+    def get(self, name: str) -> Reader:
+        return Cloudy() if name == "cloudy" else INSTALLED.get(name)
 
 
-def test_azure() -> None:
-    """The default zone first, then the zones of the reservations."""
-    values = ours(
-        cluster_backend="azure",
-        region_name="eastus",
+def cloudy(**changes: Any) -> tuple[dict[str, Any], list[str]]:
+    """A small file for it, translated, and the faults that are found in it."""
+    faults = Faults()
+    none = {"instance_type_db": None, "ami_id_db_scylla": None}
+    source = Source(sct(cluster_backend="cloudy", **none, **changes), "capacity.yaml", Overrides(), Path())
+    clouds = WithCloudy()
+    found = translate(source, {}, (*_KEYS, *clouds.names()), clouds, lambda _words: None, faults)
+    return found.values, faults.lines
+
+
+def test_a_provider_adds_its_own_keys() -> None:
+    """Switch, zones, one type and one image for all, and its section of the file."""
+    values, faults = cloudy(
+        cloudy_use_capacity_reservation=True,
         availability_zone=1,
-        instance_type_db="Standard_L8s_v3",
-        azure_use_capacity_reservation=True,
-        azure_capacity_reservation_group="sct-cr-group",
-        azure_reservation_zones=["1", 2],
-        azure_reserved_vm_count="4",
+        cloudy_zones=["1", 2],
+        cloudy_shape="big",
+        cloudy_image="an-image",
+        cloudy_reserved_count="4",
+        cloudy_reservation_type="zonal",
         **{NEXT_ZONE: True},
     )
-    assert (values["zones"], values["reserve"], values["colocate"]) == (["1", "2", "*"], True, "zone")
+    assert faults == []
+    assert (values["backend"], values["reserve"], values["zones"]) == ("cloudy", True, ["1", "2", "*"])
+    assert values["groups"] == {"db": {"count": 1, "instance_type": "big"}}
+    assert values["cloudy"] == {"kind": "zonal", "image": "an-image"}
+    assert values["fallback"] == {"spot_to_on_demand": False, "zones": True, "regions": False}
 
 
-def test_oci_has_one_shape(loading: Loader) -> None:
-    """Of two that differ nobody can tell which is meant."""
-    faults = loading.faults(sct(cluster_backend="oci", oci_instance_shape="VM.Standard3.Flex"))
-    assert (
-        f"{loading.path}: instance_type_db: is 'i4i.large', and oci_instance_shape is 'VM.Standard3.Flex'" in faults[0]
+def test_a_provider_can_spread_the_nodes() -> None:
+    """A reservation of a whole region is one a zone; that contradicts `colocate: zone`."""
+    keys = {"cloudy_shape": "big", "cloudy_image": "i", "cloudy_reservation_type": "regional"}
+    values, faults = cloudy(**keys)
+    assert (values["colocate"], faults) == ("region", [])
+    (fault,) = cloudy(**keys, colocate="zone")[1]
+    assert fault.startswith("capacity.yaml: cloudy_reservation_type: is 'regional', and `colocate: zone`")
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"cloudy_reserved_count": 0}, "cloudy_reserved_count: 0 is not a number of machines"),
+        ({"cloudy_reserved_count": True}, "cloudy_reserved_count: True is not a number of machines"),
+        ({"cloudy_reservation_type": "global"}, "cloudy_reservation_type: 'global' is not one of zonal"),
+        ({"cloudy_use_capacity_reservation": "maybe"}, "cloudy_use_capacity_reservation: 'maybe' is neither true nor"),
+        ({"instance_type_db": "small"}, "instance_type_db: is 'small', and cloudy_shape is 'big'"),
+        (
+            {"instance_type_loader": "other", "cloudy_reserved_count": 3, "use_capacity_reservation": True},
+            "cloudy_reserved_count: is one number, and several types are reserved: big, other",
+        ),
+        ({"cloudy_zonse": "1"}, "cloudy_zonse: is not a known key. Did you mean cloudy_zones?"),
+    ],
+)
+def test_the_keys_of_a_provider_are_checked(keys: dict[str, Any], fault: str) -> None:
+    """By its own rules, and those that hold for every cloud."""
+    good = {"cluster_backend": "cloudy", "cloudy_shape": "big", "cloudy_image": "i"}
+    values = {**sct(instance_type_db=None, ami_id_db_scylla=None), **good, **keys}
+    faults = Faults()
+    clouds = WithCloudy()
+    translate(
+        Source(values, "capacity.yaml", Overrides(), Path()),
+        {},
+        (*_KEYS, *clouds.names()),
+        clouds,
+        lambda _words: None,
+        faults,
     )
+    assert len(faults.lines) == 1
+    assert faults.lines[0].startswith(f"capacity.yaml: {fault}")
 
 
-def test_oci() -> None:
-    """The shape is that of the nodes, the availability domain their zone."""
-    values = ours(
-        cluster_backend="oci",
-        instance_type_db=None,
-        oci_use_capacity_reservation=True,
-        oci_compartment_id="ocid1.compartment.oc1..x",
-        oci_availability_domain="AD-1",
-        oci_instance_shape="VM.DenseIO.E4.Flex",
-        oci_reserved_instance_count=2,
-    )
-    assert (values["zones"], values["reserve"]) == (["AD-1"], True)
-    assert values["groups"]["db"]["instance_type"] == "VM.DenseIO.E4.Flex"
+def test_a_key_of_a_provider_makes_a_file_one_of_sct() -> None:
+    """Alone, too; and it is known in a file for another cloud."""
+    clouds = WithCloudy()
+    known = (*_KEYS, *clouds.names())
+    assert is_sct({"cloudy_shape": "big"}, known, clouds)
+    assert not is_sct({"backend": "aws", "cloudy": {}, "other": 1}, known, clouds)
+    switch = {"cloudy_use_capacity_reservation": "true"}
+    assert is_reserving({"cluster_backend": "cloudy", **switch}, "params", clouds)
+    assert not is_reserving({"cluster_backend": "aws", **switch}, "params", clouds)
 
 
 def test_a_cloud_without_a_backend(loading: Loader) -> None:
     """It is refused, with what else is wrong."""
-    faults = loading.faults(sct(cluster_backend="gce", region_name="us-east1", n_db_nodes="x"))
-    assert faults[-1] == (
-        f"{loading.path}: cluster_backend: there is no backend for 'gce' yet. What there is: aws, static."
-    )
-    assert faults[0].startswith(f"{loading.path}: n_db_nodes: 'x' is not a number of nodes")
+    faults = loading.faults(sct(cluster_backend="gcp", region_name="us-east1", n_db_nodes="x"))
+    assert faults[0].startswith(f"{loading.path}: cluster_backend: 'gcp' is not one of aws, static")
+    assert f"{loading.path}: n_db_nodes: 'x' is not a number of nodes" in faults[1]
     assert len(faults) == 2
 
 
@@ -403,15 +446,6 @@ def test_a_cloud_without_a_backend(loading: Loader) -> None:
             "another type",
         ),
         (sct(**{NEXT_ZONE: "maybe"}), f"{NEXT_ZONE}: 'maybe' is neither true nor false", "true or false"),
-        (sct(gce_reservation_vm_count=0), "gce_reservation_vm_count: 0 is not a number of machines", "1 to 1000"),
-        (sct(azure_reserved_vm_count=True), "azure_reserved_vm_count: True is not a number of", "1 to 1000"),
-        (sct(gce_reservation_type="global"), "gce_reservation_type: 'global' is not one of zonal", "Give"),
-        (
-            sct(gce_reservation_specific=True, gce_reservation_specific_match=False),
-            "gce_reservation_specific_match: contradicts",
-            "Keep one",
-        ),
-        (sct(azure_capacity_reservation_group=["x"]), "azure_capacity_reservation_group: is not a text", "one value"),
         (sct(fallback_to_next_regoin=True), "fallback_to_next_regoin: is not a known key", f"mean {NEXT_REGION}?"),
         (
             sct(stress_cmd="cassandra-stress", nemesis_interval=5),
@@ -433,24 +467,6 @@ def test_each_fault_names_the_key_of_the_file(loading: Loader, values: dict[str,
     assert remedy in fault
 
 
-@pytest.mark.parametrize(
-    ("cloud", "key"),
-    [
-        ("gce", "gce_reservation_vm_count"),
-        ("azure", "azure_reserved_vm_count"),
-        ("oci", "oci_reserved_instance_count"),
-    ],
-)
-def test_one_count_is_of_one_shape(loading: Loader, cloud: str, key: str) -> None:
-    """Where several types are reserved, nobody can tell whose number it is."""
-    values = sct(cluster_backend=cloud, instance_type_loader="other", **{key: 3})
-    values["use_capacity_reservation"] = True
-    first, last = loading.faults(values)
-    assert first.startswith(f"{loading.path}: {key}: is one number, and several types are reserved: i4i.large, other")
-    assert "no backend" in last
-    assert len(loading.faults({**values, "instance_type_loader": "i4i.large"})) == 1
-
-
 def test_all_faults_at_once(loading: Loader) -> None:
     """Those of the translation and those of what comes of it."""
     faults = loading.faults(sct(n_loaders="x", test_duration=20000, instance_type_db="large", region_name="r"))
@@ -463,7 +479,7 @@ def test_all_faults_at_once(loading: Loader) -> None:
 def test_every_key_is_in_the_manual() -> None:
     """The page for those who bring such a file names each of them."""
     page = (Path(__file__).parents[2] / "docs/how-to/scylla-cluster-tests.md").read_text()
-    assert [key for key in KEYS if f"`{key}`" not in page] == []
+    assert [key for key in sct_keys(INSTALLED) if f"`{key}`" not in page] == []
 
 
 def test_such_a_file_chooses_a_backend(tmp_path: Path) -> None:

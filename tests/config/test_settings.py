@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_capacity.model import Lookup
+from pytest_capacity.backends.aws.settings import Lookup, section_of
 from tests.config.files import IMAGE, Loader, aws, db, with_
 
 LOOKUP: Mapping[str, Any] = {"name": "scylla-5.4-*", "owner": 123456789012}
@@ -22,10 +22,10 @@ def two_regions(**changes: Any) -> dict[str, Any]:
 
 def test_an_image_may_be_looked_up(loading: Loader) -> None:
     """By name and owner, for all regions or for one of them; our own is the default owner."""
-    assert loading(aws(image=LOOKUP)).aws.image == {"us-east-1": FOUND}
-    assert loading(aws(image={"us-east-1": {"name": "mine"}})).aws.image == {"us-east-1": Lookup(name="mine")}
+    assert section_of(loading(aws(image=LOOKUP))).image == {"us-east-1": FOUND}
+    assert section_of(loading(aws(image={"us-east-1": {"name": "mine"}}))).image == {"us-east-1": Lookup(name="mine")}
     mixed = {"us-east-1": LOOKUP, "eu-west-1": IMAGE}
-    assert loading(two_regions(image=mixed)).aws.image == {"us-east-1": FOUND, "eu-west-1": IMAGE}
+    assert section_of(loading(two_regions(image=mixed))).image == {"us-east-1": FOUND, "eu-west-1": IMAGE}
 
 
 @pytest.mark.parametrize("own", [{"image": LOOKUP}, {"aws": {"image": {"us-east-1": LOOKUP}}}])
@@ -49,10 +49,10 @@ def test_a_groups_images_by_region_are_kept_for_each(loading: Loader) -> None:
 def test_networks_may_be_looked_up(loading: Loader) -> None:
     """Subnets by their tag, security groups by name or by region."""
     request = loading(two_regions(subnets={"name": "test-*"}, security_groups=["ssh only", "cluster"]))
-    assert (request.aws.subnets, request.aws.subnet_name) == ({}, "test-*")
-    assert request.aws.security_groups == ("ssh only", "cluster")
+    assert (section_of(request).subnets, section_of(request).subnet_name) == ({}, "test-*")
+    assert section_of(request).security_groups == ("ssh only", "cluster")
     by_region = {"us-east-1": ["sg-11111111"], "eu-west-1": ["sg-22222222", "mine"]}
-    assert loading(two_regions(security_groups=by_region)).aws.security_groups == {
+    assert section_of(loading(two_regions(security_groups=by_region))).security_groups == {
         "us-east-1": ("sg-11111111",),
         "eu-west-1": ("sg-22222222", "mine"),
     }

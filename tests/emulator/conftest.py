@@ -42,7 +42,7 @@ def connect(emulator: Emulator) -> Iterator[Connect]:
             endpoint_url=emulator.url,
             config=config,
             aws_access_key_id="emulated",
-            aws_secret_access_key="emulated",
+            aws_secret_access_key=emulator.secret,
         )
 
         def listen(event_name: str, response_dict: Any = None, **_: Any) -> None:

@@ -20,7 +20,7 @@ def test_it_reads_what_botocore_reads(name: str, tmp_path: Path, monkeypatch: py
     """Plain, packed and missing."""
     # To import it makes it every session's, which is for the emulator's own process.
     monkeypatch.setattr(Loader, "FILE_LOADER_CLASS", JSONFileLoader)
-    from pytest_capacity.emulator.ec2.descriptions import FastLoader
+    from pytest_capacity.emulator.aws.descriptions import FastLoader
 
     # A copy: what other tests of this process have read is kept, and used.
     copy = copyfile(Path(Loader.BUILTIN_DATA_PATH, name), tmp_path / Path(name).name)
@@ -34,7 +34,7 @@ def test_an_older_description_lacks_what_came_later() -> None:
     # In a process of its own: to import the wire brings all of moto.
     code = """
         from moto.core.utils import get_service_model
-        from pytest_capacity.emulator.ec2.wire import _structure
+        from pytest_capacity.emulator.aws.wire import _structure
 
         tag = get_service_model("ec2").shape_for("Tag")
         print(_structure(tag, {"Key": "a", "AvailabilityZoneId": "use1-az1"}))

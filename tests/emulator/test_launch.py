@@ -296,7 +296,7 @@ def test_a_pool_of_reservations_is_a_target(emulator: Emulator, ec2: EC2Client) 
         "us-east-1",
         endpoint_url=emulator.url,
         aws_access_key_id="emulated",
-        aws_secret_access_key="emulated",
+        aws_secret_access_key=emulator.secret,
     )
     pool = groups.create_group(Name="pool", Configuration=[{"Type": "AWS::EC2::CapacityReservationPool"}])
     arn = pool["Group"]["GroupArn"]

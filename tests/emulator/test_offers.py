@@ -151,7 +151,7 @@ def test_one_account_asks(emulator: Emulator) -> None:
         "us-east-1",
         endpoint_url=emulator.url,
         aws_access_key_id="emulated",
-        aws_secret_access_key="emulated",
+        aws_secret_access_key=emulator.secret,
     )
     assert sts.get_caller_identity()["Account"] == "123456789012"
     emulator.weather(faults=[{"operation": "GetCallerIdentity", "error": "ExpiredToken", "http": 403}])

@@ -8,15 +8,20 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import psutil
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
+import tests.emulated
 from tests.emulated import ROOT, Emulator, rounds, start_emulator
 from tests.emulator.asking import ZONE, refused, reserve
 
@@ -55,7 +60,7 @@ def test_it_asks_nobody_else(emulator: Emulator, connect: Connect) -> None:
 def test_other_names_for_the_port_are_refused(emulator: Emulator) -> None:
     """A Host header that is not loopback's, as a page of a rebound name would send, gets nothing."""
     for host, status in (("127.0.0.1:1", 200), ("localhost", 200), ("evil.example:80", 421), ("", 421)):
-        assert ask(emulator, "GET", "/_world", {"Host": host})[0] == status
+        assert ask(emulator, "GET", "/_world", {**emulator.headers, "Host": host})[0] == status
 
 
 def test_what_is_no_call_is_answered_so(emulator: Emulator) -> None:
@@ -63,16 +68,73 @@ def test_what_is_no_call_is_answered_so(emulator: Emulator) -> None:
     assert ask(emulator, "GET", "/")[0] == 404
     status, words = ask(emulator, "POST", "/")
     assert (status, "AuthFailure" in words) == (401, True)
-    scope = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, Signature=x"
-    status, words = ask(emulator, "POST", "/", {"Authorization": scope.format("s3")})
-    assert (status, "ec2, resource-groups, sts" in words) == (404, True)
-    status, words = ask(emulator, "POST", "/?Action=MakeTea", {"Authorization": scope.format("ec2")})
+    status, words = ask(emulator, "POST", "/", sign(emulator, "s3"))
+    assert (status, "ec2, resource-groups, servicequotas, sts" in words) == (404, True)
+    status, words = ask(emulator, "POST", "/?Action=MakeTea", sign(emulator, "ec2", "/?Action=MakeTea"))
     assert (status, "InvalidAction" in words) == (400, True)
-    request = urllib.request.Request(f"{emulator.url}/_world", data=b"{")
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=10)
-    assert caught.value.code == 400
-    caught.value.close()
+    assert world(emulator, emulator.headers, b"{") == 400
+
+
+def sign(emulator: Emulator, service: str, path: str = "/", body: str = "") -> dict[str, str]:
+    """The headers of a POST that botocore has signed with the emulator's secret."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+    request = AWSRequest("POST", f"{emulator.url}{path}", headers, body)
+    SigV4Auth(Credentials("x", emulator.secret), service, "us-east-1").add_auth(request)
+    return dict(request.headers.items())
+
+
+def world(emulator: Emulator, headers: dict[str, str], body: bytes = b'{"boot_s": 1}') -> int:
+    """The status of a change of the weather."""
+    return tests.emulated.ask(emulator.url, "/_world", body, headers)[0]
+
+
+def test_the_world_is_for_those_who_know_the_secret(emulator: Emulator) -> None:
+    """Without the secret, with a wrong one, as another type or from a page, the World is neither told nor changed."""
+    good = emulator.headers
+    assert ask(emulator, "GET", "/_world")[0] == ask(emulator, "GET", "/_world/ssh")[0] == 401
+    assert world(emulator, {**good, "Authorization": "Bearer wrong"}) == 401
+    assert world(emulator, {**good, "Content-Type": "text/plain"}) == 415
+    assert world(emulator, {**good, "Origin": "https://evil.example"}) == 403
+    assert world(emulator, {**good, "Origin": "null"}) == 403
+    assert emulator.world()["weather"]["boot_s"] == 0
+    assert world(emulator, good) == 200
+
+
+def test_a_stranger_gets_the_refusal_of_the_cloud(emulator: Emulator) -> None:
+    """A request that is signed with another secret is refused in the words of the service, and does nothing."""
+    for service, operation, code in (
+        ("ec2", lambda client: client.create_key_pair(KeyName="k"), "AuthFailure"),
+        ("sts", lambda client: client.get_caller_identity(), "SignatureDoesNotMatch"),
+        ("service-quotas", lambda client: client.list_service_quotas(ServiceCode="ec2"), "SignatureDoesNotMatch"),
+    ):
+        config = Config(retries={"mode": "standard", "total_max_attempts": 1})
+        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "guessed"}
+        client: Any = boto3.client(service, "us-east-1", endpoint_url=emulator.url, config=config, **keys)
+        with pytest.raises(ClientError) as caught:
+            operation(client)
+        assert caught.value.response["Error"]["Code"] == code
+    assert emulator.held() == []
+
+
+def test_each_start_has_a_secret_of_its_own() -> None:
+    """It lies in a file that only its user reads, in a directory that is gone after the end; so has each an identity."""
+    code = [sys.executable, "-m", "pytest_capacity.emulator"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "AWS_PROFILE": "corp"}
+    seen = []
+    for _ in range(2):
+        with subprocess.Popen(code, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            file = Path(ready["secret_file"])
+            assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+            secret = file.read_text()
+            headers = {"Authorization": f"Bearer {secret}"}
+            told = json.loads(tests.emulated.ask(ready["url"], "/_world", None, headers)[1])
+            assert told["emulator"] == ready["emulator"]
+            seen += [secret, ready["emulator"]]
+            process.terminate()
+        assert not file.parent.exists()
+    assert len(set(seen)) == 4
 
 
 def test_a_region_that_is_not_there_is_refused(connect: Connect) -> None:
@@ -83,12 +145,9 @@ def test_a_region_that_is_not_there_is_refused(connect: Connect) -> None:
 
 def test_unknown_parameters_are_refused(emulator: Emulator) -> None:
     """A parameter that the API does not know is not ignored."""
-    headers = {
-        "Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/ec2/aws4_request, Signature=x",
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
     connection = http.client.HTTPConnection("127.0.0.1", port_of(emulator), timeout=10)
     form = "Action=DescribeInstances&Version=2016-11-15&Filter.1.Name=a&Filter.1.Colour=b"
+    headers = sign(emulator, "ec2", body=form)
     connection.request("POST", "/", form, headers)
     answer = connection.getresponse()
     assert (answer.status, b"UnknownParameter" in answer.read()) == (400, True)

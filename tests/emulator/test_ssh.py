@@ -286,7 +286,7 @@ def test_nothing_outlives_the_emulator(number: signal.Signals) -> None:
     """Its nodes' directories and processes are gone, however it ended."""
     with start_emulator(measured=True) as emulator:
         ec2 = boto3.client(
-            "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key="x"
+            "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key=emulator.secret
         )
         shell = start(emulator, ec2)
         path = home(shell)
@@ -309,7 +309,7 @@ def test_without_asyncssh_machines_run_all_the_same(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with start_emulator(measured=True) as emulator:
         ec2 = boto3.client(
-            "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key="x"
+            "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key=emulator.secret
         )
         make_key(ec2)
         machines = [*run(ec2, KeyName="ours"), *run(ec2, KeyName="ours")]
@@ -322,7 +322,7 @@ def test_nothing_is_started_before_the_first_key() -> None:
     """The emulator has no child process, and loads no SSH server."""
     with start_emulator(measured=True) as emulator:
         ec2 = boto3.client(
-            "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key="x"
+            "ec2", "us-east-1", endpoint_url=emulator.url, aws_access_key_id="x", aws_secret_access_key=emulator.secret
         )
         run(ec2)
         process = psutil.Process(emulator.process.pid)

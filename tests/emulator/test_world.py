@@ -25,6 +25,7 @@ def test_what_is_held_is_told_in_full(emulator: Emulator, ec2: EC2Client) -> Non
     assert reservation == {
         "kind": "capacity-reservation",
         "id": held["CapacityReservationId"],
+        "cloud": "aws",
         "region": "us-east-1",
         "zone": ZONE,
         "type": TYPE,
@@ -238,16 +239,16 @@ def test_a_reset_empties_the_world(emulator: Emulator, ec2: EC2Client) -> None:
         ({"quota": {ZONE: {"vcpus": 1}}}, "quota.us-east-1a: no emulated cloud has a region"),
         (
             {"quota": {"us-east-1": {"cpus": 1}}},
-            "quota[...]: unknown key cpus (did you mean vcpus?); known keys: spot_vcpus",
+            "quota.us-east-1: unknown key cpus (did you mean vcpus?); known keys: spot_vcpus",
         ),
         (
             {"faults": [{"operation": "RunInstances", "eror": "Odd"}]},
-            "faults[0]: unknown key eror (did you mean error?); known keys: delay_s, error, http, lose_reply",
+            "faults[0]: unknown key eror (did you mean error?); known keys: cloud, delay_s, error, http, late, lose_reply",
         ),
         ({"throttle": {"us-east-1": {"write": {"brst": 5}}}}, "known keys: burst, per_second"),
         ({"throttle": {"us-east-1": {"wirte": {}}}}, "did you mean write?"),
         ({"clock": {"advance": 5}}, "clock: unknown key advance (did you mean advance_s?); known keys: advance_s"),
-        ({"reclaim": [{"zon": "a"}]}, "reclaim[0]: unknown key zon (did you mean zone?); known keys: region"),
+        ({"reclaim": [{"zon": "a"}]}, "reclaim[0]: unknown key zon (did you mean zone?); known keys: cloud, region"),
         ({"faults": [{"operation": "MakeTea", "error": "Teapot"}]}, "no emulated cloud has an operation 'MakeTea'"),
         ({"faults": [{"operation": "RunInstances"}]}, "does nothing; give error, lose_reply or delay_s"),
         ({"faults": [{"error": "Odd", "times": 0}]}, "times 1 or more"),

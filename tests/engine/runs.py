@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.aws.settings import AwsSettings, plain
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import AwsSettings, NodeGroup, Request, Topology
+from pytest_capacity.model import NodeGroup, Request, Topology
 from tests.emulated import IMAGE, Emulator
 
 DB = NodeGroup(name="db", count=3, instance_type="i4i.large", market="on-demand", reserve=True)
@@ -43,9 +44,9 @@ def request(emulator: Emulator, *groups: NodeGroup, **changes: Any) -> Request:
         "timeout_s": 60.0,
         "endpoint": emulator.url,
         "emulated": True,
-        "aws": AwsSettings(image={"us-east-1": IMAGE}),
     }
-    return Request(**{**wanted, **changes})
+    aws = changes.pop("aws", None) or AwsSettings(image={"us-east-1": IMAGE})
+    return Request(**{**wanted, "settings": plain(aws), **changes})
 
 
 class Bench:
@@ -91,8 +92,7 @@ class Bench:
             engine.close()
         for engine in self.engines:
             # What a failed attempt's release asks for later would be counted as the next test's.
-            for pool in (engine._creates, engine._pool, engine._chores):
-                pool.shutdown(wait=True)
+            engine.close(wait=True)
         for journal in self._journals:
             journal.close()
 

@@ -12,9 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Exhausted, Refused
-from pytest_capacity.model import AwsSettings, Fallback, Held, NodeGroup, Piece, Placed
+from pytest_capacity.model import Fallback, Held, NodeGroup, Piece, Placed
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import Bench, request, within
 

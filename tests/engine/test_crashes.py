@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_capacity.backends import aws
+from pytest_capacity.backends.aws.backend import open_aws
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import Engine
 from pytest_capacity.model import Held, Piece, Request
@@ -88,7 +88,7 @@ class Lives:
 
     def _backend(self, wanted: Request) -> Any:
         """One whose clients are built, and unused: connections must not be shared by processes."""
-        backend = aws.open(wanted)
+        backend = open_aws(wanted)
         if self._cloud is None:
             self._cloud = backend._cloud
             for service in ("ec2", "sts"):

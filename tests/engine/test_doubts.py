@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Cancelled, CapacityError, Refused
-from pytest_capacity.model import AwsSettings, Held, NodeGroup, Piece
+from pytest_capacity.model import Held, NodeGroup, Piece
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, Bench, request, within
 from tests.engine.test_release import ec2

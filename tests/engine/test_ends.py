@@ -23,7 +23,7 @@ def test_what_nothing_ends(bench: Bench, emulator: Emulator) -> None:
     """Nodes without a timer are named; no end is promised for them."""
     emulator.weather(stop_s=30)
     wanted = request(emulator, DB)
-    wanted = replace(wanted, aws=replace(wanted.aws, self_terminate=False))
+    wanted = replace(wanted, settings={**wanted.settings, "self_terminate": False})
     engine = bench.engine(wanted)
     engine.provision("default")
     receipt = engine.release(within(0))

@@ -6,10 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.engine.dry_run import make_plan
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import AwsSettings, Request
+from pytest_capacity.model import Request
 from pytest_capacity.preview import Plan
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, Bench, request
@@ -57,7 +58,7 @@ def test_what_refuses_a_run_refuses_its_plan(emulator: Emulator, bench: Bench) -
     with pytest.raises(Refused, match=r"belong to account 123456789012, but aws\.account says 111111111111"):
         planned(bench, other)
     with pytest.raises(Refused, match="zones us-east-1z are not in us-east-1"):
-        planned(bench, replace(other, zones=("us-east-1z",), aws=AwsSettings(image={"us-east-1": IMAGE})))
+        planned(bench, replace(other, zones=("us-east-1z",), settings={"image": {"us-east-1": IMAGE}}))
     emulator.weather(faults=[{"operation": "GetCallerIdentity", "error": "InvalidClientTokenId"}])
     with pytest.raises(Refused, match="InvalidClientTokenId"):
         planned(bench, request(emulator))

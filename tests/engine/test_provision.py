@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Cancelled, Exhausted, JournalError, Refused, TimedOut
-from pytest_capacity.model import AwsSettings, Held, NodeGroup
+from pytest_capacity.model import Held, NodeGroup, Topology
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request, within
 from tests.engine.test_release import ec2
@@ -274,3 +275,31 @@ def test_no_zone_offers_the_type(bench: Bench, emulator: Emulator) -> None:
     with pytest.raises(Exhausted, match=r"us-east-1a: .*i4i\.large"):
         bench.engine().provision("default")
     assert emulator.calls("CreateCapacityReservation") == []
+
+
+def test_ids_are_not_looked_for_in_names(bench: Bench, emulator: Emulator) -> None:
+    """A run and a topology whose names hold ``cr-`` have a placement group of that name, and each input is its own."""
+    clustered = NodeGroup(
+        name="db", count=2, instance_type="c6i.xlarge", market="on-demand", reserve=True, placement_group=True
+    )
+    wanted = request(emulator, run="ocr-nightly", topologies={"my-cr-1": Topology((clustered,), "my-cr-1")})
+    engine = bench.engine(wanted)
+    placed = engine.provision("my-cr-1")
+    (reservation,) = placed.reservations
+    assert {node.reservation_id for node in placed.nodes["db"]} == {reservation.id}
+    assert engine.release(within(20)).clean
+    assert emulator.held() == []
+
+
+@pytest.mark.parametrize("launch", [True, False])
+def test_a_pending_reservation_is_waited_for(bench: Bench, emulator: Emulator, launch: bool) -> None:
+    """EC2 may still say no to it: it is handed over, and launched into, when it is active."""
+    emulator.weather(pending_s=1.0)
+    engine = bench.engine(request(emulator))
+    placed = engine.provision("default", launch=launch)
+    assert len(placed.reservations) == 2
+    assert {held.state for held in engine.book.held() if held.kind == "reservation"} == {"ready"}
+    if launch:
+        active = max(call["ended"] for call in emulator.calls("CreateCapacityReservation")) + 1.0
+        assert all(call["began"] >= active - 0.1 for call in emulator.calls("RunInstances"))
+    assert engine.release(within(20)).clean

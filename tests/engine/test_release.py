@@ -20,7 +20,7 @@ def ec2(emulator: Emulator) -> Any:
         endpoint_url=emulator.url,
         region_name="us-east-1",
         aws_access_key_id="x",
-        aws_secret_access_key="y",
+        aws_secret_access_key=emulator.secret,
         config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
     )
 

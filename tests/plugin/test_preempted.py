@@ -26,7 +26,8 @@ import pytest
 
 def take_back(node):
     body = json.dumps({"reclaim": [node.id]}).encode()
-    request = urllib.request.Request(os.environ["WORLD"] + "/_world", data=body, method="POST")
+    headers = {"Authorization": "Bearer testing", "Content-Type": "application/json"}
+    request = urllib.request.Request(os.environ["WORLD"] + "/_world", data=body, headers=headers, method="POST")
     urllib.request.urlopen(request).close()
 
 @pytest.mark.capacity(group="db")
@@ -61,7 +62,7 @@ def test_preempted(
     assert "1 preempted" in last, last
     assert "1 error" in last, last
     result.stdout.fnmatch_lines(["*PREEMPTED*"])
-    result.stdout.fnmatch_lines(["*of which 1 is lost: the cloud took spot nodes back. Set `on_preempt: replace`*"])
+    result.stdout.fnmatch_lines(["*of which 1 is lost: the cloud took nodes back. Set `on_preempt: replace`*"])
     result.stdout.fnmatch_lines(["*is taken back by aws: Server.SpotInstanceTermination*"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert cloud.held() == []
@@ -115,5 +116,5 @@ def test_not_to_be_replaced(
     last = result.outlines[-1]
     assert "1 error" in last, last
     assert "1 preempted" in last, last
-    result.stdout.fnmatch_lines(["*of which 1 is lost: the cloud took spot nodes back, and had no others*"])
+    result.stdout.fnmatch_lines(["*of which 1 is lost: the cloud took nodes back, and had no others*"])
     assert cloud.held() == []

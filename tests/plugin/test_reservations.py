@@ -113,14 +113,20 @@ def test_faults_of_a_mapping_speak_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
     """There is no file, no flag and no hook to be named to somebody who passed a mapping."""
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    with pytest.raises(ConfigError) as refused:
-        CapacityReservation().reserve({"grups": 1, "duration": "soon", "aws": {}, "use_reservations": ["x"]})
-    faults = refused.value.faults
-    told = [fault.split(": ")[1] for fault in faults]
-    assert told == ["grups", "backend", "duration", "regions", "use_reservations", "groups"]
-    assert {fault.split(":")[0] for fault in faults} == {"params"}
-    for word in ("capacity.yaml", "--capacity", "hook"):
-        assert word not in str(refused.value)
+    params = {"grups": 1, "duration": "soon", "aws": {}, "use_reservations": ["x"]}
+    # What regions and reservations look like is for the cloud to say.
+    clouds: list[tuple[dict[str, str], list[str]]] = [
+        ({}, ["grups", "backend", "duration", "groups"]),
+        ({"backend": "aws"}, ["grups", "duration", "regions", "use_reservations", "groups"]),
+    ]
+    for chosen, told in clouds:
+        with pytest.raises(ConfigError) as refused:
+            CapacityReservation().reserve({**params, **chosen})
+        faults = refused.value.faults
+        assert [fault.split(": ")[1] for fault in faults] == told
+        assert {fault.split(":")[0] for fault in faults} == {"params"}
+        for word in ("capacity.yaml", "--capacity", "hook"):
+            assert word not in str(refused.value)
 
 
 def test_it_needs_no_pytest() -> None:

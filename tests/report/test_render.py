@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from pytest_capacity.keeper.protocol import Event, Holding, Staying
 from pytest_capacity.model import (
     Attempt,
-    AwsSettings,
     Held,
     Identity,
     Node,
@@ -131,7 +130,7 @@ def test_other_steps_have_none(kind: str) -> None:
 
 def test_the_header_says_where_and_as_whom() -> None:
     """Backend, regions, profile, run and log; an emulated run says so."""
-    emulated = replace(REQUEST, aws=AwsSettings(profile="ci"), emulated=True)
+    emulated = replace(REQUEST, settings={"profile": "ci"}, emulated=True)
     assert render.header(emulated, "/log") == [
         "capacity: aws us-east-1, profile ci, run r1, keeper log /log",
         "capacity: EMULATED: no cloud is used, nothing is billed",

@@ -29,7 +29,7 @@ def ec2(emulator_process: Emulator) -> Any:
         region_name="us-east-1",
         endpoint_url=emulator_process.url,
         aws_access_key_id="x",
-        aws_secret_access_key="x",
+        aws_secret_access_key=emulator_process.secret,
     )
 
 

@@ -287,7 +287,7 @@ class AwsBackend:
         return section_of(self._request).self_terminate
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """By the rows under ``aws`` in errors.yaml."""
+        """By the rows of errors.yaml."""
         table, market = self._cloud.errors, (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)
@@ -316,6 +316,10 @@ def _as_piece(held: Held, piece: Piece) -> Held:
     return replace(held, subject=piece.subject, group=piece.group, zone=held.zone or piece.zone)
 
 
+def _name_of(held: Held) -> str:
+    return held.facts.get("name") or group_name(held.id)
+
+
 def open_aws(request: Request) -> AwsBackend:
     """The backend of ``request``; no call is made.
 
@@ -330,7 +334,3 @@ def open_aws(request: Request) -> AwsBackend:
                 "(AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
             ]
         ) from error
-
-
-def _name_of(held: Held) -> str:
-    return held.facts.get("name") or group_name(held.id)

@@ -34,13 +34,12 @@ class AwsProvider:
     owns_machines = False
     emulated = True
     #: boto3's core; boto3 brings it in the version that it goes with.
-    modules = ("botocore",)
+    modules: tuple[str, ...] = ("botocore",)
     default_user = "ec2-user"
     examples = Examples(
         region="us-east-1",
         zone="a, us-east-1a or use1-az2",
         instance_type="i4i.large",
-        other_type="i4i.xlarge",
         image="ami-0123456789abcdef0",
         reservation="cr-0123456789abcdef0, or a resource group's ARN",
         endpoint="https://ec2.us-east-1.amazonaws.com",
@@ -50,9 +49,9 @@ class AwsProvider:
     )
     region_variable = "AWS_REGION"
     user_data_limit = MOST_BYTES
-    group_keys = ()
+    group_keys: tuple[str, ...] = ()
     #: Which of them are there decides whose account it is. None of them is a secret.
-    credential_variables = (
+    credential_variables: tuple[str, ...] = (
         "AWS_ACCESS_KEY_ID",
         "AWS_PROFILE",
         "AWS_DEFAULT_PROFILE",
@@ -63,11 +62,16 @@ class AwsProvider:
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     )
-    file_variables = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE")
-    environment_prefixes = ("AWS_", "BOTO_")
+    file_variables: tuple[str, ...] = (
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CA_BUNDLE",
+    )
+    environment_prefixes: tuple[str, ...] = ("AWS_", "BOTO_")
     #: Whose credentials are used is told by the account, not by what the profile is called.
-    not_shaping = frozenset({"profile", "account"})
-    errors_file = Path(__file__).with_name("errors.yaml")
+    not_shaping: frozenset[str] = frozenset({"profile", "account"})
+    errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
         images={"db": "ami_id_db_scylla", "loader": "ami_id_loader", "monitor": "ami_id_monitor"},
         unique_zones=False,

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from botocore.config import Config
@@ -158,7 +159,7 @@ class Cloud:
         session.set_config_variable("config_file", os.devnull)
         session.set_config_variable("credentials_file", os.devnull)
         read_fast(session)
-        session.set_credentials("emulated", "emulated")
+        session.set_credentials("emulated", _emulator_secret())
         return session
 
     def _expires(self) -> float | None:
@@ -176,6 +177,12 @@ class Cloud:
             known = [parse_time(str(profile[key])) for key in _EXPIRY_KEYS if key in profile]
             return min((time for time in known if time is not None), default=None)
         return None
+
+
+def _emulator_secret() -> str:
+    """Return the secret that the emulator checks signatures with, by the file that the keeper's environment names."""
+    file = os.environ.get("PYTEST_CAPACITY_EMULATOR_SECRET_FILE")
+    return Path(file).read_text(encoding="ascii").strip() if file else "emulated"
 
 
 def parse_time(text: str) -> float | None:

@@ -40,13 +40,12 @@ class GceProvider:
     title = "GCE"
     owns_machines = False
     emulated = True
-    modules = ("google.auth", "requests")
+    modules: tuple[str, ...] = ("google.auth", "requests")
     default_user = DEFAULT_USER
     examples = Examples(
         region="us-central1",
         zone="b or us-central1-b",
         instance_type="n2-standard-8",
-        other_type="n2-standard-16",
         image="projects/debian-cloud/global/images/family/debian-12",
         reservation="my-reservation, or projects/P/zones/Z/reservations/my-reservation",
         endpoint="https://compute.googleapis.com",
@@ -59,16 +58,16 @@ class GceProvider:
     group_keys: tuple[str, ...] = ()
     #: Which of them are there decides whose credentials are used. None of them is a secret but the token, which is
     #: hashed like the others and never shown.
-    credential_variables = (
+    credential_variables: tuple[str, ...] = (
         "GOOGLE_APPLICATION_CREDENTIALS",
         "CLOUDSDK_CONFIG",
         "CLOUDSDK_AUTH_ACCESS_TOKEN",
         _IMPERSONATE,
         *PROJECT_VARIABLES,
     )
-    file_variables = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "REQUESTS_CA_BUNDLE")
-    environment_prefixes = ("GOOGLE_", "GCLOUD_", "CLOUDSDK_", "GCE_METADATA_")
-    not_shaping = frozenset({"impersonate", "project_number"})
+    file_variables: tuple[str, ...] = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "REQUESTS_CA_BUNDLE")
+    environment_prefixes: tuple[str, ...] = ("GOOGLE_", "GCLOUD_", "CLOUDSDK_", "GCE_METADATA_")
+    not_shaping: frozenset[str] = frozenset({"impersonate", "project_number"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
         reserve="gce_use_capacity_reservation",
@@ -148,6 +147,10 @@ class GceProvider:
             if f"gce_{key}" in values:
                 section[key] = values[f"gce_{key}"]
         return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section)
+
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As they are: no earlier version wrote them in another form."""
+        return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """The request's own, or gcloud's override."""

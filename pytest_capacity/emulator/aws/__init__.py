@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from pytest_capacity.emulator.ec2.descriptions import read_fast
+import os
+
+from pytest_capacity.emulator.aws.descriptions import read_fast
+
+# A user's profiles, broken ones too, are none of the emulator's.
+os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 read_fast()

@@ -1,4 +1,4 @@
-"""EC2's front door: which operation is whose, and the order in which a call is checked, struck, done and written."""
+"""EC2: which operation is answered by what."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from moto.core.request import Request
 from moto.ec2.responses import EC2Response
 
-from pytest_capacity.emulator.ec2 import (
+from pytest_capacity.emulator.aws import (
     console,
     images,
     instances,
@@ -24,11 +24,12 @@ from pytest_capacity.emulator.ec2 import (
     tagging,
     wire,
 )
-from pytest_capacity.emulator.ec2.catalogue import Ec2Catalogue
-from pytest_capacity.emulator.ec2.context import Context, token_key
+from pytest_capacity.emulator.aws.catalogue import Ec2Catalogue
+from pytest_capacity.emulator.aws.context import Context, token_key
+from pytest_capacity.emulator.aws.things import Instance, Reservation
+from pytest_capacity.emulator.face import Answer, Asked
+from pytest_capacity.emulator.http import HttpRequest, HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import Instance, Reservation
-from pytest_capacity.emulator.wire import Answer, Asked
 from pytest_capacity.emulator.world import World
 
 OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
@@ -52,6 +53,7 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "DescribeSpotInstanceRequests": spot.describe,
     "DescribeSpotPriceHistory": spot.prices,
     "DescribeTags": tagging.describe,
+    "GetCapacityReservationUsage": reservations.usage,
     "GetConsoleOutput": console.get,
     "ImportKeyPair": key_pairs.import_,
     "ModifyCapacityReservation": reservations.modify,
@@ -59,6 +61,8 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "RunInstances": launch.run,
     "TerminateInstances": instances.terminate,
 }
+
+XML: Final = {"Content-Type": "text/xml;charset=UTF-8"}
 
 #: What moto answers alone: networks, images and lists of what there is. Nothing that touches a machine.
 MOTO: Final = re.compile(
@@ -72,8 +76,6 @@ MOTO: Final = re.compile(
 class Ec2:
     """The EC2 of all regions."""
 
-    name: Final = "aws"
-
     def __init__(self, world: World, catalogue: Ec2Catalogue) -> None:
         self._world = world
         self._catalogue = catalogue
@@ -83,8 +85,7 @@ class Ec2:
     def warm(self, region: str) -> None:
         """Load what the first call would otherwise wait for."""
         self._catalogue.warm(region)
-        operation = "DescribeAvailabilityZones"
-        self._ask_moto(Asked(operation=operation, region=region, form={"Action": operation, "Version": "2016-11-15"}))
+        self._ask_moto("DescribeAvailabilityZones", region, {"Action": "DescribeAvailabilityZones"})
 
     def _forget(self) -> None:
         # Building moto's networks anew takes half a second; most tests never change them.
@@ -92,80 +93,66 @@ class Ec2:
             self._catalogue.forget()
             self._networks_changed = False
 
-    def ask(self, region: str, path: str, body: bytes) -> Asked:
-        """Read a call, and see what the weather has for it."""
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    def read(self, request: HttpRequest, region: str) -> Asked:
+        """Return what is asked."""
+        form = request.form()
         operation = form.get("Action", "")
-        with self._world.lock:
-            self._world.settle()
-            try:
-                return self._ask(region, operation, form)
-            except Refusal as refusal:
-                return Asked(operation=operation, region=region, form=form, refusal=refusal)
+        asked = Asked(operation=operation, request=request, region=region)
+        asked.writes = not operation.startswith(("Describe", "Get"))
+        asked.token = form.get("ClientToken")
+        asked.dry_run = form.get("DryRun", "").lower() == "true"
+        try:
+            self._check_region(region)
+            asked.params = wire.parse(operation, form)
+            ctx = Context(self._world, self._catalogue, region, operation, asked.params)
+            asked.zone, asked.type = _where(ctx)
+            asked.market = _market(ctx)
+            asked.replay = _replay(ctx, asked.zone)
+        except Refusal as refusal:
+            asked.refusal = refusal
+        return asked
 
-    def _ask(self, region: str, operation: str, form: Mapping[str, str]) -> Asked:
+    def _check_region(self, region: str) -> None:
         if region not in self._catalogue.regions():
             raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
-        params = wire.parse(operation, form)
-        ctx = Context(self._world, self._catalogue, region, operation, params)
-        zone, type_ = _where(ctx)
-        market = _market(ctx)
-        strike = self._world.faults.strike(operation, region, zone, type_, market, replay=_replay(ctx, zone))
-        return Asked(
-            operation=operation,
-            region=region,
-            form=form,
-            params=params,
-            zone=zone,
-            type=type_,
-            market=market,
-            strike=strike,
-        )
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen, as a whole or not at all."""
-        request_id = str(uuid.uuid4())
+        """Let the call happen."""
         handle = OPERATIONS.get(asked.operation)
+        if handle is None:
+            if not MOTO.fullmatch(asked.operation):
+                words = f"{asked.operation}: the emulator does not know this operation of EC2."
+                raise Refusal("UnsupportedOperation", words)
+            return lambda: self._pass_on(asked)
+        late = asked.strike.late()
+        ctx = Context(self._world, self._catalogue, asked.region, asked.operation, asked.params, late)
         try:
-            with self._world.lock:
-                self._world.settle()
-                self._admit(asked)
-                if handle is not None:
-                    ctx = Context(self._world, self._catalogue, asked.region, asked.operation, asked.params)
-                    answer = handle(ctx)
-            if handle is None:
-                return self._ask_moto(asked)
-            return Answer(200, wire.render(asked.operation, answer, request_id))
+            answer = handle(ctx)
         except tagging.NotOursError:
-            return self._ask_moto(asked, known=True)
-        except Refusal as refusal:
-            return Answer(refusal.http, wire.render_refusal(refusal, request_id), refusal.code)
+            return lambda: self._pass_on(asked)
+        return lambda: HttpResponse(200, wire.render(asked.operation, answer, str(uuid.uuid4())), XML)
 
-    def _admit(self, asked: Asked) -> None:
-        if asked.refusal is not None:
-            raise asked.refusal
-        kind = "read" if asked.operation.startswith(("Describe", "Get")) else "write"
-        if not self._world.buckets.take(asked.region, kind, self._world.clock.now()):
-            raise Refusal("RequestLimitExceeded", "Request limit exceeded.")
-        scripted = asked.strike.refusal()
-        if scripted is not None:
-            raise scripted
+    def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
+        """Return a refusal in EC2's form."""
+        body = wire.render_refusal(refusal, str(uuid.uuid4()))
+        return HttpResponse(refusal.http or 400, body, XML, refusal.code)
 
-    def _ask_moto(self, asked: Asked, known: bool = False) -> Answer:
-        if not known and not MOTO.fullmatch(asked.operation):
-            words = f"{asked.operation}: the emulator does not know this operation of EC2."
-            raise Refusal("UnsupportedOperation", words)
-        if not asked.operation.startswith("Describe"):
+    def _pass_on(self, asked: Asked) -> HttpResponse:
+        return self._ask_moto(asked.operation, asked.region, asked.request.form())
+
+    def _ask_moto(self, operation: str, region: str, form: Mapping[str, str]) -> HttpResponse:
+        if not operation.startswith("Describe"):
             self._networks_changed = True
-        host = f"ec2.{asked.region}.amazonaws.com"
+        host = f"ec2.{region}.amazonaws.com"
         headers = {"Host": host, "Content-Type": "application/x-www-form-urlencoded"}
-        request = Request.from_primitives("POST", f"http://{host}/", headers, urlencode(asked.form))
+        form = {"Version": "2016-11-15", **form}
+        request = Request.from_primitives("POST", f"http://{host}/", headers, urlencode(form))
         with self._catalogue.lock:
-            self._catalogue.backend(asked.region)
+            self._catalogue.backend(region)
             status, _, body = EC2Response.dispatch(request)
         data = body if isinstance(body, bytes) else str(body).encode()
         code = re.search(rb"<Code>([^<]+)</Code>", data) if status >= 400 else None
-        return Answer(status, data, code.group(1).decode() if code else None)
+        return HttpResponse(status, data, XML, code.group(1).decode() if code else None)
 
 
 def _replay(ctx: Context, zone: str | None) -> bool:
@@ -194,9 +181,9 @@ def _where(ctx: Context) -> tuple[str | None, str | None]:
         return zone, params.get("InstanceType")
     things: list[Instance | Reservation | None] = []
     if isinstance(params.get("CapacityReservationId"), str):
-        things = [ctx.world.reservations.get(params["CapacityReservationId"])]
+        things = [ctx.reservations.get(params["CapacityReservationId"])]
     elif params.get("InstanceIds"):
-        things = [ctx.world.instances.get(id_) for id_ in params["InstanceIds"]]
+        things = [ctx.instances.get(id_) for id_ in params["InstanceIds"]]
     zones_of = {thing.zone for thing in things if thing is not None}
     types_of = {thing.type for thing in things if thing is not None}
     return (

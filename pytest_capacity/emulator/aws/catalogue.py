@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 import threading
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -15,13 +16,25 @@ from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBacken
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 from msgspec import Struct
 
+from pytest_capacity.emulator.catalogue import PRICE_OF_A_VCPU, SPOT_SHARE
 from pytest_capacity.emulator.refusal import Refusal
 
 ACCOUNT: Final = "123456789012"
 
 #: Operations of the other services.
 _OTHER_OPERATIONS: Final = frozenset(
-    {"GetCallerIdentity", "CreateGroup", "GroupResources", "UngroupResources", "ListGroupResources", "DeleteGroup"}
+    {
+        "GetCallerIdentity",
+        "CreateGroup",
+        "GroupResources",
+        "UngroupResources",
+        "ListGroupResources",
+        "DeleteGroup",
+        "ListServiceQuotas",
+        "GetServiceQuota",
+        "ListAWSDefaultServiceQuotas",
+        "GetAWSDefaultServiceQuota",
+    }
 )
 
 #: Images of the account's own that exist in every region under the same id: platform details, architecture, name.
@@ -33,6 +46,24 @@ IMAGES: Final = {
     "ami-0e000000000000002": ("Windows", "x86_64", "emulated-windows-x86_64"),
     "ami-0e000000000000003": ("Red Hat Enterprise Linux", "x86_64", "emulated-rhel-x86_64"),
     "ami-0e000000000000004": ("SUSE Linux", "x86_64", "emulated-suse-x86_64"),
+}
+
+
+#: USD an hour, on demand. The emulator's own figures, near those of us-east-1, and the same in every region.
+PRICES: Final[Mapping[str, float]] = {
+    "t3.micro": 0.0104,
+    "t3.small": 0.0208,
+    "t3.medium": 0.0416,
+    "t3.large": 0.0832,
+    "c6i.large": 0.085,
+    "c6i.xlarge": 0.17,
+    "c6i.2xlarge": 0.34,
+    "m6i.large": 0.096,
+    "m6i.xlarge": 0.192,
+    "i4i.large": 0.172,
+    "i4i.xlarge": 0.343,
+    "i4i.2xlarge": 0.686,
+    "i4i.4xlarge": 1.373,
 }
 
 
@@ -57,6 +88,9 @@ class Network(Struct, frozen=True):
 
 class Ec2Catalogue:
     """moto's knowledge of AWS. moto is not safe for threads: whoever asks it for more than names holds ``lock``."""
+
+    #: EC2 bills a machine by the second, but at least this long.
+    least_s: Final = 60.0
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -92,6 +126,34 @@ class Ec2Catalogue:
         known = INSTANCE_TYPES.get(type_)
         return int(known["VCpuInfo"]["DefaultVCpus"]) if known else None
 
+    def memory_gb(self, type_: str) -> float | None:
+        """Memory of a type; None if it is not known."""
+        known = INSTANCE_TYPES.get(type_)
+        return int(known["MemoryInfo"]["SizeInMiB"]) / 1024 if known else None
+
+    def architecture(self, type_: str) -> str:
+        """Processor architecture of a type, the newest one."""
+        return self.architectures(type_)[-1]
+
+    def family(self, type_: str) -> str:
+        """``i4i`` of ``i4i.large``."""
+        return type_.partition(".")[0]
+
+    def price(self, type_: str, market: str) -> float:
+        """USD for an hour of one machine."""
+        hourly = PRICES.get(type_)
+        if hourly is None:
+            hourly = (self.vcpus(type_) or 2) * PRICE_OF_A_VCPU
+        return hourly * SPOT_SHARE if market == "spot" else hourly
+
+    def uses(self, type_: str, market: str) -> Mapping[str, float]:
+        """EC2's quotas count vCPUs, those of spot apart."""
+        return {"spot_vcpus" if market == "spot" else "vcpus": self.vcpus(type_) or 0}
+
+    def metrics(self) -> frozenset[str]:
+        """What a quota can limit."""
+        return frozenset({"vcpus", "spot_vcpus"})
+
     def operations(self) -> frozenset[str]:
         """Every operation that a fault can name."""
         return self._operations
@@ -113,7 +175,8 @@ class Ec2Catalogue:
 
     def offerings(self, region: str) -> list[tuple[str, str]]:
         """Zone and type of all that a region sells."""
-        return [(one["Location"], one["InstanceType"]) for one in INSTANCE_TYPE_OFFERINGS["availability-zone"][region]]
+        sold = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, ())
+        return [(one["Location"], one["InstanceType"]) for one in sold]
 
     def joins(self, type_: str, strategy: str) -> bool:
         """Whether machines of a type may join a placement group of this strategy."""

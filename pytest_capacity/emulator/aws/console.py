@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.context import Context, when
-from pytest_capacity.emulator.ec2.instances import the
-from pytest_capacity.emulator.things import Instance
+from pytest_capacity.emulator.aws.context import Context, when
+from pytest_capacity.emulator.aws.instances import the
+from pytest_capacity.emulator.aws.things import Instance
 
 #: How much of it EC2 keeps (API reference, GetConsoleOutput: "the most recent 64 KB").
 KEPT: Final = 65536

@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.catalogue import ACCOUNT, Ec2Catalogue, Image
-from pytest_capacity.emulator.ec2.wire import timestamp
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Ec2Catalogue, Image
+from pytest_capacity.emulator.aws.partitions import partition
+from pytest_capacity.emulator.aws.things import Instance, KeyPair, PlacementGroup, Reservation, SpotRequest
+from pytest_capacity.emulator.aws.wire import timestamp
+from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Thing
 from pytest_capacity.emulator.world import World
 
+CLOUD: Final = "aws"
 #: Longest client token (EC2 developer guide, "Ensuring idempotency": up to 64 ASCII characters).
 LONGEST_TOKEN: Final = 64
 #: Most tags of a thing (EC2 user guide, "Tag restrictions").
@@ -29,15 +33,62 @@ class Context:
     region: str
     operation: str
     params: Mapping[str, Any]
+    #: The scripted error that comes when what the call began ends.
+    late: Refusal | None = None
 
     @property
     def now(self) -> float:
         """The World's time."""
         return self.world.clock.now()
 
+    def born(self, prefix: str) -> dict[str, Any]:
+        """What each new thing is given: an id as EC2 makes them (a prefix, 17 hexadecimal digits), region and times."""
+        token = str(self.params.get("ClientToken", ""))
+        return {
+            **self.world.born(CLOUD),
+            "id": f"{prefix}-0{self.world.hex(16)}",
+            "region": self.region,
+            "token": token,
+        }
+
+    def seconds(self, name: str) -> float:
+        """A time of the weather."""
+        return self.world.seconds(name, CLOUD)
+
+    def place(self, zone: str = "") -> Place:
+        """This region, or a zone of it."""
+        return Place(CLOUD, self.region, zone)
+
+    @property
+    def instances(self) -> dict[str, Instance]:
+        """The region's machines by id, gone ones that are still listed too."""
+        machines = self.world.machines.values()
+        return {one.id: one for one in machines if isinstance(one, Instance) and one.region == self.region}
+
+    @property
+    def reservations(self) -> dict[str, Reservation]:
+        """The region's reservations by id, ended ones too."""
+        found = self.world.reservations.values()
+        return {one.id: one for one in found if isinstance(one, Reservation) and one.region == self.region}
+
+    @property
+    def groups(self) -> list[PlacementGroup]:
+        """The region's placement groups."""
+        return self.world.of(PlacementGroup, CLOUD, self.region)
+
+    @property
+    def key_pairs(self) -> list[KeyPair]:
+        """The region's key pairs."""
+        return self.world.of(KeyPair, CLOUD, self.region)
+
+    @property
+    def spot_requests(self) -> dict[str, SpotRequest]:
+        """The region's spot requests by id."""
+        return {one.id: one for one in self.world.of(SpotRequest, CLOUD, self.region)}
+
     def arn(self, kind: str, name: str) -> str:
         """The ARN of a thing of ours in this region."""
-        return f"arn:aws:ec2:{self.region}:{ACCOUNT}:{kind}/{name}"
+        return f"arn:{partition(self.region)}:ec2:{self.region}:{ACCOUNT}:{kind}/{name}"
 
     def dry_run(self) -> None:
         """To be called when all else is checked: a dry run ends here, with the answer that EC2 gives to a good one."""
@@ -86,13 +137,11 @@ class Context:
 
     def has_image(self, id_: str) -> bool:
         """Whether the weather leaves the image to the region."""
-        lacking = self.world.weather.images.get(self.region)
-        return lacking is None or id_ not in lacking.exclude
+        return not self.world.lacks_image(self.place(), id_)
 
     def offers(self, zone: str, type_: str) -> bool:
         """Whether a zone sells a type, by moto's table and the weather."""
-        lacking = self.world.weather.offerings.get(zone)
-        return self.catalogue.offered(zone, type_) and (lacking is None or type_ not in lacking.exclude)
+        return self.catalogue.offered(zone, type_) and not self.world.lacks_type(self.place(zone), type_)
 
     def tags_for(self, *kinds: str) -> dict[str, dict[str, str]]:
         """The tags of a create call by resource type; refuses types that the call does not make."""
@@ -154,15 +203,7 @@ def once(ctx: Context, scope: Sequence[str], make: Callable[[], Sequence[str]]) 
         return make()
     key = token_key(ctx, scope)
     meant = fingerprint(ctx.params)
-    known = ctx.world.tokens.get(key)
-    if known is None:
-        made = make()
-        ctx.world.tokens[key] = (meant, tuple(made))
-        return made
-    if known[0] != meant:
-        words = "The arguments on this request are inconsistent with arguments used in a previous request"
-        raise Refusal("IdempotentParameterMismatch", f"{words} with the client token {token}.")
-    return known[1]
+    return ctx.world.once(key, meant, make)
 
 
 def token_key(ctx: Context, scope: Sequence[str]) -> tuple[str, ...]:
@@ -181,33 +222,6 @@ def check_id(id_: str, prefix: str, error: str) -> None:
             f'Invalid id: "{id_}" (expecting "{prefix}-...; the ID may only contain '
             'lowercase alphanumeric characters and a single dash")',
         )
-
-
-def no_stock(ctx: Context, type_: str, market: str, zone: str, count: int) -> Refusal:
-    """EC2's words for a zone that has run dry, with the zones that have not."""
-    zones = [one for one in ctx.catalogue.zones_of(ctx.region) if one != zone and ctx.offers(one, type_)]
-    others = ctx.world.zones_with_stock(zones, type_, market, count)
-    words = f"We currently do not have sufficient {type_} capacity in the Availability Zone you requested ({zone}). "
-    words += "Our system will be working on provisioning additional capacity. "
-    if market == "spot":
-        return Refusal("InsufficientInstanceCapacity", "There is no Spot capacity available that matches your request.")
-    if others:
-        words += f"You can currently get {type_} capacity by not specifying an Availability Zone in your request or "
-        words += f"choosing {', '.join(others)}."
-    return Refusal("InsufficientInstanceCapacity", words.strip())
-
-
-def over_quota(ctx: Context, market: str) -> Refusal:
-    """EC2's words for an account that may have no more."""
-    if market == "spot":
-        return Refusal("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
-    limit = ctx.world.weather.quota[ctx.region].vcpus
-    return Refusal(
-        "VcpuLimitExceeded",
-        f"You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the instance bucket "
-        "that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to "
-        "request an adjustment to this limit.",
-    )
 
 
 def when(seconds: float | None) -> Any:

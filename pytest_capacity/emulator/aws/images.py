@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
-from pytest_capacity.emulator.ec2.context import Context
-from pytest_capacity.emulator.ec2.listing import matches
-from pytest_capacity.emulator.ec2.tagging import NotOursError
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT
+from pytest_capacity.emulator.aws.context import Context
+from pytest_capacity.emulator.aws.listing import matches
+from pytest_capacity.emulator.aws.tagging import NotOursError
 from pytest_capacity.emulator.refusal import Refusal
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
-from pytest_capacity.emulator.ec2.context import Context, check_id, render_tags, when
-from pytest_capacity.emulator.ec2.listing import Reading, choose, page
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT
+from pytest_capacity.emulator.aws.context import Context, check_id, render_tags, when
+from pytest_capacity.emulator.aws.listing import Reading, choose, page
+from pytest_capacity.emulator.aws.things import Instance
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import Instance
 
 ERROR: Final = "InvalidInstanceID"
 CODES: Final = {
@@ -50,9 +50,7 @@ def terminate(ctx: Context) -> dict[str, Any]:
     changes = []
     for one in instances:
         before = one.state(ctx.now)
-        words = "Client.UserInitiatedShutdown: User initiated shutdown"
-        moment = f"{when(ctx.now):%Y-%m-%d %H:%M:%S} GMT"
-        ctx.world.leave(one, "Client.UserInitiatedShutdown", words, f"User initiated ({moment})")
+        ctx.world.leave(one)
         after = "terminated" if before == "terminated" else "shutting-down"
         changes.append({"InstanceId": one.id, "CurrentState": _state(after), "PreviousState": _state(before)})
     return {"TerminatingInstances": changes}
@@ -111,7 +109,7 @@ def listed(ctx: Context, ids: Sequence[str]) -> list[Instance]:
     """The machines of this region that listings show: those of ``ids``, which must all be there, or all."""
     if ids:
         return _all_of(ctx, ids, seen=True)
-    return [one for one in ctx.world.instances.values() if one.region == ctx.region and one.visible(ctx.now)]
+    return [one for one in ctx.instances.values() if one.visible(ctx.now)]
 
 
 def the(ctx: Context, id_: str) -> Instance:
@@ -123,11 +121,9 @@ def the(ctx: Context, id_: str) -> Instance:
 def _all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
     for id_ in ids:
         check_id(id_, "i", ERROR)
-    instances = ctx.world.instances
+    instances = ctx.instances
     missing = [
-        id_
-        for id_ in dict.fromkeys(ids)
-        if id_ not in instances or instances[id_].region != ctx.region or (seen and not instances[id_].visible(ctx.now))
+        id_ for id_ in dict.fromkeys(ids) if id_ not in instances or (seen and not instances[id_].visible(ctx.now))
     ]
     if missing:
         s, verb = ("", "does") if len(missing) == 1 else ("s", "do")
@@ -162,8 +158,9 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
     details = one.details
     gone = state == "terminated"
     left = min(one.leaving_at, one.stopping_at) <= ctx.now
-    public_ip = None if gone or state == "stopped" else details["PublicIpAddress"]
-    private_ip = None if gone else details["PrivateIpAddress"]
+    public_ip = None if gone or state == "stopped" else one.public_ip or None
+    private_ip = None if gone else one.private_ip
+    code, words = one.reason()
     profile = details["IamInstanceProfile"]
     return {
         "InstanceId": one.id,
@@ -171,8 +168,8 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
         "State": _state("pending" if fresh and not gone else state),
         "PrivateDnsName": _dns("ip", private_ip, "ec2.internal"),
         "PublicDnsName": _dns("ec2", public_ip, "compute.amazonaws.com"),
-        "StateTransitionReason": one.transition if left else "",
-        "StateReason": {"Code": one.reason_code, "Message": one.reason} if left and one.reason_code else None,
+        "StateTransitionReason": one.transition() if left else "",
+        "StateReason": {"Code": code, "Message": words} if left and code else None,
         "KeyName": details["KeyName"],
         "AmiLaunchIndex": details["AmiLaunchIndex"],
         "InstanceType": one.type,
@@ -245,14 +242,14 @@ def _readings(ctx: Context) -> Mapping[str, Reading]:
         "reservation-id": lambda one: [one.launch_id],
         "owner-id": lambda one: [ACCOUNT],
         "tenancy": lambda one: [one.tenancy],
-        "state-reason-code": lambda one: some(one.reason_code),
+        "state-reason-code": lambda one: some(one.reason()[0]),
         "platform-details": lambda one: [one.platform],
         "image-id": detail("ImageId"),
         "subnet-id": detail("SubnetId"),
         "vpc-id": detail("VpcId"),
         "key-name": detail("KeyName"),
-        "private-ip-address": detail("PrivateIpAddress"),
-        "ip-address": detail("PublicIpAddress"),
+        "private-ip-address": lambda one: some(one.private_ip),
+        "ip-address": lambda one: some(one.public_ip),
         "instance.group-id": lambda one: [group["GroupId"] for group in one.details["SecurityGroups"]],
         "instance.group-name": lambda one: [group["GroupName"] for group in one.details["SecurityGroups"]],
     }

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from pytest_capacity.emulator.ec2.context import Context, render_tags, when
-from pytest_capacity.emulator.ec2.listing import Reading, choose
+from pytest_capacity.emulator.aws.context import Context, render_tags, when
+from pytest_capacity.emulator.aws.listing import Reading, choose
+from pytest_capacity.emulator.aws.things import KeyPair
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import KeyPair
 
 PublicKey = Ed25519PublicKey | RSAPublicKey
 
@@ -71,16 +71,16 @@ def delete(ctx: Context) -> dict[str, Any]:
         words = "The parameters KeyName and KeyPairId cannot be used together"
         raise Refusal("InvalidParameterCombination", words)
     ctx.dry_run()
-    found = [one for one in _of_region(ctx) if one.name == name or one.id == id_]
+    found = [one for one in ctx.key_pairs if one.name == name or one.id == id_]
     for one in found:
-        del ctx.world.key_pairs[one.id]
+        ctx.world.remove(one)
     return {"Return": True, "KeyPairId": found[0].id if found else None}
 
 
 def describe(ctx: Context) -> dict[str, Any]:
     """DescribeKeyPairs. No pages: EC2 has none here."""
     ctx.dry_run()
-    found = [one for one in _of_region(ctx) if one.visible(ctx.now)]
+    found = [one for one in ctx.key_pairs if one.visible(ctx.now)]
     names, ids = ctx.params.get("KeyNames", []), ctx.params.get("KeyPairIds", [])
     for name in names:
         if all(one.name != name for one in found):
@@ -96,7 +96,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 def by_name(ctx: Context, name: str) -> KeyPair:
     """A key pair of this region by its name."""
-    for one in _of_region(ctx):
+    for one in ctx.key_pairs:
         if one.name == name:
             return one
     raise unknown(name)
@@ -139,31 +139,22 @@ def _new_name(ctx: Context) -> str:
     if not name or len(name) > 255 or not name.isascii():
         words = f"Value ({name}) for parameter KeyName is invalid. It has 1 to 255 ASCII characters."
         raise Refusal("InvalidParameterValue", words)
-    if any(one.name == name for one in _of_region(ctx)):
+    if any(one.name == name for one in ctx.key_pairs):
         raise Refusal("InvalidKeyPair.Duplicate", f"The keypair '{name}' already exists.")
     return name
 
 
-def _of_region(ctx: Context) -> list[KeyPair]:
-    return [one for one in ctx.world.key_pairs.values() if one.region == ctx.region]
-
-
 def _add(ctx: Context, name: str, key: PublicKey, fingerprint: str, tags: dict[str, str]) -> KeyPair:
-    world = ctx.world
     line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
     pair = KeyPair(
-        id=world.new_id("key"),
-        number=world.number(),
-        region=ctx.region,
-        made=ctx.now,
-        visible_at=ctx.now + world.weather.consistency_s,
+        **ctx.born("key"),
         tags=tags,
         name=name,
         type="rsa" if isinstance(key, RSAPublicKey) else "ed25519",
         fingerprint=fingerprint,
         public_key=f"{line} {name}",
     )
-    world.key_pairs[pair.id] = pair
+    ctx.world.add(pair)
     return pair
 
 

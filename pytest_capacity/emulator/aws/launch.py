@@ -8,17 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from pytest_capacity.emulator.ec2.catalogue import Image, Network, address
-from pytest_capacity.emulator.ec2.context import Context, no_stock, once, over_quota
-from pytest_capacity.emulator.ec2.instances import render_launch
-from pytest_capacity.emulator.ec2.key_pairs import by_name as key_by_name
-from pytest_capacity.emulator.ec2.placement_groups import by_name
-from pytest_capacity.emulator.ec2.reservations import get as get_reservation
+from pytest_capacity.emulator.aws.catalogue import Image, Network, address
+from pytest_capacity.emulator.aws.context import Context, once
+from pytest_capacity.emulator.aws.instances import render_launch
+from pytest_capacity.emulator.aws.key_pairs import by_name as key_by_name
+from pytest_capacity.emulator.aws.placement_groups import by_name
+from pytest_capacity.emulator.aws.reservations import get as get_reservation
+from pytest_capacity.emulator.aws.things import Instance, Reservation, ResourceGroup, SpotRequest
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import Instance, Market, Reservation, SpotRequest
+from pytest_capacity.emulator.things import Market
 from pytest_capacity.emulator.timer import shutdown_at
-
-EXCEEDED = "ReservationCapacityExceeded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +50,11 @@ def run(ctx: Context) -> dict[str, Any]:
         words = f"Value ({least}) for parameter minCount is invalid. It lies between 1 and maxCount ({most})."
         raise Refusal("InvalidParameterValue", words)
     ids = once(ctx, [], lambda: _make(ctx, least, most))
-    forgotten = [id_ for id_ in ids if id_ not in ctx.world.instances]
+    forgotten = [id_ for id_ in ids if id_ not in ctx.instances]
     if forgotten:
         words = "The client token belongs to instances that are terminated and no longer listed"
         raise Refusal("InvalidParameterValue", f"{words}: {', '.join(forgotten)}")
-    return render_launch(ctx, [ctx.world.instances[id_] for id_ in ids])
+    return render_launch(ctx, [ctx.instances[id_] for id_ in ids])
 
 
 def zone_of(ctx: Context) -> str | None:
@@ -76,12 +75,12 @@ def _make(ctx: Context, least: int, most: int) -> list[str]:
     ctx.dry_run()
     seats = _seats(ctx, launch, least, most)
     world = ctx.world
-    launch_id = world.new_id("r")
+    launch_id = f"r-0{world.hex(16)}"
     made = []
     for index, reservation in enumerate(seats):
         made.append(_one(ctx, launch, launch_id, index, reservation))
     for instance in made:
-        world.add_instance(instance)
+        world.add_machine(instance)
     return [instance.id for instance in made]
 
 
@@ -190,12 +189,12 @@ def _any_zone(ctx: Context) -> str:
     """EC2 chooses: the target's zone, or the first that offers the type and has stock."""
     specification = ctx.params.get("CapacityReservationSpecification", {})
     id_ = specification.get("CapacityReservationTarget", {}).get("CapacityReservationId")
-    if id_ in ctx.world.reservations:
-        return ctx.world.reservations[id_].zone
+    if id_ in ctx.reservations:
+        return ctx.reservations[id_].zone
     type_ = ctx.params.get("InstanceType", "m1.small")
     zones = [zone for zone in ctx.catalogue.zones_of(ctx.region) if ctx.offers(zone, type_)]
     market = ctx.params.get("InstanceMarketOptions", {}).get("MarketType", "on-demand")
-    stocked = ctx.world.zones_with_stock(zones, type_, market, ctx.params["MinCount"])
+    stocked = ctx.world.zones_with_stock(ctx.place(), zones, type_, market, ctx.params["MinCount"])
     return next(iter([*stocked, *zones, *ctx.catalogue.zones_of(ctx.region)]))
 
 
@@ -237,10 +236,10 @@ def _reservation_wish(ctx: Context, market: str) -> tuple[str, list[Reservation]
 
 
 def _members(ctx: Context, arn: str) -> list[Reservation]:
-    pool = ctx.world.pools.get(arn)
-    if pool is None or pool.region != ctx.region:
+    pool = ctx.world.others.get(arn)
+    if not isinstance(pool, ResourceGroup) or pool.region != ctx.region:
         raise Refusal("InvalidParameterValue", f"The resource group '{arn}' does not exist.")
-    return [ctx.world.reservations[id_] for id_ in pool.members]
+    return [ctx.reservations[id_] for id_ in pool.members]
 
 
 def _group(ctx: Context, placement: Mapping[str, Any], type_: str) -> str:
@@ -260,23 +259,10 @@ def _group(ctx: Context, placement: Mapping[str, Any], type_: str) -> str:
 
 def _seats(ctx: Context, launch: Launch, least: int, most: int) -> list[Reservation | None]:
     """One entry for each machine: the reservation that it sits in, or None. As many as there are, at most ``most``."""
-    reserved = list(_reserved_seats(ctx, launch))[:most]
-    if launch.target is not None or launch.preference == "capacity-reservations-only":
-        if len(reserved) < least:
-            words = "The requested reservation does not have sufficient compatible and available capacity for this"
-            raise Refusal(EXCEEDED, f"{words} request.")
-        return list(reserved)
-    room = ctx.world.room()
-    free = most - len(reserved)
-    allowed = room.quota(ctx.region, launch.type, launch.market)
-    left = room.stock(launch.zone, launch.type, launch.market)
-    if allowed is not None and len(reserved) + min(free, allowed) < least:
-        raise over_quota(ctx, launch.market)
-    if left is not None and len(reserved) + min(free, left) < least:
-        raise no_stock(ctx, launch.type, launch.market, launch.zone, least - len(reserved))
-    for limit in (allowed, left):
-        free = free if limit is None else min(free, limit)
-    return [*reserved, *[None] * free]
+    only = launch.target is not None or launch.preference == "capacity-reservations-only"
+    reserved = _reserved_seats(ctx, launch)
+    seats = ctx.world.seats(ctx.place(launch.zone), launch.type, launch.market, least, most, reserved, only)
+    return cast("list[Reservation | None]", seats)
 
 
 def _reserved_seats(ctx: Context, launch: Launch) -> Iterator[Reservation]:
@@ -286,7 +272,7 @@ def _reserved_seats(ctx: Context, launch: Launch) -> Iterator[Reservation]:
     elif launch.market == "spot" or launch.preference == "none":
         candidates = []
     else:
-        candidates = [one for one in ctx.world.reservations.values() if one.match == "open"]
+        candidates = [one for one in ctx.reservations.values() if one.match == "open"]
     for one in candidates:
         if _fits(ctx, one, launch):
             yield from [one] * (one.count - ctx.world.inside(one))
@@ -308,29 +294,29 @@ def _fits(ctx: Context, one: Reservation, launch: Launch) -> bool:
 
 
 def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: Reservation | None) -> Instance:
-    world, params = ctx.world, ctx.params
-    number = world.number()
+    params = ctx.params
+    born = ctx.born("i")
     instance = Instance(
-        id=world.new_id("i"),
-        number=number,
-        region=ctx.region,
-        made=ctx.now,
-        visible_at=ctx.now + world.weather.consistency_s,
+        **born,
         tags=dict(launch.tags["instance"]),
-        token=params.get("ClientToken", ""),
         zone=launch.zone,
         type=launch.type,
         market=launch.market,
         launch_id=launch_id,
-        running_at=ctx.now + world.weather.boot_s,
+        running_at=ctx.now + ctx.seconds("boot_s"),
         platform=launch.image.platform,
         tenancy=launch.tenancy,
         reservation_id=reservation.id if reservation is not None else None,
         group_name=launch.group_name,
         ends_by_shutdown=params.get("InstanceInitiatedShutdownBehavior") == "terminate",
-        public_key=launch.public_key,
-        ssh_delay_s=world.weather.ssh_delay_s,
-        cloud_init_s=world.weather.cloud_init_s,
+        public_keys=(launch.public_key,) if launch.public_key else (),
+        private_ip=params.get("PrivateIpAddress") or address(launch.network.cidr, born["number"]),
+        # 198.18.0.0/15 is for benchmarks (RFC 2544): nothing answers there.
+        public_ip=address("198.18.0.0/15", born["number"]) if launch.public_ip else "",
+        domain="ec2.internal",
+        error=ctx.late,
+        ssh_delay_s=ctx.seconds("ssh_delay_s"),
+        cloud_init_s=ctx.seconds("cloud_init_s"),
         user_data=base64.b64decode(params.get("UserData", "")),
         details={
             "ImageId": launch.image.id,
@@ -341,9 +327,6 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
             "SecurityGroups": [{"GroupId": id_, "GroupName": name} for id_, name in launch.security_groups],
             "KeyName": params.get("KeyName"),
             "AmiLaunchIndex": index,
-            "PrivateIpAddress": params.get("PrivateIpAddress") or address(launch.network.cidr, number),
-            # 198.18.0.0/15 is for benchmarks (RFC 2544): nobody answers there.
-            "PublicIpAddress": address("198.18.0.0/15", number) if launch.public_ip else None,
             "CapacityReservationSpecification": _echo(params.get("CapacityReservationSpecification")),
             "UserData": params.get("UserData"),
             "ShutdownBehavior": params.get("InstanceInitiatedShutdownBehavior", "stop"),
@@ -371,16 +354,12 @@ def _echo(specification: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _request_spot(ctx: Context, launch: Launch, instance: Instance) -> None:
     request = SpotRequest(
-        id=f"sir-{ctx.world.new_id('sir')[-8:]}",
-        number=instance.number,
-        region=ctx.region,
-        made=ctx.now,
-        visible_at=instance.visible_at,
+        **{**ctx.born("sir"), "id": f"sir-{ctx.world.hex(8)}", "token": ""},
         tags=dict(launch.tags["spot-instances-request"]),
         zone=launch.zone,
         type=launch.type,
         instance_id=instance.id,
         details=ctx.params.get("InstanceMarketOptions", {}).get("SpotOptions", {}),
     )
-    ctx.world.spot_requests[request.id] = request
+    ctx.world.add(request)
     instance.spot_request_id = request.id

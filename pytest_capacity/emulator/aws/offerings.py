@@ -5,8 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.context import Context
-from pytest_capacity.emulator.ec2.listing import make_token, read_token
+from pytest_capacity.emulator.aws.context import Context
+from pytest_capacity.emulator.aws.listing import make_token, read_token
 from pytest_capacity.emulator.refusal import Refusal
 
 LOCATION_TYPES: Final = ("region", "availability-zone", "availability-zone-id")

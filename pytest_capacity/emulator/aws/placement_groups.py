@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.context import Context, render_tags
-from pytest_capacity.emulator.ec2.listing import Reading, choose
+from pytest_capacity.emulator.aws.context import Context, render_tags
+from pytest_capacity.emulator.aws.listing import Reading, choose
+from pytest_capacity.emulator.aws.things import PlacementGroup
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import PlacementGroup
 
 STRATEGIES: Final = ("cluster", "spread", "partition")
 
@@ -30,28 +30,22 @@ def create(ctx: Context) -> dict[str, Any]:
     if _find(ctx, name) is not None:
         raise Refusal("InvalidPlacementGroup.Duplicate", f"The Placement Group '{name}' already exists.")
     ctx.dry_run()
-    world = ctx.world
     group = PlacementGroup(
-        id=world.new_id("pg"),
-        number=world.number(),
-        region=ctx.region,
-        made=ctx.now,
-        visible_at=ctx.now + world.weather.consistency_s,
+        **ctx.born("pg"),
         tags=tags,
         name=name,
         strategy=strategy,
         partitions=partitions or (2 if strategy == "partition" else 0),
         spread_level=ctx.params.get("SpreadLevel", "rack") if strategy == "spread" else "",
     )
-    world.groups[group.id] = group
+    ctx.world.add(group)
     return {"PlacementGroup": render(ctx, group)}
 
 
 def describe(ctx: Context) -> dict[str, Any]:
     """DescribePlacementGroups. No pages: EC2 has none here."""
     ctx.dry_run()
-    found = [one for one in ctx.world.groups.values() if one.region == ctx.region and one.deleted is None]
-    found = [one for one in found if one.visible(ctx.now)]
+    found = [one for one in ctx.groups if one.visible(ctx.now)]
     for name in ctx.params.get("GroupNames", []):
         if all(one.name != name for one in found):
             raise unknown(name)
@@ -69,16 +63,13 @@ def delete(ctx: Context) -> dict[str, Any]:
     """DeletePlacementGroup: not while a machine (also one on its way out) or an active reservation uses it."""
     group = by_name(ctx, ctx.params["GroupName"])
     now = ctx.now
-    machines = any(
-        one.region == ctx.region and one.group_name == group.name and one.live(now)
-        for one in ctx.world.instances.values()
-    )
+    machines = any(one.group_name == group.name and one.live(now) for one in ctx.instances.values())
     arn = ctx.arn("placement-group", group.name)
-    if machines or any(one.group_arn == arn and one.live(now) for one in ctx.world.reservations.values()):
+    if machines or any(one.group_arn == arn and one.live(now) for one in ctx.reservations.values()):
         words = f"The placement group '{group.name}' is in use and may not be deleted."
         raise Refusal("InvalidPlacementGroup.InUse", words)
     ctx.dry_run()
-    group.deleted = now
+    ctx.world.remove(group)
     return {}
 
 
@@ -92,8 +83,8 @@ def by_name(ctx: Context, name: str) -> PlacementGroup:
 
 def by_arn(ctx: Context, arn: str) -> PlacementGroup:
     """A group of this region by its ARN."""
-    for group in ctx.world.groups.values():
-        if group.region == ctx.region and group.deleted is None and ctx.arn("placement-group", group.name) == arn:
+    for group in ctx.groups:
+        if ctx.arn("placement-group", group.name) == arn:
             return group
     raise unknown(arn)
 
@@ -118,10 +109,7 @@ def render(ctx: Context, one: PlacementGroup) -> dict[str, Any]:
 
 
 def _find(ctx: Context, name: str) -> PlacementGroup | None:
-    for group in ctx.world.groups.values():
-        if group.region == ctx.region and group.name == name and group.deleted is None:
-            return group
-    return None
+    return next((group for group in ctx.groups if group.name == name), None)
 
 
 def _readings(ctx: Context) -> Mapping[str, Reading]:

@@ -9,12 +9,12 @@ from typing import Any, Final
 from botocore.model import StringShape
 from moto.core.utils import get_service_model
 
-from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
-from pytest_capacity.emulator.ec2.context import Context, check_id, once, over_quota, render_tags, when
-from pytest_capacity.emulator.ec2.listing import Reading, choose, page
-from pytest_capacity.emulator.ec2.placement_groups import by_arn
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT
+from pytest_capacity.emulator.aws.context import Context, check_id, once, render_tags, when
+from pytest_capacity.emulator.aws.listing import Reading, choose, page
+from pytest_capacity.emulator.aws.placement_groups import by_arn
+from pytest_capacity.emulator.aws.things import Reservation
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import Reservation
 
 ERROR: Final = "InvalidCapacityReservationId"
 #: Most machines of one request (EC2 API reference, CreateCapacityReservation: 1 to 1000).
@@ -34,7 +34,7 @@ def create(ctx: Context) -> dict[str, Any]:
     _check_enum("InstanceMatchCriteria", "InstanceMatchCriteria", params.get("InstanceMatchCriteria", "open"))
     _check_count(params["InstanceCount"])
     ids = once(ctx, [zone], lambda: [_make(ctx, zone).id])
-    return {"CapacityReservation": render(ctx, ctx.world.reservations[ids[0]])}
+    return {"CapacityReservation": render(ctx, ctx.reservations[ids[0]])}
 
 
 def _make(ctx: Context, zone: str) -> Reservation:
@@ -52,15 +52,10 @@ def _make(ctx: Context, zone: str) -> Reservation:
             raise Refusal("InvalidParameterCombination", words)
     tags = ctx.tags_for("capacity-reservation")["capacity-reservation"]
     ctx.dry_run()
-    check_room(ctx, zone, type_, count)
+    world.check_room(ctx.place(zone), type_, "on-demand", count)
     reservation = Reservation(
-        id=world.new_id("cr"),
-        number=world.number(),
-        region=ctx.region,
-        made=ctx.now,
-        visible_at=ctx.now + world.weather.consistency_s,
+        **ctx.born("cr"),
         tags=tags,
-        token=params.get("ClientToken", ""),
         zone=zone,
         type=type_,
         count=count,
@@ -69,7 +64,8 @@ def _make(ctx: Context, zone: str) -> Reservation:
         match=params.get("InstanceMatchCriteria", "open"),
         end_date=end,
         group_arn=group_arn,
-        active_at=ctx.now + world.weather.pending_s,
+        active_at=ctx.now + ctx.seconds("pending_s"),
+        error=ctx.late,
         ebs_optimized=params.get("EbsOptimized", False),
         ephemeral_storage=params.get("EphemeralStorage", False),
     )
@@ -77,22 +73,10 @@ def _make(ctx: Context, zone: str) -> Reservation:
     return reservation
 
 
-def check_room(ctx: Context, zone: str, type_: str, count: int) -> None:
-    """Refuse ``count`` more on-demand machines than the account's quota or the zone's stock allow."""
-    room = ctx.world.room()
-    allowed = room.quota(ctx.region, type_, "on-demand")
-    if allowed is not None and allowed < count:
-        raise over_quota(ctx, "on-demand")
-    left = room.stock(zone, type_, "on-demand")
-    if left is not None and left < count:
-        # A launch is told of other zones, this is not (hashicorp/terraform-provider-aws#34345).
-        raise Refusal("InsufficientInstanceCapacity", "Insufficient capacity.")
-
-
 def describe(ctx: Context) -> dict[str, Any]:
     """DescribeCapacityReservations."""
     ctx.dry_run()
-    found = [one for one in ctx.world.reservations.values() if one.region == ctx.region and one.visible(ctx.now)]
+    found = [one for one in ctx.reservations.values() if one.visible(ctx.now)]
     ids = ctx.params.get("CapacityReservationIds", [])
     if ids:
         by_id = {one.id: one for one in found}
@@ -132,7 +116,8 @@ def modify(ctx: Context) -> dict[str, Any]:
         raise Refusal("InvalidInstanceCount", words)
     ctx.dry_run()
     if count > reservation.count:
-        check_room(ctx, reservation.zone, reservation.type, count - reservation.count)
+        more = count - reservation.count
+        ctx.world.check_room(ctx.place(reservation.zone), reservation.type, "on-demand", more)
     reservation.end_date, reservation.match = end, match
     if count != reservation.count:
         ctx.world.resize(reservation, count)
@@ -151,11 +136,26 @@ def cancel(ctx: Context) -> dict[str, Any]:
     return {"Return": True}
 
 
+def usage(ctx: Context) -> dict[str, Any]:
+    """GetCapacityReservationUsage: which account's machines sit in it. There is one account here."""
+    reservation = get(ctx, ctx.params["CapacityReservationId"])
+    ctx.dry_run()
+    used = ctx.world.inside(reservation)
+    return {
+        "CapacityReservationId": reservation.id,
+        "InstanceType": reservation.type,
+        "TotalInstanceCount": reservation.count,
+        "AvailableInstanceCount": reservation.count - used if reservation.live(ctx.now) else 0,
+        "State": reservation.state(ctx.now),
+        "InstanceUsages": [{"AccountId": ACCOUNT, "UsedInstanceCount": used}] if used else [],
+    }
+
+
 def get(ctx: Context, id_: str) -> Reservation:
     """A reservation of this region by its id."""
     check_id(id_, "cr", ERROR)
-    found = ctx.world.reservations.get(id_)
-    if found is None or found.region != ctx.region:
+    found = ctx.reservations.get(id_)
+    if found is None:
         raise _unknown(id_)
     return found
 

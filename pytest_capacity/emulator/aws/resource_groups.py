@@ -2,61 +2,58 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.catalogue import ACCOUNT
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT
+from pytest_capacity.emulator.aws.context import CLOUD
+from pytest_capacity.emulator.aws.partitions import partition
+from pytest_capacity.emulator.aws.things import ResourceGroup
+from pytest_capacity.emulator.face import Asked
+from pytest_capacity.emulator.http import HttpRequest, HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import ResourceGroup
-from pytest_capacity.emulator.wire import Answer, Asked
 from pytest_capacity.emulator.world import World
 
 POOL: Final = "AWS::EC2::CapacityReservationPool"
-#: HTTP statuses of the service's errors, where they are not 400.
-STATUS: Final = {"NotFoundException": 404}
 
 
 class ResourceGroups:
     """The service, for all regions."""
 
-    name: Final = "aws"
-
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def ask(self, region: str, path: str, body: bytes) -> Asked:
-        """Read a call, and see what the weather has for it."""
+    def read(self, request: HttpRequest, region: str) -> Asked:
+        """Return what is asked."""
+        path = request.path
         operation = _OPERATIONS[path][0] if path in _OPERATIONS else path
+        asked = Asked(operation=operation, request=request, region=region, writes=not operation.startswith("List"))
         try:
-            params = json.loads(body or b"{}")
+            params = request.json()
         except ValueError:
             params = None
-        if path not in _OPERATIONS or not isinstance(params, dict):
+        if path in _OPERATIONS and isinstance(params, dict):
+            asked.params = params
+        else:
             known = ", ".join(name for name, _ in _OPERATIONS.values())
-            refusal = Refusal("BadRequestException", f"The emulator knows {known}, with a JSON object; not {path}.")
-            return Asked(operation=operation, region=region, path=path, refusal=refusal)
-        with self._world.lock:
-            strike = self._world.faults.strike(operation, region)
-        return Asked(operation=operation, region=region, path=path, params=params, strike=strike)
+            words = f"The emulator knows {known}, with a JSON object; not {path}."
+            asked.refusal = Refusal("BadRequestException", words)
+        return asked
 
-    def do(self, asked: Asked) -> Answer:
+    def do(self, asked: Asked) -> HttpResponse:
         """Let the call happen."""
-        refusal = asked.refusal or asked.strike.refusal()
-        try:
-            if refusal is not None:
-                raise refusal
-            with self._world.lock:
-                answer = _OPERATIONS[asked.path][1](self._world, asked.region, asked.params)
-        except Refusal as problem:
-            told = json.dumps({"__type": problem.code, "Message": problem.message}).encode()
-            return Answer(STATUS.get(problem.code, problem.http), told, problem.code, "application/json")
-        return Answer(200, json.dumps(answer).encode(), None, "application/json")
+        handle = _OPERATIONS[asked.request.path][1]
+        return HttpResponse.of_json(handle(self._world, asked.region, asked.params))
+
+    def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
+        """Return a refusal in the service's form."""
+        told = {"__type": refusal.code, "Message": refusal.message}
+        return HttpResponse.of_json(told, refusal.http or 400, error=refusal.code)
 
 
 def arn(region: str, name: str) -> str:
     """A group's ARN."""
-    return f"arn:aws:resource-groups:{region}:{ACCOUNT}:group/{name}"
+    return f"arn:{partition(region)}:resource-groups:{region}:{ACCOUNT}:group/{name}"
 
 
 def _create(world: World, region: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,17 +63,16 @@ def _create(world: World, region: str, params: Mapping[str, Any]) -> dict[str, A
         raise Refusal("BadRequestException", "Name is required.")
     if all(item.get("Type") != POOL for item in configuration):
         raise Refusal("BadRequestException", f"The emulator knows only groups of the configuration type {POOL}.")
-    if arn(region, name) in world.pools:
+    if arn(region, name) in world.others:
         raise Refusal("BadRequestException", f"The group '{name}' already exists.")
-    world.pools[arn(region, name)] = ResourceGroup(
+    pool = ResourceGroup(
+        **world.born(CLOUD),
         id=arn(region, name),
-        number=world.number(),
         region=region,
-        made=world.clock.now(),
-        visible_at=world.clock.now(),
         tags=dict(params.get("Tags", {})),
         name=name,
     )
+    world.add(pool)
     return {
         "Group": {"GroupArn": arn(region, name), "Name": name},
         "Tags": params.get("Tags", {}),
@@ -111,7 +107,7 @@ def _list(world: World, region: str, params: Mapping[str, Any]) -> dict[str, Any
     pool = _find(world, region, params)
     found = [
         {
-            "ResourceArn": f"arn:aws:ec2:{region}:{ACCOUNT}:capacity-reservation/{id_}",
+            "ResourceArn": f"arn:{partition(region)}:ec2:{region}:{ACCOUNT}:capacity-reservation/{id_}",
             "ResourceType": "AWS::EC2::CapacityReservation",
         }
         for id_ in pool.members
@@ -121,14 +117,14 @@ def _list(world: World, region: str, params: Mapping[str, Any]) -> dict[str, Any
 
 def _delete(world: World, region: str, params: Mapping[str, Any]) -> dict[str, Any]:
     pool = _find(world, region, params)
-    del world.pools[pool.id]
+    world.remove(pool)
     return {"Group": {"GroupArn": pool.id, "Name": pool.name}}
 
 
 def _find(world: World, region: str, params: Mapping[str, Any]) -> ResourceGroup:
     wanted = params.get("Group") or params.get("GroupName") or ""
-    pool = world.pools.get(wanted) or world.pools.get(arn(region, wanted))
-    if pool is None or pool.region != region:
+    pool = world.others.get(wanted) or world.others.get(arn(region, wanted))
+    if not isinstance(pool, ResourceGroup) or pool.region != region:
         raise Refusal("NotFoundException", f"Cannot find group: {wanted}")
     return pool
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.context import Context, check_id, render_tags, when
-from pytest_capacity.emulator.ec2.listing import Reading, choose, page
+from pytest_capacity.emulator.aws.context import Context, check_id, render_tags, when
+from pytest_capacity.emulator.aws.listing import Reading, choose, page
+from pytest_capacity.emulator.aws.things import SpotRequest
 from pytest_capacity.emulator.refusal import Refusal
-from pytest_capacity.emulator.things import SPOT_TAKEN, SpotRequest
 
 ERROR: Final = "InvalidSpotInstanceRequestID"
 
@@ -16,7 +16,7 @@ ERROR: Final = "InvalidSpotInstanceRequestID"
 def describe(ctx: Context) -> dict[str, Any]:
     """DescribeSpotInstanceRequests."""
     ctx.dry_run()
-    found = [one for one in ctx.world.spot_requests.values() if one.region == ctx.region and one.visible(ctx.now)]
+    found = [one for one in ctx.spot_requests.values() if one.visible(ctx.now)]
     ids = ctx.params.get("SpotInstanceRequestIds", [])
     if ids:
         _get(ctx, ids)
@@ -47,7 +47,7 @@ def prices(ctx: Context) -> dict[str, Any]:
             "AvailabilityZone": name,
             "InstanceType": type_,
             "ProductDescription": "Linux/UNIX",
-            "SpotPrice": f"{ctx.world.meter.price(type_, 'spot'):.6f}",
+            "SpotPrice": f"{ctx.catalogue.price(type_, 'spot'):.6f}",
             "Timestamp": when(ctx.now),
         }
         for type_ in ctx.params.get("InstanceTypes", [])
@@ -60,16 +60,16 @@ def prices(ctx: Context) -> dict[str, Any]:
 def _get(ctx: Context, ids: list[str]) -> list[SpotRequest]:
     for id_ in ids:
         check_id(id_, "sir", ERROR)
-        if id_ not in ctx.world.spot_requests or ctx.world.spot_requests[id_].region != ctx.region:
+        if id_ not in ctx.spot_requests:
             raise Refusal(f"{ERROR}.NotFound", f"The spot instance request ID '{id_}' does not exist")
-    return [ctx.world.spot_requests[id_] for id_ in ids]
+    return [ctx.spot_requests[id_] for id_ in ids]
 
 
 def _condition(ctx: Context, one: SpotRequest) -> tuple[str, str]:
     """State and status code (EC2 user guide, "Spot request status")."""
-    instance = ctx.world.instances.get(one.instance_id)
+    instance = ctx.instances.get(one.instance_id)
     if instance is None or instance.leaving_at <= ctx.now:
-        reclaimed = instance is not None and instance.reason_code == SPOT_TAKEN
+        reclaimed = instance is not None and instance.cause == "preempted"
         status = "instance-terminated-no-capacity" if reclaimed else "instance-terminated-by-user"
         return ("cancelled" if one.cancelled else "closed"), status
     if instance.taken_at is not None:
@@ -85,7 +85,7 @@ def _render(ctx: Context, one: SpotRequest) -> dict[str, Any]:
         "CreateTime": when(one.made),
         "LaunchedAvailabilityZone": one.zone,
         "ProductDescription": "Linux/UNIX",
-        "SpotPrice": one.details.get("MaxPrice") or f"{ctx.world.meter.price(one.type, 'on-demand'):.6f}",
+        "SpotPrice": one.details.get("MaxPrice") or f"{ctx.catalogue.price(one.type, 'on-demand'):.6f}",
         "State": state,
         "Status": {"Code": status, "Message": status, "UpdateTime": when(ctx.now)},
         "Type": "one-time",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pytest_capacity.emulator.ec2.context import MOST_TAGS, Context, check_id, read_tags
+from pytest_capacity.emulator.aws.context import MOST_TAGS, Context, check_id, read_tags
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Thing
 
@@ -68,9 +68,11 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def _all(ctx: Context) -> Iterator[Thing]:
-    world = ctx.world
-    for kind in (world.instances, world.reservations, world.groups, world.key_pairs, world.spot_requests):
-        yield from (thing for thing in kind.values() if thing.region == ctx.region)
+    yield from ctx.instances.values()
+    yield from ctx.reservations.values()
+    yield from ctx.groups
+    yield from ctx.key_pairs
+    yield from ctx.spot_requests.values()
 
 
 def _things(ctx: Context) -> Sequence[Thing]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import sys
 import threading
 import traceback
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_capacity.emulator.nodes.homes import Home, Homes, end_processes
-from pytest_capacity.emulator.things import FOREVER, Instance
+from pytest_capacity.emulator.things import FOREVER, Machine
 from pytest_capacity.emulator.user_data import says_line
 from pytest_capacity.emulator.world import World
 
@@ -45,11 +46,11 @@ class Fleet:
         """What ``GET /_world/ssh`` answers: where machines are reached, or will be. The caller holds the lock."""
         self._world.settle()
         now = self._world.clock.now()
-        machines = [] if self._missing else self._world.instances.values()
+        machines = [] if self._missing else self._world.machines.values()
         return {
             one.id: {"address": "127.0.0.1", "port": one.node.port if one.node is not None else None}
             for one in machines
-            if one.public_key and one.state(now) in ("pending", "running")
+            if one.public_keys and one.stage(now) in ("starting", "running")
         }
 
     def follow(self) -> None:
@@ -68,7 +69,7 @@ class Fleet:
     def _turn(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
-        elif self._thread is None and any(one.public_key for one in self._world.instances.values()):
+        elif self._thread is None and any(one.public_keys for one in self._world.machines.values()):
             self._start()
 
     def _start(self) -> None:
@@ -105,9 +106,9 @@ class Fleet:
         async with self._busy:
             with self._world.lock:
                 now = self._world.clock.now()
-                machines = [one for one in self._world.instances.values() if one.public_key]
+                machines = [one for one in self._world.machines.values() if one.public_keys]
             for one in machines:
-                if one.state(now) == "running":
+                if one.stage(now) == "running":
                     await self._advance(one, now)
         coming = [at - now for one in machines for at in _turns(one) if now < at < FOREVER]
         return min(coming, default=None)
@@ -118,10 +119,10 @@ class Fleet:
             with self._world.lock:
                 self._world.settle()
                 now = self._world.clock.now()
-                running = {one.id for one in self._world.instances.values() if one.state(now) == "running"}
+                running = {one.id for one in self._world.machines.values() if one.stage(now) == "running"}
             self._close([node for id_, node in self._nodes.items() if id_ not in running])
 
-    async def _advance(self, one: Instance, now: float) -> None:
+    async def _advance(self, one: Machine, now: float) -> None:
         node = self._nodes.get(one.id)
         if node is None:
             node = self._nodes[one.id] = self._make(one)
@@ -130,13 +131,13 @@ class Fleet:
         if not node.cloud_init_ended and now >= one.running_at + one.cloud_init_s:
             node.end_cloud_init("error" if says_line(one.user_data, CLOUD_INIT_ERROR) else "done")
 
-    def _make(self, one: Instance) -> Node:
+    def _make(self, one: Machine) -> Node:
         # Here, and not above: an emulator whose machines have no key need not load asyncssh.
         from pytest_capacity.emulator.nodes.node import Node
 
         node = Node(
             one,
-            Home(self._homes.root / one.id),
+            Home(self._homes.root / re.sub(r"[^A-Za-z0-9_-]+", "-", one.id).strip("-")),
             asked=lambda word, minutes: self._asked(one, word, minutes),
             route=self._route,
         )
@@ -158,7 +159,7 @@ class Fleet:
 
     # -- what nodes ask -------------------------------------------------------------------------------------------
 
-    def _asked(self, one: Instance, word: str, minutes: float) -> None:
+    def _asked(self, one: Machine, word: str, minutes: float) -> None:
         if word == "reboot":
             asyncio.get_running_loop().call_later(minutes * 60, self._reboot, one.id)
             return
@@ -181,7 +182,7 @@ class Fleet:
         return None
 
 
-def _turns(one: Instance) -> list[float]:
+def _turns(one: Machine) -> list[float]:
     """The moments at which something of a machine changes by time alone."""
     at = one.running_at
     return [

@@ -14,7 +14,7 @@ import asyncssh
 from pytest_capacity.emulator.nodes.homes import MARK, Home
 from pytest_capacity.emulator.nodes.shell import serve_command
 from pytest_capacity.emulator.nodes.stubs import write_stubs
-from pytest_capacity.emulator.things import Instance
+from pytest_capacity.emulator.things import Machine
 
 LOOPBACK: Final = "127.0.0.1"
 #: Where a connection may be forwarded to.
@@ -35,12 +35,14 @@ class Node:
     what runs, its connections and its port, and leaves the directory to be removed when the processes have ended.
     """
 
-    def __init__(self, instance: Instance, home: Home, asked: Asked, route: Route) -> None:
-        self.id = instance.id
+    def __init__(self, machine: Machine, home: Home, asked: Asked, route: Route) -> None:
+        self.id = machine.id
         self.home = home
-        self.private_ip = str(instance.details["PrivateIpAddress"])
-        self.addresses = frozenset({self.private_ip, str(instance.details["PublicIpAddress"])})
-        self.authorized = asyncssh.import_public_key(instance.public_key).public_data
+        self.private_ip = machine.private_ip
+        self.addresses = frozenset(filter(None, (self.private_ip, machine.public_ip)))
+        self.authorized = frozenset(asyncssh.import_public_key(key).public_data for key in machine.public_keys)
+        self.user = machine.user
+        self.hostname = machine.hostname or f"ip-{machine.private_ip.replace('.', '-')}"
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.route = route
         self.connections: set[asyncssh.SSHServerConnection] = set()
@@ -50,8 +52,8 @@ class Node:
         self._server: asyncssh.SSHAcceptor | None = None
         self._door: int | None = None
         self._written = ""
-        home.make(instance.user_data)
-        write_stubs(home.bin, home.door, home.cloud_init, self.private_ip)
+        home.make(machine.user_data)
+        write_stubs(home.bin, home.door, home.cloud_init, self.private_ip, self.hostname, machine.domain)
         self._listen_to_commands()
 
     # -- the machine ----------------------------------------------------------------------------------------------
@@ -105,7 +107,7 @@ class Node:
 
     def console(self) -> str:
         """The host key's fingerprint, as cloud-init prints it, and what the node's commands wrote."""
-        host = f"root@ip-{self.private_ip.replace('.', '-')}"
+        host = f"root@{self.hostname}"
         line = self.host_key.export_public_key().decode("ascii").split()
         bar = "#" * 61
         return (
@@ -139,7 +141,7 @@ class Node:
             "LOGNAME": user,
             "SHELL": "/bin/sh",
             "LANG": told.get("LANG", "C.UTF-8"),
-            "HOSTNAME": f"ip-{self.private_ip.replace('.', '-')}",
+            "HOSTNAME": self.hostname,
             MARK: str(self.home.path),
             **({"TERM": process.term_type} if process.term_type else {}),
         }
@@ -159,7 +161,7 @@ class Node:
 
 
 class Door(asyncssh.SSHServer):
-    """One connection: it opens to the machine's key, whatever the user's name."""
+    """One connection: it opens to the machine's keys alone."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -184,8 +186,8 @@ class Door(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """The key that the machine was launched with."""
-        return key.public_data == self._node.authorized
+        """Return whether it is a key of the machine, and the user one that it has."""
+        return self._node.user in ("", username) and key.public_data in self._node.authorized
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int

@@ -107,16 +107,15 @@ esac
 """
 
 
-def write_stubs(folder: Path, door: Path, cloud_init: Path, private_ip: str) -> None:
+def write_stubs(folder: Path, door: Path, cloud_init: Path, private_ip: str, host: str, domain: str) -> None:
     """Write the scripts. What they have to say to the emulator they write to ``door``."""
-    host = f"ip-{private_ip.replace('.', '-')}"
     words = {
         "bin": shlex.quote(str(folder)),
         "door": shlex.quote(str(door)),
         "cloud_init": shlex.quote(str(cloud_init)),
         "host": host,
-        "fqdn": f"{host}.ec2.internal",
-        "domain": "ec2.internal",
+        "fqdn": f"{host}.{domain}",
+        "domain": domain,
         "ip": private_ip,
     }
     for name, text in _SCRIPTS.items():

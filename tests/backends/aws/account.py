@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import AwsBackend, open
+from pytest_capacity.backends.aws.backend import AwsBackend
+from pytest_capacity.backends.aws.backend import open_aws as open
 from pytest_capacity.model import Held, Order, Piece, Request
 from tests.backends.aws.orders import REGION, RUN, group, order
 from tests.emulated import Emulator

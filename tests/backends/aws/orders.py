@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.model import AwsSettings, NodeGroup, Offer, Order, Placement, Request, Topology
+from pytest_capacity.backends.aws.settings import AwsSettings, plain
+from pytest_capacity.model import NodeGroup, Offer, Order, Placement, Request, Topology
 
 RUN: Final = "run-1"
 PROJECT: Final = "backend-tests"
@@ -35,7 +36,7 @@ def request(*groups: NodeGroup, aws: AwsSettings | None = None, **more: Any) -> 
         "timeout_s": 600.0,
         "endpoint": "http://127.0.0.1:1",
         "emulated": True,
-        "aws": aws or AwsSettings(image={REGION: IMAGE}),
+        "settings": plain(aws or AwsSettings(image={REGION: IMAGE})),
     }
     return Request(**{**given, **more})
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_capacity.backends.aws import AwsBackend, open
-from pytest_capacity.model import AwsSettings, Held, Piece
+from pytest_capacity.backends.aws.backend import AwsBackend
+from pytest_capacity.backends.aws.backend import open_aws as open
+from pytest_capacity.backends.aws.settings import AwsSettings
+from pytest_capacity.model import Held, Piece
 from tests.backends.aws.orders import IMAGE, NOW, REGION, ZONE, group, request
 
 HARD_END = NOW + 3 * 3600

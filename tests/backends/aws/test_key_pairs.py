@@ -18,12 +18,13 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.plan import create_parameters, plan_rounds
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import AwsSettings, Change, Held, Order, Piece, Request, Ssh, Topology, Unread
+from pytest_capacity.model import Change, Held, Order, Piece, Request, Ssh, Topology, Unread
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, NOW, REGION, RUN, ZONE, group, order, request
 from tests.backends.aws.test_zones import stranger

@@ -9,8 +9,9 @@ import boto3
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import AwsSettings, Fallback, Lookup, NodeGroup, Offer
+from pytest_capacity.model import Fallback, NodeGroup, Offer
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator
@@ -24,7 +25,7 @@ DB = group("db", "i4i.large", reserve=False)
 def cloud(emulator: Emulator, region: str = REGION) -> Any:
     """The user's own way to EC2."""
     return boto3.client(
-        "ec2", region_name=region, endpoint_url=emulator.url, aws_access_key_id="u", aws_secret_access_key="u"
+        "ec2", region_name=region, endpoint_url=emulator.url, aws_access_key_id="u", aws_secret_access_key=emulator.secret
     )
 
 

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.plan import create_parameters, plan_rounds
 from pytest_capacity.backends.aws.reading import node
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.aws.timer import user_data
-from pytest_capacity.model import AwsSettings, NodeGroup, Piece, Placement, Request, Share, Ssh, Topology
+from pytest_capacity.model import NodeGroup, Piece, Placement, Request, Share, Ssh, Topology
 from tests.backends.aws.orders import IMAGE, NOW, REGION, ZONE, group, order, request
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f pytest-capacity"

@@ -14,10 +14,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.aws import AwsBackend, open
+from pytest_capacity.backends.aws.backend import AwsBackend
+from pytest_capacity.backends.aws.backend import open_aws as open
 from pytest_capacity.backends.aws.session import Cloud, format_time, parse_time
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import AwsSettings, Request
+from pytest_capacity.model import Request
 from tests.backends.aws.orders import REGION, group, order, request
 
 EXPIRED = "<Response><Errors><Error><Code>ExpiredToken</Code><Message>over</Message></Error></Errors></Response>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_capacity.backends.aws import open
+from pytest_capacity.backends.aws.backend import open_aws as open
 from pytest_capacity.backends.aws.types import family, is_arm
 from tests.backends.aws.orders import group, request
 

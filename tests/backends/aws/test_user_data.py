@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from pytest_capacity.backends.aws import timer
+from pytest_capacity.backends.aws.provider import OUR_BYTES
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.aws.userdata import user_data
-from pytest_capacity.config.userdata import OUR_BYTES, form_of
+from pytest_capacity.config.userdata import form_of
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import AwsSettings, NodeGroup
+from pytest_capacity.model import NodeGroup
 from tests.backends.aws.account import Account
 from tests.backends.aws.orders import IMAGE, NOW, REGION, group, order, request
 from tests.backends.aws.test_zones import stranger

@@ -8,8 +8,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import AwsSettings, Fallback, NodeGroup, Offer
+from pytest_capacity.model import Fallback, NodeGroup, Offer
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator
@@ -27,7 +28,7 @@ def offers(emulator: Emulator, *groups: NodeGroup, **more: Any) -> dict[str, Off
 def stranger(emulator: Emulator) -> Any:
     """The user's own way to EC2, past our code."""
     return boto3.client(
-        "ec2", region_name=REGION, endpoint_url=emulator.url, aws_access_key_id="u", aws_secret_access_key="u"
+        "ec2", region_name=REGION, endpoint_url=emulator.url, aws_access_key_id="u", aws_secret_access_key=emulator.secret
     )
 
 

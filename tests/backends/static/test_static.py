@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import missing_extra, open_backend
-from pytest_capacity.backends.static import StaticBackend, open
+from pytest_capacity.backends.static.backend import StaticBackend
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.run_state import RunState
@@ -63,7 +63,7 @@ def order(wanted: Request, **more: Any) -> Order:
 
 @pytest.fixture(name="backend")
 def _backend() -> StaticBackend:
-    return open(request())
+    return StaticBackend(request())
 
 
 def taken(backend: StaticBackend) -> list[Held]:
@@ -97,7 +97,7 @@ def test_who_we_are_here_we_are_there(backend: StaticBackend, monkeypatch: pytes
         raise OSError("no name")
 
     monkeypatch.setattr(getpass, "getuser", nameless)
-    assert open(request()).default_user == str(os.getuid())
+    assert StaticBackend(request()).default_user == str(os.getuid())
 
 
 def test_the_hosts_are_where_they_are(backend: StaticBackend) -> None:
@@ -126,13 +126,13 @@ def test_ids_are_stable_and_can_name_a_file(backend: StaticBackend) -> None:
     """Of the address, and the port where that tells machines apart."""
     ids = [held.id for held in taken(backend)]
     assert ids == ["host-10.0.0.1", "host-db9.example.com-2222", "host-fe80--1", "host-10.0.0.9"]
-    assert [held.id for held in taken(open(request()))] == ids
+    assert [held.id for held in taken(StaticBackend(request()))] == ids
 
 
 def test_the_plan_is_pure_and_survives_the_journal(backend: StaticBackend) -> None:
     """A second keeper plans the same, and makes the same of what was written."""
     pieces = backend.plan(order(request()))
-    assert pieces == open(request()).plan(order(request()))
+    assert pieces == StaticBackend(request()).plan(order(request()))
     again = msgspec.json.decode(msgspec.json.encode(pieces[0][0]), type=Piece)
     assert backend.create(again) == backend.create(pieces[0][0])
     assert backend.plan(order(request(), attempt=2))[0][0].subject != pieces[0][0].subject

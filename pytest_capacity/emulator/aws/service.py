@@ -1,0 +1,25 @@
+"""What the services of AWS have in common here."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pytest_capacity.emulator.face import Answer, Asked
+from pytest_capacity.emulator.http import HttpRequest, HttpResponse
+from pytest_capacity.emulator.refusal import Refusal
+
+
+class Service(Protocol):
+    """One service, for all regions."""
+
+    def read(self, request: HttpRequest, region: str) -> Asked:
+        """Return what is asked."""
+        ...
+
+    def do(self, asked: Asked) -> Answer:
+        """Let the call happen."""
+        ...
+
+    def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
+        """Return a refusal, in AWS's words already, in the service's form."""
+        ...

@@ -1,0 +1,233 @@
+"""One cloud, one room: no shared module names a cloud, and a cloud is found without one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from pytest_capacity.backends import INSTALLED, file_variables, missing_extra, provider, providers
+from pytest_capacity.backends.aws import PROVIDER as AWS
+from pytest_capacity.backends.base import Provider
+from pytest_capacity.backends.diagnosis import table_of
+from pytest_capacity.backends.static import PROVIDER as STATIC
+from pytest_capacity.config import Overrides, load
+from pytest_capacity.errors import ConfigError
+from tests.emulated import ROOT
+
+PACKAGE: Final = ROOT / "pytest_capacity"
+
+#: Names of clouds, of their services and SDKs, and the forms of their regions and ids.
+NAMES: Final = re.compile(
+    r"\b(aws|amazon|ec2|boto\w*|arn|gce|gcp|google\w*|azure|arm|oci|oracle|openstack|blazar|nova|keystone)(?![a-z])"
+    r"|AWS_|OCI_|GOOGLE_|AZURE_|OS_AUTH|\bami-|\b(us|eu)-(east|west|central)\b|\b(us|eu)-(east|west)-?\d|"
+    r"\bus-central1|\bi4i\.|_ec2\b|Ec2",
+    re.IGNORECASE,
+)
+
+#: Lines that name one all the same, and why. At most five.
+ALLOWED: Final = {
+    # Azure Pipelines, the CI system: lines that it would take for its commands.
+    "text.py": 1,
+    # The example of a hook, which a reader copies.
+    "plugin/hookspecs.py": 1,
+}
+
+#: The types of mypy say that each has all that a provider needs.
+PROVIDERS: Final[tuple[Provider, ...]] = (AWS, STATIC)
+
+
+def shared_modules(rooms: bool) -> list[Path]:
+    """Those of the emulator, or all others, less the folder of each cloud."""
+    own = {path.parent for name in ("provider", "face") for path in PACKAGE.glob(f"*/*/{name}.py")}
+    found = [path for path in PACKAGE.rglob("*.py") if not own & set(path.parents)]
+    return [path for path in found if (PACKAGE / "emulator" in path.parents) is not rooms]
+
+
+def named(modules: list[Path]) -> dict[str, list[str]]:
+    """By module the lines that name a cloud, with their numbers."""
+    found: dict[str, list[str]] = {}
+    for path in modules:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if NAMES.search(line):
+                found.setdefault(str(path.relative_to(PACKAGE)), []).append(f"{number}: {line.strip()}")
+    return found
+
+
+def test_no_shared_module_names_a_cloud() -> None:
+    """All that only one cloud knows stands in its folder."""
+    found = named(shared_modules(True))
+    assert {name: lines for name, lines in found.items() if len(lines) > ALLOWED.get(name, 0)} == {}
+    assert {name for name in ALLOWED if name not in found} == set()
+    assert sum(ALLOWED.values()) <= 5
+
+
+@pytest.mark.skipif(not (PACKAGE / "emulator/face.py").exists(), reason="the emulator has one cloud, and no faces")
+def test_no_shared_module_of_the_emulator_names_a_cloud() -> None:
+    """Its World and its nodes are those of any cloud."""
+    assert named(shared_modules(False)) == {}
+
+
+def test_the_names_are_found() -> None:
+    """The pattern is one that can fail: what stood in shared modules before."""
+    for line in (
+        "AWS_REGION",
+        '"aws"',
+        "an EC2 server",
+        "us-east-1a",
+        "ami-0123",
+        "i4i.large",
+        "botocore",
+        "n2 of GCE",
+    ):
+        assert NAMES.search(line), line
+    for line in ("draws", "laws", "social", "associate", "warm", "harm", "armed"):
+        assert not NAMES.search(line), line
+
+
+def test_each_of_our_providers_is_an_entry_point() -> None:
+    """The registry has one way to find a backend, ours or a company's; each bears the name of its folder."""
+    folders = {path.parent.name for path in PACKAGE.glob("backends/*/provider.py")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = project["entry-points"]["pytest_capacity.backends"]
+    assert declared == {name: f"pytest_capacity.backends.{name}:PROVIDER" for name in folders}
+    assert folders <= set(providers())
+    for name in folders:
+        found = provider(name)
+        assert (found.name, found.title != "") == (name, True)
+        assert not found.modules or name in project["optional-dependencies"]
+        if found.errors_file:
+            assert table_of(name).rows
+
+
+def test_a_provider_loads_no_sdk() -> None:
+    """pytest imports it in every run that uses it: neither the SDK nor the second face comes with it."""
+    code = """
+import sys
+from pytest_capacity.backends import provider, providers
+for name in providers():
+    sdk = provider(name).modules
+    second = f"pytest_capacity.backends.{name}.backend"
+    print([module for module in sdk if module in sys.modules], second in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()) == {"[] False"}
+
+
+def test_listing_the_providers_imports_none() -> None:
+    """The help of `--capacity-backend` names them; nothing is loaded for it."""
+    code = """
+import sys
+from pytest_capacity.plugin.options import OPTIONS
+(option,) = [option for option in OPTIONS if option.name == "backend"]
+assert not any(name.startswith("pytest_capacity.backends") for name in sys.modules)
+print(option.help % {})
+print([name for name in sys.modules if name.startswith("pytest_capacity.backends.")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown, loaded = done.stdout.splitlines()
+    assert f"(here: {', '.join(providers())})" in shown
+    assert loaded == "[]"
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    """With those that there are."""
+    with pytest.raises(ConfigError, match=r"backend 'none' is not known here. What there is: aws, "):
+        provider("none")
+
+
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the module that its provider wants."""
+    monkeypatch.setattr(type(AWS), "modules", ("no_such_sdk",))
+    words = missing_extra("aws")
+    assert words == (
+        "'aws' needs the module 'no_such_sdk', which is not installed here: pip install 'pytest-capacity[aws]'"
+    )
+    assert missing_extra("static") is None
+
+
+def test_variables_that_hold_paths_come_from_the_providers() -> None:
+    """Of every one, since a keeper may be started for a run whose backend only its journal knows."""
+    assert set(AWS.file_variables) <= set(file_variables())
+
+
+LAB: Final = """
+from pytest_capacity.backends.base import Examples
+from pytest_capacity.config.provider import AnyCloud
+
+
+class Lab(AnyCloud):
+    name, title, modules, errors_file = "lab", "the lab", (), None
+    examples = Examples(region="berlin", instance_type="big", group="{count: 3, instance_type: big}")
+    file_variables = ("LAB_TOKEN_FILE",)
+
+    def default_regions(self, environ):
+        return (), ""
+
+    def read_section(self, section, faults):
+        return dict(section.values)
+
+
+PROVIDER = Lab()
+"""
+
+
+def test_a_company_can_ship_its_own(tmp_path: Path) -> None:
+    """A package with an entry point is a backend: its section is read by it, and messages use its words."""
+    (tmp_path / "company_lab.py").write_text(LAB)
+    info = tmp_path / "company_lab-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: company-lab\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[pytest_capacity.backends]\n"
+        "lab = company_lab:PROVIDER\nbad = company_lab:NOTHING\naws = company_lab:PROVIDER\n"
+    )
+    code = """
+from pytest_capacity.backends import INSTALLED, file_variables, provider, providers
+from pytest_capacity.config import Overrides, load
+from pytest_capacity.errors import ConfigError
+print(*providers())
+values = {"backend": "lab", "regions": ["berlin"], "groups": {"db": {"count": 1, "instance_type": "big"}}}
+values |= {"lab": {"rack": 7}, "aws": {"of": "another cloud"}}
+request = load(Overrides(), clouds=INSTALLED, path=None, environ={}, values=values)
+print(request.backend, dict(request.settings), request.regions, "LAB_TOKEN_FILE" in file_variables())
+for changes in ({"regions": None}, {"backend": "bad"}):
+    try:
+        load(Overrides(), clouds=INSTALLED, path=None, environ={}, values={**values, **changes})
+    except ConfigError as error:
+        print(error.faults[0])
+print(type(provider("aws")).__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names, request, no_region, bad, ours = done.stdout.splitlines()
+    assert {"lab", "bad", "aws", "static"} <= set(names.split())
+    assert request == "lab {'rack': 7} ('berlin',) True"
+    assert no_region == "params: regions: no region is named. Write `regions: [berlin]`."
+    assert bad.startswith("backend 'bad': company_lab:NOTHING (of company-lab) cannot be loaded: ")
+    assert ours == "AwsProvider"
+
+
+def test_a_file_may_hold_sections_of_several_clouds() -> None:
+    """Of which the chosen one's counts; what is no provider's name is an unknown key, as ever."""
+    values = {
+        "backend": "aws",
+        "regions": ["us-east-1"],
+        "aws": {"image": "ami-0123456789abcdef0"},
+        "static": {"whatever": 1},
+        "groups": {"db": {"count": 1, "instance_type": "i4i.large", "static": {"x": 1}}},
+    }
+    request = load(Overrides(), clouds=INSTALLED, path=None, environ={}, values=values)
+    assert request.settings == {"image": {"us-east-1": "ami-0123456789abcdef0"}}
+    with pytest.raises(ConfigError, match=r"params: awz: is not a known key\. Did you mean aws?"):
+        load(Overrides(), clouds=INSTALLED, path=None, environ={}, values={**values, "awz": {}})
