@@ -139,12 +139,12 @@ def _add_page(app: Flask, opened: Opened, now: Callable[[], float]) -> None:
     @app.get("/")
     def page() -> AnyResponse:
         given = request.args.to_dict()
-        at, fault, found, wanted = now(), "", Page(), Filter()
+        at, fault, status, found, wanted = now(), "", 200, Page(), Filter()
         try:
             wanted = read_page(given, ROWS)
             found = opened.page(wanted)
         except (BadQuery, JournalError) as error:
-            fault = str(error)
+            fault, status = str(error), 400 if isinstance(error, BadQuery) else 500
         text = render_template(
             "allocations.html",
             fault=fault,
@@ -155,7 +155,7 @@ def _add_page(app: Flask, opened: Opened, now: Callable[[], float]) -> None:
             next=_next(given, found),
             at=at,
         )
-        return Response(text, 400 if fault else 200, mimetype="text/html")
+        return Response(text, status, mimetype="text/html")
 
 
 def _next(given: Mapping[str, str], found: Page) -> str:
