@@ -97,6 +97,7 @@ def _ops(parser: argparse.ArgumentParser) -> None:
     for one in (listing, show, watch):
         _journal(one)
 
+
 def _allocations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resource", metavar="ID", help="a node, a host, or a reservation that is on no host")
     parser.add_argument("--lease", metavar="RUN", help="a lease of the cloud's own, or a run")

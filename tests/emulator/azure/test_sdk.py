@@ -97,9 +97,7 @@ def test_group_member_and_machine_live_and_go(compute: Any, resource: Any, subne
     assert not list(resource.resource_groups.list())
 
 
-def test_a_failure_comes_within_a_successful_poll(
-    emulator: Emulator, compute: Any, network: Any, subnet: str
-) -> None:
+def test_a_failure_comes_within_a_successful_poll(emulator: Emulator, compute: Any, network: Any, subnet: str) -> None:
     """A machine that cannot be allocated is told of by HTTP 200, and stays with its card until it is deleted."""
     from azure.core.exceptions import HttpResponseError
 
