@@ -18,7 +18,7 @@ CLOUDS: Final = tuple(sorted(path.name.split(".")[1] for path in EXAMPLE.glob("c
 
 
 def summary(cloud: str, folder: Path) -> list[tuple[str, ...]]:
-    """Run the suite on ``cloud`` and return its summary: rows of attempts, nodes and receipt without names and times."""
+    """Run the suite on ``cloud`` and return its summary: attempts, nodes and receipt without names and times."""
     suite = folder / cloud
     shutil.copytree(EXAMPLE, suite)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--capacity-emulator"]
@@ -34,7 +34,7 @@ def summary(cloud: str, folder: Path) -> list[tuple[str, ...]]:
 
 
 def _without_names(line: str) -> tuple[str, ...]:
-    """A row of the table: its number, market and outcome. Any other line: its words that are no names and no numbers."""
+    """Return a row's number, market and outcome; of any other line the words that are no names and no numbers."""
     if re.match(r"\d+  ", line):
         number, _, market, _, outcome, *_ = re.split(r"  +", line)
         return number, market, outcome
