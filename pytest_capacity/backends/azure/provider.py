@@ -68,6 +68,8 @@ class AzureProvider:
         reserve="azure_use_capacity_reservation",
         count="azure_reserved_vm_count",
         zones=("azure_reservation_zones",),
+        images={"db": "azure_image_db", "loader": "azure_image_loader", "monitor": "azure_image_monitor"},
+        images_by_region=False,
         spot_to_on_demand=True,
         others=(_GROUP_KEY,),
     )
@@ -113,7 +115,7 @@ class AzureProvider:
             faults.add(where, f"takes {size} bytes; Azure takes {self.user_data_limit}", remedy)
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse what Azure would only refuse in the middle: spot that is to use a reservation, a key that is not ours."""
+        """Refuse spot that is to use a reservation."""
         spot = [
             group.name
             for topology in request.topologies.values()

@@ -1,4 +1,4 @@
-"""Azure Resource Manager over HTTP: azure-core's transport, azure-identity's credentials. No call is ever retried here."""
+"""Azure Resource Manager over HTTP: azure-core's transport, azure-identity's credentials. No call is retried here."""
 
 from __future__ import annotations
 

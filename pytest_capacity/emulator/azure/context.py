@@ -96,7 +96,7 @@ class Context:
             raise Refusal("InvalidParameter", "A single zone is allowed for this resource.")
         name = zone_name(region, zones[0] if zones else "")
         if name not in self.catalogue.zones_of(region):
-            words = f"The zone(s) '{zones[0]}' for resource is not supported. The supported zones for location '{region}' are others."
+            words = f"The zone(s) '{zones[0]}' for resource is not supported in location '{region}'."
             raise Refusal("InvalidParameter", words)
         return name
 

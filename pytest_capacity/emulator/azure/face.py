@@ -241,11 +241,8 @@ def _operation(request: HttpRequest, path: ArmPath) -> str:
     if path.group:
         if more[:1] == ["resources"]:
             return "Resources_ListByResourceGroup"
-        return (
-            "Unknown"
-            if more
-            else f"ResourceGroups_{'CheckExistence' if request.method == 'HEAD' else _VERBS.get(request.method, 'Unknown')}"
-        )
+        verb = "CheckExistence" if request.method == "HEAD" else _VERBS.get(request.method, "Unknown")
+        return "Unknown" if more else f"ResourceGroups_{verb}"
     return _of_subscription(more)
 
 

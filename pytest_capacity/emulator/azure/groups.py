@@ -63,7 +63,7 @@ def put_resource_group(context: Context, asked: Asked) -> HttpResponse:
     if isinstance(old, Resource):
         context.need_group(path, to_make=True)
         if old.region != region:
-            words = f"Invalid resource group location '{region}'. The Resource group already exists in location '{old.region}'."
+            words = f"Invalid resource group location '{region}': it already exists in location '{old.region}'."
             raise Refusal("InvalidResourceGroupLocation", words, 409)
         old.tags = dict(body.get("tags") or {})
         return HttpResponse.of_json(resource_group_body(context, old), 200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import importlib
 import sys
@@ -10,7 +10,6 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
-
 
 #: An enum that the vendor keeps no more: its documentation says to ask the API for the sizes.
 _OPEN = "VirtualMachineSizeTypes"
@@ -73,7 +72,7 @@ def _hints(model: Any) -> dict[str, Any]:
     package, found, _ = model.__module__.partition(".models")
     scope = dict(vars(sys.modules[model.__module__]))
     if found:
-        scope |= {"_models": importlib.import_module(f"{package}.models"), "datetime": datetime}
+        scope |= {"_models": importlib.import_module(f"{package}.models"), "datetime": dt}
     return {name: _resolved(text, scope) for name, text in vars(model).get("__annotations__", {}).items() if found}
 
 

@@ -46,7 +46,9 @@ def operations(emulator: Emulator, *verbs: str) -> list[str]:
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("code", DRY)
-def test_what_is_refused_in_one_zone_is_had_in_the_next(emulator: Emulator, bench: Bench, code: str, late: bool) -> None:
+def test_what_is_refused_in_one_zone_is_had_in_the_next(
+    emulator: Emulator, bench: Bench, code: str, late: bool
+) -> None:
     """Whether at once or within a successful poll, each of Azure's codes for lack of capacity moves the run on."""
     fault = {
         "cloud": "azure",
@@ -66,7 +68,11 @@ def test_what_is_refused_in_one_zone_is_had_in_the_next(emulator: Emulator, benc
 
 def test_what_a_region_has_not_is_had_in_the_next_region(emulator: Emulator, bench: Bench) -> None:
     """A refusal of the region costs no call in its other zones."""
-    fault = {"operation": "VirtualMachines_CreateOrUpdate", "region": REGION, "error": "OverconstrainedAllocationRequest"}
+    fault = {
+        "operation": "VirtualMachines_CreateOrUpdate",
+        "region": REGION,
+        "error": "OverconstrainedAllocationRequest",
+    }
     emulator.weather(faults=[{**fault, "cloud": "azure", "late": True}])
     engine = bench.engine(request(emulator, regions=(REGION, "westeurope"), fallback=Fallback(regions=True)))
     assert engine.provision("default").zone == "westeurope-1"
@@ -153,7 +159,9 @@ def test_reservations_are_set_to_nothing_beside_the_deletion_of_machines(emulato
     before = len(emulator.calls())
     bench.give_back(engine)
     changes = [
-        call["operation"] for call in emulator.calls()[before:] if call["operation"].rpartition("_")[2] in ("Update", "Delete")
+        call["operation"]
+        for call in emulator.calls()[before:]
+        if call["operation"].rpartition("_")[2] in ("Update", "Delete")
     ]
     first = changes[:5]
     assert sorted(first) == ["CapacityReservations_Update"] * 2 + ["VirtualMachines_Delete"] * 3
@@ -244,7 +252,9 @@ def test_a_given_group_gets_our_member_and_stays(emulator: Emulator, bench: Benc
     group = given_group(plain, ["1", "2"])
     engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
     placed = engine.provision("default")
-    assert all(one.id.startswith(f"{group}/capacityreservations/".lower()) or group in one.id for one in placed.reservations)
+    assert all(
+        one.id.startswith(f"{group}/capacityreservations/".lower()) or group in one.id for one in placed.reservations
+    )
     assert CAPACITY_GROUP not in {held.kind for held in engine.book.held()}
     receipt = engine.release(_within(PATIENCE))
     assert receipt.clean, receipt
