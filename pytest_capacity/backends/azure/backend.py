@@ -16,6 +16,7 @@ from pytest_capacity.backends.azure.errors import GOING, diagnose_error, is_gone
 from pytest_capacity.backends.azure.ids import (
     COMPUTE_VERSION,
     MACHINES,
+    RESOURCE_GROUPS,
     RESOURCES_VERSION,
     SUBSCRIPTIONS_VERSION,
     ResourceId,
@@ -120,7 +121,7 @@ class AzureBackend:
         identity = path_of(piece, self._arm.subscription)
         key = piece.spec.get("public_key") or (self._own_key() if piece.kind == NODE else "")
         body = create_body(piece, self._arm.subscription, key)
-        operation = f"{TYPES[piece.kind] or 'Microsoft.Resources/resourceGroups'}/write"
+        operation = f"{TYPES[piece.kind] or RESOURCE_GROUPS}/write"
         try:
             answer = self._arm.call(operation, "PUT", identity, piece.spec["version"], body)
         except ArmError as error:
@@ -229,7 +230,7 @@ class AzureBackend:
 
     def _delete(self, held: Held) -> Held:
         type_ = TYPES[held.kind]
-        operation = f"{type_ or 'Microsoft.Resources/resourceGroups'}/delete"
+        operation = f"{type_ or RESOURCE_GROUPS}/delete"
         # Without it a machine is shut down in good order first, which takes minutes.
         query = {"forceDeletion": "true"} if held.kind == NODE else {}
         try:

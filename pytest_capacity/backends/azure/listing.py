@@ -21,6 +21,7 @@ from pytest_capacity.backends.azure.ids import (
     GROUPS,
     MACHINES,
     MEMBERS,
+    RESOURCE_GROUPS,
     RESOURCES_VERSION,
     ResourceId,
     canonical,
@@ -137,7 +138,7 @@ def _resource(arm: Arm, held: Held, query: Mapping[str, str] | None = None) -> d
     type_ = TYPES[held.kind]
     try:
         return arm.get(
-            f"{type_ or 'Microsoft.Resources/resourceGroups'}/read", held.id, version_of(type_), **query or {}
+            f"{type_ or RESOURCE_GROUPS}/read", held.id, version_of(type_), **query or {}
         )
     except ArmError as error:
         if error.http == 404:
@@ -243,10 +244,10 @@ def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterato
     owner = Owner(run, project)
     reads: dict[str, Callable[[], list[dict[str, Any]]]] = {
         RESOURCE_GROUP: lambda: list(
-            arm.pages("Microsoft.Resources/resourceGroups/read", arm.path("/resourcegroups"), RESOURCES_VERSION, **mark)
+            arm.pages("Microsoft.Resources/subscriptions/resourceGroups/read", arm.path("/resourcegroups"), RESOURCES_VERSION, **mark)
         ),
         "everything": lambda: list(
-            arm.pages("Microsoft.Resources/resources/read", arm.path("/resources"), RESOURCES_VERSION, **mark)
+            arm.pages("Microsoft.Resources/subscriptions/resources/read", arm.path("/resources"), RESOURCES_VERSION, **mark)
         ),
         **{group: lambda group=group: members_of(arm, group) for group in given},  # type: ignore[misc]
     }
@@ -343,7 +344,7 @@ def _resources(arm: Arm, group: str) -> list[dict[str, Any]]:
     path = arm.path(f"/resourceGroups/{group}/resources")
     query = {"$expand": "provisioningState"}
     try:
-        return list(arm.pages("Microsoft.Resources/resources/read", path, RESOURCES_VERSION, **query))
+        return list(arm.pages("Microsoft.Resources/subscriptions/resources/read", path, RESOURCES_VERSION, **query))
     except ArmError as error:
         if is_gone(error):
             return []
