@@ -37,6 +37,8 @@ from pytest_capacity.model import Held, Unread
 #: Calls side by side of one refresh or inventory.
 WIDTH: Final = 24
 
+_RESOURCES: Final = "Microsoft.Resources/subscriptions/resources/read"
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -244,10 +246,10 @@ def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterato
     owner = Owner(run, project)
     reads: dict[str, Callable[[], list[dict[str, Any]]]] = {
         RESOURCE_GROUP: lambda: list(
-            arm.pages("Microsoft.Resources/subscriptions/resourceGroups/read", arm.path("/resourcegroups"), RESOURCES_VERSION, **mark)
+            arm.pages(f"{RESOURCE_GROUPS}/read", arm.path("/resourcegroups"), RESOURCES_VERSION, **mark)
         ),
         "everything": lambda: list(
-            arm.pages("Microsoft.Resources/subscriptions/resources/read", arm.path("/resources"), RESOURCES_VERSION, **mark)
+            arm.pages(_RESOURCES, arm.path("/resources"), RESOURCES_VERSION, **mark)
         ),
         **{group: lambda group=group: members_of(arm, group) for group in given},  # type: ignore[misc]
     }
@@ -344,7 +346,7 @@ def _resources(arm: Arm, group: str) -> list[dict[str, Any]]:
     path = arm.path(f"/resourceGroups/{group}/resources")
     query = {"$expand": "provisioningState"}
     try:
-        return list(arm.pages("Microsoft.Resources/subscriptions/resources/read", path, RESOURCES_VERSION, **query))
+        return list(arm.pages(_RESOURCES, path, RESOURCES_VERSION, **query))
     except ArmError as error:
         if is_gone(error):
             return []

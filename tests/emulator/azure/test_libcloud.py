@@ -28,7 +28,14 @@ def driver_of(emulator: Emulator) -> Any:
     class Driver(drivers.AzureNodeDriver):  # type: ignore[misc, name-defined]
         connectionCls = Connection  # noqa: N815
 
-    return Driver("tenant", SUBSCRIPTION, "client", emulator.secret, region="eastus")
+    environment = {
+        "resourceManagerEndpointUrl": emulator.url,
+        "activeDirectoryEndpointUrl": emulator.url,
+        "activeDirectoryResourceId": "https://management.azure.com/",
+        "storageEndpointSuffix": ".invalid",
+    }
+    more = {"region": "eastus", "cloud_environment": environment}
+    return Driver("tenant", SUBSCRIPTION, "client", emulator.secret, **more)
 
 
 def test_libcloud_logs_in_lists_and_destroys(emulator: Emulator, compute: Any, subnet: str) -> None:
