@@ -139,9 +139,7 @@ def _resource(arm: Arm, held: Held, query: Mapping[str, str] | None = None) -> d
     """One GET; None where the thing is not there."""
     type_ = TYPES[held.kind]
     try:
-        return arm.get(
-            f"{type_ or RESOURCE_GROUPS}/read", held.id, version_of(type_), **query or {}
-        )
+        return arm.get(f"{type_ or RESOURCE_GROUPS}/read", held.id, version_of(type_), **query or {})
     except ArmError as error:
         if error.http == 404:
             return None
@@ -248,9 +246,7 @@ def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterato
         RESOURCE_GROUP: lambda: list(
             arm.pages(f"{RESOURCE_GROUPS}/read", arm.path("/resourcegroups"), RESOURCES_VERSION, **mark)
         ),
-        "everything": lambda: list(
-            arm.pages(_RESOURCES, arm.path("/resources"), RESOURCES_VERSION, **mark)
-        ),
+        "everything": lambda: list(arm.pages(_RESOURCES, arm.path("/resources"), RESOURCES_VERSION, **mark)),
         **{group: lambda group=group: members_of(arm, group) for group in given},  # type: ignore[misc]
     }
     answers = dict(zip(reads, side_by_side(lambda read: _tried(arm, read), list(reads.values())), strict=True))
