@@ -135,6 +135,10 @@ class AzureProvider:
         name = as_text(values[_GROUP_KEY], where(_GROUP_KEY), faults)
         return SctReading(section={"capacity_reservation_group": name} if name else {})
 
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Less what is as by default."""
+        return plain(msgspec.convert(settings, AzureSettings))
+
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """What the file or a flag says; Azure's libraries read no variable for it."""
         return request.endpoint

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from pytest_capacity.backends import provider
+from pytest_capacity.backends.azure.provider import AzureProvider
 from pytest_capacity.backends.azure.settings import section_of
 from pytest_capacity.backends.azure.sizes import family
+from pytest_capacity.backends.base import Provider
 from pytest_capacity.model import Request
 from tests.config.files import Loader
 
@@ -123,6 +125,13 @@ def test_the_environment_names_the_subscription(loading: Loader) -> None:
     assert (
         section_of(azure.with_environment(loading(file()), {"AZURE_SUBSCRIPTION_ID": "x"})).subscription == SUBSCRIPTION
     )
+
+
+def test_the_provider_is_all_that_the_protocol_asks_for(loading: Loader) -> None:
+    """The type checker compares the two, and settings of a journal come back as they were."""
+    azure: Provider = AzureProvider()
+    settings = loading(file({"public_ip": True})).settings
+    assert azure.normal({**settings, "cloud": "public"}) == settings
 
 
 @pytest.mark.parametrize(
