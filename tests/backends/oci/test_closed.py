@@ -102,6 +102,7 @@ def test_the_policy_covers_what_the_table_has() -> None:
             "SECURITY_LIST_",
             "INTERNET_GATEWAY_",
             "ROUTE_TABLE_",
+            "NETWORK_SECURITY_GROUP_",
         ),
         "work-requests": ("WORKREQUEST_",),
     }
