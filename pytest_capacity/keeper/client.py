@@ -37,6 +37,9 @@ Beat = Callable[[], None]
 #: How often a waiting main thread wakes to print what happened, seconds.
 BEAT: Final = 0.1
 
+#: How long a forked process waits for the keeper to let it in, seconds.
+_FORK_S: Final = 30.0
+
 # pytest-socket and its like replace socket.socket, or its connect method, for the time of a test.
 _RawSocket: Final = socket.SocketType
 
@@ -84,7 +87,12 @@ class Connection:
         self._lock = threading.Lock()
         self._closing = False
         self.lost = False
-        self._pid = os.getpid()
+        self._path = path
+        self._name = name
+        #: The process that opened it.
+        self.pid: Final = os.getpid()
+        #: The connection of a process that was forked from this one; the reader's thread is only in the parent.
+        self._forked: Connection | None = None
         self._socket = _RawSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(None)  # A test may have set a default timeout.
         try:
@@ -137,6 +145,8 @@ class Connection:
 
     def ask(self, message: Call, *, beat: Beat | None = None) -> Answer | None:
         """As `call`, with whatever answer comes; None: the connection broke first."""
+        if os.getpid() != self.pid:
+            return self._of_this_process().ask(message, beat=beat)
         slot = _Slot()
         number = next(self._numbers)
         with self._lock:
@@ -145,31 +155,51 @@ class Connection:
             self._slots[number] = slot
             self._send(message, number)
         try:
-            while not slot.done.acquire(timeout=BEAT):
+            # A reader that has ended hands over nothing more, whatever the keeper says.
+            while not slot.done.acquire(timeout=BEAT) and self._reader.is_alive():
                 if beat:
                     beat()
         finally:
             self._slots.pop(number, None)
         return slot.answer
 
+    def _of_this_process(self) -> Connection:
+        """Return a connection of this process, which was forked from the one that opened ours.
+
+        A thread does not survive a fork, so nobody would read what the keeper answers on the copy of the socket; the
+        locks may be held for ever. The child is a borrower: it may ask, and its end does not end the run. Raises
+        `KeeperError` where the keeper is gone.
+        """
+        if self._forked is None or self._forked.pid != os.getpid():
+            self._forked = Connection(self._path, "borrower", f"{self._name}/fork-{os.getpid()}", patience=_FORK_S)
+        return self._forked
+
     def tell(self, message: Call) -> None:
         """Send ``message`` and do not wait for its answer. Does nothing when the keeper is gone."""
+        if os.getpid() != self.pid:
+            with contextlib.suppress(errors.KeeperError):
+                self._of_this_process().tell(message)
+            return
         with self._lock:
             if not self.lost and not self._closing:
                 self._send(message, 0)
 
     def close(self) -> None:
         """Say goodbye and hang up. Safe to call twice, and in a forked child, where it only closes the copy."""
+        if os.getpid() != self.pid:
+            if self._forked is not None and self._forked.pid == os.getpid():
+                self._forked.close()
+            self._socket.close()
+            return
         with self._lock:
             if self._closing:
                 return
             self._closing = True
-            if os.getpid() == self._pid and not self.lost:
+            if not self.lost:
                 self._send(protocol.Bye(), 0)
-        if os.getpid() == self._pid:
-            with contextlib.suppress(OSError):  # The other end was faster.
-                self._socket.shutdown(socket.SHUT_RDWR)
-            self._reader.join(timeout=5)
+        with contextlib.suppress(OSError):  # The other end was faster.
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join(timeout=5)
         self._socket.close()
 
     def _send(self, message: Call, number: int) -> None:
@@ -194,7 +224,8 @@ class Connection:
                     slot.done.release()
         except (EOFError, OSError):
             pass
-        self._hang_up()
+        finally:
+            self._hang_up()
 
     def _advise(self, asked: protocol.Consult) -> None:
         self.tell(self._advisor(asked) if self._advisor else protocol.Advise(number=asked.number))

@@ -125,4 +125,11 @@ def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     with contextlib.closing(HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
         connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body, _headers())
         answer = connection.getresponse()
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise ConfigError(
+                [
+                    f"the emulator at {url} does not take our secret. Set {SECRET_FILE} to the `secret_file` that it "
+                    "named when it started"
+                ]
+            )
         return answer.read() if answer.status == HTTPStatus.OK else b""

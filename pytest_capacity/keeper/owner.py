@@ -448,6 +448,8 @@ class Owner:
 
     def _current(self, beat: Beat | None) -> Connection:
         """A connection that is not known to be lost; waits while a new keeper is being started."""
+        if os.getpid() != self._pid and self._connection:
+            return self._connection  # A forked child: no thread of it would learn of a new keeper, so it does not wait.
         while True:
             with self._changed:
                 if self._fault:

@@ -144,7 +144,7 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
     """What the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
     dropped = _DROPPED + (_TRACKING if outlive else ())
     kept = {name: value for name, value in inherited.items() if name == _KEPT or not name.startswith(dropped)}
-    for name in (*_PATHS, *file_variables()):
+    for name in (*_PATHS, _KEPT, *file_variables()):
         if kept.get(name):
             kept[name] = str(Path(kept[name]).expanduser().absolute())
     return kept

@@ -8,13 +8,14 @@ process, `worker.Worker` in an xdist worker. The fixtures ask the runtime.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 import pytest
 
-from pytest_capacity.plugin.options import Settings, add_options, is_chosen, mistyped, without_file
+from pytest_capacity.plugin.options import Settings, add_options, is_chosen, mistyped, take_no_value, without_file
 
 if TYPE_CHECKING:
     from pytest_capacity.model import Request, Reservation
@@ -49,6 +50,15 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_capacity.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Read the arguments once more where a flag without a value has taken a test's path for one."""
+    if take_no_value(args):
+        # As pytest itself does before this hook: paths among them say which conftest files are loaded first.
+        options = copy.copy(early_config.option)
+        early_config.known_args_namespace = parser.parse_known_args(args, namespace=options)
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_capacity.keeper.client import EventQueue
+from pytest_capacity.keeper.client import BEAT, EventQueue, pause
 from pytest_capacity.keeper.protocol import Event
+from pytest_capacity.report.progress import Progress
 from pytest_capacity.report.render import Line, live
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
 
 
-class Voice:
+class Console:
     """Live lines and errors.
 
     In a serial run events wait in a queue until the main thread has a moment (`beat`), because a line that another
@@ -26,25 +27,45 @@ class Voice:
     as they come.
     """
 
-    def __init__(self, config: pytest.Config, *, at_once: bool) -> None:
+    def __init__(
+        self, config: pytest.Config, *, at_once: bool, provision_s: float = 0.0, release_s: float = 0.0
+    ) -> None:
         self._config = config
         self._at_once = at_once
         self._queue = EventQueue()
         self._lock = threading.Lock()
         self._quiet = config.get_verbosity() < 0
+        self._progress = Progress(provision_s, release_s, quiet=self._quiet)
+        self._watcher: threading.Thread | None = None
 
     def on_event(self, event: Event) -> None:
         """Take an event from the reader thread."""
+        self._progress.on_event(event)
         if self._at_once:
             self._show([event])
+            self._watch()
         else:
             self._queue(event)
 
     def beat(self) -> None:
-        """Write what has come since; for the main thread."""
+        """Write what has come since, and now and then what is waited for; for the main thread while it waits."""
         events = self._queue.drain()
         if events:
             self._show(events)
+        elif line := self._progress.beat():
+            self._write([line])
+
+    def _watch(self) -> None:
+        """Have a thread say what is waited for: an xdist controller's main thread waits for its workers, not for us."""
+        if self._progress.waiting and (self._watcher is None or not self._watcher.is_alive()):
+            self._watcher = threading.Thread(target=self._beat_on, name="capacity-progress", daemon=True)
+            self._watcher.start()
+
+    def _beat_on(self) -> None:
+        while self._progress.waiting:
+            pause(BEAT)
+            if line := self._progress.beat():
+                self._write([line])
 
     def say(self, text: str, colour: str = "") -> None:
         """Write a line, quiet or not."""
@@ -60,6 +81,7 @@ class Voice:
             self._write(lines)
 
     def _write(self, lines: Iterable[Line]) -> None:
+        self._progress.written()
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         # `pytest | head` closes the terminal under us; that must not end the reader thread, nor a release.
         with suppress(OSError, ValueError), self._lock, self._uncaptured():

@@ -88,10 +88,11 @@ OPTIONS: Final[Sequence[Option]] = (
     Option("endpoint", "URL of the cloud's API, instead of the cloud itself", metavar="URL"),
     Option(
         "emulator",
-        "Run against the built-in emulator: no cloud is used, nothing is billed. Write --capacity-emulator=FILE",
+        "Run against the built-in emulator: no cloud is used, nothing is billed; with =FILE in that weather",
         kind="emulator",
         metavar="SCENARIO",
     ),
+    Option("scenario", "The emulator's weather, a YAML file", metavar="FILE"),
     Option("session", "Share the nodes with all processes that name the same session", metavar="NAME"),
     Option(
         "keep",
@@ -135,6 +136,19 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(option.ini_name, option.help, type="linelist", default=None)
         else:
             parser.addini(option.ini_name, option.help, type="string", default=None)
+
+
+def take_no_value(args: list[str]) -> bool:
+    """Have ``--capacity-emulator`` without ``=`` leave the argument that follows alone; whether it is among ``args``.
+
+    argparse would give an optional value whatever follows, a test's path too.
+    """
+    flag = _BY_NAME["emulator"].flag_name
+    end = args.index("--") if "--" in args else len(args)
+    bare = [place for place, argument in enumerate(args[:end]) if argument == flag]
+    for place in bare:
+        args[place] = f"{flag}="
+    return bool(bare)
 
 
 def _add_flag(group: pytest.OptionGroup, option: Option) -> None:
@@ -215,9 +229,12 @@ class Settings:
 
     def _from_ini(self, option: Option) -> Setting | None:
         given: Any = self._config.getini(option.ini_name)
+        source = f"ini {option.ini_name}"
+        if option.kind == "emulator" and given is not None and not str(given).strip():
+            # Taken for "not set", it would mean the real cloud.
+            raise pytest.UsageError(f"{source}: it is empty. Write true, false or a scenario file, or remove the line")
         if not given:
             return None
-        source = f"ini {option.ini_name}"
         if isinstance(given, list):
             words = tuple(word.strip() for line in given for word in line.split(",") if word.strip())
             return Setting(words, source)
@@ -340,23 +357,25 @@ def is_chosen(config: pytest.Config, settings: Settings) -> bool:
 
 
 def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path | None]:
-    """Whether to run against the emulator, and its scenario. Raises `pytest.UsageError` when the flag ate a test path.
+    """Whether to run against the emulator, and its scenario: that of ``--capacity-emulator=FILE``, or the other flag's.
 
-    ``--capacity-emulator tests/`` reads as a scenario called ``tests/``: argparse gives an optional value what follows.
+    Raises `pytest.UsageError` for what is no such file, for two of them, and for a scenario flag without the emulator.
     """
-    setting = settings.get("emulator")
+    setting, scenario = settings.get("emulator"), settings.get("scenario")
     if setting is None or setting.value is False:
+        if scenario and scenario.source == _BY_NAME["scenario"].flag_name:
+            raise pytest.UsageError(f"{scenario.source}: a scenario is the emulator's: pass --capacity-emulator, too")
         return False, None
-    if not setting.value:
+    if setting.value and scenario and scenario.source == _BY_NAME["scenario"].flag_name:
+        raise pytest.UsageError(f"{setting.source} and {scenario.source} both name a scenario. Keep one")
+    chosen = setting if setting.value else scenario
+    if chosen is None:
         return True, None
-    text = str(setting.value)
-    base = config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
+    text = str(chosen.value)
+    base = config.rootpath if chosen.source.startswith("ini ") else config.invocation_params.dir
     path = base / Path(text).expanduser()
     if path.suffix not in (".yaml", ".yml") or path.is_dir():
-        raise pytest.UsageError(
-            f"{setting.source}: {text!r} is no scenario file (.yaml). "
-            "Write --capacity-emulator=FILE, or put --capacity-emulator last when you want no scenario"
-        )
+        raise pytest.UsageError(f"{chosen.source}: {text!r} is no scenario file (.yaml)")
     if not path.is_file():
-        raise pytest.UsageError(f"{setting.source}: there is no scenario file {os.fspath(path)}")
+        raise pytest.UsageError(f"{chosen.source}: there is no scenario file {os.fspath(path)}")
     return True, path

@@ -24,7 +24,7 @@ from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Identity, Request
 from pytest_capacity.plugin.collect import collect_dir
-from pytest_capacity.plugin.console import Voice
+from pytest_capacity.plugin.console import Console
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
@@ -97,7 +97,12 @@ class Controller(Runtime):
         super().__init__(config, request, collect_dir, on_exhausted)
         # By the options, as xdist itself decides: its session may be registered after us.
         self._distributed = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
-        self._voice = Voice(config, at_once=self._distributed)
+        self._console = Console(
+            config,
+            at_once=self._distributed,
+            provision_s=request.timeout_s,
+            release_s=request.release_timeout_s,
+        )
         self.options: Final = options
         self._looking_only = looking_only
         self._strict_credentials = strict_credentials
@@ -118,7 +123,7 @@ class Controller(Runtime):
         self._stopped = False
         # As an event: a line that another thread writes would end up in the output of a test.
         self._hooks = Hooks(
-            config, request, lambda words: self._voice.on_event(Event(now(), "trouble", data={"words": words}))
+            config, request, lambda words: self._console.on_event(Event(now(), "trouble", data={"words": words}))
         )
         self._ending = Ending(emulated=request.emulated, session=request.session)
         self._pending = Pending(self._ending.interrupted)
@@ -131,13 +136,13 @@ class Controller(Runtime):
         if threading.current_thread() is not threading.main_thread():
             return self._owner.call(message, answer)  # Lines are the main thread's to write.
         try:
-            return self._owner.call(message, answer, beat=self._voice.beat)
+            return self._owner.call(message, answer, beat=self._console.beat)
         except KeyboardInterrupt:
             self._pending.hold(certain=False)
             self._stop()
             raise
         finally:
-            self._voice.beat()
+            self._console.beat()
 
     def _stop(self) -> None:
         """Answer a Ctrl-C at once: nothing more is asked for, though pytest takes a while to come to the release."""
@@ -146,7 +151,7 @@ class Controller(Runtime):
         self._stopped = True
         self._owner.stop()
         if self._begun:
-            self._voice.say("capacity: interrupted: giving back what is held", "yellow")
+            self._console.say("capacity: interrupted: giving back what is held", "yellow")
 
     @property
     def deaths(self) -> int:
@@ -229,7 +234,7 @@ class Controller(Runtime):
 
     def pytest_runtest_logfinish(self) -> None:
         """Between tests: show what has come meanwhile."""
-        self._voice.beat()
+        self._console.beat()
         if self._awaits_identity:
             self._identify(0, strict=False)
 
@@ -238,7 +243,7 @@ class Controller(Runtime):
 
     def _on_event(self, event: Event) -> None:
         self._begun = self._begun or event.kind in ("attempt-started", "database-requested")
-        self._voice.on_event(event)
+        self._console.on_event(event)
         self._hooks.on_event(event)
         if event.kind == "identity" and self._distributed and not self._strict_credentials:
             self._introduce(msgspec.convert(event.data, Identity))
@@ -251,7 +256,7 @@ class Controller(Runtime):
         if patience:
             self._tell_of_the_emulator()
         try:
-            identity = self._owner.identity(timeout=patience, beat=self._voice.beat)
+            identity = self._owner.identity(timeout=patience, beat=self._console.beat)
         except ConfigError as error:
             # The profile, the scenario or the like is no good: nothing could come of this run.
             self._refused = True
@@ -259,7 +264,7 @@ class Controller(Runtime):
         except CapacityError as error:
             # Tests that need no capacity run all the same; the others fail with this same reason.
             self._fault = error
-            self._voice.say(f"capacity: {clean(str(error))}", "red")
+            self._console.say(f"capacity: {clean(str(error))}", "red")
             return
         if identity is None:
             self._awaits_identity = True
@@ -272,15 +277,15 @@ class Controller(Runtime):
         """Say what a run without a cloud waits for in its first seconds."""
         starts = self.request.emulated and self.request.endpoint is None
         if starts and self._owner and not self._owner.ready and self.config.get_verbosity() >= 0:
-            self._voice.say("capacity: starting the emulator")
+            self._console.say("capacity: starting the emulator")
 
     def _introduce(self, identity: Identity) -> str | None:
         told, self._identity = self._identity == identity, identity
         if not told and self.config.get_verbosity() >= 0:
-            self._voice.say(render.identity_line(identity, self.request))
+            self._console.say(render.identity_line(identity, self.request))
         fault = render.expiry_fault(identity, self.request, self._now())
         if fault and not told:
-            self._voice.say(f"capacity: {fault}", "yellow")
+            self._console.say(f"capacity: {fault}", "yellow")
         return fault
 
     @pytest.hookimpl(tryfirst=True)
@@ -313,11 +318,11 @@ class Controller(Runtime):
             self._signals.deaf = True
         self._learn_fault()
         failed = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        self._outcome = self._ending.release(self._owner, self._voice.beat, self._voice.say_all, failed=failed)
+        self._outcome = self._ending.release(self._owner, self._console.beat, self._console.say_all, failed=failed)
         self._hooks.finish()
-        self._voice.beat()
+        self._console.beat()
         # Said at once, and again in the summary: after a second Ctrl-C there may be no summary.
-        self._voice.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
+        self._console.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
         if session.exitstatus == pytest.ExitCode.OK and not self._outcome.good:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._close()

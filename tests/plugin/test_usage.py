@@ -46,7 +46,7 @@ def suite(pytester: pytest.Pytester) -> None:
         (["--capacity-endpoint=ftp://x", "--capacity-fallback=zones"], ["*-fallback*zone?*", "*--capacity-endpoint*"]),
         (["--capacity-config=nowhere.yaml"], ["*there is no file */nowhere.yaml*"]),
         (["--capacity-emulator=nowhere.yaml"], ["*there is no scenario file */nowhere.yaml*"]),
-        (["--capacity-emulator", "."], ["*'.' is no scenario file*--capacity-emulator=FILE*"]),
+        (["--capacity-emulator=."], ["*--capacity-emulator: '.' is no scenario file*"]),
         (["-d", "--tx", "ssh=host"], ["*--tx ssh=host: a worker on another machine*"]),
         (["-d", "--tx", "2*socket=host:8888"], ["*another machine*-n N*"]),
     ],

@@ -92,11 +92,28 @@ def test_flags_and_environment(
     refused(suite, suite.run(*arguments, env=environment), *words)
 
 
-def test_emulator_flag_that_ate_a_path(suite: Suite) -> None:
-    """`--capacity-emulator tests/` takes the tests for a scenario; the error says how to write it."""
+def test_a_path_after_the_emulator_flag_is_a_path(suite: Suite) -> None:
+    """`--capacity-emulator tests/` runs the tests in that folder, against the emulator."""
     (suite.tests / "tests").mkdir()
+    suite.write("tests/test_here.py", "def test_one(capacity):\n    assert capacity.nodes('db')\n")
     ended = suite.run("--capacity-emulator", "tests/", endpoint=False)
-    refused(suite, ended, "--capacity-emulator: 'tests/' is no scenario file", "--capacity-emulator=FILE")
+    assert ended.code == 0, ended
+    assert "1 passed" in ended.out
+    assert "EMULATED" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-o", "capacity_emulator="), "ini capacity_emulator: it is empty"),
+        (("--capacity-scenario=weather.yaml",), "--capacity-scenario: a scenario is the emulator's"),
+        (("--capacity-emulator", "--capacity-scenario=none.yaml"), "there is no scenario file"),
+        (("--capacity-emulator=a.yaml", "--capacity-scenario=b.yaml"), "both name a scenario"),
+    ],
+)
+def test_emulator_and_scenario(suite: Suite, arguments: tuple[str, ...], words: str) -> None:
+    """What would mean the real cloud by mistake, or two scenarios, is a usage error."""
+    refused(suite, suite.run(*arguments, endpoint=False), words)
 
 
 def test_broken_scenario(suite: Suite) -> None:

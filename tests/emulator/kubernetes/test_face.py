@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from lightkube import Client
 from lightkube.config.kubeconfig import KubeConfig
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 
 from pytest_capacity.scaling.kubedb.client import Kubernetes, ServerError, Unanswered
@@ -141,6 +142,6 @@ def test_another_namespace_has_to_be_there(cloud: Emulator, cluster: Kubernetes)
     body = {**DATABASE, "metadata": {"name": "orders"}}
     with pytest.raises(ServerError, match='namespaces "team" not found'):
         cluster.create(cluster.databases(ENGINE), body, "team")
-    Client(KubeConfig.from_file(kubeconfig(cloud)).get()).create(Namespace.from_dict({"metadata": {"name": "team"}}))
+    Client(KubeConfig.from_file(kubeconfig(cloud)).get()).create(Namespace(metadata=ObjectMeta(name="team")))
     cluster.create(cluster.databases(ENGINE), body, "team")
     assert len(cluster.list(cluster.databases(ENGINE), "*", {})) == 2
