@@ -121,7 +121,8 @@ def test_a_watch_tells_as_it_happens(cloud: Emulator, cluster: Kubernetes) -> No
 
     def watch() -> None:
         for _, found in client.watch(cluster.ops(ENGINE), namespace="default"):
-            phase = (found.to_dict().get("status") or {}).get("phase", "")
+            body: Any = found
+            phase = (body.to_dict().get("status") or {}).get("phase", "")
             seen.append((phase, time.monotonic()))
             if phase == "Successful":
                 return
