@@ -22,7 +22,7 @@ from pytest_capacity.emulator.kubernetes.store import Object, Store, merge_patch
 
 Query = Mapping[str, Sequence[str]]
 
-#: What is asked of a server: verb and kind, as far as they can be told from the request's first line.
+#: The paths of objects: group, version, namespace, plural, name, subresource.
 _PATH: Final = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>v[^/]+)"
     r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[a-z]+))?"

@@ -64,7 +64,7 @@ class Kubernetes:
         self.cluster = Cluster(self._now)
         self.catalogue = Catalogue(self.cluster.operations())
         #: The part of the weather that the cluster's script was made of.
-        self._told: object = None
+        self._part: object = None
         world.on_reset.append(self._reset)
         world.also_held.append(self._held)
 
@@ -138,13 +138,13 @@ class Kubernetes:
         """Nothing is loaded late."""
 
     def _follow_weather(self) -> None:
-        told = self._world.weather.own.get(CLOUD)
-        if told is not self._told:
-            self._told = told
-            self.cluster.script = read_script(told) if told else Script()
+        part = self._world.weather.own.get(CLOUD)
+        if part is not self._part:
+            self._part = part
+            self.cluster.script = read_script(part) if part else Script()
 
     def _reset(self) -> None:
-        self._told = None
+        self._part = None
         self.cluster.reset()
 
     def _held(self) -> list[dict[str, Any]]:

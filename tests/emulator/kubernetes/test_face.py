@@ -69,7 +69,7 @@ def test_databases_and_volumes_are_held(cloud: Emulator, cluster: Kubernetes) ->
 
 
 def test_the_weather_scripts_the_operator(cloud: Emulator, cluster: Kubernetes) -> None:
-    """A fate is told in the conditions; what the script does not know is refused with its name."""
+    """A fate shows in the conditions; what the script does not know is refused with its name."""
     fate = {"phase": "Failed", "reason": "NoRoom", "message": "no node has room"}
     cloud.weather(own={"kubernetes": {"fates": [fate]}})
     name = cluster.create(cluster.ops(ENGINE), REQUEST, "default")["metadata"]["name"]
