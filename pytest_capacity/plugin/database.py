@@ -154,7 +154,7 @@ class Database:
 
 
 async def _beside(do: Callable[[], T]) -> T:
-    """Run ``do`` on a thread. asyncio is imported by who has an event loop anyway; a run without one saves that time."""
+    """Run ``do`` on a thread. A caller has an event loop, so asyncio is loaded; runs without one save its import."""
     import asyncio
 
     return await asyncio.to_thread(do)

@@ -245,7 +245,7 @@ def test_denied_ends_it_against_a_server(lab: Lab) -> None:
 
 
 def test_the_server_keeps_the_last_three(lab: Lab) -> None:
-    """Of five finished requests of a database two are deleted there; the history has all five, another's are untouched."""
+    """Of five finished requests of a database two are deleted there; the history has all, another's are untouched."""
     create(lab.served, "mongodb", "shop")
     lab.patch(name="shop", replicas=4)
     for replicas in (4, 5, 6, 7, 8):
