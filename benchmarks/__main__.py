@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import engine, processes
+from benchmarks import allocations, engine, processes
 from benchmarks.table import show
 from tests.emulated import start_emulator
 
@@ -17,6 +17,7 @@ def main() -> int:
         rows.append(processes.eight_workers(emulator, times))
         rows.append(processes.joining(emulator, times))
     rows.append(processes.unused(times))
+    rows += allocations.rows(times)
     print(show(rows))
     return 0 if all(row.met for row in rows) else 1
 

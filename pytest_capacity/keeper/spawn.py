@@ -36,7 +36,6 @@ _PATHS: Final = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
     "COVERAGE_PROCESS_START",
-    "KUBECONFIG",
 )
 
 _LACKING: Final = (
@@ -153,8 +152,7 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
 def needed_extras(request: Request) -> list[str]:
     """The extras that must be installed where the keeper of ``request`` runs."""
     emulator = ["emulator"] if request.emulated and request.endpoint is None else []
-    kubedb = ["kubedb"] if request.databases else []
-    return [request.backend, *emulator, *kubedb, *(["ssh"] if request.ssh else [])]
+    return [request.backend, *emulator, *(["ssh"] if request.ssh else [])]
 
 
 def missing_where(python: str | None, extras: Sequence[str]) -> list[str]:
