@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from pytest_capacity.emulator.kubernetes.script import Script
+from tests.emulated import ROOT
 from tests.scaling.clusters import Served
 from tests.scaling.conftest import create
 
@@ -250,3 +252,13 @@ def runs() -> list[dict[str, Any]]:
     listed = subprocess.run([*CLI, "ls", "--json"], capture_output=True, text=True, check=True)
     found: list[dict[str, Any]] = json.loads(listed.stdout)
     return found
+
+
+def test_the_example_runs_without_a_cluster(pytester: pytest.Pytester, suite: pytest.Pytester) -> None:
+    """As it stands in the repository."""
+    for path in (ROOT / "examples/databases").iterdir():
+        if path.is_file():
+            shutil.copy(path, pytester.path)
+    result = run(pytester, "--capacity-emulator=scenario.yaml")
+    result.assert_outcomes(passed=3)
+    assert "0 things bearing run" in result.stdout.str()
