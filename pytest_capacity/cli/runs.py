@@ -199,10 +199,12 @@ def _left_alone(run: Run, why: str) -> Seen:
     from pytest_capacity.engine.clock import SystemClock
     from pytest_capacity.engine.expiry import standing
     from pytest_capacity.engine.run_state import RunState
+    from pytest_capacity.scaling.kubedb.standing import databases_held
 
     reader = ReadJournal(Path(run.places.journal))
     try:
         book = RunState(reader, run.id, SystemClock())
+        databases = databases_held(reader.events(run.id))
     except msgspec.ValidationError as error:
         raise JournalError(
             f"run {run.id}: its events in {run.places.journal} were written by another version of pytest-capacity: "
@@ -210,7 +212,7 @@ def _left_alone(run: Run, why: str) -> Seen:
         ) from error
     finally:
         reader.close()
-    held, unanswered = tuple(standing(book)), len(book.doubtful())
+    held, unanswered = (*standing(book), *databases), len(book.doubtful())
     if (not held and not unanswered) or (book.emulator and not _answers(book.emulator)):
         return Seen(run=run, state="over", held=(), why=why)
     placed = tuple(book.placed.values())
