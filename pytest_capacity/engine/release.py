@@ -93,9 +93,9 @@ class Releaser:
 
         ``wake`` ends a pause, so that ``until`` is asked at once.
 
-        The first look at the whole run is a listing of what bears its stamp, since all may be gone by then; later looks
-        are only at what was asked to go and is still there. At the end the whole run, and an attempt of which something
-        may exist unknown to the journal, is confirmed by a listing.
+        Looks are only at what was asked to go and is still there. At the end the whole run, and an attempt of which
+        something may exist unknown to the journal, is confirmed by a listing of what bears the stamp. Where no node is
+        on its way out, the first look at the whole run is that listing, since all may be gone by then.
         """
         looks = 0
         while True:
@@ -121,8 +121,8 @@ class Releaser:
         while now := [held for held in self._backend.releasable(scope.held()) if held.key not in tried]:
             tried.update(held.key for held in now)
             list(self._pool.map(self._release, self._batches(held for held in now if not self._book.accepted(held))))
-            still = {held.key for held in scope.held()}
-            if listed := scope.whole and first:
+            still = {held.key: held for held in scope.held()}
+            if listed := scope.whole and first and not any(held.kind == "node" for held in still.values()):
                 listed, first = self._list(scope), False
             elif not self._look([held for held in now if held.key in still]):
                 return self._confirm(scope)  # What cannot be looked at may be listed.

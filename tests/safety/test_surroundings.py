@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulated import SECRET
 from tests.safety.runs import GRANTED, Suite, provisioned_once, until
 
 #: A user of this machine without an entry in the password file.
@@ -197,7 +198,7 @@ def test_read_only_working_directory(suite: Suite) -> None:
 
 def test_relative_credentials_file(suite: Suite) -> None:
     """A credentials file named relative to where pytest starts is found by the keeper, which runs in `/`."""
-    suite.write("secrets", "[ci]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = example\n")
+    suite.write("secrets", f"[ci]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = {SECRET}\n")
     suite.configure(aws={"image": {"us-east-1": "ami-12c6146b"}, "profile": "ci"})
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     ended = suite.run(env={"AWS_SHARED_CREDENTIALS_FILE": "secrets", **dict.fromkeys(keys)})

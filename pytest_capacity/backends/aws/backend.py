@@ -200,19 +200,20 @@ class AwsBackend:
         What has no subject is left alone and named in a ``ValueError``, after the others were asked for.
         """
         ours = [held for held in helds if held.subject]
-        if ours:
-            self._remove(ours[0].kind, ours[0].region, ours)
+        gone = self._remove(ours[0].kind, ours[0].region, ours) if ours else frozenset()
         if foreign := [held.id for held in helds if not held.subject]:
             raise ValueError(
                 f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
                 f"look at their tags, and remove them by hand if they are yours"
             )
-        return [replace(held, state="leaving") for held in helds]
+        return [replace(held, state="gone" if held.id in gone else "leaving") for held in helds]
 
-    def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> None:
+    def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> frozenset[str]:
+        """Ask for them; return the ids of those that are gone already by EC2's answer."""
         if kind == NODE:
-            self._cloud.ec2(region, "terminate_instances", InstanceIds=[held.id for held in helds])
-            return
+            answer = self._cloud.ec2(region, "terminate_instances", InstanceIds=[held.id for held in helds])
+            nodes = answer.get("TerminatingInstances", ())
+            return frozenset(node["InstanceId"] for node in nodes if node["CurrentState"]["Name"] == "terminated")
         for held in helds:
             if kind == RESERVATION:
                 self._cloud.ec2(region, "cancel_capacity_reservation", CapacityReservationId=held.id)
@@ -222,6 +223,7 @@ class AwsBackend:
                 self._cloud.ec2(region, "delete_key_pair", KeyPairId=held.id)
             else:
                 self._cloud.ec2(region, "delete_placement_group", GroupName=_name_of(held))
+        return frozenset()
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
         """What bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`.
