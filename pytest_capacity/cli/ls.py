@@ -17,6 +17,7 @@ from pytest_capacity.cli.runs import Seen, known_runs, look_at_all, request_valu
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper import protocol
 from pytest_capacity.model import Node, Placed
+from pytest_capacity.report.render import EMULATED
 from pytest_capacity.report.tables import aligned
 
 _HEAD: Final = ("RUN", "STATE", "BACKEND", "ZONE", "NODES", "AGE", "ENDS IN")
@@ -96,9 +97,13 @@ def _rough(seconds: float) -> str:
 
 def _notes(seen: Seen) -> Iterator[str]:
     """What a row has no room for, and what to do."""
-    if seen.state == "abandoned":
-        kinds = Counter(held.kind for held in seen.held or ())
-        things = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()]
+    if request_value(seen, "emulated"):
+        yield f"  {EMULATED}"
+    kinds = Counter(held.kind for held in seen.held or ())
+    things = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()]
+    if seen.state == "ending" and things:
+        yield f"  being given back: {', '.join(things)}"
+    elif seen.state == "abandoned":
         if seen.unanswered:
             things.append(f"what {seen.unanswered} unanswered create calls may have made")
         yield f"  its keeper died; by the journal it holds {', '.join(things)}"

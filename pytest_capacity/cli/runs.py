@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,6 +25,9 @@ from pytest_capacity.keeper.places import Places
 from pytest_capacity.keeper.sessions import Record, all_sessions
 from pytest_capacity.model import Held, Placed
 from pytest_capacity.text import moment
+
+if TYPE_CHECKING:
+    from pytest_capacity.engine.run_state import RunState
 
 T = TypeVar("T")
 
@@ -170,7 +173,9 @@ def look(run: Run) -> Seen:
     why = ""
     try:
         description = within(PATIENCE, lambda: describe(run))
-        return Seen(run=run, state=_state(description), description=description, placed=description.placed)
+        state = _state(description)
+        held = _ending(run) if state == "ending" else None
+        return Seen(run=run, state=state, description=description, placed=description.placed, held=held)
     except (TimeoutError, OtherVersion) as error:
         if is_taken(run.places.lock):
             return Seen(run=run, state="silent", why=str(error))
@@ -178,7 +183,7 @@ def look(run: Run) -> Seen:
             return Seen(run=run, state="starting", why=str(error))
     except CapacityError as error:
         if is_taken(run.places.lock):
-            return Seen(run=run, state="ending", why=str(error))
+            return Seen(run=run, state="ending", why=str(error), held=_ending(run))
         why = str(error)
     return _left_alone(run, why)
 
@@ -195,14 +200,23 @@ def _left_alone(run: Run, why: str) -> Seen:
     """A run whose keeper is gone: by the journal."""
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
+    book = _by_journal(run)
+    held, unanswered = _standing(book), len(book.doubtful())
+    if (not held and not unanswered) or (book.emulator and not _answers(book.emulator)):
+        return Seen(run=run, state="over", held=(), why=why)
+    placed = tuple(book.placed.values())
+    return Seen(run=run, state="abandoned", held=held, unanswered=unanswered, placed=placed, why=why)
+
+
+def _by_journal(run: Run) -> RunState:
+    """Return what the journal says of a run. Raises `JournalError` for one that another version wrote."""
     # Only now: it takes longer to load than all the rest.
     from pytest_capacity.engine.clock import SystemClock
-    from pytest_capacity.engine.expiry import standing
     from pytest_capacity.engine.run_state import RunState
 
     reader = ReadJournal(Path(run.places.journal))
     try:
-        book = RunState(reader, run.id, SystemClock())
+        return RunState(reader, run.id, SystemClock())
     except msgspec.ValidationError as error:
         raise JournalError(
             f"run {run.id}: its events in {run.places.journal} were written by another version of pytest-capacity: "
@@ -210,11 +224,17 @@ def _left_alone(run: Run, why: str) -> Seen:
         ) from error
     finally:
         reader.close()
-    held, unanswered = tuple(standing(book)), len(book.doubtful())
-    if (not held and not unanswered) or (book.emulator and not _answers(book.emulator)):
-        return Seen(run=run, state="over", held=(), why=why)
-    placed = tuple(book.placed.values())
-    return Seen(run=run, state="abandoned", held=held, unanswered=unanswered, placed=placed, why=why)
+
+
+def _ending(run: Run) -> tuple[Held, ...] | None:
+    """Return what is still held of a run that is being released; None where its journal does not know it."""
+    return _standing(_by_journal(run)) if run.begun else None
+
+
+def _standing(state: RunState) -> tuple[Held, ...]:
+    from pytest_capacity.engine.expiry import standing
+
+    return tuple(standing(state))
 
 
 def _answers(url: str) -> bool:

@@ -54,7 +54,9 @@ class Engine:
         clock: Clock,
         reach: Reach | None = None,
         advice: Advice = NO_ADVICE,
+        emulator: Callable[[], str] = str,
     ) -> None:
+        """``emulator`` says which emulator is at the endpoint; "" where there is none."""
         self.request = request
         self.book = book
         self._backend = backend
@@ -81,7 +83,17 @@ class Engine:
         self._preemption = Preemption(backend, book, clock)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
-            request, backend, book, clock, attempter, self._abandoned, self.offers, bounds, reach.facts, advice
+            request,
+            backend,
+            book,
+            clock,
+            attempter,
+            self._abandoned,
+            self.offers,
+            bounds,
+            reach.facts,
+            advice,
+            emulator,
         )
 
     @property

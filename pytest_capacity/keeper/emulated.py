@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -97,9 +98,37 @@ def locator(endpoint: str | None) -> Callable[[], Located] | None:
     return locate
 
 
+def identify(endpoint: str | None) -> Callable[[], str]:
+    """Return how to ask which emulator listens at ``endpoint``; "" where it is none.
+
+    One that is started on the port of an earlier one is another cloud, whose zones have not run dry.
+    """
+
+    @cache
+    def ask() -> str:
+        if endpoint is None or not _may_be_emulator(endpoint):
+            return ""
+        try:
+            return msgspec.json.decode(_ask(endpoint, "/_world?calls=0"), type=_World).emulator
+        except (OSError, HTTPException, ConfigError, msgspec.DecodeError):
+            return ""  # Another emulation of a cloud, or one that is gone.
+
+    return ask
+
+
+def isolate() -> None:
+    """Take every cloud's variables from this process: nothing of the user's accounts reaches an emulated run."""
+    for name in [name for name in os.environ if name.startswith(environment_prefixes())]:
+        del os.environ[name]
+
+
 def _may_be_emulator(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+
+
+class _World(msgspec.Struct):
+    emulator: str = ""
 
 
 class _Place(msgspec.Struct):

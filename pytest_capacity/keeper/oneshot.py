@@ -136,11 +136,14 @@ def _plan(asked: Asked, journal: str) -> Plan:
     from pytest_capacity.keeper import emulated
 
     request = asked.request
+    if request.emulated:
+        emulated.isolate()
     if request.emulated and request.endpoint is None:
         request = replace(request, endpoint=emulated.start(os.getpid(), asked.scenario, asked.log))
     read = PassingJournal(Path(journal))
     try:
-        return make_plan(request, open_backend(request), read, SystemClock())
+        which = emulated.identify(request.endpoint)
+        return make_plan(request, open_backend(request), read, SystemClock(), which)
     finally:
         read.close()
 

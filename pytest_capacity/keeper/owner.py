@@ -389,9 +389,15 @@ class Owner:
 
     def _attach(self, connection: Connection) -> None:
         with self._changed:
-            self._connection = connection
-            self._changed.notify_all()
-        connection.watch(self._lost)
+            closed = self._closed
+            if not closed:
+                self._connection = connection
+                self._changed.notify_all()
+        if closed:
+            # `close` came while this keeper was started: it releases by the journal once its owner is gone.
+            connection.close()
+        else:
+            connection.watch(self._lost)
 
     def _hear(self, event: protocol.Event) -> None:
         if event.kind == "run-ended":
@@ -413,7 +419,8 @@ class Owner:
                 self._process.kill()  # What closed its socket has no business any more.
                 self._process.wait()
             self._open(again=True)
-            self._tell()
+            if not self._closed:
+                self._tell()
         except Exception as error:  # noqa: BLE001 - the edge of this thread: nobody waits for ever for a keeper.
             self._give_up(str(error) if isinstance(error, CapacityError) else repr(error))
 

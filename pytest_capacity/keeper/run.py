@@ -123,6 +123,8 @@ class Run:
     ) -> Run:
         """The run with its emulator, if it wants one of its own, and its SDK."""
         asked = request = call.request
+        if request.emulated:
+            emulated.isolate()
         if request.emulated and request.endpoint is None:
             # The emulator of a session must outlive its first owner.
             lives_with = os.getpid() if request.session else owner
@@ -138,7 +140,8 @@ class Run:
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
         if advice:
             advice.complain = book.trouble
-        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE)
+        which = emulated.identify(request.endpoint)
+        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE, which)
         run = Run(asked, engine, book, journal, lock, clock)
         run.credentials |= {call.credentials, book.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()

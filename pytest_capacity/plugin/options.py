@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
@@ -318,7 +319,9 @@ def without_file(config: pytest.Config, settings: Settings) -> str:
         return ""
     path, _ = config_file(config, settings)
     if path:
-        return f". {', '.join(told)} alone chooses none, and neither does {path}: it has no `backend:`"
+        from pytest_capacity.config import why_no_backend
+
+        return f". {', '.join(told)} alone chooses none, and neither does {why_no_backend(path)}"
     folders = dict.fromkeys((config.invocation_params.dir, config.rootpath))
     looked = " and ".join(map(str, folders))
     return f". {', '.join(told)} alone chooses none; looked for {DEFAULT_FILE} in {looked}: none there"
@@ -348,12 +351,28 @@ def is_chosen(config: pytest.Config, settings: Settings) -> bool:
     path, named = config_file(config, settings)
     if path is None:
         return False
-    if named and not path.is_file():
-        raise pytest.UsageError(f"--capacity-config: there is no file {path}. Name one that exists, or leave it out")
+    if named:
+        _check_readable(path)
     # Reads the file by a regular expression: nothing but the standard library is loaded.
     from pytest_capacity.config import backend_of
 
     return backend_of(path) is not None
+
+
+def _check_readable(path: Path) -> None:
+    """Raise `pytest.UsageError`, with the true reason, where the file that is named cannot be read."""
+    try:
+        readable = stat.S_ISREG(path.stat().st_mode)
+        why = "is a directory" if path.is_dir() else "is no file"
+        if readable:
+            path.open("rb").close()
+    except FileNotFoundError:
+        words = f"--capacity-config: there is no file {path}. Name one that exists, or leave it out"
+        raise pytest.UsageError(words) from None
+    except OSError as error:
+        readable, why = False, f"cannot be read: {error.strerror}"
+    if not readable:
+        raise pytest.UsageError(f"--capacity-config: {path} {why}. Name a file that may be read, or leave it out")
 
 
 def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path | None]:

@@ -163,6 +163,19 @@ def test_an_owner_that_dies_while_its_second_keeper_starts(runs: Runs, emulator:
     until(lambda: emulator.held() == [], "everything is given back")
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_a_close_while_the_second_keeper_starts(runs: Runs, emulator: Emulator, seconds: float) -> None:
+    """The new keeper gets no owner that stays, so it releases, however long this process lives."""
+    owner = runs.owner("closed")
+    placed(owner)
+    os.kill(owner.pid, signal.SIGKILL)
+    until(lambda: owner.deaths > 0, "the owner has seen it")
+    time.sleep(seconds)
+    owner.close()
+    until(lambda: emulator.held() == [], "nothing is held")
+    assert not [thread for thread in threading.enumerate() if thread.name == "capacity-adoption" and thread.is_alive()]
+
+
 def test_a_borrow_that_is_sent_again_is_one_loan(runs: Runs) -> None:
     """The keeper lent, and died before it said so: the next one gives the same node, and nobody waits for ever."""
     owner = runs.owner("resent")

@@ -93,6 +93,23 @@ def test_flags_without_a_file(run: Run, pytester: pytest.Pytester) -> None:
         [f"*chooses none, and neither does {pytester.path}/capacity.yaml: it has no `backend:`*"]
     )
     run(config=None).stdout.no_fnmatch_line("*looked for*")
+    result = run("--capacity-emulator", config="backned: aws\n")
+    result.stdout.fnmatch_lines(["*it has no `backend:`. Did you mean that by `backned:`?*"])
+
+
+def test_a_file_that_cannot_be_read(run: Run, pytester: pytest.Pytester) -> None:
+    """The reason is the true one, and never that it lacks a key: a directory, a loop of links, no text, no UTF-8."""
+    (pytester.path / "loop.yaml").symlink_to("loop.yaml")
+    (pytester.path / "latin.yaml").write_bytes("# für\nbackend: aws\n".encode("latin-1"))
+    (pytester.path / "utf16.yaml").write_bytes("backend: aws\nregoins: [x]\n".encode("utf-16"))
+    for name, why in (
+        (".", "is a directory"),
+        ("loop.yaml", "Too many levels of symbolic links"),
+        ("latin.yaml", "Save it as UTF-8 text"),
+        ("utf16.yaml", "regoins: is not a known key"),
+        ("none.yaml", "there is no file"),
+    ):
+        refused(run(f"--capacity-config={name}", config=None), why)
 
 
 def test_a_mistyped_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,9 @@ class AwsProvider:
         return environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or None
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """``aws.profile``, or the variable that the SDK reads."""
+        """``aws.profile``, or the variable that the SDK reads. An emulated run uses none."""
+        if request.emulated:
+            return ""
         chosen = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
         return section_of(request).profile or chosen or ""
 
