@@ -24,7 +24,7 @@ from pytest_capacity.keeper.borrower import Borrower
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Placed, Receipt
-from tests.emulated import Emulator
+from tests.emulated import Emulator, start_emulator
 from tests.engine.runs import DB, request
 
 ONE = replace(DB, count=1)
@@ -265,3 +265,19 @@ def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> Non
     assert fresh.nodes["db"][0].id in instances
     assert released(owner).clean
     assert emulator.held() == []
+
+
+def test_an_emulator_on_the_port_of_an_earlier_one_is_another_cloud(tmp_path: Path) -> None:
+    """What ran dry in the first one is tried first in the second, though journal, account and URL are the same."""
+    zones = []
+    port = "0"
+    for weather in ({"stock": {"us-east-1a": {"*": 0}}}, {}):
+        with start_emulator(weather, f"--port={port}") as emulator:
+            port = emulator.url.rpartition(":")[2]
+            wanted = request(emulator, ONE, run=f"run-{len(zones)}", journal=str(tmp_path / "shared.sqlite"))
+            owner = Owner(wanted, SpawnOptions(), lambda _event: None)
+            owner.start()
+            zones.append(placed(owner).zone)
+            assert released(owner).clean
+            owner.close()
+    assert zones == ["us-east-1b", "us-east-1a"]

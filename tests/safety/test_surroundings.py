@@ -218,6 +218,25 @@ def test_two_runs_at_once_share_nothing(suite: Suite) -> None:
     assert len(set(nodes[0] + nodes[1])) == 6
 
 
+def test_an_emulated_run_sees_nothing_of_the_users_accounts(suite: Suite) -> None:
+    """Profiles that are not there or that run a program, in variables and files: none is read, and nothing is run."""
+    ran = suite.path / "ran"
+    program = suite.write("credentials.sh", f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    sections = "".join(f"[{name}]\ncredential_process = {program}\n" for name in ("default", "profile ci"))
+    folder = suite.home / ".aws"
+    folder.mkdir()
+    (folder / "config").write_text(sections)
+    files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"))
+    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"))
+    for profile in ("ci", "not-there"):
+        env = {"AWS_PROFILE": profile, **files, **keys}
+        ended = suite.run("--capacity-emulator", "-p", "no:xdist", endpoint=False, env=env)
+        assert ended.code == 0, ended
+        assert profile not in ended.out, "nothing of it is used, so nothing of it is shown"
+        assert not ran.exists()
+
+
 _MEET = """
 import os, pathlib, time
 def test_meet(capacity):
