@@ -113,7 +113,7 @@ class CapacityReservation:
             receipt = owner.release(now=True)
         finally:
             owner.close()
-        if isinstance(receipt, Receipt):  # No session: nobody else can have a share in it.
+        if isinstance(receipt, Receipt):  # No session: no other process shares it.
             _must_be_clean(receipt)
 
     def cancel_all_regions(self, test_id: str, params: Params | None = None) -> None:
@@ -175,7 +175,7 @@ def _nothing(environ: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _unheard(_event: Event) -> None:
-    """Nobody follows along; the keeper's log has it all."""
+    """Drop the event; the keeper's log has it."""
 
 
 def _must_be_clean(receipt: Receipt) -> None:

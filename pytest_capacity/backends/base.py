@@ -36,7 +36,7 @@ class Provider(Reader, Protocol):
     modules: tuple[str, ...]
     #: Whether the emulator that we bring speaks for it.
     emulated: bool
-    #: Who logs in on the nodes by SSH where the user says nothing about it; "": whoever runs the keeper.
+    #: Who logs in on the nodes by SSH where the user says nothing about it; "": the user that runs the keeper.
     default_user: str
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
     credential_variables: tuple[str, ...]

@@ -32,7 +32,7 @@ _LOOK: Final = 0.1
 
 
 def main(options: argparse.Namespace) -> int:
-    """0: nothing is left. Raises `InUse` where it is in use and nobody says that it be released all the same."""
+    """0: nothing is left. Raises `InUse` where it is in use and its release is not confirmed."""
     seen = look(find(options.run, options.journal))
     try:
         if seen.state == "over":
@@ -65,7 +65,7 @@ def _order(run: Run, *, force: bool) -> Receipt:
 
 
 def _agreed(words: str) -> bool:
-    """Whether somebody sits there who says yes."""
+    """Return whether the user confirms it at a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     say(words)
@@ -92,7 +92,7 @@ def _adopt(run: Run) -> Receipt:
     with session.elected() if session else nullcontext():
         record = session.read() if session else None
         if record != run.record:
-            raise KeeperError(f"session {run.session}: somebody else has just taken it over. Look again: ls")
+            raise KeeperError(f"session {run.session}: another process has just taken it over. Look again: ls")
         path = places.same_socket_dir(run.socket) if run.socket else f"{places.socket_dir()}/keeper"
         post = KeeperArgs(
             run=run.id,

@@ -34,7 +34,7 @@ T = TypeVar("T")
 #: How long a keeper may take to say what it keeps. Seconds.
 PATIENCE: Final = 2.0
 
-#: ``starting``: nobody has told the keeper yet what the run wants. ``silent``: it lives and does not answer.
+#: ``starting``: the keeper does not know yet what the run wants. ``silent``: it lives and does not answer.
 #: ``abandoned``: it died, and the journal knows of things that it held. ``elsewhere``: it runs on another machine.
 State = Literal["in use", "kept", "starting", "ending", "silent", "abandoned", "elsewhere", "over"]
 
@@ -90,13 +90,13 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """A run as it is now. ``held`` is what the journal says of one that nobody keeps; None: nobody looked there."""
+    """A run as it is now. ``held`` is what the journal says of one without a keeper; None: it was not read."""
 
     run: Run
     state: State
     description: protocol.Description | None = None
     held: tuple[Held, ...] | None = None
-    #: Create calls that nobody knows the answer of; they may have made more.
+    #: Create calls whose answer is not known; they may have made more.
     unanswered: int = 0
     placed: tuple[Placed, ...] = ()
     why: str = ""
@@ -268,7 +268,7 @@ def look_at_all(runs: Sequence[Run]) -> list[Seen]:
 def visit(run: Run) -> Connection:
     """Speak to the run's keeper. Raises `KeeperError` when it does not listen, and `OtherVersion`."""
     if not run.socket:
-        raise KeeperError(f"nobody knows where the keeper of run {run.id} listens")
+        raise KeeperError(f"it is not known where the keeper of run {run.id} listens")
     return Connection(run.socket, "visitor", f"pytest-capacity {os.getpid()}")
 
 
@@ -289,7 +289,7 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     def asking() -> None:
         try:
             answers.append(ask())
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits.
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits.
             faults.append(error)
 
     thread = threading.Thread(target=asking, daemon=True)
@@ -339,7 +339,7 @@ def absence(seen: Seen) -> str:
 
 
 def request_value(seen: Seen, name: str) -> Any:
-    """A field of the run's request as plain data, from whoever knows it; None: nobody does."""
+    """A field of the run's request as plain data, by its keeper or its journal; None: neither has it."""
     if seen.description:
         return msgspec.to_builtins(getattr(seen.description.request, name))
     return seen.run.request.get(name)

@@ -10,7 +10,7 @@ _NUMBER: Final = r"[0-9]{1,9}(?:\.[0-9]{1,6})?"
 _FORM: Final = re.compile(rf"(?:(?P<d>{_NUMBER})d)?(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m)?(?:(?P<s>{_NUMBER})s)?")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
-#: What to say to somebody who got it wrong.
+#: The remedy for a text that is no duration.
 DURATION_HELP: Final = "Write it like 90m, 1h30m, 45s or 2d; a whole number alone counts seconds."
 
 

@@ -27,7 +27,7 @@ _NODE_NAME_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def needs_ssh(ready: str) -> bool:
-    """Whether somebody has to log in to see that a node is ready."""
+    """Return whether it takes SSH to see that a node is ready."""
     return ready != "running" and not ready.startswith(_TCP)
 
 

@@ -35,7 +35,7 @@ _FORMS: Final = (
 
 
 def form_of(text: str) -> str | None:
-    """What the text is by its first line: a subtype of ``text/``, `MIME` or `WINDOWS`; None for what nobody reads."""
+    """Return the kind of a text by its first line: a subtype of ``text/``, `MIME` or `WINDOWS`; None: unknown."""
     begin = text.lstrip()[:64]
     for prefix, form in _FORMS:
         if begin.startswith(prefix) or (form in (MIME, WINDOWS) and begin.lower().startswith(prefix)):

@@ -10,7 +10,7 @@ from pytest_capacity.model import Diagnosis, Piece, Topology
 
 
 class Advice:
-    """Nobody has anything to say. Asked on the engine's threads; must answer within seconds."""
+    """No advice. Called on the engine's threads; must return within seconds."""
 
     def rungs(self, topology: Topology, listed: Sequence[Rung]) -> Sequence[Rung]:
         """The same rungs in another order, or fewer of them."""

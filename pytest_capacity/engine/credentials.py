@@ -23,7 +23,7 @@ class CredentialWatch:
     """Sounds once, and again only after the credentials have worked in between.
 
     ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named. ``ends`` says
-    until when things stay if nobody removes them.
+    until when things stay without a release.
     """
 
     def __init__(

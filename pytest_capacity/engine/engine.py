@@ -155,7 +155,7 @@ class Engine:
     def provision(self, name: str, *, launch: bool = True) -> Placed:
         """Place a topology, or give back where it stands. Callers at the same time share one provisioning.
 
-        Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled` or `JournalError`; the same again to whoever asks later.
+        Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled` or `JournalError`; the same again at each later call.
         """
         if name not in self.request.topologies:
             known = ", ".join(sorted(self.request.topologies))
@@ -213,7 +213,7 @@ class Engine:
         return self._standing() != before
 
     def _standing(self) -> tuple[object, ...]:
-        # Suspects too: whoever waits for a node that could not be replaced must hear of it.
+        # Suspects too: tests that wait for a node that could not be replaced must be notified.
         return len(self.book.preempted), len(self.book.suspects), list(self.book.placed.values())
 
     def _replace(self, name: str) -> None:
@@ -265,7 +265,7 @@ class Engine:
     def _receipt(self, book: RunState, unread: tuple[Unread, ...]) -> Receipt:
         """What the last listing left."""
         left = tuple(standing(book))
-        # What another run holds ends at that run's hard end, which nobody here knows.
+        # What another run holds ends at that run's hard end, which is not known here.
         ends = self.ends(left) if book is self.book else Expiry(None, ())
         return Receipt(
             run=book.run,
@@ -284,7 +284,7 @@ class Engine:
         )
 
     def ends(self, helds: Sequence[Held]) -> Expiry:
-        """When these, and what unanswered create calls may have made, are gone though nobody removes them."""
+        """When these, and what unanswered create calls may have made, are gone at the latest, without a release."""
         return expiry_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
 
     def give_up_at(self) -> float:

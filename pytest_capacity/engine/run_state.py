@@ -50,7 +50,7 @@ class RunState:
         self.forget()
         for entry in journal.events(run):
             self._apply(entry)
-        self.uncertain.update(self.doubts)  # Whoever wrote these intents did not live to write an answer.
+        self.uncertain.update(self.doubts)  # The keeper that wrote these intents died before it could write an answer.
 
     def forget(self) -> None:
         """Begin anew, as after the run's end."""
@@ -60,7 +60,7 @@ class RunState:
         self.doubts: dict[str, Piece] = {}
         #: When each doubt was last asked about; one that stands from an earlier keeper is as old as its intent.
         self.asked: dict[str, float] = {}
-        #: Subjects of doubts with a call behind them whose answer nobody has: only some answers end these.
+        #: Subjects of doubts with a call behind them whose answer was lost: only some answers end these.
         self.uncertain: set[str] = set()
         #: Under way, by topology: until the attempt has failed, or what it made is handed over.
         self.orders: dict[str, Order] = {}

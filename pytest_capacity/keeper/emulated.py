@@ -92,7 +92,7 @@ def locator(endpoint: str | None) -> Callable[[], Located] | None:
         try:
             places = msgspec.json.decode(_ask(endpoint, "/_world/ssh"), type=dict[str, _Place])
         except (OSError, HTTPException, msgspec.DecodeError):
-            return {}  # Somebody else's emulation of a cloud: its nodes are where it says.
+            return {}  # Another emulation of a cloud: its nodes are where it says.
         return {node: (place.address, place.port) for node, place in places.items()}
 
     return locate

@@ -72,7 +72,7 @@ def drift(stands: Request, asked: Request) -> list[str]:
 
 def continued(stands: Request, asked: Request) -> Request:
     """What a keeper goes on with that adopts a run: as the run began, with the patience and profile of who asks now."""
-    # The account that the run is pinned to stays, whoever asks.
+    # The account that the run is pinned to stays, for every process.
     backend = provider(stands.backend)
     pinned = {backend.account_setting(request)[0].rpartition(".")[2] for request in (stands, asked)}
     free = backend.not_shaping - pinned

@@ -98,7 +98,7 @@ class Loans:
             return {loan.borrower for loan in self._book.loans.values()}
 
     def close(self) -> None:
-        """The run ends: nobody who waits gets anything."""
+        """The run ends: no request that waits is granted."""
         with self._lock:
             self._closed = True
             for wish in self._queue:
@@ -116,7 +116,7 @@ class Loans:
             self._grant()
 
     def _grant(self) -> None:
-        """Serve the queue in order; nobody overtakes a rival who waits for the same nodes."""
+        """Serve the queue in order; no request overtakes an earlier one for the same nodes."""
         still: list[LoanRequest] = []
         for wish in self._queue:
             if self._impossible(wish):

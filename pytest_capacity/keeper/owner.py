@@ -82,9 +82,9 @@ class Owner:
         self._connection: Connection | None = None
         self._changed = threading.Condition()
         self._own_run: Final = request.run
-        #: Keepers that died while this process was connected to them; and of this run, whoever saw it.
+        #: Keepers that died while this process was connected to them; and of this run, seen by any process.
         self._deaths = self._fallen = 0
-        #: Whether the session's keeper had died before we came, and nobody but us takes up what it held.
+        #: Whether the session's keeper had died before we came, and only this process takes up what it held.
         self._took_over = False
         self._closed = False
         self._over = False
@@ -250,7 +250,7 @@ class Owner:
         found: list[protocol.Holding] = []
 
         def ask() -> None:
-            with contextlib.suppress(KeeperError):  # Nobody to ask.
+            with contextlib.suppress(KeeperError):  # There is no keeper to ask.
                 found.append(self.call(protocol.Status(), protocol.Holding))
 
         asking = threading.Thread(target=ask, daemon=True)
@@ -282,7 +282,7 @@ class Owner:
     def _look_up(self) -> None:
         try:
             self.answer = self.answer or self.call(self._start_call(), protocol.Started)
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever asks.
+        except BaseException as error:  # noqa: BLE001 - raised again by `identity`.
             self._identity_fault = error
         self._identity_known.set()
 
@@ -316,7 +316,7 @@ class Owner:
                 self._took_over = False
                 self._begin(_new_path())
             elif self._connection is None or self._connection.lost:
-                # Its keeper died, and nobody has taken its place: what it held is taken up, whoever it was for.
+                # Its keeper died, and no other has taken its place: what it held is taken up.
                 self._switch_run(record.run, record.journal)
                 self._fallen = record.deaths + 1
                 self._took_over = not again
@@ -421,7 +421,7 @@ class Owner:
             self._open(again=True)
             if not self._closed:
                 self._tell()
-        except Exception as error:  # noqa: BLE001 - the edge of this thread: nobody waits for ever for a keeper.
+        except Exception as error:  # noqa: BLE001 - the edge of this thread: callers must not wait for ever for a keeper.
             self._give_up(str(error) if isinstance(error, CapacityError) else repr(error))
 
     def _give_up(self, why: str) -> None:
@@ -450,7 +450,7 @@ class Owner:
         try:
             if connection:
                 connection.call(self._start_call(), protocol.Started)
-        except Exception:  # noqa: BLE001 - whoever asks next hears of it; a lost keeper is started again elsewhere.
+        except Exception:  # noqa: BLE001 - the next call raises it; a lost keeper is started again elsewhere.
             pass
 
     def _current(self, beat: Beat | None) -> Connection:

@@ -160,7 +160,7 @@ class CancelRun(Call, frozen=True, tag="cancel-run"):
 
 
 class Bye(Call, frozen=True, tag="bye"):
-    """I am leaving in good order. Not answered."""
+    """The peer is leaving. Not answered."""
 
 
 AnyCall = (
@@ -269,7 +269,7 @@ class Preempted(Answer, frozen=True, tag="preempted"):
 
 
 class Holding(Answer, frozen=True, tag="holding"):
-    """What the journal says is held, until when if nobody removes it, and the commands that remove it by hand.
+    """What the journal says is held, until when without a release, and the commands that remove it by hand.
 
     ``unanswered`` create calls may have made more; ``until`` bounds that too. ``endless`` are the ids of what nothing
     but a removal ends.

@@ -151,7 +151,7 @@ class Run:
     def orphaned(
         name: str, deaths: int, places: Places, clock: Clock, push: Callable[[Entry], None], *, socket: str
     ) -> Run | None:
-        """The run of this id that an earlier keeper held and that nobody has ended; None if there is none."""
+        """The run of this id that an earlier keeper held and that is not ended; None if there is none."""
         if not Path(places.journal).exists():
             return None
         journal = Journal(Path(places.journal))
@@ -167,7 +167,7 @@ class Run:
     def _look_up(self) -> None:
         try:
             self._identity.set_result(self._engine.open())
-        except BaseException as error:  # noqa: BLE001 - handed on, whole, to whoever asks.
+        except BaseException as error:  # noqa: BLE001 - raised again, whole, by what asks for the identity.
             self._identity.set_exception(error)
         finally:
             collect_garbage()

@@ -112,7 +112,7 @@ def command_of(module: str, python: str | None = None) -> list[str]:
     """The beginning of the command line that runs ``main`` of a module of ours, isolated.
 
     It starts with the garbage collector off, which would look at all that is being imported again and again, a third of
-    the start; whoever has started calls `collect_garbage`.
+    the start; the started process calls `collect_garbage`.
     """
     ours = f"pytest_capacity.{module}"
     if python:

@@ -133,9 +133,9 @@ class Collection:
 
 
 class _Visit:
-    """One node: what we collect ourselves, then the hook, on a thread that nobody has to wait for.
+    """One node: what we collect ourselves, then the hook, on a thread that does not keep the process alive.
 
-    ``halt`` is set when nobody does any more.
+    ``halt`` is set when it is not waited for any more.
     """
 
     def __init__(self, runtime: Runtime, item: pytest.Item, node: Machine, path: Path, halt: threading.Event) -> None:
@@ -205,7 +205,7 @@ def safe_name(nodeid: str) -> str:
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    """A folder that nobody else has: another worker, an earlier run and a rerun have theirs."""
+    """Return a folder that is used once: another worker, an earlier run and a rerun have theirs."""
     root.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:

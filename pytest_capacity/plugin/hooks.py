@@ -24,7 +24,7 @@ _DECIDE: Final[Mapping[str, Topic]] = {"pytest_capacity_ladder": "ladder", "pyte
 
 
 class Hooks:
-    """Those that are implemented when the session starts. ``complain`` hears what one of them raised."""
+    """Those that are implemented when the session starts. ``complain`` is called with what one of them raised."""
 
     def __init__(self, config: pytest.Config, request: Request, complain: Callable[[str], None]) -> None:
         self._config = config

@@ -52,5 +52,5 @@ def name_of(item: pytest.Item) -> str:
 
 
 def may_ask(item: pytest.Item) -> bool:
-    """Whether the test says what it borrows, or borrows what nobody said."""
+    """Return whether the test's marker names what it borrows."""
     return item.get_closest_marker("capacity") is not None or "capacity_node" in getattr(item, "fixturenames", ())

@@ -64,5 +64,5 @@ class Uses:
             self._under_way.pop()
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """What a fixture took is nobody's any more."""
+        """Forget what a fixture took."""
         self._of_fixture.pop(fixturedef.argname, None)

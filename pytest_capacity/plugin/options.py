@@ -176,7 +176,7 @@ def _add_flag(group: pytest.OptionGroup, option: Option) -> None:
 
 
 class Setting(NamedTuple):
-    """A value that somebody gave, and where. ``value``: text, tuple of texts, bool; the emulator's: text or False."""
+    """A value that was given, and where. ``value``: text, tuple of texts, bool; the emulator's: text or False."""
 
     value: str | tuple[str, ...] | bool
     source: Source
@@ -263,7 +263,7 @@ def _truth(text: str, source: str) -> bool:
 
 
 def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
-    """What becomes of a test whose capacity is not to be had. ``--runxfail`` is heeded: what is xfailed then fails.
+    """Return what becomes of a test whose capacity is not to be had. ``--runxfail`` counts: what is xfailed then fails.
 
     Raises `pytest.UsageError` for any other word.
     """
@@ -272,7 +272,7 @@ def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
 
 
 def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None, bool]:
-    """The file to read, and whether somebody named it. None: nobody did, and there is no ``capacity.yaml``.
+    """Return the file to read, and whether it was named. None: it was not, and there is no ``capacity.yaml``.
 
     A flag and the environment are relative to where pytest was started, ini to the ini-file's directory. Unnamed, the
     file is looked for in both places.
@@ -313,7 +313,7 @@ def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
 
 
 def without_file(config: pytest.Config, settings: Settings) -> str:
-    """What to add where something was set, so that somebody meant to use the plugin, and no backend was found."""
+    """Return what to add where an option was set, so that the plugin was meant to be used, and no backend was found."""
     told = [setting.source for option in OPTIONS if option.flag and (setting := settings.get(option.name))]
     if not told:
         return ""

@@ -72,7 +72,7 @@ def identity_line(identity: Identity, request: Request) -> str:
 
 
 def expiry_fault(identity: Identity, request: Request, now: float) -> str | None:
-    """What to say about credentials that end before the run may; None when they last, or nobody knows."""
+    """Return the warning about credentials that end before the run may; None when they last, or it is not known."""
     hard_end = now + request.duration_s
     if identity.expires is None or identity.expires >= hard_end:
         return None

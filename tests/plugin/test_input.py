@@ -145,7 +145,7 @@ def test_without_credentials(run: Run, cloud: Emulator, monkeypatch: pytest.Monk
         "asked the cloud who we are, and the SDK said NoCredentialsError: Unable to locate credentials. Name working"
     )
     assert sum(words in line for line in result.outlines) >= 3
-    assert "nobody has started" not in result.stdout.str()
+    assert "no owner has started" not in result.stdout.str()
     summary = result.stdout.str().partition("= capacity =")[2]
     assert words in summary
     assert cloud.calls() == []
@@ -159,7 +159,7 @@ def test_an_unknown_profile(run: Run, monkeypatch: pytest.MonkeyPatch, workers: 
     told = result.stdout.str() + result.stderr.str()
     assert result.ret == (pytest.ExitCode.USAGE_ERROR if workers == "-n0" else pytest.ExitCode.TESTS_FAILED)
     assert "The config profile (nope) could not be found. Correct aws.profile or AWS_PROFILE" in told
-    for vague in ("nobody has started", "ProfileNotFound(", "the keeper failed"):
+    for vague in ("no owner has started", "ProfileNotFound(", "the keeper failed"):
         assert vague not in told
 
 

@@ -258,7 +258,7 @@ def test_a_visitor_may_not_take_what_is_used(sharers: Sharers) -> None:
     sharers.let_go("one")
     ended = one.wait()
     assert ended.code == 1, ended
-    assert "somebody asked for the release" in ended.text, ended
+    assert "another process asked for the release" in ended.text, ended
     sharers.suite.nothing_left()
 
 

@@ -80,7 +80,7 @@ class AwsBackend:
         self._has_key_pairs = _may_make_key_pairs(request)
 
     def whoami(self) -> Identity:
-        """The account by STS, and when credentials end that nobody renews."""
+        """The account by STS, and when credentials end that are not renewed."""
         return self._cloud.whoami()
 
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:

@@ -347,7 +347,7 @@ def _target(reservation: str) -> dict[str, Any]:
 
 
 def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
-    """One interface that says whether it has a public address: a default subnet gives one to whoever says nothing."""
+    """One interface that says whether it has a public address: a default subnet gives one where nothing is said."""
     subnet = order.facts.get(f"subnet/{group.name}") or group.aws.subnets.get(order.placement.zone)
     known = order.facts.get(f"security-groups/{group.name}", "").split()
     security = known or list(group.security_groups(order.placement.region))
@@ -372,7 +372,7 @@ def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _ending(order: Order, group: GroupSettings) -> dict[str, Any]:
-    """How the machine ends itself at the hard end though nobody is left to end it."""
+    """Return how the machine ends itself at the hard end, without a keeper."""
     ending: dict[str, Any] = {}
     # An instance-store machine cannot stop, so EC2 refuses to be told; shutting down ends it anyway.
     if order.facts.get(f"root/{group.name}") != "instance-store":

@@ -163,7 +163,7 @@ class Cloud:
         return session
 
     def _expires(self) -> float | None:
-        """When credentials end that nobody renews: those of the environment, and those of a file.
+        """Return when credentials end that are not renewed: those of the environment, and those of a file.
 
         Credentials of a role, of SSO or of a process have an expiry too, but the SDK renews them by itself.
         """

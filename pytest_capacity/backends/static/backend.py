@@ -62,7 +62,7 @@ class StaticBackend:
         return [Offer(region=region, zone=CLOUD, ok=True)]
 
     def family(self, instance_type: str) -> str:
-        """One: nobody counts machines of the user's own."""
+        """Return one family: there is no quota of the user's own machines."""
         return CLOUD
 
     def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
@@ -102,7 +102,7 @@ class StaticBackend:
         return [CLOUD]
 
     def console(self, held: Held) -> str:
-        """Nothing: nobody here can see it."""
+        """Return nothing: it cannot be read from here."""
         return ""
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
@@ -170,4 +170,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):
-        return str(os.getuid())  # a container that runs as nobody its passwd knows
+        return str(os.getuid())  # a container whose user is not in its passwd
