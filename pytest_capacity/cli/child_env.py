@@ -1,4 +1,4 @@
-"""What the command of ``run`` is told of its nodes: environment variables, and files that they name."""
+"""What the command of ``run`` knows of its nodes: environment variables, and files that they name."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _state(seen: Seen) -> str:
 
 
 def _rough(seconds: float) -> str:
-    """A time in two units at most, for a narrow column: ``1h5m``."""
+    """Return a time in two units at most, for a narrow column: ``1h5m``."""
     left = max(0, round(seconds))
     for unit, next_one in ((86400, 3600), (3600, 60), (60, 1)):
         if left >= unit:
@@ -127,7 +127,7 @@ def _started(seen: Seen) -> float | None:
 
 
 def _end(seen: Seen) -> float | None:
-    """When all of it is to be gone."""
+    """Return when all of it is to be gone."""
     description = seen.description
     if description:
         return description.kept_until if seen.state == "kept" else description.hard_end

@@ -87,7 +87,7 @@ def _show(receipt: Receipt, seen: Seen) -> int:
 
 
 def _adopt(run: Run) -> Receipt:
-    """The keeper died: start one that takes over what it held, and gives it back."""
+    """Start a keeper that takes over what a dead one held, and gives it back."""
     session = Session(run.record_name) if run.record_name else None
     with session.elected() if session else nullcontext():
         record = session.read() if session else None
@@ -139,7 +139,7 @@ def _await_end(seen: Seen) -> int:
 
 
 def _wait(over: Callable[[], bool], seconds: float) -> bool:
-    """Whether it was over in time."""
+    """Return whether it was over in time."""
     end = time.monotonic() + seconds
     while not over():
         if time.monotonic() > end:

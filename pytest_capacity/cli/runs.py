@@ -324,7 +324,7 @@ def expect_description(seen: Seen) -> protocol.Description:
 
 
 def absence(seen: Seen) -> str:
-    """Why the keeper of a run cannot be told anything, and what to do now."""
+    """Return why the keeper of a run cannot be reached, and what to do now."""
     run = seen.run
     if seen.state == "over":
         return f"run {run.id} is over{f', since {moment(run.ended)}' if run.ended else ''}, and holds nothing"

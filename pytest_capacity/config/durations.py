@@ -29,7 +29,7 @@ def parse_duration(text: str | int) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads back as ``seconds``, to the second: 5400 -> ``1h30m``."""
+    """Return the shortest text that `parse_duration` reads back as ``seconds``, to the second: 5400 -> ``1h30m``."""
     left = round(seconds)
     parts: list[str] = []
     for unit, size in _UNITS.items():

@@ -263,7 +263,7 @@ class Engine:
         return self._receipt(self.book, self._releaser.unread)
 
     def _receipt(self, book: RunState, unread: tuple[Unread, ...]) -> Receipt:
-        """What the last listing left."""
+        """Return what the last listing left."""
         left = tuple(standing(book))
         # What another run holds ends at that run's hard end, which is not known here.
         ends = self.ends(left) if book is self.book else Expiry(None, ())
@@ -298,7 +298,7 @@ class Engine:
         return max(latest, self.limit + ENDLESS_MARGIN) if ends.endless else latest
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
-        """The commands with which a person removes these."""
+        """Return the commands with which a person removes these."""
         return self._backend.by_hand(helds)
 
     def cancel_other(self, run: str, patience: float) -> Receipt:

@@ -51,19 +51,19 @@ class Scope:
         return sorted(self._book.regions if self.whole else self._regions)
 
     def has(self, subject: str) -> bool:
-        """Whether what came of ``subject`` is to be released."""
+        """Return whether what came of ``subject`` is to be released."""
         return self._subjects is None or subject in self._subjects
 
     def held(self) -> list[Held]:
-        """What of it is held."""
+        """Return what of it is held."""
         return [held for held in self._book.held() if self.has(held.subject)]
 
     def doubts(self) -> list[Piece]:
-        """What of it may or may not exist."""
+        """Return what of it may or may not exist."""
         return [piece for piece in self._book.doubtful() if self.has(piece.subject)]
 
     def accepted(self) -> bool:
-        """Whether the cloud has accepted to remove all of it."""
+        """Return whether the cloud has accepted to remove all of it."""
         return not self.doubts() and all(map(self._book.accepted, self.held()))
 
 
@@ -129,7 +129,7 @@ class Releaser:
         return listed
 
     def _confirm(self, scope: Scope) -> bool:
-        """Whether nothing of the scope is known to be there by a listing, where one is needed."""
+        """Return whether nothing of the scope is known to be there by a listing, where one is needed."""
         return self._list(scope) if scope.whole or scope.unlisted else True
 
     def _settle(self, doubts: Sequence[Piece]) -> None:

@@ -84,7 +84,7 @@ def own(url: str, pid: int) -> None:
 
 
 def locator(endpoint: str | None) -> Callable[[], Located] | None:
-    """How to ask where emulated nodes listen, if ``endpoint`` is on this machine and so may be an emulator's."""
+    """Return how to ask where emulated nodes listen, if ``endpoint`` is on this machine and so may be an emulator's."""
     if endpoint is None or not _may_be_emulator(endpoint):
         return None
 
@@ -145,7 +145,7 @@ def _headers() -> dict[str, str]:
 
 
 def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
-    """What the emulator answers; nothing where it refuses.
+    """Return what the emulator answers; nothing where it refuses.
 
     No proxy stands between us and this machine; and what urllib.request makes for a call, a TLS context with the
     system's certificates, takes longer than the call.

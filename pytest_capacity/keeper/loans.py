@@ -23,7 +23,7 @@ class LoanRequest:
         self.withdrawn = False
 
     def conflicts_with(self, other: LoanRequest) -> bool:
-        """Whether the two may want the same node."""
+        """Return whether the two may want the same node."""
         same = self.placed.topology == other.placed.topology
         return same and (self.group is None or other.group is None or self.group == other.group)
 
@@ -59,7 +59,7 @@ class Loans:
             if key in self._book.loans:
                 ids = self._book.loans[key].ids
                 return [node for nodes in placed.nodes.values() for node in nodes if node.id in ids]
-            if not alive():  # It is not told to `borrower_gone` a second time.
+            if not alive():  # `borrower_gone` is not called for it a second time.
                 raise Cancelled(f"{borrower} is gone")
             self._check(wish)
             self._queue.append(wish)

@@ -91,7 +91,7 @@ class Owner:
         self._left = False
         self._fault: CapacityError | None = None
         self._started: threading.Thread | None = None
-        #: Tells the next keeper what the last one knew.
+        #: Sends the next keeper what the last one knew.
         self._telling: threading.Thread | None = None
         self.answer: protocol.Started | None = None
         #: The session as it stood when it was joined.
@@ -163,7 +163,7 @@ class Owner:
         if self.joined:
             self.found = self._describe(self._connection)
         answer = self._connection.call(self._start_call(), protocol.Started)
-        # A keeper that takes the run over knows nothing of it before it is told to start.
+        # A keeper that takes the run over knows nothing of it before `Start`.
         self.found = self.found or self._describe(self._connection)
         self.answer = answer
 
@@ -190,7 +190,7 @@ class Owner:
             )
         expect(answer, protocol.Settled)
         old.close()
-        self._over = False  # What was told so far is the end of the run that was there before.
+        self._over = False  # The events so far are of the end of the run that was there before.
         self._open()
 
     def identity(self, *, timeout: float, beat: Beat | None = None) -> Identity | None:
@@ -246,7 +246,7 @@ class Owner:
             return expect(answer, protocol.Settled).receipt
 
     def held(self) -> protocol.Holding | None:
-        """What is held, by the journal; None when the keeper does not say so within two seconds."""
+        """Return what is held, by the journal; None when the keeper does not say so within two seconds."""
         found: list[protocol.Holding] = []
 
         def ask() -> None:
@@ -454,7 +454,7 @@ class Owner:
             pass
 
     def _current(self, beat: Beat | None) -> Connection:
-        """A connection that is not known to be lost; waits while a new keeper is being started."""
+        """Return a connection that is not known to be lost; waits while a new keeper is being started."""
         if os.getpid() != self._pid and self._connection:
             return self._connection  # A forked child: no thread of it would learn of a new keeper, so it does not wait.
         while True:

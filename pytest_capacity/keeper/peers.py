@@ -65,12 +65,12 @@ class Peers:
             return list(self._peers)
 
     def owners(self) -> Sequence[Peer]:
-        """Those that keep the run alive."""
+        """Return those that keep the run alive."""
         with self._lock:
             return list(self._owners)
 
     def is_alone(self, peer: Peer) -> bool:
-        """Whether this is the only owner."""
+        """Return whether this is the only owner."""
         with self._lock:
             return self._owners <= {peer}
 

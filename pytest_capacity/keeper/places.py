@@ -74,7 +74,7 @@ def state_dir() -> Path:
 
 
 def _usable(path: Path) -> bool:
-    """Whether ``path`` is, or could be made, a directory of ours that no other user may write to."""
+    """Return whether ``path`` is, or could be made, a directory of ours that no other user may write to."""
     try:
         _made(path)
         found = path.lstat()
@@ -111,7 +111,7 @@ def _made(path: Path) -> Path:
 
 
 def socket_dir() -> str:
-    """A new private directory with a path short enough for a socket in it. Raises `KeeperError`."""
+    """Return a new private directory with a path short enough for a socket in it. Raises `KeeperError`."""
     for parent in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):
         if parent and len(os.fsencode(parent)) + 20 <= MAX_SOCKET_PATH:
             try:

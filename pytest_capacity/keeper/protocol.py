@@ -61,7 +61,7 @@ class Start(Call, frozen=True, tag="start"):
 
     A second owner (of a named session) says it too: its request must ask for what stands (`ChangedSession`), with
     credentials of the same account. ``credentials`` is a mark of these; where the mark is another one the keeper
-    answers `OtherCredentials`, and wants to be told their ``account``.
+    answers `OtherCredentials`, and asks for their ``account``.
     """
 
     request: Request

@@ -100,7 +100,7 @@ class Session:
 
 
 def all_sessions() -> dict[str, Record]:
-    """The sessions that have a keeper, or had one that died, by name."""
+    """Return the sessions that have a keeper, or had one that died, by name."""
     found: dict[str, Record] = {}
     for path in sorted((state_dir() / "sessions").glob("*.json")):
         record = Session(path.stem).read()

@@ -34,7 +34,7 @@ LIMIT: Final = 30.0
 #: pytest's and pytest-html's options that name a report.
 _REPORTS: Final = ("xmlpath", "htmlpath")
 
-#: What is told of one node; the length of one line of it.
+#: Lines about one node; the length of one line of it.
 _NOTES: Final = 8
 _NOTE: Final = 400
 
@@ -88,7 +88,7 @@ class Collection:
         return report
 
     def _collect(self, item: pytest.Item) -> str:
-        """What to say in the report; empty where there was nothing to collect, and nothing to say of it."""
+        """Return what to say in the report; empty where there was nothing to collect, and nothing to say of it."""
         nodes = self._runtime.nodes_of(item)
         if not nodes:
             return ""
@@ -156,14 +156,14 @@ class _Visit:
         self._overdue = self._thread.is_alive()
 
     def found(self) -> Sequence[str]:
-        """How much there is, in a line."""
+        """Return how much there is, in a line."""
         sizes = [file.stat().st_size for file in self._path.rglob("*") if file.is_file()]
         if not sizes:
             return []
         return [f"  {self.node.name}: {len(sizes)} file{'s' * (len(sizes) > 1)}, {_size(sum(sizes))}"]
 
     def notes(self) -> Sequence[str]:
-        """What could not be had, a line each."""
+        """Return what could not be had, a line each."""
         told = [f"not all within {LIMIT:.0f} s"] if self._overdue else []
         told += [clean(line, limit=_NOTE) for words in self._told for line in words.splitlines() if line.strip()]
         if len(told) > _NOTES:
@@ -177,7 +177,7 @@ class _Visit:
             try:
                 collect()
             except (CapacityError, OSError) as error:
-                # One line: a keeper that is gone tells the end of its log to each test that asks it.
+                # One line: a keeper that is gone gives the end of its log to each test that asks it.
                 self._told.append(str(error).partition("\n")[0])
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: it goes into the report.
                 self._told.append(f"{type(error).__name__}: {error}")
@@ -197,7 +197,7 @@ class _Visit:
 
 
 def safe_name(nodeid: str) -> str:
-    """The test's id as the name of a folder."""
+    """Return the test's id as the name of a folder."""
     name = _UNSAFE.sub("-", nodeid).strip("-.") or "test"
     if len(name) <= _LONGEST_NAME:
         return name

@@ -195,12 +195,12 @@ class Settings:
         return self._from_flag(option) or self._from_environment(option) or self._from_ini(option)
 
     def text(self, name: str) -> str | None:
-        """The text given for ``name``, if any."""
+        """Return the text given for ``name``, if any."""
         setting = self.get(name)
         return setting.value if setting and isinstance(setting.value, str) else None
 
     def truth(self, name: str, default: bool) -> bool:
-        """The truth value given for ``name``."""
+        """Return the truth value given for ``name``."""
         setting = self.get(name)
         return bool(setting.value) if setting else default
 
@@ -289,7 +289,7 @@ def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None,
 
 
 def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
-    """The keeper's interpreter as an absolute path; None: this one. The keeper runs in another directory.
+    """Return the keeper's interpreter as an absolute path; None: this one. The keeper runs in another directory.
 
     A flag and the environment are relative to where pytest was started, ini to the ini-file's directory; a name without
     a slash is one of ``PATH``. Raises `pytest.UsageError` for what is no program.
@@ -300,7 +300,7 @@ def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
     text = str(setting.value)
     if os.sep in text or text.startswith("~"):
         base = config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
-        # Not resolved: a virtual environment's interpreter is a link, and is told by its own path.
+        # Not resolved: a virtual environment's interpreter is a link, and known by its own path.
         path: str | None = os.path.normpath(base / Path(text).expanduser())
     else:
         path = shutil.which(text)
@@ -328,7 +328,7 @@ def without_file(config: pytest.Config, settings: Settings) -> str:
 
 
 def mistyped(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable of the environment that has our prefix and is none of ours."""
+    """Return a sentence for each variable of the environment that has our prefix and is none of ours."""
     known = [option.name.upper() for option in OPTIONS]
     given = {name.removeprefix(_PREFIX) for name in environ if name.startswith(_PREFIX)}
     unknown = sorted(given.difference(known, _NO_OPTIONS))
@@ -345,7 +345,7 @@ def mistyped(environ: Mapping[str, str]) -> list[str]:
 
 
 def is_chosen(config: pytest.Config, settings: Settings) -> bool:
-    """Whether anything names a backend: then, and only then, the plugin does anything at all."""
+    """Return whether anything names a backend: then, and only then, the plugin does anything at all."""
     if settings.get("backend"):
         return True
     path, named = config_file(config, settings)

@@ -64,7 +64,7 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            # A child that a test forked, and which is told to end: that is none of our business.
+            # A child that a test forked, and which gets a signal to end: that is none of our business.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         elif not self.deaf:

@@ -38,7 +38,7 @@ class Line(NamedTuple):
 
 
 def header(request: Request, log: str, endpoint: str | None = None) -> list[str]:
-    """What is known before anything is asked: where, as whom, the run and the keeper's log."""
+    """Return what is known before anything is asked: where, as whom, the run and the keeper's log."""
     parts = [*_where_to(request, endpoint), f"run {request.run}"]
     if log:
         parts.append(f"keeper log {log}")
@@ -84,7 +84,7 @@ def expiry_fault(identity: Identity, request: Request, now: float) -> str | None
 
 
 def live(event: Event) -> Line | None:
-    """The line that a step of the journal is worth; None for steps that only the journal cares about."""
+    """Return the line that a step of the journal is worth; None for steps that only the journal cares about."""
     render = _LIVE.get(event.kind)
     line = render(event.data) if render else None
     if line is None:
@@ -296,7 +296,7 @@ def session_lines(request: Request, now: float, joined: Description | None) -> l
 
 
 def drift_lines(drift: Sequence[str]) -> list[str]:
-    """What this run asks for differently, and does not get, since the session began without it."""
+    """Return what this run asks for differently, and does not get, since the session began without it."""
     return [clean(f"capacity: drift: {line}; the session keeps its own until it is built anew") for line in drift]
 
 

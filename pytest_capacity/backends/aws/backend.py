@@ -80,7 +80,7 @@ class AwsBackend:
         self._has_key_pairs = _may_make_key_pairs(request)
 
     def whoami(self) -> Identity:
-        """The account by STS, and when credentials end that are not renewed."""
+        """Return the account by STS, and when credentials end that are not renewed."""
         return self._cloud.whoami()
 
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
@@ -154,7 +154,7 @@ class AwsBackend:
         return reading.key_pair(piece.region, piece.zone, {**answer, "Tags": tags})
 
     def change(self, held: Held, to: Change) -> Held:
-        """The end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
+        """Set the end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
 
         Nothing else of a thing is changed: ``ValueError``.
         """
@@ -226,7 +226,7 @@ class AwsBackend:
         return frozenset()
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """What bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`.
+        """Return what bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`.
 
         A fourth, of key pairs, where the run can have one: our own if it uses SSH, and any other.
         """
@@ -234,7 +234,7 @@ class AwsBackend:
         return inventory(self._cloud, run, self._request.project, regions, kinds)
 
     def regions(self) -> Sequence[str]:
-        """The regions that are enabled for the account, by name."""
+        """Return the regions that are enabled for the account, by name."""
         answer = self._cloud.ec2(self._request.regions[0], "describe_regions")
         return sorted(region["RegionName"] for region in answer["Regions"])
 
@@ -323,7 +323,7 @@ def _name_of(held: Held) -> str:
 
 
 def open_aws(request: Request) -> AwsBackend:
-    """The backend of ``request``; no call is made.
+    """Return the backend of ``request``; no call is made.
 
     Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not have.
     """

@@ -69,7 +69,7 @@ class AwsProvider:
         "AWS_CA_BUNDLE",
     )
     environment_prefixes: tuple[str, ...] = ("AWS_", "BOTO_")
-    #: Whose credentials are used is told by the account, not by what the profile is called.
+    #: Whose credentials are used shows by the account, not by the name of the profile.
     not_shaping: frozenset[str] = frozenset({"profile", "account"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
@@ -180,7 +180,7 @@ class AwsProvider:
         return None
 
     def open(self, request: Request) -> AwsBackend:
-        """The backend of ``request``.
+        """Return the backend of ``request``.
 
         Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not
         have.

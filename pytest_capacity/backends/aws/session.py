@@ -70,7 +70,7 @@ class Cloud:
         self._account: str | None = None
 
     def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """The answer of one API call, e.g. ``call("ec2", "us-east-1", "describe_regions")``.
+        """Return the answer of one API call, e.g. ``call("ec2", "us-east-1", "describe_regions")``.
 
         Answers are nested plain dicts in the SDK's own spelling, hence ``Any``. Raises what botocore raises.
         """
