@@ -209,7 +209,10 @@ def _left_alone(run: Run, why: str) -> Seen:
 
 
 def _by_journal(run: Run) -> tuple[RunState, tuple[Held, ...]]:
-    """Return what the journal says of a run, and the databases that it holds. Raises `JournalError` for one that another version wrote."""
+    """Return what the journal says of a run, and the databases that it holds.
+
+    Raises `JournalError` for a run that another version wrote.
+    """
     # Only now: it takes longer to load than all the rest.
     from pytest_capacity.engine.clock import SystemClock
     from pytest_capacity.engine.run_state import RunState
