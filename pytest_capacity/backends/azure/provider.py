@@ -60,7 +60,11 @@ class AzureProvider:
         "IDENTITY_ENDPOINT",
         "MSI_ENDPOINT",
     )
-    file_variables: tuple[str, ...] = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CONFIG_DIR")
+    file_variables: tuple[str, ...] = (
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_CONFIG_DIR",
+    )
     environment_prefixes: tuple[str, ...] = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
     not_shaping: frozenset[str] = frozenset({"subscription", "tenant"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
