@@ -63,7 +63,7 @@ class Start(Call, frozen=True, tag="start"):
 
     A second owner (of a named session) says it too: its request must ask for what stands (`ChangedSession`), with
     credentials of the same account. ``credentials`` is a mark of these; where the mark is another one the keeper
-    answers `OtherCredentials`, and wants to be told their ``account``.
+    answers `OtherCredentials`, and asks for their ``account``.
     """
 
     request: Request
@@ -187,7 +187,7 @@ class CancelRun(Call, frozen=True, tag="cancel-run"):
 
 
 class Bye(Call, frozen=True, tag="bye"):
-    """I am leaving in good order. Not answered."""
+    """The peer is leaving. Not answered."""
 
 
 AnyCall = (
@@ -313,7 +313,7 @@ class DatabaseReady(Answer, frozen=True, tag="database-ready"):
 
 
 class Holding(Answer, frozen=True, tag="holding"):
-    """What the journal says is held, until when if nobody removes it, and the commands that remove it by hand.
+    """What the journal says is held, until when without a release, and the commands that remove it by hand.
 
     ``unanswered`` create calls may have made more; ``until`` bounds that too. ``endless`` are the ids of what nothing
     but a removal ends.

@@ -132,8 +132,10 @@ class Run:
         lock: FileLock,
         advice: Consulting | None,
     ) -> Run:
-        """The run with its emulator, if it wants one of its own, and its SDK."""
+        """Return the run with its emulator, if it wants one of its own, and its SDK."""
         asked = request = call.request
+        if request.emulated:
+            emulated.isolate()
         if request.emulated and request.endpoint is None:
             # The emulator of a session must outlive its first owner.
             lives_with = os.getpid() if request.session else owner
@@ -149,7 +151,8 @@ class Run:
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
         if advice:
             advice.complain = book.trouble
-        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE)
+        which = emulated.identify(request.endpoint)
+        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE, which)
         scaling = scaling_of(request, engine, book, journal, clock)
         run = Run(asked, engine, book, journal, lock, clock, scaling)
         run.credentials |= {call.credentials, book.credentials}
@@ -160,7 +163,7 @@ class Run:
     def orphaned(
         name: str, deaths: int, places: Places, clock: Clock, push: Callable[[Entry], None], *, socket: str
     ) -> Run | None:
-        """The run of this id that an earlier keeper held and that nobody has ended; None if there is none."""
+        """Return the run of this id that an earlier keeper held and that is not ended; None if there is none."""
         if not Path(places.journal).exists():
             return None
         journal = Journal(Path(places.journal))
@@ -176,13 +179,13 @@ class Run:
     def _look_up(self) -> None:
         try:
             self._identity.set_result(self._engine.open())
-        except BaseException as error:  # noqa: BLE001 - handed on, whole, to whoever asks.
+        except BaseException as error:  # noqa: BLE001 - raised again, whole, by what asks for the identity.
             self._identity.set_exception(error)
         finally:
             collect_garbage()
 
     def identity(self) -> Identity:
-        """The account; waits until it is known. Raises `Refused` when the cloud does not know us."""
+        """Return the account; waits until it is known. Raises `Refused` when the cloud does not know us."""
         return self._identity.result()
 
     def ask(self, topology: str, *, launch: bool = True) -> Placed:
@@ -206,7 +209,7 @@ class Run:
             raise OtherCredentials("these credentials are not those with which the session began")
 
     def resume(self) -> None:
-        """Another owner has come: whatever the ones before it were told or told us, it may have nodes."""
+        """Another owner has come: whatever those before it received or sent, it may have nodes."""
         self._engine.resume()
         self.scaling.resume()
 
@@ -229,7 +232,7 @@ class Run:
             self._book.trouble(f"the new end could not be written to the databases: {error}")
 
     def console(self, node: str) -> str:
-        """What a node wrote to its console."""
+        """Return what a node wrote to its console."""
         return self._engine.console(node)
 
     @property
@@ -258,7 +261,7 @@ class Run:
         return self._engine.limit
 
     def describe(self) -> Description:
-        """What run this is; who is there is for the server to add."""
+        """Return what run this is; who is there is for the server to add."""
         return Description(
             request=self.request,
             started=self._book.started or 0.0,
@@ -295,7 +298,7 @@ class Run:
             self.loans.look_again()
 
     def preempted(self) -> Mapping[str, str]:
-        """What the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
+        """Return what the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
         self._engine.look_for_preemption()
         self.loans.look_again()
         return dict(self._book.preempted)
@@ -305,11 +308,11 @@ class Run:
         self._engine.mind_credentials()
 
     def past_hard_end(self) -> bool:
-        """Whether the run's time is over."""
+        """Return whether the run's time is over."""
         return self._clock.now() >= self._engine.hard_end
 
     def holding(self) -> Holding:
-        """What is held, by the journal."""
+        """Return what is held, by the journal."""
         helds = tuple(standing(self._book))
         ends = self._engine.ends(helds)
         databases = self.scaling.held
@@ -337,7 +340,7 @@ class Run:
 
     @property
     def patience(self) -> float:
-        """How long a release is waited for, before it is told what is left. Seconds."""
+        """How long a release is waited for, before what is left is reported. Seconds."""
         return self._engine.request.release_timeout_s
 
     def cancel_other(self, run: str) -> Receipt:
@@ -346,7 +349,7 @@ class Run:
         return self._engine.cancel_other(run, self.patience)
 
     def all_expired(self) -> bool:
-        """Whether all that could not be released has ended by itself, or never will."""
+        """Return whether all that could not be released has ended by itself, or never will."""
         return self._clock.now() > self._engine.give_up_at()
 
     def note_left(self, receipt: Receipt) -> None:
@@ -382,13 +385,13 @@ def run_keys(request: Request, places: Places) -> KeyFiles:
 
 
 def key_files(lock: str | os.PathLike[str]) -> tuple[str, str]:
-    """The files of a run's private key and of the host keys that it has seen."""
+    """Return the files of a run's private key and of the host keys that it has seen."""
     stem = os.fspath(lock).removesuffix(".lock")
     return f"{stem}.key", f"{stem}.known_hosts"
 
 
 def _take(path: str, run: str) -> FileLock:
-    """The run's lock, for as long as this process lives."""
+    """Return the run's lock, for as long as this process lives."""
     lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=5)
@@ -421,4 +424,4 @@ def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return ""  # macOS: the lock alone tells.
+        return ""  # macOS: the lock alone decides.

@@ -37,7 +37,7 @@ from pytest_capacity.scaling.model import OpsRequest
 
 _log: Final = logging.getLogger("pytest_capacity.keeper")
 
-#: How long a keeper that nobody speaks to waits for its first owner. Seconds.
+#: How long a keeper without a connection waits for its first owner. Seconds.
 FIRST_OWNER: Final = 60.0
 
 #: How often leases are looked at. Seconds.
@@ -104,7 +104,7 @@ class Server:
                 self.end("the run reached its hard end (duration)")
             self._there.mind_the_time(self._clock.now())
         if self._session:
-            self._session.clear(self._name, os.getpid())  # Whoever comes now begins a run of its own.
+            self._session.clear(self._name, os.getpid())  # A process that comes now begins a run of its own.
         self._listener.close()
         left = self._release()
         for farewell in self._farewells:
@@ -181,7 +181,7 @@ class Server:
             peer.send(answer(peer, call), call)
         except CapacityError as error:
             peer.send(protocol.Failed(error=type(error).__name__, message=str(error)), call)
-        except Exception as error:  # noqa: BLE001 - the edge of the process: nobody waits for ever on a fault of ours.
+        except Exception as error:  # noqa: BLE001 - the edge of the process: no caller waits for ever on a fault of ours.
             _log.exception("%s failed", type(call).__name__)
             words = f"the keeper failed on {type(call).__name__}: {error!r}. Its log: {self._places.log}"
             peer.send(protocol.Failed(error="KeeperError", message=words), call)
@@ -210,7 +210,7 @@ class Server:
         return protocol.Started(identity=identity, joined=not first, drift=tuple(drift(run.request, call.request)))
 
     def _open(self, call: protocol.Start, peer: Peer) -> bool:
-        """Begin the run, or adopt it, if nobody has yet; whether that was done now."""
+        """Begin the run, or adopt it, unless that was done; return whether it was done now."""
         with self._run_lock:
             if self._run or self._failure:
                 return False
@@ -263,7 +263,7 @@ class Server:
             self._guard.start()
         except CapacityError as error:
             # What is kept is released in time by us, too.
-            _log.error("nobody guards what is kept: %s", error)
+            _log.error("no process guards what is kept: %s", error)
 
     def _ask(self, _: Peer, call: protocol.Ask) -> Answer:
         run = self._the_run()
@@ -362,7 +362,7 @@ class Server:
             if self._failure:
                 raise self._failure
             if self._run is None:
-                raise errors.KeeperError("nobody has started this run")
+                raise errors.KeeperError("no owner has started this run")
             return self._run
 
     def _still_on(self) -> None:
@@ -420,7 +420,7 @@ class Server:
         if self._there.owners() or self._there.had_owners or self._post.adopt:
             return
         if os.getppid() != self._post.parent:
-            self.end("whoever started this keeper is gone, and no owner came")
+            self.end("the process that started this keeper is gone, and no owner came")
         elif time.monotonic() - self._began > FIRST_OWNER:
             self.end("no owner came")
 

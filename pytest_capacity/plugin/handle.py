@@ -181,7 +181,7 @@ class Capacity:
 
 
 class Groups(Mapping[str, tuple[Machine, ...]]):
-    """The nodes of one topology, by group. Whoever looks a group up uses its nodes."""
+    """The nodes of one topology, by group. Looking a group up counts as using its nodes."""
 
     def __init__(self, runtime: Nodes, topology: str) -> None:
         self._runtime = runtime

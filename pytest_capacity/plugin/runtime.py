@@ -36,7 +36,7 @@ ALL: Final = frozenset({"capacity", "capacity_nodes"})
 
 
 def uses_capacity(item: pytest.Item) -> bool:
-    """Whether the test, or a fixture of it, uses what is provisioned."""
+    """Return whether the test, or a fixture of it, uses what is provisioned."""
     return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
@@ -79,7 +79,7 @@ class Runtime(ABC):
         """How many keepers of this run are gone."""
 
     def known(self, topology: str) -> str:
-        """The name under which ``topology`` is configured. "default" stands for the only one, whatever its name.
+        """Return the name under which ``topology`` is configured. "default" stands for the only one, whatever its name.
 
         Raises `CapacityError` for a name that is not there.
         """
@@ -129,17 +129,17 @@ class Runtime(ABC):
         return answer
 
     def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
-        """The nodes of ``topology`` by group, as tests get them. Raises as `placed` does."""
+        """Return the nodes of ``topology`` by group, as tests get them. Raises as `placed` does."""
         __tracebackhide__ = True
         return {group: self._usable(nodes) for group, nodes in self.placed(topology).nodes.items()}
 
     def everything(self) -> Sequence[Machine]:
-        """The nodes of all topologies that this process has asked for and got."""
+        """Return the nodes of all topologies that this process has asked for and got."""
         stand = [answer for answer in self._answers.values() if isinstance(answer, Placed)]
         return [node for placed in stand for nodes in placed.nodes.values() for node in self._usable(nodes)]
 
     def nodes_of(self, item: pytest.Item) -> Sequence[Machine]:
-        """The nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""
+        """Return the nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""
         used = self.uses.of(item)
         if used or ALL.isdisjoint(getattr(item, "fixturenames", ())):
             return used
@@ -161,7 +161,7 @@ class Runtime(ABC):
         return self.default()
 
     def default(self) -> Capacity:
-        """The handle of the default topology, provisioned. Fails the test where there is none."""
+        """Return the handle of the default topology, provisioned. Fails the test where there is none."""
         __tracebackhide__ = True
         with self.explained():
             handle = Capacity(self, self.known(DEFAULT_TOPOLOGY))
@@ -169,7 +169,7 @@ class Runtime(ABC):
             return handle
 
     def lend(self, item: pytest.Item) -> Loan:
-        """The nodes that ``item`` wants, its own until `take_back`."""
+        """Return the nodes that ``item`` wants, its own until `take_back`."""
         __tracebackhide__ = True
         with self.explained():
             asked = wanted(item)

@@ -50,7 +50,7 @@ _LOOKING_ONLY: Final = ("collectonly", "showfixtures", "show_fixtures_per_test",
 
 
 def controller(config: pytest.Config, settings: Settings, *, looking_only: bool = False) -> Controller:
-    """The runtime for ``config``; with ``looking_only`` it starts no keeper.
+    """Return the runtime for ``config``; with ``looking_only`` it starts no keeper.
 
     Raises `pytest.UsageError` with every fault of the configuration.
     """

@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 def header(request: Request, log: str, endpoint: str | None = None) -> list[str]:
-    """What is known before anything is asked: where, as whom, the run and the keeper's log."""
+    """Return what is known before anything is asked: where, as whom, the run and the keeper's log."""
     parts = [*_where_to(request, endpoint), f"run {request.run}"]
     if log:
         parts.append(f"keeper log {log}")
@@ -73,7 +73,7 @@ def identity_line(identity: Identity, request: Request) -> str:
 
 
 def expiry_fault(identity: Identity, request: Request, now: float) -> str | None:
-    """What to say about credentials that end before the run may; None when they last, or nobody knows."""
+    """Return the warning about credentials that end before the run may; None when they last, or it is not known."""
     hard_end = now + request.duration_s
     if identity.expires is None or identity.expires >= hard_end:
         return None
@@ -85,7 +85,7 @@ def expiry_fault(identity: Identity, request: Request, now: float) -> str | None
 
 
 def live(event: Event) -> Line | None:
-    """The line that a step of the journal is worth; None for steps that only the journal cares about."""
+    """Return the line that a step of the journal is worth; None for steps that only the journal cares about."""
     render = _LIVE.get(event.kind)
     line = render(event.data) if render else None
     if line is None:
@@ -338,7 +338,7 @@ def session_lines(request: Request, now: float, joined: Description | None) -> l
 
 
 def drift_lines(drift: Sequence[str]) -> list[str]:
-    """What this run asks for differently, and does not get, since the session began without it."""
+    """Return what this run asks for differently, and does not get, since the session began without it."""
     return [clean(f"capacity: drift: {line}; the session keeps its own until it is built anew") for line in drift]
 
 
