@@ -92,7 +92,7 @@ class CapacityReservation:
         for reservation in held:
             if reservation.instance_type == instance_type and zone in (
                 reservation.zone,
-                reservation.zone.removeprefix(reservation.region),
+                reservation.zone.removeprefix(reservation.region).lstrip("-"),
             ):
                 return reservation.id
         known = ", ".join(f"{one.instance_type} in {one.zone} ({one.id})" for one in held) or "none"

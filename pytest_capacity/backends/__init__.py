@@ -7,7 +7,7 @@ folders too, so that it works from a checkout that is not installed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -39,12 +39,24 @@ def providers() -> Mapping[str, EntryPoint]:
     return dict(sorted({**others, **_own()}.items()))
 
 
+#: Providers that no package brings, by name.
+_registered: Final[dict[str, Provider]] = {}
+
+
+def register(new: Provider) -> None:
+    """Make a provider known to `provider` that no installed package brings: the cloud that a test makes up."""
+    _registered[new.name] = new
+    provider.cache_clear()
+
+
 @cache
 def provider(name: str) -> Provider:
     """The provider called ``name``.
 
     Raises `ConfigError` where there is none (with the names there are), and where a package's provider fails to load.
     """
+    if name in _registered:
+        return _registered[name]
     point = _own().get(name) or providers().get(name)
     if point is None:
         raise ConfigError([f"backend {name!r} is not known here. What there is: {', '.join(providers())}."])
@@ -80,11 +92,20 @@ def file_variables() -> tuple[str, ...]:
     A keeper may be started for a run of which only its journal knows the backend. A provider that cannot be loaded is
     left out: no keeper could use it.
     """
-    names: dict[str, None] = {}
+    return tuple(dict.fromkeys(name for one in _loaded() for name in one.file_variables))
+
+
+@cache
+def environment_prefixes() -> tuple[str, ...]:
+    """What the names of the SDKs' variables begin with, of whichever provider."""
+    return tuple(dict.fromkeys(prefix for one in _loaded() for prefix in one.environment_prefixes))
+
+
+def _loaded() -> Iterator[Provider]:
+    """Every provider that can be loaded."""
     for name in providers():
         with contextlib.suppress(ConfigError):
-            names |= dict.fromkeys(provider(name).file_variables)
-    return tuple(names)
+            yield provider(name)
 
 
 def missing_extra(extra: str) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_capacity.config.provider import (
+    AnyCloud,
     Examples,
     GroupDraft,
     Reader,
@@ -20,7 +21,7 @@ from pytest_capacity.config.provider import (
 )
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
-__all__ = ["Backend", "Examples", "GroupDraft", "Provider", "SctKeys", "SctReading", "Section"]
+__all__ = ["Backend", "Examples", "GroupDraft", "PlainProvider", "Provider", "SctKeys", "SctReading", "Section"]
 
 
 class Provider(Reader, Protocol):
@@ -78,6 +79,43 @@ class Provider(Reader, Protocol):
         Raises `ConfigError` for what is wrong; a `ModuleNotFoundError` is left to `open_backend`.
         """
         ...
+
+
+class PlainProvider(AnyCloud):
+    """A provider without settings, variables and errors of its own: what others can inherit from. `open` is missing."""
+
+    emulated = False
+    default_user = ""
+    modules: tuple[str, ...] = ()
+    credential_variables: tuple[str, ...] = ()
+    file_variables: tuple[str, ...] = ()
+    environment_prefixes: tuple[str, ...] = ()
+    not_shaping: frozenset[str] = frozenset()
+    errors_file: Path | None = None
+
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As they are."""
+        return settings
+
+    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
+        """The one of the file or of a flag."""
+        return request.endpoint
+
+    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
+        """None."""
+        return ""
+
+    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
+        """As it is."""
+        return request
+
+    def account_setting(self, request: Request) -> tuple[str, str]:
+        """None."""
+        return "", ""
+
+    def memory(self, kind: str) -> float | None:
+        """As for every cloud."""
+        return None
 
 
 class Backend(Protocol):

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends import INSTALLED, missing_extra, provider
+from pytest_capacity.backends import INSTALLED, provider
 from pytest_capacity.cli.child import BY_SIGNAL, Signals, run_child
 from pytest_capacity.cli.child_env import check_names, hand_over
 from pytest_capacity.cli.console import Misused, complain, say
@@ -27,7 +27,7 @@ from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Event, Staying
-from pytest_capacity.keeper.spawn import SpawnOptions, lacking
+from pytest_capacity.keeper.spawn import SpawnOptions, missing_where, needed_extras
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.report import render
 
@@ -259,12 +259,5 @@ def _keeper_python(given: str | None) -> str | None:
 
 def _check_extras(request: Request, python: str | None) -> None:
     """Refuse a run whose extras are not installed where its keeper runs. Raises `ConfigError`."""
-    needed = [request.backend]
-    needed += ["emulator"] if request.emulated and request.endpoint is None else []
-    needed += ["ssh"] if request.ssh else []
-    if python is None:
-        missing = [sentence for extra in needed if (sentence := missing_extra(extra))]
-    else:
-        missing = lacking(python, needed)
-    if missing:
+    if missing := missing_where(python, needed_extras(request)):
         raise ConfigError([*missing, "or name an interpreter that has it by --keeper-python"])

@@ -170,8 +170,8 @@ class TableCatalogue:
 class Names:
     """The names of all clouds together, to find what weather means and what in it is mistyped.
 
-    A place is written as plainly as it is clear: ``us-east-1a``, ``eastus/1``, ``azure/eastus/1``; a region
-    ``us-east-1`` or ``aws/us-east-1``; all of a cloud, where quotas have it, ``aws/*``.
+    A place is written as plainly as it is clear: ``ZONE``, ``REGION/ZONE`` or ``CLOUD/REGION/ZONE``; a
+    region ``REGION`` or ``CLOUD/REGION``; all of a cloud, where quotas have it, ``CLOUD/*``.
     """
 
     def __init__(self, catalogues: Mapping[str, Catalogue]) -> None:

@@ -78,6 +78,8 @@ class RunState:
         self.changes: list[str] = []
         self.identity: Identity | None = None
         self.emulator: str | None = None
+        #: The file with its secret.
+        self.emulator_secret_file = ""
         self.started: float | None = None
         #: A mark of the credentials with which the run began.
         self.credentials = ""
@@ -250,6 +252,7 @@ def _identity(book: RunState, entry: Entry) -> None:
 
 def _emulator(book: RunState, entry: Entry) -> None:
     book.emulator = entry.data["url"]
+    book.emulator_secret_file = entry.data.get("secret_file", "")
 
 
 def _attempt_started(book: RunState, entry: Entry) -> None:

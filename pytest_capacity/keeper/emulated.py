@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pytest_capacity.backends import environment_prefixes
 from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import last_lines
@@ -41,8 +42,10 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     """
     command = [sys.executable, "-I", "-c", _BOOT, str(Path(__file__).resolve().parents[2])]
     command += [f"--owner={owner}", *([f"--scenario={scenario}"] if scenario else [])]
+    # What an SDK would read there (credentials, endpoints, profiles) is no business of an emulator.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(environment_prefixes())}
     process = subprocess.Popen(
-        command, cwd="/", env=dict(os.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        command, cwd="/", env=kept, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None
     with process.stdout:
@@ -60,6 +63,17 @@ def start(owner: int, scenario: str | None, log: str) -> str:
         ) from None
     os.environ[SECRET_FILE] = ready.secret_file
     return ready.url
+
+
+def secret_file() -> str:
+    """Return the file with the secret of the emulator that was started or is used."""
+    return os.environ.get(SECRET_FILE, "")
+
+
+def use(file: str) -> None:
+    """Let this process use an emulator that another keeper of the run has started."""
+    if file:
+        os.environ[SECRET_FILE] = file
 
 
 def own(url: str, pid: int) -> None:
@@ -111,4 +125,11 @@ def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     with contextlib.closing(HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
         connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body, _headers())
         answer = connection.getresponse()
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise ConfigError(
+                [
+                    f"the emulator at {url} does not take our secret. Set {SECRET_FILE} to the `secret_file` that it "
+                    "named when it started"
+                ]
+            )
         return answer.read() if answer.status == HTTPStatus.OK else b""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -22,6 +21,9 @@ from pytest_capacity.errors import KeeperError
 
 #: What fits everywhere.
 MAX_SOCKET_PATH: Final = 100
+
+#: With what the name of a socket's directory begins.
+_SOCKET_DIR: Final = "pc-"
 
 #: Logs and locks of runs that are older are removed when another run starts. Seconds.
 KEEP: Final = 30 * 86400.0
@@ -113,7 +115,7 @@ def socket_dir() -> str:
     for parent in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):
         if parent and len(os.fsencode(parent)) + 20 <= MAX_SOCKET_PATH:
             try:
-                return tempfile.mkdtemp(prefix="pc-", dir=parent)
+                return tempfile.mkdtemp(prefix=_SOCKET_DIR, dir=parent)
             except OSError:
                 continue
     raise KeeperError("no directory can be made for the keeper's socket: set TMPDIR to a writable one, short")
@@ -136,5 +138,19 @@ def same_socket_dir(path: str) -> str:
 
 
 def remove_dir(path: str) -> None:
-    """Remove a socket's directory; that it is gone already is fine."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a socket's directory with the socket in it; that it is gone already is fine.
+
+    Only what `socket_dir` makes: an absolute path with its prefix, ours alone, holding nothing but sockets. All else
+    is left as it is, whatever the path says: an empty one would be the working directory.
+    """
+    directory = Path(path)
+    if not directory.is_absolute() or not directory.name.startswith(_SOCKET_DIR):
+        return
+    with contextlib.suppress(OSError):
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            return
+        for entry in list(directory.iterdir()):
+            if stat.S_ISSOCK(entry.lstat().st_mode):
+                entry.unlink()
+        directory.rmdir()

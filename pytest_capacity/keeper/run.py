@@ -127,9 +127,12 @@ class Run:
             # The emulator of a session must outlive its first owner.
             lives_with = os.getpid() if request.session else owner
             if book.emulator is None:
-                book.note("emulator", data={"url": emulated.start(lives_with, call.scenario, places.log)})
-            elif request.session:
-                emulated.own(book.emulator, lives_with)
+                url = emulated.start(lives_with, call.scenario, places.log)
+                book.note("emulator", data={"url": url, "secret_file": emulated.secret_file()})
+            else:
+                emulated.use(book.emulator_secret_file)
+                if request.session:
+                    emulated.own(book.emulator, lives_with)
             request = replace(request, endpoint=book.emulator)
         backend = open_backend(request)
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))

@@ -109,8 +109,8 @@ class Server:
             self._there.nobody.wait(FAREWELL)  # Who has it hangs up first: our hanging up would look like a death.
         for peer in self._there.everybody():
             peer.finish(2.0)
-        if self._session or self._post.adopt:
-            remove_dir(os.path.dirname(self._post.socket))  # noqa: PTH120 - a text that stays one
+        # An owner that left at a second Ctrl-C, or was killed, does not remove it.
+        remove_dir(os.path.dirname(self._post.socket))  # noqa: PTH120 - a text that stays one
         _log.info("over, %d left", left)
         return 1 if left else 0
 

@@ -18,12 +18,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from pytest_capacity.backends import file_variables
+from pytest_capacity.backends import file_variables, missing_extra
 from pytest_capacity.errors import KeeperError
+from pytest_capacity.model import Request
 
-#: Environment of the suite's tools, not of the user's cloud.
 #: Stays all the same: where the secret of an emulator is that runs already.
 _KEPT: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
+
+#: Environment of the suite's tools, not of the user's cloud.
 _DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
 
 #: By these, CI systems find and kill what a job leaves behind.
@@ -141,10 +143,23 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
     """What the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
     dropped = _DROPPED + (_TRACKING if outlive else ())
     kept = {name: value for name, value in inherited.items() if name == _KEPT or not name.startswith(dropped)}
-    for name in (*_PATHS, *file_variables()):
+    for name in (*_PATHS, _KEPT, *file_variables()):
         if kept.get(name):
             kept[name] = str(Path(kept[name]).expanduser().absolute())
     return kept
+
+
+def needed_extras(request: Request) -> list[str]:
+    """The extras that must be installed where the keeper of ``request`` runs."""
+    emulator = ["emulator"] if request.emulated and request.endpoint is None else []
+    return [request.backend, *emulator, *(["ssh"] if request.ssh else [])]
+
+
+def missing_where(python: str | None, extras: Sequence[str]) -> list[str]:
+    """What ``python`` (None: this interpreter) lacks to run with these extras, in words; empty: nothing."""
+    if python is not None:
+        return lacking(python, extras)
+    return [words for extra in extras if (words := missing_extra(extra))]
 
 
 def lacking(python: str, extras: Sequence[str]) -> list[str]:

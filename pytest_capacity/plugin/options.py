@@ -25,6 +25,8 @@ Source = str
 DEFAULT_FILE: Final = "capacity.yaml"
 
 _PREFIX: Final = "PYTEST_CAPACITY_"
+#: Variables with that prefix that are no option: for the keeper and its backend alone.
+_NO_OPTIONS: Final = ("EMULATOR_SECRET_FILE",)
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
@@ -326,7 +328,7 @@ def mistyped(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable of the environment that has our prefix and is none of ours."""
     known = [option.name.upper() for option in OPTIONS]
     given = {name.removeprefix(_PREFIX) for name in environ if name.startswith(_PREFIX)}
-    unknown = sorted(given.difference(known))
+    unknown = sorted(given.difference(known, _NO_OPTIONS))
     if not unknown:
         return []
     import difflib

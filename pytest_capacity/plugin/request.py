@@ -13,10 +13,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from pytest_capacity.backends import INSTALLED, missing_extra, provider
+from pytest_capacity.backends import INSTALLED, provider
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.keeper.spawn import lacking
+from pytest_capacity.keeper.spawn import missing_where, needed_extras
 from pytest_capacity.model import Request, Topology
 from pytest_capacity.plugin.options import Settings, config_file, scenario_file
 from pytest_capacity.text import clean
@@ -107,9 +107,7 @@ def check_extras(request: Request, python: str | None) -> None:
 
     Nodes are logged in to by both: the keeper sees whether they are ready, tests use them. Raises `pytest.UsageError`.
     """
-    ssh = ["ssh"] if request.ssh else []
-    needed = [request.backend, *(["emulator"] if request.emulated and request.endpoint is None else []), *ssh]
-    missing = _missing(needed) if python is None else lacking(python, needed)
+    missing = missing_where(python, needed_extras(request))
     if missing:
         where = f" beside {python}" if python else ""
         another = "another interpreter" if python else "an interpreter that has it"
@@ -117,14 +115,10 @@ def check_extras(request: Request, python: str | None) -> None:
             f"capacity: something is not installed{where}:\n{_listed(missing)}\n"
             f"  or name {another} by --capacity-keeper-python"
         )
-    if python is not None and (missing := _missing(ssh)):
+    if python is not None and request.ssh and (missing := missing_where(None, ["ssh"])):
         raise pytest.UsageError(
             f"capacity: something is not installed that tests need to use nodes:\n{_listed(missing)}"
         )
-
-
-def _missing(extras: Sequence[str]) -> list[str]:
-    return [words for extra in extras if (words := missing_extra(extra))]
 
 
 def _listed(missing: Sequence[str]) -> str:

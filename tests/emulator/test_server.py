@@ -102,22 +102,23 @@ def test_the_world_is_for_those_who_know_the_secret(emulator: Emulator) -> None:
 
 def test_a_stranger_gets_the_refusal_of_the_cloud(emulator: Emulator) -> None:
     """A request that is signed with another secret is refused in the words of the service, and does nothing."""
-    for service, operation, code in (
-        ("ec2", lambda client: client.create_key_pair(KeyName="k"), "AuthFailure"),
-        ("sts", lambda client: client.get_caller_identity(), "SignatureDoesNotMatch"),
-        ("service-quotas", lambda client: client.list_service_quotas(ServiceCode="ec2"), "SignatureDoesNotMatch"),
+    for service, operation, parameters, code in (
+        ("ec2", "create_key_pair", {"KeyName": "k"}, "AuthFailure"),
+        ("sts", "get_caller_identity", {}, "SignatureDoesNotMatch"),
+        ("service-quotas", "list_service_quotas", {"ServiceCode": "ec2"}, "SignatureDoesNotMatch"),
     ):
         config = Config(retries={"mode": "standard", "total_max_attempts": 1})
+        make: Any = boto3.client
         keys = {"aws_access_key_id": "x", "aws_secret_access_key": "guessed"}
-        client: Any = boto3.client(service, "us-east-1", endpoint_url=emulator.url, config=config, **keys)
+        client = make(service, "us-east-1", endpoint_url=emulator.url, config=config, **keys)
         with pytest.raises(ClientError) as caught:
-            operation(client)
+            getattr(client, operation)(**parameters)
         assert caught.value.response["Error"]["Code"] == code
     assert emulator.held() == []
 
 
 def test_each_start_has_a_secret_of_its_own() -> None:
-    """It lies in a file that only its user reads, in a directory that is gone after the end; so has each an identity."""
+    """It lies in a file that only its user reads, in a directory that goes with the emulator, and an identity."""
     code = [sys.executable, "-m", "pytest_capacity.emulator"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "AWS_PROFILE": "corp"}
     seen = []

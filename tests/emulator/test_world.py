@@ -243,7 +243,7 @@ def test_a_reset_empties_the_world(emulator: Emulator, ec2: EC2Client) -> None:
         ),
         (
             {"faults": [{"operation": "RunInstances", "eror": "Odd"}]},
-            "faults[0]: unknown key eror (did you mean error?); known keys: cloud, delay_s, error, http, late, lose_reply",
+            "faults[0]: unknown key eror (did you mean error?); known keys: cloud, delay_s, error, http, late,",
         ),
         ({"throttle": {"us-east-1": {"write": {"brst": 5}}}}, "known keys: burst, per_second"),
         ({"throttle": {"us-east-1": {"wirte": {}}}}, "did you mean write?"),

@@ -27,6 +27,19 @@ def test_socket_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not Path(directory).exists()
 
 
+@pytest.mark.parametrize("name", ["", ".", "pc-relative", "{tmp}/other", "{tmp}/pc-with-file", "{tmp}/pc-open"])
+def test_only_a_sockets_directory_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """An empty path, a relative one, another name, a file beside the socket, or rights for others: it stays."""
+    monkeypatch.chdir(tmp_path)
+    for directory in ("pc-relative", "other", "pc-with-file", "pc-open"):
+        (tmp_path / directory).mkdir(mode=0o700)
+    (tmp_path / "pc-with-file" / "notes").write_text("a user's")
+    (tmp_path / "pc-open").chmod(0o777)
+    places.remove_dir(name.format(tmp=tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "pc-open", "pc-relative", "pc-with-file"]
+    assert (tmp_path / "pc-with-file" / "notes").exists()
+
+
 def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The temporary directory serves, under a name of the user's own."""
     (tmp_path / "file").write_text("not a directory")

@@ -40,6 +40,7 @@ def test_nothing_but_pytest_and_the_standard_library_is_loaded(
     ours = {name for name in with_plugin - plain if name.startswith("pytest_capacity")}
     assert ours - {"pytest_capacity.config", "pytest_capacity.config.detect"} == {
         "pytest_capacity",
+        "pytest_capacity.version",
         "pytest_capacity.plugin",
         "pytest_capacity.plugin.options",
         "pytest_capacity.plugin.hookspecs",

@@ -51,6 +51,10 @@ def until(claim: Callable[[], bool], seconds: float, what: str) -> float:
     return time.monotonic() - began
 
 
+#: Where the secret of the tests' emulators is.
+KEPT: Final = ("PYTEST_CAPACITY_EMULATOR_SECRET_FILE",)
+
+
 class Ended:
     """A run that is over. ``out`` and ``err`` are what it wrote, ``text`` both."""
 
@@ -167,7 +171,8 @@ class Suite:
         """Ours, less what would lead the run to us, and with ``changes``; None removes a variable."""
         own = {"HOME": str(self.home), "XDG_STATE_HOME": str(self.state), "TMPDIR": str(self.tmp)}
         # Under tox pytest keeps one cache for all runs of an environment (TOX_ENV_DIR).
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOX_"))}
+        dropped = ("PYTEST_", "TOX_")
+        kept = {name: value for name, value in os.environ.items() if name in KEPT or not name.startswith(dropped)}
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         merged: dict[str, str | None] = {**kept, **own, "PYTHONPATH": path, **self._settings, **changes}
         return {name: value for name, value in merged.items() if value is not None}

@@ -88,10 +88,10 @@ while status=$(cat {cloud_init}); [ -n "$wait" ] && [ "$status" = running ]; do
 done
 [ -z "$wait" ] || [ -n "$format" ] || echo
 if [ "$format" = json ]; then
-  printf '{"status": "%s", "detail": "DataSourceEc2Local", "errors": []}\\n' "$status"
+  printf '{"status": "%s", "detail": "DataSourceEmulated", "errors": []}\\n' "$status"
 else
   echo "status: $status"
-  [ -z "$long" ] || printf 'extended_status: %s\\ndetail: DataSourceEc2Local\\nerrors: []\\n' "$status"
+  [ -z "$long" ] || printf 'extended_status: %s\\ndetail: DataSourceEmulated\\nerrors: []\\n' "$status"
 fi
 [ "$status" != error ]
 """

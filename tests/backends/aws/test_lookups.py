@@ -25,7 +25,11 @@ DB = group("db", "i4i.large", reserve=False)
 def cloud(emulator: Emulator, region: str = REGION) -> Any:
     """The user's own way to EC2."""
     return boto3.client(
-        "ec2", region_name=region, endpoint_url=emulator.url, aws_access_key_id="u", aws_secret_access_key=emulator.secret
+        "ec2",
+        region_name=region,
+        endpoint_url=emulator.url,
+        aws_access_key_id="u",
+        aws_secret_access_key=emulator.secret,
     )
 
 

@@ -28,7 +28,11 @@ def offers(emulator: Emulator, *groups: NodeGroup, **more: Any) -> dict[str, Off
 def stranger(emulator: Emulator) -> Any:
     """The user's own way to EC2, past our code."""
     return boto3.client(
-        "ec2", region_name=REGION, endpoint_url=emulator.url, aws_access_key_id="u", aws_secret_access_key=emulator.secret
+        "ec2",
+        region_name=REGION,
+        endpoint_url=emulator.url,
+        aws_access_key_id="u",
+        aws_secret_access_key=emulator.secret,
     )
 
 
