@@ -1,4 +1,4 @@
-"""A running Blazar with its stand-ins, and what a test does with it. No SDK: what a test sees is what is on the wire."""
+"""A running Blazar with its stand-ins, and what a test does with it. No SDK: it shows what is on the wire."""
 
 from __future__ import annotations
 
@@ -87,7 +87,12 @@ class Openstack:
         return self._tokens[user]
 
     def ask(
-        self, method: str, path: str, body: Any = None, user: str | None = "admin", headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        user: str | None = "admin",
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
         """Status and answer of Blazar's API."""
         given = {"Accept": "application/json", "Content-Type": "application/json", **(headers or {})}

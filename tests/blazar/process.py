@@ -1,7 +1,7 @@
 """A real blazar-api and a real blazar-manager 18.0.0 in one process, beside the stand-ins: ``python -m ... DIRECTORY``.
 
-Prints one line of JSON when it is ready. Blazar is as it is, with two exceptions: its event loop runs every 0.3 s instead
-of every 10 s, and its clock is ahead by what a test asks for.
+Prints one line of JSON when it is ready. Blazar is as it is, with two exceptions: its event loop runs every 0.3 s
+instead of every 10 s, and its clock is ahead by what a test asks for.
 """
 
 from __future__ import annotations
@@ -117,9 +117,7 @@ def main() -> None:
     notifier.init()
     service.EVENT_INTERVAL = 0.3
     service.ManagerService().start()
-    httpd = make_server(
-        "127.0.0.1", 0, _Gateway(app.VersionSelectorApplication(), services), _Server, _Quiet
-    )
+    httpd = make_server("127.0.0.1", 0, _Gateway(app.VersionSelectorApplication(), services), _Server, _Quiet)
     services.blazar = f"http://127.0.0.1:{httpd.server_port}"
     print(json.dumps({"blazar": services.blazar, "cloud": services.url}), flush=True)
     httpd.serve_forever()

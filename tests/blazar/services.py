@@ -79,7 +79,7 @@ class Services:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_GET
+            do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_GET  # noqa: N815 - http.server's names
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Request)
         self._server.daemon_threads = True
@@ -236,7 +236,9 @@ def _zones_detail(services: Services, call: Call, found: re.Match[str]) -> Answe
     by_zone: dict[str, dict[str, Any]] = {}
     for one in services.world.hypervisors.values():
         host = one["hypervisor_hostname"]
-        by_zone.setdefault(services.world.zone_of(host), {})[host] = {"nova-compute": {"active": True, "available": True}}
+        by_zone.setdefault(services.world.zone_of(host), {})[host] = {
+            "nova-compute": {"active": True, "available": True}
+        }
     info = [{"zoneName": name, "zoneState": {"available": True}, "hosts": hosts} for name, hosts in by_zone.items()]
     return _ok({"availabilityZoneInfo": info})
 
@@ -477,7 +479,9 @@ def _look(services: Services, call: Call, found: re.Match[str]) -> Answer:
     world = services.world
     return _ok(
         {
-            "servers": [{**world.shown(one), "host": one["host"], "data": one["user_data"]} for one in world.servers.values()],
+            "servers": [
+                {**world.shown(one), "host": one["host"], "data": one["user_data"]} for one in world.servers.values()
+            ],
             "aggregates": list(world.aggregates.values()),
             "flavors": list(world.flavors),
             "calls": world.calls,

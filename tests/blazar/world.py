@@ -63,7 +63,11 @@ class World:
         for host in names:
             self.add_provider(host, None)
         self.add_aggregate(FREEPOOL, None)
-        for name, vcpus, memory, disk in (("m1.small", 1, 2048, 20), ("m1.large", 2, 4096, 40), ("m1.huge", 8, 16384, 200)):
+        for name, vcpus, memory, disk in (
+            ("m1.small", 1, 2048, 20),
+            ("m1.large", 2, 4096, 40),
+            ("m1.huge", 8, 16384, 200),
+        ):
             self.add_flavor({"id": f"flavor-{name}", "name": name, "vcpus": vcpus, "ram": memory, "disk": disk})
 
     def add_provider(self, name: str, parent: str | None) -> dict[str, Any]:
@@ -211,7 +215,9 @@ class World:
             "OS-EXT-AZ:availability_zone": self.zone_of(server["host"]) if server["host"] else "",
             "metadata": server["metadata"],
             "flavor": {"id": server["flavor"], "links": []},
-            "addresses": {"net": [{"addr": address, "version": 4, "OS-EXT-IPS:type": "fixed"}]} if status == "ACTIVE" else {},
+            "addresses": {"net": [{"addr": address, "version": 4, "OS-EXT-IPS:type": "fixed"}]}
+            if status == "ACTIVE"
+            else {},
         }
         if server["fault"]:
             shown["fault"] = {"code": 500, "message": server["fault"], "created": "2026-11-21T00:00:00Z"}

@@ -1,0 +1,186 @@
+"""What `serve` says of a lease, and what the real Blazar says of it, field by field."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_capacity.allocations.web.app import make_app
+from pytest_capacity.allocations.web.guard import Guard
+from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.blazar.backend import BlazarBackend
+from pytest_capacity.engine import Engine
+from pytest_capacity.model import Change, NodeGroup
+from pytest_capacity.testing import Bench
+from tests.blazar.lab import DB, LOADER, BlazarLab, until
+
+PORT = 7777
+ADMIN = "admin-token-of-this-test"
+MEMBER = "member-token-of-this-test"
+LIST = "/v1/os-hosts/allocations"
+
+WHOLE = NodeGroup(
+    name="whole",
+    count=1,
+    instance_type="m1.large",
+    market="on-demand",
+    reserve=True,
+    cloud={"reservation": "physical:host"},
+)
+
+
+class Pair:
+    """A run on the real Blazar, and both who can be asked about it."""
+
+    def __init__(self, lab: BlazarLab, path: Path, engine: Engine) -> None:
+        self.openstack = lab.openstack
+        self.engine = engine
+        guard = Guard(tokens={ADMIN: "admin", MEMBER: "member"})
+        self._client = make_app(path / "journal.sqlite", guard, PORT).test_client()
+
+    def ours(self, path: str, user: str | None = "admin") -> tuple[int, Any]:
+        """Status and answer of `serve`."""
+        token = {"admin": ADMIN, "demo": MEMBER}.get(user or "", user or "")
+        headers = {"Host": f"127.0.0.1:{PORT}", **({"X-Auth-Token": token} if token else {})}
+        answer = self._client.get(path, headers=headers)
+        return answer.status_code, answer.json
+
+    def theirs(self, path: str, user: str | None = "admin") -> tuple[int, Any]:
+        """Those of Blazar."""
+        return self.openstack.ask("GET", path, user=user)
+
+    def ids(self) -> tuple[str, list[str]]:
+        """The run's lease, and its reservations."""
+        held = self.engine.book.held()
+        (lease,) = [one.id for one in held if one.kind == "lease"]
+        return lease, [one.id for one in held if one.kind == "reservation"]
+
+
+@pytest.fixture
+def pair(lab: BlazarLab, tmp_path: Path) -> Any:
+    """A run that stands: instances for two groups, a whole host for a third; beside it somebody else's lease."""
+    bench = Bench(lab, tmp_path / "journal.sqlite")
+    try:
+        engine = bench.engine(lab.request(WHOLE, DB, LOADER))
+        engine.provision("default")
+        yield Pair(lab, tmp_path, engine)
+        bench.give_back(engine)
+    finally:
+        bench.close()
+
+
+def by_host(answer: Any, *leases: str) -> dict[str, list[dict[str, str]]]:
+    """The reservations of these leases by host, in the order of their ids; hosts without any left out."""
+    found = {
+        one["resource_id"]: sorted(
+            (each for each in one["reservations"] if each["lease_id"] in leases), key=lambda each: each["id"]
+        )
+        for one in answer["allocations"]
+    }
+    return {host: reservations for host, reservations in found.items() if reservations}
+
+
+def test_the_same_leases_are_answered_alike_field_by_field(pair: Pair) -> None:
+    """Every host, reservation, lease, begin and end; a host that serves two instances has the reservation twice."""
+    lease, reservations = pair.ids()
+    status, theirs = pair.theirs(LIST)
+    assert status == 200
+    expected = by_host(theirs, lease)
+    assert {one["id"] for every in expected.values() for one in every} == set(reservations)
+    assert sum(map(len, expected.values())) == 4  # two instances, one instance, one host
+    status, ours = pair.ours(LIST)
+    assert status == 200
+    # A node of Nova's is a resource here, too; Blazar knows its hosts only.
+    assert {host: found for host, found in by_host(ours, lease).items() if host.isdecimal()} == expected
+    for host, found in expected.items():
+        path = f"/v1/os-hosts/{host}/allocation"
+        assert by_host({"allocations": [pair.theirs(path)[1]["allocation"]]}, lease) == {host: found}
+        assert by_host({"allocations": [pair.ours(path)[1]["allocation"]]}, lease) == {host: found}
+
+
+def test_filters_are_answered_alike(pair: Pair) -> None:
+    """By lease, by reservation, by both, and by what is not there."""
+    lease, reservations = pair.ids()
+    for query in (
+        f"lease_id={lease}",
+        *(f"reservation_id={one}" for one in reservations),
+        f"lease_id={lease}&reservation_id={reservations[0]}",
+        "lease_id=does-not-exist",
+        f"lease_id=does-not-exist&reservation_id={reservations[0]}",
+    ):
+        theirs, ours = pair.theirs(f"{LIST}?{query}")[1], pair.ours(f"{LIST}?{query}")[1]
+        hosts = {host: found for host, found in by_host(ours, lease).items() if host.isdecimal()}
+        assert hosts == by_host(theirs, lease), query
+
+
+@pytest.mark.parametrize(
+    ("path", "user"),
+    [
+        (LIST, None),
+        (LIST, "demo"),
+        ("/v1/os-hosts/1/allocation", None),
+        ("/v1/os-hosts/1/allocations", "admin"),
+        ("/v1/os-hosts/99/allocation", "admin"),
+    ],
+)
+def test_errors_are_answered_alike(pair: Pair, path: str, user: str | None) -> None:
+    """Status and body, in each of Blazar's three shapes."""
+    assert pair.ours(path, user) == pair.theirs(path, user)
+
+
+def test_a_renewed_lease_is_answered_alike(pair: Pair) -> None:
+    """The end that the keeper moved is the end that Blazar has, without another look at the cloud."""
+    lease, _ = pair.ids()
+    before = by_host(pair.theirs(LIST)[1], lease)
+    backend = open_backend(pair.engine.request)
+    end = (datetime.now(UTC) + timedelta(minutes=50)).replace(second=0, microsecond=0).timestamp()
+    held = next(one for one in pair.engine.book.held() if one.id == lease)
+    backend.change(held, Change(deadline=end))
+    pair.engine.book.note(
+        "renewed", held.subject, {"kind": "lease", "region": held.region, "id": lease, "deadline": end}
+    )
+    after = by_host(pair.theirs(LIST)[1], lease)
+    assert after != before
+    ours = by_host(pair.ours(LIST)[1], lease)
+    assert {host: found for host, found in ours.items() if host.isdecimal()} == after
+
+
+def test_what_has_ended_is_known_here_only(lab: BlazarLab, tmp_path: Path) -> None:
+    """Blazar ignores `terminated` and forgets; the journal has it still, with when it ended."""
+    bench = Bench(lab, tmp_path / "journal.sqlite")
+    try:
+        engine = bench.engine()
+        engine.provision("default")
+        pair = Pair(lab, tmp_path, engine)
+        lease, reservations = pair.ids()
+        bench.give_back(engine)
+        assert by_host(pair.theirs(f"{LIST}?terminated=true")[1], lease) == {}
+        assert by_host(pair.ours(LIST)[1], lease) == {}
+        found = by_host(pair.ours(f"{LIST}?terminated=true")[1], lease)
+        assert {one["id"] for every in found.values() for one in every} >= set(reservations)
+    finally:
+        bench.close()
+
+
+def test_the_backend_reads_blazars_own_allocations(lab: BlazarLab) -> None:
+    """Of everybody, with the filters that Blazar has; who is no admin is refused."""
+    hosts = {
+        "resource_type": "physical:host",
+        "min": 2,
+        "max": 2,
+        "hypervisor_properties": "",
+        "resource_properties": "",
+    }
+    lease = lab.openstack.lease(hosts)
+    backend = lab.backend(lab.request())
+    assert isinstance(backend, BlazarBackend)
+    found = backend.allocations("RegionOne", lease=lease["id"])
+    assert {(one.lease, one.reservation) for one in found} == {(lease["id"], lease["reservations"][0]["id"])}
+    assert len({one.host for one in found}) == 2
+    assert backend.allocations("RegionOne", lease="does-not-exist") == []
+    (one,) = backend.allocations("RegionOne", host=found[0].host)
+    assert (one.start_date, one.end_date) == (lease["start_date"], lease["end_date"])
+    until(lambda: lab.openstack.leases()[0]["status"] == "ACTIVE", "it stands")
