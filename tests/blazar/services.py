@@ -235,7 +235,7 @@ def _zones(services: Services, call: Call, found: re.Match[str]) -> Answer:
 def _zones_detail(services: Services, call: Call, found: re.Match[str]) -> Answer:
     by_zone: dict[str, dict[str, Any]] = {}
     for one in services.world.hypervisors.values():
-        host = one["hypervisor_hostname"]
+        host = str(one["hypervisor_hostname"])
         by_zone.setdefault(services.world.zone_of(host), {})[host] = {
             "nova-compute": {"active": True, "available": True}
         }
@@ -281,7 +281,7 @@ def _aggregate(services: Services, call: Call, found: re.Match[str]) -> Answer:
 
 @_route("GET", rf"{_COMPUTE}/os-hypervisors/([^/]+)/(search|servers)")
 def _search(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    hits = [one for one in services.world.hypervisors.values() if found[1] in one["hypervisor_hostname"]]
+    hits = [one for one in services.world.hypervisors.values() if found[1] in str(one["hypervisor_hostname"])]
     if not hits:
         return _missing(f"No hypervisor matching '{found[1]}'")
     keys = ("id", "hypervisor_hostname", "state", "status")

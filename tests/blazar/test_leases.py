@@ -16,7 +16,7 @@ from pytest_capacity.backends import open_backend
 from pytest_capacity.errors import Exhausted
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup, Unread
 from pytest_capacity.testing import Bench
-from tests.blazar.lab import DB, LOADER, BlazarLab, Openstack, environment, until
+from tests.blazar.lab import DB, LOADER, BlazarLab, Openstack, environment, hosts_of, until
 
 HOUR = 3600.0
 
@@ -110,8 +110,9 @@ def test_a_flavor_that_is_not_there_leaves_the_zone_out(lab: BlazarLab, bench: B
 def test_not_enough_hosts_is_no_fault_of_the_server(lab: BlazarLab, bench: Bench) -> None:
     """Blazar says it with HTTP 500: each zone is asked once, and left."""
     engine = bench.engine(lab.request(group("db", 3, reservation="physical:host")))
-    with pytest.raises(Exhausted, match="Not enough hosts available"):
+    with pytest.raises(Exhausted):
         engine.provision("default")
+    assert {one.words for one in engine.book.attempts} == {"Not enough hosts available"}
     assert [(one.zone, one.outcome) for one in engine.book.attempts] == [
         ("az-a", "no-capacity"),
         ("az-b", "no-capacity"),
@@ -121,8 +122,7 @@ def test_not_enough_hosts_is_no_fault_of_the_server(lab: BlazarLab, bench: Bench
 
 def test_the_whole_topology_moves_with_its_first_group(lab: BlazarLab, bench: Bench) -> None:
     """What fits in no zone as a whole is in none in part, and nothing is left of the first try."""
-    hosts = {"resource_type": "physical:host", "min": 1, "max": 1, "hypervisor_properties": ""}
-    lab.openstack.lease({**hosts, "resource_properties": '["==", "$availability_zone", "az-a"]'})
+    lab.openstack.lease(hosts_of(1, "az-a"))
     engine = bench.engine(
         lab.request(group("one", reservation="physical:host"), group("two", reservation="physical:host"))
     )
@@ -137,10 +137,9 @@ def test_a_lease_is_extended_while_the_run_lives(lab: BlazarLab, bench: Bench) -
     engine = bench.engine()
     engine.provision("default")
     backend = open_backend(engine.request)
-    held = [one for one in engine.book.held() if one.kind == "lease"][0]
-    before = len(lab.calls())
+    held = next(one for one in engine.book.held() if one.kind == "lease")
     moved = backend.change(held, Change(deadline=time.time() + HOUR))
-    assert len(lab.calls()) == before + 1
+    assert [call for call in lab.calls() if call.startswith("PUT /v1")] == [f"PUT /v1/leases/{held.id}"]
     assert {one.deadline for one in backend.refresh([one for one in engine.book.held() if one.kind != "node"])} == {
         moved.deadline
     }
@@ -156,8 +155,7 @@ def test_a_refused_extension_is_lack_of_capacity_and_the_lease_stands(lab: Blaza
     backend = open_backend(engine.request)
     held = next(one for one in engine.book.held() if one.kind == "lease")
     after = time.strftime("%Y-%m-%d %H:%M", time.gmtime((held.deadline or 0) + 600))
-    hosts = {"resource_type": "physical:host", "min": 2, "max": 2, "hypervisor_properties": ""}
-    lab.openstack.lease({**hosts, "resource_properties": '["==", "$availability_zone", "az-a"]'}, start=after, hours=9)
+    lab.openstack.lease(hosts_of(2, "az-a"), start=after, hours=9)
     with pytest.raises(Exception, match="Not enough hosts available") as refusal:
         backend.change(held, Change(deadline=time.time() + 2 * HOUR))
     assert backend.diagnose(refusal.value).kind == "capacity-zone"

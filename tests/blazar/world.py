@@ -61,7 +61,18 @@ class World:
             for number, host in enumerate(names, 1)
         }
         for host in names:
-            self.add_provider(host, None)
+            sizes = {"VCPU": 8, "MEMORY_MB": 16384, "DISK_GB": 200}
+            self.add_provider(host, None)["inventories"] = {
+                name: {
+                    "total": total,
+                    "reserved": 0,
+                    "min_unit": 1,
+                    "max_unit": total,
+                    "step_size": 1,
+                    "allocation_ratio": 1.0,
+                }
+                for name, total in sizes.items()
+            }
         self.add_aggregate(FREEPOOL, None)
         for name, vcpus, memory, disk in (
             ("m1.small", 1, 2048, 20),
@@ -107,6 +118,8 @@ class World:
             "ram": words["ram"],
             "disk": words["disk"],
             "extra_specs": {},
+            "swap": "",
+            "OS-FLV-EXT-DATA:ephemeral": 0,
             "access": [],
             "links": [],
         }
@@ -205,7 +218,10 @@ class World:
             status = "ERROR"
         elif built:
             status = "ACTIVE"
+        addresses: dict[str, Any] = {}
         address = f"10.0.0.{list(self.servers).index(server['id']) + 10}"
+        if status == "ACTIVE":
+            addresses = {"net": [{"addr": address, "version": 4, "OS-EXT-IPS:type": "fixed"}]}
         shown: dict[str, Any] = {
             "id": server["id"],
             "name": server["name"],
@@ -215,7 +231,7 @@ class World:
             "OS-EXT-AZ:availability_zone": self.zone_of(server["host"]) if server["host"] else "",
             "metadata": server["metadata"],
             "flavor": {"id": server["flavor"], "links": []},
-            "addresses": {"net": [{"addr": address, "version": 4, "OS-EXT-IPS:type": "fixed"}]}
+            "addresses": addresses,
             if status == "ACTIVE"
             else {},
         }
