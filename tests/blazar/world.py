@@ -232,8 +232,6 @@ class World:
             "metadata": server["metadata"],
             "flavor": {"id": server["flavor"], "links": []},
             "addresses": addresses,
-            if status == "ACTIVE"
-            else {},
         }
         if server["fault"]:
             shown["fault"] = {"code": 500, "message": server["fault"], "created": "2026-11-21T00:00:00Z"}
