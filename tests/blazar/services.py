@@ -28,6 +28,7 @@ class Call:
         self.method = method
         self.path = parts.path.rstrip("/") or "/"
         self.query = dict(parse_qsl(parts.query))
+        #: As keystoneauth1 and novaclient write them.
         self.headers = headers
         self.body: dict[str, Any] = json.loads(body) if body else {}
 
@@ -69,9 +70,11 @@ class Services:
             def do_GET(self) -> None:
                 """Any method."""
                 length = int(self.headers.get("Content-Length") or 0)
-                call = Call(self.command, self.path, self.headers, self.rfile.read(length) if length else b"")
-                status, body, headers = services.answer(call)
-                data = b"" if body is None else json.dumps(body).encode()
+                call = Call(
+                    self.command, self.path, dict(self.headers.items()), self.rfile.read(length) if length else b""
+                )
+                status, found, headers = services.answer(call)
+                data = b"" if found is None else json.dumps(found).encode()
                 self.send_response(status)
                 for name, value in {**headers, "Content-Type": "application/json"}.items():
                     self.send_header(name, value)
@@ -225,7 +228,7 @@ def _compute(services: Services, call: Call, found: re.Match[str]) -> Answer:
 
 @_route("GET", f"{_COMPUTE}/os-availability-zone")
 def _zones(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    zones = {services.world.zone_of(one["hypervisor_hostname"]) for one in services.world.hypervisors.values()}
+    zones = {services.world.zone_of(str(one["hypervisor_hostname"])) for one in services.world.hypervisors.values()}
     names = sorted(zones | {"az-a", "az-b"})
     info = [{"zoneName": name, "zoneState": {"available": True}, "hosts": None} for name in names]
     return _ok({"availabilityZoneInfo": info})

@@ -15,7 +15,7 @@ from pytest_capacity.backends.blazar.backend import BlazarBackend
 from pytest_capacity.engine import Engine
 from pytest_capacity.model import Change, NodeGroup
 from pytest_capacity.testing import Bench
-from tests.blazar.lab import DB, LOADER, BlazarLab, until
+from tests.blazar.lab import DB, LOADER, BlazarLab, hosts_of, until
 
 PORT = 7777
 ADMIN = "admin-token-of-this-test"
@@ -166,17 +166,9 @@ def test_what_has_ended_is_known_here_only(lab: BlazarLab, tmp_path: Path) -> No
 
 
 def test_the_backend_reads_blazars_own_allocations(lab: BlazarLab) -> None:
-    """Of everybody, with the filters that Blazar has; who is no admin is refused."""
-    hosts = {
-        "resource_type": "physical:host",
-        "min": 2,
-        "max": 2,
-        "hypervisor_properties": "",
-        "resource_properties": "",
-    }
-    lease = lab.openstack.lease(hosts)
-    backend = lab.backend(lab.request())
-    assert isinstance(backend, BlazarBackend)
+    """Of everybody, with the filters that Blazar has."""
+    lease = lab.openstack.lease(hosts_of(2))
+    backend = BlazarBackend(lab.request())
     found = backend.allocations("RegionOne", lease=lease["id"])
     assert {(one.lease, one.reservation) for one in found} == {(lease["id"], lease["reservations"][0]["id"])}
     assert len({one.host for one in found}) == 2

@@ -187,7 +187,7 @@ def test_everything_is_killed(suite: Suite, phase: str) -> None:
 def test_an_interrupted_run_gives_back(suite: Suite) -> None:
     """Ctrl-C while a test runs."""
     process = suite.start()
-    until(lambda: (suite.path / "at").exists(), "a test runs", 60)
+    until((suite.path / "at").exists, "a test runs", 60)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(90) == 2, suite.out
     assert suite.lab.held() == []

@@ -191,7 +191,7 @@ class World:
         return not server["zone"] or self.zone_of(host) == server["zone"]
 
     def _all(self) -> list[str]:
-        return [one["hypervisor_hostname"] for one in self.hypervisors.values()]
+        return [str(one["hypervisor_hostname"]) for one in self.hypervisors.values()]
 
     def _left(self, host: str, name: str, flavor: str) -> int:
         """Slots of a reservation on a host that no server has."""
