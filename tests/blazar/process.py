@@ -36,7 +36,7 @@ log_file = {state}/blazar.log
 plugins = physical.host.plugin,virtual.instance.plugin,flavor.instance.plugin
 minutes_before_end_lease = 0
 [database]
-connection = sqlite:///{state}/blazar.sqlite
+connection = sqlite:///{state}/blazar.sqlite?timeout=60
 [keystone_authtoken]
 auth_type = password
 auth_url = {url}/v3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,10 @@ import pytest
 from pytest_capacity.allocations.web.app import make_app
 from pytest_capacity.allocations.web.guard import Guard
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.blazar.backend import BlazarBackend
 from pytest_capacity.engine import Engine
 from pytest_capacity.model import Change, NodeGroup
 from pytest_capacity.testing import Bench
-from tests.blazar.lab import DB, LOADER, BlazarLab, hosts_of, until
+from tests.blazar.lab import DB, LOADER, BlazarLab, Openstack, environment
 
 PORT = 7777
 ADMIN = "admin-token-of-this-test"
@@ -59,17 +59,22 @@ class Pair:
         return lease, [one.id for one in held if one.kind == "reservation"]
 
 
-@pytest.fixture
-def pair(lab: BlazarLab, tmp_path: Path) -> Any:
-    """A run that stands: instances for two groups, a whole host for a third; beside it somebody else's lease."""
-    bench = Bench(lab, tmp_path / "journal.sqlite")
-    try:
-        engine = bench.engine(lab.request(WHOLE, DB, LOADER))
-        engine.provision("default")
-        yield Pair(lab, tmp_path, engine)
-        bench.give_back(engine)
-    finally:
-        bench.close()
+@pytest.fixture(scope="module")
+def pair(_openstack: Openstack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A run that stands: instances for two groups, a whole host for a third. The tests of this file only look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(_openstack).items():
+            patch.setenv(name, value)
+        _openstack.clear()
+        lab, path = BlazarLab(_openstack), tmp_path_factory.mktemp("pair")
+        bench = Bench(lab, path / "journal.sqlite")
+        try:
+            engine = bench.engine(lab.request(WHOLE, DB, LOADER))
+            engine.provision("default")
+            yield Pair(lab, path, engine)
+            bench.give_back(engine)
+        finally:
+            bench.close()
 
 
 def by_host(answer: Any, *leases: str) -> dict[str, list[dict[str, str]]]:
@@ -146,33 +151,3 @@ def test_a_renewed_lease_is_answered_alike(pair: Pair) -> None:
     assert after != before
     ours = by_host(pair.ours(LIST)[1], lease)
     assert {host: found for host, found in ours.items() if host.isdecimal()} == after
-
-
-def test_what_has_ended_is_known_here_only(lab: BlazarLab, tmp_path: Path) -> None:
-    """Blazar ignores `terminated` and forgets; the journal has it still, with when it ended."""
-    bench = Bench(lab, tmp_path / "journal.sqlite")
-    try:
-        engine = bench.engine()
-        engine.provision("default")
-        pair = Pair(lab, tmp_path, engine)
-        lease, reservations = pair.ids()
-        bench.give_back(engine)
-        assert by_host(pair.theirs(f"{LIST}?terminated=true")[1], lease) == {}
-        assert by_host(pair.ours(LIST)[1], lease) == {}
-        found = by_host(pair.ours(f"{LIST}?terminated=true")[1], lease)
-        assert {one["id"] for every in found.values() for one in every} >= set(reservations)
-    finally:
-        bench.close()
-
-
-def test_the_backend_reads_blazars_own_allocations(lab: BlazarLab) -> None:
-    """Of everybody, with the filters that Blazar has."""
-    lease = lab.openstack.lease(hosts_of(2))
-    backend = BlazarBackend(lab.request())
-    found = backend.allocations("RegionOne", lease=lease["id"])
-    assert {(one.lease, one.reservation) for one in found} == {(lease["id"], lease["reservations"][0]["id"])}
-    assert len({one.host for one in found}) == 2
-    assert backend.allocations("RegionOne", lease="does-not-exist") == []
-    (one,) = backend.allocations("RegionOne", host=found[0].host)
-    assert (one.start_date, one.end_date) == (lease["start_date"], lease["end_date"])
-    until(lambda: lab.openstack.leases()[0]["status"] == "ACTIVE", "it stands")

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.allocations import Filter, open_view
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.blazar.backend import BlazarBackend
 from pytest_capacity.errors import Exhausted
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup, Unread
 from pytest_capacity.testing import Bench
@@ -283,3 +285,33 @@ def test_what_is_not_ours_is_left_alone(lab: BlazarLab) -> None:
     with pytest.raises(ValueError, match="left alone"):
         backend.release([foreign])
     assert [one["id"] for one in lab.openstack.leases()] == [lease["id"]]
+
+
+def test_what_has_ended_is_known_to_the_journal_only(lab: BlazarLab, bench: Bench, tmp_path: Path) -> None:
+    """Blazar ignores `terminated` and forgets; the journal has the hosts still, with when it ended."""
+    engine = bench.engine()
+    engine.provision("default")
+    reservations = {one.id for one in engine.book.held() if one.kind == "reservation"}
+    bench.give_back(engine)
+    answer = lab.openstack.ask("GET", "/v1/os-hosts/allocations?terminated=true")[1]
+    assert not [one for host in answer["allocations"] for one in host["reservations"]]
+    view = open_view(tmp_path / "journal.sqlite")
+    assert view is not None
+    with view:
+        assert list(view.all(Filter(terminated=False))) == []
+        ended = [one for found in view.all(Filter(terminated=True)) for one in found.allocations]
+    on_hosts = {one.reservation for one in ended if one.resource.isdecimal()}
+    assert on_hosts == reservations
+    assert all(one.ended is not None and one.ended <= time.time() for one in ended)
+
+
+def test_the_backend_reads_blazars_own_allocations(lab: BlazarLab) -> None:
+    """Of everybody, with the filters that Blazar has."""
+    lease = lab.openstack.lease(hosts_of(2))
+    backend = BlazarBackend(lab.request())
+    found = backend.allocations("RegionOne", lease=lease["id"])
+    assert {(one.lease, one.reservation) for one in found} == {(lease["id"], lease["reservations"][0]["id"])}
+    assert len({one.host for one in found}) == 2
+    assert backend.allocations("RegionOne", lease="does-not-exist") == []
+    (one,) = backend.allocations("RegionOne", host=found[0].host)
+    assert (one.start_date, one.end_date) == (lease["start_date"], lease["end_date"])
