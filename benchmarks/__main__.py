@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from benchmarks import allocations, engine, processes
@@ -13,6 +14,8 @@ def main() -> int:
     """Five times each unless told otherwise."""
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with start_emulator() as emulator:
+        # The engines of this process and the keepers of others sign with the emulator's secret.
+        os.environ["PYTEST_CAPACITY_EMULATOR_SECRET_FILE"] = emulator.ready["secret_file"]
         rows = engine.rows(emulator, times)
         rows.append(processes.eight_workers(emulator, times))
         rows.append(processes.joining(emulator, times))

@@ -20,6 +20,9 @@ from tests.engine.runs import DB, LOADER, Bench, request, within
 #: One round trip, seconds.
 ROUND: Final = 0.150
 
+#: What slow nodes take to boot and to stop, seconds.
+SLOW: Final = 3.0
+
 
 @contextmanager
 def warm(emulator: Emulator, *groups: NodeGroup, **changes: Any) -> Iterator[Engine]:
@@ -69,6 +72,21 @@ def release_hundred(emulator: Emulator) -> float:
         return seconds(lambda: engine.release(within(60)))
 
 
+def boot_ten(emulator: Emulator) -> float:
+    """Ten nodes that take three seconds to boot."""
+    with warm(emulator, replace(DB, count=10, reserve=False)) as engine:
+        emulator.weather(latency_ms=150, boot_s=SLOW)
+        return seconds(lambda: engine.provision("default"))
+
+
+def stop_ten(emulator: Emulator) -> float:
+    """Ten nodes that take three seconds to stop, confirmed gone."""
+    with warm(emulator, replace(DB, count=10, reserve=False)) as engine:
+        engine.provision("default")
+        emulator.weather(latency_ms=150, stop_s=SLOW)
+        return seconds(lambda: engine.release(within(60)))
+
+
 def rows(emulator: Emulator, times: int) -> list[Row]:
     """Each piece of work, so many times, beside its goal."""
     works: list[tuple[str, Callable[[Emulator], float], float, str]] = [
@@ -76,5 +94,7 @@ def rows(emulator: Emulator, times: int) -> list[Row]:
         ("5 dry zones, then a good one (2 groups)", five_dry_zones, 1.2 * 6 * ROUND, "6 rounds"),
         ("launch 100 like nodes", launch_hundred, 2 * ROUND + 0.3, "2 rounds"),
         ("release 100 nodes, 2 reservations", release_hundred, 2 * ROUND + 0.3, "2 rounds"),
+        ("10 nodes that boot in 3 s", boot_ten, SLOW + 0.7, "3 s + 1 round"),
+        ("10 nodes that stop in 3 s", stop_ten, SLOW + 0.7, "3 s + 1 round"),
     ]
     return [Row(name, [work(emulator) for _ in range(times)], goal, "s", limit) for name, work, goal, limit in works]

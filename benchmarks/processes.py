@@ -95,7 +95,7 @@ def eight_workers(emulator: Emulator, times: int) -> Row:
         (plain / "test_plain.py").write_text(PLAIN)
         environment = os.environ | {
             "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_SECRET_ACCESS_KEY": emulator.secret,
             "XDG_STATE_HOME": folder,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
@@ -122,7 +122,7 @@ def joining(emulator: Emulator, times: int) -> Row:
         (plain / "test_plain.py").write_text("def test_plain():\n    pass\n")
         environment = os.environ | {
             "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_SECRET_ACCESS_KEY": emulator.secret,
             "XDG_STATE_HOME": folder,
             "AWS_EC2_METADATA_DISABLED": "true",
         }

@@ -54,7 +54,7 @@ class CapacityReservation:
         self._placed: list[Placed] = []
 
     def is_enabled(self, params: Params) -> bool:
-        """Whether ``params`` choose a backend and ask for reservations. Checks nothing else and makes no call.
+        """Return whether ``params`` choose a backend and ask for reservations. Checks nothing else and makes no call.
 
         Raises `ConfigError` for a file that cannot be read (a mistyped path must not switch reservations off) and for
         a ``reserve`` that is neither true nor false.
@@ -84,7 +84,7 @@ class CapacityReservation:
         self._owner, self._params = owner, params
 
     def get_id(self, zone: str, instance_type: str) -> str:
-        """The id of the reservation for ``instance_type`` in ``zone``: a letter or a name.
+        """Return the id of the reservation for ``instance_type`` in ``zone``: a letter or a name.
 
         Raises `CapacityError` that says what there is.
         """
@@ -113,7 +113,7 @@ class CapacityReservation:
             receipt = owner.release(now=True)
         finally:
             owner.close()
-        if isinstance(receipt, Receipt):  # No session: nobody else can have a share in it.
+        if isinstance(receipt, Receipt):  # No session: no other process shares it.
             _must_be_clean(receipt)
 
     def cancel_all_regions(self, test_id: str, params: Params | None = None) -> None:
@@ -135,7 +135,7 @@ class CapacityReservation:
             _must_be_clean(receipt)
 
     def _request(self, params: Params, *, fresh: bool = False) -> Request:
-        """The checked request. ``fresh``: of a run of its own, whatever ``params`` call theirs."""
+        """Return the checked request. ``fresh``: of a run of its own, whatever ``params`` call theirs."""
         given = params if isinstance(params, Mapping) else None
         path = None if given is not None else Path(params)  # type: ignore[arg-type] # mypy does not follow `given`
         return load(
@@ -158,7 +158,7 @@ class CapacityReservation:
 
 
 def _nothing(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """What is asked for where only something old is looked for: a topology that is never placed.
+    """Return what is asked for where only something old is looked for: a topology that is never placed.
 
     In the one cloud whose SDK is installed; of several the one whose region the environment names. Raises `ConfigError`
     where that is none or not the only one.
@@ -175,7 +175,7 @@ def _nothing(environ: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _unheard(_event: Event) -> None:
-    """Nobody follows along; the keeper's log has it all."""
+    """Drop the event; the keeper's log has it."""
 
 
 def _must_be_clean(receipt: Receipt) -> None:

@@ -92,7 +92,7 @@ def preview_topology(
     family: Family = str,
     memory: Memory = lambda kind: None,
 ) -> TopologyPreview:
-    """The rungs as the ladder lists them, and the zones that are none.
+    """Return the rungs as the ladder lists them, and the zones that are none.
 
     ``offers`` are by region, those that could not be read are missing; ``refused`` is what was refused lately.
     """

@@ -347,6 +347,21 @@ class ConformanceSuite:
             assert not engine.book.held()
             bench.give_back(engine)
 
+    def test_another_run_is_released_by_its_stamp(self, lab: Lab, tmp_path: Path) -> None:
+        """What a run left whose journal is elsewhere is found and given back, slow nodes too; a third run's stays."""
+        _weather(lab, slow_s=1.0)
+        with _bench(lab, tmp_path) as dead, _bench(lab, tmp_path / "second") as bench:
+            dead.engine(lab.request(run="conformance-dead")).provision("default")
+            alive = bench.engine(lab.request(run="conformance-alive"))
+            before = set(lab.held())
+            alive.provision("default", launch=False)
+            own = set(lab.held()) - before
+            assert own
+            receipt = bench.engine(lab.request(run="conformance-third")).cancel_other("conformance-dead", PATIENCE)
+            assert receipt.clean, f"left {receipt.left}, unread {receipt.unread}, troubles {receipt.troubles}"
+            assert set(lab.held()) == own
+            bench.give_back(alive)
+
     def test_extend(self, lab: Lab, tmp_path: Path) -> None:
         """A lease that the cloud enforces moves to what is asked for, and the cloud says so."""
         with _bench(lab, tmp_path) as bench:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GROUP: Final = "pytest_capacity.backends"
 
 #: The modules that each extra brings which is no backend's; `pip install 'pytest-capacity[ssh]'`.
-_BRINGS: Final = {"emulator": ("moto", "asyncssh"), "ssh": ("paramiko",)}
+_BRINGS: Final = {"emulator": ("moto", "asyncssh"), "ssh": ("paramiko",), "kubedb": ("lightkube",)}
 
 
 @cache
@@ -51,7 +51,7 @@ def register(new: Provider) -> None:
 
 @cache
 def provider(name: str) -> Provider:
-    """The provider called ``name``.
+    """Return the provider called ``name``.
 
     Raises `ConfigError` where there is none (with the names there are), and where a package's provider fails to load.
     """
@@ -87,7 +87,7 @@ INSTALLED: Final = Installed()
 
 @cache
 def file_variables() -> tuple[str, ...]:
-    """Every variable by which an SDK is told a path, of whichever provider.
+    """Return every variable that gives an SDK a path, of whichever provider.
 
     A keeper may be started for a run of which only its journal knows the backend. A provider that cannot be loaded is
     left out: no keeper could use it.
@@ -97,7 +97,7 @@ def file_variables() -> tuple[str, ...]:
 
 @cache
 def environment_prefixes() -> tuple[str, ...]:
-    """What the names of the SDKs' variables begin with, of whichever provider."""
+    """Return what the names of the SDKs' variables begin with, of whichever provider."""
     return tuple(dict.fromkeys(prefix for one in _loaded() for prefix in one.environment_prefixes))
 
 
@@ -109,7 +109,7 @@ def _loaded() -> Iterator[Provider]:
 
 
 def missing_extra(extra: str) -> str | None:
-    """What to say where a module that ``extra`` brings is not installed here. Imports nothing of it."""
+    """Return what to say where a module that ``extra`` brings is not installed here. Imports nothing of it."""
     brings = _BRINGS[extra] if extra in _BRINGS else provider(extra).modules
     module = next((module for module in brings if find_spec(module) is None), None)
     if module is None:

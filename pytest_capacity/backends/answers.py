@@ -25,7 +25,7 @@ _MAX_PARTS: Final = 100
 
 
 def read_answer(body: object, http: int | None = None) -> tuple[ErrorPart, ...]:
-    """Every error in ``body`` (mappings, lists, or a text), the outermost first."""
+    """Return every error in ``body`` (mappings, lists, or a text), the outermost first."""
     found: list[ErrorPart] = []
     for part in _parts(body.decode(errors="replace") if isinstance(body, bytes) else body, http, 0):
         found.append(part)
@@ -99,7 +99,7 @@ def _details(error: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
 
 
 def _decoded(text: str) -> tuple[Mapping[str, Any] | None, bool]:
-    """The first object of JSON in ``text``, None if it has none; and whether it is all of it."""
+    """Return the first object of JSON in ``text``, None if it has none; and whether it is all of it."""
     begin = text.find("{")
     if begin < 0:
         return None, False

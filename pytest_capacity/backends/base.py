@@ -21,7 +21,17 @@ from pytest_capacity.config.provider import (
 )
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
-__all__ = ["Backend", "Examples", "GroupDraft", "PlainProvider", "Provider", "SctKeys", "SctReading", "Section"]
+__all__ = [
+    "Backend",
+    "Examples",
+    "GroupDraft",
+    "PlainProvider",
+    "Provider",
+    "SctKeys",
+    "SctReading",
+    "Section",
+    "in_order",
+]
 
 
 class Provider(Reader, Protocol):
@@ -36,7 +46,7 @@ class Provider(Reader, Protocol):
     modules: tuple[str, ...]
     #: Whether the emulator that we bring speaks for it.
     emulated: bool
-    #: Who logs in on the nodes by SSH where the user says nothing about it; "": whoever runs the keeper.
+    #: Who logs in on the nodes by SSH where the user says nothing about it; "": the user that runs the keeper.
     default_user: str
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
     credential_variables: tuple[str, ...]
@@ -54,11 +64,11 @@ class Provider(Reader, Protocol):
         ...
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """The URL that the run talks to, where the file, a flag or the environment names one; for the header."""
+        """Return the URL that the run talks to, where the file, a flag or the environment names one; for the header."""
         ...
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """The profile of the SDK's files that the run uses; "" where none is named. For the header."""
+        """Return the profile of the SDK's files that the run uses; "" where none is named. For the header."""
         ...
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
@@ -74,7 +84,7 @@ class Provider(Reader, Protocol):
         ...
 
     def open(self, request: Request) -> Backend:
-        """The second face, for one request. Imports the SDK and makes no call.
+        """Return the second face, for one request. Imports the SDK and makes no call.
 
         Raises `ConfigError` for what is wrong; a `ModuleNotFoundError` is left to `open_backend`.
         """
@@ -98,7 +108,7 @@ class PlainProvider(AnyCloud):
         return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """The one of the file or of a flag."""
+        """Return the one of the file or of a flag."""
         return request.endpoint
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
@@ -175,7 +185,7 @@ class Backend(Protocol):
         """Make the piece by exactly one mutating call; return when the cloud has accepted it.
 
         What is returned is ``creating`` or ``ready``. Several things may come of it, of several kinds; `Held.output`
-        tells them apart. All have the piece's subject. Raises what the SDK raises; `diagnose` reads it. With the token
+        names each. All have the piece's subject. Raises what the SDK raises; `diagnose` reads it. With the token
         of an earlier call whose answer was lost it gives back what that call made.
         """
         ...
@@ -237,7 +247,7 @@ class Backend(Protocol):
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
         """Return what an exception of this SDK, or a failed thing, means; ``piece`` is what was being made.
 
-        The piece tells the market and the type that were tried: some rows of the table of errors are for one market.
+        The piece has the market and the type that were tried: some rows of the table of errors are for one market.
         """
         ...
 

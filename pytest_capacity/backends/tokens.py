@@ -7,7 +7,7 @@ import json
 
 
 def token(run: str, subject: str, region: str, zone: str, attempt: int, tries: int = 0) -> str:
-    """The token of one logical create: 43 ASCII characters, the same for the same arguments, on every machine.
+    """Return the token of one logical create: 43 ASCII characters, the same for the same arguments, on every machine.
 
     Region and zone are part of it because a cloud honours a token within one of them only: it may take the same
     token in another zone for a second create. ``tries`` counts the

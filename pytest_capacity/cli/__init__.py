@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _at_edge(options: argparse.Namespace) -> int:
-    """The verb's own status; what goes wrong as may be expected is told in words."""
+    """Return the verb's own status; an expected error is a message."""
     from pytest_capacity.cli.console import complain
     from pytest_capacity.errors import CapacityError, ConfigError
 

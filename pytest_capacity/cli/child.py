@@ -25,7 +25,7 @@ class Signals:
         self._group: int | None = None
 
     def install(self) -> None:
-        """Take the signals that nobody else handles; what is ignored (``nohup``) stays so."""
+        """Handle the signals whose handler is the default; what is ignored (``nohup``) stays so."""
         for number in _PASSED_ON:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, self._handle)
@@ -73,7 +73,7 @@ def _wait(child: int, terminal: int | None) -> int:
         if not os.WIFSTOPPED(status):
             return status
         # Ctrl-Z: we stop as well, so that the shell has the terminal; `fg` goes on with both. Where there is no shell
-        # above us that could do that, the kernel stops nobody by this signal.
+        # above us that could do that, the kernel stops no process by this signal.
         _give(terminal, os.getpgrp())
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         _give(terminal, child)

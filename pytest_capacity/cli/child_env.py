@@ -1,4 +1,4 @@
-"""What the command of ``run`` is told of its nodes: environment variables, and files that they name."""
+"""What the command of ``run`` knows of its nodes: environment variables, and files that they name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_names(topologies: Sequence[Topology]) -> None:
 
 
 def hand_over(placed: Sequence[Placed], request: Request, folder: Path) -> dict[str, str]:
-    """Write the files into ``folder``, which nobody else can read, and name them: variables of the environment."""
+    """Write the files into ``folder``, which only this user can read, and name them: variables of the environment."""
     variables = {"CAPACITY_RUN_ID": request.run}
     if request.session:
         variables["CAPACITY_SESSION"] = request.session

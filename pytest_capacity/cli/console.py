@@ -27,7 +27,7 @@ def complain(verb: str, *lines: str) -> None:
 
 
 def say(*lines: str) -> None:
-    """Write to standard error, from whichever thread. Nobody may be there to read it any more."""
+    """Write to standard error, from any thread. Its reader may be gone."""
     with suppress(OSError, ValueError), _lock:
         for line in lines:
             print(clean(line, lines=True), file=sys.stderr)

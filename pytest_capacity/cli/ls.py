@@ -17,6 +17,7 @@ from pytest_capacity.cli.runs import Seen, known_runs, look_at_all, request_valu
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper import protocol
 from pytest_capacity.model import Node, Placed
+from pytest_capacity.report.render import EMULATED
 from pytest_capacity.report.tables import aligned
 
 _HEAD: Final = ("RUN", "STATE", "BACKEND", "ZONE", "NODES", "AGE", "ENDS IN")
@@ -86,7 +87,7 @@ def _state(seen: Seen) -> str:
 
 
 def _rough(seconds: float) -> str:
-    """A time in two units at most, for a narrow column: ``1h5m``."""
+    """Return a time in two units at most, for a narrow column: ``1h5m``."""
     left = max(0, round(seconds))
     for unit, next_one in ((86400, 3600), (3600, 60), (60, 1)):
         if left >= unit:
@@ -96,9 +97,13 @@ def _rough(seconds: float) -> str:
 
 def _notes(seen: Seen) -> Iterator[str]:
     """What a row has no room for, and what to do."""
-    if seen.state == "abandoned":
-        kinds = Counter(held.kind for held in seen.held or ())
-        things = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()]
+    if request_value(seen, "emulated"):
+        yield f"  {EMULATED}"
+    kinds = Counter(held.kind for held in seen.held or ())
+    things = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()]
+    if seen.state == "ending" and things:
+        yield f"  being given back: {', '.join(things)}"
+    elif seen.state == "abandoned":
         if seen.unanswered:
             things.append(f"what {seen.unanswered} unanswered create calls may have made")
         yield f"  its keeper died; by the journal it holds {', '.join(things)}"
@@ -122,7 +127,7 @@ def _started(seen: Seen) -> float | None:
 
 
 def _end(seen: Seen) -> float | None:
-    """When all of it is to be gone."""
+    """Return when all of it is to be gone."""
     description = seen.description
     if description:
         return description.kept_until if seen.state == "kept" else description.hard_end

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _release(verbs.add_parser("release", help="give back what a run holds", allow_abbrev=False))
     _plan(verbs.add_parser("plan", help="show what a run would try, in which order", allow_abbrev=False))
     _run(verbs.add_parser("run", help="run a command with nodes, without pytest", allow_abbrev=False))
+    _ops(verbs.add_parser("ops", help="show the operation requests of runs", allow_abbrev=False))
     _logs(verbs.add_parser("logs", help="show the log of a run's keeper", allow_abbrev=False))
     _allocations(
         verbs.add_parser("allocations", help="show who uses which resource, and until when", allow_abbrev=False)
@@ -78,6 +79,23 @@ def _release(parser: argparse.ArgumentParser) -> None:
 def _logs(parser: argparse.ArgumentParser) -> None:
     _named(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the keeper is gone")
+
+
+def _ops(parser: argparse.ArgumentParser) -> None:
+    whats = parser.add_subparsers(title="what to show", metavar="WHAT", dest="what", required=True)
+    listing = whats.add_parser("ls", help="the requests of a run, or of all that hold something", allow_abbrev=False)
+    listing.add_argument("run", nargs="?", metavar="RUN", help=_RUN_HELP)
+    listing.add_argument("--active", action="store_true", help="only those that have not ended")
+    show = whats.add_parser("show", help="one request with its conditions", allow_abbrev=False)
+    watch = whats.add_parser("watch", help="each step as it happens, until all have ended", allow_abbrev=False)
+    watch.add_argument("run", metavar="RUN", help=_RUN_HELP)
+    watch.add_argument("name", nargs="?", metavar="REQUEST", help="one request (default: all of the run)")
+    show.add_argument("run", metavar="RUN", help=_RUN_HELP)
+    show.add_argument("name", metavar="REQUEST", help="its name, or how its name begins")
+    for one in (listing, show):
+        one.add_argument("--json", action="store_true", help="as JSON, with all that is known")
+    for one in (listing, show, watch):
+        _journal(one)
 
 
 def _allocations(parser: argparse.ArgumentParser) -> None:

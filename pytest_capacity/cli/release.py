@@ -32,7 +32,7 @@ _LOOK: Final = 0.1
 
 
 def main(options: argparse.Namespace) -> int:
-    """0: nothing is left. Raises `InUse` where it is in use and nobody says that it be released all the same."""
+    """0: nothing is left. Raises `InUse` where it is in use and its release is not confirmed."""
     seen = look(find(options.run, options.journal))
     try:
         if seen.state == "over":
@@ -65,7 +65,7 @@ def _order(run: Run, *, force: bool) -> Receipt:
 
 
 def _agreed(words: str) -> bool:
-    """Whether somebody sits there who says yes."""
+    """Return whether the user confirms it at a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     say(words)
@@ -87,12 +87,12 @@ def _show(receipt: Receipt, seen: Seen) -> int:
 
 
 def _adopt(run: Run) -> Receipt:
-    """The keeper died: start one that takes over what it held, and gives it back."""
+    """Start a keeper that takes over what a dead one held, and gives it back."""
     session = Session(run.record_name) if run.record_name else None
     with session.elected() if session else nullcontext():
         record = session.read() if session else None
         if record != run.record:
-            raise KeeperError(f"session {run.session}: somebody else has just taken it over. Look again: ls")
+            raise KeeperError(f"session {run.session}: another process has just taken it over. Look again: ls")
         path = places.same_socket_dir(run.socket) if run.socket else f"{places.socket_dir()}/keeper"
         post = KeeperArgs(
             run=run.id,
@@ -139,7 +139,7 @@ def _await_end(seen: Seen) -> int:
 
 
 def _wait(over: Callable[[], bool], seconds: float) -> bool:
-    """Whether it was over in time."""
+    """Return whether it was over in time."""
     end = time.monotonic() + seconds
     while not over():
         if time.monotonic() > end:

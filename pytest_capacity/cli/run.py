@@ -1,6 +1,6 @@
 """``pytest-capacity run -- COMMAND``: the life cycle of a run around any command, without pytest.
 
-The nodes are asked for, the command is told of them and runs, and everything is given back, however the command, or
+Nodes are requested, the command runs in its environment, and everything is given back, however the command, or
 this process, ends. What is said on the way goes to standard error; standard output is the command's own.
 """
 
@@ -55,7 +55,7 @@ _FIELDS: Final = {
 
 
 def main(options: argparse.Namespace) -> int:
-    """The command's exit code; 1 where it is 0 and something is left; 3 where there is no capacity."""
+    """Return the command's exit code; 1 where it is 0 and something is left; 3 where there is no capacity."""
     if shutil.which(options.command[0]) is None:
         complain("run", f"there is no program {options.command[0]!r}. Nothing was asked for")
         return _NO_COMMAND
@@ -93,7 +93,7 @@ class Life:
         self._begun = False
 
     def run(self, topologies: Sequence[str], command: Sequence[str]) -> int:
-        """The exit status of all of it."""
+        """Return the exit status of all of it."""
         status = _NO_CAPACITY
         try:
             status = self._use(topologies, command)
@@ -194,7 +194,7 @@ class Life:
 
 
 def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
-    """The checked request. Raises `ConfigError` with every fault."""
+    """Return the checked request. Raises `ConfigError` with every fault."""
     path = Path(options.config or _DEFAULT_FILE).expanduser()
     if not path.is_file():
         raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
@@ -250,7 +250,7 @@ def _scenario(given: str | None) -> str | None:
 def _keeper_python(given: str | None) -> str | None:
     if given is None:
         return None
-    # Not resolved: a virtual environment's interpreter is a link, and is told by its own path.
+    # Not resolved: a virtual environment's interpreter is a link, and known by its own path.
     path = os.path.normpath(Path(given).expanduser().absolute()) if os.sep in given else shutil.which(given)
     if path is None or not os.access(path, os.X_OK):
         raise Misused(f"--keeper-python: there is no program {path or given}")

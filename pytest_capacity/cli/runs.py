@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,12 +26,15 @@ from pytest_capacity.keeper.sessions import Record, all_sessions
 from pytest_capacity.model import Held, Placed
 from pytest_capacity.text import moment
 
+if TYPE_CHECKING:
+    from pytest_capacity.engine.run_state import RunState
+
 T = TypeVar("T")
 
 #: How long a keeper may take to say what it keeps. Seconds.
 PATIENCE: Final = 2.0
 
-#: ``starting``: nobody has told the keeper yet what the run wants. ``silent``: it lives and does not answer.
+#: ``starting``: the keeper does not know yet what the run wants. ``silent``: it lives and does not answer.
 #: ``abandoned``: it died, and the journal knows of things that it held. ``elsewhere``: it runs on another machine.
 State = Literal["in use", "kept", "starting", "ending", "silent", "abandoned", "elsewhere", "over"]
 
@@ -87,13 +90,13 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """A run as it is now. ``held`` is what the journal says of one that nobody keeps; None: nobody looked there."""
+    """A run as it is now. ``held`` is what the journal says of one without a keeper; None: it was not read."""
 
     run: Run
     state: State
     description: protocol.Description | None = None
     held: tuple[Held, ...] | None = None
-    #: Create calls that nobody knows the answer of; they may have made more.
+    #: Create calls whose answer is not known; they may have made more.
     unanswered: int = 0
     placed: tuple[Placed, ...] = ()
     why: str = ""
@@ -170,7 +173,9 @@ def look(run: Run) -> Seen:
     why = ""
     try:
         description = within(PATIENCE, lambda: describe(run))
-        return Seen(run=run, state=_state(description), description=description, placed=description.placed)
+        state = _state(description)
+        held = _ending(run) if state == "ending" else None
+        return Seen(run=run, state=state, description=description, placed=description.placed, held=held)
     except (TimeoutError, OtherVersion) as error:
         if is_taken(run.places.lock):
             return Seen(run=run, state="silent", why=str(error))
@@ -178,7 +183,7 @@ def look(run: Run) -> Seen:
             return Seen(run=run, state="starting", why=str(error))
     except CapacityError as error:
         if is_taken(run.places.lock):
-            return Seen(run=run, state="ending", why=str(error))
+            return Seen(run=run, state="ending", why=str(error), held=_ending(run))
         why = str(error)
     return _left_alone(run, why)
 
@@ -195,14 +200,27 @@ def _left_alone(run: Run, why: str) -> Seen:
     """A run whose keeper is gone: by the journal."""
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
+    book, databases = _by_journal(run)
+    held, unanswered = (*_standing(book), *databases), len(book.doubtful())
+    if (not held and not unanswered) or (book.emulator and not _answers(book.emulator)):
+        return Seen(run=run, state="over", held=(), why=why)
+    placed = tuple(book.placed.values())
+    return Seen(run=run, state="abandoned", held=held, unanswered=unanswered, placed=placed, why=why)
+
+
+def _by_journal(run: Run) -> tuple[RunState, tuple[Held, ...]]:
+    """Return what the journal says of a run, and the databases that it holds.
+
+    Raises `JournalError` for a run that another version wrote.
+    """
     # Only now: it takes longer to load than all the rest.
     from pytest_capacity.engine.clock import SystemClock
-    from pytest_capacity.engine.expiry import standing
     from pytest_capacity.engine.run_state import RunState
+    from pytest_capacity.scaling.kubedb.standing import databases_held
 
     reader = ReadJournal(Path(run.places.journal))
     try:
-        book = RunState(reader, run.id, SystemClock())
+        return RunState(reader, run.id, SystemClock()), tuple(databases_held(reader.events(run.id)))
     except msgspec.ValidationError as error:
         raise JournalError(
             f"run {run.id}: its events in {run.places.journal} were written by another version of pytest-capacity: "
@@ -210,11 +228,20 @@ def _left_alone(run: Run, why: str) -> Seen:
         ) from error
     finally:
         reader.close()
-    held, unanswered = tuple(standing(book)), len(book.doubtful())
-    if (not held and not unanswered) or (book.emulator and not _answers(book.emulator)):
-        return Seen(run=run, state="over", held=(), why=why)
-    placed = tuple(book.placed.values())
-    return Seen(run=run, state="abandoned", held=held, unanswered=unanswered, placed=placed, why=why)
+
+
+def _ending(run: Run) -> tuple[Held, ...] | None:
+    """Return what is still held of a run that is being released; None where its journal does not know it."""
+    if not run.begun:
+        return None
+    book, databases = _by_journal(run)
+    return (*_standing(book), *databases)
+
+
+def _standing(state: RunState) -> tuple[Held, ...]:
+    from pytest_capacity.engine.expiry import standing
+
+    return tuple(standing(state))
 
 
 def _answers(url: str) -> bool:
@@ -248,7 +275,7 @@ def look_at_all(runs: Sequence[Run]) -> list[Seen]:
 def visit(run: Run) -> Connection:
     """Speak to the run's keeper. Raises `KeeperError` when it does not listen, and `OtherVersion`."""
     if not run.socket:
-        raise KeeperError(f"nobody knows where the keeper of run {run.id} listens")
+        raise KeeperError(f"it is not known where the keeper of run {run.id} listens")
     return Connection(run.socket, "visitor", f"pytest-capacity {os.getpid()}")
 
 
@@ -269,7 +296,7 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     def asking() -> None:
         try:
             answers.append(ask())
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits.
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits.
             faults.append(error)
 
     thread = threading.Thread(target=asking, daemon=True)
@@ -304,7 +331,7 @@ def expect_description(seen: Seen) -> protocol.Description:
 
 
 def absence(seen: Seen) -> str:
-    """Why the keeper of a run cannot be told anything, and what to do now."""
+    """Return why the keeper of a run cannot be reached, and what to do now."""
     run = seen.run
     if seen.state == "over":
         return f"run {run.id} is over{f', since {moment(run.ended)}' if run.ended else ''}, and holds nothing"
@@ -319,7 +346,7 @@ def absence(seen: Seen) -> str:
 
 
 def request_value(seen: Seen, name: str) -> Any:
-    """A field of the run's request as plain data, from whoever knows it; None: nobody does."""
+    """A field of the run's request as plain data, by its keeper or its journal; None: neither has it."""
     if seen.description:
         return msgspec.to_builtins(getattr(seen.description.request, name))
     return seen.run.request.get(name)

@@ -40,7 +40,7 @@ def main(options: argparse.Namespace) -> NoReturn:
 
 
 def _chosen(seen: Seen, wanted: str | None) -> Node:
-    """The node that ``wanted`` names: ``db/0``, ``default/db/0``, or ``db`` where the group has one."""
+    """Return the node that ``wanted`` names: ``db/0``, ``default/db/0``, or ``db`` where the group has one."""
     form = _FORM.fullmatch(wanted) if wanted else None
     found = [name for name in _names(seen.placed) if wanted is None or (form and _fits(form, name))]
     if len(found) == 1:

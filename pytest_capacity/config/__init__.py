@@ -16,17 +16,35 @@ if TYPE_CHECKING:
     from pytest_capacity.config.loading import load
     from pytest_capacity.config.source import Overrides
 
-__all__ = ["Overrides", "backend_of", "load", "parse_duration"]
+__all__ = ["Overrides", "backend_of", "load", "parse_duration", "why_no_backend"]
 
 
 def backend_of(path: Path) -> str | None:
-    """The ``backend:`` that the file at ``path`` names, or None where it names none (or there is no such file).
+    """Return the ``backend:`` that the file at ``path`` names, or None where it names none (or is not readable).
 
-    A glance, not a check: `load` reads the file properly once the plugin is switched on. A file that cannot be read, or
-    is no text, counts as naming none; where a flag switches the plugin on, `load` complains of it.
+    A glance, not a check: `load` reads the file properly once the plugin is switched on. `why_no_backend` says why it
+    is None.
     """
     name = glance(path)
     return _backend_by_yaml(path) if name == UNCLEAR else name
+
+
+def why_no_backend(path: Path) -> str:
+    """Return why `backend_of` found none: what is wrong with the file, or that it has no such key, with a near one."""
+    from difflib import get_close_matches
+
+    from pytest_capacity.config.reading import read_mapping
+    from pytest_capacity.errors import ConfigError
+
+    try:
+        values = read_mapping(path)
+    except ConfigError as error:
+        return str(error)
+    key = next((key for key in ("backend", "cluster_backend") if key in values), None)
+    if key:
+        return f"{path}: its `{key}:` is empty"
+    near = get_close_matches("backend", values, n=1, cutoff=0.7)
+    return f"{path}: it has no `backend:`" + (f". Did you mean that by `{near[0]}:`?" if near else "")
 
 
 def _backend_by_yaml(path: Path) -> str | None:

@@ -31,7 +31,7 @@ _BASTION_FORM: Final = re.compile(
 
 
 def read_collect(source: Source, faults: Faults) -> tuple[str, ...]:
-    """The paths on the nodes, each once, as the user wrote them."""
+    """Return the paths on the nodes, each once, as the user wrote them."""
     value, where = source.get("collect")
     if value is None:
         return ()
@@ -111,7 +111,7 @@ def _bastion(value: object, where: str, faults: Faults) -> str | None:
 
 
 def _key(value: object, base: Path, where: str, faults: Faults) -> str | None:
-    """The absolute path of a private key that ssh will take: it refuses one that others can read."""
+    """Return the absolute path of a private key that ssh will take: it refuses one that others can read."""
     text = as_text(value, where, faults)
     if text is None:
         return None

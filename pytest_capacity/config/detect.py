@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Final
 
@@ -20,19 +21,23 @@ _TOP_LEVEL: Final = re.compile(r"^[A-Za-z]", re.MULTILINE)
 #: What `glance` says of a file that only a reader of YAML can tell.
 UNCLEAR: Final = "?"
 
+#: What YAML reads as nothing, unless it is quoted.
+_NULLS: Final = ("null", "Null", "NULL", "~")
+
 
 def glance(path: Path) -> str | None:
-    """The ``backend:`` that the file at ``path`` names, None where it names none, or `UNCLEAR`.
+    """Return the ``backend:`` that the file at ``path`` names, None where it names none, or `UNCLEAR`.
 
-    ``cluster_backend:`` is how scylla-cluster-tests calls it. A file that cannot be read, or is no text, counts as
-    naming none.
+    ``cluster_backend:`` is how scylla-cluster-tests calls it. A file that cannot be read counts as naming none. One in
+    another encoding is read as far as this goes, so that the real reader can say what is wrong with it.
     """
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+            raw = file.read(MAX_BYTES)
+    except OSError:
         return None
+    # YAML knows UTF-16 by its mark.
+    text = raw.decode("utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig", errors="replace")
     if found := _BACKEND.search(text):
-        name = found["name"]
-        return None if name in ("null", "~") else name
+        return None if found["name"] in _NULLS and not found["quote"] else found["name"]
     return UNCLEAR if _MAYBE.search(text) and not _TOP_LEVEL.search(text) else None

@@ -10,7 +10,7 @@ _NUMBER: Final = r"[0-9]{1,9}(?:\.[0-9]{1,6})?"
 _FORM: Final = re.compile(rf"(?:(?P<d>{_NUMBER})d)?(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m)?(?:(?P<s>{_NUMBER})s)?")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
-#: What to say to somebody who got it wrong.
+#: The remedy for a text that is no duration.
 DURATION_HELP: Final = "Write it like 90m, 1h30m, 45s or 2d; a whole number alone counts seconds."
 
 
@@ -29,7 +29,7 @@ def parse_duration(text: str | int) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads back as ``seconds``, to the second: 5400 -> ``1h30m``."""
+    """Return the shortest text that `parse_duration` reads back as ``seconds``, to the second: 5400 -> ``1h30m``."""
     left = round(seconds)
     parts: list[str] = []
     for unit, size in _UNITS.items():

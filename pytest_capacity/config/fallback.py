@@ -55,7 +55,7 @@ def read_moving(source: Source, duration: float, faults: Faults) -> Moving:
 
 
 def default_timeout(moving: Moving, duration: float) -> float:
-    """How long provisioning may take where nobody says: the time for going round again comes on top."""
+    """Return how long provisioning may take by default: the time for going round again comes on top."""
     return min(DEFAULT_TIMEOUT_S + moving.retry_until_s, duration)
 
 
@@ -140,7 +140,7 @@ def _retry_until(source: Source, duration: float, faults: Faults) -> float:
 
 
 def _is_none(value: object) -> bool:
-    """Whether it is 0, by which a flag says "once" over a file that says otherwise."""
+    """Return whether it is 0, by which a flag says "once" over a file that says otherwise."""
     try:
         return parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "") == 0
     except ValueError:
@@ -177,7 +177,7 @@ def _check_spread(topology: Topology, where: str, faults: Faults) -> None:
 
 
 def _check_alone(topology: Topology, fallback: Fallback, where: str, faults: Faults) -> None:
-    """Without colocation each node would move by itself, and nobody wants the mixture that comes of it."""
+    """Without colocation each node would move by itself, and a mixture of placements would come of it."""
     count = sum(group.count for group in topology.groups)
     axes = [word for word, on in (("zones", fallback.zones), ("regions", fallback.regions)) if on]
     if count > 1 and axes:

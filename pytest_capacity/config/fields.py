@@ -16,7 +16,7 @@ EVERY_OTHER: Final = "*"
 
 
 def shown(value: object) -> str:
-    """A value as it may stand in a message: short, on one line."""
+    """Return a value as it may stand in a message: short, on one line."""
     text = value if isinstance(value, str) else repr(value)
     text = "".join(char if char.isprintable() else "?" for char in text)
     text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
@@ -50,7 +50,7 @@ def as_bool(value: object, where: str, faults: Faults) -> bool | None:
 
 
 def as_text(value: object, where: str, faults: Faults) -> str | None:
-    """A text that is not empty. None, and a fault, for anything else."""
+    """Return a text that is not empty. None, and a fault, for anything else."""
     if isinstance(value, str) and value.strip():
         return value.strip()
     if isinstance(value, str):
@@ -74,7 +74,7 @@ def as_choice(value: object, choices: Sequence[str], where: str, faults: Faults)
 
 
 def as_form(value: object, form: re.Pattern[str], example: str, where: str, faults: Faults) -> str | None:
-    """A text of that form. None, and a fault, for anything else."""
+    """Return a text of that form. None, and a fault, for anything else."""
     text = as_text(value, where, faults)
     if text is None or form.fullmatch(text):
         return text
@@ -83,7 +83,7 @@ def as_form(value: object, form: re.Pattern[str], example: str, where: str, faul
 
 
 def as_count(value: object, where: str, faults: Faults) -> int | None:
-    """A whole number of at least 1. None, and a fault, for anything else."""
+    """Return a whole number of at least 1. None, and a fault, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000:
         return value
     faults.add(
@@ -93,7 +93,7 @@ def as_count(value: object, where: str, faults: Faults) -> int | None:
 
 
 def as_texts(value: object, where: str, faults: Faults) -> tuple[str, ...]:
-    """A list of texts (one text alone will do); those that are none are left out, each with a fault."""
+    """Return a list of texts (one text alone will do); those that are none are left out, each with a fault."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
@@ -104,7 +104,7 @@ def as_texts(value: object, where: str, faults: Faults) -> tuple[str, ...]:
 
 
 def as_mapping(value: object, where: str, faults: Faults, example: str) -> Mapping[str, Any]:
-    """A mapping with keys that are texts. Empty, and a fault, for anything else."""
+    """Return a mapping with keys that are texts. Empty, and a fault, for anything else."""
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return value
     faults.add(where, "does not hold keys and values", f"Write it like {example}.")

@@ -102,7 +102,8 @@ def read_topologies(
             faults.add(where, f"{file} has a topology of that name too", "Give one of them another name.")
             continue
         found[name] = _topology(name, _given_groups(topology, own, where, faults), where, defaults, faults)
-    if not found:
+    # A run may have databases and no machines.
+    if not found and not values.get("databases"):
         remedy = f"Add `groups: {{db: {defaults.example}}}`{defaults.or_hook}."
         faults.add(f"{file}: groups", "no machines are asked for", remedy)
     check_machines(found.values(), f"{file}: groups", faults)
@@ -128,7 +129,7 @@ def _groups_of(body: object, where: str, defaults: Defaults, faults: Faults) -> 
 
 
 def _given_groups(topology: object, provider: str, where: str, faults: Faults) -> Mapping[str, Any]:
-    """A struct's groups in the form of the file; structs made in Python are not checked when they are made."""
+    """Return a struct's groups in the form of the file; structs made in Python are not checked when they are made."""
     if not isinstance(topology, Topology):
         faults.add(
             where, f"{shown(topology)} is not a Topology", "Return a mapping of names to pytest_capacity.Topology."
@@ -242,7 +243,7 @@ def _user_data(values: Mapping[str, Any], where: str, defaults: Defaults, faults
 
 
 def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, faults: Faults) -> tuple[str, ...]:
-    """The other types, in order. One that is there twice would be asked for twice."""
+    """Return the other types, in order. One that is there twice would be asked for twice."""
     if "alternatives" not in values:
         return ()
     where = f"{where}.alternatives"
@@ -257,7 +258,7 @@ def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, fault
 
 
 def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[Market, bool]:
-    """The group's market, and whether its on-demand nodes are reserved: those that spot ones become, too."""
+    """Return the group's market, and whether its on-demand nodes are reserved: those that spot ones become, too."""
     market: Market = defaults.market
     if "market" in values:
         market = as_market(values["market"], f"{where}.market", faults) or market

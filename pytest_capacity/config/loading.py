@@ -15,6 +15,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
+from pytest_capacity.config.databases import KEYS as DATABASE_KEYS
+from pytest_capacity.config.databases import read_databases
 from pytest_capacity.config.errors import read_errors
 from pytest_capacity.config.fallback import (
     Moving,
@@ -80,6 +82,7 @@ _KEYS: Final = (
     "colocate",
     "retry_until",
     "on_preempt",
+    *DATABASE_KEYS,
 )
 #: What machines of the user's own have nothing to do with.
 _OF_A_CLOUD: Final = (
@@ -132,13 +135,13 @@ def load(
     new_run: Callable[[], str] = lambda: str(uuid.uuid4()),
     warn: Callable[[str], None] = lambda words: warnings.warn(words, FutureWarning, stacklevel=3),
 ) -> Request:
-    """The checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
+    """Return the checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
     ``clouds`` are the providers, of which the chosen one reads what is its own. ``topologies`` are the ones that a hook
     gave, checked like the file's. ``environ`` is read for the SDK's region, and for the variables of
     scylla-cluster-tests where the file is one of its. ``run`` is the run id where one is fixed
     already, before ``test_id:`` and ``new_run``. ``project`` is the default of ``project:``; it is made to fit.
-    ``values`` stand in the place of the file's. ``warn`` is told what works and will not for ever. Groups come back
+    ``values`` stand in the place of the file's. ``warn`` is called with what is deprecated. Groups come back
     with market and reserve resolved.
 
     Raises `ConfigError` with all faults at once.
@@ -168,6 +171,7 @@ def load(
     timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
     check_patience(source, cloud.moving, timeout, faults)
     collect = read_collect(source, faults)
+    kubedb = read_databases(source, duration, faults)
     project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
     keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
     request = Request(
@@ -201,6 +205,9 @@ def load(
         limit_s=keeping.limit_s,
         errors=() if own else read_errors(source, backend.name, tuple(clouds.names()), faults),
         journal=_text(source, "journal", faults),
+        databases=kubedb.databases,
+        kubernetes=kubedb.kubernetes,
+        scaling=kubedb.scaling,
     )
     backend.check_request(request, source, faults)
     if faults.lines:
@@ -241,7 +248,8 @@ def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults)
     value, where = source.get("reserve")
     if value is not None and as_bool(value, where, faults):
         faults.add(where, "is true, and machines of your own need no reservation", "Leave it out.")
-    if source.overrides.emulator:
+    # The cluster of the databases is emulated too.
+    if source.overrides.emulator and not source.values.get("databases"):
         what = f"is given, and `backend: {provider.name}` has no cloud to emulate"
         faults.add("--capacity-emulator", what, "Leave it out.")
     regions, _ = provider.default_regions({})
@@ -251,7 +259,7 @@ def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults)
 
 
 def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> Section:
-    """The provider's own section; those of other providers, in a file for several, are not looked at."""
+    """Return the provider's own section; those of other providers, in a file for several, are not looked at."""
     value, where = source.get(provider.name)
     values = as_mapping(value, where, faults, provider.examples.section) if value is not None else {}
     return Section(values=values, where=where, regions=regions, base=source.base, emulated=source.overrides.emulator)
@@ -275,7 +283,7 @@ def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, 
 
 
 def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers) -> bool:
-    """Whether a configuration chooses a backend and has not switched reservations off. Nothing else is checked.
+    """Return whether a configuration chooses a backend and has not switched reservations off. Nothing else is checked.
 
     Raises `ConfigError` where ``reserve`` is neither true nor false.
     """
@@ -325,7 +333,7 @@ def _zones(source: Source, provider: Reader, regions: tuple[str, ...], faults: F
 
 
 def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market, bool]:
-    """The market that groups take by default, and whether what is on demand is reserved by default."""
+    """Return the market that groups take by default, and whether what is on demand is reserved by default."""
     value, where = source.get("market")
     market: Market = (as_market(value, where, faults) if value is not None else None) or "on-demand"
     value, where = source.get("reserve")
@@ -424,5 +432,5 @@ def _text_of_form(source: Source, key: str, form: re.Pattern[str], example: str,
 
 
 def _slug(project: str | None) -> str:
-    """A folder's name in the form of a project: ``My Tests!`` -> ``My-Tests``."""
+    """Return a folder's name in the form of a project: ``My Tests!`` -> ``My-Tests``."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", project or "")[:64].strip("-") or "tests"

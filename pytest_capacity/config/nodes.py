@@ -27,12 +27,12 @@ _NODE_NAME_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def needs_ssh(ready: str) -> bool:
-    """Whether somebody has to log in to see that a node is ready."""
+    """Return whether it takes SSH to see that a node is ready."""
     return ready != "running" and not ready.startswith(_TCP)
 
 
 def read_ready(values: Mapping[str, Any], where: str, duration: float, faults: Faults) -> tuple[str, float]:
-    """When a node of the group counts as usable, and how long that is waited for, in seconds."""
+    """Return when a node of the group counts as usable, and how long that is waited for, in seconds."""
     ready, timeout = "running", min(DEFAULT_READY_S, duration)
     if "ready" in values:
         ready = _ready(values["ready"], f"{where}.ready", faults) or ready
@@ -67,7 +67,7 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
 def read_own_group(
     name: str, values: Mapping[str, Any], where: str, duration: float, clouds: Sequence[str], faults: Faults
 ) -> NodeGroup | None:
-    """A group of machines of the user's own. ``clouds`` are the names of sections that it cannot have."""
+    """Return a group of machines of the user's own. ``clouds`` are the names of sections that it cannot have."""
     foreign = (*_OF_A_CLOUD, *clouds)
     for key in foreign:
         if key in values:
@@ -153,7 +153,7 @@ def _host(value: object, where: str, faults: Faults) -> Host | None:
 
 
 def as_port(value: object, where: str, faults: Faults) -> int | None:
-    """A port. None, and a fault, for anything else."""
+    """Return a port. None, and a fault, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
         return value
     faults.add(where, f"{shown(value)} is not a port", "Give a whole number from 1 to 65535.")

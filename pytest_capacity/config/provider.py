@@ -84,6 +84,8 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     images: Mapping[str, str] = field(default_factory=dict)
     #: Whether the images of a key stand in the order of the regions, one each; else there is one for all.
     images_by_region: bool = True
+    #: Whether a file without one is wrong: the provider has no image of its own.
+    images_needed: bool = True
     #: What ``instance_provision_fallback_on_demand`` is where the file does not say.
     spot_to_on_demand: bool = False
     #: The deprecated name of ``fallback_to_next_availability_zone``.
@@ -136,11 +138,11 @@ class Reader(Protocol):
         ...
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """The regions of the right form, each once."""
+        """Return the regions of the right form, each once."""
         ...
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """The zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
+        """Return the zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
         ...
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
@@ -148,11 +150,11 @@ class Reader(Protocol):
         ...
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """The id of an image. None, and a fault, for anything else."""
+        """Return the id of an image. None, and a fault, for anything else."""
         ...
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """The existing reservations of ``use_reservations``."""
+        """Return the existing reservations of ``use_reservations``."""
         ...
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
@@ -175,7 +177,7 @@ class Reader(Protocol):
         ...
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """What ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
+        """Return what ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
 
         Called with every file of scylla-cluster-tests, of another cloud too: then only the forms count.
         """
@@ -244,9 +246,9 @@ class Readers(Protocol):
     """Every provider that there is, by name. What is not asked for is not imported."""
 
     def names(self) -> Iterable[str]:
-        """The names in the order in which messages give them."""
+        """Return the names in the order in which messages give them."""
         ...
 
     def get(self, name: str) -> Reader:
-        """The provider of that name; raises `ConfigError` where there is none."""
+        """Return the provider of that name; raises `ConfigError` where there is none."""
         ...

@@ -72,7 +72,7 @@ def _fault(where: Any, what: str) -> _Fault:
 
 
 def _weight(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values ``node`` has with its aliases unfolded; one that holds itself counts as too many."""
+    """Return how many values ``node`` has with its aliases unfolded; one that holds itself counts as too many."""
     if id(node) in known:
         return known[id(node)]
     known[id(node)] = _MAX_VALUES + 1
@@ -113,7 +113,7 @@ def _check_key(key: yaml.Node, seen: set[str]) -> None:
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
-    """The mapping at the top of the file; an empty file is an empty mapping.
+    """Return the mapping at the top of the file; an empty file is an empty mapping.
 
     Raises `ConfigError` naming the file and the line; the file's own lines are never quoted (they may hold secrets).
     """

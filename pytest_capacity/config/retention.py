@@ -64,7 +64,7 @@ def _keep(source: Source, duration: float, faults: Faults) -> tuple[Keep, float]
 
 
 def _word_or_time(value: object, where: str, duration: float, faults: Faults) -> tuple[Keep, float | None]:
-    """When nodes are kept, and how long where a time says both."""
+    """Return when nodes are kept, and how long where a time says both."""
     match value.strip() if isinstance(value, str) else value:
         case None | False | "never":
             return "never", None
@@ -103,7 +103,7 @@ def _limit(source: Source, duration: float, longest: float, faults: Faults) -> f
 
 
 def _fit(project: str) -> str:
-    """The project's name in the length of a session's; long ones that begin alike stay two."""
+    """Return the project's name in the length of a session's; long ones that begin alike stay two."""
     if len(project) <= _SESSION_LIMIT:
         return project
     return f"{project[: _SESSION_LIMIT - 9]}-{hashlib.sha256(project.encode()).hexdigest()[:8]}"

@@ -61,7 +61,7 @@ class Translated(Struct, frozen=True, kw_only=True):
 
 
 def sct_keys(clouds: Readers) -> tuple[str, ...]:
-    """Every key of SCT: those of all clouds, and those of each provider."""
+    """Return every key of SCT: those of all clouds, and those of each provider."""
     return tuple(dict.fromkeys((*KEYS, *(key for provider in _all(clouds) for key in provider.sct.all))))
 
 
@@ -73,7 +73,7 @@ def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> b
 
 
 def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers, faults: Faults) -> bool:
-    """Whether it names a cloud and switches its reservations on."""
+    """Return whether it names a cloud and switches its reservations on."""
     backend = values.get("cluster_backend")
     provider = clouds.get(backend) if backend in tuple(clouds.names()) else AnyCloud()
     key = _reserve_key(values, provider)
@@ -89,7 +89,7 @@ def translate(
     warn: Callable[[str], None],
     faults: Faults,
 ) -> Translated:
-    """The file of ``source`` in our keys, of which ``ours`` are all.
+    """Return the file of ``source`` in our keys, of which ``ours`` are all.
 
     Raises `ConfigError` where no more can be said of the file: it mixes the two.
     """
@@ -98,7 +98,7 @@ def translate(
 
 
 def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[str, str]) -> list[str]:
-    """The complaints about our keys as complaints about theirs.
+    """Return the complaints about our keys as complaints about theirs.
 
     The first ``before`` were made about the file itself; a key that these name is not complained of twice.
     """
@@ -261,7 +261,7 @@ class _Reader:
     # Regions and zones.
 
     def _in_use(self) -> tuple[str, ...]:
-        """The regions of a flag, the file, or the environment."""
+        """Return the regions of a flag, the file, or the environment."""
         if self._source.is_overridden("regions"):
             return split(self._source.overrides.regions, "", Faults())
         if "region_name" in self._values:
@@ -337,7 +337,7 @@ class _Reader:
             self._fault(key, f"is one number, and several types are reserved: {', '.join(types)}", remedy)
 
     def _read_own(self, clouds: Readers) -> SctReading:
-        """What only the chosen cloud has; the form of such keys is checked whichever cloud the file is for."""
+        """Return what only the chosen cloud has; the form of such keys is checked whichever cloud the file is for."""
         chosen = SctReading()
         for provider in _all(clouds):
             self._check_number(provider.sct.count)
@@ -381,12 +381,12 @@ class _Reader:
 
 
 def _given(values: Mapping[str, Any], key: str) -> bool:
-    """Whether the key says anything: SCT takes what is empty for what is not there."""
+    """Return whether the key says anything: SCT takes what is empty for what is not there."""
     return values.get(key) is not None and values[key] != ""
 
 
 def _reserve_key(values: Mapping[str, Any], provider: Reader) -> str:
-    """The cloud's own switch where it is there, else the one for all."""
+    """Return the cloud's own switch where it is there, else the one for all."""
     own = provider.sct.reserve
     return own if own and _given(values, own) else _RESERVE
 

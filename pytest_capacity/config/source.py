@@ -55,19 +55,19 @@ class Source(Struct, frozen=True):
     has_flags: bool = True
 
     def get(self, key: str) -> tuple[Any, str]:
-        """The value that counts for ``key`` (None: given nowhere), and where it stands."""
+        """Return the value that counts for ``key`` (None: given nowhere), and where it stands."""
         override = getattr(self.overrides, key, None)
         if override is not None and override != ():
             return override, self.overrides.source.get(key, f"--capacity-{key.replace('_', '-')}")
         return self.values.get(key), f"{self.file}: {key}"
 
     def is_overridden(self, key: str) -> bool:
-        """Whether a flag, the environment or ini gives it."""
+        """Return whether a flag, the environment or ini gives it."""
         return getattr(self.overrides, key, None) not in (None, ())
 
 
 def split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
-    """The words of a list, or of a text that holds several, parted by commas or white space."""
+    """Return the words of a list, or of a text that holds several, parted by commas or white space."""
     texts = as_texts(value, where, faults)
     return tuple(part for text in texts for part in _LIST_SPLIT.split(text) if part)
 

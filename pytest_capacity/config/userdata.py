@@ -35,7 +35,7 @@ _FORMS: Final = (
 
 
 def form_of(text: str) -> str | None:
-    """What the text is by its first line: a subtype of ``text/``, `MIME` or `WINDOWS`; None for what nobody reads."""
+    """Return the kind of a text by its first line: a subtype of ``text/``, `MIME` or `WINDOWS`; None: unknown."""
     begin = text.lstrip()[:64]
     for prefix, form in _FORMS:
         if begin.startswith(prefix) or (form in (MIME, WINDOWS) and begin.lower().startswith(prefix)):
@@ -44,12 +44,12 @@ def form_of(text: str) -> str | None:
 
 
 def is_plain(text: str) -> bool:
-    """Whether the text can stand in a MIME message as it is."""
+    """Return whether the text can stand in a MIME message as it is."""
     return text.isascii() and "\r" not in text
 
 
 def read_user_data(value: object, base: Path, where: str, faults: Faults) -> str | None:
-    """The text, with what stands in a file read. None, and a fault, where there is none.
+    """Return the text, with what stands in a file read. None, and a fault, where there is none.
 
     Messages never quote it: it may hold secrets. What a cloud takes is checked by its provider.
     """

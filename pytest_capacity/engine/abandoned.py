@@ -44,7 +44,7 @@ class Abandoned:
                 self._releases.append((scope, work))
 
     def _scope(self, topology: str, series: int, keep: Collection[str], regions: Iterable[str]) -> Scope:
-        """The scope of what there is now: what a later attempt of the series makes is not in it."""
+        """Return the scope of what there is now: what a later attempt of the series makes is not in it."""
 
         def ours(text: str) -> bool:
             subject = Subject.parse(text)
@@ -69,12 +69,12 @@ class Abandoned:
             self.release(topology, series, keep.get((topology, series), standing), self._book.regions)
 
     def under_way(self) -> list[Future[bool]]:
-        """The releases that were begun."""
+        """Return the releases that were begun."""
         with self._lock:
             return [work for _, work in self._releases]
 
     def at_work(self) -> bool:
-        """Whether any of it is not confirmed yet."""
+        """Return whether any of it is not confirmed yet."""
         return not all(work.done() for work in self.under_way())
 
     def settle(self, halt: Deadline) -> bool:
@@ -86,6 +86,6 @@ class Abandoned:
         return bool(waiting)
 
     def accepted(self) -> bool:
-        """Whether the cloud has accepted to remove all of it."""
+        """Return whether the cloud has accepted to remove all of it."""
         with self._lock:
             return all(scope.accepted() for scope, _ in self._releases)

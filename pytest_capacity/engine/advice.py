@@ -10,14 +10,14 @@ from pytest_capacity.model import Diagnosis, Piece, Topology
 
 
 class Advice:
-    """Nobody has anything to say. Asked on the engine's threads; must answer within seconds."""
+    """No advice. Called on the engine's threads; must return within seconds."""
 
     def rungs(self, topology: Topology, listed: Sequence[Rung]) -> Sequence[Rung]:
-        """The same rungs in another order, or fewer of them."""
+        """Return the same rungs in another order, or fewer of them."""
         return listed
 
     def diagnose(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis | None:
-        """What the refusal of ``piece`` means instead; None: what the table says."""
+        """Return what the refusal of ``piece`` means instead; None: what the table says."""
         return None
 
 

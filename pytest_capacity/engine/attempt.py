@@ -37,7 +37,7 @@ class AttemptFailed(Exception):
     """This rung does not stand; the diagnoses say what that means for the next."""
 
     def __init__(self, *failures: Failure, sound: bool = False, late: bool = False) -> None:
-        #: The one that is told: what stops the run, or else what reaches farthest.
+        #: The one that is reported: what stops the run, or else what reaches farthest.
         self.worst = max(failures, key=_weight)
         self.failures = failures
         #: Whether what was made stands as it was asked for: the rest was refused, and nothing died.

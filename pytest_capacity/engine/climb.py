@@ -72,6 +72,7 @@ class Climber:
         bounds: Bounds,
         facts: Mapping[str, str],
         advice: Advice,
+        emulator: Callable[[], str] = str,
     ) -> None:
         self._request = request
         self._backend = backend
@@ -83,6 +84,7 @@ class Climber:
         self._bounds = bounds
         self._facts = facts
         self._advice = advice
+        self._emulator = emulator
 
     def place(self, name: str, launch: bool, halt: Deadline) -> Placed:
         """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
@@ -317,7 +319,7 @@ class Climber:
 
     @property
     def _cloud(self) -> str:
-        return messages.cloud(self._request, self._book.identity)
+        return messages.cloud(self._request, self._book.identity, self._emulator())
 
     def _change(self, climb: Climb, words: str) -> None:
         self._book.note("changed", data={"topology": climb.name, "words": words})

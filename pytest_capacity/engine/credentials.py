@@ -23,7 +23,7 @@ class CredentialWatch:
     """Sounds once, and again only after the credentials have worked in between.
 
     ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named. ``ends`` says
-    until when things stay if nobody removes them.
+    until when things stay without a release.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class CredentialWatch:
         self._sounding = False
 
     def report(self, diagnosis: Diagnosis) -> bool:
-        """Whether the diagnosis says that the credentials are no good; then the alarm sounds."""
+        """Return whether the diagnosis says that the credentials are no good; then the alarm sounds."""
         if diagnosis.kind != "auth":
             return False
         with self._lock:
@@ -160,7 +160,7 @@ class Account:
 
 
 def stranger(identity: Identity, wanted: tuple[str, str], began: Identity | None = None) -> str:
-    """Why this account is not the one that the configuration wants, or that the run began in; empty if it is."""
+    """Return why this account is not the one that the configuration wants, or that the run began in; empty if it is."""
     setting, account = wanted
     for source, pinned in ((f"{setting} says", account), ("this run began in", began.account if began else None)):
         if pinned and pinned != identity.account:

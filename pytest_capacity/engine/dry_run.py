@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -23,7 +24,9 @@ from pytest_capacity.preview import Plan, preview_topology
 _WIDTH: Final = 16
 
 
-def make_plan(request: Request, backend: Backend, journal: PassingJournal, clock: Clock) -> Plan:
+def make_plan(
+    request: Request, backend: Backend, journal: PassingJournal, clock: Clock, which: Callable[[], str] = str
+) -> Plan:
     """Ask who we are and, beside it, what the zones of all regions offer to all topologies.
 
     Raises `Refused` with the cloud's words where it does not answer, for another account than the configured one, and
@@ -39,7 +42,7 @@ def make_plan(request: Request, backend: Backend, journal: PassingJournal, clock
         offers = {name: reader.read(name, halt) for name in request.topologies}
     for found in offers.values():
         check_zones(request, found)
-    lately, now = book.refused_lately(messages.cloud(request, identity)), clock.now()
+    lately, now = book.refused_lately(messages.cloud(request, identity, which())), clock.now()
     return Plan(
         backend=request.backend,
         account=identity.account,

@@ -54,7 +54,9 @@ class Engine:
         clock: Clock,
         reach: Reach | None = None,
         advice: Advice = NO_ADVICE,
+        emulator: Callable[[], str] = str,
     ) -> None:
+        """``emulator`` says which emulator is at the endpoint; "" where there is none."""
         self.request = request
         self.book = book
         self._backend = backend
@@ -81,7 +83,17 @@ class Engine:
         self._preemption = Preemption(backend, book, clock)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
-            request, backend, book, clock, attempter, self._abandoned, self.offers, bounds, reach.facts, advice
+            request,
+            backend,
+            book,
+            clock,
+            attempter,
+            self._abandoned,
+            self.offers,
+            bounds,
+            reach.facts,
+            advice,
+            emulator,
         )
 
     @property
@@ -143,7 +155,7 @@ class Engine:
     def provision(self, name: str, *, launch: bool = True) -> Placed:
         """Place a topology, or give back where it stands. Callers at the same time share one provisioning.
 
-        Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled` or `JournalError`; the same again to whoever asks later.
+        Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled` or `JournalError`; the same again at each later call.
         """
         if name not in self.request.topologies:
             known = ", ".join(sorted(self.request.topologies))
@@ -201,7 +213,7 @@ class Engine:
         return self._standing() != before
 
     def _standing(self) -> tuple[object, ...]:
-        # Suspects too: whoever waits for a node that could not be replaced must hear of it.
+        # Suspects too: tests that wait for a node that could not be replaced must be notified.
         return len(self.book.preempted), len(self.book.suspects), list(self.book.placed.values())
 
     def _replace(self, name: str) -> None:
@@ -251,9 +263,9 @@ class Engine:
         return self._receipt(self.book, self._releaser.unread)
 
     def _receipt(self, book: RunState, unread: tuple[Unread, ...]) -> Receipt:
-        """What the last listing left."""
+        """Return what the last listing left."""
         left = tuple(standing(book))
-        # What another run holds ends at that run's hard end, which nobody here knows.
+        # What another run holds ends at that run's hard end, which is not known here.
         ends = self.ends(left) if book is self.book else Expiry(None, ())
         return Receipt(
             run=book.run,
@@ -272,7 +284,7 @@ class Engine:
         )
 
     def ends(self, helds: Sequence[Held]) -> Expiry:
-        """When these, and what unanswered create calls may have made, are gone though nobody removes them."""
+        """When these, and what unanswered create calls may have made, are gone at the latest, without a release."""
         return expiry_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
 
     def give_up_at(self) -> float:
@@ -286,7 +298,7 @@ class Engine:
         return max(latest, self.limit + ENDLESS_MARGIN) if ends.endless else latest
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
-        """The commands with which a person removes these."""
+        """Return the commands with which a person removes these."""
         return self._backend.by_hand(helds)
 
     def cancel_other(self, run: str, patience: float) -> Receipt:

@@ -1,4 +1,4 @@
-"""What is still there, as a person is told of it: in which state, and until when if nobody does anything."""
+"""What is still there, as messages say it: in which state, and until when without a release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Expiry(NamedTuple):
 
 
 def expiry_of(backend: Backend, things: Iterable[Held | Piece], hard_end: float) -> Expiry:
-    """When these are gone though nobody removes them. Of a piece it is not known whether it became a thing."""
+    """Return when these are gone at the latest, without a release. A piece may or may not have become a thing."""
     ends = [(thing, backend.ends(thing, hard_end)) for thing in things]
     return Expiry(
         until=max((end for _, end in ends if end is not None), default=None),
@@ -29,7 +29,7 @@ def expiry_of(backend: Backend, things: Iterable[Held | Piece], hard_end: float)
 
 
 def standing(book: RunState) -> Sequence[Held]:
-    """What is held; what the cloud has accepted to remove is leaving, though nobody has looked at it since."""
+    """Return what is held; what the cloud has accepted to remove is leaving, though it was not looked at since."""
     return [
         replace(held, state="leaving") if book.accepted(held) and held.state in ("creating", "ready") else held
         for held in book.held()

@@ -62,7 +62,7 @@ class Leases:
         self._book.note("renewed", held.subject, {**named, "deadline": deadline})
 
     def _look_for(self, held: Held) -> None:
-        """Somebody else ended it, perhaps; then it is no longer ours to renew."""
+        """It may have been ended from outside; then it is no longer ours to renew."""
         seen = asked(self._backend, lambda: self._backend.refresh([held]))
         if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
             self._book.note_gone([held])

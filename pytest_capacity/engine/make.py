@@ -41,7 +41,7 @@ class Maker:
         self._clock = clock
 
     def make(self, piece: Piece, order: Order, halt: Deadline) -> list[Held]:
-        """What the piece is in the cloud, made now or by an earlier call with the same token.
+        """Return what the piece is in the cloud, made now or by an earlier call with the same token.
 
         Raises `PieceRefused` when the cloud says no; `Cancelled` or `TimedOut`, which may leave an intent open, for the
         release to settle; `JournalError` when the intent cannot be written, and then no call was made.
@@ -95,7 +95,7 @@ class Maker:
         )
 
     def _too_early(self, piece: Piece, answer: Diagnosis) -> bool:
-        """What the piece needs is so new that the cloud does not know it everywhere yet."""
+        """Return whether what the piece needs is so new that the cloud does not know it everywhere yet."""
         needed = self._book.held(need.subject for need in piece.needs)
         if answer.step == "gone":
             return any(self._book.age(held) < YOUNG for held in needed)

@@ -22,9 +22,9 @@ def where(order: Order) -> dict[str, object]:
     }
 
 
-def cloud(request: Request, identity: Identity | None) -> str:
-    """Whose memory of dry zones counts: that of the same account, at the same endpoint."""
-    return f"{request.backend}/{identity.account if identity else ''}/{request.endpoint or ''}"
+def cloud(request: Request, identity: Identity | None, emulator: str = "") -> str:
+    """Return whose memory of dry zones counts: that of one account at one endpoint; there, of one ``emulator``."""
+    return f"{request.backend}/{identity.account if identity else ''}/{emulator or request.endpoint or ''}"
 
 
 def rung(order: Order, request: Request) -> dict[str, object]:

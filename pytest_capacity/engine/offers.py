@@ -48,7 +48,7 @@ class OfferReader:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 
     def read(self, name: str, halt: Deadline) -> Offers:
-        """The zones by region. A region that cannot be read is left out, and told, while there is another.
+        """The zones by region. A region that cannot be read is left out, and reported, while there is another.
 
         Raises `Refused` where none can.
         """

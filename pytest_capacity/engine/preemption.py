@@ -63,7 +63,7 @@ class Preemption:
         return ours
 
     def _why_lost(self, before: Held, held: Held) -> str:
-        """What to say of a node that is lost; empty where it is not."""
+        """Return what to say of a node that is lost; empty where it is not."""
         was, now = before.facts.get("incarnation"), held.facts.get("incarnation")
         if was and now and was != now:
             return f"has been replaced by another machine, {now} in place of {was}"
@@ -94,7 +94,7 @@ def _nodes(placed: Placed) -> list[Node]:
 
 
 def lost(book: RunState, name: str) -> dict[str, list[Node]]:
-    """The nodes of a topology that were taken back and not replaced yet, by group."""
+    """Return the nodes of a topology that were taken back and not replaced yet, by group."""
     placed = book.placed.get(name)
     if placed is None:
         return {}
@@ -106,13 +106,13 @@ def lost(book: RunState, name: str) -> dict[str, list[Node]]:
 
 
 def part_of(topology: Topology, missing: dict[str, list[Node]]) -> Topology:
-    """The topology of what is missing alone."""
+    """Return the topology of what is missing alone."""
     groups = (replace(group, count=len(missing[group.name])) for group in topology.groups if group.name in missing)
     return replace(topology, groups=tuple(groups))
 
 
 def mended(placed: Placed, missing: dict[str, list[Node]], part: Placed) -> Placed:
-    """The placed topology with the new nodes in the places of the old ones, and under their names."""
+    """Return the placed topology with the new nodes in the places of the old ones, and under their names."""
     nodes: dict[str, tuple[Node, ...]] = {}
     for group, members in placed.nodes.items():
         new = iter(part.nodes.get(group, ()))

@@ -12,7 +12,7 @@ from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.model import Access, Held, Node, Placed, Request, Topology
 from pytest_capacity.remote.ready import wait_ready
 
-#: Addresses by node id, where they are not the ones that the cloud tells; the port is None until there is one.
+#: Addresses by node id, where they are not the cloud's own; the port is None until there is one.
 Located = Mapping[str, tuple[str, int | None]]
 
 #: How often an emulated node is looked for that has no port yet. Seconds.
@@ -47,7 +47,7 @@ class Reach:
         return {"ssh-key": self._keys.public} if self._keys.public else {}
 
     def addressed(self, placed: Placed, helds: Mapping[str, Held], halt: Deadline) -> Placed:
-        """The same nodes with their `Access`. Waits for emulated ones that have no port yet."""
+        """Return the same nodes with their `Access`. Waits for emulated ones that have no port yet."""
         if self._ssh is None:
             return placed
         ids = {node.id for nodes in placed.nodes.values() for node in nodes}

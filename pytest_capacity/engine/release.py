@@ -51,19 +51,19 @@ class Scope:
         return sorted(self._book.regions if self.whole else self._regions)
 
     def has(self, subject: str) -> bool:
-        """Whether what came of ``subject`` is to be released."""
+        """Return whether what came of ``subject`` is to be released."""
         return self._subjects is None or subject in self._subjects
 
     def held(self) -> list[Held]:
-        """What of it is held."""
+        """Return what of it is held."""
         return [held for held in self._book.held() if self.has(held.subject)]
 
     def doubts(self) -> list[Piece]:
-        """What of it may or may not exist."""
+        """Return what of it may or may not exist."""
         return [piece for piece in self._book.doubtful() if self.has(piece.subject)]
 
     def accepted(self) -> bool:
-        """Whether the cloud has accepted to remove all of it."""
+        """Return whether the cloud has accepted to remove all of it."""
         return not self.doubts() and all(map(self._book.accepted, self.held()))
 
 
@@ -93,9 +93,9 @@ class Releaser:
 
         ``wake`` ends a pause, so that ``until`` is asked at once.
 
-        The first look at the whole run is a listing of what bears its stamp, since all may be gone by then; later looks
-        are only at what was asked to go and is still there. At the end the whole run, and an attempt of which something
-        may exist unknown to the journal, is confirmed by a listing.
+        Looks are only at what was asked to go and is still there. At the end the whole run, and an attempt of which
+        something may exist unknown to the journal, is confirmed by a listing of what bears the stamp. Where no node is
+        on its way out, the first look at the whole run is that listing, since all may be gone by then.
         """
         looks = 0
         while True:
@@ -121,15 +121,15 @@ class Releaser:
         while now := [held for held in self._backend.releasable(scope.held()) if held.key not in tried]:
             tried.update(held.key for held in now)
             list(self._pool.map(self._release, self._batches(held for held in now if not self._book.accepted(held))))
-            still = {held.key for held in scope.held()}
-            if listed := scope.whole and first:
+            still = {held.key: held for held in scope.held()}
+            if listed := scope.whole and first and not any(held.kind == "node" for held in still.values()):
                 listed, first = self._list(scope), False
             elif not self._look([held for held in now if held.key in still]):
                 return self._confirm(scope)  # What cannot be looked at may be listed.
         return listed
 
     def _confirm(self, scope: Scope) -> bool:
-        """Whether nothing of the scope is known to be there by a listing, where one is needed."""
+        """Return whether nothing of the scope is known to be there by a listing, where one is needed."""
         return self._list(scope) if scope.whole or scope.unlisted else True
 
     def _settle(self, doubts: Sequence[Piece]) -> None:

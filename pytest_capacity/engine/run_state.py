@@ -50,7 +50,7 @@ class RunState:
         self.forget()
         for entry in journal.events(run):
             self._apply(entry)
-        self.uncertain.update(self.doubts)  # Whoever wrote these intents did not live to write an answer.
+        self.uncertain.update(self.doubts)  # The keeper that wrote these intents died before it could write an answer.
 
     def forget(self) -> None:
         """Begin anew, as after the run's end."""
@@ -60,7 +60,7 @@ class RunState:
         self.doubts: dict[str, Piece] = {}
         #: When each doubt was last asked about; one that stands from an earlier keeper is as old as its intent.
         self.asked: dict[str, float] = {}
-        #: Subjects of doubts with a call behind them whose answer nobody has: only some answers end these.
+        #: Subjects of doubts with a call behind them whose answer was lost: only some answers end these.
         self.uncertain: set[str] = set()
         #: Under way, by topology: until the attempt has failed, or what it made is handed over.
         self.orders: dict[str, Order] = {}
@@ -87,7 +87,7 @@ class RunState:
         self.hard_end: float | None = None
         #: Until when the run is kept though it has no owner; None: it has one, or is not kept.
         self.kept_until: float | None = None
-        #: Tells this run from an earlier one of the same id.
+        #: Distinguishes this run from an earlier one of the same id.
         self.nonce = ""
         #: The request as the run began, as plain data.
         self.request: Any = None
@@ -95,7 +95,7 @@ class RunState:
         self.regions: set[str] = set()
 
     def of(self, run: str) -> RunState:
-        """The book of another run in the same journal, with the same listeners."""
+        """Return the book of another run in the same journal, with the same listeners."""
         other = RunState(self._journal, run, self._clock)
         other._listeners = self._listeners
         return other
@@ -141,19 +141,19 @@ class RunState:
         ]
 
     def next_attempt(self) -> int:
-        """The number of the next attempt; none is used twice under one run id, not even by a later run."""
+        """Return the number of the next attempt; none is used twice under one run id, not even by a later run."""
         with self._lock:
             self.tried += 1
             return self.tried
 
     def held(self, subjects: Iterable[str] | None = None) -> list[Held]:
-        """What we hold: all of it, or what came of these subjects."""
+        """Return what we hold: all of it, or what came of these subjects."""
         with self._lock:
             wanted = None if subjects is None else set(subjects)
             return [held for held in self.helds.values() if wanted is None or held.subject in wanted]
 
     def made(self, subject: str) -> list[Held]:
-        """What came of one piece."""
+        """Return what came of one piece."""
         return self.held([subject])
 
     def doubtful(self) -> list[Piece]:
@@ -168,12 +168,12 @@ class RunState:
         self.uncertain.discard(subject)
 
     def accepted(self, held: Held) -> bool:
-        """Whether the cloud has accepted to remove this."""
+        """Return whether the cloud has accepted to remove this."""
         with self._lock:
             return held.key in self.leaving
 
     def age(self, held: Held) -> float:
-        """How long ago this was made, in seconds; of what this journal does not know that, very long."""
+        """Return how long ago this was made, in seconds; of what this journal does not know that, very long."""
         return self._clock.now() - self.born.get(held.key, 0.0)
 
     def note_releasing(self, helds: Sequence[Held]) -> None:
@@ -207,13 +207,13 @@ def _named(helds: Sequence[Held]) -> dict[str, object]:
 
 
 def _keys(book: RunState, entry: Entry) -> list[HeldKey]:
-    """Which of our things an event names. One of a version before may lack region and kind."""
+    """Return which of our things an event names. One of a version before may lack region and kind."""
     ids, kind, region = entry.data.get("ids", [entry.data.get("id")]), entry.data.get("kind"), entry.data.get("region")
     return [key for key in book.helds if key[2] in ids and kind in (None, key[0]) and region in (None, key[1])]
 
 
 def _piece(plain: Mapping[str, Any]) -> Piece:
-    """A piece as an intent has it. A version before wrote subjects as needs, and inputs by subject."""
+    """Return a piece as an intent has it. A version before wrote subjects as needs, and inputs by subject."""
     if any(isinstance(need, str) for need in plain.get("needs", ())):
         kinds = {need: Subject.parse(need).kind for need in plain["needs"]}
         needs = [Need(kind, need) for need, kind in kinds.items()]
@@ -223,7 +223,7 @@ def _piece(plain: Mapping[str, Any]) -> Piece:
 
 
 def _refusals(entry: Entry) -> list[Refusal]:
-    """Those of an attempt of any run; none where another version of us wrote what this one does not know."""
+    """Return those of an attempt of any run; none where another version of us wrote what this one does not know."""
     try:
         return msgspec.convert(entry.data.get("refusals", []), list[Refusal])
     except msgspec.ValidationError:

@@ -1,6 +1,6 @@
 """The other end of the keeper's socket: ask, borrow, follow events.
 
-A connection has one reader thread, which hands each answer to whoever waits for it. Waits use the kernel's clock (a
+A connection has one reader thread, which hands each answer to its caller. Waits use the kernel's clock (a
 lock's timeout), since a test may have frozen Python's; sockets are made by the C class, since a test may have replaced
 the Python one.
 """
@@ -65,7 +65,7 @@ class _Slot:
 class Connection:
     """One socket to the keeper, and the thread that reads it.
 
-    Whoever wants to know when the keeper is gone without our having said goodbye says so by `watch`.
+    `watch` registers a callback for the case that the keeper is gone without our having said goodbye.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Connection:
     def _of_this_process(self) -> Connection:
         """Return a connection of this process, which was forked from the one that opened ours.
 
-        A thread does not survive a fork, so nobody would read what the keeper answers on the copy of the socket; the
+        A thread does not survive a fork, so nothing would read what the keeper answers on the copy of the socket; the
         locks may be held for ever. The child is a borrower: it may ask, and its end does not end the run. Raises
         `KeeperError` where the keeper is gone.
         """
@@ -258,7 +258,7 @@ def _message_of(failed: protocol.Failed) -> str | list[str]:
 
 
 class EventQueue:
-    """Events as they come, from the reader thread to whoever prints them."""
+    """Events as they come, from the reader thread to the one that prints them."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()

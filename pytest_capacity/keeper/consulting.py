@@ -28,7 +28,7 @@ class Consulting(Advice):
         self._owners = owners
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[threading.Event, list[Advise]]] = {}
-        #: Told what went wrong with a hook.
+        #: Called with what went wrong with a hook.
         self.complain: Callable[[str], None] = lambda words: None
         #: What each owner wants to be asked.
         self.topics: dict[Peer, tuple[Topic, ...]] = {}
@@ -42,7 +42,7 @@ class Consulting(Advice):
         return [listed[place] for place in dict.fromkeys(answer.rungs) if 0 <= place < len(listed)]
 
     def diagnose(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis | None:
-        """What the hook makes of the refusal."""
+        """Return what the hook makes of the refusal."""
         asked = Consult(
             number=next(self._numbers),
             topic="diagnose",

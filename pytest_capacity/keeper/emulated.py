@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -83,7 +84,7 @@ def own(url: str, pid: int) -> None:
 
 
 def locator(endpoint: str | None) -> Callable[[], Located] | None:
-    """How to ask where emulated nodes listen, if ``endpoint`` is on this machine and so may be an emulator's."""
+    """Return how to ask where emulated nodes listen, if ``endpoint`` is on this machine and so may be an emulator's."""
     if endpoint is None or not _may_be_emulator(endpoint):
         return None
 
@@ -91,15 +92,43 @@ def locator(endpoint: str | None) -> Callable[[], Located] | None:
         try:
             places = msgspec.json.decode(_ask(endpoint, "/_world/ssh"), type=dict[str, _Place])
         except (OSError, HTTPException, msgspec.DecodeError):
-            return {}  # Somebody else's emulation of a cloud: its nodes are where it says.
+            return {}  # Another emulation of a cloud: its nodes are where it says.
         return {node: (place.address, place.port) for node, place in places.items()}
 
     return locate
 
 
+def identify(endpoint: str | None) -> Callable[[], str]:
+    """Return how to ask which emulator listens at ``endpoint``; "" where it is none.
+
+    One that is started on the port of an earlier one is another cloud, whose zones have not run dry.
+    """
+
+    @cache
+    def ask() -> str:
+        if endpoint is None or not _may_be_emulator(endpoint):
+            return ""
+        try:
+            return msgspec.json.decode(_ask(endpoint, "/_world?calls=0"), type=_World).emulator
+        except (OSError, HTTPException, ConfigError, msgspec.DecodeError):
+            return ""  # Another emulation of a cloud, or one that is gone.
+
+    return ask
+
+
+def isolate() -> None:
+    """Take every cloud's variables from this process: nothing of the user's accounts reaches an emulated run."""
+    for name in [name for name in os.environ if name.startswith(environment_prefixes())]:
+        del os.environ[name]
+
+
 def _may_be_emulator(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+
+
+class _World(msgspec.Struct):
+    emulator: str = ""
 
 
 class _Place(msgspec.Struct):
@@ -116,7 +145,7 @@ def _headers() -> dict[str, str]:
 
 
 def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
-    """What the emulator answers; nothing where it refuses.
+    """Return what the emulator answers; nothing where it refuses.
 
     No proxy stands between us and this machine; and what urllib.request makes for a call, a TLS context with the
     system's certificates, takes longer than the call.

@@ -54,7 +54,7 @@ class Guard:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Watch until the session's keeper has ended in good order, or somebody else has taken over."""
+    """Watch until the session's keeper has ended by itself, or another process has taken over."""
     parser = argparse.ArgumentParser(prog="pytest-capacity-guard")
     parser.add_argument("--keeper", type=int, required=True)
     parser.add_argument("--post", type=read_keeper_args, required=True)
@@ -100,7 +100,7 @@ def _take_over(post: KeeperArgs, dead: int) -> subprocess.Popen[bytes] | None:
 
 
 def _finish_release(post: KeeperArgs) -> None:
-    """Start a keeper that releases what the dead one did not come to, unless somebody else has."""
+    """Start a keeper that releases what the dead one did not come to, unless another process has."""
     # Only now: while it waits, a guard is to be small.
     from pytest_capacity.journal import ReadJournal
     from pytest_capacity.keeper.client import Connection

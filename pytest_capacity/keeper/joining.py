@@ -25,14 +25,16 @@ _SHAPING: Final = (
     "endpoint",
     "emulated",
     "ssh",
+    "databases",
+    "kubernetes",
 )
 
 #: What may differ: the run goes on as it began. Shown as drift.
-_DRIFTING: Final = ("project", "duration_s", "limit_s", "prices", "errors", "journal")
+_DRIFTING: Final = ("project", "scaling", "duration_s", "limit_s", "prices", "errors", "journal")
 
 
 def credentials_of(environ: Mapping[str, str], request: Request) -> str:
-    """A mark of the credentials that a process would use: where it is the same, so is the account."""
+    """Return a mark of the credentials that a process would use: where it is the same, so is the account."""
     backend = provider(request.backend)
     if request.emulated or backend.owns_machines:
         return request.backend
@@ -63,7 +65,7 @@ def differences(stands: Request, asked: Request) -> list[str]:
 
 
 def drift(stands: Request, asked: Request) -> list[str]:
-    """What this process asked for differently and does not get, since the run began without it."""
+    """Return what this process asked for differently and does not get, since the run began without it."""
     return [
         _both(name.removesuffix("_s"), getattr(stands, name), getattr(asked, name))
         for name in _differing(stands, asked, _DRIFTING)
@@ -72,7 +74,7 @@ def drift(stands: Request, asked: Request) -> list[str]:
 
 def continued(stands: Request, asked: Request) -> Request:
     """What a keeper goes on with that adopts a run: as the run began, with the patience and profile of who asks now."""
-    # The account that the run is pinned to stays, whoever asks.
+    # The account that the run is pinned to stays, for every process.
     backend = provider(stands.backend)
     pinned = {backend.account_setting(request)[0].rpartition(".")[2] for request in (stands, asked)}
     free = backend.not_shaping - pinned
@@ -88,7 +90,7 @@ def continued(stands: Request, asked: Request) -> Request:
 
 
 def read_request(data: Any) -> Request:
-    """A run's request as its journal has it.
+    """Return a run's request as its journal has it.
 
     Versions before 0.2 wrote the section of the backend under the backend's name.
     """

@@ -23,7 +23,7 @@ class LoanRequest:
         self.withdrawn = False
 
     def conflicts_with(self, other: LoanRequest) -> bool:
-        """Whether the two may want the same node."""
+        """Return whether the two may want the same node."""
         same = self.placed.topology == other.placed.topology
         return same and (self.group is None or other.group is None or self.group == other.group)
 
@@ -59,7 +59,7 @@ class Loans:
             if key in self._book.loans:
                 ids = self._book.loans[key].ids
                 return [node for nodes in placed.nodes.values() for node in nodes if node.id in ids]
-            if not alive():  # It is not told to `borrower_gone` a second time.
+            if not alive():  # `borrower_gone` is not called for it a second time.
                 raise Cancelled(f"{borrower} is gone")
             self._check(wish)
             self._queue.append(wish)
@@ -98,7 +98,7 @@ class Loans:
             return {loan.borrower for loan in self._book.loans.values()}
 
     def close(self) -> None:
-        """The run ends: nobody who waits gets anything."""
+        """The run ends: no request that waits is granted."""
         with self._lock:
             self._closed = True
             for wish in self._queue:
@@ -116,7 +116,7 @@ class Loans:
             self._grant()
 
     def _grant(self) -> None:
-        """Serve the queue in order; nobody overtakes a rival who waits for the same nodes."""
+        """Serve the queue in order; no request overtakes an earlier one for the same nodes."""
         still: list[LoanRequest] = []
         for wish in self._queue:
             if self._impossible(wish):

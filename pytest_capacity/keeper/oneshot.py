@@ -57,7 +57,7 @@ class Known(Answer, frozen=True, tag="known"):
 
 
 def plan(request: Request, options: SpawnOptions) -> Plan:
-    """What a run of this request would try. With ``emulated`` an emulator is started for it, which ends with it.
+    """Return what a run of this request would try. With ``emulated`` an emulator is started for it, which ends with it.
 
     Raises what the reads raise (`Refused`, `ConfigError`), and `KeeperError` where the process fails.
     """
@@ -67,7 +67,7 @@ def plan(request: Request, options: SpawnOptions) -> Plan:
 
 
 def whoami(request: Request, python: str | None) -> str:
-    """The account of this process's credentials. Raises `KeeperError` with the cloud's words.
+    """Return the account of this process's credentials. Raises `KeeperError` with the cloud's words.
 
     Only where a session is joined with other credentials than it began with, and their account must be known.
     """
@@ -136,11 +136,14 @@ def _plan(asked: Asked, journal: str) -> Plan:
     from pytest_capacity.keeper import emulated
 
     request = asked.request
+    if request.emulated:
+        emulated.isolate()
     if request.emulated and request.endpoint is None:
         request = replace(request, endpoint=emulated.start(os.getpid(), asked.scenario, asked.log))
     read = PassingJournal(Path(journal))
     try:
-        return make_plan(request, open_backend(request), read, SystemClock())
+        which = emulated.identify(request.endpoint)
+        return make_plan(request, open_backend(request), read, SystemClock(), which)
     finally:
         read.close()
 

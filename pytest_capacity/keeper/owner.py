@@ -82,16 +82,16 @@ class Owner:
         self._connection: Connection | None = None
         self._changed = threading.Condition()
         self._own_run: Final = request.run
-        #: Keepers that died while this process was connected to them; and of this run, whoever saw it.
+        #: Keepers that died while this process was connected to them; and of this run, seen by any process.
         self._deaths = self._fallen = 0
-        #: Whether the session's keeper had died before we came, and nobody but us takes up what it held.
+        #: Whether the session's keeper had died before we came, and only this process takes up what it held.
         self._took_over = False
         self._closed = False
         self._over = False
         self._left = False
         self._fault: CapacityError | None = None
         self._started: threading.Thread | None = None
-        #: Tells the next keeper what the last one knew.
+        #: Sends the next keeper what the last one knew.
         self._telling: threading.Thread | None = None
         self.answer: protocol.Started | None = None
         #: The session as it stood when it was joined.
@@ -163,7 +163,7 @@ class Owner:
         if self.joined:
             self.found = self._describe(self._connection)
         answer = self._connection.call(self._start_call(), protocol.Started)
-        # A keeper that takes the run over knows nothing of it before it is told to start.
+        # A keeper that takes the run over knows nothing of it before `Start`.
         self.found = self.found or self._describe(self._connection)
         self.answer = answer
 
@@ -190,7 +190,7 @@ class Owner:
             )
         expect(answer, protocol.Settled)
         old.close()
-        self._over = False  # What was told so far is the end of the run that was there before.
+        self._over = False  # The events so far are of the end of the run that was there before.
         self._open()
 
     def identity(self, *, timeout: float, beat: Beat | None = None) -> Identity | None:
@@ -246,11 +246,11 @@ class Owner:
             return expect(answer, protocol.Settled).receipt
 
     def held(self) -> protocol.Holding | None:
-        """What is held, by the journal; None when the keeper does not say so within two seconds."""
+        """Return what is held, by the journal; None when the keeper does not say so within two seconds."""
         found: list[protocol.Holding] = []
 
         def ask() -> None:
-            with contextlib.suppress(KeeperError):  # Nobody to ask.
+            with contextlib.suppress(KeeperError):  # There is no keeper to ask.
                 found.append(self.call(protocol.Status(), protocol.Holding))
 
         asking = threading.Thread(target=ask, daemon=True)
@@ -282,7 +282,7 @@ class Owner:
     def _look_up(self) -> None:
         try:
             self.answer = self.answer or self.call(self._start_call(), protocol.Started)
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever asks.
+        except BaseException as error:  # noqa: BLE001 - raised again by `identity`.
             self._identity_fault = error
         self._identity_known.set()
 
@@ -316,7 +316,7 @@ class Owner:
                 self._took_over = False
                 self._begin(_new_path())
             elif self._connection is None or self._connection.lost:
-                # Its keeper died, and nobody has taken its place: what it held is taken up, whoever it was for.
+                # Its keeper died, and no other has taken its place: what it held is taken up.
                 self._switch_run(record.run, record.journal)
                 self._fallen = record.deaths + 1
                 self._took_over = not again
@@ -389,9 +389,15 @@ class Owner:
 
     def _attach(self, connection: Connection) -> None:
         with self._changed:
-            self._connection = connection
-            self._changed.notify_all()
-        connection.watch(self._lost)
+            closed = self._closed
+            if not closed:
+                self._connection = connection
+                self._changed.notify_all()
+        if closed:
+            # `close` came while this keeper was started: it releases by the journal once its owner is gone.
+            connection.close()
+        else:
+            connection.watch(self._lost)
 
     def _hear(self, event: protocol.Event) -> None:
         if event.kind == "run-ended":
@@ -413,8 +419,9 @@ class Owner:
                 self._process.kill()  # What closed its socket has no business any more.
                 self._process.wait()
             self._open(again=True)
-            self._tell()
-        except Exception as error:  # noqa: BLE001 - the edge of this thread: nobody waits for ever for a keeper.
+            if not self._closed:
+                self._tell()
+        except Exception as error:  # noqa: BLE001 - the edge of this thread: callers must not wait for ever for a keeper.
             self._give_up(str(error) if isinstance(error, CapacityError) else repr(error))
 
     def _give_up(self, why: str) -> None:
@@ -443,11 +450,11 @@ class Owner:
         try:
             if connection:
                 connection.call(self._start_call(), protocol.Started)
-        except Exception:  # noqa: BLE001 - whoever asks next hears of it; a lost keeper is started again elsewhere.
+        except Exception:  # noqa: BLE001 - the next call raises it; a lost keeper is started again elsewhere.
             pass
 
     def _current(self, beat: Beat | None) -> Connection:
-        """A connection that is not known to be lost; waits while a new keeper is being started."""
+        """Return a connection that is not known to be lost; waits while a new keeper is being started."""
         if os.getpid() != self._pid and self._connection:
             return self._connection  # A forked child: no thread of it would learn of a new keeper, so it does not wait.
         while True:

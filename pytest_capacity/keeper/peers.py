@@ -1,4 +1,4 @@
-"""Who is there, and what it means when somebody goes: the run is over with its last owner, unless it is kept."""
+"""Which processes are connected, and what follows when one goes: a run ends with its last owner, unless it is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Keep(Protocol):
 class Peers:
     """The keeper's peers. An owner that has connected keeps the run alive; *admitted* it has a say in how it ends.
 
-    ``end`` is called, with the reason, when the run is over, and sets ``over``: within the lock, so that nobody enters
+    ``end`` is called, with the reason, when the run is over, and sets ``over``: within the lock, so that none enters
     in between.
     """
 
@@ -65,12 +65,12 @@ class Peers:
             return list(self._peers)
 
     def owners(self) -> Sequence[Peer]:
-        """Those that keep the run alive."""
+        """Return those that keep the run alive."""
         with self._lock:
             return list(self._owners)
 
     def is_alone(self, peer: Peer) -> bool:
-        """Whether this is the only owner."""
+        """Return whether this is the only owner."""
         with self._lock:
             return self._owners <= {peer}
 
@@ -95,12 +95,12 @@ class Peers:
         return not (self._owners & self.wishes.keys()) - {peer}
 
     def clear(self, what: str, *, force: bool) -> None:
-        """Somebody who is no owner wants to end it. Raises `InUse` while owners are there, unless by ``force``."""
+        """A process that is no owner wants to end it. Raises `InUse` while owners are there, unless by ``force``."""
         with self._lock:
             if self._owners and not force:
                 users = ", ".join(str(pid) for pid in sorted(owner.pid for owner in self._owners))
                 raise InUse(f"{what} is in use by process {users}. Wait for its end, or release it with --force")
-            self._end("somebody asked for the release")
+            self._end("another process asked for the release")
 
     def extend(self, until: float) -> float | None:
         """Keep it until then, if it is being kept; until when it is."""
@@ -127,4 +127,4 @@ class Peers:
         """End a run that was kept long enough."""
         with self._lock:
             if self.kept_until is not None and now >= self.kept_until and not self._owners:
-                self._end("it was kept as long as it was to be, and nobody came")
+                self._end("it was kept as long as it was to be, and no owner came")

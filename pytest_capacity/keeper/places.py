@@ -74,7 +74,7 @@ def state_dir() -> Path:
 
 
 def _usable(path: Path) -> bool:
-    """Whether ``path`` is, or could be made, a directory of ours that nobody else may write to."""
+    """Return whether ``path`` is, or could be made, a directory of ours that no other user may write to."""
     try:
         _made(path)
         found = path.lstat()
@@ -111,7 +111,7 @@ def _made(path: Path) -> Path:
 
 
 def socket_dir() -> str:
-    """A new private directory with a path short enough for a socket in it. Raises `KeeperError`."""
+    """Return a new private directory with a path short enough for a socket in it. Raises `KeeperError`."""
     for parent in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):
         if parent and len(os.fsencode(parent)) + 20 <= MAX_SOCKET_PATH:
             try:
@@ -124,7 +124,7 @@ def socket_dir() -> str:
 def same_socket_dir(path: str) -> str:
     """The directory of a dead keeper's socket, made again if it is gone: borrowers look for the next keeper there.
 
-    Raises `KeeperError` where somebody else has made one in its place.
+    Raises `KeeperError` where another user has made one in its place.
     """
     directory = Path(path).parent
     try:

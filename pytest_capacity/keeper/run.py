@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
+from pytest_capacity.keeper.clusters import scaling_of
 from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import continued, differences, read_request
 from pytest_capacity.keeper.loans import Loans
@@ -33,6 +34,7 @@ from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, S
 from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.remote.keys import make_key_pair
+from pytest_capacity.scaling.service import Scaling
 
 #: How much longer than it looks for us we wait for a borrower. Seconds.
 GRACE: Final = 10.0
@@ -42,7 +44,14 @@ class Run:
     """One run, as its keeper holds it."""
 
     def __init__(
-        self, request: Request, engine: Engine, book: RunState, journal: Journal, lock: FileLock, clock: Clock
+        self,
+        request: Request,
+        engine: Engine,
+        book: RunState,
+        journal: Journal,
+        lock: FileLock,
+        clock: Clock,
+        scaling: Scaling,
     ) -> None:
         #: As its first owner asked for it.
         self.request = request
@@ -51,6 +60,8 @@ class Run:
         self._journal = journal
         self._lock = lock
         self._clock = clock
+        #: Its databases and operation requests.
+        self.scaling = scaling
         self._identity: Future[Identity] = Future()
         #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
         self.credentials: set[str] = set()
@@ -121,8 +132,10 @@ class Run:
         lock: FileLock,
         advice: Consulting | None,
     ) -> Run:
-        """The run with its emulator, if it wants one of its own, and its SDK."""
+        """Return the run with its emulator, if it wants one of its own, and its SDK."""
         asked = request = call.request
+        if request.emulated:
+            emulated.isolate()
         if request.emulated and request.endpoint is None:
             # The emulator of a session must outlive its first owner.
             lives_with = os.getpid() if request.session else owner
@@ -138,8 +151,10 @@ class Run:
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
         if advice:
             advice.complain = book.trouble
-        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE)
-        run = Run(asked, engine, book, journal, lock, clock)
+        which = emulated.identify(request.endpoint)
+        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE, which)
+        scaling = scaling_of(request, engine, book, journal, clock)
+        run = Run(asked, engine, book, journal, lock, clock, scaling)
         run.credentials |= {call.credentials, book.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run
@@ -148,7 +163,7 @@ class Run:
     def orphaned(
         name: str, deaths: int, places: Places, clock: Clock, push: Callable[[Entry], None], *, socket: str
     ) -> Run | None:
-        """The run of this id that an earlier keeper held and that nobody has ended; None if there is none."""
+        """Return the run of this id that an earlier keeper held and that is not ended; None if there is none."""
         if not Path(places.journal).exists():
             return None
         journal = Journal(Path(places.journal))
@@ -164,13 +179,13 @@ class Run:
     def _look_up(self) -> None:
         try:
             self._identity.set_result(self._engine.open())
-        except BaseException as error:  # noqa: BLE001 - handed on, whole, to whoever asks.
+        except BaseException as error:  # noqa: BLE001 - raised again, whole, by what asks for the identity.
             self._identity.set_exception(error)
         finally:
             collect_garbage()
 
     def identity(self) -> Identity:
-        """The account; waits until it is known. Raises `Refused` when the cloud does not know us."""
+        """Return the account; waits until it is known. Raises `Refused` when the cloud does not know us."""
         return self._identity.result()
 
     def ask(self, topology: str, *, launch: bool = True) -> Placed:
@@ -194,8 +209,9 @@ class Run:
             raise OtherCredentials("these credentials are not those with which the session began")
 
     def resume(self) -> None:
-        """Another owner has come: whatever the ones before it were told or told us, it may have nodes."""
+        """Another owner has come: whatever those before it received or sent, it may have nodes."""
         self._engine.resume()
+        self.scaling.resume()
 
     def keep(self, seconds: float) -> float:
         """Keep what stands, for so long at most; until when."""
@@ -210,15 +226,19 @@ class Run:
     def extend(self, until: float) -> None:
         """Let the run last until then."""
         self._engine.extend(until)
+        try:
+            self.scaling.extend(self._engine.hard_end)
+        except CapacityError as error:
+            self._book.trouble(f"the new end could not be written to the databases: {error}")
 
     def console(self, node: str) -> str:
-        """What a node wrote to its console."""
+        """Return what a node wrote to its console."""
         return self._engine.console(node)
 
     @property
     def stands(self) -> bool:
-        """Whether any topology does."""
-        return bool(self._book.placed)
+        """Whether any topology does, or a database."""
+        return bool(self._book.placed) or self.scaling.stands
 
     @property
     def placed(self) -> tuple[Placed, ...]:
@@ -241,7 +261,7 @@ class Run:
         return self._engine.limit
 
     def describe(self) -> Description:
-        """What run this is; who is there is for the server to add."""
+        """Return what run this is; who is there is for the server to add."""
         return Description(
             request=self.request,
             started=self._book.started or 0.0,
@@ -278,7 +298,7 @@ class Run:
             self.loans.look_again()
 
     def preempted(self) -> Mapping[str, str]:
-        """What the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
+        """Return what the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
         self._engine.look_for_preemption()
         self.loans.look_again()
         return dict(self._book.preempted)
@@ -288,33 +308,39 @@ class Run:
         self._engine.mind_credentials()
 
     def past_hard_end(self) -> bool:
-        """Whether the run's time is over."""
+        """Return whether the run's time is over."""
         return self._clock.now() >= self._engine.hard_end
 
     def holding(self) -> Holding:
-        """What is held, by the journal."""
+        """Return what is held, by the journal."""
         helds = tuple(standing(self._book))
         ends = self._engine.ends(helds)
+        databases = self.scaling.held
         return Holding(
-            held=helds,
+            held=(*helds, *databases),
             until=ends.until,
-            endless=ends.endless,
-            by_hand=tuple(self._engine.by_hand(helds)),
+            endless=(*ends.endless, *(held.id for held in databases)),
+            by_hand=(*self._engine.by_hand(helds), *self.scaling.by_hand(databases)),
             unanswered=len(self._book.doubtful()),
         )
 
     def stop(self) -> None:
         """Provision nothing more, from the next boundary between calls on."""
         self._engine.stop.set()
+        self.scaling.stop()
 
     def release(self, until: Callable[[], bool]) -> Receipt:
         """Give everything back."""
         self.loans.close()
-        return self._engine.release(until)
+        # Databases and nodes go side by side: both take minutes.
+        with ThreadPoolExecutor(1, "capacity-databases") as beside:
+            databases = beside.submit(self.scaling.release, until)
+            receipt = self._engine.release(until)
+            return self.scaling.receipt(receipt, *databases.result())
 
     @property
     def patience(self) -> float:
-        """How long a release is waited for, before it is told what is left. Seconds."""
+        """How long a release is waited for, before what is left is reported. Seconds."""
         return self._engine.request.release_timeout_s
 
     def cancel_other(self, run: str) -> Receipt:
@@ -323,7 +349,7 @@ class Run:
         return self._engine.cancel_other(run, self.patience)
 
     def all_expired(self) -> bool:
-        """Whether all that could not be released has ended by itself, or never will."""
+        """Return whether all that could not be released has ended by itself, or never will."""
         return self._clock.now() > self._engine.give_up_at()
 
     def note_left(self, receipt: Receipt) -> None:
@@ -359,13 +385,13 @@ def run_keys(request: Request, places: Places) -> KeyFiles:
 
 
 def key_files(lock: str | os.PathLike[str]) -> tuple[str, str]:
-    """The files of a run's private key and of the host keys that it has seen."""
+    """Return the files of a run's private key and of the host keys that it has seen."""
     stem = os.fspath(lock).removesuffix(".lock")
     return f"{stem}.key", f"{stem}.known_hosts"
 
 
 def _take(path: str, run: str) -> FileLock:
-    """The run's lock, for as long as this process lives."""
+    """Return the run's lock, for as long as this process lives."""
     lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=5)
@@ -398,4 +424,4 @@ def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return ""  # macOS: the lock alone tells.
+        return ""  # macOS: the lock alone decides.

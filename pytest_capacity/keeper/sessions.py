@@ -48,7 +48,7 @@ class Session:
 
     @contextmanager
     def elected(self) -> Iterator[None]:
-        """For the time of the block nobody else starts or replaces the session's keeper."""
+        """For the time of the block no other process starts or replaces the session's keeper."""
         # Here, since pytest loads this module in every run, and a suite may have a `filelock.py` of its own.
         from filelock import FileLock, Timeout
 
@@ -68,7 +68,7 @@ class Session:
             lock.release()
 
     def read(self) -> Record | None:
-        """Who keeps the session; None: nobody. A record that is no such thing is as good as none."""
+        """Return the record of the session's keeper; None: there is none, or it cannot be read."""
         try:
             return msgspec.json.decode(Path(self._places.record).read_bytes(), type=Record)
         except (OSError, msgspec.DecodeError, msgspec.ValidationError):
@@ -86,7 +86,7 @@ class Session:
             raise self._unusable(error) from error
 
     def clear(self, run: str, pid: int) -> None:
-        """The keeper ``pid`` of ``run`` serves nobody any more. Another one's record stays."""
+        """The keeper ``pid`` of ``run`` has ended: remove its record. That of another keeper stays."""
         with contextlib.suppress(KeeperError), self.elected():  # At the end of a process that cannot do more about it.
             record = self.read()
             if record and (record.run, record.pid) == (run, pid):
@@ -100,7 +100,7 @@ class Session:
 
 
 def all_sessions() -> dict[str, Record]:
-    """The sessions that have a keeper, or had one that died, by name."""
+    """Return the sessions that have a keeper, or had one that died, by name."""
     found: dict[str, Record] = {}
     for path in sorted((state_dir() / "sessions").glob("*.json")):
         record = Session(path.stem).read()

@@ -45,7 +45,7 @@ _LACKING: Final = (
 
 
 class KeeperArgs(Struct, frozen=True, kw_only=True):
-    """What a keeper is told when it is started; ``parent`` is the process that started it.
+    """The arguments of a keeper; ``parent`` is the process that started it.
 
     ``adopt``: there may be no owner to say what the run wants, since its nodes were only kept; the journal says it.
     """
@@ -109,10 +109,10 @@ def detached(
 
 
 def command_of(module: str, python: str | None = None) -> list[str]:
-    """The beginning of the command line that runs ``main`` of a module of ours, isolated.
+    """Return the beginning of the command line that runs ``main`` of a module of ours, isolated.
 
     It starts with the garbage collector off, which would look at all that is being imported again and again, a third of
-    the start; whoever has started calls `collect_garbage`.
+    the start; the started process calls `collect_garbage`.
     """
     ours = f"pytest_capacity.{module}"
     if python:
@@ -130,17 +130,17 @@ def collect_garbage() -> None:
 
 
 def as_text(post: KeeperArgs) -> str:
-    """A post for a command line."""
+    """Return a post for a command line."""
     return msgspec.json.encode(post).decode()
 
 
 def read_keeper_args(text: str) -> KeeperArgs:
-    """A post from a command line."""
+    """Return a post from a command line."""
     return msgspec.json.decode(text, type=KeeperArgs)
 
 
 def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[str, str]:
-    """What the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
+    """Return what the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
     dropped = _DROPPED + (_TRACKING if outlive else ())
     kept = {name: value for name, value in inherited.items() if name == _KEPT or not name.startswith(dropped)}
     for name in (*_PATHS, _KEPT, *file_variables()):
@@ -150,13 +150,13 @@ def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[
 
 
 def needed_extras(request: Request) -> list[str]:
-    """The extras that must be installed where the keeper of ``request`` runs."""
+    """Return the extras that must be installed where the keeper of ``request`` runs."""
     emulator = ["emulator"] if request.emulated and request.endpoint is None else []
     return [request.backend, *emulator, *(["ssh"] if request.ssh else [])]
 
 
 def missing_where(python: str | None, extras: Sequence[str]) -> list[str]:
-    """What ``python`` (None: this interpreter) lacks to run with these extras, in words; empty: nothing."""
+    """Return what ``python`` (None: this interpreter) lacks to run with these extras, in words; empty: nothing."""
     if python is not None:
         return lacking(python, extras)
     return [words for extra in extras if (words := missing_extra(extra))]
@@ -197,7 +197,7 @@ def _listen(path: str) -> socket.socket:
 
 
 def last_lines(log: str, count: int = 12) -> str:
-    """The end of the keeper's log, for a message."""
+    """Return the end of the keeper's log, for a message."""
     try:
         return "\n".join(Path(log).read_text(errors="replace").splitlines()[-count:])
     except OSError:

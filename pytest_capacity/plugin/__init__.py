@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
     plan = settings.truth("plan", default=False)
     if is_chosen(config, settings):
         if faults:
-            # A region that is not heeded costs money elsewhere.
+            # A region that is ignored costs money elsewhere.
             raise pytest.UsageError("capacity: " + "\n  ".join(faults))
         _set_up(config, settings, plan=plan)
     elif plan:

@@ -34,7 +34,7 @@ LIMIT: Final = 30.0
 #: pytest's and pytest-html's options that name a report.
 _REPORTS: Final = ("xmlpath", "htmlpath")
 
-#: What is told of one node; the length of one line of it.
+#: Lines about one node; the length of one line of it.
 _NOTES: Final = 8
 _NOTE: Final = 400
 
@@ -88,7 +88,7 @@ class Collection:
         return report
 
     def _collect(self, item: pytest.Item) -> str:
-        """What to say in the report; empty where there was nothing to collect, and nothing to say of it."""
+        """Return what to say in the report; empty where there was nothing to collect, and nothing to say of it."""
         nodes = self._runtime.nodes_of(item)
         if not nodes:
             return ""
@@ -133,9 +133,9 @@ class Collection:
 
 
 class _Visit:
-    """One node: what we collect ourselves, then the hook, on a thread that nobody has to wait for.
+    """One node: what we collect ourselves, then the hook, on a thread that does not keep the process alive.
 
-    ``halt`` is set when nobody does any more.
+    ``halt`` is set when it is not waited for any more.
     """
 
     def __init__(self, runtime: Runtime, item: pytest.Item, node: Machine, path: Path, halt: threading.Event) -> None:
@@ -156,14 +156,14 @@ class _Visit:
         self._overdue = self._thread.is_alive()
 
     def found(self) -> Sequence[str]:
-        """How much there is, in a line."""
+        """Return how much there is, in a line."""
         sizes = [file.stat().st_size for file in self._path.rglob("*") if file.is_file()]
         if not sizes:
             return []
         return [f"  {self.node.name}: {len(sizes)} file{'s' * (len(sizes) > 1)}, {_size(sum(sizes))}"]
 
     def notes(self) -> Sequence[str]:
-        """What could not be had, a line each."""
+        """Return what could not be had, a line each."""
         told = [f"not all within {LIMIT:.0f} s"] if self._overdue else []
         told += [clean(line, limit=_NOTE) for words in self._told for line in words.splitlines() if line.strip()]
         if len(told) > _NOTES:
@@ -177,7 +177,7 @@ class _Visit:
             try:
                 collect()
             except (CapacityError, OSError) as error:
-                # One line: a keeper that is gone tells the end of its log to each test that asks it.
+                # One line: a keeper that is gone gives the end of its log to each test that asks it.
                 self._told.append(str(error).partition("\n")[0])
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: it goes into the report.
                 self._told.append(f"{type(error).__name__}: {error}")
@@ -197,7 +197,7 @@ class _Visit:
 
 
 def safe_name(nodeid: str) -> str:
-    """The test's id as the name of a folder."""
+    """Return the test's id as the name of a folder."""
     name = _UNSAFE.sub("-", nodeid).strip("-.") or "test"
     if len(name) <= _LONGEST_NAME:
         return name
@@ -205,7 +205,7 @@ def safe_name(nodeid: str) -> str:
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    """A folder that nobody else has: another worker, an earlier run and a rerun have theirs."""
+    """Return a folder that is used once: another worker, an earlier run and a rerun have theirs."""
     root.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:

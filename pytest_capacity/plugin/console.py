@@ -1,4 +1,4 @@
-"""Writes lines to pytest's terminal, whoever captures it and from whichever thread."""
+"""Writes lines to pytest's terminal, past any capture, from any thread."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from pytest_capacity.text import clean
 
 
 class DryRun:
-    """Reads in the place of the tests (``only``), or before pytest shows its own plan, and tells it in the summary."""
+    """Reads in the place of the tests (``only``), or before pytest shows its own plan, and shows it in the summary."""
 
     def __init__(self, config: pytest.Config, request: Request, options: SpawnOptions, *, only: bool) -> None:
         self._config = config
@@ -106,7 +106,7 @@ def _as_rung(planned: PreviewRung) -> Rung:
 
 
 def _reordered(topology: TopologyPreview, chosen: Sequence[int]) -> TopologyPreview:
-    """These rungs in this order; how many others each zone had is told with what is left out."""
+    """These rungs in this order; how many others each zone had is shown with what is left out."""
     gone = [(rung.region, rung.zone) for number, rung in enumerate(topology.rungs) if number not in chosen]
     counts = Counter(gone)
     left_out = [

@@ -119,7 +119,7 @@ class Fetch:
 
 
 def parts(name: str) -> Sequence[str]:
-    """A path of the node as parts below a folder of ours: ``..`` leads nowhere."""
+    """Return a path of the node as parts below a folder of ours: ``..`` leads nowhere."""
     return [part for part in posixpath.normpath(f"/{name}").split("/") if part]
 
 

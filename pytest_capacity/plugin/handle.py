@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.model import Placed, Request, Reservation
+from pytest_capacity.plugin.database import Database, Keeper, database
 from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.remote import export
 from pytest_capacity.remote.machine import Machine
@@ -21,13 +22,8 @@ if TYPE_CHECKING:
 __tracebackhide__ = True
 
 
-class Nodes(Protocol):
+class Nodes(Keeper, Protocol):
     """Where a handle gets its nodes from: what this process knows of the run (`runtime.Runtime`)."""
-
-    @property
-    def request(self) -> Request:
-        """What the run asked for."""
-        ...
 
     @property
     def uses(self) -> Uses:
@@ -130,6 +126,14 @@ class Capacity:
             _write(Path(path), export.inventory_yaml(nodes))
         return export.inventory(nodes)
 
+    def database(self, name: str, *, engine: str | None = None, namespace: str | None = None) -> Database:
+        """A KubeDB database: of ``databases:``, provisioned when it is asked for first, or one that is there already.
+
+        One that is there already is named with its ``engine``: mongodb, postgres, mysql, mariadb, redis, elasticsearch;
+        ``namespace`` is that of the configuration unless given. Raises `KubeDBError`.
+        """
+        return database(self._runtime, name, engine, namespace)
+
     def allocations(
         self,
         *,
@@ -177,7 +181,7 @@ class Capacity:
 
 
 class Groups(Mapping[str, tuple[Machine, ...]]):
-    """The nodes of one topology, by group. Whoever looks a group up uses its nodes."""
+    """The nodes of one topology, by group. Looking a group up counts as using its nodes."""
 
     def __init__(self, runtime: Nodes, topology: str) -> None:
         self._runtime = runtime

@@ -24,7 +24,7 @@ _DECIDE: Final[Mapping[str, Topic]] = {"pytest_capacity_ladder": "ladder", "pyte
 
 
 class Hooks:
-    """Those that are implemented when the session starts. ``complain`` hears what one of them raised."""
+    """Those that are implemented when the session starts. ``complain`` is called with what one of them raised."""
 
     def __init__(self, config: pytest.Config, request: Request, complain: Callable[[str], None]) -> None:
         self._config = config
@@ -37,7 +37,7 @@ class Hooks:
             "placed": self._placed,
             "gone": self._gone,
         }
-        #: Nodes that the hooks have heard of: what stands is told whole again when a node is replaced.
+        #: Nodes that were reported to the hooks: what stands is reported whole again when a node is replaced.
         self._ready: set[str] = set()
         # Not a `queue`: with `python -m pytest` a user's queue.py stands before Python's.
         self._events: deque[Event | None] = deque()
@@ -75,13 +75,13 @@ class Hooks:
                 self._complain(f"hooks are still at work {LAST:g} s after the end of the run; they are not waited for")
 
     def advise(self, asked: Consult) -> Advise:
-        """What a hook decides; on a thread of its own."""
+        """Return what a hook decides; on a thread of its own."""
         try:
             if asked.topic == "ladder":
                 return Advise(number=asked.number, rungs=self._order(asked))
             return Advise(number=asked.number, diagnosis=self._diagnose(asked))
         # pytest.fail() and its like are no `Exception`; on a thread of our own, nothing else is to be let through.
-        except BaseException as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on without it.
+        except BaseException as error:  # noqa: BLE001 - whatever a hook raises is reported, and the run goes on without it.
             return Advise(number=asked.number, fault=repr(error))
 
     def _order(self, asked: Consult) -> tuple[int, ...] | None:
@@ -99,7 +99,7 @@ class Hooks:
         found: Diagnosis | None = self._config.hook.pytest_capacity_diagnose(
             config=self._config, diagnosis=asked.diagnosis, region=asked.region, zone=asked.zone, groups=asked.groups
         )
-        # What is no Diagnosis would break the wire: it is the hook's fault, and told as such.
+        # What is no Diagnosis would break the wire: it is the hook's fault, and reported as such.
         return None if found is None else msgspec.convert(msgspec.to_builtins(found), Diagnosis)
 
     def _put(self, event: Event | None) -> None:
@@ -114,7 +114,7 @@ class Hooks:
         while (event := self._next()) is not None:
             try:
                 self._hear[event.kind](event.data)
-            except BaseException as error:  # noqa: BLE001 - whatever a hook raises is told, and the run goes on.
+            except BaseException as error:  # noqa: BLE001 - whatever a hook raises is reported, and the run goes on.
                 self._complain(f"a hook failed on {event.kind}: {error!r}. Mend the hook")
 
     def _attempt_started(self, data: Mapping[str, Any]) -> None:

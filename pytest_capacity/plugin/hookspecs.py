@@ -60,7 +60,7 @@ def pytest_capacity_collect(node: Node, item: pytest.Item, path: Path) -> str | 
     ``console.txt`` and, below ``files/``, what ``collect:`` of the configuration names are there already. Called once
     for each execution of a test that failed, before the node is given back if it was setup or call that failed, in the
     process that ran it, on a thread of its own for each node. All of it has 30 seconds; what is not done by then is
-    left to itself. Directories that stay empty are removed. What an implementation raises is told in the report.
+    left to itself. Directories that stay empty are removed. What an implementation raises is shown in the report.
 
     Example::
 

@@ -21,7 +21,7 @@ class Wanted:
 
 
 def _marker(topology: object = DEFAULT_TOPOLOGY, *, group: object = None, count: object = 1) -> Wanted:
-    """The marker's signature, `SIGNATURE`. Raises `TypeError`, for ``bind`` raises that too."""
+    """Return the marker's signature, `SIGNATURE`. Raises `TypeError`, for ``bind`` raises that too."""
     if not isinstance(topology, str):
         raise TypeError(f"topology is {topology!r}: write its name")
     if group is not None and not isinstance(group, str):
@@ -32,7 +32,7 @@ def _marker(topology: object = DEFAULT_TOPOLOGY, *, group: object = None, count:
 
 
 def wanted(item: pytest.Item) -> Wanted:
-    """What ``item`` wants to borrow: its closest marker, or one node of any group of the default topology.
+    """Return what ``item`` wants to borrow: its closest marker, or one node of any group of the default topology.
 
     Raises `pytest.UsageError` that names the test, the fault and the signature.
     """
@@ -47,10 +47,10 @@ def wanted(item: pytest.Item) -> Wanted:
 
 
 def name_of(item: pytest.Item) -> str:
-    """The test without its parameters: what is wrong with its marker is wrong once."""
+    """Return the test without its parameters: what is wrong with its marker is wrong once."""
     return item.nodeid.partition("[")[0]
 
 
 def may_ask(item: pytest.Item) -> bool:
-    """Whether the test says what it borrows, or borrows what nobody said."""
+    """Return whether the test's marker names what it borrows."""
     return item.get_closest_marker("capacity") is not None or "capacity_node" in getattr(item, "fixturenames", ())

@@ -11,7 +11,7 @@ from pytest_capacity.remote.machine import Machine
 
 
 class Uses:
-    """Told by handles and loans, asked when the test has failed. One test at a time runs in a process.
+    """Written by handles and loans, read when the test has failed. One test at a time runs in a process.
 
     A fixture that several tests share takes its nodes in the time of one of them; they count for each test that has
     the fixture.
@@ -39,7 +39,7 @@ class Uses:
         self.returned.update(node for node in nodes if node not in suspect)
 
     def of(self, item: pytest.Item) -> Sequence[Machine]:
-        """The nodes that ``item``, which ran last, uses."""
+        """Return the nodes that ``item``, which ran last, uses."""
         found = dict(self._of_test)
         for name in getattr(item, "fixturenames", ()):
             found.update(self._of_fixture.get(name, {}))
@@ -64,5 +64,5 @@ class Uses:
             self._under_way.pop()
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """What a fixture took is nobody's any more."""
+        """Forget what a fixture took."""
         self._of_fixture.pop(fixturedef.argname, None)

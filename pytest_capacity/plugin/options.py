@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
@@ -175,7 +176,7 @@ def _add_flag(group: pytest.OptionGroup, option: Option) -> None:
 
 
 class Setting(NamedTuple):
-    """A value that somebody gave, and where. ``value``: text, tuple of texts, bool; the emulator's: text or False."""
+    """A value that was given, and where. ``value``: text, tuple of texts, bool; the emulator's: text or False."""
 
     value: str | tuple[str, ...] | bool
     source: Source
@@ -194,12 +195,12 @@ class Settings:
         return self._from_flag(option) or self._from_environment(option) or self._from_ini(option)
 
     def text(self, name: str) -> str | None:
-        """The text given for ``name``, if any."""
+        """Return the text given for ``name``, if any."""
         setting = self.get(name)
         return setting.value if setting and isinstance(setting.value, str) else None
 
     def truth(self, name: str, default: bool) -> bool:
-        """The truth value given for ``name``."""
+        """Return the truth value given for ``name``."""
         setting = self.get(name)
         return bool(setting.value) if setting else default
 
@@ -262,7 +263,7 @@ def _truth(text: str, source: str) -> bool:
 
 
 def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
-    """What becomes of a test whose capacity is not to be had. ``--runxfail`` is heeded: what is xfailed then fails.
+    """Return what becomes of a test whose capacity is not to be had. ``--runxfail`` counts: what is xfailed then fails.
 
     Raises `pytest.UsageError` for any other word.
     """
@@ -271,7 +272,7 @@ def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
 
 
 def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None, bool]:
-    """The file to read, and whether somebody named it. None: nobody did, and there is no ``capacity.yaml``.
+    """Return the file to read, and whether it was named. None: it was not, and there is no ``capacity.yaml``.
 
     A flag and the environment are relative to where pytest was started, ini to the ini-file's directory. Unnamed, the
     file is looked for in both places.
@@ -288,7 +289,7 @@ def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None,
 
 
 def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
-    """The keeper's interpreter as an absolute path; None: this one. The keeper runs in another directory.
+    """Return the keeper's interpreter as an absolute path; None: this one. The keeper runs in another directory.
 
     A flag and the environment are relative to where pytest was started, ini to the ini-file's directory; a name without
     a slash is one of ``PATH``. Raises `pytest.UsageError` for what is no program.
@@ -299,7 +300,7 @@ def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
     text = str(setting.value)
     if os.sep in text or text.startswith("~"):
         base = config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
-        # Not resolved: a virtual environment's interpreter is a link, and is told by its own path.
+        # Not resolved: a virtual environment's interpreter is a link, and known by its own path.
         path: str | None = os.path.normpath(base / Path(text).expanduser())
     else:
         path = shutil.which(text)
@@ -312,20 +313,22 @@ def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
 
 
 def without_file(config: pytest.Config, settings: Settings) -> str:
-    """What to add where something was set, so that somebody meant to use the plugin, and no backend was found."""
+    """Return what to add where an option was set, so that the plugin was meant to be used, and no backend was found."""
     told = [setting.source for option in OPTIONS if option.flag and (setting := settings.get(option.name))]
     if not told:
         return ""
     path, _ = config_file(config, settings)
     if path:
-        return f". {', '.join(told)} alone chooses none, and neither does {path}: it has no `backend:`"
+        from pytest_capacity.config import why_no_backend
+
+        return f". {', '.join(told)} alone chooses none, and neither does {why_no_backend(path)}"
     folders = dict.fromkeys((config.invocation_params.dir, config.rootpath))
     looked = " and ".join(map(str, folders))
     return f". {', '.join(told)} alone chooses none; looked for {DEFAULT_FILE} in {looked}: none there"
 
 
 def mistyped(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable of the environment that has our prefix and is none of ours."""
+    """Return a sentence for each variable of the environment that has our prefix and is none of ours."""
     known = [option.name.upper() for option in OPTIONS]
     given = {name.removeprefix(_PREFIX) for name in environ if name.startswith(_PREFIX)}
     unknown = sorted(given.difference(known, _NO_OPTIONS))
@@ -342,18 +345,34 @@ def mistyped(environ: Mapping[str, str]) -> list[str]:
 
 
 def is_chosen(config: pytest.Config, settings: Settings) -> bool:
-    """Whether anything names a backend: then, and only then, the plugin does anything at all."""
+    """Return whether anything names a backend: then, and only then, the plugin does anything at all."""
     if settings.get("backend"):
         return True
     path, named = config_file(config, settings)
     if path is None:
         return False
-    if named and not path.is_file():
-        raise pytest.UsageError(f"--capacity-config: there is no file {path}. Name one that exists, or leave it out")
+    if named:
+        _check_readable(path)
     # Reads the file by a regular expression: nothing but the standard library is loaded.
     from pytest_capacity.config import backend_of
 
     return backend_of(path) is not None
+
+
+def _check_readable(path: Path) -> None:
+    """Raise `pytest.UsageError`, with the true reason, where the file that is named cannot be read."""
+    try:
+        readable = stat.S_ISREG(path.stat().st_mode)
+        why = "is a directory" if path.is_dir() else "is no file"
+        if readable:
+            path.open("rb").close()
+    except FileNotFoundError:
+        words = f"--capacity-config: there is no file {path}. Name one that exists, or leave it out"
+        raise pytest.UsageError(words) from None
+    except OSError as error:
+        readable, why = False, f"cannot be read: {error.strerror}"
+    if not readable:
+        raise pytest.UsageError(f"--capacity-config: {path} {why}. Name a file that may be read, or leave it out")
 
 
 def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path | None]:

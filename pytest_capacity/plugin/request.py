@@ -43,7 +43,7 @@ _TIMES: Final = re.compile(r"\d+\*")
 
 
 def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str, str]) -> Request:
-    """The run's request. Raises `pytest.UsageError`; makes no call and starts nothing."""
+    """Return the run's request. Raises `pytest.UsageError`; makes no call and starts nothing."""
     given = {field: setting for field, name in _FIELDS.items() if (setting := settings.get(name))}
     emulated, _ = scenario_file(config, settings)
     values: dict[str, Any] = {field: setting.value for field, setting in given.items()}
@@ -83,7 +83,7 @@ def _journal(journal: str | None, base: Path) -> str | None:
 
 
 def _topologies(config: pytest.Config) -> Mapping[str, Topology]:
-    """What the hook's implementations gave, by name."""
+    """Return what the hook's implementations gave, by name."""
     found: dict[str, Topology] = {}
     for given in config.hook.pytest_capacity_topologies(config=config):
         if not isinstance(given, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ ALL: Final = frozenset({"capacity", "capacity_nodes"})
 
 
 def uses_capacity(item: pytest.Item) -> bool:
-    """Whether the test, or a fixture of it, uses what is provisioned."""
+    """Return whether the test, or a fixture of it, uses what is provisioned."""
     return not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
@@ -78,7 +79,7 @@ class Runtime(ABC):
         """How many keepers of this run are gone."""
 
     def known(self, topology: str) -> str:
-        """The name under which ``topology`` is configured. "default" stands for the only one, whatever its name.
+        """Return the name under which ``topology`` is configured. "default" stands for the only one, whatever its name.
 
         Raises `CapacityError` for a name that is not there.
         """
@@ -128,17 +129,17 @@ class Runtime(ABC):
         return answer
 
     def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
-        """The nodes of ``topology`` by group, as tests get them. Raises as `placed` does."""
+        """Return the nodes of ``topology`` by group, as tests get them. Raises as `placed` does."""
         __tracebackhide__ = True
         return {group: self._usable(nodes) for group, nodes in self.placed(topology).nodes.items()}
 
     def everything(self) -> Sequence[Machine]:
-        """The nodes of all topologies that this process has asked for and got."""
+        """Return the nodes of all topologies that this process has asked for and got."""
         stand = [answer for answer in self._answers.values() if isinstance(answer, Placed)]
         return [node for placed in stand for nodes in placed.nodes.values() for node in self._usable(nodes)]
 
     def nodes_of(self, item: pytest.Item) -> Sequence[Machine]:
-        """The nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""
+        """Return the nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""
         used = self.uses.of(item)
         if used or ALL.isdisjoint(getattr(item, "fixturenames", ())):
             return used
@@ -149,14 +150,18 @@ class Runtime(ABC):
         return tuple(self._machines.setdefault(node, Machine.of(node)) for node in nodes)
 
     def capacity(self) -> Capacity:
-        """The handle of the default topology, provisioned. Where several are named and none so, an unbound one."""
+        """The handle of the default topology, provisioned.
+
+        An unbound one where several are named and none so, and where there are only databases.
+        """
         __tracebackhide__ = True
-        if DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1:
+        several = DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1
+        if several or (self.request.databases and not self.request.topologies):
             return Capacity(self, DEFAULT_TOPOLOGY)
         return self.default()
 
     def default(self) -> Capacity:
-        """The handle of the default topology, provisioned. Fails the test where there is none."""
+        """Return the handle of the default topology, provisioned. Fails the test where there is none."""
         __tracebackhide__ = True
         with self.explained():
             handle = Capacity(self, self.known(DEFAULT_TOPOLOGY))
@@ -164,7 +169,7 @@ class Runtime(ABC):
             return handle
 
     def lend(self, item: pytest.Item) -> Loan:
-        """The nodes that ``item`` wants, its own until `take_back`."""
+        """Return the nodes that ``item`` wants, its own until `take_back`."""
         __tracebackhide__ = True
         with self.explained():
             asked = wanted(item)
@@ -208,6 +213,13 @@ class Runtime(ABC):
                 suspect.discard(node)
         if failures:
             raise NodeError(_uncleaned(failures)) from failures[0][1]
+
+    def call_patiently(self, message: Call, answer: type[A]) -> A:
+        """As `call`, for what takes minutes: the wait does not count against a test's timeout. From any thread."""
+        __tracebackhide__ = True
+        if threading.current_thread() is not threading.main_thread():
+            return self.call(message, answer)  # A test's timer is the main thread's.
+        return self._call_unhurried(message, answer)
 
     def _call_unhurried(self, message: Call, answer: type[A]) -> A:
         with unhurried(self._item, in_call=self._in_call):

@@ -50,7 +50,7 @@ _LOOKING_ONLY: Final = ("collectonly", "showfixtures", "show_fixtures_per_test",
 
 
 def controller(config: pytest.Config, settings: Settings, *, looking_only: bool = False) -> Controller:
-    """The runtime for ``config``; with ``looking_only`` it starts no keeper.
+    """Return the runtime for ``config``; with ``looking_only`` it starts no keeper.
 
     Raises `pytest.UsageError` with every fault of the configuration.
     """
@@ -242,7 +242,7 @@ class Controller(Runtime):
         return any(map(uses_capacity, session.items))
 
     def _on_event(self, event: Event) -> None:
-        self._begun = self._begun or event.kind == "attempt-started"
+        self._begun = self._begun or event.kind in ("attempt-started", "database-requested")
         self._console.on_event(event)
         self._hooks.on_event(event)
         if event.kind == "identity" and self._distributed and not self._strict_credentials:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP become one Ctrl-C, so that pytest ends in good order and the run is released and waited for.
+"""SIGTERM and SIGHUP become one Ctrl-C, so that pytest finishes its session and the run is released and waited for.
 
 pytest leaves these signals to the system, whose default ends the process on the spot (and, in a container's PID 1, does
 nothing at all until the SIGKILL comes). A second Ctrl-C while pytest writes down the first one is kept for the release.
@@ -17,7 +17,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """The handler of one pytest process. Only where nobody else handles the signal, and only in the main thread."""
+    """The handler of one pytest process. Only where the handler is the default, and only in the main thread."""
 
     def __init__(self) -> None:
         self._installed: list[signal.Signals] = []
@@ -64,7 +64,7 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
-            # A child that a test forked, and which is told to end: that is none of our business.
+            # A child that a test forked, and which gets a signal to end: that is none of our business.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         elif not self.deaf:

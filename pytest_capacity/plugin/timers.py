@@ -28,7 +28,7 @@ def unhurried(item: pytest.Item | None, *, in_call: bool) -> Iterator[None]:
 
 
 def _settings(item: pytest.Item | None, *, in_call: bool) -> Any:
-    """What pytest-timeout says about a timer that is running now; None where there is none."""
+    """Return what pytest-timeout says about a timer that is running now; None where there is none."""
     plugin = item.config.pluginmanager.get_plugin("timeout") if item else None
     # pytest-timeout has no public way to ask; without this function there is nothing to set again.
     settings_of = getattr(plugin, "_get_item_settings", None)

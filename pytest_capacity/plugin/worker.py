@@ -27,7 +27,7 @@ HandedOver = Mapping[str, Any]
 
 
 def hand_over(owner: Owner, collect_dir: Path, on_exhausted: OnExhausted) -> dict[str, str]:
-    """What `Worker` is made of, for ``workerinput``."""
+    """Return what `Worker` is made of, for ``workerinput``."""
     return {
         "path": owner.path,
         "owner": owner.name,

@@ -32,7 +32,7 @@ class _Backend(BaseBackend):  # type: ignore[misc]  # testinfra tells no types
 
 
 def host_of(node: Node) -> Host:
-    """A new testinfra host."""
+    """Return a new testinfra host."""
     backend = _Backend(node)
     host = Host(backend)
     backend.set_host(host)

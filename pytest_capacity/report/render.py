@@ -10,6 +10,7 @@ from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
 from pytest_capacity.report import tables
+from pytest_capacity.scaling.model import GOOD_OUTCOMES
 from pytest_capacity.text import clean, moment
 
 #: Said in the header and again in the summary, so that no emulated run is taken for a real one.
@@ -38,7 +39,7 @@ class Line(NamedTuple):
 
 
 def header(request: Request, log: str, endpoint: str | None = None) -> list[str]:
-    """What is known before anything is asked: where, as whom, the run and the keeper's log."""
+    """Return what is known before anything is asked: where, as whom, the run and the keeper's log."""
     parts = [*_where_to(request, endpoint), f"run {request.run}"]
     if log:
         parts.append(f"keeper log {log}")
@@ -72,7 +73,7 @@ def identity_line(identity: Identity, request: Request) -> str:
 
 
 def expiry_fault(identity: Identity, request: Request, now: float) -> str | None:
-    """What to say about credentials that end before the run may; None when they last, or nobody knows."""
+    """Return the warning about credentials that end before the run may; None when they last, or it is not known."""
     hard_end = now + request.duration_s
     if identity.expires is None or identity.expires >= hard_end:
         return None
@@ -84,7 +85,7 @@ def expiry_fault(identity: Identity, request: Request, now: float) -> str | None
 
 
 def live(event: Event) -> Line | None:
-    """The line that a step of the journal is worth; None for steps that only the journal cares about."""
+    """Return the line that a step of the journal is worth; None for steps that only the journal cares about."""
     render = _LIVE.get(event.kind)
     line = render(event.data) if render else None
     if line is None:
@@ -163,6 +164,38 @@ def _kept(data: Mapping[str, Any]) -> Line | None:
     return Line(f"kept until {moment(float(until))}") if until is not None else None
 
 
+def _database(words: str, colour: str = "") -> Callable[[Mapping[str, Any]], Line]:
+    def line(data: Mapping[str, Any]) -> Line:
+        return Line(f"database {data.get('key', '?')}: {words.format_map(_Shown(data))}", colour)
+
+    return line
+
+
+class _Shown(dict[str, Any]):
+    """What a line names and an event lacks is shown as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _ops_created(data: Mapping[str, Any]) -> Line:
+    return Line(
+        f"{data.get('target', '?')}: {data.get('kind', '?')} {data.get('name', '?')} ({data.get('asked', '?')})"
+    )
+
+
+def _ops_moved(data: Mapping[str, Any]) -> Line | None:
+    phase = data.get("phase")
+    return Line(f"  {data.get('target', '?')}: {data.get('name', '?')} is {phase}") if phase else None
+
+
+def _ops_ended(data: Mapping[str, Any]) -> Line:
+    outcome, reason = str(data.get("outcome", "?")), clean(str(data.get("reason") or ""), limit=_WORDS)
+    good = outcome in GOOD_OUTCOMES
+    words = f"  {data.get('target', '?')}: {data.get('kind', '?')} {data.get('name') or '(not sent)'} {outcome}"
+    return Line(f"{words}: {reason}" if reason else words, "green" if good else "yellow")
+
+
 _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "attempt-started": _attempt_started,
     "intent": _intent,
@@ -182,6 +215,15 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "trouble": lambda data: Line(str(data.get("words", "")), "red"),
     "credentials": _credentials,
     "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),
+    "database-requested": _database("asking for {engine} {name} in namespace {namespace}"),
+    "database-ready": _database("{name} is ready", "green"),
+    "database-refused": _database("refused: {words}", "yellow"),
+    "database-releasing": _database("releasing {name}"),
+    "database-gone": _database("{name} is gone"),
+    "ops-created": _ops_created,
+    "ops-moved": _ops_moved,
+    "ops-ended": _ops_ended,
+    "ops-refused": lambda data: Line(f"refused: {clean(str(data.get('words', '')), limit=_WORDS)}", "yellow"),
     "suspect": lambda data: Line(f"suspect, and not lent again: {_ids(data)}", "yellow"),
 }
 
@@ -296,7 +338,7 @@ def session_lines(request: Request, now: float, joined: Description | None) -> l
 
 
 def drift_lines(drift: Sequence[str]) -> list[str]:
-    """What this run asks for differently, and does not get, since the session began without it."""
+    """Return what this run asks for differently, and does not get, since the session began without it."""
     return [clean(f"capacity: drift: {line}; the session keeps its own until it is built anew") for line in drift]
 
 

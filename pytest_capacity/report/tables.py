@@ -17,8 +17,8 @@ _ATTEMPTS: Final = ("#", "TOPOLOGY", "ZONE", "MARKET", "TYPE", "CAME TO", "TIME"
 _RUNGS: Final = ("#", "ZONE", "ASKS FOR", "USD/H", "QUOTA", "REMEMBERED")
 
 #: The widest that a column gets; what is longer is cut.
-_ATTEMPT_WIDTHS: Final = (4, 16, 24, 18, 28, 20, 8, 72)
-_RUNG_WIDTHS: Final = (4, 30, 72, 12, 30, 60)
+_ATTEMPT_WIDTHS: Final = (4, 16, 52, 18, 28, 20, 8, 72)
+_RUNG_WIDTHS: Final = (4, 52, 72, 12, 30, 60)
 
 
 def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
@@ -135,4 +135,6 @@ def _ago(at: float, now: float) -> str:
 
 def _place(region: str, zone: str) -> str:
     """A zone by its name, with its region where the name does not tell it."""
-    return zone if zone.startswith(region) else "/".join(filter(None, (region, zone)))
+    # Some clouds count their regions in an area (`us-ashburn-1`) and write the area alone into their zones.
+    area = region.rpartition("-")[0] or region
+    return zone if zone and area.lower() in zone.lower() else "/".join(filter(None, (region, zone)))

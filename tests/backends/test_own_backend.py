@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ensurepip
 import importlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
 from collections.abc import Iterator, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +31,25 @@ GROUPS = (
 )
 
 
-def install(site: Path) -> None:
-    """What an installer writes: the package, and its metadata with the entry point of its pyproject.toml."""
-    (site / "rack_capacity").symlink_to(EXAMPLE / "rack_capacity")
-    written = site / "rack_capacity-1.0.dist-info"
-    written.mkdir()
-    (written / "METADATA").write_text("Metadata-Version: 2.1\nName: rack-capacity\nVersion: 1.0\n")
-    declared = (EXAMPLE / "pyproject.toml").read_text()
-    assert 'rack = "rack_capacity:PROVIDER"' in declared
-    (written / "entry_points.txt").write_text("[pytest_capacity.backends]\nrack = rack_capacity:PROVIDER\n")
+@pytest.fixture(name="site", scope="module")
+def _site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory into which pip has installed the example; without a network, by the pip that Python brings."""
+    folder = tmp_path_factory.mktemp("installed")
+    shutil.copytree(EXAMPLE, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
+    pip = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")) / "pip"
+    options = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-cache-dir")
+    command = [sys.executable, pip, "install", *options, "--target", folder / "site", folder / "source"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "site"
+
+
+def test_its_metadata_names_the_backend(site: Path) -> None:
+    """An installer finds the entry point, the requirement, and the table of errors, which is no Python module."""
+    (found,) = distributions(name="rack-capacity", path=[str(site)])
+    assert [(point.group, point.name) for point in found.entry_points] == [(backends.GROUP, "rack")]
+    assert found.requires == ["pytest-capacity"]
+    assert (site / "rack_capacity" / "errors.yaml").is_file()
 
 
 def forget_providers() -> None:
@@ -95,10 +109,8 @@ class TestRack(ConformanceSuite):
     """The example."""
 
     @pytest.fixture
-    def lab(self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[RackLab]:
+    def lab(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RackLab]:
         """The stub, empty, and the package installed."""
-        site = tmp_path_factory.mktemp("site")
-        install(site)
         monkeypatch.syspath_prepend(site)
         monkeypatch.syspath_prepend(EXAMPLE)
         forget_providers()
@@ -112,13 +124,12 @@ class TestRack(ConformanceSuite):
         forget_providers()
 
 
-def test_a_suite_uses_it(tmp_path: Path) -> None:
+def test_a_suite_uses_it(tmp_path: Path, site: Path) -> None:
     """In an environment that has the package, pytest finds the backend; a dry zone is left, and nothing stays."""
     environment = tmp_path / "venv"
     venv.create(environment, symlinks=True)
-    site = next(environment.glob("lib/python*/site-packages"))
-    (site / "here.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
-    install(site)
+    packages = next(environment.glob("lib/python*/site-packages"))
+    (packages / "here.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n{site}\n")
     script = "import json,sys,stub; rack = stub.Rack(); rack.dry = {'left'}; server = stub.serve(rack)\n"
     script += "print(f'http://127.0.0.1:{server.server_port}', flush=True); sys.stdin.read()\n"
     script += "print(json.dumps([sorted(rack.things), rack.calls]))\n"
@@ -135,7 +146,7 @@ def test_a_suite_uses_it(tmp_path: Path) -> None:
          os.devnull, "--capacity-config", EXAMPLE / "capacity.yaml", EXAMPLE / "test_cluster.py"],
         cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    left, calls = __import__("json").loads(stub.communicate("")[0])
+    left, calls = json.loads(stub.communicate("")[0])
     assert run.returncode == 0, run.stdout + run.stderr
     assert "2 passed" in run.stdout
     assert "right" in run.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -150,6 +151,7 @@ def test_what_ends_while_it_is_listed(shell: Shell) -> None:
     shell.emulator.weather(faults=[{"operation": "TerminateInstances", "delay_s": 3.0}])
     first = shell.start("release", SESSION)
     until(lambda: any(run["state"] == "ending" for run in shell.listed()), GRANTED, "it is ending")
+    assert re.search(r"being given back: (1 reservation, )?2 nodes", shell("ls").out)
     second = shell("release", SESSION)
     assert first.wait().code == 0
     assert second.code == 0, second

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_capacity.config import backend_of
+from pytest_capacity.config import backend_of, why_no_backend
 from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.errors import ConfigError
 
@@ -119,6 +119,9 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
         ("backend: aws\r\n", "aws"),
         ("backend:\nregions: [x]\n", None),
         ("backend: null\n", None),
+        ("backend: Null\n", None),
+        ("backend: NULL # none\n", None),
+        ("backend: 'null'\n", "null"),
         ("# backend: aws\n", None),
         ("groups:\n  backend: {count: 1}\n", None),
         ("{groups: {backend: {count: 1}}}\n", None),
@@ -130,6 +133,29 @@ def test_backend_of(file: Path, text: str, backend: str | None) -> None:
     """The glance sees the backend that the reader would see."""
     file.write_bytes(text.encode())
     assert backend_of(file) == backend
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_backend_of_another_encoding(file: Path, encoding: str) -> None:
+    """The file's key is seen, so that the reader is asked, which says what is wrong."""
+    file.write_bytes("# f\xfcr\nbackend: aws\n".encode(encoding))
+    assert backend_of(file) == "aws"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("backned: aws\n", "it has no `backend:`. Did you mean that by `backned:`?"),
+        ("regions: [x]\n", "it has no `backend:`"),
+        ("backend: Null\n", "its `backend:` is empty"),
+        ("regions: [\n", "not YAML"),
+    ],
+)
+def test_why_no_backend(file: Path, text: str, why: str) -> None:
+    """The true reason, with the file's name."""
+    file.write_text(text)
+    assert why_no_backend(file).startswith(f"{file}: ")
+    assert why in why_no_backend(file)
 
 
 def test_backend_of_no_file(tmp_path: Path) -> None:

@@ -115,3 +115,30 @@ def test_warming_up_is_one_round_of_reads(bench: Bench, emulator: Emulator) -> N
     assert WRITES.isdisjoint(call["operation"] for call in calls)
     assert len(calls) <= 4
     assert rounds(calls) <= 2
+
+
+def test_ten_nodes_that_boot_slowly_are_seen_soon(bench: Bench, emulator: Emulator) -> None:
+    """They take 3 s: looked at often enough to be up soon after, seldom enough to be few calls."""
+    emulator.weather(latency_ms=0, boot_s=3.0)
+    engine = bench.engine(request(emulator, replace(DB, count=10)))
+    engine.offers.ahead("default")[0].result()
+    before = len(emulator.calls())
+    engine.provision("default")
+    operations = [call["operation"] for call in emulator.calls()[before:]]
+    assert operations[:2] == ["CreateCapacityReservation", "RunInstances"]
+    assert set(operations[2:]) == {"DescribeInstances"}
+    assert len(operations[2:]) <= 8
+
+
+def test_ten_nodes_that_stop_slowly_are_looked_at_alone(bench: Bench, emulator: Emulator) -> None:
+    """A look reads only what is still there, and the stamp is listed once, at the end: some ten reads in 3 s."""
+    engine = bench.engine(request(emulator, replace(DB, count=10)))
+    engine.provision("default")
+    emulator.weather(latency_ms=0, stop_s=3.0)
+    before = len(emulator.calls())
+    assert engine.release(within(20)).clean
+    reads = [call["operation"] for call in emulator.calls()[before:] if call["operation"] not in WRITES]
+    assert reads.count("DescribeCapacityReservations") == 2  # The first look, and the listing.
+    assert reads.count("DescribePlacementGroups") == 1
+    assert len(reads) <= 12
+    assert emulator.held() == []

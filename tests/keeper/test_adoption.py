@@ -24,7 +24,7 @@ from pytest_capacity.keeper.borrower import Borrower
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Placed, Receipt
-from tests.emulated import Emulator
+from tests.emulated import Emulator, start_emulator
 from tests.engine.runs import DB, request
 
 ONE = replace(DB, count=1)
@@ -163,6 +163,19 @@ def test_an_owner_that_dies_while_its_second_keeper_starts(runs: Runs, emulator:
     until(lambda: emulator.held() == [], "everything is given back")
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_a_close_while_the_second_keeper_starts(runs: Runs, emulator: Emulator, seconds: float) -> None:
+    """The new keeper gets no owner that stays, so it releases, however long this process lives."""
+    owner = runs.owner("closed")
+    placed(owner)
+    os.kill(owner.pid, signal.SIGKILL)
+    until(lambda: owner.deaths > 0, "the owner has seen it")
+    time.sleep(seconds)
+    owner.close()
+    until(lambda: emulator.held() == [], "nothing is held")
+    assert not [thread for thread in threading.enumerate() if thread.name == "capacity-adoption" and thread.is_alive()]
+
+
 def test_a_borrow_that_is_sent_again_is_one_loan(runs: Runs) -> None:
     """The keeper lent, and died before it said so: the next one gives the same node, and nobody waits for ever."""
     owner = runs.owner("resent")
@@ -252,3 +265,19 @@ def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> Non
     assert fresh.nodes["db"][0].id in instances
     assert released(owner).clean
     assert emulator.held() == []
+
+
+def test_an_emulator_on_the_port_of_an_earlier_one_is_another_cloud(tmp_path: Path) -> None:
+    """What ran dry in the first one is tried first in the second, though journal, account and URL are the same."""
+    zones = []
+    port = "0"
+    for weather in ({"stock": {"us-east-1a": {"*": 0}}}, {}):
+        with start_emulator(weather, f"--port={port}") as emulator:
+            port = emulator.url.rpartition(":")[2]
+            wanted = request(emulator, ONE, run=f"run-{len(zones)}", journal=str(tmp_path / "shared.sqlite"))
+            owner = Owner(wanted, SpawnOptions(), lambda _event: None)
+            owner.start()
+            zones.append(placed(owner).zone)
+            assert released(owner).clean
+            owner.close()
+    assert zones == ["us-east-1b", "us-east-1a"]

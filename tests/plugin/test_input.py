@@ -93,6 +93,23 @@ def test_flags_without_a_file(run: Run, pytester: pytest.Pytester) -> None:
         [f"*chooses none, and neither does {pytester.path}/capacity.yaml: it has no `backend:`*"]
     )
     run(config=None).stdout.no_fnmatch_line("*looked for*")
+    result = run("--capacity-emulator", config="backned: aws\n")
+    result.stdout.fnmatch_lines(["*it has no `backend:`. Did you mean that by `backned:`?*"])
+
+
+def test_a_file_that_cannot_be_read(run: Run, pytester: pytest.Pytester) -> None:
+    """The reason is the true one, and never that it lacks a key: a directory, a loop of links, no text, no UTF-8."""
+    (pytester.path / "loop.yaml").symlink_to("loop.yaml")
+    (pytester.path / "latin.yaml").write_bytes("# für\nbackend: aws\n".encode("latin-1"))
+    (pytester.path / "utf16.yaml").write_bytes("backend: aws\nregoins: [x]\n".encode("utf-16"))
+    for name, why in (
+        (".", "is a directory"),
+        ("loop.yaml", "Too many levels of symbolic links"),
+        ("latin.yaml", "Save it as UTF-8 text"),
+        ("utf16.yaml", "regoins: is not a known key"),
+        ("none.yaml", "there is no file"),
+    ):
+        refused(run(f"--capacity-config={name}", config=None), why)
 
 
 def test_a_mistyped_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +145,7 @@ def test_without_credentials(run: Run, cloud: Emulator, monkeypatch: pytest.Monk
         "asked the cloud who we are, and the SDK said NoCredentialsError: Unable to locate credentials. Name working"
     )
     assert sum(words in line for line in result.outlines) >= 3
-    assert "nobody has started" not in result.stdout.str()
+    assert "no owner has started" not in result.stdout.str()
     summary = result.stdout.str().partition("= capacity =")[2]
     assert words in summary
     assert cloud.calls() == []
@@ -142,7 +159,7 @@ def test_an_unknown_profile(run: Run, monkeypatch: pytest.MonkeyPatch, workers: 
     told = result.stdout.str() + result.stderr.str()
     assert result.ret == (pytest.ExitCode.USAGE_ERROR if workers == "-n0" else pytest.ExitCode.TESTS_FAILED)
     assert "The config profile (nope) could not be found. Correct aws.profile or AWS_PROFILE" in told
-    for vague in ("nobody has started", "ProfileNotFound(", "the keeper failed"):
+    for vague in ("no owner has started", "ProfileNotFound(", "the keeper failed"):
         assert vague not in told
 
 

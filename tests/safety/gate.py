@@ -13,6 +13,9 @@ from tests.emulated import ask
 
 _KEY: Final = re.compile(r"Credential=([^/]+)/")
 
+#: Headers that are of one connection.
+_HOP_BY_HOP: Final = ("connection", "content-length", "expect", "accept-encoding", "transfer-encoding")
+
 #: EC2's and STS's way to say it, in one form that botocore's parsers of both read.
 _ERROR: Final = (
     "<Error><Code>{code}</Code><Message>The security token included in the request is expired</Message></Error>"
@@ -49,7 +52,8 @@ class Gate:
         if key in self.expired:
             return 400, _REFUSAL.format(code=self.code).encode()
         self.seen.append(key)
-        passed = {name: headers[name] for name in ("Authorization", "Content-Type") if name in headers}
+        # All that is signed, the gate's own name as host too.
+        passed = {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
         status, answer = ask(self._target, path, body, passed)
         return status, self._signed(key, answer)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.emulated import IMAGE
+from tests.emulated import IMAGE, SECRET
 from tests.safety.gate import Gate, gate_before
 from tests.safety.runs import Going, Suite, creates, launches, provisioned_nothing, provisioned_once, until
 
@@ -48,7 +48,7 @@ class Account:
 
     def sign_in(self, key: str, expires: float | None = None) -> None:
         """Write the profile's keys, and until when they last."""
-        lines = ["[ci]", f"aws_access_key_id = {key}", "aws_secret_access_key = example"]
+        lines = ["[ci]", f"aws_access_key_id = {key}", f"aws_secret_access_key = {SECRET}"]
         if expires is not None:
             moment = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(expires))
             lines.append(f"x_security_token_expires = {moment}")

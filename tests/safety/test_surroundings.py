@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulated import SECRET
 from tests.safety.runs import GRANTED, Suite, provisioned_once, until
 
 #: A user of this machine without an entry in the password file.
@@ -197,7 +198,7 @@ def test_read_only_working_directory(suite: Suite) -> None:
 
 def test_relative_credentials_file(suite: Suite) -> None:
     """A credentials file named relative to where pytest starts is found by the keeper, which runs in `/`."""
-    suite.write("secrets", "[ci]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = example\n")
+    suite.write("secrets", f"[ci]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = {SECRET}\n")
     suite.configure(aws={"image": {"us-east-1": "ami-12c6146b"}, "profile": "ci"})
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     ended = suite.run(env={"AWS_SHARED_CREDENTIALS_FILE": "secrets", **dict.fromkeys(keys)})
@@ -215,6 +216,25 @@ def test_two_runs_at_once_share_nothing(suite: Suite) -> None:
     suite.nothing_left()
     nodes = [(suite.path / name).read_text().split() for name in ("one", "two")]
     assert len(set(nodes[0] + nodes[1])) == 6
+
+
+def test_an_emulated_run_sees_nothing_of_the_users_accounts(suite: Suite) -> None:
+    """Profiles that are not there or that run a program, in variables and files: none is read, and nothing is run."""
+    ran = suite.path / "ran"
+    program = suite.write("credentials.sh", f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    sections = "".join(f"[{name}]\ncredential_process = {program}\n" for name in ("default", "profile ci"))
+    folder = suite.home / ".aws"
+    folder.mkdir()
+    (folder / "config").write_text(sections)
+    files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"))
+    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"))
+    for profile in ("ci", "not-there"):
+        env = {"AWS_PROFILE": profile, **files, **keys}
+        ended = suite.run("--capacity-emulator", "-p", "no:xdist", endpoint=False, env=env)
+        assert ended.code == 0, ended
+        assert "profile" not in ended.out, "none is used, so none is shown"
+        assert not ran.exists()
 
 
 _MEET = """

@@ -134,6 +134,7 @@ class RackBackend:
         number = stamp["subject"].rpartition("/")[2]
         facts = {
             "name": f"{stamp['group']}-{number}" if kind == "node" else thing["name"],
+            "run": stamp["run"],
             "instance_type": thing["size"],
             "market": "on-demand" if kind == "node" else "",
             "private_ip": thing.get("address") or "",
@@ -160,7 +161,9 @@ class RackBackend:
         return self._held(held.kind, self._call("PATCH", f"{PATHS[held.kind]}/{held.id}", {"until": to.deadline}))
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
-        now = {held.key: held for held in self._listed(self._run)}
+        # One engine may release what another run left.
+        runs = {held.facts.get("run", self._run) for held in helds}
+        now = {held.key: held for run in runs for held in self._listed(run)}
         return [now.get(held.key) or replace(held, state="unseen") for held in helds]
 
     def _listed(self, run: str) -> list[Held]:

@@ -80,7 +80,7 @@ class AwsBackend:
         self._has_key_pairs = _may_make_key_pairs(request)
 
     def whoami(self) -> Identity:
-        """The account by STS, and when credentials end that nobody renews."""
+        """Return the account by STS, and when credentials end that are not renewed."""
         return self._cloud.whoami()
 
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
@@ -154,7 +154,7 @@ class AwsBackend:
         return reading.key_pair(piece.region, piece.zone, {**answer, "Tags": tags})
 
     def change(self, held: Held, to: Change) -> Held:
-        """The end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
+        """Set the end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
 
         Nothing else of a thing is changed: ``ValueError``.
         """
@@ -200,19 +200,20 @@ class AwsBackend:
         What has no subject is left alone and named in a ``ValueError``, after the others were asked for.
         """
         ours = [held for held in helds if held.subject]
-        if ours:
-            self._remove(ours[0].kind, ours[0].region, ours)
+        gone = self._remove(ours[0].kind, ours[0].region, ours) if ours else frozenset()
         if foreign := [held.id for held in helds if not held.subject]:
             raise ValueError(
                 f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
                 f"look at their tags, and remove them by hand if they are yours"
             )
-        return [replace(held, state="leaving") for held in helds]
+        return [replace(held, state="gone" if held.id in gone else "leaving") for held in helds]
 
-    def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> None:
+    def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> frozenset[str]:
+        """Ask for them; return the ids of those that are gone already by EC2's answer."""
         if kind == NODE:
-            self._cloud.ec2(region, "terminate_instances", InstanceIds=[held.id for held in helds])
-            return
+            answer = self._cloud.ec2(region, "terminate_instances", InstanceIds=[held.id for held in helds])
+            nodes = answer.get("TerminatingInstances", ())
+            return frozenset(node["InstanceId"] for node in nodes if node["CurrentState"]["Name"] == "terminated")
         for held in helds:
             if kind == RESERVATION:
                 self._cloud.ec2(region, "cancel_capacity_reservation", CapacityReservationId=held.id)
@@ -222,9 +223,10 @@ class AwsBackend:
                 self._cloud.ec2(region, "delete_key_pair", KeyPairId=held.id)
             else:
                 self._cloud.ec2(region, "delete_placement_group", GroupName=_name_of(held))
+        return frozenset()
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """What bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`.
+        """Return what bears the stamp of ``run``: three reads a region, all at once; see `listing.inventory`.
 
         A fourth, of key pairs, where the run can have one: our own if it uses SSH, and any other.
         """
@@ -232,7 +234,7 @@ class AwsBackend:
         return inventory(self._cloud, run, self._request.project, regions, kinds)
 
     def regions(self) -> Sequence[str]:
-        """The regions that are enabled for the account, by name."""
+        """Return the regions that are enabled for the account, by name."""
         answer = self._cloud.ec2(self._request.regions[0], "describe_regions")
         return sorted(region["RegionName"] for region in answer["Regions"])
 
@@ -321,7 +323,7 @@ def _name_of(held: Held) -> str:
 
 
 def open_aws(request: Request) -> AwsBackend:
-    """The backend of ``request``; no call is made.
+    """Return the backend of ``request``; no call is made.
 
     Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not have.
     """

@@ -102,7 +102,7 @@ def read_section(section: Section, faults: Faults) -> AwsSettings:
 
 
 def read_group(settings: AwsSettings, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-    """The group's own images, where it has some; an id alone where it is the same in all regions."""
+    """Return the group's own images, where it has some; an id alone where it is the same in all regions."""
     if group.placement_group:
         _check_can_join(group, faults)
     before = len(faults.lines)
@@ -147,7 +147,7 @@ def cannot_join_cluster_group(instance_type: str) -> str | None:
 
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """The regions that have the right form, each once."""
+    """Return the regions that have the right form, each once."""
     for value in values:
         as_form(value, REGION_FORM, "us-east-1", where, faults)
     if len(set(values)) < len(values):
@@ -196,7 +196,7 @@ def _is_of(zone: str, region: str) -> bool:
 
 
 def _short(region: str) -> str:
-    """The region as zone ids write it: ``us-east-1`` -> ``use1``, ``ap-northeast-1`` -> ``apne1``."""
+    """Return the region as zone ids write it: ``us-east-1`` -> ``use1``, ``ap-northeast-1`` -> ``apne1``."""
     area, *parts, number = region.split("-")
     words = {"northeast": "ne", "northwest": "nw", "southeast": "se", "southwest": "sw"}
     return area + "".join(words.get(part, part[0]) for part in parts) + number
@@ -282,7 +282,7 @@ def _check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: st
 
 
 def _subnet_name(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    """The tag ``Name`` of the subnets, where they are looked up by it."""
+    """Return the tag ``Name`` of the subnets, where they are looked up by it."""
     given = values.get("subnets")
     if not isinstance(given, Mapping) or "name" not in given:
         return None

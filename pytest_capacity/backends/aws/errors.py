@@ -39,5 +39,5 @@ def _by_class(problem: BaseException, table: Table) -> Diagnosis:
 
 
 def code_of(problem: ClientError) -> str:
-    """The service's own code."""
+    """Return the service's own code."""
     return problem.response.get("Error", {}).get("Code", "")

@@ -46,7 +46,7 @@ class Listed:
 def used_reservations(
     request: Request, groups: Sequence[GroupSettings], read: Read, region: str, zone: str
 ) -> dict[tuple[str, str], str]:
-    """Which existing reservation serves which group as which type: its id (or the resource group's ARN).
+    """Return which existing reservation serves which group as which type: its id (or the resource group's ARN).
 
     A listed reservation serves a group only whole. First choose those that will be asked for first: groups that are not
     spot, which cannot use one until they have fallen back, by their first types, and of them those that would otherwise

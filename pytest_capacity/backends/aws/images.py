@@ -30,7 +30,7 @@ def image_of(group: GroupSettings, region: str, read: Read) -> Mapping[str, Any]
 
 
 def image_facts(group: GroupSettings, region: str, read: Read) -> dict[str, str]:
-    """What `plan` has to know of the group's image."""
+    """Return what `plan` has to know of the group's image."""
     image = image_of(group, region, read)
     return {
         f"image/{group.name}": image.get("ImageId", ""),
@@ -42,7 +42,7 @@ def image_facts(group: GroupSettings, region: str, read: Read) -> dict[str, str]
 
 
 def platform_of(group: GroupSettings, region: str, read: Read) -> str:
-    """The InstancePlatform of a group's reservation: as configured, else as its image says, else Linux."""
+    """Return the InstancePlatform of a group's reservation: as configured, else as its image says, else Linux."""
     if group.aws.platform != "auto":
         return group.aws.platform
     details = image_of(group, region, read).get("PlatformDetails") or DEFAULT_PLATFORM
@@ -50,7 +50,7 @@ def platform_of(group: GroupSettings, region: str, read: Read) -> str:
 
 
 def why_no_image(group: GroupSettings, region: str, read: Read) -> str:
-    """Why the group cannot start from its image in the region; empty if it can as far as we could see."""
+    """Return why the group cannot start from its image in the region; empty if it can as far as we could see."""
     wanted, image = group.image(region), image_of(group, region, read)
     if isinstance(wanted, Lookup) and not image:
         return _why_not_found(wanted, group, region, read)
@@ -95,7 +95,7 @@ def _fits(instance_type: str, image: Mapping[str, Any]) -> bool:
 
 
 def _lasting_disks(image: Mapping[str, Any]) -> list[str]:
-    """The devices of the image's disks that would outlive their machine."""
+    """Return the devices of the image's disks that would outlive their machine."""
     return [
         mapping["DeviceName"]
         for mapping in image.get("BlockDeviceMappings", ())

@@ -62,7 +62,7 @@ def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) 
 
 
 def _marked(cloud: Cloud, region: str, nodes: Sequence[Held]) -> dict[str, Held]:
-    """Those of ``nodes`` that run and that EC2 is about to take back, with its word for that as their problem.
+    """Return those of ``nodes`` that run and that EC2 is about to take back, with its word for that as their problem.
 
     Their spot requests say so before the machines do, by some two minutes. Not every account lets us look.
     """
@@ -81,7 +81,7 @@ def _marked(cloud: Cloud, region: str, nodes: Sequence[Held]) -> dict[str, Held]
 
 
 def _merged(before: Held, now: Held | None) -> Held:
-    """What EC2 says now, under the name by which we know it."""
+    """Return what EC2 says now, under the name by which we know it."""
     if now is None:
         return replace(before, state="unseen")
     return replace(

@@ -10,7 +10,7 @@ from pytest_capacity.backends.aws.settings import GroupSettings
 
 
 def network_facts(group: GroupSettings, region: str, zone: str, read: Read) -> dict[str, str]:
-    """What `plan` has to know of the group's network."""
+    """Return what `plan` has to know of the group's network."""
     ids, _ = _security_groups(group, region, zone, read)
     ours = group.aws.subnets or group.aws.subnet_name
     return {
@@ -54,7 +54,7 @@ def _subnet(group: GroupSettings, zone: str, read: Read) -> Mapping[str, Any]:
 
 
 def _security_groups(group: GroupSettings, region: str, zone: str, read: Read) -> tuple[list[str], list[str]]:
-    """The ids of the group's security groups, and the names that none has in the subnet's VPC."""
+    """Return the ids of the group's security groups, and the names that none has in the subnet's VPC."""
     vpc = _subnet(group, zone, read).get("VpcId")
     known = {one["GroupName"]: one["GroupId"] for one in read.security_groups or () if one.get("VpcId") == vpc}
     given = group.security_groups(region)

@@ -67,7 +67,7 @@ class Shape(Struct, frozen=True, order=True):
 
 
 def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
-    """The rounds of ``order``, of all its zones side by side; empty ones are left out."""
+    """Return the rounds of ``order``, of all its zones side by side; empty ones are left out."""
     clusters: list[Piece] = []
     reservations: list[Piece] = []
     nodes: list[Piece] = []
@@ -89,7 +89,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
 
 
 def _places(order: Order) -> list[Order]:
-    """The order, or, where its groups are spread, one for each zone with the nodes that it has there."""
+    """Return the order, or, where its groups are spread, one for each zone with the nodes that it has there."""
     if not order.shares:
         return [order]
     begun: dict[str, int] = {}
@@ -115,12 +115,12 @@ def _places(order: Order) -> list[Order]:
 
 
 def _first_fact(group: str) -> str:
-    """The fact that says with which number the names of a group's nodes begin in a zone."""
+    """Return the fact that says with which number the names of a group's nodes begin in a zone."""
     return f"first/{group}"
 
 
 def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
-    """The operation that makes ``piece`` and its parameters, with the token and the ids of what it needs."""
+    """Return the operation that makes ``piece`` and its parameters, with the token and the ids of what it needs."""
     parameters = dict(piece.spec)
     group = piece.inputs.get(PLACEMENT_GROUP)
     if piece.kind == RESERVATION:
@@ -150,14 +150,14 @@ def _reserves(order: Order, group: GroupSettings) -> bool:
 
 
 def _used(order: Order, group: GroupSettings) -> str:
-    """What exists already and serves the group as it is now: a reservation's id, or a resource group's ARN."""
+    """Return what exists already and serves the group as it is now: a reservation's id, or a resource group's ARN."""
     if group.market == "spot":
         return ""
     return order.facts.get(use_fact(group.name, group.group.instance_type), "")
 
 
 def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
-    """Whether the group's type or market is not the one that the user wants first."""
+    """Return whether the group's type or market is not the one that the user wants first."""
     topology = request.topologies.get(order.topology.name)
     for first in topology.groups if topology else ():
         if first.name == group.name:
@@ -220,7 +220,7 @@ def _placement_group(request: Request, order: Order) -> Piece:
 
 
 def _key_pair(request: Request, order: Order) -> Piece:
-    """The run's own, one for all groups of the series. Only its public half goes to the cloud."""
+    """Return the run's own, one for all groups of the series. Only its public half goes to the cloud."""
     subject = _key_pair_subject(order)
     tags = _tags(section_of(request).tags, order, subject)
     spec = {
@@ -232,7 +232,7 @@ def _key_pair(request: Request, order: Order) -> Piece:
 
 
 def _name(order: Order, *more: str) -> str:
-    """The name of what EC2 knows by name: no other run, topology or series has it."""
+    """Return the name of what EC2 knows by name: no other run, topology or series has it."""
     parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(_series(order)), *more)
     return fit("-".join(filter(None, parts)).encode("ascii", "replace").decode().replace("?", "_"), _NAME_LIMIT)
 
@@ -347,7 +347,7 @@ def _target(reservation: str) -> dict[str, Any]:
 
 
 def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
-    """One interface that says whether it has a public address: a default subnet gives one to whoever says nothing."""
+    """One interface that says whether it has a public address: a default subnet gives one where nothing is said."""
     subnet = order.facts.get(f"subnet/{group.name}") or group.aws.subnets.get(order.placement.zone)
     known = order.facts.get(f"security-groups/{group.name}", "").split()
     security = known or list(group.security_groups(order.placement.region))
@@ -372,9 +372,9 @@ def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _ending(order: Order, group: GroupSettings) -> dict[str, Any]:
-    """How the machine ends itself at the hard end though nobody is left to end it."""
+    """Return how the machine ends itself at the hard end, without a keeper."""
     ending: dict[str, Any] = {}
-    # An instance-store machine cannot stop, so EC2 refuses to be told; shutting down ends it anyway.
+    # An instance-store machine cannot stop, so EC2 refuses the setting; shutting down ends it anyway.
     if order.facts.get(f"root/{group.name}") != "instance-store":
         ending["InstanceInitiatedShutdownBehavior"] = "terminate"
     hard_end = order.hard_end if group.aws.self_terminate else None

@@ -69,7 +69,7 @@ class AwsProvider:
         "AWS_CA_BUNDLE",
     )
     environment_prefixes: tuple[str, ...] = ("AWS_", "BOTO_")
-    #: Whose credentials are used is told by the account, not by what the profile is called.
+    #: Whose credentials are used shows by the account, not by the name of the profile.
     not_shaping: frozenset[str] = frozenset({"profile", "account"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
@@ -159,7 +159,9 @@ class AwsProvider:
         return environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or None
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """``aws.profile``, or the variable that the SDK reads."""
+        """``aws.profile``, or the variable that the SDK reads. An emulated run uses none."""
+        if request.emulated:
+            return ""
         chosen = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
         return section_of(request).profile or chosen or ""
 
@@ -178,7 +180,7 @@ class AwsProvider:
         return None
 
     def open(self, request: Request) -> AwsBackend:
-        """The backend of ``request``.
+        """Return the backend of ``request``.
 
         Raises `ConfigError` for an emulated run without an endpoint, and for a profile that the SDK's files do not
         have.

@@ -65,7 +65,7 @@ def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> H
 
 
 def marked(node: Held, request: Mapping[str, Any]) -> Held:
-    """A node that runs still, with what its spot request says of its end."""
+    """Return a node that runs still, with what its spot request says of its end."""
     status = request.get("Status", {})
     return replace(node, problem_code=status.get("Code", ""), problem=status.get("Message") or status.get("Code", ""))
 
@@ -97,7 +97,7 @@ def _node_facts(instance: Mapping[str, Any], stamp: Stamp) -> dict[str, str]:
 
 
 def reservation(region: str, answer: Mapping[str, Any]) -> Held:
-    """A capacity reservation. Its deadline is the later one of its end at EC2 and of its stamp."""
+    """Return a capacity reservation. Its deadline is the later one of its end at EC2 and of its stamp."""
     stamp = read_stamp(answer.get("Tags", ()))
     word = answer.get("State", "")
     state = _RESERVATION_STATES.get(word, "gone")
@@ -125,7 +125,7 @@ def reservation(region: str, answer: Mapping[str, Any]) -> Held:
 
 
 def placement_group(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
-    """A placement group; its id is its ARN, from which a reservation takes all and a launch the name."""
+    """Return a placement group; its id is its ARN, from which a reservation takes all and a launch the name."""
     stamp = read_stamp(answer.get("Tags", ()))
     facts = {"name": answer["GroupName"], "group_id": answer.get("GroupId", ""), "run": stamp.run}
     return Held(
@@ -142,7 +142,7 @@ def placement_group(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
 
 
 def key_pair(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
-    """A key pair. EC2 has it whole or not at all."""
+    """Return a key pair. EC2 has it whole or not at all."""
     stamp = read_stamp(answer.get("Tags", ()))
     facts = {"name": answer.get("KeyName", ""), "run": stamp.run}
     return Held(
@@ -164,7 +164,7 @@ def zone_of(subject: str) -> str:
 
 
 def first_of(subject: str) -> int:
-    """The number with which the names of nodes with this subject begin (``.../node/db/i4i.large/from-2``)."""
+    """Return the number with which the names of nodes with this subject begin (``.../node/db/i4i.large/from-2``)."""
     last = subject.rpartition("/")[2]
     number = last.removeprefix(FROM)
     return int(number) if number != last and number.isdigit() else 0

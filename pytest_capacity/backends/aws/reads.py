@@ -72,7 +72,7 @@ def read_region(cloud: Cloud, request: Request, region: str, groups: Sequence[Gr
 
 
 def _questions(request: Request, region: str, groups: Sequence[GroupSettings]) -> dict[str | Lookup, tuple[Any, ...]]:
-    """What is to be asked: a function for each, and what it is given beside cloud and region."""
+    """Return what is to be asked: a function for each, and what it is given beside cloud and region."""
     images = {group.image(region) for group in groups}
     names = _security_group_names(groups, region)
     lookups = [image for image in images if isinstance(image, Lookup)]
@@ -89,7 +89,7 @@ def _questions(request: Request, region: str, groups: Sequence[GroupSettings]) -
 
 
 def _security_group_names(groups: Sequence[GroupSettings], region: str) -> list[str]:
-    """The security groups that are given by name."""
+    """Return the security groups that are given by name."""
     given = {one for group in groups for one in group.security_groups(region)}
     return sorted(one for one in given if not one.startswith("sg-"))
 
@@ -102,7 +102,7 @@ def _foreign_pairs(request: Request, region: str, groups: Sequence[GroupSettings
 
 
 def _open(cloud: Cloud, future: Future[Answer], name: str, unread: dict[str, str]) -> Answer | None:
-    """What a read gave; None when the cloud does not let us look. Raises what may be cured by asking again."""
+    """Return what a read gave; None when the cloud does not let us look. Raises what may be cured by asking again."""
     try:
         return future.result()
     except (ClientError, BotoCoreError) as error:
@@ -122,7 +122,7 @@ def _zones(cloud: Cloud, region: str) -> list[dict[str, Any]]:
 
 
 def _offerings(cloud: Cloud, region: str, types: Sequence[str]) -> dict[str, set[str]]:
-    """The types among ``types`` that each zone has; every zone that EC2 names for at least one of them."""
+    """Return the types among ``types`` that each zone has; every zone that EC2 names for at least one of them."""
     offered: dict[str, set[str]] = {}
     for offering in cloud.pages(
         region,
@@ -178,6 +178,6 @@ def _lacking_pairs(cloud: Cloud, region: str, names: Sequence[str]) -> set[str]:
 
 
 def tag_matches(thing: Mapping[str, Any], pattern: str) -> bool:
-    """Whether its tag ``Name`` is like ``pattern``, with the ``*`` and ``?`` of EC2's filters."""
+    """Return whether its tag ``Name`` is like ``pattern``, with the ``*`` and ``?`` of EC2's filters."""
     name = next((tag["Value"] for tag in thing.get("Tags", ()) if tag["Key"] == "Name"), None)
     return name is not None and fnmatchcase(name, pattern.replace("[", "[[]"))

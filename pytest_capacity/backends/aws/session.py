@@ -70,7 +70,7 @@ class Cloud:
         self._account: str | None = None
 
     def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """The answer of one API call, e.g. ``call("ec2", "us-east-1", "describe_regions")``.
+        """Return the answer of one API call, e.g. ``call("ec2", "us-east-1", "describe_regions")``.
 
         Answers are nested plain dicts in the SDK's own spelling, hence ``Any``. Raises what botocore raises.
         """
@@ -163,7 +163,7 @@ class Cloud:
         return session
 
     def _expires(self) -> float | None:
-        """When credentials end that nobody renews: those of the environment, and those of a file.
+        """Return when credentials end that are not renewed: those of the environment, and those of a file.
 
         Credentials of a role, of SSO or of a process have an expiry too, but the SDK renews them by itself.
         """

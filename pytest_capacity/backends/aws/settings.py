@@ -82,12 +82,12 @@ class GroupSettings:
 
 
 def section_of(request: Request) -> AwsSettings:
-    """The section of ``request``."""
+    """Return the section of ``request``."""
     return msgspec.convert(request.settings, AwsSettings)
 
 
 def plain(settings: AwsSettings) -> dict[str, Any]:
-    """The section as plain data, less what is as by default."""
+    """Return the section as plain data, less what is as by default."""
     default = msgspec.to_builtins(AwsSettings())
     return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
 
@@ -109,7 +109,7 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
 
 
 def use_fact(group: str, instance_type: str) -> str:
-    """The fact of an offer that says which existing reservation serves a group of that type."""
+    """Return the fact of an offer that says which existing reservation serves a group of that type."""
     return f"use/{group}/{instance_type}"
 
 

@@ -50,7 +50,7 @@ def tag_value(text: str) -> str:
 
 
 def stamp_tags(order: Order, subject: str, group: str | None = None) -> dict[str, str]:
-    """The tags of one piece: ours, and the three that the older tools of the field look for."""
+    """Return the tags of one piece: ours, and the three that the older tools of the field look for."""
     tags = {
         RUN: order.run,
         PROJECT: tag_value(order.project),
@@ -71,7 +71,7 @@ def as_specification(tags: Mapping[str, str], *kinds: str) -> list[dict[str, Any
 
 
 def read_stamp(tags: Iterable[Mapping[str, str]]) -> Stamp:
-    """The stamp among a thing's tags as EC2 lists them."""
+    """Return the stamp among a thing's tags as EC2 lists them."""
     values = {tag["Key"]: tag.get("Value", "") for tag in tags}
     return Stamp(
         run=values.get(RUN, ""),

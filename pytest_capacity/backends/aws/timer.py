@@ -35,7 +35,7 @@ shutdown.exe /s /f /t $left
 
 
 def powershell(hard_end: float) -> str:
-    """What a Windows machine runs at every boot to shut itself down at ``hard_end``."""
+    """Return what a Windows machine runs at every boot to shut itself down at ``hard_end``."""
     # shutdown.exe counts seconds, at most ten years of them.
     return _POWERSHELL.format(when=format_time(hard_end), seconds=int(hard_end))
 

@@ -17,7 +17,7 @@ from pytest_capacity.model import Offer, Request, Topology
 def read_offers(
     cloud: Cloud, request: Request, listed: Listed, region: str, topology: Topology, known: Known
 ) -> Sequence[Offer]:
-    """The zones of ``region`` by name, each with what it can do for ``topology``; ``known`` as in `read_region`.
+    """Return the zones of ``region`` by name, each with what it can do for ``topology``; ``known`` as in `read_region`.
 
     Raises the SDK's error when credentials or images are refused, or when asking again may help, and
     `Refused` when a listed reservation is nowhere and when an image is of another architecture than its machines.
@@ -59,7 +59,7 @@ def _offer(
 
 
 def _lacks(groups: Sequence[GroupSettings], read: Read, name: str) -> set[str]:
-    """The types that the zone does not have; none where that could not be read."""
+    """Return the types that the zone does not have; none where that could not be read."""
     if read.offerings is None:
         return set()
     return {type_ for group in groups for type_ in group.types} - read.offerings.get(name, set())
@@ -68,7 +68,7 @@ def _lacks(groups: Sequence[GroupSettings], read: Read, name: str) -> set[str]:
 def _why_not(
     groups: Sequence[GroupSettings], region: str, read: Read, name: str, zone: Mapping[str, Any], lacks: Collection[str]
 ) -> str:
-    """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
+    """Return why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
     state = zone.get("State", "available")
     if state != "available":
         return f"the zone is {state}"

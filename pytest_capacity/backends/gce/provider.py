@@ -74,6 +74,7 @@ class GceProvider:
         count="gce_reservation_vm_count",
         images={"db": "gce_image_db", "loader": "gce_image_loader", "monitor": "gce_image_monitor"},
         images_by_region=False,
+        images_needed=False,
         others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network"),
     )
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.gce import operations
 from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION, create_call, names_of
 from pytest_capacity.backends.gce.stamp import Stamp, read_stamp
 from pytest_capacity.backends.gce.values import last, parse_time, region_of
@@ -16,9 +15,8 @@ from pytest_capacity.model import ErrorPart, Held, Piece, State, Subject
 #: The facts of a thing whose making is not over: its operation, by name, and where that lies (a zone or a region).
 OPERATION: Final = "operation"
 OPERATION_AT: Final = "operation_at"
-#: Its operation has ended well, though the thing was not in the list that was read beside it.
-MADE: Final = "made"
-
+#: The API's own id of a thing, which it has from the moment when a list had it.
+NUMBER: Final = "number"
 #: When Compute Engine ends a machine by its own clock, fixed when it was made.
 ENDS: Final = "ends"
 
@@ -74,7 +72,6 @@ def node(instance: Mapping[str, Any]) -> Held:
         "private_ip": address.get("networkIP"),
         "public_ip": external.get("natIP"),
         "reservation_id": last(consumed),
-        "number": str(instance.get("id", "")),
         "incarnation": str(instance.get("id", "")),
         ENDS: scheduling.get("terminationTime"),
     }
@@ -137,10 +134,6 @@ def accepted(piece: Piece, operation: Mapping[str, Any]) -> list[Held]:
     """What a create call has promised: things that are being made, until their operation is DONE and they are there."""
     at = piece.region if piece.kind == POLICY else piece.zone
     facts = {OPERATION: str(operation.get("name", "")), OPERATION_AT: at}
-    if operations.is_done(operation):
-        facts[MADE] = "1"
-    if told := operations.warnings(operation):
-        facts["warnings"] = "; ".join(told)
     if piece.kind in (NODE, RESERVATION):
         facts["instance_type"] = piece.instance_type
     if piece.kind == NODE:
@@ -199,7 +192,7 @@ def _held(
     code: str,
 ) -> Held:
     over = state not in ("creating", "ready")
-    known = {**facts, "run": stamp.run, "place": _project_of(thing)}
+    known = {**facts, NUMBER: str(thing.get("id", "")), "run": stamp.run}
     return Held(
         kind=kind,
         id=thing["name"],
@@ -212,7 +205,7 @@ def _held(
         problem=said if over else "",
         problem_code=code if over else "",
         place=_project_of(thing),
-        facts={key: value for key, value in known.items() if value and key != "place"},
+        facts={key: value for key, value in known.items() if value},
     )
 
 

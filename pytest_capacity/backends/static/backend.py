@@ -62,7 +62,7 @@ class StaticBackend:
         return [Offer(region=region, zone=CLOUD, ok=True)]
 
     def family(self, instance_type: str) -> str:
-        """One: nobody counts machines of the user's own."""
+        """Return one family: there is no quota of the user's own machines."""
         return CLOUD
 
     def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
@@ -70,7 +70,7 @@ class StaticBackend:
         return [[_piece(order, group) for group in order.topology.groups]] if order.launch else []
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """A node a host, in the file's order. Taken again, they are the same."""
+        """Return a node a host, in the file's order. Taken again, they are the same."""
         hosts = msgspec.convert(piece.spec["hosts"], list[Host])
         nodes = [_node(piece, index, host) for index, host in enumerate(hosts)]
         self._released.difference_update(node.id for node in nodes)
@@ -102,7 +102,7 @@ class StaticBackend:
         return [CLOUD]
 
     def console(self, held: Held) -> str:
-        """Nothing: nobody here can see it."""
+        """Return nothing: it cannot be read from here."""
         return ""
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
@@ -161,7 +161,7 @@ def _node(piece: Piece, index: int, host: Host) -> Held:
 
 
 def _id(host: Host) -> str:
-    """The same for the same machine, and fit for the name of a file."""
+    """Return the same for the same machine, and fit for the name of a file."""
     place = host.address if host.port is None else f"{host.address}-{host.port}"
     return fit(f"host-{re.sub(r'[^A-Za-z0-9._-]', '-', place)}", _ID_LIMIT)
 
@@ -170,4 +170,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):
-        return str(os.getuid())  # a container that runs as nobody its passwd knows
+        return str(os.getuid())  # a container whose user is not in its passwd

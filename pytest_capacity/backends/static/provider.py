@@ -30,7 +30,7 @@ class StaticProvider(PlainProvider):
         return {}
 
     def open(self, request: Request) -> StaticBackend:
-        """The backend of ``request``."""
+        """Return the backend of ``request``."""
         from pytest_capacity.backends.static.backend import StaticBackend
 
         return StaticBackend(request)

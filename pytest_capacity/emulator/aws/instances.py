@@ -51,7 +51,7 @@ def terminate(ctx: Context) -> dict[str, Any]:
     for one in instances:
         before = one.state(ctx.now)
         ctx.world.leave(one)
-        after = "terminated" if before == "terminated" else "shutting-down"
+        after = "terminated" if one.state(ctx.world.clock.now()) == "terminated" else "shutting-down"
         changes.append({"InstanceId": one.id, "CurrentState": _state(after), "PreviousState": _state(before)})
     return {"TerminatingInstances": changes}
 

@@ -139,6 +139,9 @@ class GceFace:
     def do(self, asked: Asked) -> Answer:
         """Let the call happen."""
         fixed.check_project(asked)
+        if asked.operation == "imageFamilyViews.get":
+            path = f"projects/{asked.params['project']}/global/images/family/{asked.params['name']}"
+            return HttpResponse.of_json({"image": fixed.image(fixed.find_image(path))})
         if asked.zone is not None and asked.zone not in self.catalogue.zones():
             raise missing(f"projects/{PROJECT}/zones/{asked.zone}")
         if asked.region and asked.region not in ZONES:

@@ -202,7 +202,7 @@ def find_image(path: str) -> Image:
     whole = path if path.startswith("projects/") else f"projects/{PROJECT}/{path}"
     parts = whole.split("/")
     found = [one for one in IMAGES if one.project == parts[1]]
-    if parts[-2] == "family":
+    if parts[-2] in ("family", "imageFamilyViews"):
         # The newest of a family stands first.
         found = [one for one in found if one.family == parts[-1]]
     else:
@@ -228,6 +228,6 @@ def check_network(path: str) -> None:
 def check_project(asked: Asked) -> None:
     """Raise `Refusal` for a project that there is not; those of public images may be read."""
     name = asked.params["project"]
-    if name == PROJECT or (asked.operation.startswith("images.") and any(one.project == name for one in IMAGES)):
+    if name == PROJECT or (asked.operation.startswith("image") and any(one.project == name for one in IMAGES)):
         return
     raise Refusal("notFound", f"The resource 'projects/{name}' was not found")

@@ -54,6 +54,8 @@ METHODS: Final[tuple[tuple[str, str, str], ...]] = (
     ("images.list", "GET", "global/images"),
     ("images.get", "GET", "global/images/{name}"),
     ("images.getFromFamily", "GET", "global/images/family/{name}"),
+    # Google's command line finds images so; the zone may be "-".
+    ("imageFamilyViews.get", "GET", "zones/{zone}/imageFamilyViews/{name}"),
     ("zoneOperations.list", "GET", "zones/{zone}/operations"),
     ("zoneOperations.get", "GET", "zones/{zone}/operations/{name}"),
     ("zoneOperations.wait", "POST", "zones/{zone}/operations/{name}/wait"),
