@@ -85,7 +85,8 @@ esac
         timeout=60,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert (tmp_path / "ran").read_text().splitlines() == ["run default", *(f"run -e {one}" for one in runs)]
+    interpreters = [f"run -e {one}" for one in runs]
+    assert (tmp_path / "ran").read_text().splitlines() == ["run default", *interpreters, "run -e blazar default"]
     told = re.findall(r"^ci: python(\S+) is not on this machine: the tests were not run on it$", ended.stdout, re.M)
     assert told == list(missing)
     assert ("no second interpreter" in ended.stdout) == (not present)

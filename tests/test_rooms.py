@@ -36,6 +36,8 @@ ALLOWED: Final = {
     "text.py": 1,
     # The example of a hook, which a reader copies.
     "plugin/hookspecs.py": 1,
+    # The header and the policy's names of the REST API that is specified: they go over the wire.
+    "allocations/web/app.py": 3,
 }
 
 #: The types of mypy say that each has all that a provider needs.

@@ -1,4 +1,4 @@
-"""The application: two calls of Blazar's REST API, and the page. Every answer is made by one query of the index."""
+"""The application: the two calls of the REST API, and the page. Every answer is made by one query of the index."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pytest_capacity.text import moment
 #: Resources on one page for people.
 ROWS: Final = 100
 
-#: Blazar's names of the two calls in its policy.
+#: The names of the two calls in the policy, which stand in the body of a 403.
 _LIST: Final = "blazar:oshosts:get_allocations"
 _GET: Final = "blazar:oshosts:get_allocation"
 
@@ -82,7 +82,7 @@ def _add_guard(app: Flask, guard: Guard, port: int) -> None:
         role = guard.role_of(given)
         if role is None:
             answer = _json(401, bodies.unauthorized())
-            answer.headers["WWW-Authenticate"] = "Keystone uri=''"
+            answer.headers["WWW-Authenticate"] = f"{HEADER} realm=allocations"
             return answer
         if not guard.allows(role):
             return _json(403, bodies.forbidden(_GET if request.endpoint == "one" else _LIST))

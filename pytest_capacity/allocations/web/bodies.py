@@ -1,4 +1,7 @@
-"""The bodies of Blazar's answers, as blazar-api 18.0.0 sends them. Pure."""
+"""The bodies of answers, as the server of the specification sends them (docs/how-to/allocations.md). Pure.
+
+A test compares them with that server's, field by field.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ def _reservation(one: Allocation) -> Body:
 
 
 def date(at: float) -> str:
-    """Return a time as Blazar writes it: UTC, without saying so."""
+    """Return a time as that server writes it: UTC, without saying so."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 def fault(code: int, message: str) -> Body:
-    """Return what Blazar's own errors look like."""
+    """Return what that server's own errors look like."""
     return {"error_code": code, "error_message": message, "error_name": code}
 
 
@@ -41,7 +44,7 @@ def routing_fault(code: int, message: str) -> Body:
 
 
 def unauthorized() -> Body:
-    """Return what the middleware in front of Blazar says to a request without a valid token."""
+    """Return what the middleware in front of it says to a request without a valid token."""
     message = "The request you have made requires authentication."
     return {"error": {"code": 401, "title": "Unauthorized", "message": message}}
 

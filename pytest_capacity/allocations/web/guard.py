@@ -26,7 +26,7 @@ class Guard(Struct, frozen=True, kw_only=True):
     """The tokens and their roles, and the role that the policy wants."""
 
     tokens: Mapping[str, Role]
-    #: Blazar's default: allocations are for admins. ``member``: every token may see them.
+    #: By default, as specified, allocations are for admins. ``member``: every token may see them.
     policy: Role = "admin"
 
     def role_of(self, token: str | None) -> Role | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pytest_capacity.allocations.model import Filter
 
-#: The filters of the specification, and OpenStack's words for paging.
+#: The filters of the specification, and the words of its cloud for paging.
 REST_NAMES: Final = ("lease_id", "reservation_id", "terminated", "region", "from", "to", "limit", "marker")
 PAGE_NAMES: Final = ("resource", "lease", "reservation", "state", "region", "from", "to", "marker")
 
@@ -23,7 +23,7 @@ class BadQuery(ValueError):
 
 
 def read_rest(values: Mapping[str, str]) -> Filter:
-    """Return the filter of a REST call. As Blazar does, what has ended is left out unless ``terminated`` asks for it.
+    """Return the filter of a REST call. What has ended is left out unless ``terminated`` asks for it.
 
     Raises `BadQuery`.
     """
@@ -77,7 +77,7 @@ def parse_moment(text: str) -> float:
 
 
 def _refuse_unknown(values: Mapping[str, str], known: Collection[str]) -> None:
-    # Blazar ignores what it does not know; a filter that is misspelt would then show all there is.
+    # The specified server ignores what it does not know; a filter that is misspelt would then show all there is.
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise BadQuery(f"{unknown[0]}: no such parameter. There are: {', '.join(known)}")

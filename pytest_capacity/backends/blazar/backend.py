@@ -245,7 +245,12 @@ class BlazarBackend:
                 ids = [held.id for held in helds if held.kind == kind and held.region == region]
                 place = ["--os-region-name", region.rpartition("/")[2]]
                 commands += [shlex.join(["openstack", *cloud, *place, *words, *ids])] if ids else []
-        return commands
+        # They go with their lease; a line that the shell passes over says so.
+        return commands + [
+            f"# reservation {held.id} goes with lease {held.facts.get('lease_id', '')}"
+            for held in helds
+            if held.kind == RESERVATION
+        ]
 
     def allocations(
         self, region: str, *, lease: str = "", reservation: str = "", host: str = ""

@@ -1,4 +1,4 @@
-"""Blazar's own allocations: which hosts serve which reservation. For admins, unless the cloud's policy says otherwise."""
+"""Blazar's own allocations: which hosts serve which reservation. For admins, where the policy is Blazar's own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _allocation(host: str, one: Mapping[str, Any]) -> HostAllocation:
 
 
 def hosts_of(region: Region, lease: str = "") -> dict[str, list[str]]:
-    """Return the ids of the hosts by reservation, of one lease or of all; empty where these credentials may not look."""
+    """Return the ids of the hosts by reservation, of one lease or of all; empty where we may not look."""
     try:
         found = read_allocations(region, lease=lease)
     except ApiError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -234,6 +235,21 @@ def _ids(value: object, where: str, faults: Faults) -> tuple[str, ...]:
     return _forms(as_texts(value, where, faults), ID_FORM, "70a599e0-31e7-49b7-b260-868f441e862b", where, faults)
 
 
+def _properties(value: object, where: str, faults: Faults) -> str | None:
+    """A filter of Blazar's, which is JSON in a text."""
+    text = as_text(value, where, faults)
+    if text is None:
+        return None
+    try:
+        is_list = isinstance(json.loads(text), list)
+    except ValueError:
+        is_list = False
+    if not is_list:
+        faults.add(where, f"{shown(text)} is not JSON with a list", """Write it like '["==", "$gpu", "h200"]'.""")
+        return None
+    return text
+
+
 def _texts(value: object, where: str, faults: Faults) -> dict[str, str]:
     read = as_mapping(value, where, faults, "{team: storage}")
     return {key: text for key in read if (text := as_text(read[key], f"{where}.{key}", faults)) is not None}
@@ -245,8 +261,8 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "project_id": _id,
     "interface": _choice("public", "internal", "admin"),
     "reservation": _choice(*KINDS),
-    "resource_properties": as_text,
-    "hypervisor_properties": as_text,
+    "resource_properties": _properties,
+    "hypervisor_properties": _properties,
     "min_hosts": as_count,
     "affinity": as_bool,
     "image": _id,

@@ -20,7 +20,7 @@ RESERVATION: Final = "reservation"
 TIMEOUT: Final = 60.0
 LONG: Final = 660.0
 
-#: Networks by themselves (2.37) and a server's flavor by its id, which for a reservation is the reservation's (to 2.46).
+#: Networks by themselves (2.37), and a server's flavor by its id (to 2.46), which may be a reservation's.
 _MICROVERSION: Final = "2.37"
 
 

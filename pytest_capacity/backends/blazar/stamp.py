@@ -1,8 +1,8 @@
 """Our stamp: a lease has nothing but a name of 80 characters, a server has metadata.
 
-A lease is called ``pc|RUN|PROJECT|TOPOLOGY/SERIES/ZONE|MARK``. Where that is too long, run and project are each replaced
-by ``~`` and twelve digits of a hash. The mark is of the token: two calls for the same piece have the same one. The
-deadline is the lease's own end.
+A lease is called ``pc|RUN|PROJECT|TOPOLOGY/SERIES/ZONE|MARK``. Where that is too long, run and project are each
+replaced by ``~`` and twelve digits of a hash. The mark is of the token: two calls for the same piece have the same one.
+The deadline is the lease's own end.
 """
 
 from __future__ import annotations
