@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import boto3
-import pytest
 from botocore.config import Config
 from msgspec.structs import replace
 
