@@ -87,7 +87,10 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("AWS_", "PYTEST_CAPACITY_", "XDG_")) or name == "PYTEST_ADDOPTS":
+            if (
+                name.startswith(("AWS_", "GOOGLE_", "CLOUDSDK_", "PYTEST_CAPACITY_", "XDG_"))
+                or name == "PYTEST_ADDOPTS"
+            ):
                 patch.delenv(name)
         for name, value in NO_CLOUD.items():
             patch.setenv(name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from benchmarks import engine, processes
+from benchmarks import allocations, engine, processes
 from benchmarks.table import show
 from tests.emulated import start_emulator
 
@@ -20,6 +20,7 @@ def main() -> int:
         rows.append(processes.eight_workers(emulator, times))
         rows.append(processes.joining(emulator, times))
     rows.append(processes.unused(times))
+    rows += allocations.rows(times)
     print(show(rows))
     return 0 if all(row.met for row in rows) else 1
 

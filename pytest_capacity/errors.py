@@ -97,6 +97,10 @@ class Disabled(CapacityError):
     """A test asks for capacity, and no backend was chosen."""
 
 
+class KubeDBError(CapacityError):
+    """A database could not be changed, provisioned or looked at; the server's own words are in the message."""
+
+
 class NodeError(CapacityError):
     """A node could not be reached or used; the message names node, address and what was tried.
 

@@ -37,7 +37,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -147,6 +147,23 @@ class Journal:
         return [
             Entry(seq, when, run, kind, subject, msgspec.json.decode(data))
             for seq, when, run, kind, subject, data in rows
+        ]
+
+    def events_after(self, seq: int, kinds: Collection[str], limit: int) -> list[Entry]:
+        """Return at most ``limit`` events of all runs after ``seq``, oldest first.
+
+        An event of another kind than ``kinds`` has no data: it is there for its ``seq`` alone.
+        """
+        marks = ", ".join("?" for _ in kinds)
+        with self._lock, self._faults():
+            rows = self._base.execute(
+                f"SELECT seq, at, run, kind, subject, iif(kind IN ({marks}), data, '{{}}') FROM events "
+                "WHERE seq > ? ORDER BY seq LIMIT ?",
+                (*kinds, seq, limit),
+            ).fetchall()
+        return [
+            Entry(number, at, run, kind, subject, msgspec.json.decode(data))
+            for number, at, run, kind, subject, data in rows
         ]
 
     def runs(self, *, ended: bool = False) -> list[Begun]:

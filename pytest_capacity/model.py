@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
+from pytest_capacity.databases import Database, KubernetesSettings, ScalingSettings
+
 Market = Literal["on-demand", "spot"]
 
 #: What a thing in a cloud can be in, whatever the cloud calls it. ``unseen``: asked for, and the cloud did not list it.
@@ -250,6 +252,11 @@ class Request(Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorRow, ...] = ()
     #: The journal's file; None: the one in the user's state directory.
     journal: str | None = None
+    #: The databases that are provisioned for the run, by the name that tests use.
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    #: The cluster that has the databases.
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
 
 
 class Placement(Struct, frozen=True):

@@ -14,7 +14,7 @@ def test_cluster_has_three_nodes(capacity_nodes: Mapping[str, tuple[Node, ...]])
     """The whole group is there, each member a machine of its own that runs what it is told."""
     db = capacity_nodes["db"]
     assert len({node.name for node in db}) == 3
-    assert {node.instance_type for node in db} == {"i4i.large"}
+    assert len({node.instance_type for node in db}) == 1
     assert len({node.run("hostname").stdout for node in db}) == 3
 
 

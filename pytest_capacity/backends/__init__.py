@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GROUP: Final = "pytest_capacity.backends"
 
 #: The modules that each extra brings which is no backend's; `pip install 'pytest-capacity[ssh]'`.
-_BRINGS: Final = {"emulator": ("moto", "asyncssh"), "ssh": ("paramiko",)}
+_BRINGS: Final = {"emulator": ("moto", "asyncssh"), "ssh": ("paramiko",), "kubedb": ("lightkube",)}
 
 
 @cache

@@ -21,7 +21,17 @@ from pytest_capacity.config.provider import (
 )
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
-__all__ = ["Backend", "Examples", "GroupDraft", "PlainProvider", "Provider", "SctKeys", "SctReading", "Section"]
+__all__ = [
+    "Backend",
+    "Examples",
+    "GroupDraft",
+    "PlainProvider",
+    "Provider",
+    "SctKeys",
+    "SctReading",
+    "Section",
+    "in_order",
+]
 
 
 class Provider(Reader, Protocol):

@@ -42,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     _release(verbs.add_parser("release", help="give back what a run holds", allow_abbrev=False))
     _plan(verbs.add_parser("plan", help="show what a run would try, in which order", allow_abbrev=False))
     _run(verbs.add_parser("run", help="run a command with nodes, without pytest", allow_abbrev=False))
+    _ops(verbs.add_parser("ops", help="show the operation requests of runs", allow_abbrev=False))
     _logs(verbs.add_parser("logs", help="show the log of a run's keeper", allow_abbrev=False))
+    _allocations(
+        verbs.add_parser("allocations", help="show who uses which resource, and until when", allow_abbrev=False)
+    )
+    _serve(verbs.add_parser("serve", help="serve the same over HTTP on this machine", allow_abbrev=False))
     verbs.add_parser(
         "emulator", add_help=False, help="run the emulated cloud on this machine (emulator --help says more)"
     )
@@ -74,6 +79,49 @@ def _release(parser: argparse.ArgumentParser) -> None:
 def _logs(parser: argparse.ArgumentParser) -> None:
     _named(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the keeper is gone")
+
+
+def _ops(parser: argparse.ArgumentParser) -> None:
+    whats = parser.add_subparsers(title="what to show", metavar="WHAT", dest="what", required=True)
+    listing = whats.add_parser("ls", help="the requests of a run, or of all that hold something", allow_abbrev=False)
+    listing.add_argument("run", nargs="?", metavar="RUN", help=_RUN_HELP)
+    listing.add_argument("--active", action="store_true", help="only those that have not ended")
+    show = whats.add_parser("show", help="one request with its conditions", allow_abbrev=False)
+    watch = whats.add_parser("watch", help="each step as it happens, until all have ended", allow_abbrev=False)
+    watch.add_argument("run", metavar="RUN", help=_RUN_HELP)
+    watch.add_argument("name", nargs="?", metavar="REQUEST", help="one request (default: all of the run)")
+    show.add_argument("run", metavar="RUN", help=_RUN_HELP)
+    show.add_argument("name", metavar="REQUEST", help="its name, or how its name begins")
+    for one in (listing, show):
+        one.add_argument("--json", action="store_true", help="as JSON, with all that is known")
+    for one in (listing, show, watch):
+        _journal(one)
+
+
+def _allocations(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resource", metavar="ID", help="a node, a host, or a reservation that is on no host")
+    parser.add_argument("--lease", metavar="RUN", help="a lease of the cloud's own, or a run")
+    parser.add_argument("--reservation", metavar="ID", help="a reservation, by the cloud's id")
+    ended = parser.add_mutually_exclusive_group()
+    ended.add_argument("--active", dest="terminated", action="store_false", help="what stands or is to come (default)")
+    ended.add_argument("--terminated", action="store_true", help="what has ended")
+    ended.add_argument("--all", action="store_true", help="both")
+    parser.set_defaults(terminated=False)
+    parser.add_argument(
+        "--from", dest="start", metavar="TIME", help="a window's begin: '2026-11-21 01:33' (UTC), or now"
+    )
+    parser.add_argument("--to", dest="end", metavar="TIME", help="its end")
+    parser.add_argument("--json", action="store_true", help="as JSON, with all that is known")
+    _journal(parser)
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="where to listen (default: a free port)")
+    parser.add_argument(
+        "--policy", choices=("admin", "member"), default="admin", help="whose tokens may see allocations"
+    )
+    parser.add_argument("--json", action="store_true", help="say where it listens, and the token, as JSON")
+    _journal(parser)
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

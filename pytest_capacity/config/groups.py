@@ -102,7 +102,8 @@ def read_topologies(
             faults.add(where, f"{file} has a topology of that name too", "Give one of them another name.")
             continue
         found[name] = _topology(name, _given_groups(topology, own, where, faults), where, defaults, faults)
-    if not found:
+    # A run may have databases and no machines.
+    if not found and not values.get("databases"):
         remedy = f"Add `groups: {{db: {defaults.example}}}`{defaults.or_hook}."
         faults.add(f"{file}: groups", "no machines are asked for", remedy)
     check_machines(found.values(), f"{file}: groups", faults)

@@ -15,6 +15,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
+from pytest_capacity.config.databases import KEYS as DATABASE_KEYS
+from pytest_capacity.config.databases import read_databases
 from pytest_capacity.config.errors import read_errors
 from pytest_capacity.config.fallback import (
     Moving,
@@ -80,6 +82,7 @@ _KEYS: Final = (
     "colocate",
     "retry_until",
     "on_preempt",
+    *DATABASE_KEYS,
 )
 #: What machines of the user's own have nothing to do with.
 _OF_A_CLOUD: Final = (
@@ -168,6 +171,7 @@ def load(
     timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
     check_patience(source, cloud.moving, timeout, faults)
     collect = read_collect(source, faults)
+    kubedb = read_databases(source, duration, faults)
     project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
     keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
     request = Request(
@@ -201,6 +205,9 @@ def load(
         limit_s=keeping.limit_s,
         errors=() if own else read_errors(source, backend.name, tuple(clouds.names()), faults),
         journal=_text(source, "journal", faults),
+        databases=kubedb.databases,
+        kubernetes=kubedb.kubernetes,
+        scaling=kubedb.scaling,
     )
     backend.check_request(request, source, faults)
     if faults.lines:
@@ -241,7 +248,8 @@ def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults)
     value, where = source.get("reserve")
     if value is not None and as_bool(value, where, faults):
         faults.add(where, "is true, and machines of your own need no reservation", "Leave it out.")
-    if source.overrides.emulator:
+    # The cluster of the databases is emulated too.
+    if source.overrides.emulator and not source.values.get("databases"):
         what = f"is given, and `backend: {provider.name}` has no cloud to emulate"
         faults.add("--capacity-emulator", what, "Leave it out.")
     regions, _ = provider.default_regions({})

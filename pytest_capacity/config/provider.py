@@ -84,6 +84,8 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     images: Mapping[str, str] = field(default_factory=dict)
     #: Whether the images of a key stand in the order of the regions, one each; else there is one for all.
     images_by_region: bool = True
+    #: Whether a file without one is wrong: the provider has no image of its own.
+    images_needed: bool = True
     #: What ``instance_provision_fallback_on_demand`` is where the file does not say.
     spot_to_on_demand: bool = False
     #: The deprecated name of ``fallback_to_next_availability_zone``.

@@ -113,6 +113,8 @@ def _images(
     """The images by region, in whose order they stand; or the one for all."""
     where = f"{file}: {key}"
     by_region = provider.sct.images_by_region
+    if key not in values and not provider.sct.images_needed:
+        return {}
     if key not in values:
         how = "one a region, in their order" if by_region else "it"
         faults.add(where, "no image is known for the nodes", f"Name {how}: `{key}: {provider.examples.image}`.")

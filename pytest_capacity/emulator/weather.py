@@ -119,6 +119,8 @@ class Weather(Struct, frozen=True, forbid_unknown_fields=True):
     offerings: Mapping[str, Offering] = field(default_factory=dict)
     images: Mapping[str, Images] = field(default_factory=dict)
     reclaim_notice_s: PerCloud = 0.0
+    #: What only one face knows, by its name.
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, name: str, cloud: str) -> float:
         """Return a time, such as ``boot_s``, as it is for one cloud."""
@@ -243,6 +245,8 @@ def _check(weather: Weather, change: Change, names: Names) -> None:
     _check_quota(weather, names)
     for number, fault in enumerate(weather.faults):
         _check_fault(f"faults[{number}]", fault, names)
+    for name, values in weather.own.items():
+        _check_own(f"own.{name}", name, values, names)
 
 
 def _check_quota(weather: Weather, names: Names) -> None:
@@ -271,6 +275,17 @@ def _only(where: str, key: str, places: Sequence[Place], known: frozenset[str], 
         some = ", ".join("/".join(filter(None, (one.cloud, one.region, one.zone))) for one in places[:4])
         raise WeatherError(f"{where}: {key!r} may be {some} ...; write it out")
     return places[0]
+
+
+def _check_own(where: str, name: str, values: Mapping[str, Any], names: Names) -> None:
+    _known(where, name, names.clouds(), "name")
+    check = getattr(names.catalogues(name)[name], "check_own", None)
+    if check is None:
+        raise WeatherError(f"{where}: {name} has no weather of its own")
+    try:
+        check(values)
+    except ValueError as problem:
+        raise WeatherError(f"{where}: {problem}") from None
 
 
 def _check_time(key: str, value: PerCloud, names: Names) -> None:

@@ -55,6 +55,8 @@ class World:
         self.identity = random_hex(16)
         #: Called when the World is emptied, so that a face forgets what it keeps itself.
         self.on_reset: list[Callable[[], None]] = []
+        #: What faces hold that are no `Thing`s of ours, in the form of `held`.
+        self.also_held: list[Callable[[], list[dict[str, Any]]]] = []
         #: Called when machines come, go or may have moved in time. It must not wait for the lock in another thread.
         self.on_turn: list[Callable[[], None]] = []
         #: Operations of the calls that are not answered yet, by a number of each call's own. Outlives a reset.
@@ -508,7 +510,8 @@ class World:
         self.settle()
         now = self.clock.now()
         things = [one for one in self.everything() if one.live(now) and not (isinstance(one, Other) and not one.shown)]
-        return [_held(one, now) for one in sorted(things, key=lambda thing: (thing.made, thing.id))]
+        ours = [_held(one, now) for one in sorted(things, key=lambda thing: (thing.made, thing.id))]
+        return ours + [one for holds in self.also_held for one in holds()]
 
     def tell(self, calls: bool) -> dict[str, Any]:
         """Return what ``GET /_world`` answers."""

@@ -25,10 +25,12 @@ _SHAPING: Final = (
     "endpoint",
     "emulated",
     "ssh",
+    "databases",
+    "kubernetes",
 )
 
 #: What may differ: the run goes on as it began. Shown as drift.
-_DRIFTING: Final = ("project", "duration_s", "limit_s", "prices", "errors", "journal")
+_DRIFTING: Final = ("project", "scaling", "duration_s", "limit_s", "prices", "errors", "journal")
 
 
 def credentials_of(environ: Mapping[str, str], request: Request) -> str:

@@ -13,12 +13,14 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Struct, field
 
+from pytest_capacity.databases import DatabaseChange
 from pytest_capacity.ladder import Rung
 from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Node, Placed, Receipt, Request
+from pytest_capacity.scaling.model import OpsRequest, TargetState
 from pytest_capacity.version import __version__
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
-VERSION: Final = 3
+VERSION: Final = 4
 
 #: Larger frames are refused: nothing that we say is near it.
 MAX_FRAME: Final = 16 * 1024 * 1024
@@ -149,6 +151,31 @@ class FindPreempted(Call, frozen=True, tag="find-preempted"):
     """Look now whether the cloud takes spot nodes back. Answered by `Preempted`."""
 
 
+class PatchDatabase(Call, frozen=True, tag="patch-database"):
+    """Change a database, of the run or any other in its cluster. Answered by `OpsAnswer` at once, or by `Failed`."""
+
+    change: DatabaseChange
+
+
+class AskDatabase(Call, frozen=True, tag="ask-database"):
+    """Provision a database of ``databases:``, or wait for it. Answered by `DatabaseReady` or `Failed`."""
+
+    key: str
+
+
+class WaitOps(Call, frozen=True, tag="wait-ops"):
+    """Wait until these requests (their tokens) have ended, for so many seconds at most. Answered by `OpsAnswer`."""
+
+    tokens: tuple[str, ...]
+    timeout_s: float
+
+
+class ListOps(Call, frozen=True, tag="list-ops"):
+    """The run's operation requests, of one target or of all. Makes no call. Answered by `OpsAnswer`."""
+
+    target: str = ""
+
+
 class Status(Call, frozen=True, tag="status"):
     """What is held now, without asking the cloud. Answered by `Holding`."""
 
@@ -176,6 +203,10 @@ AnyCall = (
     | Describe
     | ReadConsole
     | FindPreempted
+    | PatchDatabase
+    | AskDatabase
+    | WaitOps
+    | ListOps
     | Status
     | CancelRun
     | Bye
@@ -268,6 +299,19 @@ class Preempted(Answer, frozen=True, tag="preempted"):
     nodes: Mapping[str, str]
 
 
+class OpsAnswer(Answer, frozen=True, tag="ops"):
+    """Operation requests as they are now, and what their targets are in."""
+
+    requests: tuple[OpsRequest, ...] = ()
+    targets: tuple[TargetState, ...] = ()
+
+
+class DatabaseReady(Answer, frozen=True, tag="database-ready"):
+    engine: str
+    namespace: str
+    name: str
+
+
 class Holding(Answer, frozen=True, tag="holding"):
     """What the journal says is held, until when without a release, and the commands that remove it by hand.
 
@@ -324,6 +368,8 @@ AnyAnswer = (
     | Description
     | Console
     | Preempted
+    | OpsAnswer
+    | DatabaseReady
     | Holding
     | Failed
     | Consult

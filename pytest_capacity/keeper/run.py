@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
+from pytest_capacity.keeper.clusters import scaling_of
 from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import continued, differences, read_request
 from pytest_capacity.keeper.loans import Loans
@@ -33,6 +34,7 @@ from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, S
 from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.remote.keys import make_key_pair
+from pytest_capacity.scaling.service import Scaling
 
 #: How much longer than it looks for us we wait for a borrower. Seconds.
 GRACE: Final = 10.0
@@ -42,7 +44,14 @@ class Run:
     """One run, as its keeper holds it."""
 
     def __init__(
-        self, request: Request, engine: Engine, book: RunState, journal: Journal, lock: FileLock, clock: Clock
+        self,
+        request: Request,
+        engine: Engine,
+        book: RunState,
+        journal: Journal,
+        lock: FileLock,
+        clock: Clock,
+        scaling: Scaling,
     ) -> None:
         #: As its first owner asked for it.
         self.request = request
@@ -51,6 +60,8 @@ class Run:
         self._journal = journal
         self._lock = lock
         self._clock = clock
+        #: Its databases and operation requests.
+        self.scaling = scaling
         self._identity: Future[Identity] = Future()
         #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
         self.credentials: set[str] = set()
@@ -142,7 +153,8 @@ class Run:
             advice.complain = book.trouble
         which = emulated.identify(request.endpoint)
         engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE, which)
-        run = Run(asked, engine, book, journal, lock, clock)
+        scaling = scaling_of(request, engine, book, journal, clock)
+        run = Run(asked, engine, book, journal, lock, clock, scaling)
         run.credentials |= {call.credentials, book.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run
@@ -199,6 +211,7 @@ class Run:
     def resume(self) -> None:
         """Another owner has come: whatever those before it received or sent, it may have nodes."""
         self._engine.resume()
+        self.scaling.resume()
 
     def keep(self, seconds: float) -> float:
         """Keep what stands, for so long at most; until when."""
@@ -213,6 +226,10 @@ class Run:
     def extend(self, until: float) -> None:
         """Let the run last until then."""
         self._engine.extend(until)
+        try:
+            self.scaling.extend(self._engine.hard_end)
+        except CapacityError as error:
+            self._book.trouble(f"the new end could not be written to the databases: {error}")
 
     def console(self, node: str) -> str:
         """Return what a node wrote to its console."""
@@ -220,8 +237,8 @@ class Run:
 
     @property
     def stands(self) -> bool:
-        """Whether any topology does."""
-        return bool(self._book.placed)
+        """Whether any topology does, or a database."""
+        return bool(self._book.placed) or self.scaling.stands
 
     @property
     def placed(self) -> tuple[Placed, ...]:
@@ -298,22 +315,28 @@ class Run:
         """Return what is held, by the journal."""
         helds = tuple(standing(self._book))
         ends = self._engine.ends(helds)
+        databases = self.scaling.held
         return Holding(
-            held=helds,
+            held=(*helds, *databases),
             until=ends.until,
-            endless=ends.endless,
-            by_hand=tuple(self._engine.by_hand(helds)),
+            endless=(*ends.endless, *(held.id for held in databases)),
+            by_hand=(*self._engine.by_hand(helds), *self.scaling.by_hand(databases)),
             unanswered=len(self._book.doubtful()),
         )
 
     def stop(self) -> None:
         """Provision nothing more, from the next boundary between calls on."""
         self._engine.stop.set()
+        self.scaling.stop()
 
     def release(self, until: Callable[[], bool]) -> Receipt:
         """Give everything back."""
         self.loans.close()
-        return self._engine.release(until)
+        # Databases and nodes go side by side: both take minutes.
+        with ThreadPoolExecutor(1, "capacity-databases") as beside:
+            databases = beside.submit(self.scaling.release, until)
+            receipt = self._engine.release(until)
+            return self.scaling.receipt(receipt, *databases.result())
 
     @property
     def patience(self) -> float:

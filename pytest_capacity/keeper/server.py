@@ -12,7 +12,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +33,7 @@ from pytest_capacity.keeper.schedule import Task
 from pytest_capacity.keeper.sessions import Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines
 from pytest_capacity.model import Receipt
+from pytest_capacity.scaling.model import OpsRequest
 
 _log: Final = logging.getLogger("pytest_capacity.keeper")
 
@@ -44,6 +45,9 @@ CHORES: Final = 20.0
 
 #: How often spot nodes are looked at: clouds say 30 seconds to two minutes ahead what they take back. Seconds.
 WATCH: Final = 5.0
+
+#: How often it is asked whether it is time to look at operation requests (``scaling: {interval: ...}``). Seconds.
+SCALING: Final = 0.5
 
 #: How long an owner has to take its receipt, and then to hang up. Seconds.
 FAREWELL: Final = 2.0
@@ -88,7 +92,7 @@ class Server:
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
         if self._post.adopt:
             self._take_over()
-        chores = (Task("leases", CHORES, self._chores), self._preemption)
+        chores = (Task("leases", CHORES, self._chores), Task("scaling", SCALING, self._scale), self._preemption)
         while not self._over.wait(1.0):
             self._expect_an_owner()
             if self._run is None:
@@ -150,6 +154,10 @@ class Server:
             protocol.Describe: self._describe,
             protocol.ReadConsole: self._read_console,
             protocol.FindPreempted: self._find_preempted,
+            protocol.PatchDatabase: self._patch_database,
+            protocol.AskDatabase: self._ask_database,
+            protocol.WaitOps: self._wait_ops,
+            protocol.ListOps: self._list_ops,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
         }
@@ -306,6 +314,25 @@ class Server:
         self._preemption.run_soon()
         return protocol.Preempted(nodes=known)
 
+    def _patch_database(self, _: Peer, call: protocol.PatchDatabase) -> Answer:
+        run = self._the_run()
+        self._still_on()
+        requests = run.scaling.patch(call.change)
+        return protocol.OpsAnswer(requests=requests, targets=(run.scaling.status(call.change.target),))
+
+    def _ask_database(self, _: Peer, call: protocol.AskDatabase) -> Answer:
+        run = self._the_run()
+        self._still_on()
+        engine, namespace, name = run.scaling.database(call.key)
+        return protocol.DatabaseReady(engine=engine, namespace=namespace, name=name)
+
+    def _wait_ops(self, _: Peer, call: protocol.WaitOps) -> Answer:
+        return _ops(self._the_run(), self._the_run().scaling.wait(call.tokens, call.timeout_s))
+
+    def _list_ops(self, _: Peer, call: protocol.ListOps) -> Answer:
+        run = self._the_run()
+        return _ops(run, run.scaling.state.of_target(call.target) if call.target else run.scaling.state.all())
+
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
         return self._run.holding() if self._run else protocol.Holding(held=())
 
@@ -401,6 +428,10 @@ class Server:
         if self._run:
             self._run.chores({peer.name for peer in self._there.everybody()})
 
+    def _scale(self) -> None:
+        if self._run:
+            self._run.scaling.look()
+
     def _watch(self) -> None:
         if self._run:
             self._run.mind_preemption()
@@ -417,6 +448,12 @@ class Server:
 def _owners_only(peer: Peer) -> None:
     if peer.role != "owner":
         raise errors.KeeperError(f"{peer.name} does not own this run, so it cannot begin or end it")
+
+
+def _ops(run: Run, requests: Sequence[OpsRequest]) -> protocol.OpsAnswer:
+    """Requests, and what their targets are in."""
+    targets = dict.fromkeys(request.target for request in requests)
+    return protocol.OpsAnswer(requests=tuple(requests), targets=tuple(map(run.scaling.status, targets)))
 
 
 def _bulky(value: object) -> bool:

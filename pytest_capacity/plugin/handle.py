@@ -6,25 +6,24 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.model import Placed, Request, Reservation
+from pytest_capacity.plugin.database import Database, Keeper, database
 from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.remote import export
 from pytest_capacity.remote.machine import Machine
+
+if TYPE_CHECKING:
+    from pytest_capacity.allocations import Allocations
 
 #: What is refused is shown at the line of the test that asked; how it got there is ours.
 __tracebackhide__ = True
 
 
-class Nodes(Protocol):
+class Nodes(Keeper, Protocol):
     """Where a handle gets its nodes from: what this process knows of the run (`runtime.Runtime`)."""
-
-    @property
-    def request(self) -> Request:
-        """What the run asked for."""
-        ...
 
     @property
     def uses(self) -> Uses:
@@ -126,6 +125,42 @@ class Capacity:
         if path is not None:
             _write(Path(path), export.inventory_yaml(nodes))
         return export.inventory(nodes)
+
+    def database(self, name: str, *, engine: str | None = None, namespace: str | None = None) -> Database:
+        """A KubeDB database: of ``databases:``, provisioned when it is asked for first, or one that is there already.
+
+        One that is there already is named with its ``engine``: mongodb, postgres, mysql, mariadb, redis, elasticsearch;
+        ``namespace`` is that of the configuration unless given. Raises `KubeDBError`.
+        """
+        return database(self._runtime, name, engine, namespace)
+
+    def allocations(
+        self,
+        *,
+        resource: str = "",
+        lease: str = "",
+        reservation: str = "",
+        terminated: bool | None = False,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> tuple[Allocations, ...]:
+        """Return who uses what, by the journal: the resources of every run in it, with their allocations.
+
+        ``lease`` is a lease of the cloud's own, or a run (`run_id`). ``terminated``: True for what has ended, None for
+        all. ``start`` and ``end`` (seconds since the epoch) are a window in which it may stand. Raises `JournalError`.
+        """
+        # What most tests never ask for is not loaded with the plugin.
+        from pytest_capacity.allocations import Filter, open_view
+        from pytest_capacity.keeper.places import Places
+
+        wanted = Filter(
+            resource=resource, lease=lease, reservation=reservation, terminated=terminated, start=start, end=end
+        )
+        view = open_view(Places.of("", self.config.journal).journal)
+        if view is None:
+            return ()
+        with view:
+            return tuple(view.all(wanted))
 
     def topology(self, name: str) -> Capacity:
         """The handle of another topology; it is provisioned when it is used first."""

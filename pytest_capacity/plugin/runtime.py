@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -149,9 +150,13 @@ class Runtime(ABC):
         return tuple(self._machines.setdefault(node, Machine.of(node)) for node in nodes)
 
     def capacity(self) -> Capacity:
-        """The handle of the default topology, provisioned. Where several are named and none so, an unbound one."""
+        """The handle of the default topology, provisioned.
+
+        An unbound one where several are named and none so, and where there are only databases.
+        """
         __tracebackhide__ = True
-        if DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1:
+        several = DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1
+        if several or (self.request.databases and not self.request.topologies):
             return Capacity(self, DEFAULT_TOPOLOGY)
         return self.default()
 
@@ -208,6 +213,13 @@ class Runtime(ABC):
                 suspect.discard(node)
         if failures:
             raise NodeError(_uncleaned(failures)) from failures[0][1]
+
+    def call_patiently(self, message: Call, answer: type[A]) -> A:
+        """As `call`, for what takes minutes: the wait does not count against a test's timeout. From any thread."""
+        __tracebackhide__ = True
+        if threading.current_thread() is not threading.main_thread():
+            return self.call(message, answer)  # A test's timer is the main thread's.
+        return self._call_unhurried(message, answer)
 
     def _call_unhurried(self, message: Call, answer: type[A]) -> A:
         with unhurried(self._item, in_call=self._in_call):

@@ -10,6 +10,7 @@ from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
 from pytest_capacity.report import tables
+from pytest_capacity.scaling.model import GOOD_OUTCOMES
 from pytest_capacity.text import clean, moment
 
 #: Said in the header and again in the summary, so that no emulated run is taken for a real one.
@@ -163,6 +164,38 @@ def _kept(data: Mapping[str, Any]) -> Line | None:
     return Line(f"kept until {moment(float(until))}") if until is not None else None
 
 
+def _database(words: str, colour: str = "") -> Callable[[Mapping[str, Any]], Line]:
+    def line(data: Mapping[str, Any]) -> Line:
+        return Line(f"database {data.get('key', '?')}: {words.format_map(_Shown(data))}", colour)
+
+    return line
+
+
+class _Shown(dict[str, Any]):
+    """What a line names and an event lacks is shown as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _ops_created(data: Mapping[str, Any]) -> Line:
+    return Line(
+        f"{data.get('target', '?')}: {data.get('kind', '?')} {data.get('name', '?')} ({data.get('asked', '?')})"
+    )
+
+
+def _ops_moved(data: Mapping[str, Any]) -> Line | None:
+    phase = data.get("phase")
+    return Line(f"  {data.get('target', '?')}: {data.get('name', '?')} is {phase}") if phase else None
+
+
+def _ops_ended(data: Mapping[str, Any]) -> Line:
+    outcome, reason = str(data.get("outcome", "?")), clean(str(data.get("reason") or ""), limit=_WORDS)
+    good = outcome in GOOD_OUTCOMES
+    words = f"  {data.get('target', '?')}: {data.get('kind', '?')} {data.get('name') or '(not sent)'} {outcome}"
+    return Line(f"{words}: {reason}" if reason else words, "green" if good else "yellow")
+
+
 _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "attempt-started": _attempt_started,
     "intent": _intent,
@@ -182,6 +215,15 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "trouble": lambda data: Line(str(data.get("words", "")), "red"),
     "credentials": _credentials,
     "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),
+    "database-requested": _database("asking for {engine} {name} in namespace {namespace}"),
+    "database-ready": _database("{name} is ready", "green"),
+    "database-refused": _database("refused: {words}", "yellow"),
+    "database-releasing": _database("releasing {name}"),
+    "database-gone": _database("{name} is gone"),
+    "ops-created": _ops_created,
+    "ops-moved": _ops_moved,
+    "ops-ended": _ops_ended,
+    "ops-refused": lambda data: Line(f"refused: {clean(str(data.get('words', '')), limit=_WORDS)}", "yellow"),
     "suspect": lambda data: Line(f"suspect, and not lent again: {_ids(data)}", "yellow"),
 }
 

@@ -135,4 +135,6 @@ def _ago(at: float, now: float) -> str:
 
 def _place(region: str, zone: str) -> str:
     """A zone by its name, with its region where the name does not tell it."""
-    return zone if zone.startswith(region) else "/".join(filter(None, (region, zone)))
+    # Some clouds count their regions in an area (`us-ashburn-1`) and write the area alone into their zones.
+    area = region.rpartition("-")[0] or region
+    return zone if zone and area.lower() in zone.lower() else "/".join(filter(None, (region, zone)))

@@ -1,0 +1,299 @@
+"""The verbs of `pytest_capacity.backends.base.Backend`, spoken to Azure Resource Manager."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec.structs import replace
+
+from pytest_capacity.backends.azure import bodies, reading, sizes
+from pytest_capacity.backends.azure.errors import GOING, diagnose_error, is_gone
+from pytest_capacity.backends.azure.ids import (
+    COMPUTE_VERSION,
+    MACHINES,
+    RESOURCES_VERSION,
+    SUBSCRIPTIONS_VERSION,
+    ResourceId,
+    canonical,
+    tags_of,
+    version_of,
+)
+from pytest_capacity.backends.azure.listing import TYPES, Pace, inventory, look
+from pytest_capacity.backends.azure.offers import read_offers
+from pytest_capacity.backends.azure.plan import (
+    CAPACITY_GROUP,
+    FIREWALL,
+    NETWORK,
+    NODE,
+    PLACEMENT_GROUP,
+    RESERVATION,
+    RESOURCE_GROUP,
+    create_body,
+    path_of,
+    plan_rounds,
+)
+from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
+from pytest_capacity.backends.azure.settings import section_of
+from pytest_capacity.backends.azure.stamp import DEADLINE, PIECE, RUN, format_time
+from pytest_capacity.backends.diagnosis import diagnose_held
+from pytest_capacity.model import (
+    Change,
+    Diagnosis,
+    Held,
+    Identity,
+    Offer,
+    Order,
+    Piece,
+    Request,
+    Subject,
+    Topology,
+    Unread,
+)
+
+#: What waits for what within a resource group. A reservation may be set to 0 under its machines, but not deleted; a
+#: card keeps an address and the network; the resource group would take all along, in an order that is not documented.
+RELEASE_ORDER: Final = (
+    frozenset({NODE}),
+    frozenset({RESERVATION, reading.CARD, reading.DISK}),
+    frozenset({reading.ADDRESS, CAPACITY_GROUP, NETWORK, PLACEMENT_GROUP}),
+    frozenset({FIREWALL}),
+    frozenset({RESOURCE_GROUP}),
+)
+_KINDS: Final = frozenset().union(*RELEASE_ORDER)
+
+#: The answer to a PUT of a machine that is there already, with another key: it is the one of an earlier call.
+_THERE: Final = frozenset({"PropertyChangeNotAllowed", "OperationNotAllowed", "Conflict"})
+
+
+class AzureBackend:
+    """Azure for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
+
+    Every machine is a piece and a call of its own. Names are Azure's only tokens: the same PUT again gives what the
+    first one made.
+    """
+
+    name: str = "azure"
+    title: str = "Azure"
+    batch: Mapping[str, int] = {}
+    #: Azure ends nothing by the clock.
+    leased: frozenset[str] = frozenset()
+    #: A refused machine may leave itself in state Failed, and its card.
+    leftovers: frozenset[str] = frozenset({NODE})
+    default_user: str = "azureuser"
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._arm = Arm(request)
+        self._pace = Pace()
+        self._lock = threading.Lock()
+        self._spare_key = ""
+
+    def whoami(self) -> Identity:
+        """Return the subscription; its tenant is the place."""
+        return self._arm.whoami()
+
+    def regions(self) -> Sequence[str]:
+        """Return the locations of the subscription."""
+        operation = "Microsoft.Resources/subscriptions/locations/read"
+        listed = self._arm.pages(operation, self._arm.path("/locations"), SUBSCRIPTIONS_VERSION)
+        return sorted(str(one["name"]) for one in listed)
+
+    def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
+        """Return the zones ``eastus-1`` and so on, then ``eastus-none``: a placement without a zone."""
+        return read_offers(self._arm, self._request, region, topology)
+
+    def family(self, instance_type: str) -> str:
+        """Return the family of a size, by its name."""
+        return sizes.family(instance_type)
+
+    def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
+        """Return the rounds: resource group; what stands in it; reservations; machines."""
+        return plan_rounds(self._request, order)
+
+    def create(self, piece: Piece) -> Sequence[Held]:
+        """Make the piece by one PUT; it is accepted, and mostly not ready yet, when this returns."""
+        identity = path_of(piece, self._arm.subscription)
+        key = piece.spec.get("public_key") or (self._own_key() if piece.kind == NODE else "")
+        body = create_body(piece, self._arm.subscription, key)
+        operation = f"{TYPES[piece.kind] or 'Microsoft.Resources/resourceGroups'}/write"
+        try:
+            answer = self._arm.call(operation, "PUT", identity, piece.spec["version"], body)
+        except ArmError as error:
+            found = self._made_before(piece, identity, error)
+            if found is None:
+                raise
+            answer = found
+        made = reading.held_of(piece.kind, {"id": identity, "name": "", **answer.body}, piece.region)
+        return [self._accepted(made, piece, answer)]
+
+    def _made_before(self, piece: Piece, identity: str, error: ArmError) -> Answer | None:
+        """The machine that an earlier call of the same name has made, where the PUT of it again is refused."""
+        if piece.kind != NODE or not error.codes & _THERE:
+            return None
+        try:
+            answer = self._arm.call(f"{MACHINES}/read", "GET", identity, COMPUTE_VERSION)
+        except ArmError:
+            return None
+        tags, ours = tags_of(answer.body), piece.spec["body"]["tags"]
+        return answer if all(tags.get(key) == ours[key] for key in (RUN, PIECE)) else None
+
+    def _accepted(self, made: Held, piece: Piece, answer: Answer) -> Held:
+        self._pace.note(made.id, answer.retry_after)
+        facts = {**made.facts, **({"operation": answer.operation} if answer.operation else {})}
+        return replace(
+            made,
+            subject=piece.subject,
+            group=piece.group,
+            zone=made.zone or piece.zone,
+            facts=facts,
+            # A machine is looked at once more for its addresses and its seat in the reservation; what failed at once,
+            # for the reason.
+            state="creating" if made.state == "failed" or piece.kind == NODE else made.state,
+            problem="",
+            problem_code="",
+        )
+
+    def _own_key(self) -> str:
+        """A public key without a private one: Azure makes no Linux machine that nobody could log in to."""
+        with self._lock:
+            if not self._spare_key:
+                public = generate_private_key(65537, 2048).public_key()
+                self._spare_key = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+            return self._spare_key
+
+    def change(self, held: Held, to: Change) -> Held:
+        """Set the deadline, which is a tag, or the count of a reservation. ``ValueError`` for anything else."""
+        if to.deadline is not None and to == Change(deadline=to.deadline):
+            tags = {DEADLINE: format_time(to.deadline)}
+            path = f"{held.id}/providers/Microsoft.Resources/tags/default"
+            self._arm.call("Microsoft.Resources/tags/write", "PATCH", path, RESOURCES_VERSION, bodies.tag_change(tags))
+            return replace(held, deadline=float(int(to.deadline)))
+        if to.count is not None and to == Change(count=to.count) and held.kind == RESERVATION:
+            return self._resize(held, to.count)
+        raise ValueError(
+            f"the deadline, or the count of a reservation can be changed; {to} of a {held.kind} was asked for"
+        )
+
+    def _resize(self, held: Held, count: int) -> Held:
+        operation = f"{TYPES[RESERVATION]}/write"
+        answer = self._arm.call(operation, "PATCH", held.id, COMPUTE_VERSION, bodies.capacity(count))
+        self._pace.note(held.id, answer.retry_after)
+        return replace(held, count=count, facts={**held.facts, "capacity": str(count)})
+
+    def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
+        """Return them as they are: machines by one list a resource group, the rest by a GET each, side by side."""
+        return look(self._arm, self._pace, helds)
+
+    def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
+        """Return what may go now in each resource group, and reservations that are not set to 0 yet."""
+        found: list[Held] = []
+        places: dict[tuple[str, int, str], list[Held]] = {}
+        for held in helds:
+            subject = Subject.parse(held.subject)
+            places.setdefault((subject.topology, subject.series, held.region), []).append(held)
+        for some in places.values():
+            first = next(
+                (kinds for kinds in (*RELEASE_ORDER,) if any(held.kind in kinds for held in some)), frozenset()
+            )
+            found += [
+                held
+                for held in some
+                if held.kind in first or held.kind not in _KINDS or (held.kind == RESERVATION and _may_shrink(held))
+            ]
+        return found
+
+    def release(self, helds: Sequence[Held]) -> Sequence[Held]:
+        """Delete each by one call. A reservation that holds capacity is set to 0 first, which ends its bill at once."""
+        if foreign := [held.id for held in helds if not held.subject]:
+            raise ValueError(
+                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
+                f"look at their tags, and remove them by hand if they are yours"
+            )
+        return [self._shrink(held) if _may_shrink(held) else self._delete(held) for held in helds]
+
+    def _shrink(self, held: Held) -> Held:
+        try:
+            return self._resize(held, 0)
+        except ArmError as error:
+            if is_gone(error):
+                return replace(held, state="gone")
+            if diagnose_error(error, self._arm.errors).kind in ("conflict", "invalid"):
+                # It cannot be changed as it is: then it goes as it is.
+                return replace(held, facts={**held.facts, "capacity": "0"})
+            raise
+
+    def _delete(self, held: Held) -> Held:
+        type_ = TYPES[held.kind]
+        operation = f"{type_ or 'Microsoft.Resources/resourceGroups'}/delete"
+        # Without it a machine is shut down in good order first, which takes minutes.
+        query = {"forceDeletion": "true"} if held.kind == NODE else {}
+        try:
+            answer = self._arm.call(operation, "DELETE", held.id, version_of(type_), **query)
+        except ArmError as error:
+            if error.codes & GOING:
+                return replace(held, state="leaving")
+            if error.http == 404:
+                return replace(held, state="gone")
+            raise
+        self._pace.note(held.id, answer.retry_after)
+        return replace(held, state="leaving" if answer.status == 202 else "gone")
+
+    def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
+        """Yield what bears the stamp of ``run`` in the subscription, in every region."""
+        return inventory(self._arm, run, self._request.project, self._given_groups())
+
+    def _given_groups(self) -> list[str]:
+        given = section_of(self._request).capacity_reservation_group or ""
+        return [canonical(given)] if "/" in given else []
+
+    def console(self, held: Held) -> str:
+        """Return the serial console by boot diagnostics: a call for the signed URL, and what is there."""
+        operation = f"{MACHINES}/retrieveBootDiagnosticsData/action"
+        answer = self._arm.call(operation, "POST", f"{held.id}/retrieveBootDiagnosticsData", COMPUTE_VERSION)
+        url = str(answer.body.get("serialConsoleLogBlobUri") or "")
+        return self._arm.fetch(url) if url else ""
+
+    def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
+        """Return commands of the Azure command line, in the order in which Azure lets things go."""
+        ranked = sorted(
+            helds, key=lambda held: next((n for n, kinds in enumerate(RELEASE_ORDER) if held.kind in kinds), 0)
+        )
+        return [shlex.join(_removal(held)) for held in ranked]
+
+    def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
+        """Return None: nothing ends by itself at Azure, and a machine that shuts itself down is billed on."""
+        return None
+
+    def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
+        """Read by the rows in errors.yaml."""
+        market = (piece.market or None) if piece else None
+        if isinstance(problem, Held):
+            return diagnose_held(self._arm.errors, problem, market)
+        return diagnose_error(problem, self._arm.errors, market)
+
+
+def _may_shrink(held: Held) -> bool:
+    """Whether it is a reservation that is set to 0 before it is deleted."""
+    return held.kind == RESERVATION and held.state == "ready" and held.facts.get("capacity") != "0"
+
+
+def _removal(held: Held) -> list[str]:
+    """``az resource`` knows no api-version of a member by itself, and a resource group is no resource."""
+    if held.kind == RESOURCE_GROUP:
+        identity = ResourceId.parse(held.id)
+        return ["az", "group", "delete", "--yes", "--subscription", identity.subscription, "--name", identity.group]
+    if held.kind == NODE:
+        return ["az", "vm", "delete", "--yes", "--force-deletion", "true", "--ids", held.id]
+    if held.kind == RESERVATION:
+        return ["az", "capacity", "reservation", "delete", "--yes", "--ids", held.id]
+    return ["az", "resource", "delete", "--ids", held.id]
+
+
+def open_azure(request: Request) -> AzureBackend:
+    """Return the backend of ``request``; no call is made."""
+    return AzureBackend(request)

@@ -1,0 +1,285 @@
+"""The forms in which Azure writes regions, zones, sizes and ids, and the ``azure:`` section read by them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pytest_capacity.backends.azure.ids import ResourceId
+from pytest_capacity.backends.azure.settings import NATIONAL_CLOUDS, NO_ZONE, AzureSettings, CloudName
+from pytest_capacity.config.fields import (
+    EVERY_OTHER,
+    Faults,
+    as_bool,
+    as_choice,
+    as_form,
+    as_mapping,
+    as_text,
+    as_texts,
+    refuse_unknown,
+    shown,
+)
+from pytest_capacity.config.provider import GroupDraft, Section
+
+REGION_FORM: Final = re.compile(r"[a-z][a-z0-9]{3,30}")
+ZONE_FORM: Final = re.compile(rf"(?:[a-z][a-z0-9]{{3,30}}-)?(?:[1-9]|{NO_ZONE})")
+SIZE_FORM: Final = re.compile(r"(?:Standard|Basic)_[A-Za-z0-9_-]{1,60}")
+URN_FORM: Final = re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+:[\w.-]+")
+IMAGE_ID_FORM: Final = re.compile(
+    r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/Microsoft\.Compute/(?:images|galleries)/[^\s]+"
+    r"|/(?:CommunityGalleries|SharedGalleries)/[^\s]+",
+    re.IGNORECASE,
+)
+UUID_FORM: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+GROUP_NAME_FORM: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?")
+DISK_TYPES: Final = ("Standard_LRS", "StandardSSD_LRS", "StandardSSD_ZRS", "Premium_LRS", "Premium_ZRS")
+_ID: Final = "/subscriptions/ID/resourceGroups/NAME/providers"
+_SUBNET: Final = f"{_ID}/Microsoft.Network/virtualNetworks/NAME/subnets/NAME"
+_GUARD: Final = f"{_ID}/Microsoft.Network/networkSecurityGroups/NAME"
+_IDENTITY: Final = f"{_ID}/Microsoft.ManagedIdentity/userAssignedIdentities/NAME"
+_GROUP: Final = f"{_ID}/Microsoft.Compute/capacityReservationGroups/NAME"
+_OUR_TAGS: Final = ("testid", "capacityreservation", "backend")
+# https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations (50; nine are ours)
+_MAX_TAGS: Final = 40
+_MAX_TAG_NAME: Final = 512
+_MAX_TAG_VALUE: Final = 256
+_MOST_DISK_GB: Final = 4095
+
+
+def read_section(section: Section, faults: Faults) -> AzureSettings:
+    """The ``azure:`` section. In an emulated run ``subscription`` and ``tenant`` are checked and left out."""
+    values, where = section.values, section.where
+    refuse_unknown(values, AzureSettings.__struct_fields__, f"{where}.", faults)
+    subscription = _uuid(values, "subscription", where, faults)
+    tenant = _uuid(values, "tenant", where, faults)
+    return AzureSettings(
+        subscription=None if section.emulated else subscription,
+        tenant=None if section.emulated else tenant,
+        cloud=_cloud(values, where, faults),
+        image=as_images(values["image"], section.regions, f"{where}.image", faults) if "image" in values else {},
+        subnets=_ids_by_region(values, "subnets", _SUBNET, section, faults),
+        security_groups=_ids_by_region(values, "security_groups", _GUARD, section, faults),
+        ssh_from=_ranges(values, where, faults),
+        public_ip=_flag(values, "public_ip", False, where, faults),
+        identities=tuple(
+            one
+            for one in as_texts(values.get("identities", ()), f"{where}.identities", faults)
+            if as_id(one, _IDENTITY, f"{where}.identities", faults)
+        ),
+        capacity_reservation_group=_group(values, where, faults),
+        max_price=_price(values, where, faults),
+        os_disk_gb=_disk(values, where, faults),
+        os_disk_type=as_choice(values["os_disk_type"], DISK_TYPES, f"{where}.os_disk_type", faults)
+        if "os_disk_type" in values
+        else None,
+        console=_flag(values, "console", True, where, faults),
+        tags=_tags(values, where, faults),
+    )
+
+
+def read_group(settings: AzureSettings, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+    """The group's own images, where it has some; one alone where it is the same in all regions."""
+    where, values, before = group.where, group.values, len(faults.lines)
+    refuse_unknown(group.own, ("image", "availability_set"), f"{where}.azure.", faults)
+    if "availability_set" in group.own:
+        remedy = "Remove it: zones, or a placement without one, take its place."
+        faults.add(f"{where}.azure.availability_set", "no reservation serves a machine in an availability set", remedy)
+    if group.placement_group and group.reserve and group.market == "on-demand":
+        remedy = "Set one of the two to false."
+        faults.add(
+            f"{where}.placement_group",
+            "Azure reserves nothing in a proximity placement group, and it is reserved",
+            remedy,
+        )
+    own: Mapping[str, str] = {}
+    if "image" in values:
+        own = as_images(values["image"], section.regions, f"{where}.image", faults)
+    if "image" in group.own and "image" in values:
+        faults.add(f"{where}.azure.image", "is there beside `image`", "Keep one of them.")
+    elif "image" in group.own:
+        own = as_images(group.own["image"], section.regions, f"{where}.azure.image", faults)
+    if len(faults.lines) > before:
+        return {}
+    for region in section.regions:
+        if region not in own and region not in settings.image and not (group.settings_wrong and not settings.image):
+            urn = "Canonical:ubuntu-24_04-lts:server:latest"
+            remedy = f"Give one for all groups (`azure: {{image: '{urn}'}}`) or for this one (`image: '{urn}'`)."
+            faults.add(f"{where}.image", f"no image is known for {region}", remedy)
+    wanted = {region: own[region] for region in section.regions if region in own}
+    if len(wanted) == len(section.regions) and len(set(wanted.values())) == 1:
+        return {"image": next(iter(wanted.values()))}
+    return {"image": wanted} if wanted else {}
+
+
+def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+    """Locations by their names or display names (``East US``), each once."""
+    names = [value.replace(" ", "").lower() for value in values]
+    for name in names:
+        as_form(name, REGION_FORM, "eastus", where, faults)
+    if len(set(names)) < len(names):
+        faults.add(where, "names a region twice", "Name each once.")
+    return tuple(dict.fromkeys(name for name in names if REGION_FORM.fullmatch(name)))
+
+
+def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+    """Zones as the user wrote them (``1``, ``eastus-1``, ``none``, ``*``), those of the right form and region."""
+    good: list[str] = []
+    for zone in values:
+        if zone != EVERY_OTHER and as_form(zone, ZONE_FORM, "1, eastus-1 or none", where, faults) is None:
+            continue
+        region = zone.rpartition("-")[0]
+        if region and regions and region not in regions:
+            faults.add(where, f"{shown(zone)} is not a zone of {', '.join(regions)}", "Name zones of these.")
+        elif zone in good or (region and zone.rpartition("-")[2] in good):
+            faults.add(where, f"{shown(zone)} is there twice", "Name each zone once.")
+        else:
+            good.append(zone)
+    return tuple(good)
+
+
+def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+    """Ids of capacity reservation groups, or of reservations in them."""
+    return tuple(
+        one for one in values if as_id(one, _GROUP, where, faults, "Microsoft.Compute/capacityReservationGroups")
+    )
+
+
+def as_image(value: object, where: str, faults: Faults) -> str | None:
+    """A URN or a resource id. None, and a fault, for anything else."""
+    text = as_text(value, where, faults)
+    if text is None or URN_FORM.fullmatch(text) or IMAGE_ID_FORM.fullmatch(text):
+        return text
+    remedy = "Write it like Canonical:ubuntu-24_04-lts:server:latest, or give the id of an image or of a gallery's."
+    faults.add(where, f"{shown(text)} is neither a URN nor the id of an image", remedy)
+    return None
+
+
+def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
+    """Images by region. One alone stands for every region of the run."""
+    if isinstance(value, str):
+        image = as_image(value, where, faults)
+        return dict.fromkeys(regions, image) if image else {}
+    images: dict[str, str] = {}
+    example = "{eastus: 'Canonical:ubuntu-24_04-lts:server:latest'}"
+    for region, given in as_mapping(value, where, faults, example).items():
+        if image := as_image(given, f"{where}.{shown(region)[1:-1]}", faults):
+            images[region.replace(" ", "").lower()] = image
+    return images
+
+
+def as_id(value: object, example: str, where: str, faults: Faults, type_: str = "") -> str | None:
+    """A resource id of the type of ``example``, or of one that begins with ``type_``."""
+    text = as_text(value, where, faults)
+    if text is None:
+        return None
+    try:
+        found, wanted = ResourceId.parse(text).type.lower(), (type_ or ResourceId.parse(example).type).lower()
+    except ValueError:
+        found, wanted = "", "-"
+    if found == wanted or (type_ and found.startswith(f"{wanted}/")):
+        return text
+    faults.add(where, f"{shown(text)} does not have the right form", f"Write it like {example}.")
+    return None
+
+
+def _cloud(values: Mapping[str, Any], where: str, faults: Faults) -> CloudName:
+    given = as_choice(values["cloud"], tuple(NATIONAL_CLOUDS), f"{where}.cloud", faults) if "cloud" in values else None
+    return next((name for name in NATIONAL_CLOUDS if name == given), "public")
+
+
+def _uuid(values: Mapping[str, Any], key: str, where: str, faults: Faults) -> str | None:
+    if key not in values:
+        return None
+    text = as_form(values[key], UUID_FORM, "0a1b2c3d-0000-4000-8000-0123456789ab", f"{where}.{key}", faults)
+    return text.lower() if text and UUID_FORM.fullmatch(text) else None
+
+
+def _flag(values: Mapping[str, Any], key: str, default: bool, where: str, faults: Faults) -> bool:
+    given = as_bool(values[key], f"{where}.{key}", faults) if key in values else None
+    return default if given is None else given
+
+
+def _ids_by_region(
+    values: Mapping[str, Any], key: str, example: str, section: Section, faults: Faults
+) -> Mapping[str, str]:
+    if key not in values:
+        return {}
+    where, found = f"{section.where}.{key}", {}
+    for region, given in as_mapping(values[key], where, faults, f"{{eastus: {example}}}").items():
+        name = region.replace(" ", "").lower()
+        if section.regions and name not in section.regions:
+            faults.add(f"{where}.{shown(region)[1:-1]}", "is not a region of the run", "Name one of its regions.")
+        elif text := as_id(given, example, f"{where}.{shown(region)[1:-1]}", faults):
+            found[name] = text
+    return found
+
+
+def _ranges(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+    good = []
+    for one in as_texts(values.get("ssh_from", ()), f"{where}.ssh_from", faults):
+        try:
+            ipaddress.ip_network(one, strict=False)
+        except ValueError:
+            faults.add(
+                f"{where}.ssh_from", f"{shown(one)} is not a range of addresses", "Write it like 203.0.113.0/24."
+            )
+        else:
+            good.append(one)
+    return tuple(good)
+
+
+def _group(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+    key = "capacity_reservation_group"
+    text = as_text(values[key], f"{where}.{key}", faults) if key in values else None
+    if text is None:
+        return None
+    if "/" in text:
+        return as_id(text, _GROUP, f"{where}.{key}", faults)
+    # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftcompute
+    if GROUP_NAME_FORM.fullmatch(text):
+        return text
+    faults.add(f"{where}.{key}", f"{shown(text)} is no name of a group", "Take up to 80 letters, digits, _, . and -.")
+    return None
+
+
+def _price(values: Mapping[str, Any], where: str, faults: Faults) -> float:
+    value = values.get("max_price", -1)
+    if isinstance(value, int | float) and not isinstance(value, bool) and (value > 0 or value == -1):
+        return float(value)
+    faults.add(f"{where}.max_price", f"{shown(value)} is no price", "Give USD an hour, or -1 for the on-demand price.")
+    return -1.0
+
+
+def _disk(values: Mapping[str, Any], where: str, faults: Faults) -> int | None:
+    if "os_disk_gb" not in values:
+        return None
+    value = values["os_disk_gb"]
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_DISK_GB:
+        return value
+    faults.add(f"{where}.os_disk_gb", f"{shown(value)} is no size of a disk", f"Give 1 to {_MOST_DISK_GB} GB.")
+    return None
+
+
+def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, str]:
+    if "tags" not in values:
+        return {}
+    where = f"{where}.tags"
+    given = as_mapping(values["tags"], where, faults, "{team: storage}")
+    if len(given) > _MAX_TAGS:
+        faults.add(where, f"has {len(given)} tags; Azure takes 50 and nine are ours", f"Keep at most {_MAX_TAGS}.")
+    return {key: value for key, value in given.items() if _is_good_tag(key, value, where, faults)}
+
+
+def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
+    at, before = f"{where}.{shown(key)[1:-1]}", len(faults.lines)
+    if key.lower() in _OUR_TAGS or key.lower().startswith(("pytest-capacity:", "microsoft", "azure", "windows")):
+        faults.add(at, "is a tag that Azure or this plugin sets itself", "Give the tag another name.")
+    if not 1 <= len(key) <= _MAX_TAG_NAME or re.search(r"[<>%&\\?/]", key):
+        faults.add(at, "is no name of a tag", f"Take up to {_MAX_TAG_NAME} characters, none of < > % & \\ ? /.")
+    if not isinstance(value, str):
+        faults.add(at, "is not a text", "Quote the value.")
+    elif len(value) > _MAX_TAG_VALUE:
+        faults.add(at, f"a value of {len(value)} characters", f"Keep it to {_MAX_TAG_VALUE}.")
+    return len(faults.lines) == before

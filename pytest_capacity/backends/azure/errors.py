@@ -1,0 +1,32 @@
+"""Resource Manager's refusals and azure-core's exceptions, read by the table of Azure."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from pytest_capacity.backends.azure.session import ArmError
+from pytest_capacity.backends.diagnosis import Table, diagnose, diagnose_parts, packaged_table
+from pytest_capacity.model import Diagnosis, Market
+
+#: A resource group that is on its way out takes all that is in it along.
+GOING: frozenset[str] = frozenset({"ResourceGroupBeingDeleted"})
+
+
+def diagnose_error(problem: BaseException, table: Table | None = None, market: Market | None = None) -> Diagnosis:
+    """Return what ``problem`` means by ``table``, or by the packaged one; ``market`` is the one that was tried.
+
+    An error that did not come from Azure is looked up by the names of its classes.
+    """
+    table = table or packaged_table("azure")
+    if isinstance(problem, ArmError):
+        return replace(diagnose_parts(table, problem.parts, market), operation=problem.operation)
+    for kind in type(problem).__mro__:
+        found = diagnose(table, code=kind.__name__, message=str(problem))
+        if found.kind != "unknown":
+            return replace(found, by="the SDK")
+    return replace(diagnose(table, code=type(problem).__name__, message=str(problem)), by="the SDK")
+
+
+def is_gone(error: ArmError) -> bool:
+    """Return whether the refusal says that the thing is not there, or goes with its resource group."""
+    return error.http == 404 or bool(error.codes & GOING)

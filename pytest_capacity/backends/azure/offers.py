@@ -1,0 +1,335 @@
+"""Which zones of a region can take a topology: sizes, quotas and existing reservations, read in one round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from azure.core.exceptions import AzureError
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_capacity.backends.azure.errors import diagnose_error
+from pytest_capacity.backends.azure.ids import (
+    COMPUTE,
+    COMPUTE_VERSION,
+    GROUPS,
+    NETWORK_VERSION,
+    SKUS_VERSION,
+    ResourceId,
+    canonical,
+)
+from pytest_capacity.backends.azure.listing import allocated, members_of, side_by_side
+from pytest_capacity.backends.azure.plan import GIVEN_GROUP
+from pytest_capacity.backends.azure.session import Arm, ArmError
+from pytest_capacity.backends.azure.settings import (
+    NO_ZONE,
+    GroupSettings,
+    section_of,
+    settings_of,
+    use_fact,
+    zone_name,
+    zone_number,
+)
+from pytest_capacity.errors import Refused
+from pytest_capacity.model import Offer, Request, Topology
+
+#: Diagnoses that end the round instead of leaving a question open: asking elsewhere would give the same.
+_FATAL: Final = frozenset({"auth", "account-blocked", "invalid"})
+#: The quotas that count for all sizes of a market.
+_REGIONAL: Final = {"on-demand": "cores", "spot": "lowPriorityCores"}
+
+
+class Size(Struct, frozen=True):
+    """What the list of SKUs says of one size in one region."""
+
+    zones: frozenset[str]
+    family: str
+    vcpus: int
+    reservable: bool
+    spot: bool
+    #: Zones, or all of the region, that this subscription may not use for it.
+    barred: frozenset[str]
+    barred_region: bool
+
+
+class Existing(Struct, frozen=True):
+    """A capacity reservation group that exists, its members and how full each is."""
+
+    answer: Mapping[str, Any]
+    members: Sequence[Mapping[str, Any]]
+    seats: Mapping[str, str]
+
+    @property
+    def region(self) -> str:
+        """Its region."""
+        return str(self.answer.get("location", "")).replace(" ", "").lower()
+
+    def member(self, size: str, zone: str) -> Mapping[str, Any] | None:
+        """Return the member for a size in a zone (its number; "" for none)."""
+        for member in self.members:
+            zones = [str(one) for one in member.get("zones") or ()]
+            if str(member.get("sku", {}).get("name", "")).lower() == size.lower() and zones == ([zone] if zone else []):
+                return member
+        return None
+
+    def free(self, member: Mapping[str, Any]) -> int:
+        """Return how many machines the member still has room for."""
+        identity = canonical(member["id"])
+        return int(member["sku"].get("capacity", 0)) - sum(1 for seat in self.seats.values() if seat == identity)
+
+
+class Read(Struct, frozen=True):
+    """What one region said. None: it could not be read."""
+
+    sizes: Mapping[str, Size] | None
+    limits: Mapping[str, int] | None
+    #: The groups of ``use_reservations``, and the one in which our members go, by id.
+    groups: Mapping[str, Existing | None]
+    given: str
+
+
+def read_offers(arm: Arm, request: Request, region: str, topology: Topology) -> Sequence[Offer]:
+    """Return the zones of ``region``, and the placement without a zone, with whether each can take ``topology``.
+
+    Raises Azure's error for refused credentials and when asking again may help, and `Refused` for a reservation group
+    that is not there, is of another region, or already has a member of what is to be reserved.
+    """
+    groups = [settings_of(request, group) for group in topology.groups]
+    read = _read(arm, request, region)
+    _check_given(request, region, read)
+    numbers = sorted({zone for size in (read.sizes or {}).values() for zone in size.zones}) or _wanted(request, region)
+    offers = [_offer(request, region, groups, read, number) for number in [*numbers, ""]]
+    _check_members(request, groups, read, offers)
+    return offers
+
+
+def _wanted(request: Request, region: str) -> list[str]:
+    """The zones to think of where Azure does not let us see its own: all that there may be."""
+    return ["1", "2", "3"]
+
+
+def _read(arm: Arm, request: Request, region: str) -> Read:
+    wanted = section_of(request).capacity_reservation_group or ""
+    used = sorted({_group_of(one) for one in request.use_reservations})
+    listed = [wanted] if "/" in wanted else []
+    ids = [*used, *(canonical(one) for one in listed)]
+    reads: dict[str, Callable[[], Any]] = {
+        "sizes": lambda: _sizes(arm, region),
+        "limits": lambda: _limits(arm, region),
+        **{f"group {one}": (lambda one=one: _existing(arm, one)) for one in ids},  # type: ignore[misc]
+    }
+    if wanted and not listed:
+        reads["named"] = lambda: _named(arm, wanted)
+    subnet = section_of(request).subnets.get(region)
+    if subnet:
+        reads["subnet"] = lambda: arm.get("Microsoft.Network/virtualNetworks/subnets/read", subnet, NETWORK_VERSION)
+    answers = dict(zip(reads, side_by_side(lambda read: _open(arm, read), list(reads.values())), strict=True))
+    existing = {one: answers[f"group {one}"] for one in ids}
+    given = canonical(wanted) if listed else ""
+    for answer in answers.get("named") or ():
+        if str(answer.get("location", "")).replace(" ", "").lower() == region:
+            given = canonical(answer["id"])
+            existing[given] = _open(arm, lambda: _existing(arm, given))
+    return Read(sizes=answers["sizes"], limits=answers["limits"], groups=existing, given=given)
+
+
+def _open(arm: Arm, read: Callable[[], Any]) -> Any:
+    """What a read gives; None where Azure does not let us look. Raises what may be cured by asking again."""
+    try:
+        return read()
+    except (ArmError, AzureError) as error:
+        found = diagnose_error(error, arm.errors)
+        if found.kind in _FATAL or found.step in ("back-off", "ask-again", "gone"):
+            raise
+        return None
+
+
+def _sizes(arm: Arm, region: str) -> dict[str, Size]:
+    path = arm.path(f"/providers/{COMPUTE}/skus")
+    query = {"$filter": f"location eq '{region}'"}
+    skus = arm.pages(f"{COMPUTE}/skus/read", path, SKUS_VERSION, **query)
+    return {str(sku["name"]).lower(): _size(sku) for sku in skus if sku.get("resourceType") == "virtualMachines"}
+
+
+def _size(sku: Mapping[str, Any]) -> Size:
+    capabilities = {one.get("name"): str(one.get("value", "")) for one in sku.get("capabilities") or ()}
+    zones = {str(zone) for info in sku.get("locationInfo") or () for zone in info.get("zones") or ()}
+    restrictions = sku.get("restrictions") or ()
+    barred = {
+        str(zone)
+        for one in restrictions
+        if one.get("type") == "Zone"
+        for zone in (one.get("restrictionInfo") or {}).get("zones") or ()
+    }
+    vcpus = capabilities.get("vCPUsAvailable") or capabilities.get("vCPUs") or "0"
+    return Size(
+        zones=frozenset(zones),
+        family=str(sku.get("family", "")),
+        vcpus=int(vcpus) if vcpus.isdecimal() else 0,
+        reservable=capabilities.get("CapacityReservationSupported", "True") != "False",
+        spot=capabilities.get("LowPriorityCapable", "True") != "False",
+        barred=frozenset(barred),
+        barred_region=any(one.get("type") == "Location" for one in restrictions),
+    )
+
+
+def _limits(arm: Arm, region: str) -> dict[str, int]:
+    path = arm.path(f"/providers/{COMPUTE}/locations/{region}/usages")
+    usages = arm.pages(f"{COMPUTE}/locations/usages/read", path, COMPUTE_VERSION)
+    return {str(one["name"]["value"]).lower(): int(one["limit"]) for one in usages}
+
+
+def _named(arm: Arm, name: str) -> list[dict[str, Any]]:
+    listed = arm.pages(f"{GROUPS}/read", arm.path(f"/providers/{GROUPS}"), COMPUTE_VERSION)
+    return [one for one in listed if str(one["name"]).lower() == name.lower() and not _is_ours(one)]
+
+
+def _is_ours(answer: Mapping[str, Any]) -> bool:
+    """Whether a run of this plugin has made the group: then it is no one's to share, and goes with that run."""
+    return any(str(key).lower().startswith("pytest-capacity:") for key in answer.get("tags") or ())
+
+
+def _existing(arm: Arm, group: str) -> Existing:
+    answer = arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION)
+    reads: list[Callable[[], Any]] = [lambda: members_of(arm, group), lambda: allocated(arm, group)]
+    members, seats = side_by_side(lambda read: read(), reads)
+    return Existing(answer, members, seats)
+
+
+def _group_of(identity: str) -> str:
+    """The id of a group, where ``identity`` is it or a member of it."""
+    found = ResourceId.parse(identity)
+    return str(replace(found, type=GROUPS, name=found.parent, parent="") if found.parent else found)
+
+
+def _check_given(request: Request, region: str, read: Read) -> None:
+    if not read.given:
+        return
+    group = read.groups.get(read.given)
+    if group is not None and group.region != region:
+        raise Refused(
+            f"azure.capacity_reservation_group: {read.given} is in {group.region or 'another region'}, and {region} is "
+            f"asked for. A group serves its own region only: name one there, or only a name, then the run makes its own"
+        )
+
+
+def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read, offers: Iterable[Offer]) -> None:
+    """A group takes one member for each size and zone, and one of somebody else is never changed."""
+    group = read.groups.get(read.given) if read.given else None
+    if group is None:
+        return
+    for offer in offers:
+        for size in {type_ for one in groups if one.reserve for type_ in one.types}:
+            member = group.member(size, zone_number(offer.zone))
+            if offer.ok and member is not None:
+                raise Refused(
+                    f"azure.capacity_reservation_group: {read.given} already reserves {size} in {offer.zone} "
+                    f"({member['name']}), and Azure takes one reservation for each size and zone. Use that one "
+                    f"(use_reservations), or name another group"
+                )
+
+
+def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read: Read, number: str) -> Offer:
+    used = _used(request, groups, read, region, number)
+    facts = {use_fact(*user): id_ for user, id_ in used.items()}
+    if read.given:
+        facts[GIVEN_GROUP] = read.given
+    lacks = _lacks(groups, read, number, used)
+    why = _why_not(groups, read, number, lacks, used)
+    first = {(group.name, group.group.instance_type) for group in groups if group.market == "on-demand"}
+    return Offer(
+        region=region,
+        zone=zone_name(region, number),
+        ok=not why,
+        aliases=(number or NO_ZONE,),
+        why=why,
+        lacks=tuple(sorted(lacks)),
+        preferred=not why and bool(first & used.keys()),
+        facts=facts,
+    )
+
+
+def _lacks(groups: Sequence[GroupSettings], read: Read, number: str, used: Mapping[tuple[str, str], str]) -> set[str]:
+    """The sizes that cannot be had there; none where that could not be read."""
+    if read.sizes is None:
+        return set()
+    found = set()
+    for group in groups:
+        for type_ in group.types:
+            size = read.sizes.get(type_.lower())
+            if size is None or _bars(size, group, number, (group.name, type_) in used):
+                found.add(type_)
+    return found
+
+
+def _bars(size: Size, group: GroupSettings, number: str, is_used: bool) -> bool:
+    if size.barred_region or number in size.barred or (number and number not in size.zones):
+        return True
+    if group.reserve and not is_used and not size.reservable:
+        return True
+    return group.market == "spot" and not group.may_be_on_demand and not size.spot
+
+
+def _why_not(
+    groups: Sequence[GroupSettings],
+    read: Read,
+    number: str,
+    lacks: Collection[str],
+    used: Mapping[tuple[str, str], str],
+) -> str:
+    """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
+    lacking = {type_ for group in groups if set(group.types) <= set(lacks) for type_ in group.types}
+    if lacking:
+        sizes = read.sizes or {}
+        unreservable = [one for one in lacking if (size := sizes.get(one.lower())) and not size.reservable]
+        more = (
+            f" ({', '.join(sorted(unreservable))} cannot be reserved: write `reserve: false`)" if unreservable else ""
+        )
+        return f"does not offer {', '.join(sorted(lacking))}{more}"
+    return _over_quota(groups, read)
+
+
+def _over_quota(groups: Sequence[GroupSettings], read: Read) -> str:
+    """Whether the topology is larger than a quota is at all. What is in use of it now may be on its way out."""
+    if read.sizes is None or read.limits is None:
+        return ""
+    wanted: dict[str, int] = {}
+    for group in groups:
+        size = read.sizes.get(group.group.instance_type.lower())
+        if size is None or len(group.types) > 1 or (group.market == "spot" and group.may_be_on_demand):
+            continue  # It may become something else.
+        names = [_REGIONAL[group.market]] + ([size.family] if group.market == "on-demand" else [])
+        for name in filter(None, names):
+            wanted[name.lower()] = wanted.get(name.lower(), 0) + size.vcpus * group.group.count
+    for name, vcpus in sorted(wanted.items()):
+        limit = read.limits.get(name)
+        if limit is not None and vcpus > limit:
+            return f"has a quota of {limit} vCPUs for {name}, and {vcpus} are asked for"
+    return ""
+
+
+def _used(
+    request: Request, groups: Sequence[GroupSettings], read: Read, region: str, number: str
+) -> dict[tuple[str, str], str]:
+    """Which member of ``use_reservations`` serves which group and size here, those that have the room."""
+    ids = [_group_of(one) for one in request.use_reservations]
+    left: dict[str, int] = {}
+    found: dict[tuple[str, str], str] = {}
+    for group in groups:
+        if not group.wants_reservation or not group.may_be_on_demand:
+            continue
+        for type_ in group.types:
+            for existing in (read.groups.get(id_) for id_ in ids):
+                if existing is None or existing.region != region:
+                    continue
+                member = existing.member(type_, number)
+                if member is None:
+                    continue
+                identity = canonical(member["id"])
+                free = left.setdefault(identity, existing.free(member))
+                if free >= group.group.count:
+                    left[identity] = free - group.group.count
+                    found[group.name, type_] = identity
+                    break
+    return found

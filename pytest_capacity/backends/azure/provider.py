@@ -1,0 +1,164 @@
+"""The first face of Azure: what pytest and the command line need to know of it. Nothing of the SDK is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from pytest_capacity.backends.azure import config
+from pytest_capacity.backends.azure.settings import AzureSettings, plain, section_of
+from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.config.fields import Faults, as_form, as_text
+from pytest_capacity.config.source import Source
+from pytest_capacity.model import Request
+
+if TYPE_CHECKING:
+    from pytest_capacity.backends.azure.backend import AzureBackend
+
+_GROUP_KEY = "azure_capacity_reservation_group"
+
+
+class AzureProvider:
+    """`pytest_capacity.backends.base.Provider` for Azure."""
+
+    name = "azure"
+    title = "Azure"
+    owns_machines = False
+    emulated = True
+    #: Of the namespace itself first: a module in a package that is missing cannot be looked for.
+    modules = ("azure", "azure.core", "azure.identity")
+    default_user = "azureuser"
+    examples = Examples(
+        region="eastus",
+        zone="1, eastus-1 or none",
+        instance_type="Standard_L8s_v3",
+        image="Canonical:ubuntu-24_04-lts:server:latest",
+        reservation="/subscriptions/ID/resourceGroups/NAME/providers/Microsoft.Compute/capacityReservationGroups/NAME",
+        endpoint="https://management.azure.com",
+        group="{count: 3, instance_type: Standard_L8s_v3}",
+        section="{image: 'Canonical:ubuntu-24_04-lts:server:latest'}",
+        prices="{Standard_L8s_v3: 0.624}",
+    )
+    region_variable = "AZURE_DEFAULTS_LOCATION"
+    #: OSProfile.customData: before it is encoded.
+    user_data_limit = 64 * 1024 - 1
+    group_keys = ()
+    #: Which of them are there decides who we are.
+    credential_variables = (
+        "AZURE_CLIENT_ID",
+        "AZURE_TENANT_ID",
+        "AZURE_SUBSCRIPTION_ID",
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_USERNAME",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_CONFIG_DIR",
+        "IDENTITY_ENDPOINT",
+        "MSI_ENDPOINT",
+    )
+    file_variables = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CONFIG_DIR")
+    environment_prefixes = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
+    not_shaping = frozenset({"subscription", "tenant"})
+    errors_file = Path(__file__).with_name("errors.yaml")
+    sct = SctKeys(
+        reserve="azure_use_capacity_reservation",
+        count="azure_reserved_vm_count",
+        zones=("azure_reservation_zones",),
+        spot_to_on_demand=True,
+        others=(_GROUP_KEY,),
+    )
+
+    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+        """As the Azure command line has it."""
+        region = environ.get(self.region_variable, "")
+        return ((region,), self.region_variable) if region else ((), "")
+
+    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """``eastus``, or ``East US``."""
+        return config.read_regions(values, where, faults)
+
+    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """``1``, ``eastus-1``, or ``none`` for a placement without a zone."""
+        return config.read_zones(values, regions, where, faults)
+
+    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
+        """``Standard_L8s_v3``."""
+        return as_form(value, config.SIZE_FORM, self.examples.instance_type, where, faults)
+
+    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
+        """A URN or a resource id."""
+        return config.as_image(value, where, faults)
+
+    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """Ids of capacity reservation groups."""
+        return config.read_reservations(values, where, faults)
+
+    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
+        """`AzureSettings`, less what is as by default."""
+        return plain(config.read_section(section, faults))
+
+    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+        """Its images."""
+        return config.read_group(msgspec.convert(group.settings, AzureSettings), section, group, faults)
+
+    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
+        """Refuse more than Azure takes as custom data."""
+        size = len(text.encode())
+        if size > self.user_data_limit:
+            remedy = "Let it fetch the rest (#include URL)."
+            faults.add(where, f"takes {size} bytes; Azure takes {self.user_data_limit}", remedy)
+
+    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
+        """Refuse what Azure would only refuse in the middle: spot that is to use a reservation, a key that is not ours."""
+        spot = [
+            group.name
+            for topology in request.topologies.values()
+            for group in topology.groups
+            if (group.market or request.market) == "spot" and group.reserve
+        ]
+        if spot:
+            remedy = "Write `reserve: false` for it, or `market: on-demand`."
+            faults.add(
+                f"{source.file}: groups.{spot[0]}", "is spot and reserved; no spot machine uses a reservation", remedy
+            )
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """The group of the reservations: one that exists, or the name of ours."""
+        if _GROUP_KEY not in values:
+            return SctReading()
+        name = as_text(values[_GROUP_KEY], where(_GROUP_KEY), faults)
+        return SctReading(section={"capacity_reservation_group": name} if name else {})
+
+    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
+        """What the file or a flag says; Azure's libraries read no variable for it."""
+        return request.endpoint
+
+    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
+        """Return "": Azure has no profiles."""
+        return ""
+
+    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
+        """With the subscription that the environment names, where the file names none."""
+        subscription = environ.get("AZURE_SUBSCRIPTION_ID", "")
+        if request.emulated or not subscription or section_of(request).subscription:
+            return request
+        return replace(request, settings={**request.settings, "subscription": subscription.lower()})
+
+    def account_setting(self, request: Request) -> tuple[str, str]:
+        """``azure.subscription``."""
+        subscription = section_of(request).subscription
+        return ("azure.subscription", subscription) if subscription and not request.emulated else ("", "")
+
+    def memory(self, kind: str) -> float | None:
+        """An hour for lack of capacity, as the Karpenter provider of Azure has it."""
+        return 3600.0 if kind == "capacity-zone" else None
+
+    def open(self, request: Request) -> AzureBackend:
+        """The backend of ``request``. Raises `ConfigError` where no subscription is named."""
+        from pytest_capacity.backends.azure.backend import open_azure
+
+        return open_azure(request)

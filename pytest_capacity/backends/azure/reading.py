@@ -1,0 +1,108 @@
+"""Azure's answers as `Held`: what each of its states means to us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from pytest_capacity.backends.answers import read_answer
+from pytest_capacity.backends.azure.ids import ADDRESSES, CARDS, DISKS, ResourceId, canonical, tags_of
+from pytest_capacity.backends.azure.plan import NODE, RESERVATION, TYPE_OF
+from pytest_capacity.backends.azure.settings import zone_name
+from pytest_capacity.backends.azure.stamp import Stamp, read_stamp
+from pytest_capacity.model import ErrorPart, Held, State, Subject
+
+CARD: Final = "network-card"
+ADDRESS: Final = "address"
+DISK: Final = "disk"
+
+#: Every kind by the type of the resource. What goes with its machine is listed only where it has been left behind.
+KIND_OF: Final = {type_: kind for kind, type_ in TYPE_OF.items()} | {CARDS: CARD, ADDRESSES: ADDRESS, DISKS: DISK}
+
+#: Why a spot machine is gone that nothing asked to go. Our own word: Azure says nothing.
+EVICTED: Final = "SpotEvicted"
+
+_STATES: Final[Mapping[str, State]] = {
+    "succeeded": "ready",
+    "failed": "failed",
+    "canceled": "failed",
+    "deleting": "leaving",
+    "deleted": "gone",
+}
+
+
+def held_of(kind: str, answer: Mapping[str, Any], region: str = "", before: State = "creating") -> Held:
+    """Return a resource as Resource Manager gives it. ``before`` is the state in which it was known.
+
+    A thing that is ready and is changed (its tags, its count) stays ready meanwhile.
+    """
+    properties = answer.get("properties") or {}
+    word = str(properties.get("provisioningState") or "Succeeded")
+    state = _STATES.get(word.lower(), "ready" if before == "ready" else "creating")
+    stamp = read_stamp(tags_of(answer))
+    where = region or str(answer.get("location", "")).replace(" ", "").lower()
+    identity = canonical(str(answer["id"]))
+    return Held(
+        kind=kind,
+        id=identity,
+        region=where,
+        zone=_zone(where, answer, stamp),
+        state=state,
+        subject=stamp.piece,
+        group=stamp.group,
+        count=int((answer.get("sku") or {}).get("capacity") or 0) if kind == RESERVATION else 1,
+        deadline=stamp.deadline,
+        problem=f"Azure calls it {word}" if state == "failed" else "",
+        problem_code=word if state == "failed" else "",
+        facts={key: value for key, value in _facts(kind, answer, properties, stamp).items() if value},
+        place=ResourceId.parse(identity).group,
+    )
+
+
+def _zone(region: str, answer: Mapping[str, Any], stamp: Stamp) -> str:
+    zones = list(answer.get("zones") or [])
+    if len(zones) == 1:
+        return zone_name(region, str(zones[0]))
+    return Subject.parse(stamp.piece).zone
+
+
+def _facts(kind: str, answer: Mapping[str, Any], properties: Mapping[str, Any], stamp: Stamp) -> dict[str, str]:
+    facts = {"run": stamp.run}
+    if kind == NODE:
+        reservation = (properties.get("capacityReservation") or {}).get("capacityReservationGroup") or {}
+        facts |= {
+            "name": stamp.node or str(answer.get("name", "")),
+            "instance_type": str((properties.get("hardwareProfile") or {}).get("vmSize", "")),
+            "market": "spot" if properties.get("priority") == "Spot" else "on-demand",
+            "incarnation": str(properties.get("vmId", "")),
+            "capacity_group": canonical(reservation["id"]) if reservation.get("id") else "",
+        }
+    elif kind == RESERVATION:
+        sku = answer.get("sku") or {}
+        facts |= {"instance_type": str(sku.get("name", "")), "capacity": str(sku.get("capacity", ""))}
+    return facts
+
+
+def merged(before: Held, now: Held) -> Held:
+    """Return what Azure says now, under the name by which we know it, with the facts that it does not repeat."""
+    return replace(
+        now,
+        subject=before.subject or now.subject,
+        group=before.group if before.group is not None else now.group,
+        zone=now.zone or before.zone,
+        facts={**before.facts, **now.facts},
+        output=before.output,
+    )
+
+
+def view_parts(answer: Mapping[str, Any]) -> tuple[ErrorPart, ...]:
+    """Return why a thing failed, by its instance view: ``ProvisioningState/failed/AllocationFailed`` and a message."""
+    view = (answer.get("properties") or {}).get("instanceView") or {}
+    parts: list[ErrorPart] = []
+    for status in view.get("statuses") or ():
+        words = str(status.get("code", "")).split("/")
+        if len(words) > 2 and words[1].lower() == "failed":
+            parts += read_answer({"error": {"code": words[2], "message": str(status.get("message", ""))}})
+    return tuple(parts)

@@ -1,0 +1,239 @@
+"""Azure Resource Manager over HTTP: azure-core's transport, azure-identity's credentials. No call is ever retried here."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from azure.core import PipelineClient
+from azure.core.credentials import AccessToken, TokenCredential
+from azure.core.exceptions import ServiceResponseError
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RequestIdPolicy, UserAgentPolicy
+from azure.core.pipeline.transport import RequestsTransport
+from azure.core.rest import HttpRequest, HttpResponse
+from msgspec import Struct
+from requests.adapters import HTTPAdapter
+
+from pytest_capacity.backends.answers import read_answer
+from pytest_capacity.backends.azure.ids import SUBSCRIPTIONS_VERSION
+from pytest_capacity.backends.azure.settings import NATIONAL_CLOUDS, section_of, subscription_of
+from pytest_capacity.backends.diagnosis import table_of
+from pytest_capacity.errors import ConfigError
+from pytest_capacity.model import ErrorPart, Identity, Request
+
+#: The file that holds the emulator's secret; the keeper sets it for an emulated run.
+SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
+
+#: A round asks for tens of things at once, so the pool of connections is as wide as the engine's executor.
+_POOL: Final = 32
+_CONNECT_S: Final = 10.0
+_READ_S: Final = 60.0
+
+
+class ArmError(Exception):
+    """A call that Resource Manager refused, with everything that its answer says."""
+
+    def __init__(
+        self, operation: str, http: int, parts: tuple[ErrorPart, ...], retry_after: float | None = None
+    ) -> None:
+        first = next((part for part in parts if part.code or part.message), ErrorPart())
+        super().__init__(f"{operation}: HTTP {http} {first.code}: {first.message}")
+        self.operation = operation
+        self.http = http
+        self.parts = parts
+        self.retry_after = retry_after
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """Every code in the answer."""
+        return frozenset(part.code for part in self.parts)
+
+
+class Answer(Struct, frozen=True):
+    """What a call gave: the decoded body (empty where there is none), and what the headers say of a long operation."""
+
+    status: int
+    body: dict[str, Any]
+    #: The URL that says how a long operation stands; "" where the call was done at once.
+    operation: str = ""
+    #: Seconds until it is worth asking.
+    retry_after: float = 0.0
+
+
+class EmulatedCredential:
+    """The emulator's secret as a bearer token. Nothing of the user's credentials ever reaches an emulator."""
+
+    def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
+        """Return the secret that the file named by `SECRET_FILE` holds."""
+        path = os.environ.get(SECRET_FILE, "")
+        secret = Path(path).read_text(encoding="utf-8").strip() if path else "emulated"
+        return AccessToken(secret, int(time.time()) + 3600)
+
+
+class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse]):
+    """azure-core's policy, which refuses to send a token without TLS; here it goes to this machine only."""
+
+    def on_request(self, request: Any) -> None:
+        """Let plain HTTP pass, to a loopback address alone."""
+        host = urlsplit(request.http_request.url).hostname or ""
+        request.context.options["enforce_https"] = host not in ("127.0.0.1", "localhost", "::1")
+        super().on_request(request)
+
+
+class Arm:
+    """Resource Manager for one `Request`: one pool of connections, one credential. Safe to use from many threads.
+
+    Credentials renew themselves: azure-identity keeps a token until shortly before its end and gets the next one from
+    wherever it had the first. An answer 401 with a claims challenge is answered by azure-core with a new token, once.
+    """
+
+    def __init__(self, request: Request) -> None:
+        if request.emulated and not request.endpoint:
+            raise ConfigError(["an emulated run has no endpoint: start the emulator and pass --capacity-endpoint URL"])
+        settings = section_of(request)
+        cloud = NATIONAL_CLOUDS[settings.cloud]
+        self.subscription: Final = subscription_of(request)
+        if not self.subscription:
+            raise ConfigError(
+                ["azure.subscription is not set: write the subscription's id there, or into AZURE_SUBSCRIPTION_ID"]
+            )
+        #: What Azure's errors mean to this user.
+        self.errors: Final = table_of("azure", request.errors)
+        self.emulated: Final = request.emulated
+        self.endpoint: Final = (request.endpoint or cloud.endpoint).rstrip("/")
+        self._tenant = settings.tenant
+        self._session = requests.Session()
+        # Proxies and .netrc of the environment are no business of an emulated run.
+        self._session.trust_env = not request.emulated
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=_POOL))
+        self._credential = _credential(request)
+        policy = BearerTokenCredentialPolicy if self.endpoint.startswith("https:") else LoopbackBearerPolicy
+        self._client = self._make_client(policy(self._credential, cloud.scope))
+        #: Without credentials: what is fetched by a signed URL needs none, and must not be given any.
+        self._anonymous = self._make_client()
+        self._scope = cloud.scope
+
+    def _make_client(self, *policies: Any) -> PipelineClient[HttpRequest, HttpResponse]:
+        transport = RequestsTransport(
+            session=self._session, session_owner=False, connection_timeout=_CONNECT_S, read_timeout=_READ_S
+        )
+        # No RetryPolicy: retries are the engine's, which knows what was asked and which token it bears.
+        return PipelineClient(
+            self.endpoint,
+            transport=transport,
+            policies=[RequestIdPolicy(), UserAgentPolicy("pytest-capacity"), *policies],
+        )
+
+    def path(self, rest: str) -> str:
+        """Return a path in the run's subscription."""
+        return f"/subscriptions/{self.subscription}{rest}"
+
+    def call(self, operation: str, method: str, path: str, version: str, body: Any = None, **query: str) -> Answer:
+        """Return the answer of one call. ``operation`` is the name of its permission, for messages.
+
+        Raises `ArmError` for a refusal and what azure-core and azure-identity raise.
+        """
+        request = HttpRequest(method, f"{self.endpoint}{path}", params={"api-version": version, **query}, json=body)
+        return self._send(operation, request)
+
+    def get(self, operation: str, path: str, version: str, **query: str) -> dict[str, Any]:
+        """Return the body of one GET."""
+        return self.call(operation, "GET", path, version, **query).body
+
+    def pages(self, operation: str, path: str, version: str, **query: str) -> Iterator[dict[str, Any]]:
+        """Yield every item of a list, page after page."""
+        body = self.get(operation, path, version, **query)
+        while True:
+            yield from body.get("value", ())
+            following = body.get("nextLink")
+            if not following:
+                return
+            body = self._send(operation, HttpRequest("GET", self._own(str(following)))).body
+
+    def follow(self, url: str) -> Answer:
+        """Return how a long operation stands: one GET of the URL that its call gave."""
+        return self._send("Microsoft.Resources/operations/read", HttpRequest("GET", self._own(url)))
+
+    def fetch(self, url: str) -> str:
+        """Return the text at a signed URL; no credentials go there."""
+        if self.emulated:
+            self._own(url)
+        response = self._anonymous.send_request(HttpRequest("GET", url))
+        if response.status_code != 200:
+            return ""
+        return response.read().decode(errors="replace")
+
+    def whoami(self) -> Identity:
+        """Return the subscription, and its tenant as the place, by one call."""
+        answer = self.get("Microsoft.Resources/subscriptions/read", self.path(""), SUBSCRIPTIONS_VERSION)
+        tenant = str(answer.get("tenantId", ""))
+        if self._tenant and not self.emulated and tenant.lower() != self._tenant.lower():
+            words = f"subscription {self.subscription} is of tenant {tenant}, and azure.tenant is {self._tenant}"
+            raise ArmError("Microsoft.Resources/subscriptions/read", 401, (ErrorPart("WrongTenant", words),))
+        account = str(answer.get("subscriptionId") or self.subscription)
+        return Identity(account=account, who=self._who(), place=tenant)
+
+    def _who(self) -> str:
+        """Who the token is of, by its claims; "" for a token that does not say."""
+        token = self._credential.get_token(self._scope).token
+        parts = token.split(".")
+        if len(parts) != 3:
+            return ""
+        try:
+            claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        except ValueError:
+            return ""
+        return str(claims.get("upn") or claims.get("appid") or claims.get("oid") or "")
+
+    def _own(self, url: str) -> str:
+        """Return a URL that an answer gave, if it is one of the endpoint: the token goes nowhere else."""
+        if urlsplit(url)[:2] != urlsplit(self.endpoint)[:2]:
+            raise ServiceResponseError(f"an answer of {self.endpoint} points to {url[:200]}, which is another server")
+        return url
+
+    def _send(self, operation: str, request: HttpRequest) -> Answer:
+        response = self._client.send_request(request)
+        text = response.text()
+        retry_after = _seconds(response.headers.get("Retry-After", ""))
+        try:
+            body = json.loads(text) if text else {}
+        except ValueError:
+            body = None
+        if response.status_code >= 400:
+            parts = read_answer(text if body is None else body, response.status_code)
+            raise ArmError(
+                operation, response.status_code, parts or (ErrorPart(http=response.status_code),), retry_after
+            )
+        if not isinstance(body, dict):
+            # Something between us and Azure has answered; what became of the call is not known.
+            raise ServiceResponseError(
+                f"{operation}: HTTP {response.status_code} with something that is no JSON object"
+            )
+        headers = response.headers
+        url = headers.get("Azure-AsyncOperation") or headers.get("Location") or ""
+        return Answer(response.status_code, body, url, retry_after or 0.0)
+
+
+def _seconds(text: str) -> float | None:
+    """The seconds of a Retry-After; Azure writes no dates there."""
+    return float(text) if text.isdecimal() else None
+
+
+def _credential(request: Request) -> TokenCredential:
+    if request.emulated:
+        return EmulatedCredential()
+    from azure.identity import DefaultAzureCredential
+
+    settings = section_of(request)
+    chosen: Mapping[str, Any] = {"additionally_allowed_tenants": [settings.tenant]} if settings.tenant else {}
+    # AZURE_AUTHORITY_HOST goes first, as everywhere in the SDK. The browser is never opened from a test run.
+    authority = os.environ.get("AZURE_AUTHORITY_HOST") or NATIONAL_CLOUDS[settings.cloud].authority
+    return DefaultAzureCredential(authority=authority, exclude_interactive_browser_credential=True, **chosen)

@@ -1,0 +1,110 @@
+"""Existing reservations that the user named (``use_reservations``): which of them serves which group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_capacity.backends.gce.listing import any_of, read_list
+from pytest_capacity.backends.gce.plan import Shape, shape_of
+from pytest_capacity.backends.gce.session import Session
+from pytest_capacity.backends.gce.settings import GroupSettings
+from pytest_capacity.backends.gce.values import last, without_host
+from pytest_capacity.model import Request
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """A reservation that the user named, as the API lists it."""
+
+    name: str
+    #: How a machine names it: by its name, and by its project too where that is another one.
+    affinity: str
+    zone: str
+    is_ready: bool
+    #: Whether it is consumed by name only.
+    is_specific: bool
+    free: int
+    shape: Shape
+
+    @property
+    def words(self) -> str:
+        """What it is for, for messages."""
+        kind = "" if self.is_specific else ", consumed automatically"
+        return f"{self.shape.label}{kind}"
+
+    def fits(self, group: GroupSettings, type_: str) -> bool:
+        """Whether the group's machines, as ``type_``, can sit in it."""
+        return self.is_specific and self.shape == shape_of(group, type_)
+
+
+def read_reservations(session: Session, names: Sequence[str]) -> list[Listed]:
+    """What there is of ``names`` (names, or links of shared ones), in their order: one list a project."""
+    by_project: dict[str, list[str]] = {}
+    for name in names:
+        parts = without_host(name).split("/")
+        project = parts[1] if parts[0] == "projects" else session.project
+        by_project.setdefault(project, []).append(parts[-1])
+    found: dict[str, Listed] = {}
+    for project, some in by_project.items():
+        listing = read_list(
+            session,
+            "reservations.aggregatedList",
+            "reservations",
+            any_of(f'name="{name}"' for name in some),
+            {"project": project},
+        )
+        for answer in listing.items:
+            one = _listed(answer, "" if project == session.project else project)
+            found[f"{project}/{one.zone}/{one.name}"] = one
+    order = [last(name) for name in names]
+    return sorted(found.values(), key=lambda one: order.index(one.name))
+
+
+def used_reservations(
+    request: Request, groups: Sequence[GroupSettings], listed: Sequence[Listed], zone: str
+) -> dict[tuple[str, str], str]:
+    """Which existing reservation serves which group as which type, as a machine names it.
+
+    A listed reservation serves a group only whole. First choose those that will be asked for first: groups that are not
+    spot, which cannot use one until they have fallen back, by their first types, and of them those that would otherwise
+    be reserved. Our placement policy is new, so nothing that exists lies in it.
+    """
+    eligible = [group for group in groups if group.may_be_on_demand and not group.group.placement_group]
+    wishes = [(group, place, type_) for group in eligible for place, type_ in enumerate(group.types)]
+    here = [one for one in listed if one.zone == zone and one.is_ready]
+    used: dict[tuple[str, str], str] = {}
+    for group, _, type_ in sorted(wishes, key=lambda wish: (wish[0].market == "spot", wish[1], not wish[0].reserve)):
+        for place, one in enumerate(here):
+            if one.free >= group.group.count and one.fits(group, type_):
+                here[place] = replace(one, free=one.free - group.group.count)
+                used[group.name, type_] = one.affinity
+                break
+    return used
+
+
+def _listed(answer: Mapping[str, Any], project: str) -> Listed:
+    specific = answer.get("specificReservation") or {}
+    properties = specific.get("instanceProperties") or {}
+    disks = properties.get("localSsds") or ()
+    boards = properties.get("guestAccelerators") or ()
+    return Listed(
+        name=answer["name"],
+        affinity=f"projects/{project}/reservations/{answer['name']}" if project else answer["name"],
+        zone=last(answer.get("zone")),
+        is_ready=answer.get("status") == "READY",
+        is_specific=bool(answer.get("specificReservationRequired")),
+        free=int(specific.get("count") or 0) - int(specific.get("inUseCount") or 0),
+        shape=Shape(
+            instance_type=last(properties.get("machineType")),
+            min_cpu_platform=properties.get("minCpuPlatform") or "",
+            local_ssds=len(disks),
+            local_ssd_interface=(disks[0].get("interface") or "SCSI") if disks else "",
+            accelerators=tuple(
+                sorted((last(one.get("acceleratorType")), int(one.get("acceleratorCount") or 0)) for one in boards)
+            ),
+            placement_group=bool(answer.get("resourcePolicies")),
+        ),
+    )

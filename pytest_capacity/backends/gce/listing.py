@@ -1,0 +1,260 @@
+"""Reads of many things at once: by what we know of them (`look`), or by the stamp of a run (`inventory`).
+
+Lists are of the whole project (``aggregatedList``) with a filter, so a run in five regions costs as many calls as one
+in one zone: one a kind, and one of operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import requests
+from google.auth.exceptions import GoogleAuthError
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from pytest_capacity.backends.diagnosis import Table
+from pytest_capacity.backends.gce import operations, reading
+from pytest_capacity.backends.gce.errors import diagnose_error
+from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION
+from pytest_capacity.backends.gce.session import ApiError, NoProject, Session
+from pytest_capacity.backends.gce.stamp import RUN, label_value, read_stamp, run_prefix
+from pytest_capacity.backends.gce.values import last, region_of
+from pytest_capacity.model import Held, Unread
+
+#: What an inventory lists. Policies and disks stand for themselves: each kind is one call.
+KINDS: Final = (NODE, RESERVATION, POLICY, DISK)
+
+#: By kind, the method that lists it, and under which name a scope of the answer holds it.
+LISTS: Final[Mapping[str, tuple[str, str]]] = {
+    NODE: ("instances.aggregatedList", "instances"),
+    RESERVATION: ("reservations.aggregatedList", "reservations"),
+    POLICY: ("resourcePolicies.aggregatedList", "resourcePolicies"),
+    DISK: ("disks.aggregatedList", "disks"),
+}
+
+#: Names in one filter: a URL should stay below 8 KB.
+FILTER_NAMES: Final = 60
+
+#: Errors of the API and of the way to it.
+ERRORS: Final = (ApiError, NoProject, requests.RequestException, GoogleAuthError)
+
+
+class Listing(Struct):
+    """What a list of the whole project has: its items, and the zones and regions that did not answer."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    unreachable: set[str] = field(default_factory=set)
+
+
+def read_list(session: Session, method: str, key: str, filter_: str, path: Mapping[str, str] | None = None) -> Listing:
+    """All pages of an aggregated list. A part of the project that did not answer is never taken for empty."""
+    listing = Listing()
+    for page in session.pages(method, path, query={"filter": filter_} if filter_ else None):
+        listing.unreachable |= {last(place) for place in page.get("unreachables") or ()}
+        for scope, found in (page.get("items") or {}).items():
+            listing.items += found.get(key) or ()
+            if (found.get("warning") or {}).get("code") == "UNREACHABLE":
+                listing.unreachable.add(last(scope))
+    return listing
+
+
+def look(session: Session, run: str, table: Table, helds: Sequence[Held]) -> list[Held]:
+    """``helds`` as Compute Engine has them now, in the same order; ``unseen`` where it lists none.
+
+    All reads go side by side: one list a kind, and one of the operations by which things are made and taken back.
+    """
+    kinds = sorted({held.kind for held in helds})
+    tasks: list[Callable[[], Any]] = [_listed_by(session, run, kind, helds) for kind in kinds]
+    tasks.append(lambda: _operations(session, table, helds))
+    *lists, known = together(tasks)
+    found: dict[tuple[str, str], Held] = {}
+    unreachable: dict[str, set[str]] = {}
+    for kind, listing in zip(kinds, lists, strict=True):
+        unreachable[kind] = listing.unreachable
+        for thing in listing.items:
+            held = reading.READERS[kind](thing)
+            found[kind, _place(held)] = held
+    return [_merged(held, found.get((held.kind, _place(held))), known, unreachable[held.kind]) for held in helds]
+
+
+def _place(held: Held) -> str:
+    return f"{held.region if held.kind == POLICY else held.zone}/{held.id}"
+
+
+def _listed_by(session: Session, run: str, kind: str, helds: Sequence[Held]) -> Callable[[], Listing]:
+    runs = sorted({held.facts.get("run") or run for held in helds if held.kind == kind})
+    method, key = LISTS[kind]
+    return lambda: read_list(session, method, key, any_of(_of_run(kind, one) for one in runs))
+
+
+def _of_run(kind: str, run: str) -> str:
+    """The filter of what a run has of a kind: by label, or by what its names begin with where there are none."""
+    if kind in (NODE, DISK):
+        return f'labels.{RUN}="{label_value(run)}"'
+    return f'name eq "{run_prefix(run)}.*"'
+
+
+def any_of(filters: Iterable[str]) -> str:
+    """The filter that any of ``filters`` satisfies."""
+    given = list(filters)
+    return given[0] if len(given) == 1 else " OR ".join(f"({one})" for one in given)
+
+
+class Operations(Struct):
+    """Operations by name, and of machines that were taken back the one that did it, by zone and name."""
+
+    by_name: dict[str, dict[str, Any]] = field(default_factory=dict)
+    preempted: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def _operations(session: Session, table: Table, helds: Sequence[Held]) -> Operations:
+    """The operations of what is being made, and those by which our spot machines were taken back.
+
+    One alone is asked for by name; several by one list, which costs one call for any number of zones.
+    """
+    wanted = {
+        held.facts[reading.OPERATION]: held
+        for held in helds
+        if held.state == "creating" and held.facts.get(reading.OPERATION) and not held.facts.get(reading.MADE)
+    }
+    spot = any(held.facts.get("market") == "spot" and held.state == "ready" for held in helds)
+    known = Operations()
+    if len(wanted) == 1 and not spot:
+        name, held = next(iter(wanted.items()))
+        if operation := _one_operation(session, name, held):
+            known.by_name[name] = operation
+        return known
+    names = sorted(wanted)
+    chunks = [names[start : start + FILTER_NAMES] for start in range(0, len(names), FILTER_NAMES)]
+    filters = [[f'name="{name}"' for name in chunk] for chunk in chunks] or [[]]
+    if spot:
+        filters[0].append(f'operationType="{operations.PREEMPTED}"')
+    for filter_ in filter(None, filters):
+        try:
+            listing = read_list(session, "globalOperations.aggregatedList", "operations", any_of(filter_))
+        except ApiError as error:
+            # Whether a machine was taken back may be hidden from us; whether one was made may not.
+            if names or diagnose_error(error, table).kind != "denied":
+                raise
+            continue
+        for operation in listing.items:
+            known.by_name[operation["name"]] = operation
+            if operation.get("operationType") == operations.PREEMPTED:
+                zone, name = last(operation.get("zone")), last(operation.get("targetLink"))
+                known.preempted[f"{zone}/{name}"] = operation
+    return known
+
+
+def _one_operation(session: Session, name: str, held: Held) -> dict[str, Any] | None:
+    at = held.facts.get(reading.OPERATION_AT) or held.zone
+    try:
+        if held.kind == POLICY:
+            return session.call("regionOperations.get", {"region": at, "operation": name})
+        return session.call("zoneOperations.get", {"zone": at, "operation": name})
+    except ApiError as error:
+        # Operations are kept for some days; one that nobody has says nothing.
+        if error.status != 404:
+            raise
+        return None
+
+
+def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[str]) -> Held:
+    """What Compute Engine says now, under the name by which we know it."""
+    operation = known.by_name.get(before.facts.get(reading.OPERATION, ""))
+    waiting = before.state == "creating" and operation is not None
+    if operation is not None and waiting and (parts := operations.error_parts(operation)):
+        return reading.failed(before, parts)
+    under_way = waiting and operation is not None and not operations.is_done(operation)
+    kept = {key: before.facts[key] for key in (reading.OPERATION, reading.OPERATION_AT) if key in before.facts}
+    if waiting and not under_way:
+        kept[reading.MADE] = "1"
+    if now is None:
+        if under_way or (waiting and not before.facts.get(reading.MADE)):
+            # The list may have been read a moment before the operation ended.
+            return replace(before, facts={**before.facts, **kept})
+        if before.zone in unreachable or before.region in unreachable:
+            return before
+        # What was listed once is in every list for as long as it exists.
+        return _taken_back(replace(before, state="gone" if reading.NUMBER in before.facts else "unseen"), known)
+    held = replace(
+        now,
+        # A bulk insert is over only when all of it is: what runs already may yet be rolled back.
+        state="creating" if under_way else now.state,
+        subject=before.subject or now.subject,
+        group=before.group if before.group is not None else now.group,
+        zone=now.zone or before.zone,
+        output=before.output,
+        problem=now.problem or before.problem,
+        problem_code=now.problem_code or before.problem_code,
+        facts={**now.facts, **kept},
+    )
+    return _taken_back(held, known)
+
+
+def _taken_back(held: Held, known: Operations) -> Held:
+    """``held`` with the word for it, where a spot machine was, or is about to be, taken back."""
+    operation = known.preempted.get(f"{held.zone}/{held.id}") if held.kind == NODE else None
+    # Of the same name there may have been another machine.
+    if operation is None or operation.get("targetId", "") not in ("", held.facts.get(reading.NUMBER, "")):
+        return held
+    words = str(operation.get("statusMessage") or "Instance was preempted.")
+    return replace(held, problem=words, problem_code=operations.PREEMPTED)
+
+
+def inventory(
+    session: Session, table: Table, run: str, project: str, regions: Sequence[str]
+) -> Iterator[Held | Unread]:
+    """What bears the stamp of ``run`` and is not over: one list a kind, all at once.
+
+    The stamp is read again here: what does not bear this run is not ours, whatever the filter let through; what bears
+    the run without the rest of the stamp comes without a subject, to be reported and never released.
+    """
+    with ThreadPoolExecutor(len(KINDS), thread_name_prefix="inventory") as pool:
+        asked = [(kind, pool.submit(_stamped, session, run, project, kind)) for kind in KINDS]
+        for kind, answer in asked:
+            try:
+                helds, unreachable = answer.result()
+            except ERRORS as error:
+                read = diagnose_error(error, table)
+                yield Unread("", kind, f"{read.code}: {read.words}")
+                continue
+            yield from helds
+            for place in sorted(unreachable):
+                if (region := region_of(place) if place not in regions else place) in regions:
+                    yield Unread(region, kind, f"{place} did not answer")
+
+
+def _stamped(session: Session, run: str, project: str, kind: str) -> tuple[list[Held], set[str]]:
+    method, key = LISTS[kind]
+    listing = read_list(session, method, key, _of_run(kind, run))
+    # A disk that a machine uses goes with it.
+    things = [thing for thing in listing.items if kind != DISK or not thing.get("users")]
+    ours = (_owned(reading.READERS[kind](thing), thing, run, project) for thing in things)
+    return [held for held in ours if held is not None], listing.unreachable
+
+
+def _owned(held: Held, thing: Mapping[str, Any], run: str, project: str) -> Held | None:
+    stamp = read_stamp(thing)
+    if stamp.run != run:
+        if (thing.get("labels") or {}).get(RUN) != label_value(run):
+            return None
+        faults = ["no description of ours"]
+    else:
+        faults = [f"no {part}" for part in stamp.missing]
+        if stamp.project and stamp.project != project:
+            faults.append(f"project {stamp.project!r}")
+    if not faults:
+        return held
+    return replace(held, subject="", problem=f"bears this run's stamp but not all of ours ({', '.join(faults)})")
+
+
+def together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What ``tasks`` return, in their order, done side by side; the first error is raised when all are over."""
+    if len(tasks) == 1:
+        return [tasks[0]()]
+    with ThreadPoolExecutor(len(tasks), thread_name_prefix="read") as pool:
+        asked = [pool.submit(task) for task in tasks]
+    return [answer.result() for answer in asked]

@@ -1,0 +1,189 @@
+"""The first face of GCE: what pytest and the command line need to know of it. Nothing of the SDK is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.gce import config
+from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, plain, section_of
+from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
+from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_form
+from pytest_capacity.config.source import Source
+from pytest_capacity.config.userdata import form_of
+from pytest_capacity.model import Request
+
+if TYPE_CHECKING:
+    from pytest_capacity.backends.gce.backend import GceBackend
+
+#: Where the project stands that neither the file nor a flag names, in the order in which they count: google-auth's two,
+#: and gcloud's.
+PROJECT_VARIABLES: Final = ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT")
+_IMPERSONATE: Final = "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"
+_ENDPOINT: Final = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
+_REGION: Final = "CLOUDSDK_COMPUTE_REGION"
+
+#: Seeds' keys: whether a reservation is consumed by name only. Two spellings of one thing.
+_SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match")
+_TYPE: Final = "gce_reservation_type"
+
+
+class GceProvider:
+    """`pytest_capacity.backends.base.Provider` for Compute Engine."""
+
+    name = "gce"
+    title = "GCE"
+    owns_machines = False
+    emulated = True
+    modules: tuple[str, ...] = ("google.auth", "requests")
+    default_user = DEFAULT_USER
+    examples = Examples(
+        region="us-central1",
+        zone="b or us-central1-b",
+        instance_type="n2-standard-8",
+        image="projects/debian-cloud/global/images/family/debian-12",
+        reservation="my-reservation, or projects/P/zones/Z/reservations/my-reservation",
+        endpoint="https://compute.googleapis.com",
+        group="{count: 3, instance_type: n2-standard-8}",
+        section="{project: my-project}",
+        prices="{n2-standard-8: 0.39}",
+    )
+    region_variable = _REGION
+    user_data_limit = VALUE_LIMIT
+    group_keys: tuple[str, ...] = ()
+    #: Which of them are there decides whose credentials are used. None of them is a secret but the token, which is
+    #: hashed like the others and never shown.
+    credential_variables: tuple[str, ...] = (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "CLOUDSDK_CONFIG",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN",
+        _IMPERSONATE,
+        *PROJECT_VARIABLES,
+    )
+    file_variables: tuple[str, ...] = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "REQUESTS_CA_BUNDLE")
+    environment_prefixes: tuple[str, ...] = ("GOOGLE_", "GCLOUD_", "CLOUDSDK_", "GCE_METADATA_")
+    not_shaping: frozenset[str] = frozenset({"impersonate", "project_number"})
+    errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    sct = SctKeys(
+        reserve="gce_use_capacity_reservation",
+        count="gce_reservation_vm_count",
+        images={"db": "gce_image_db", "loader": "gce_image_loader", "monitor": "gce_image_monitor"},
+        images_by_region=False,
+        images_needed=False,
+        others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network"),
+    )
+
+    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+        """As gcloud has it; google-auth knows none."""
+        return ((environ[_REGION],), _REGION) if environ.get(_REGION) else ((), "")
+
+    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """``us-central1``."""
+        return config.read_regions(values, where, faults)
+
+    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """Letters or names."""
+        return config.read_zones(values, regions, where, faults)
+
+    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
+        """``n2-standard-8``, ``custom-4-8192``."""
+        return as_form(value, config.NAME_FORM, self.examples.instance_type, where, faults)
+
+    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
+        """A name, ``family/NAME``, or a link."""
+        return as_form(value, config.IMAGE_FORM, self.examples.image, where, faults)
+
+    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """Names, or links of shared ones."""
+        return config.read_reservations(values, where, faults)
+
+    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
+        """`GceSettings`, less what is as by default."""
+        return plain(config.read_section(section, faults))
+
+    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+        """Its own settings, and its image."""
+        return config.read_group(msgspec.convert(dict(group.settings), GceSettings), section, group, faults)
+
+    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
+        """A value of the metadata, which the guest environment or cloud-init reads."""
+        if form_of(text) is None:
+            remedy = "Begin it with #!, #cloud-config or another word that cloud-init knows."
+            faults.add(where, "begins with nothing that the guest environment or cloud-init reads", remedy)
+        size = len(text.encode())
+        if size > VALUE_LIMIT:
+            remedy = "Let it fetch the rest (#include URL)."
+            faults.add(where, f"takes {size} bytes; Compute Engine takes {VALUE_LIMIT}", remedy)
+
+    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
+        """Spot machines cannot sit in a reservation, whatever its form."""
+        section = section_of(request)
+        groups = [group for topology in request.topologies.values() for group in topology.groups]
+        spot_only = groups and not request.fallback.spot_to_on_demand
+        if spot_only and all((group.market or request.market) == "spot" for group in groups):
+            for key, is_there in (
+                ("share_with", section.share_with),
+                ("reservation", section.reservation != "specific"),
+            ):
+                if is_there:
+                    remedy = "Remove it, or let nodes fall back (`fallback: {spot_to_on_demand: true}`)."
+                    faults.add(
+                        f"{source.file}: gce.{key}", "is there, and all nodes are spot: none is reserved", remedy
+                    )
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """Zonal or regional, specific or shared, project and network."""
+        type_ = as_choice(values[_TYPE], ("zonal", "regional"), where(_TYPE), faults) if _TYPE in values else None
+        said = {key: as_bool(values[key], where(key), faults) for key in _SPECIFIC if key in values}
+        specific = {value for value in said.values() if value is not None}
+        if len(specific) > 1:
+            faults.add(where(_SPECIFIC[1]), f"contradicts {_SPECIFIC[0]}", "Keep one of them.")
+        section: dict[str, Any] = {"reservation": "automatic"} if specific == {False} else {}
+        for key in ("project", "network"):
+            if f"gce_{key}" in values:
+                section[key] = values[f"gce_{key}"]
+        return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section)
+
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As they are: no earlier version wrote them in another form."""
+        return settings
+
+    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
+        """The request's own, or gcloud's override."""
+        if request.endpoint or request.emulated:
+            return request.endpoint
+        return environ.get(_ENDPOINT) or None
+
+    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
+        """The service account that is impersonated."""
+        return section_of(request).impersonate or environ.get(_IMPERSONATE) or ""
+
+    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
+        """With the project, the endpoint and the service account that the environment chose."""
+        if request.emulated:
+            return request
+        section = section_of(request)
+        project = section.project or next(filter(None, map(environ.get, PROJECT_VARIABLES)), None)
+        chosen = {"project": project, "impersonate": self.chosen_profile(request, environ)}
+        settings = {**request.settings, **{key: value for key, value in chosen.items() if value}}
+        return replace(request, settings=settings, endpoint=self.endpoint_of(request, environ))
+
+    def account_setting(self, request: Request) -> tuple[str, str]:
+        """``gce.project_number``."""
+        number = section_of(request).project_number
+        return ("gce.project_number", number) if number else ("", "")
+
+    def memory(self, kind: str) -> float | None:
+        """As for every cloud."""
+        return None
+
+    def open(self, request: Request) -> GceBackend:
+        """The backend of ``request``. Imports google-auth and requests, and makes no call."""
+        from pytest_capacity.backends.gce.backend import GceBackend
+
+        return GceBackend(request)

@@ -1,0 +1,325 @@
+"""The ``oci:`` section and what a group says for OCI, checked key by key."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast, get_args
+
+from pytest_capacity.backends.oci import forms, stamp
+from pytest_capacity.backends.oci.settings import (
+    GROUP_KEYS,
+    Auth,
+    ImageLookup,
+    OciSettings,
+    is_flexible,
+    plain,
+)
+from pytest_capacity.config.fields import (
+    EVERY_OTHER,
+    Faults,
+    as_bool,
+    as_choice,
+    as_form,
+    as_mapping,
+    as_text,
+    as_texts,
+    refuse_unknown,
+    shown,
+)
+from pytest_capacity.config.provider import GroupDraft, Section
+
+ZONE_EXAMPLE: Final = "1, AD-1, Uocm:PHX-AD-1 or AD-1/FAULT-DOMAIN-2"
+IMAGE_EXAMPLE: Final = "ocid1.image.oc1.iad.aaaa..., or {operating_system: Oracle Linux, version: '9'}"
+_KEYS: Final = OciSettings.__struct_fields__
+_SUBNET: Final = forms.ocid("subnet")
+_SECURITY_GROUP: Final = forms.ocid("networksecuritygroup")
+_CLUSTER: Final = forms.ocid("clusterplacementgroup")
+_TENANCY: Final = forms.ocid("tenancy")
+_OUR_TAGS: Final = ("TestId", "CapacityReservation", "Backend")
+_MAX_KEY: Final = 100
+_MOST_OWN: Final = stamp.MOST_TAGS - stamp.OUR_TAGS
+#: The smallest boot volume, and the largest (OCI documentation, "Boot Volumes"). GB.
+_DISK: Final = (50, 32768)
+#: The largest network of a VCN, and the smallest (OCI documentation, "VCNs and Subnets").
+_PREFIX: Final = (16, 30)
+
+
+def read_section(section: Section, faults: Faults) -> OciSettings:
+    """Return the ``oci:`` section. In an emulated run whose credentials are used is checked and left out."""
+    values, where = section.values, section.where
+    refuse_unknown(values, _KEYS, f"{where}.", faults)
+    own = section.emulated
+    return OciSettings(
+        compartment=_form(values, "compartment", forms.COMPARTMENT, "ocid1.compartment.oc1..aaaa", where, faults),
+        image=_images(values["image"], section.regions, f"{where}.image", faults) if "image" in values else {},
+        subnets=_subnets(values, section.regions, where, faults),
+        network_security_groups=_security_groups(values, section.regions, where, faults),
+        network_cidr=_cidr(values.get("network_cidr", "10.0.0.0/24"), f"{where}.network_cidr", faults, _PREFIX),
+        ssh_sources=_sources(values, where, faults),
+        public_ip=_flag(values, "public_ip", False, where, faults),
+        ocpus=_number(values, "ocpus", 1, 1000, where, faults),
+        memory_gb=_number(values, "memory_gb", 1, 10000, where, faults),
+        boot_volume_gb=_disk(values, where, faults),
+        fault_domains=_fault_domains(values, where, faults),
+        cluster_placement_group=_cluster(values, where, faults),
+        tags=_tags(values, where, faults),
+        defined_tags=_defined_tags(values, where, faults),
+        capacity_report=_flag(values, "capacity_report", True, where, faults),
+        auth="auto" if own else _auth(values, where, faults),
+        profile=None if own else _text(values, "profile", where, faults),
+        config_file=None if own else _file(values, section, faults),
+        account=None if own else _form(values, "account", _TENANCY, "ocid1.tenancy.oc1..aaaa", where, faults),
+    )
+
+
+def read_group(section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+    """Return what a group says of its own: its image, the size of its shapes and disks."""
+    where = f"{group.where}.oci"
+    refuse_unknown(group.own, GROUP_KEYS, f"{where}.", faults)
+    values = dict(group.own)
+    if "image" in group.values:
+        if "image" in values:
+            faults.add(f"{where}.image", "is there beside image", "Write one of them.")
+        values["image"] = group.values["image"]
+    own = OciSettings(
+        image=_images(values["image"], section.regions, f"{group.where}.image", faults) if "image" in values else {},
+        ocpus=_number(values, "ocpus", 1, 1000, where, faults),
+        memory_gb=_number(values, "memory_gb", 1, 10000, where, faults),
+        boot_volume_gb=_disk(values, where, faults),
+        cluster_placement_group=_cluster(values, where, faults),
+    )
+    sized = own.ocpus or own.memory_gb
+    if sized and group.types and not any(is_flexible(shape) for shape in group.types):
+        remedy = "Name a shape that ends in .Flex, or remove ocpus and memory_gb."
+        faults.add(where, f"{group.types[0]} has a fixed size", remedy)
+    if group.placement_group:
+        _check_cluster(own, group, faults)
+    read = dict(plain(own))
+    images = set(map(str, own.image.values()))
+    if len(images) == 1 and set(own.image) == set(section.regions) and isinstance(next(iter(own.image.values())), str):
+        read["image"] = next(iter(own.image.values()))
+    return read
+
+
+def _check_cluster(own: OciSettings, group: GroupDraft, faults: Faults) -> None:
+    named = own.cluster_placement_group or group.settings.get("cluster_placement_group")
+    if not named and not group.settings_wrong:
+        faults.add(
+            f"{group.where}.placement_group",
+            "is true, and no cluster placement group is named",
+            "Make one in the availability domain and name it: `oci: {cluster_placement_group: OCID}`.",
+        )
+
+
+def read_zones(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+    """Return the zones as the user wrote them, those of the right form, each once in all its spellings."""
+    good: list[str] = []
+    seen: set[str] = set()
+    for zone in values:
+        if zone != EVERY_OTHER:
+            text = as_text(zone, where, faults)
+            if text is None:
+                continue
+            if forms.zone_match(text) is None:
+                faults.add(where, f"{shown(text)} does not have the right form", f"Write it like {ZONE_EXAMPLE}.")
+                continue
+            found = forms.zone_match(text)
+            key = f"{found['place'] or ''}|{forms.zone_key(text)}" if found else text
+            if key in seen:
+                faults.add(where, f"{shown(text)} is there twice", "Name each zone once.")
+                continue
+            seen.add(key)
+        good.append(zone)
+    return tuple(good)
+
+
+def _form(values: Mapping[str, Any], key: str, form: Any, example: str, where: str, faults: Faults) -> str | None:
+    return as_form(values[key], form, example, f"{where}.{key}", faults) if key in values else None
+
+
+def _text(values: Mapping[str, Any], key: str, where: str, faults: Faults) -> str | None:
+    return as_text(values[key], f"{where}.{key}", faults) if key in values else None
+
+
+def _flag(values: Mapping[str, Any], key: str, default: bool, where: str, faults: Faults) -> bool:
+    given = as_bool(values[key], f"{where}.{key}", faults) if key in values else None
+    return default if given is None else given
+
+
+def _auth(values: Mapping[str, Any], where: str, faults: Faults) -> Auth:
+    choices: Sequence[str] = get_args(Auth)
+    given = as_choice(values["auth"], choices, f"{where}.auth", faults) if "auth" in values else None
+    return cast("Auth", given if given in choices else "auto")
+
+
+def _file(values: Mapping[str, Any], section: Section, faults: Faults) -> str | None:
+    text = _text(values, "config_file", section.where, faults)
+    # The keeper works in another folder.
+    return None if text is None else text if text.startswith("~") else str(section.base / text)
+
+
+def _number(values: Mapping[str, Any], key: str, least: float, most: float, where: str, faults: Faults) -> float | None:
+    if key not in values:
+        return None
+    value = values[key]
+    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+        return float(value)
+    faults.add(f"{where}.{key}", f"{shown(value)} is not a number from {least} to {most}", "Write it like 4.")
+    return None
+
+
+def _disk(values: Mapping[str, Any], where: str, faults: Faults) -> int | None:
+    given = _number(values, "boot_volume_gb", *_DISK, where, faults)
+    return None if given is None else int(given)
+
+
+def _cluster(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+    example = "ocid1.clusterplacementgroup.oc1.iad.aaaa"
+    return _form(values, "cluster_placement_group", _CLUSTER, example, where, faults)
+
+
+def _fault_domains(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+    if "fault_domains" not in values:
+        return ()
+    at = f"{where}.fault_domains"
+    given = values["fault_domains"]
+    listed = (
+        [f"FAULT-DOMAIN-{one}" if isinstance(one, int) else one for one in given] if isinstance(given, list) else given
+    )
+    read = [as_form(one, forms.FAULT_DOMAIN, "FAULT-DOMAIN-1", at, faults) for one in as_texts(listed, at, faults)]
+    if len(set(read)) < len(read):
+        faults.add(at, "names a fault domain twice", "Name each once.")
+    return tuple(dict.fromkeys(one for one in read if one and forms.FAULT_DOMAIN.fullmatch(one)))
+
+
+def _images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | ImageLookup]:
+    """Images by region: OCIDs, or lookups by operating system and version. One alone stands for every region."""
+    if isinstance(value, str) or (isinstance(value, Mapping) and {"operating_system", "version"} & value.keys()):
+        image = _image(value, where, faults)
+        return dict.fromkeys(regions, image) if image else {}
+    images: dict[str, str | ImageLookup] = {}
+    for region, given in as_mapping(value, where, faults, "{us-ashburn-1: ocid1.image.oc1.iad.aaaa}").items():
+        image = _image(given, f"{where}.{shown(region)[1:-1]}", faults)
+        if image:
+            images[region] = image
+    return images
+
+
+def _image(value: object, where: str, faults: Faults) -> str | ImageLookup | None:
+    if not isinstance(value, Mapping):
+        return as_form(value, forms.IMAGE, IMAGE_EXAMPLE, where, faults)
+    refuse_unknown(value, ("operating_system", "version"), f"{where}.", faults)
+    parts = {key: _text(value, key, where, faults) for key in ("operating_system", "version")}
+    missing = [key for key in parts if key not in value]
+    for key in missing:
+        faults.add(f"{where}.{key}", "is missing", f"Write the image like {IMAGE_EXAMPLE}.")
+    if missing or not all(parts.values()):
+        return None
+    return ImageLookup(operating_system=str(parts["operating_system"]), version=str(parts["version"]))
+
+
+def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
+    if "subnets" not in values:
+        return {}
+    at = f"{where}.subnets"
+    read: dict[str, str] = {}
+    given = as_mapping(values["subnets"], at, faults, "{us-ashburn-1: ocid1.subnet.oc1.iad.aaaa}")
+    for place, value in given.items():
+        here = f"{at}.{shown(place)[1:-1]}"
+        subnet = as_form(value, _SUBNET, "ocid1.subnet.oc1.iad.aaaa", here, faults)
+        found = forms.zone_match(place)
+        if not forms.REGION.fullmatch(place) and not (found and found["place"]):
+            faults.add(
+                here, "is neither a region nor an availability domain", "Write it like us-ashburn-1 or PHX-AD-1."
+            )
+        elif subnet:
+            read[place] = subnet
+    for region in regions:
+        domains = [place for place in read if not forms.REGION.fullmatch(place)]
+        if read and region not in read and not domains:
+            faults.add(
+                at, f"there is no subnet in {region}", f"Add one (`{region}: ocid1.subnet...`), or leave it out."
+            )
+    return read
+
+
+def _security_groups(
+    values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults
+) -> Mapping[str, tuple[str, ...]]:
+    if "network_security_groups" not in values:
+        return {}
+    at = f"{where}.network_security_groups"
+    given = values["network_security_groups"]
+    if not isinstance(given, Mapping):
+        given = dict.fromkeys(regions[:1], given)
+        if len(regions) > 1:
+            faults.add(at, "a group is of one region", f"Write lists by region: {{{regions[0]}: [OCID]}}.")
+    example = "ocid1.networksecuritygroup.oc1.iad.aaaa"
+    return {
+        region: tuple(
+            one
+            for one in as_texts(groups, f"{at}.{region}", faults)
+            if as_form(one, _SECURITY_GROUP, example, f"{at}.{region}", faults)
+        )
+        for region, groups in as_mapping(given, at, faults, f"{{us-ashburn-1: [{example}]}}").items()
+    }
+
+
+def _cidr(value: object, where: str, faults: Faults, prefix: tuple[int, int] | None = None) -> str:
+    text = as_text(value, where, faults) or "10.0.0.0/24"
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        faults.add(where, f"{shown(text)} is no network: {error}", "Write it like 10.0.0.0/24.")
+        return "10.0.0.0/24"
+    if prefix and not (network.version == 4 and prefix[0] <= network.prefixlen <= prefix[1]):
+        faults.add(where, f"{shown(text)} has no size that a VCN takes", f"Give /{prefix[0]} to /{prefix[1]} of IPv4.")
+    return text
+
+
+def _sources(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+    if "ssh_sources" not in values:
+        return ("0.0.0.0/0",)
+    at = f"{where}.ssh_sources"
+    return tuple(_cidr(one, at, faults) for one in as_texts(values["ssh_sources"], at, faults))
+
+
+def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, str]:
+    if "tags" not in values:
+        return {}
+    at = f"{where}.tags"
+    given = as_mapping(values["tags"], at, faults, "{team: storage}")
+    if len(given) > _MOST_OWN:
+        what = f"has {len(given)} tags; OCI takes {stamp.MOST_TAGS} free-form ones and {stamp.OUR_TAGS} are ours"
+        faults.add(at, what, f"Keep at most {_MOST_OWN}, or use defined_tags.")
+    for key in given:
+        if key in _OUR_TAGS or key.startswith(stamp.PREFIX):
+            faults.add(f"{at}.{key}", "is a tag that this plugin sets itself", "Give the tag another name.")
+    return {key: value for key, value in given.items() if _is_good_tag(key, value, at, faults)}
+
+
+def _defined_tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, Mapping[str, str]]:
+    if "defined_tags" not in values:
+        return {}
+    at, example = f"{where}.defined_tags", "{Operations: {CostCenter: '42'}}"
+    return {
+        space: {
+            key: value
+            for key, value in as_mapping(tags, f"{at}.{space}", faults, example).items()
+            if _is_good_tag(key, value, f"{at}.{space}", faults)
+        }
+        for space, tags in as_mapping(values["defined_tags"], at, faults, example).items()
+    }
+
+
+def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
+    before = len(faults.lines)
+    at = f"{where}.{shown(key)[1:-1]}"
+    if not 1 <= len(key) <= _MAX_KEY or not key.isascii() or any(char in key for char in ". "):
+        faults.add(at, "is no name of a tag", f"Use up to {_MAX_KEY} ASCII characters, without spaces and full stops.")
+    if not isinstance(value, str):
+        faults.add(at, "is not a text", "Quote the value.")
+    elif len(value) > stamp.VALUE_LIMIT:
+        faults.add(at, f"a value of {len(value)} characters", f"Keep it to {stamp.VALUE_LIMIT}.")
+    return len(faults.lines) == before

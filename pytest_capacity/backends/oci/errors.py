@@ -1,0 +1,40 @@
+"""The SDK's exceptions, read by the table of OCI."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+from oci.exceptions import ServiceError
+
+from pytest_capacity.backends.diagnosis import Table, diagnose
+from pytest_capacity.model import Diagnosis, Market
+
+CLOUD: Final = "oci"
+
+#: What Oracle answers for a thing that is not there, and for one that we may not see: it does not say which.
+_HIDDEN: Final = 404
+
+
+def diagnose_error(problem: BaseException, table: Table, market: Market | None = None) -> Diagnosis:
+    """Return what ``problem`` means; what did not come from the service is looked up by the names of its classes."""
+    if isinstance(problem, ServiceError):
+        code, words = str(problem.code or ""), str(problem.message or "")
+        found = diagnose(table, code=code, message=words, http=problem.status, market=market)
+        return replace(found, operation=problem.operation_name or "")
+    for kind in type(problem).__mro__:
+        found = diagnose(table, code=kind.__name__, message=_words(problem), market=market)
+        if found.kind != "unknown":
+            return replace(found, by="the SDK")
+    return replace(diagnose(table, code=type(problem).__name__, message=_words(problem)), by="the SDK")
+
+
+def _words(problem: BaseException) -> str:
+    """The SDK wraps what `requests` raised, and adds a link to its handbook."""
+    inner = problem.args[0] if problem.args and isinstance(problem.args[0], BaseException) else problem
+    return str(inner.args[0] if inner.args else inner)
+
+
+def is_hidden(problem: BaseException) -> bool:
+    """Return whether Oracle says that a thing is not there, or not for us."""
+    return isinstance(problem, ServiceError) and problem.status == _HIDDEN

@@ -1,0 +1,216 @@
+"""Reads of many things at once: by what we know of them (`look`), or by the stamp of a run (`inventory`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Any, Final, TypeVar
+
+from msgspec.structs import replace
+from oci.exceptions import RequestException, ServiceError
+
+from pytest_capacity.backends.oci import reading
+from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
+from pytest_capacity.backends.oci.kinds import IN_NETWORK, KINDS, NETWORK, NODE, RESERVATION
+from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, WIDTH, Cloud
+from pytest_capacity.backends.oci.stamp import read_stamp, tag_value
+from pytest_capacity.model import Held, Unread
+
+#: What may be listed of a run by itself; what lies in a network is listed once there is one.
+_TOP: Final = (NODE, RESERVATION, NETWORK)
+
+#: How a read may end that is reported and not raised.
+_UNREAD: Final = (ServiceError, RequestException)
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def side_by_side(call: Callable[[_T], _R], over: Sequence[_T]) -> list[_R]:
+    """Return what ``call`` gives for each, in the same order; all at once."""
+    if len(over) < 2:
+        return [call(one) for one in over]
+    with ThreadPoolExecutor(min(WIDTH, len(over)), thread_name_prefix="oci") as pool:
+        return list(pool.map(call, over))
+
+
+def list_kind(cloud: Cloud, region: str, compartment: str, kind: str, **query: str) -> Iterator[dict[str, Any]]:
+    """Yield every thing of ``kind`` in a compartment, those that are over, too."""
+    known = KINDS[kind]
+    operation = f"List{known.noun}s" if not known.noun.endswith("y") else f"List{known.noun[:-1]}ies"
+    return cloud.pages(known.service, region, operation, known.path, compartmentId=compartment, **query)
+
+
+def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence[Held]) -> list[Held]:
+    """Return ``helds``, all of one kind, region and compartment, as OCI has them now; ``unseen`` where it lists none.
+
+    One list; then, of what changed only: the addresses of nodes that began to run, the work requests of what failed.
+    """
+    wanted = {held.id: held for held in helds}
+    listed = {
+        thing["id"]: reading.held(kind, region, thing, wanted[thing["id"]])
+        for thing in list_kind(cloud, region, compartment, kind)
+        if thing["id"] in wanted
+    }
+    now = [reading.merged(held, listed.get(held.id)) for held in helds]
+    if kind == NODE:
+        now = _with_addresses(cloud, region, compartment, now)
+    failed = [held for held in now if held.state == "failed" and not held.parts and wanted[held.id].state == "creating"]
+    reasons = dict(
+        zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True)
+    )
+    return [reasons.get(held.id, held) for held in now]
+
+
+def _with_addresses(cloud: Cloud, region: str, compartment: str, nodes: Sequence[Held]) -> list[Held]:
+    """Nodes that run with their addresses, which stand in their cards. One that has none yet is not ready yet."""
+    bare = {node.id for node in nodes if node.state == "ready" and not node.facts.get("private_ip")}
+    if not bare:
+        return list(nodes)
+    query = {"instanceId": next(iter(bare))} if len(bare) == 1 else {}
+    try:
+        attached = {
+            one["instanceId"]: one["vnicId"]
+            for one in cloud.pages(
+                COMPUTE, region, "ListVnicAttachments", "/vnicAttachments", compartmentId=compartment, **query
+            )
+            if one.get("lifecycleState") == "ATTACHED" and one.get("vnicId") and one["instanceId"] in bare
+        }
+        ids = list(attached)
+        cards = dict(zip(ids, side_by_side(lambda one: _card(cloud, region, attached[one]), ids), strict=True))
+    except ServiceError as error:
+        if not is_hidden(error):
+            raise
+        # Whose credentials may not look at networks gets nodes without addresses.
+        return list(nodes)
+    return [_addressed(node, cards.get(node.id)) if node.id in bare else node for node in nodes]
+
+
+def _card(cloud: Cloud, region: str, identifier: str) -> dict[str, Any]:
+    card: dict[str, Any] = cloud.get(COMPUTE, region, "GetVnic", f"/vnics/{identifier}").data
+    return card
+
+
+def _addressed(node: Held, card: dict[str, Any] | None) -> Held:
+    if not card or not card.get("privateIp"):
+        return replace(node, state="creating")
+    addresses = {"private_ip": card["privateIp"], "public_ip": card.get("publicIp") or ""}
+    return replace(node, facts={**node.facts, **{key: value for key, value in addresses.items() if value}})
+
+
+def _reason(cloud: Cloud, failed: Held) -> Held:
+    """A thing that failed with the errors of its work request, where OCI says why; the state it is in says how far."""
+    try:
+        requests = [failed.facts["work_request"]] if failed.facts.get("work_request") else _work_requests(cloud, failed)
+        errors = [
+            error
+            for one in requests
+            for error in cloud.pages(COMPUTE, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors")
+        ]
+    except _UNREAD:
+        return failed
+    return reading.with_errors(failed, errors)
+
+
+def _work_requests(cloud: Cloud, failed: Held) -> list[str]:
+    """The failed work requests of a thing of which only the id is known: after a crash, say."""
+    found = cloud.pages(
+        COMPUTE,
+        failed.region,
+        "ListWorkRequests",
+        "/workRequests",
+        compartmentId=failed.place or cloud.compartment,
+        resourceId=failed.id,
+    )
+    return [one["id"] for one in found if one.get("status") == "FAILED"]
+
+
+def inventory(cloud: Cloud, run: str, project: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
+    """Yield what bears the stamp of ``run`` and is not over: compartments recursed, regions and kinds side by side.
+
+    OCI has no filter for tags, so all is listed and the stamp read here. What bears the run without the rest of the
+    stamp comes without a subject, to be reported and never released.
+    """
+    if not regions:
+        return
+    compartments, unread = compartments_below(cloud, regions[0], cloud.compartment)
+    yield from unread
+    with ThreadPoolExecutor(WIDTH, thread_name_prefix="inventory") as pool:
+
+        def asked(parts: Iterable[tuple[str, str, str, str]]) -> dict[Future[list[Held]], tuple[str, str]]:
+            return {
+                pool.submit(_stamped, cloud, run, project, region, place, kind, vcn): (region, kind)
+                for region, place, kind, vcn in parts
+            }
+
+        first = asked((region, place, kind, "") for region in regions for place in compartments for kind in _TOP)
+        networks: list[Held] = []
+        for found in _answers(cloud, first):
+            if isinstance(found, Held) and found.kind == NETWORK:
+                networks.append(found)
+            yield found
+        inside = asked((one.region, one.place, kind, one.id) for one in networks for kind in IN_NETWORK)
+        yield from _answers(cloud, inside)
+
+
+def _answers(cloud: Cloud, asked: dict[Future[list[Held]], tuple[str, str]]) -> Iterator[Held | Unread]:
+    for answer in as_completed(asked):
+        region, kind = asked[answer]
+        try:
+            yield from answer.result()
+        except _UNREAD as error:
+            read = diagnose_error(error, cloud.errors)
+            yield Unread(region, kind, f"{read.code}: {read.words}")
+
+
+def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind: str, vcn: str) -> list[Held]:
+    query = {"vcnId": vcn} if vcn else {}
+    ours: list[Held] = []
+    for thing in list_kind(cloud, region, place, kind, **query):
+        held = reading.held(kind, region, thing)
+        if held.state != "gone" and held.facts.get("run") == run:
+            ours.append(_owned(held, thing, project))
+    return ours
+
+
+def _owned(held: Held, thing: dict[str, Any], project: str) -> Held:
+    stamp = read_stamp(thing.get("freeformTags"))
+    faults = [f"no {key}" for key in stamp.missing]
+    if stamp.project and stamp.project != tag_value(project):
+        faults.append(f"project {stamp.project!r}")
+    if not faults:
+        return held
+    return replace(held, subject="", problem=f"bears this run's tag but not our whole stamp ({', '.join(faults)})")
+
+
+def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str], list[Unread]]:
+    """Return ``root`` and every active compartment below it, level by level, and what could not be read.
+
+    Only the tenancy can list its whole tree by one call; below it each compartment lists its children.
+    """
+    found, unread, level = [root], list[Unread](), [root]
+    whole = root == cloud.tenancy
+
+    def children(parent: str) -> list[str]:
+        query = {"compartmentIdInSubtree": "true", "accessLevel": "ACCESSIBLE"} if whole else {}
+        listed = cloud.pages(
+            IDENTITY,
+            region,
+            "ListCompartments",
+            "/compartments",
+            compartmentId=parent,
+            lifecycleState="ACTIVE",
+            **query,
+        )
+        return [one["id"] for one in listed if one["id"] != root]
+
+    while level:
+        try:
+            level = [child for some in side_by_side(children, level) for child in some]
+        except _UNREAD as error:
+            read = diagnose_error(error, cloud.errors)
+            return found, [*unread, Unread("", "compartment", f"{read.code}: {read.words}")]
+        found += level
+        if whole:
+            break
+    return found, unread

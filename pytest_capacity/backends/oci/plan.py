@@ -1,0 +1,384 @@
+"""A topology in one placement, as rounds of OCI calls. Pure: reads the order and the configuration, nothing else.
+
+One capacity reservation an availability domain, with one configuration a shape (and its OCPUs, memory and fault
+domain), serves all groups that are reserved, unless groups may fall back to other types; each node is a launch of its
+own. Where no subnet is named, a network is
+made for the run: the VCN, side by side with the reservation; its gateway and security list; the route table; the
+subnet. A piece's ``spec`` is the body of its call in Oracle's names, less what another piece has to exist for;
+`create_body` puts that in.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_capacity.backends.oci.forms import split_zone
+from pytest_capacity.backends.oci.kinds import GATEWAY, NETWORK, NODE, RESERVATION, ROUTES, SECURITY, SUBNET
+from pytest_capacity.backends.oci.settings import GroupSettings, OciSettings, section_of, settings_of, use_fact
+from pytest_capacity.backends.oci.stamp import VALUE_LIMIT, stamp_tags, tag_value
+from pytest_capacity.backends.tokens import fit, token
+from pytest_capacity.model import Need, Order, Piece, Request, Subject
+
+#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
+PUBLIC_KEY: Final = "ssh-key"
+
+#: Characters in a display name (API reference, LaunchInstanceDetails).
+_NAME_LIMIT: Final = 255
+_ANYWHERE: Final = "0.0.0.0/0"
+_TCP: Final = "6"
+_SSH_PORT: Final = 22
+
+
+class Shape(Struct, frozen=True, order=True):
+    """What one configuration of a reservation is for; nodes of one shape share it."""
+
+    instance_type: str
+    ocpus: float
+    memory_gb: float
+
+    @property
+    def label(self) -> str:
+        """The shape, and its size where it is flexible: ``VM.Standard.E4.Flex-4-64``."""
+        return "-".join([self.instance_type, *(f"{value:g}" for value in self.config.values())])
+
+    @property
+    def config(self) -> dict[str, float]:
+        """As ``instanceShapeConfig`` has it; empty for a fixed shape."""
+        given = {"ocpus": self.ocpus, "memoryInGBs": self.memory_gb}
+        return {key: value for key, value in given.items() if value}
+
+
+def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
+    """Return the rounds of ``order``, of all its zones side by side; empty ones are left out."""
+    reservations: list[Piece] = []
+    nodes: list[Piece] = []
+    makes_network = False
+    for place in places_of(order):
+        groups = [settings_of(request, group) for group in place.topology.groups]
+        reserved = [group for group in groups if group.reserve and not _used(place, group)]
+        reservations += _reservations(request, place, reserved)
+        if order.launch:
+            nodes += [piece for group in groups for piece in _nodes(request, order, place, group, reserved)]
+            makes_network = makes_network or any(not _subnet(place, group) for group in groups)
+    network = _network(request, order) if makes_network else []
+    first = [*(network[0] if network else []), *reservations]
+    return [pieces for pieces in (first, *network[1:], nodes) if pieces]
+
+
+def places_of(order: Order) -> list[Order]:
+    """Return the order, or, where its groups are spread, one for each zone with the nodes that it has there."""
+    if not order.shares:
+        return [order]
+    begun: dict[str, int] = {}
+    places = []
+    for share in order.shares:
+        groups = [
+            replace(group, count=share.counts[group.name])
+            for group in order.topology.groups
+            if share.counts.get(group.name)
+        ]
+        numbers = {_first_fact(group.name): str(begun[group.name]) for group in groups if begun.get(group.name)}
+        for group in groups:
+            begun[group.name] = begun.get(group.name, 0) + group.count
+        places.append(
+            replace(
+                order,
+                topology=replace(order.topology, groups=tuple(groups)),
+                placement=replace(order.placement, zone=share.zone),
+                facts={**order.facts, **share.facts, **numbers},
+            )
+        )
+    return places
+
+
+def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
+    """Return the body of the call that makes ``piece``, with the ids of what it needs.
+
+    ``compartment`` is for where the user names none: the root compartment, which only the credentials tell.
+    """
+    body = {**piece.spec, "compartmentId": piece.spec["compartmentId"] or compartment}
+    inputs = piece.inputs
+    if piece.kind == NODE:
+        if reservation := inputs.get(RESERVATION):
+            body["capacityReservationId"] = reservation
+        if subnet := inputs.get(SUBNET):
+            body["createVnicDetails"] = {**body["createVnicDetails"], "subnetId": subnet}
+    elif piece.kind == ROUTES:
+        everything = {"destination": _ANYWHERE, "destinationType": "CIDR_BLOCK", "networkEntityId": inputs[GATEWAY]}
+        body |= {"vcnId": inputs[NETWORK], "routeRules": [everything]}
+    elif piece.kind == SUBNET:
+        body |= {"vcnId": inputs[NETWORK], "securityListIds": [inputs[SECURITY]]}
+        if routes := inputs.get(ROUTES):
+            body["routeTableId"] = routes
+    elif NETWORK in inputs:
+        body["vcnId"] = inputs[NETWORK]
+    return body
+
+
+def _first_fact(group: str) -> str:
+    """The fact that says with which number the names of a group's nodes begin in a zone."""
+    return f"first/{group}"
+
+
+def _used(order: Order, group: GroupSettings) -> str:
+    """The OCID of the existing reservation that serves the group as it is now."""
+    if group.market == "spot":
+        return ""
+    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
+
+
+def _shape(group: GroupSettings) -> Shape:
+    config = group.shape_config(group.group.instance_type)
+    return Shape(group.group.instance_type, config.get("ocpus", 0.0), config.get("memoryInGBs", 0.0))
+
+
+def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
+    """Whether the group's type or market is not the one that the user wants first."""
+    topology = request.topologies.get(order.topology.name)
+    for first in topology.groups if topology else ():
+        if first.name == group.name:
+            wanted = settings_of(request, first)
+            return (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market)
+    return False
+
+
+def _subject(order: Order, kind: str, label: str) -> str:
+    # Also the value of a tag: it comes back from there, so it must fit there.
+    whole = Subject(order.topology.name, order.series or order.attempt, order.placement.zone, kind, label)
+    return fit(tag_value(str(whole)), VALUE_LIMIT)
+
+
+def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
+    region, zone = order.placement.region, order.placement.zone
+    return Piece(
+        kind=kind,
+        subject=subject,
+        region=region,
+        zone=zone,
+        token=token(order.unique_run, subject, region, zone, order.attempt),
+        spec=spec,
+        **more,
+    )
+
+
+def _common(order: Order, own: OciSettings, subject: str, name: str, group: str | None = None) -> dict[str, Any]:
+    """What the body of every create call has: compartment, name, tags."""
+    body: dict[str, Any] = {
+        "compartmentId": own.compartment or "",
+        "displayName": fit(name, _NAME_LIMIT),
+        "freeformTags": {**own.tags, **stamp_tags(order, subject, group)},
+    }
+    if own.defined_tags:
+        body["definedTags"] = {space: dict(tags) for space, tags in own.defined_tags.items()}
+    return body
+
+
+def _reservation_label(request: Request, order: Order, group: GroupSettings) -> str:
+    """Which reservation of the domain a group is in: that of all groups, unless another is safer.
+
+    What stands for others is not made larger for a group that has moved to another type: it has one of its own. And
+    where groups have other types to fall back to, each shape has its own, for a refusal does not say which
+    configuration of a reservation it was for.
+    """
+    shape = _shape(group)
+    if _has_moved(request, order, group):
+        return f"{shape.label}/{group.name}"
+    topology = request.topologies.get(order.topology.name)
+    groups = topology.groups if topology else ()
+    may_move = request.fallback.instance_types and any(one.alternatives for one in groups)
+    return shape.label if may_move else "all"
+
+
+def _reservations(request: Request, order: Order, reserved: Sequence[GroupSettings]) -> list[Piece]:
+    by_label: dict[str, list[GroupSettings]] = {}
+    for group in reserved:
+        by_label.setdefault(_reservation_label(request, order, group), []).append(group)
+    return [_reservation(request, order, label, groups) for label, groups in sorted(by_label.items())]
+
+
+def _reservation(request: Request, order: Order, label: str, groups: Sequence[GroupSettings]) -> Piece:
+    domain, fault_domain = split_zone(order.placement.zone)
+    counts: dict[Shape, int] = {}
+    for group in groups:
+        counts[_shape(group)] = counts.get(_shape(group), 0) + group.group.count
+    own = section_of(request)
+    clusters = {_shape(group): group.oci.cluster_placement_group for group in groups if group.group.placement_group}
+    subject = _subject(order, RESERVATION, label)
+    owner = groups[0].name if len(groups) == 1 else None
+    spec = {
+        **_common(order, own, subject, f"{order.run}-{order.topology.name}", owner),
+        "availabilityDomain": domain,
+        # A default reservation takes in every launch of the compartment that fits: other people's, too.
+        "isDefaultReservation": False,
+        "instanceReservationConfigs": [
+            _config(shape, count, fault_domain, clusters.get(shape)) for shape, count in sorted(counts.items())
+        ],
+    }
+    return _piece(
+        order,
+        RESERVATION,
+        subject,
+        spec,
+        count=sum(counts.values()),
+        group=owner,
+        groups=tuple(group.name for group in groups),
+        instance_type="" if len(counts) > 1 else groups[0].group.instance_type,
+        market="on-demand",
+    )
+
+
+def _config(shape: Shape, count: int, fault_domain: str, cluster: str | None) -> dict[str, Any]:
+    """One configuration of a reservation. One without fault domain serves only launches that name none."""
+    config: dict[str, Any] = {"instanceShape": shape.instance_type, "reservedCount": count}
+    if shape.config:
+        config["instanceShapeConfig"] = shape.config
+    if fault_domain:
+        config["faultDomain"] = fault_domain
+    if cluster:
+        config["clusterPlacementGroupId"] = cluster
+    return config
+
+
+def _nodes(
+    request: Request, order: Order, place: Order, group: GroupSettings, reserved: Sequence[GroupSettings]
+) -> list[Piece]:
+    """The launches of one group: one each, with a token of its own."""
+    first = int(place.facts.get(_first_fact(group.name), "0"))
+    needs: list[Need] = []
+    if group in reserved:
+        label = _reservation_label(request, place, group)
+        needs.append(Need(RESERVATION, _subject(place, RESERVATION, label)))
+    if not _subnet(place, group):
+        needs.append(Need(SUBNET, _network_subject(order, SUBNET)))
+    return [_node(place, group, number, tuple(needs)) for number in range(first, first + group.group.count)]
+
+
+def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ...]) -> Piece:
+    domain, fault_domain = split_zone(order.placement.zone)
+    shape, used = group.group.instance_type, _used(order, group)
+    spot = ["spot"] if group.market == "spot" else []
+    subject = _subject(order, NODE, "/".join([group.name, shape, *spot, str(number)]))
+    spec: dict[str, Any] = {
+        **_common(order, group.oci, subject, f"{group.name}-{number}-{order.run}", group.name),
+        "availabilityDomain": domain,
+        "shape": shape,
+        "sourceDetails": _source(order, group),
+        "createVnicDetails": _card(order, group),
+        # The empty text keeps a launch off every default reservation: those are other people's.
+        "capacityReservationId": used,
+    }
+    if config := group.shape_config(shape):
+        spec["shapeConfig"] = config
+    if fault_domain:
+        spec["faultDomain"] = fault_domain
+    if group.group.placement_group and group.oci.cluster_placement_group:
+        spec["clusterPlacementGroupId"] = group.oci.cluster_placement_group
+    if group.market == "spot":
+        action = {"type": "TERMINATE", "preserveBootVolume": False}
+        spec["preemptibleInstanceConfig"] = {"preemptionAction": action}
+    if metadata := _metadata(order, group):
+        spec["metadata"] = metadata
+    return _piece(
+        order,
+        NODE,
+        subject,
+        spec,
+        group=group.name,
+        instance_type=shape,
+        market=group.market,
+        needs=needs,
+        consumes=used or None,
+    )
+
+
+def _source(order: Order, group: GroupSettings) -> dict[str, Any]:
+    given = group.image(order.placement.region)
+    known = order.facts.get(image_fact(group.name, group.group.instance_type))
+    source: dict[str, Any] = {
+        "sourceType": "image",
+        "imageId": known or (given if isinstance(given, str) else ""),
+    }
+    if group.oci.boot_volume_gb:
+        source["bootVolumeSizeInGBs"] = group.oci.boot_volume_gb
+    return source
+
+
+def image_fact(group: str, shape: str) -> str:
+    """Return the fact of an offer that says which image a group's nodes of that shape start from."""
+    return f"image/{group}/{shape}"
+
+
+def _card(order: Order, group: GroupSettings) -> dict[str, Any]:
+    card: dict[str, Any] = {"assignPublicIp": group.oci.public_ip}
+    if subnet := _subnet(order, group):
+        card["subnetId"] = subnet
+    if groups := group.oci.network_security_groups.get(order.placement.region):
+        card["nsgIds"] = list(groups)
+    return card
+
+
+def _metadata(order: Order, group: GroupSettings) -> dict[str, str]:
+    """What cloud-init reads: the run's public key, and the user's own user data, in base64."""
+    metadata: dict[str, str] = {}
+    if key := order.facts.get(PUBLIC_KEY):
+        metadata["ssh_authorized_keys"] = key
+    if group.group.user_data:
+        metadata["user_data"] = base64.b64encode(group.group.user_data.encode()).decode()
+    return metadata
+
+
+def _subnet(order: Order, group: GroupSettings) -> str:
+    """The subnet that the user named for the zone or its region; empty where a network is made."""
+    domain, _ = split_zone(order.placement.zone)
+    named = group.oci.subnets
+    spellings = (domain, domain.partition(":")[2], order.placement.region)
+    return next((named[one] for one in spellings if one in named), "")
+
+
+def _network_subject(order: Order, kind: str) -> str:
+    """That of the order's first zone: one network serves the region."""
+    first = order.shares[0].zone if order.shares else order.placement.zone
+    return _subject(replace(order, placement=replace(order.placement, zone=first)), kind, "run")
+
+
+def _network(request: Request, order: Order) -> list[list[Piece]]:
+    """A network of the run's own, with a way out to the Internet where nodes have public addresses."""
+    own = section_of(request)
+    vcn = Need(NETWORK, _network_subject(order, NETWORK))
+    gateway = Need(GATEWAY, _network_subject(order, GATEWAY))
+    routes = Need(ROUTES, _network_subject(order, ROUTES))
+    security = Need(SECURITY, _network_subject(order, SECURITY))
+    subnet = Need(SUBNET, _network_subject(order, SUBNET))
+
+    def piece(this: Need, spec: Mapping[str, Any], *needs: Need) -> Piece:
+        body = {**_common(order, own, this.subject, f"{order.run}-{order.topology.name}"), **spec}
+        return _piece(order, this.kind, this.subject, body, needs=needs)
+
+    network = piece(vcn, {"cidrBlocks": [own.network_cidr]})
+    rules = piece(security, _security_rules(own), vcn)
+    prohibited = {"prohibitPublicIpOnVnic": not own.public_ip, "cidrBlock": own.network_cidr}
+    if not own.public_ip:
+        return [[network], [rules], [piece(subnet, prohibited, vcn, security)]]
+    return [
+        [network],
+        [piece(gateway, {"isEnabled": True}, vcn), rules],
+        [piece(routes, {}, vcn, gateway)],
+        [piece(subnet, prohibited, vcn, security, routes)],
+    ]
+
+
+def _security_rules(own: OciSettings) -> dict[str, Any]:
+    """Nodes reach each other on every port, and are reached by SSH from where the user says."""
+    ssh = {"min": _SSH_PORT, "max": _SSH_PORT}
+    outside = [
+        {"protocol": _TCP, "source": source, "tcpOptions": {"destinationPortRange": ssh}} for source in own.ssh_sources
+    ]
+    return {
+        "ingressSecurityRules": [{"protocol": "all", "source": own.network_cidr}, *outside],
+        "egressSecurityRules": [{"protocol": "all", "destination": _ANYWHERE}],
+    }

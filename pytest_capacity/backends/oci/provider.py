@@ -1,0 +1,162 @@
+"""The first face of OCI: what pytest and the command line need to know of it. Nothing of the SDK is imported here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.oci import config, forms
+from pytest_capacity.backends.oci.settings import plain, section_of
+from pytest_capacity.config.fields import Faults, as_form
+from pytest_capacity.config.source import Source
+from pytest_capacity.model import Request
+
+if TYPE_CHECKING:
+    from pytest_capacity.backends.oci.backend import OciBackend
+
+#: All metadata of an instance together, encoded (API reference, LaunchInstanceDetails); the rest is left for its keys.
+_METADATA_BYTES: Final = 32000
+MOST_BYTES: Final = 22 * 1024
+
+
+class OciProvider:
+    """`pytest_capacity.backends.base.Provider` for OCI."""
+
+    name = "oci"
+    title = "OCI"
+    owns_machines = False
+    emulated = True
+    modules = ("oci",)
+    default_user = "opc"
+    examples = Examples(
+        region="us-ashburn-1",
+        zone=config.ZONE_EXAMPLE,
+        instance_type="VM.Standard.E4.Flex",
+        image=config.IMAGE_EXAMPLE,
+        reservation="ocid1.capacityreservation.oc1.iad.aaaa",
+        endpoint="http://127.0.0.1:4566",
+        group="{count: 3, instance_type: VM.Standard.E4.Flex, oci: {ocpus: 4, memory_gb: 64}}",
+        section="{compartment: ocid1.compartment.oc1..aaaa, image: {operating_system: Oracle Linux, version: '9'}}",
+        prices="{VM.Standard.E4.Flex: 0.147}",
+    )
+    region_variable = "OCI_CLI_REGION"
+    user_data_limit = MOST_BYTES
+    group_keys = ()
+    #: Which of them are there decides whose tenancy it is. None of them is a secret.
+    credential_variables = (
+        "OCI_CONFIG_FILE",
+        "OCI_CLI_CONFIG_FILE",
+        "OCI_CLI_PROFILE",
+        "OCI_CONFIG_PROFILE",
+        "OCI_CLI_AUTH",
+        "OCI_RESOURCE_PRINCIPAL_VERSION",
+    )
+    file_variables = ("OCI_CONFIG_FILE", "OCI_CLI_CONFIG_FILE")
+    environment_prefixes = ("OCI_",)
+    #: Whose credentials are used is told by the tenancy, not by what the profile is called.
+    not_shaping = frozenset({"profile", "account", "config_file", "auth"})
+    errors_file = Path(__file__).with_name("errors.yaml")
+    sct = SctKeys(
+        reserve="oci_use_capacity_reservation",
+        count="oci_reserved_instance_count",
+        zones=("oci_availability_domain",),
+        images={"db": "oci_image_db", "loader": "oci_image_loader", "monitor": "oci_image_monitor"},
+        images_by_region=False,
+        instance_type="oci_instance_shape",
+        others=("oci_compartment_id",),
+    )
+
+    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+        """As Oracle's command line and SDK have it; a profile may name one as well, which only the SDK reads."""
+        for name in ("OCI_CLI_REGION", "OCI_REGION"):
+            if environ.get(name):
+                return (environ[name],), name
+        return (), ""
+
+    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """``us-ashburn-1``."""
+        for value in values:
+            as_form(value, forms.REGION, "us-ashburn-1", where, faults)
+        if len(set(values)) < len(values):
+            faults.add(where, "names a region twice", "Name each once.")
+        return tuple(dict.fromkeys(value for value in values if forms.REGION.fullmatch(value)))
+
+    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """Availability domains by number, short or full name, with a fault domain behind them or without."""
+        return config.read_zones(values, where, faults)
+
+    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
+        """``VM.Standard.E4.Flex``."""
+        return as_form(value, forms.SHAPE, self.examples.instance_type, where, faults)
+
+    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
+        """An OCID."""
+        return as_form(value, forms.IMAGE, "ocid1.image.oc1.iad.aaaa", where, faults)
+
+    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
+        """OCIDs of capacity reservations."""
+        example = self.examples.reservation
+        checked = [as_form(value, forms.RESERVATION, example, where, faults) for value in values]
+        return tuple(one for one in checked if one is not None)
+
+    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
+        """`OciSettings`, less what is as by default."""
+        return plain(config.read_section(section, faults))
+
+    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
+        """Its image, and the size of its shapes and disks."""
+        return config.read_group(section, group, faults)
+
+    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
+        """All metadata of a machine together must fit, and it travels in base64."""
+        size = len(base64.b64encode(text.encode()))
+        if size > _METADATA_BYTES:
+            what = f"takes {size} bytes in base64; OCI takes {_METADATA_BYTES} of all metadata"
+            faults.add(where, what, "Let it fetch the rest (#include URL).")
+
+    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
+        """Nothing: what is named by region or domain is checked where it is read."""
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """The compartment."""
+        key = "oci_compartment_id"
+        if key not in values:
+            return SctReading()
+        found = as_form(values[key], forms.COMPARTMENT, "ocid1.compartment.oc1..aaaa", where(key), faults)
+        return SctReading(section={"compartment": found} if found else {})
+
+    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
+        """What was asked for; the SDK has no variable for it."""
+        return request.endpoint
+
+    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
+        """``oci.profile``, or the variable that Oracle's command line reads."""
+        chosen = environ.get("OCI_CLI_PROFILE") or environ.get("OCI_CONFIG_PROFILE") or ""
+        return section_of(request).profile or chosen
+
+    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
+        """With the profile that the environment chose: the header names it, and the keeper uses it."""
+        profile = self.chosen_profile(request, environ)
+        if not profile or request.emulated:
+            return request
+        return replace(request, settings={**request.settings, "profile": profile})
+
+    def account_setting(self, request: Request) -> tuple[str, str]:
+        """``oci.account``."""
+        account = section_of(request).account
+        return ("oci.account", account) if account else ("", "")
+
+    def memory(self, kind: str) -> float | None:
+        """As for every cloud."""
+        return None
+
+    def open(self, request: Request) -> OciBackend:
+        """Return the backend of ``request``; raise `ConfigError` for credentials that cannot be read."""
+        from pytest_capacity.backends.oci.backend import OciBackend
+
+        return OciBackend(request)

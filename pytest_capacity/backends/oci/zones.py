@@ -1,0 +1,290 @@
+"""Which availability domains of a region can take a topology, or their fault domains. Reads fail open."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from oci.exceptions import RequestException, ServiceError
+
+from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
+from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_aliases
+from pytest_capacity.backends.oci.listing import side_by_side
+from pytest_capacity.backends.oci.plan import image_fact
+from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
+from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of, use_fact
+from pytest_capacity.errors import Refused
+from pytest_capacity.model import Offer, Request, Topology
+
+#: Shapes that one capacity report takes (dstack found it by trying).
+_SHAPES_A_REPORT: Final = 10
+_OUT: Final = "OUT_OF_HOST_CAPACITY"
+_UNSUPPORTED: Final = "HARDWARE_NOT_SUPPORTED"
+
+
+class Reads(Struct, frozen=True):
+    """What was read of one availability domain. None: it could not be read."""
+
+    shapes: Mapping[str, Mapping[str, Any]] | None
+    #: The status of each shape in the capacity report, by fault domain ("" for the whole domain) and shape.
+    report: Mapping[tuple[str, str], str] | None
+
+
+class Existing:
+    """The reservations that the user named (``use_reservations``), each looked up once in the regions of the run."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._regions = request.regions if request.fallback.regions else request.regions[:1]
+        self._lock = threading.Lock()
+        self._found: dict[str, list[Mapping[str, Any]]] = {}
+
+    def read(self, cloud: Cloud, region: str) -> list[Mapping[str, Any]]:
+        """Return those that are in ``region``. Raise `Refused` once it is sure that one of them is in no region."""
+        here = [
+            one for one in side_by_side(lambda id_: _get(cloud, region, id_), self._request.use_reservations) if one
+        ]
+        with self._lock:
+            self._found[region] = here
+            seen = {one["id"] for found in self._found.values() for one in found}
+            complete = all(one in self._found for one in self._regions)
+        missing = [one for one in self._request.use_reservations if one not in seen]
+        if missing and complete:
+            raise Refused(
+                f"use_reservations names {', '.join(missing)}; OCI has no such capacity reservation for these "
+                f"credentials in {', '.join(self._regions)}. Nothing was created. Correct the OCID, or the region"
+            )
+        return here
+
+
+def _get(cloud: Cloud, region: str, identifier: str) -> Mapping[str, Any] | None:
+    try:
+        path = f"/computeCapacityReservations/{identifier}"
+        found: Mapping[str, Any] = cloud.get(COMPUTE, region, "GetComputeCapacityReservation", path).data
+    except ServiceError as error:
+        if is_hidden(error):
+            return None
+        raise
+    return found
+
+
+def read_offers(cloud: Cloud, request: Request, existing: Existing, region: str, topology: Topology) -> Sequence[Offer]:
+    """Return the zones of ``region`` by name, each with what it can do for ``topology``.
+
+    Domains, images and listed reservations are read side by side; then, of every domain at once, shapes and the
+    capacity report. Raise the SDK's error for refused credentials, `Refused` for a listed reservation that is nowhere.
+    """
+    groups = [settings_of(request, group) for group in topology.groups]
+    with ThreadPoolExecutor(3, thread_name_prefix="offers") as pool:
+        listed = pool.submit(
+            cloud.get, IDENTITY, region, "ListAvailabilityDomains", "/availabilityDomains", compartmentId=cloud.tenancy
+        )
+        looked_up = pool.submit(_images, cloud, region, groups)
+        reservations = pool.submit(existing.read, cloud, region)
+        domains = sorted(str(one["name"]) for one in listed.result().data)
+        images, used = looked_up.result(), reservations.result()
+    reads = dict(zip(domains, side_by_side(lambda domain: _read(cloud, region, domain, groups), domains), strict=True))
+    zones = [join_zone(domain, fault) for domain in domains for fault in cloud.settings.fault_domains or ("",)]
+    offers = [_offer(request, region, zone, groups, reads[split_zone(zone)[0]], images, used) for zone in zones]
+    return _ranked(offers, groups, reads)
+
+
+def _read(cloud: Cloud, region: str, domain: str, groups: Sequence[GroupSettings]) -> Reads:
+    with ThreadPoolExecutor(2, thread_name_prefix="domain") as pool:
+        shapes = pool.submit(_shapes, cloud, region, domain)
+        report = pool.submit(_report, cloud, region, domain, groups)
+        return Reads(shapes.result(), report.result())
+
+
+def _shapes(cloud: Cloud, region: str, domain: str) -> Mapping[str, Mapping[str, Any]] | None:
+    query = {"compartmentId": cloud.compartment, "availabilityDomain": domain}
+    try:
+        return {str(one["shape"]): one for one in cloud.pages(COMPUTE, region, "ListShapes", "/shapes", **query)}
+    except (ServiceError, RequestException) as error:
+        if diagnose_error(error, cloud.errors).kind == "auth":
+            raise
+        return None
+
+
+def _report(
+    cloud: Cloud, region: str, domain: str, groups: Sequence[GroupSettings]
+) -> Mapping[tuple[str, str], str] | None:
+    """The capacity report. Not everyone may ask for it, and what it does not say rules nothing out."""
+    if not cloud.settings.capacity_report:
+        return None
+    wanted = [
+        {
+            "instanceShape": shape,
+            **({"instanceShapeConfig": config} if (config := group.shape_config(shape)) else {}),
+            **({"faultDomain": fault} if fault else {}),
+        }
+        for group in groups
+        for shape in group.types
+        for fault in cloud.settings.fault_domains or ("",)
+    ]
+    unique = [one for number, one in enumerate(wanted) if one not in wanted[:number]]
+    found: dict[tuple[str, str], str] = {}
+    for start in range(0, len(unique), _SHAPES_A_REPORT):
+        some = unique[start : start + _SHAPES_A_REPORT]
+        # The compartment must be the root (API reference, CreateComputeCapacityReportDetails).
+        body = {"compartmentId": cloud.tenancy, "availabilityDomain": domain, "shapeAvailabilities": some}
+        try:
+            answer = cloud.call(
+                COMPUTE, region, "CreateComputeCapacityReport", "POST", "/computeCapacityReports", body=body
+            )
+        except (ServiceError, RequestException):
+            return None
+        for one in answer.data.get("shapeAvailabilities", ()):
+            key = (str(one.get("faultDomain") or ""), str(one["instanceShape"]))
+            found[key] = str(one.get("availabilityStatus", ""))
+    return found
+
+
+def _images(cloud: Cloud, region: str, groups: Sequence[GroupSettings]) -> Mapping[tuple[str, str, str], str | None]:
+    """The newest image of each lookup and shape; None where the region has none."""
+    wanted = {
+        (found.operating_system, found.version, shape)
+        for group in groups
+        for shape in group.types
+        if isinstance(found := group.image(region), ImageLookup)
+    }
+
+    def newest(lookup: tuple[str, str, str]) -> str | None:
+        system, version, shape = lookup
+        listed = cloud.pages(
+            COMPUTE,
+            region,
+            "ListImages",
+            "/images",
+            compartmentId=cloud.compartment,
+            operatingSystem=system,
+            operatingSystemVersion=version,
+            shape=shape,
+            lifecycleState="AVAILABLE",
+            sortBy="TIMECREATED",
+            sortOrder="DESC",
+        )
+        return next((str(one["id"]) for one in listed), None)
+
+    keys = sorted(wanted)
+    return dict(zip(keys, side_by_side(newest, keys), strict=True))
+
+
+def _offer(
+    request: Request,
+    region: str,
+    zone: str,
+    groups: Sequence[GroupSettings],
+    read: Reads,
+    images: Mapping[tuple[str, str, str], str | None],
+    existing: Sequence[Mapping[str, Any]],
+) -> Offer:
+    used = _used(request, groups, zone, existing)
+    facts = {use_fact(*user): id_ for user, id_ in used.items()}
+    for group in groups:
+        found = group.image(region)
+        if isinstance(found, ImageLookup):
+            known = {shape: images.get((found.operating_system, found.version, shape)) for shape in group.types}
+            facts |= {image_fact(group.name, shape): image for shape, image in known.items() if image}
+    lacks = _lacks(groups, read, zone)
+    why = _why_not(groups, region, images, lacks)
+    return Offer(
+        region=region,
+        zone=zone,
+        ok=not why,
+        aliases=zone_aliases(zone),
+        why=why,
+        lacks=tuple(sorted(lacks)),
+        preferred=not why and bool(used),
+        facts=facts,
+    )
+
+
+def _lacks(groups: Sequence[GroupSettings], read: Reads, zone: str) -> set[str]:
+    """The shapes that the domain does not have, by its list or by the report."""
+    wanted = {shape for group in groups for shape in group.types}
+    lacks = set() if read.shapes is None else wanted - read.shapes.keys()
+    fault = split_zone(zone)[1]
+    return lacks | {shape for shape in wanted if (read.report or {}).get((fault, shape)) == _UNSUPPORTED}
+
+
+def _why_not(
+    groups: Sequence[GroupSettings],
+    region: str,
+    images: Mapping[tuple[str, str, str], str | None],
+    lacks: set[str],
+) -> str:
+    """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
+    lacking = {shape for group in groups if set(group.types) <= lacks for shape in group.types}
+    if lacking:
+        return f"does not offer {', '.join(sorted(lacking))}"
+    for group in groups:
+        found = group.image(region)
+        if found is None:
+            return f"no image is named for {group.name} in {region} (oci.image)"
+        if isinstance(found, ImageLookup):
+            named = [images.get((found.operating_system, found.version, shape)) for shape in group.types]
+            if not any(named):
+                return f"{region} has no image of {found.operating_system} {found.version} for {group.types[0]}"
+    return ""
+
+
+def _ranked(offers: list[Offer], groups: Sequence[GroupSettings], reads: Mapping[str, Reads]) -> list[Offer]:
+    """Offers with those in front that the report says have room, where it says that others have none."""
+    wanted = {group.group.instance_type for group in groups}
+
+    def is_out(offer: Offer) -> bool:
+        domain, fault = split_zone(offer.zone)
+        report = reads[domain].report or {}
+        return any(report.get((fault, shape)) == _OUT for shape in wanted)
+
+    if not any(is_out(offer) for offer in offers):
+        return offers
+    return [replace(offer, preferred=offer.preferred or (offer.ok and not is_out(offer))) for offer in offers]
+
+
+def _used(
+    request: Request, groups: Sequence[GroupSettings], zone: str, existing: Sequence[Mapping[str, Any]]
+) -> dict[tuple[str, str], str]:
+    """Which existing reservation serves which group as which shape: its OCID. It serves a group only whole."""
+    domain, fault = split_zone(zone)
+    free: dict[tuple[str, int], int] = {}
+    for one in existing:
+        if one.get("lifecycleState") == "ACTIVE" and one.get("availabilityDomain") == domain:
+            for number, config in enumerate(one.get("instanceReservationConfigs") or ()):
+                free[one["id"], number] = int(config.get("reservedCount", 0)) - int(config.get("usedCount", 0))
+    configs = {
+        (one["id"], number): config
+        for one in existing
+        for number, config in enumerate(one.get("instanceReservationConfigs") or ())
+    }
+    used: dict[tuple[str, str], str] = {}
+    wishes = [
+        (group, place, shape)
+        for group in groups
+        if group.group.reserve is not False
+        for place, shape in enumerate(group.types)
+    ]
+    for group, _, shape in sorted(wishes, key=lambda wish: (wish[0].market == "spot", wish[1])):
+        for key in free:
+            if free[key] >= group.group.count and _fits(group, shape, fault, configs[key]):
+                free[key] -= group.group.count
+                used[group.name, shape] = key[0]
+                break
+    return used
+
+
+def _fits(group: GroupSettings, shape: str, fault: str, config: Mapping[str, Any]) -> bool:
+    size = group.shape_config(shape)
+    given = config.get("instanceShapeConfig") or {}
+    return (
+        config.get("instanceShape") == shape
+        and (config.get("faultDomain") or "") == fault
+        and all(float(given.get(key, value)) == value for key, value in size.items())
+        and (config.get("clusterPlacementGroupId") or "")
+        == ((group.oci.cluster_placement_group or "") if group.group.placement_group else "")
+    )

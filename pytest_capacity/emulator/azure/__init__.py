@@ -1,0 +1,1 @@
+"""Azure Resource Manager: compute, network and resource groups, and the tokens for it."""

@@ -1,0 +1,448 @@
+"""Instances, shapes, images, console histories, work requests."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pytest_capacity.emulator.catalogue import Place
+from pytest_capacity.emulator.face import Asked
+from pytest_capacity.emulator.http import HttpResponse
+from pytest_capacity.emulator.oci import network, reservations
+from pytest_capacity.emulator.oci.api import CLOUD, Api, accepted, answer, hidden, invalid, paged, required, when
+from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, IMAGES, REGIONS, SHAPES, ImageKind
+from pytest_capacity.emulator.oci.signing import TENANCY
+from pytest_capacity.emulator.oci.things import HISTORY, INSTANCE, Instance, NetworkThing
+from pytest_capacity.emulator.refusal import Refusal
+from pytest_capacity.emulator.things import Operation, Other
+
+#: Bytes of all metadata of an instance.
+_METADATA: Final = 32000
+_BEGAN: Final = 1760000000.0
+
+
+def list_shapes(api: Api, asked: Asked) -> HttpResponse:
+    """Return the shapes of a domain, or of the region."""
+    api.compartment(asked.request.first("compartmentId"))
+    given = asked.request.first("availabilityDomain")
+    place = api.place(asked.region, api.domain(asked, given)) if given else None
+    listed = [_shown_shape(name) for name in SHAPES if place is None or not api.world.lacks_type(place, name)]
+    return paged(listed, asked)
+
+
+def _shown_shape(name: str) -> dict[str, Any]:
+    shape = SHAPES[name]
+    body: dict[str, Any] = {
+        "shape": name,
+        "ocpus": shape.ocpus,
+        "memoryInGBs": shape.memory_gb,
+        "isFlexible": shape.flexible,
+        "localDisks": shape.local_disks,
+        "quotaNames": [f"{shape.limit}-count"],
+        "billingType": "PAID",
+        "isBilledForStoppedInstance": False,
+    }
+    if shape.flexible:
+        body["ocpuOptions"] = {"min": 1.0, "max": shape.most_ocpus}
+        body["memoryOptions"] = {"minInGBs": 1.0, "maxInGBs": shape.most_memory_gb}
+    return body
+
+
+def _image_id(region: str, kind: ImageKind) -> str:
+    mark = "".join(char for char in kind.name.lower() if char.isalnum())
+    return f"ocid1.image.oc1.{REGIONS[region][0]}.aaaaaaaa{mark}"
+
+
+def _images(api: Api, region: str) -> dict[str, ImageKind]:
+    found = {_image_id(region, kind): kind for kind in IMAGES}
+    return {id_: kind for id_, kind in found.items() if not api.world.lacks_image(Place(CLOUD, region), id_)}
+
+
+def list_images(api: Api, asked: Asked) -> HttpResponse:
+    """Return the platform's images, the newest first, as a shape can boot them."""
+    api.compartment(asked.request.first("compartmentId"))
+    system, version = asked.request.first("operatingSystem"), asked.request.first("operatingSystemVersion")
+    shape = SHAPES.get(asked.request.first("shape"))
+    listed = [
+        _shown_image(id_, kind, number)
+        for number, (id_, kind) in enumerate(_images(api, asked.region).items())
+        if system in ("", kind.system) and version in ("", kind.version) and (shape is None or shape.arm == kind.arm)
+    ]
+    return paged(listed, asked)
+
+
+def get_image(api: Api, asked: Asked) -> HttpResponse:
+    """Return one image."""
+    found = _images(api, asked.region).get(asked.params["id"])
+    if found is None:
+        raise hidden(asked.params["id"])
+    return HttpResponse.of_json(_shown_image(asked.params["id"], found, 0))
+
+
+def _shown_image(id_: str, kind: ImageKind, age: int) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "compartmentId": TENANCY,
+        "displayName": kind.name,
+        "operatingSystem": kind.system,
+        "operatingSystemVersion": kind.version,
+        "lifecycleState": "AVAILABLE",
+        "createImageAllowed": True,
+        "launchMode": "NATIVE",
+        "sizeInMBs": 47694,
+        "timeCreated": when(_BEGAN - age * 86400),
+        "freeformTags": {},
+        "definedTags": {},
+    }
+
+
+def launch(api: Api, asked: Asked) -> HttpResponse:
+    """Start one instance."""
+    body = asked.params["body"]
+    required(body, "compartmentId", "availabilityDomain", "shape")
+    made = api.once(asked, body, lambda: _make(api, asked, body))
+    instance = api.need(made, {INSTANCE: Instance}, asked.region)
+    return answer(instance, shown(api, instance), str(instance.details["work"]))
+
+
+def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
+    compartment, domain = api.compartment(body["compartmentId"]), api.domain(asked, body["availabilityDomain"])
+    shape, fault_domain = str(body["shape"]), str(body.get("faultDomain") or "")
+    _check_shape(api, asked, body, domain)
+    image = _check_source(api, asked, body, shape)
+    subnet = _check_card(api, asked, body)
+    spot = bool(body.get("preemptibleInstanceConfig"))
+    reservation = str(body.get("capacityReservationId") or "")
+    if spot and reservation:
+        raise invalid("A preemptible instance cannot use a capacity reservation.")
+    market = "spot" if spot else "on-demand"
+    place = api.place(asked.region, domain, fault_domain)
+    config = None
+    if reservation:
+        config = reservations.seat(api, reservation, asked.region, shape, fault_domain, body.get("shapeConfig"))
+    seats = api.world.seats(
+        place, shape, market, 1, 1, api.world.free_seats(config) if config else (), only_reserved=config is not None
+    )
+    late = asked.strike.late()
+    boot = api.world.seconds("boot_s", CLOUD)
+    card, metadata = body["createVnicDetails"], body.get("metadata") or {}
+    id_ = api.ocid("instance", asked.region)
+    instance = Instance(
+        **api.world.born(CLOUD),
+        id=id_,
+        kind=INSTANCE,
+        region=asked.region,
+        zone=place.zone,
+        name=str(body.get("displayName") or f"instance{api.world.hex(8)}"),
+        tags=api.tags(body),
+        token=asked.token or "",
+        type=shape,
+        market="spot" if spot else "on-demand",
+        running_at=api.now + boot,
+        reservation_id=seats[0].id if seats[0] else None,
+        error=late,
+        private_ip=network.next_address(api, subnet),
+        public_ip=f"203.0.113.{api.world.number() % 254 + 1}" if card.get("assignPublicIp") else "",
+        hostname=str(body.get("displayName") or ""),
+        public_keys=tuple(filter(None, str(metadata.get("ssh_authorized_keys") or "").splitlines())),
+        user=image.user,
+        ssh_delay_s=api.world.seconds("ssh_delay_s", CLOUD),
+        cloud_init_s=api.world.seconds("cloud_init_s", CLOUD),
+        user_data=_user_data(metadata),
+        compartment=compartment,
+        domain_name=domain,
+        fault_domain=fault_domain or FAULT_DOMAINS[api.world.number() % len(FAULT_DOMAINS)],
+        subnet=subnet.id,
+        vnic=api.ocid("vnic", asked.region),
+    )
+    instance.details = {
+        "work": api.work(asked, "LaunchInstance", id_, compartment, boot, late),
+        "reservation": reservation,
+        "image": body["sourceDetails"]["imageId"],
+        "shapeConfig": body.get("shapeConfig") or {},
+        "preemptible": body.get("preemptibleInstanceConfig"),
+        "metadata": dict(metadata),
+        "definedTags": body.get("definedTags") or {},
+    }
+    api.world.add_machine(instance)
+    return id_
+
+
+def _check_shape(api: Api, asked: Asked, body: Mapping[str, Any], domain: str) -> None:
+    shape, fault_domain = SHAPES.get(str(body["shape"])), body.get("faultDomain")
+    if shape is None:
+        raise invalid(f"The shape {body['shape']!r} is not valid.")
+    if fault_domain and fault_domain not in FAULT_DOMAINS:
+        raise invalid(f"The faultDomain {fault_domain!r} is not valid.")
+    if api.world.lacks_type(api.place(asked.region, domain, str(fault_domain or "")), str(body["shape"])):
+        raise hidden(f"shape {body['shape']} in {domain}")
+    size = body.get("shapeConfig") or {}
+    if not shape.flexible:
+        if size:
+            raise invalid(f"shapeConfig is only for flexible shapes, and {body['shape']} is none.")
+        return
+    if not size.get("ocpus"):
+        raise Refusal("MissingParameter", f"shapeConfig.ocpus must be given for {body['shape']}.", 400)
+    if not 1 <= float(size["ocpus"]) <= shape.most_ocpus:
+        raise invalid(f"{body['shape']} takes 1 to {shape.most_ocpus:g} OCPUs.")
+
+
+def _check_source(api: Api, asked: Asked, body: Mapping[str, Any], shape: str) -> ImageKind:
+    source = body.get("sourceDetails") or {}
+    required(source, "sourceType", "imageId")
+    image = _images(api, asked.region).get(str(source["imageId"]))
+    if image is None:
+        raise hidden(f"image {source['imageId']}")
+    if image.arm != SHAPES[shape].arm:
+        raise invalid(f"Shape {shape} is not valid for image {source['imageId']}.")
+    if sum(len(key) + len(str(value)) for key, value in (body.get("metadata") or {}).items()) > _METADATA:
+        raise invalid(f"Metadata takes at most {_METADATA} bytes.")
+    return image
+
+
+def _check_card(api: Api, asked: Asked, body: Mapping[str, Any]) -> NetworkThing:
+    card = body.get("createVnicDetails") or {}
+    required(card, "subnetId")
+    subnet = api.need(str(card["subnetId"]), {network.SUBNET: NetworkThing}, asked.region)
+    if card.get("assignPublicIp") and subnet.details.get("prohibitPublicIpOnVnic"):
+        raise invalid(f"The subnet {subnet.id} prohibits public IP addresses.")
+    return subnet
+
+
+def _user_data(metadata: Mapping[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(str(metadata.get("user_data") or ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid("metadata.user_data is not in base64.") from None
+
+
+def get(api: Api, asked: Asked) -> HttpResponse:
+    """Return one; a terminated one for a while, too."""
+    instance = api.need(asked.params["id"], {INSTANCE: Instance}, asked.region)
+    return answer(instance, shown(api, instance))
+
+
+def list_(api: Api, asked: Asked) -> HttpResponse:
+    """Return those of a compartment; terminated ones stay listed for a while."""
+    compartment = api.compartment(asked.request.first("compartmentId"))
+    domain, state = asked.request.first("availabilityDomain"), asked.request.first("lifecycleState")
+    listed = [
+        shown(api, one)
+        for one in api.visible(api.world.machines.values())
+        if isinstance(one, Instance)
+        and (one.region, one.compartment) == (asked.region, compartment)
+        and domain in ("", one.domain_name)
+        and state in ("", one.state(api.now))
+    ]
+    return paged(listed, asked)
+
+
+def update(api: Api, asked: Asked) -> HttpResponse:
+    """Change tags, name and shape."""
+    instance = _live(api, asked)
+    api.world.check_version(instance, asked.request.headers.get("if-match"))
+    body = asked.params["body"]
+    if "freeformTags" in body:
+        instance.tags = api.tags(body)
+    instance.name = str(body.get("displayName") or instance.name)
+    if body.get("shape") and body["shape"] != instance.type:
+        _reshape(api, asked, instance, body)
+    instance.version += 1
+    work = api.work(asked, "UpdateInstance", instance.id, instance.compartment, 0.0)
+    return answer(instance, shown(api, instance), work)
+
+
+def _reshape(api: Api, asked: Asked, instance: Instance, body: Mapping[str, Any]) -> None:
+    """Give an instance another shape: it is restarted for it, in the same place."""
+    _check_shape(api, asked, {"shapeConfig": instance.details["shapeConfig"], **body}, instance.domain_name)
+    place = api.place(instance.region, instance.domain_name)
+    api.world.check_room(place, str(body["shape"]), instance.market, 1)
+    instance.type = str(body["shape"])
+    instance.details = {**instance.details, "shapeConfig": body.get("shapeConfig") or instance.details["shapeConfig"]}
+
+
+def terminate(api: Api, asked: Asked) -> HttpResponse:
+    """Send one away, its boot volume along unless that is to stay."""
+    instance = _live(api, asked)
+    api.world.check_version(instance, asked.request.headers.get("if-match"))
+    if asked.request.first("preserveBootVolume", "false") == "true":
+        volume = Other(
+            **api.world.born(CLOUD),
+            id=api.ocid("bootvolume", asked.region),
+            kind="boot-volume",
+            region=asked.region,
+            zone=instance.domain_name,
+            hourly=0.0018,
+        )
+        api.world.add(volume)
+    api.world.leave(instance)
+    stop = api.world.seconds("stop_s", CLOUD)
+    return accepted(api.work(asked, "TerminateInstance", instance.id, instance.compartment, stop))
+
+
+def act(api: Api, asked: Asked) -> HttpResponse:
+    """Stop or start one."""
+    instance, action = _live(api, asked), asked.request.first("action").upper()
+    if action in ("STOP", "SOFTSTOP"):
+        api.world.stop(instance)
+    elif action == "START":
+        api.world.start(instance)
+    else:
+        raise invalid(f"The action {action!r} is not one of STOP, SOFTSTOP, START.")
+    instance.version += 1
+    return answer(instance, shown(api, instance))
+
+
+def _live(api: Api, asked: Asked) -> Instance:
+    instance = api.need(asked.params["id"], {INSTANCE: Instance}, asked.region)
+    if instance.stage(api.now) == "gone":
+        raise hidden(instance.id)
+    return instance
+
+
+def shown(api: Api, instance: Instance) -> dict[str, Any]:
+    """Return an instance as the API has it."""
+    details = instance.details
+    body: dict[str, Any] = {
+        "id": instance.id,
+        "compartmentId": instance.compartment,
+        "availabilityDomain": instance.domain_name,
+        "faultDomain": instance.fault_domain,
+        "displayName": instance.name,
+        "region": REGIONS[instance.region][0],
+        "shape": instance.type,
+        "imageId": details["image"],
+        "sourceDetails": {"sourceType": "image", "imageId": details["image"]},
+        "lifecycleState": instance.state(api.now),
+        "timeCreated": when(instance.made),
+        "freeformTags": dict(instance.tags),
+        "definedTags": details["definedTags"],
+        "metadata": details["metadata"],
+        "launchMode": "NATIVE",
+    }
+    if details["shapeConfig"]:
+        body["shapeConfig"] = details["shapeConfig"]
+    if details["reservation"] and instance.reservation_id:
+        body["capacityReservationId"] = details["reservation"]
+    if details["preemptible"]:
+        body["preemptibleInstanceConfig"] = details["preemptible"]
+    return body
+
+
+def capture_history(api: Api, asked: Asked) -> HttpResponse:
+    """Keep what the console has by now."""
+    body = asked.params["body"]
+    required(body, "instanceId")
+    instance = api.need(str(body["instanceId"]), {INSTANCE: Instance}, asked.region)
+    history = Other(
+        **api.world.born(CLOUD),
+        id=api.ocid("consolehistory", asked.region),
+        kind=HISTORY,
+        region=asked.region,
+        zone=instance.domain_name,
+        shown=False,
+        details={"instance": instance.id, "text": instance.node.console() if instance.node else ""},
+    )
+    api.world.add(history)
+    return answer(history, _shown_history(instance, history))
+
+
+def _shown_history(instance: Instance, history: Other) -> dict[str, Any]:
+    return {
+        "id": history.id,
+        "instanceId": instance.id,
+        "availabilityDomain": instance.domain_name,
+        "compartmentId": instance.compartment,
+        "lifecycleState": "SUCCEEDED",
+        "timeCreated": when(history.made),
+    }
+
+
+def get_history(api: Api, asked: Asked) -> HttpResponse:
+    """Return the state of a capture."""
+    history = api.need(asked.params["id"], {HISTORY: Other}, asked.region)
+    instance = api.need(str(history.details["instance"]), {INSTANCE: Instance}, asked.region)
+    return answer(history, _shown_history(instance, history))
+
+
+def history_content(api: Api, asked: Asked) -> HttpResponse:
+    """Return what was captured."""
+    history = api.need(asked.params["id"], {HISTORY: Other}, asked.region)
+    text = str(history.details["text"])[-int(asked.request.first("length", "10240")) :]
+    return HttpResponse(200, text.encode(), {"Content-Type": "text/plain"})
+
+
+def delete_history(api: Api, asked: Asked) -> HttpResponse:
+    """Remove a capture."""
+    api.world.remove(api.need(asked.params["id"], {HISTORY: Other}, asked.region))
+    return accepted()
+
+
+def _status(api: Api, operation: Operation) -> str:
+    state = operation.state(api.now)
+    if state == "done":
+        target = api.world.get(operation.target)
+        if isinstance(target, Instance) and operation.verb == "LaunchInstance" and target.cause == "failed":
+            return "FAILED"
+    return {"running": "IN_PROGRESS", "done": "SUCCEEDED", "failed": "FAILED"}[state]
+
+
+def _shown_work(api: Api, operation: Operation) -> dict[str, Any]:
+    status = _status(api, operation)
+    return {
+        "id": operation.id,
+        "operationType": operation.verb,
+        "status": status,
+        "compartmentId": operation.details["compartmentId"],
+        "percentComplete": 50.0 if status == "IN_PROGRESS" else 100.0,
+        "timeAccepted": when(operation.made),
+        "resources": [
+            {
+                "actionType": "CREATED"
+                if "LAUNCH" in operation.verb.upper() or "CREATE" in operation.verb
+                else "UPDATED",
+                "entityType": "instance" if ".instance." in operation.target else "capacityReservation",
+                "identifier": operation.target,
+                "entityUri": f"/20160918/{operation.target}",
+            }
+        ],
+    }
+
+
+def _work(api: Api, asked: Asked) -> Operation:
+    found = api.world.operations.get(asked.params["id"])
+    if found is None or found.cloud != CLOUD:
+        raise hidden(asked.params["id"])
+    return found
+
+
+def list_work_requests(api: Api, asked: Asked) -> HttpResponse:
+    """Return the work requests of a compartment, of one thing where it is named."""
+    compartment, resource = api.compartment(asked.request.first("compartmentId")), asked.request.first("resourceId")
+    listed = [
+        _shown_work(api, one)
+        for one in api.world.operations.values()
+        if one.cloud == CLOUD
+        and one.region == asked.region
+        and one.details["compartmentId"] == compartment
+        and resource in ("", one.target)
+    ]
+    return paged(listed, asked)
+
+
+def get_work_request(api: Api, asked: Asked) -> HttpResponse:
+    """Return one work request."""
+    return HttpResponse.of_json(_shown_work(api, _work(api, asked)))
+
+
+def list_work_request_errors(api: Api, asked: Asked) -> HttpResponse:
+    """Return why a work request failed: a poor code, and the text."""
+    operation = _work(api, asked)
+    if _status(api, operation) != "FAILED":
+        return paged([], asked)
+    target = api.world.get(operation.target)
+    error = operation.error or (target.error if isinstance(target, Instance) else None)
+    code, message = (error.code, error.message) if error else ("InternalError", "The request failed.")
+    return paged([{"code": code, "message": message, "timestamp": when(operation.done_at)}], asked)

@@ -1,0 +1,81 @@
+"""What stands in the emulated OCI, in its own words for states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_capacity.emulator.things import FOREVER, Machine, Other, Reservation
+
+INSTANCE: Final = "instance"
+RESERVATION: Final = "capacity-reservation"
+#: The reservation as the API has it, which is one or several configurations.
+ENVELOPE: Final = "capacity-reservation-envelope"
+HISTORY: Final = "console-history"
+
+_INSTANCE_STATES: Final[Mapping[str, str]] = {
+    "starting": "PROVISIONING",
+    "running": "RUNNING",
+    "stopping": "STOPPING",
+    "stopped": "STOPPED",
+    "leaving": "TERMINATING",
+    "gone": "TERMINATED",
+}
+
+
+@dataclass(kw_only=True)
+class Instance(Machine):
+    """An instance. ``vnic`` is the OCID of its only network card, ``boot_volume`` that of its disk."""
+
+    compartment: str
+    domain_name: str
+    fault_domain: str
+    subnet: str
+    vnic: str
+
+    def state(self, now: float) -> str:
+        """Return the lifecycle state."""
+        return _INSTANCE_STATES[self.stage(now)]
+
+
+@dataclass(kw_only=True)
+class Envelope(Other):
+    """A capacity reservation; what it holds are `Config`s whose ``container`` it is."""
+
+    compartment: str
+    active_at: float
+    gone_at: float = FOREVER
+    leaving_at: float = FOREVER
+
+    def state(self, now: float) -> str:
+        """Return the lifecycle state."""
+        if now >= self.gone_at:
+            return "DELETED"
+        if now >= self.leaving_at:
+            return "DELETING"
+        return "CREATING" if now < self.active_at else "ACTIVE"
+
+    def live(self, now: float) -> bool:
+        """Return whether it exists."""
+        return now < self.gone_at
+
+
+@dataclass(kw_only=True)
+class Config(Reservation):
+    """One configuration of a capacity reservation."""
+
+    fault_domain: str = ""
+
+
+@dataclass(kw_only=True)
+class NetworkThing(Other):
+    """A VCN, subnet, gateway, route table or security list. ``uses`` are the OCIDs of what it cannot be without."""
+
+    compartment: str
+    vcn: str = ""
+    uses: tuple[str, ...] = ()
+
+    def state(self, now: float) -> str:
+        """Return the lifecycle state."""
+        return "AVAILABLE" if self.live(now) else "TERMINATED"

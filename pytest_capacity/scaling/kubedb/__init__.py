@@ -1,0 +1,1 @@
+"""KubeDB: databases on Kubernetes, changed by operation requests and provisioned for a run (extra ``[kubedb]``)."""

@@ -1,0 +1,21 @@
+"""The secret of the emulator, as a keeper gives it to the backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_capacity.backends.azure.session import SECRET_FILE
+from tests.emulated import Emulator
+
+pytest.importorskip("azure.identity", reason="the extra [azure] is not installed")
+
+
+@pytest.fixture(autouse=True)
+def secret_file(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file that holds the emulator's secret; the backend finds it by its variable."""
+    file = tmp_path / "secret"
+    file.write_text(emulator.secret, encoding="utf-8")
+    monkeypatch.setenv(SECRET_FILE, str(file))
+    return file

@@ -1,0 +1,18 @@
+"""Azure passes the public suite of conformance tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_capacity.testing import ConformanceSuite
+from tests.backends.azure.runs import AzureLab
+from tests.emulated import Emulator
+
+
+class TestAzure(ConformanceSuite):
+    """Azure."""
+
+    @pytest.fixture
+    def lab(self, emulator: Emulator) -> AzureLab:
+        """The emulator, empty."""
+        return AzureLab(emulator)

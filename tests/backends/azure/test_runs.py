@@ -1,0 +1,348 @@
+"""Runs of the real engine on the emulated Azure: what is refused, late or at once, what is left, and what goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.azure.plan import CAPACITY_GROUP, NODE, RESERVATION, RESOURCE_GROUP
+from pytest_capacity.errors import Exhausted, Refused
+from pytest_capacity.model import Change, Fallback, Held, Unread
+from pytest_capacity.testing import PATIENCE, Bench, _within
+from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, request
+from tests.emulated import Emulator, rounds
+
+#: Codes that this cloud gives when a zone, or the region, has nothing left, and how far each reaches.
+DRY = {
+    "SkuNotAvailable": "no-capacity",
+    "ZonalAllocationFailed": "no-capacity",
+    "AllocationFailed": "no-capacity",
+    "OverconstrainedZonalAllocationRequest": "no-capacity",
+    "Overconstrainted": "no-capacity",
+    "InsufficientCapacity": "no-capacity",
+    "OperationPreempted": "no-capacity",
+    "QuotaExceeded": "quota",
+}
+
+
+@pytest.fixture
+def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
+    """Makes engines on one journal, and closes them."""
+    bench = Bench(AzureLab(emulator), tmp_path / "journal.sqlite")
+    yield bench
+    bench.close()
+
+
+def operations(emulator: Emulator, *verbs: str) -> list[str]:
+    """The calls that change something, or those with these verbs."""
+    found = [call["operation"] for call in emulator.calls()]
+    return [one for one in found if one.rpartition("_")[2] in (verbs or ("CreateOrUpdate", "Update", "Delete"))]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("code", DRY)
+def test_what_is_refused_in_one_zone_is_had_in_the_next(
+    emulator: Emulator, bench: Bench, code: str, late: bool
+) -> None:
+    """Whether at once or within a successful poll, each of Azure's codes for lack of capacity moves the run on."""
+    fault = {
+        "cloud": "azure",
+        "operation": "VirtualMachines_CreateOrUpdate",
+        "zone": "eastus-1",
+        "error": code,
+        "late": late,
+        "http": 409,
+    }
+    emulator.weather(faults=[fault])
+    engine = bench.engine(bench.lab.request(fallback=Fallback(spot_to_on_demand=True, zones=True)))
+    assert engine.provision("default").zone == "eastus-2"
+    first = engine.book.attempts[0]
+    assert (first.zone, first.outcome, first.code) == ("eastus-1", DRY[code], code)
+    bench.give_back(engine)
+
+
+def test_what_a_region_has_not_is_had_in_the_next_region(emulator: Emulator, bench: Bench) -> None:
+    """A refusal of the region costs no call in its other zones."""
+    fault = {
+        "operation": "VirtualMachines_CreateOrUpdate",
+        "region": REGION,
+        "error": "OverconstrainedAllocationRequest",
+    }
+    emulator.weather(faults=[{**fault, "cloud": "azure", "late": True}])
+    engine = bench.engine(request(emulator, regions=(REGION, "westeurope"), fallback=Fallback(regions=True)))
+    assert engine.provision("default").zone == "westeurope-1"
+    assert [one.zone for one in engine.book.attempts] == ["eastus-1", "westeurope-1"]
+    bench.give_back(engine)
+
+
+def test_a_failed_machine_and_its_card_are_removed(emulator: Emulator, bench: Bench) -> None:
+    """A machine that could not be allocated stays at Azure with card and disk; none of it outlives its attempt."""
+    emulator.weather(stock={"eastus-1": {SIZE: 0}}, operation_s=0.05)
+    engine = bench.engine(request(emulator, replace(DB, reserve=False), replace(LOADER, reserve=False)))
+    placed = engine.provision("default")
+    assert placed.zone == "eastus-2"
+    assert engine.book.attempts[0].code == "ZonalAllocationFailed"
+    engine.release(_within(PATIENCE))
+    assert not emulator.held()
+
+
+def test_a_card_without_its_machine_is_found_and_removed(emulator: Emulator, bench: Bench) -> None:
+    """A card that stands in the way of its network, and that no call of ours has named, goes with the run."""
+    engine = bench.engine()
+    engine.provision("default", launch=False)
+    group = next(held for held in engine.book.held() if held.kind == RESOURCE_GROUP)
+    backend: Any = open_backend(engine.request)
+    tags = {"pytest-capacity:run": "run-1", "pytest-capacity:project": "tests", "pytest-capacity:piece": group.subject}
+    tags["pytest-capacity:deadline"] = "2030-01-01T00:00:00Z"
+    card = f"{group.id}/providers/Microsoft.Network/networkInterfaces/left"
+    backend._arm.call("test", "PUT", card, "2026-03-01", {"location": REGION, "tags": tags, "properties": {}})
+    found = {held.id: held for held in backend.inventory("run-1", (REGION,)) if isinstance(held, Held)}
+    assert found[card].kind == "network-card"
+    bench.give_back(engine)
+
+
+def test_a_quota_of_a_family_moves_to_another_size(emulator: Emulator, bench: Bench) -> None:
+    """The family and the region stand in the text alone; a size of another family is tried in the same zone."""
+    emulator.weather(quota={REGION: {"standardLSv3Family": 8}})
+    engine = bench.engine(request(emulator, replace(DB, alternatives=(OTHER,))))
+    placed = engine.provision("default")
+    assert {node.instance_type for node in placed.nodes["db"]} == {OTHER}
+    assert placed.zone == "eastus-1"
+    first = engine.book.attempts[0]
+    assert (first.outcome, first.code, first.scope) == ("quota", "OperationNotAllowed", "family+region+market")
+    bench.give_back(engine)
+
+
+def test_a_quota_that_is_too_small_for_all_costs_no_create_call(emulator: Emulator, bench: Bench) -> None:
+    """A limit below what is asked for is read before anything is made."""
+    emulator.weather(quota={REGION: {"cores": 8}})
+    engine = bench.engine()
+    with pytest.raises(Exhausted, match="has a quota of 8 vCPUs for cores, and 20 are asked for"):
+        engine.provision("default")
+    assert operations(emulator) == []
+
+
+def test_spot_falls_back_to_on_demand(emulator: Emulator, bench: Bench) -> None:
+    """What the zones do not have as spot is had as on-demand, in no one's reservation."""
+    emulator.weather(stock={zone: {"spot": {"*": 0}} for zone in ("eastus-1", "eastus-2", "eastus-3")})
+    spot = replace(DB, market="spot", reserve=False)
+    engine = bench.engine(request(emulator, spot, fallback=Fallback(spot_to_on_demand=True)))
+    placed = engine.provision("default")
+    assert {node.market for node in placed.nodes["db"]} == {"on-demand"}
+    assert engine.book.attempts[0].code == "SkuNotAvailable"
+    bench.give_back(engine)
+
+
+def test_an_evicted_machine_is_seen_as_preempted(emulator: Emulator, bench: Bench) -> None:
+    """Azure deletes it without a word; what goes though nothing has asked for it was evicted."""
+    engine = bench.engine(request(emulator, replace(DB, market="spot", reserve=False)))
+    engine.provision("default")
+    nodes = [held for held in engine.book.held() if held.kind == NODE]
+    emulator.weather(reclaim=[{"cloud": "azure"}])
+    backend = open_backend(engine.request)
+    seen = backend.refresh(nodes)
+    assert {(held.state, backend.diagnose(held).kind) for held in seen} == {("gone", "preempted")}
+    bench.give_back(engine)
+
+
+def test_reservations_are_set_to_nothing_beside_the_deletion_of_machines(emulator: Emulator, bench: Bench) -> None:
+    """The bill for what is reserved ends at once; members, group, network and resource group go after the machines."""
+    emulator.weather(stop_s=0.2, operation_s=0.02)
+    engine = bench.engine()
+    engine.provision("default")
+    emulator.weather()
+    before = len(emulator.calls())
+    bench.give_back(engine)
+    changes = [
+        call["operation"]
+        for call in emulator.calls()[before:]
+        if call["operation"].rpartition("_")[2] in ("Update", "Delete")
+    ]
+    first = changes[:5]
+    assert sorted(first) == ["CapacityReservations_Update"] * 2 + ["VirtualMachines_Delete"] * 3
+    assert changes[5:7] == ["CapacityReservations_Delete"] * 2
+    assert set(changes[7:9]) == {"CapacityReservationGroups_Delete", "VirtualNetworks_Delete"}
+    assert changes[9:] == ["ResourceGroups_Delete"]
+
+
+def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> None:
+    """For a while after its last member is gone, Azure says that a group still has some."""
+    engine = bench.engine()
+    engine.provision("default", launch=False)
+    emulator.weather(consistency_s=0.5)
+    receipt = engine.release(_within(PATIENCE))
+    assert receipt.clean, receipt
+    refused = [call for call in emulator.calls("CapacityReservationGroups_Delete") if call["error"]]
+    assert refused
+    assert {call["error"] for call in refused} == {"OperationNotAllowed"}
+
+
+def test_calls_of_a_run(emulator: Emulator, bench: Bench) -> None:
+    """Resource group, then group and network, then members, then all machines: each a round of calls side by side."""
+    emulator.weather(latency_ms=150)
+    engine = bench.engine()
+    emulator.calls()
+    engine.provision("default")
+    made = [call for call in emulator.calls() if call["operation"].endswith("_CreateOrUpdate")]
+    by_operation = [call["operation"] for call in made]
+    assert by_operation[0] == "ResourceGroups_CreateOrUpdate"
+    assert set(by_operation[1:3]) == {"CapacityReservationGroups_CreateOrUpdate", "VirtualNetworks_CreateOrUpdate"}
+    assert by_operation[3:5] == ["CapacityReservations_CreateOrUpdate"] * 2
+    assert by_operation[5:] == ["VirtualMachines_CreateOrUpdate"] * 3
+    assert rounds(made) == 4
+    reads = [call for call in emulator.calls() if call["operation"] in ("ResourceSkus_List", "Usage_List")]
+    assert len(reads) == 2
+    assert rounds(reads) == 1
+    emulator.weather(latency_ms=0)
+    bench.give_back(engine)
+
+
+def test_the_inventory_is_of_the_whole_subscription(emulator: Emulator, bench: Bench) -> None:
+    """Two lists by tag, with their pages, whatever the number of regions; strangers' things are not in it."""
+    engine = bench.engine()
+    engine.provision("default", launch=False)
+    backend: Any = open_backend(engine.request)
+    for number in range(25):
+        path = backend._arm.path(f"/resourceGroups/other{number}")
+        backend._arm.call("test", "PUT", path, "2025-04-01", {"location": "westeurope", "tags": {"a": "b"}})
+    before = len(emulator.calls())
+    found = list(backend.inventory("run-1", ("westeurope",)))
+    assert {held.kind for held in found} >= {RESOURCE_GROUP, CAPACITY_GROUP, RESERVATION}
+    assert {held.region for held in found} == {REGION}
+    lists = [call["operation"] for call in emulator.calls()[before:]]
+    assert lists.count("ResourceGroups_List") == 1
+    assert lists.count("Resources_List") == 1
+    receipt = engine.release(_within(PATIENCE))
+    assert receipt.clean, receipt
+
+
+def test_what_cannot_be_listed_is_told(emulator: Emulator, bench: Bench) -> None:
+    """A part of the inventory that was refused is unread, never empty."""
+    engine = bench.engine()
+    fault = {"operation": "ResourceGroups_List", "error": "AuthorizationFailed", "message": "no", "http": 403}
+    emulator.weather(faults=[fault])
+    found = list(open_backend(engine.request).inventory("run-1", (REGION,)))
+    assert found == [Unread("", RESOURCE_GROUP, "AuthorizationFailed: no")]
+
+
+def test_the_deadline_is_moved_by_one_call(emulator: Emulator, bench: Bench) -> None:
+    """A deadline is a tag, and the other tags stay."""
+    engine = bench.engine()
+    engine.provision("default")
+    backend = open_backend(engine.request)
+    node = next(held for held in engine.book.held() if held.kind == NODE)
+    before = len(emulator.calls())
+    backend.change(node, Change(deadline=2_000_000_000.0))
+    assert [call["operation"] for call in emulator.calls()[before:]] == ["Tags_UpdateAtScope"]
+    (seen,) = backend.refresh([node])
+    assert (seen.deadline, seen.subject, seen.facts["name"]) == (2_000_000_000.0, node.subject, node.facts["name"])
+    with pytest.raises(ValueError, match="can be changed"):
+        backend.change(node, Change(instance_type=OTHER))
+    bench.give_back(engine)
+
+
+def test_a_given_group_gets_our_member_and_stays(emulator: Emulator, bench: Bench) -> None:
+    """Members of ours go into a group of somebody else, and out of it; the group itself is never touched."""
+    plain = open_backend(request(emulator))
+    group = given_group(plain, ["1", "2"])
+    engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
+    placed = engine.provision("default")
+    assert all(
+        one.id.startswith(f"{group}/capacityreservations/".lower()) or group in one.id for one in placed.reservations
+    )
+    assert CAPACITY_GROUP not in {held.kind for held in engine.book.held()}
+    receipt = engine.release(_within(PATIENCE))
+    assert receipt.clean, receipt
+    assert sorted(one["kind"] for one in emulator.held()) == ["capacityReservationGroups", "resourceGroups"]
+
+
+def test_a_size_that_the_given_group_has_is_a_usage_error(emulator: Emulator, bench: Bench) -> None:
+    """Azure takes one member for each size and zone; a stranger's is never changed, and nothing is made."""
+    plain: Any = open_backend(request(emulator))
+    group = given_group(plain, ["1", "2"])
+    body = {"location": REGION, "zones": ["1"], "sku": {"name": SIZE, "capacity": 1}}
+    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
+    before = len(operations(emulator))
+    engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
+    with pytest.raises(Refused, match="already reserves Standard_L8s_v3 in eastus-1"):
+        engine.provision("default")
+    assert len(operations(emulator)) == before
+
+
+def test_an_existing_reservation_is_used(emulator: Emulator, bench: Bench) -> None:
+    """Nodes sit in a member with enough room, and none is made for them."""
+    plain: Any = open_backend(request(emulator))
+    group = given_group(plain, ["1", "2"])
+    body = {"location": REGION, "zones": ["2"], "sku": {"name": SIZE, "capacity": 2}}
+    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
+    engine = bench.engine(request(emulator, DB, use_reservations=(group,)))
+    placed = engine.provision("default")
+    assert placed.zone == "eastus-2"
+    assert not placed.reservations
+    assert {node.reservation_id for node in placed.nodes["db"]} == {f"{group}/capacityReservations/theirs"}
+    receipt = engine.release(_within(PATIENCE))
+    assert receipt.clean
+    assert sorted(one["kind"] for one in emulator.held()) == [
+        "capacityReservationGroups",
+        "capacityReservations",
+        "resourceGroups",
+    ]
+
+
+def test_a_group_in_another_region_is_a_usage_error(emulator: Emulator, bench: Bench) -> None:
+    """A capacity reservation group serves its own region only."""
+    plain = open_backend(request(emulator))
+    group = given_group(plain, ["1"], "westeurope")
+    before = len(operations(emulator))
+    engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
+    with pytest.raises(Refused, match="is in westeurope, and eastus is asked for"):
+        engine.provision("default")
+    assert len(operations(emulator)) == before
+
+
+def test_a_size_that_cannot_be_reserved_is_told_before_any_call(emulator: Emulator, bench: Bench) -> None:
+    """The list of sizes says which of them can be reserved."""
+    engine = bench.engine(request(emulator, replace(DB, instance_type="Standard_HB120rs_v3")))
+    with pytest.raises(Exhausted, match="cannot be reserved: write `reserve: false`"):
+        engine.provision("default")
+    assert operations(emulator) == []
+
+
+def test_a_region_without_zones_is_used_without_one(emulator: Emulator, bench: Bench) -> None:
+    """What has no zone is reserved and launched without one."""
+    settings = replace(SETTINGS, image={"westus": SETTINGS.image[REGION]})
+    engine = bench.engine(request(emulator, settings=settings, regions=("westus",), zones=()))
+    placed = engine.provision("default")
+    assert placed.zone == "westus-none"
+    assert len(placed.reservations) == 2
+    bench.give_back(engine)
+
+
+def test_zones_then_none_then_the_next_region(emulator: Emulator, bench: Bench) -> None:
+    """The ladder goes over the zones, the placement without one, and then the next region."""
+    emulator.weather(stock={f"eastus-{zone}": {SIZE: 0} for zone in ("1", "2", "3", "none")})
+    engine = bench.engine(
+        request(emulator, DB, regions=(REGION, "westeurope"), zones=(), fallback=Fallback(regions=True))
+    )
+    placed = engine.provision("default")
+    assert placed.zone == "westeurope-1"
+    tried = [one.zone for one in engine.book.attempts]
+    assert tried[0] == "eastus-1"
+    assert tried[-1] == "westeurope-1"
+    assert [one.code for one in engine.book.attempts[:-1]] == ["ZonalAllocationFailed"] * 3 + ["AllocationFailed"]
+    bench.give_back(engine)
+
+
+def given_group(backend: Any, zones: list[str], region: str = REGION) -> str:
+    """A capacity reservation group of somebody else; its id."""
+    arm = backend._arm
+    home = arm.path("/resourceGroups/theirs")
+    arm.call("test", "PUT", home, "2025-04-01", {"location": region})
+    group = f"{home}/providers/Microsoft.Compute/capacityReservationGroups/shared"
+    arm.call("test", "PUT", group, "2026-04-01", {"location": region, "zones": zones})
+    return str(group)

@@ -1,0 +1,428 @@
+"""The engine over an emulated GCE: what is asked for, what is refused late, what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from pytest_capacity.engine import Engine
+from pytest_capacity.errors import CapacityError, Exhausted, Refused
+from pytest_capacity.model import Change, Fallback, Held, NodeGroup
+from pytest_capacity.testing import Bench
+from tests.backends.gce.lab import DB, REGION, ZONES, GceLab
+from tests.emulated import rounds
+from tests.emulator.gce.wire import Exchange
+
+FREE = NodeGroup(name="db", count=5, instance_type="n2-standard-2", reserve=False)
+SPOT = NodeGroup(name="db", count=3, instance_type="n2-standard-2", market="spot")
+
+
+@pytest.fixture
+def bench(lab: GceLab, tmp_path: Path) -> Iterator[Bench]:
+    """Makes engines on one journal, and closes them."""
+    bench = Bench(lab, tmp_path / "journal.sqlite")
+    yield bench
+    bench.close()
+
+
+def standing(bench: Bench, *groups: NodeGroup, **keys: Any) -> Engine:
+    """An engine whose topology stands."""
+    lab = bench.lab
+    assert isinstance(lab, GceLab)
+    engine = bench.engine(lab.request(*groups, **keys))
+    engine.provision("default")
+    return engine
+
+
+def bodies(exchanges: list[Exchange], method: str) -> list[Any]:
+    """What was sent to a method."""
+    return [one.body for one in exchanges if one.method == method]
+
+
+def test_what_a_reservation_says(bench: Bench, exchanges: list[Exchange]) -> None:
+    """One a shape, consumed by name only, deleted by itself at the hard end, stamped in name and description."""
+    engine = standing(bench)
+    found = {one["specificReservation"]["count"]: one for one in bodies(exchanges, "reservations.insert")}
+    db = found["2"]
+    assert db["specificReservation"]["instanceProperties"] == {"machineType": "n2-standard-2"}
+    assert db["specificReservationRequired"] is True
+    assert db["name"].startswith("pc-")
+    assert '"run":"run-1"' in db["description"]
+    held = next(held for held in engine.book.held() if held.id == db["name"])
+    assert held.deadline == pytest.approx(engine.hard_end, abs=1)
+    assert engine.ends([held]).until == held.deadline
+    bench.give_back(engine)
+
+
+def test_what_a_machine_says(bench: Bench, exchanges: list[Exchange]) -> None:
+    """Its reservation by name, its end, its labels; its disk goes with it."""
+    engine = standing(bench)
+    (bulk,) = bodies(exchanges, "instances.bulkInsert")
+    (single,) = bodies(exchanges, "instances.insert")
+    reservation = next(held.id for held in engine.book.held() if held.kind == "reservation" and held.group == "db")
+    machine = bulk["instanceProperties"]
+    assert (bulk["count"], bulk["minCount"], len(bulk["perInstanceProperties"])) == ("2", "2", 2)
+    assert machine["reservationAffinity"] == {
+        "consumeReservationType": "SPECIFIC_RESERVATION",
+        "key": "compute.googleapis.com/reservation-name",
+        "values": [reservation],
+    }
+    assert machine["scheduling"]["instanceTerminationAction"] == "DELETE"
+    assert machine["scheduling"]["terminationTime"]
+    assert machine["labels"]["pytest-capacity-run"] == "run-1"
+    assert machine["disks"][0]["autoDelete"] is True
+    assert machine["machineType"] == "n2-standard-2"
+    assert single["machineType"] == "zones/us-central1-a/machineTypes/e2-standard-4"
+    placed = engine.book.placed["default"]
+    assert {node.reservation_id for node in placed.nodes["db"]} == {reservation}
+    assert [node.name for node in placed.nodes["db"]] == ["db-0", "db-1"]
+    bench.give_back(engine)
+
+
+def test_a_machine_without_reservation_says_so(bench: Bench, exchanges: list[Exchange]) -> None:
+    """Nothing sits down in an automatic reservation of another team."""
+    engine = standing(bench, FREE)
+    (bulk,) = bodies(exchanges, "instances.bulkInsert")
+    assert bulk["instanceProperties"]["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
+    assert not bodies(exchanges, "reservations.insert")
+    bench.give_back(engine)
+
+
+def test_an_automatic_reservation(bench: Bench, exchanges: list[Exchange]) -> None:
+    """The seeds' "shared": any machine of the project may consume it, and ours do."""
+    engine = standing(bench, DB, settings={"reservation": "automatic", "share_with": ["other-project"]})
+    (reservation,) = bodies(exchanges, "reservations.insert")
+    assert reservation["specificReservationRequired"] is False
+    assert reservation["shareSettings"]["projectMap"] == {"other-project": {"projectId": "other-project"}}
+    assert {node.reservation_id for node in engine.book.placed["default"].nodes["db"]} == {reservation["name"]}
+    bench.give_back(engine)
+
+
+def test_all_that_a_group_can_ask_for(bench: Bench, exchanges: list[Exchange]) -> None:
+    """Local SSDs, accelerators and the CPU platform stand in reservation and machine alike."""
+    own = {
+        "local_ssds": 2,
+        "min_cpu_platform": "Intel Skylake",
+        "accelerators": {"nvidia-tesla-t4": 1},
+        "public_ip": True,
+        "disk_gb": 50,
+        "disk_type": "pd-ssd",
+        "network_tags": ["ssh"],
+        "service_account": "tests@emulated-project.iam.gserviceaccount.com",
+        "labels": {"team": "storage"},
+        "shielded_vm": True,
+        "image": "projects/ubuntu-os-cloud/global/images/family/ubuntu-2404-lts-amd64",
+    }
+    script = "#!/bin/sh\ntrue\n"
+    group = NodeGroup(name="gpu", count=1, instance_type="n1-standard-8", reserve=True, cloud=own, user_data=script)
+    engine = standing(bench, group)
+    (reservation,) = bodies(exchanges, "reservations.insert")
+    (machine,) = bodies(exchanges, "instances.insert")
+    assert reservation["specificReservation"]["instanceProperties"] == {
+        "machineType": "n1-standard-8",
+        "minCpuPlatform": "Intel Skylake",
+        "localSsds": [{"diskSizeGb": "375", "interface": "NVME"}] * 2,
+        "guestAccelerators": [{"acceleratorType": "nvidia-tesla-t4", "acceleratorCount": 1}],
+    }
+    assert machine["scheduling"]["onHostMaintenance"] == "TERMINATE"
+    assert [disk["type"] for disk in machine["disks"]] == ["PERSISTENT", "SCRATCH", "SCRATCH"]
+    assert machine["disks"][0]["initializeParams"]["sourceImage"].endswith("ubuntu-2404-noble-amd64-v20261018")
+    assert {item["key"]: item["value"] for item in machine["metadata"]["items"]} == {"startup-script": script}
+    assert machine["labels"]["team"] == "storage"
+    (node,) = engine.book.placed["default"].nodes["gpu"]
+    assert node.public_ip
+    bench.give_back(engine)
+
+
+def test_a_placement_group_goes_last(bench: Bench, lab: GceLab, exchanges: list[Exchange]) -> None:
+    """A policy is made before what uses it, and removed after it."""
+    group = NodeGroup(name="db", count=2, instance_type="n2-standard-2", reserve=True, placement_group=True)
+    engine = standing(bench, group)
+    (policy,) = bodies(exchanges, "resourcePolicies.insert")
+    assert policy["groupPlacementPolicy"] == {"collocation": "COLLOCATED"}
+    (bulk,) = bodies(exchanges, "instances.bulkInsert")
+    assert bulk["instanceProperties"]["resourcePolicies"] == [policy["name"]]
+    bench.give_back(engine)
+    ends = [call for call in lab.calls() if call.endswith(".delete")]
+    assert ends == ["instances.delete"] * 2 + ["reservations.delete", "resourcePolicies.delete"]
+
+
+@pytest.mark.parametrize("dry", [1, 2, 3])
+def test_dry_zones_cost_one_attempt_each(bench: Bench, lab: GceLab, dry: int) -> None:
+    """k dry zones are k+1 attempts, and in each of them one call a reservation."""
+    # The cloud says which zones have some, so all that are tried have none until the last.
+    lab.emulator.weather(
+        faults=[
+            {"operation": "reservations.insert", "zone": zone, "error": "ZONE_RESOURCE_POOL_EXHAUSTED", "late": True}
+            for zone in ZONES[:dry]
+        ]
+    )
+    engine = standing(bench, DB, zones=("a", "b", "c", "f"))
+    assert [one.zone for one in engine.book.attempts] == list(ZONES[: dry + 1])
+    assert lab.calls().count("reservations.insert") == dry + 1
+    assert lab.calls().count("instances.bulkInsert") == 1
+    bench.give_back(engine)
+
+
+def test_the_zone_that_the_cloud_names_is_tried_first(bench: Bench, lab: GceLab) -> None:
+    """``zonesAvailable`` of a refusal names c, so b is left out though it stands before it."""
+    lab.weather(dry=ZONES[:2])
+    engine = standing(bench, DB, zones=("a", "b", "c"))
+    assert [one.zone for one in engine.book.attempts] == [ZONES[0], ZONES[2]]
+    assert engine.book.attempts[0].code == "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"
+    bench.give_back(engine)
+
+
+def test_a_bulk_insert_is_over_when_its_rollback_is(bench: Bench, lab: GceLab, exchanges: list[Exchange]) -> None:
+    """Two of five exist for a while; the attempt ends when they are gone again, and all five stand elsewhere."""
+    lab.emulator.weather(stock={ZONES[0]: {"n2-standard-2": 2}}, operation_s=0.5)
+    engine = standing(bench, FREE)
+    assert [one.outcome for one in engine.book.attempts] == ["no-capacity", "placed"]
+    assert "ZONE_RESOURCE_POOL_EXHAUSTED" in engine.book.attempts[0].code
+    operations = [one.answer for one in exchanges if one.method == "zoneOperations.get" and one.answer.get("error")]
+    (status,) = operations[0]["instancesBulkInsertOperationMetadata"]["perLocationStatus"].values()
+    assert (status["createdVmCount"], status["deletedVmCount"]) == (2, 2)
+    assert {one["zone"] for one in lab.emulator.held("instance")} == {ZONES[1]}
+    bench.give_back(engine)
+
+
+@pytest.mark.parametrize(
+    ("quota", "words"),
+    [
+        ({f"gce/{REGION}": {"N2_CPUS": 2}}, "Quota 'N2_CPUS' exceeded.  Limit: 2.0 in region us-central1."),
+        ({"gce/*": {"CPUS_ALL_REGIONS": 2}}, "Quota 'CPUS_ALL_REGIONS' exceeded.  Limit: 2.0 globally."),
+    ],
+)
+def test_a_quota_ends_its_scope(bench: Bench, lab: GceLab, quota: Any, words: str) -> None:
+    """By its metric, in the cloud's words, after one attempt: another zone counts against the same."""
+    lab.emulator.weather(quota=quota)
+    engine = bench.engine(lab.request(DB))
+    with pytest.raises(Exhausted, match="Raise the quota"):
+        engine.provision("default")
+    (attempt,) = engine.book.attempts
+    assert (attempt.outcome, attempt.words) == ("quota", words)
+    assert lab.calls().count("reservations.insert") == 1
+    assert not lab.held()
+
+
+def test_spot_falls_to_on_demand(bench: Bench, lab: GceLab, exchanges: list[Exchange]) -> None:
+    """In the same zone, and there into a reservation."""
+    lab.emulator.weather(stock={ZONES[0]: {"spot": {"*": 0}}, ZONES[1]: {"spot": {"*": 0}}})
+    engine = standing(bench, SPOT)
+    placed = engine.book.placed["default"]
+    assert (placed.zone, {node.market for node in placed.nodes["db"]}) == (ZONES[0], {"on-demand"})
+    first = bodies(exchanges, "instances.bulkInsert")[0]["instanceProperties"]
+    assert first["scheduling"]["provisioningModel"] == "SPOT"
+    assert first["scheduling"]["instanceTerminationAction"] == "DELETE"
+    assert first["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
+    bench.give_back(engine)
+
+
+def test_preemption_is_noticed_and_mended(bench: Bench, lab: GceLab) -> None:
+    """By the operation that takes the machine back; another spot machine stands in its place."""
+    engine = standing(bench, SPOT, on_preempt="replace")
+    before = engine.book.placed["default"].nodes["db"]
+    assert not engine.mind_preemption()
+    lab.emulator.weather(reclaim=[before[1].id])
+    assert engine.mind_preemption()
+    assert list(engine.book.preempted) == [before[1].id]
+    assert "compute.instances.preempted: Instance was preempted." in engine.book.preempted[before[1].id]
+    after = engine.provision("default").nodes["db"]
+    assert (after[0], after[2]) == (before[0], before[2])
+    assert after[1].id != before[1].id
+    bench.give_back(engine)
+
+
+def test_preemption_is_noticed_with_its_notice(bench: Bench, lab: GceLab) -> None:
+    """Thirty seconds before the machine is gone."""
+    lab.emulator.weather(reclaim_notice_s=30)
+    engine = standing(bench, SPOT)
+    lost = engine.book.placed["default"].nodes["db"][0].id
+    lab.emulator.weather(reclaim=[lost])
+    assert engine.mind_preemption()
+    assert lost in {one["id"] for one in lab.emulator.held("instance")}
+    bench.give_back(engine)
+
+
+def test_nothing_bills_after_the_hard_end(bench: Bench, lab: GceLab) -> None:
+    """Though nothing of ours is left: reservations and machines end by Compute Engine's own clock."""
+    engine = standing(bench)
+    assert engine.ends(engine.book.held()).until == pytest.approx(engine.hard_end, abs=1)
+    lab.emulator.weather(clock={"advance_s": 5500})
+    assert lab.held() == []
+    assert engine.release(lambda: False).clean
+
+
+def test_extend_moves_the_stamp_alone(bench: Bench, lab: GceLab) -> None:
+    """A machine's label is what can move; its end at the cloud, and its reservation's, stay, and are told."""
+    engine = standing(bench, DB)
+    backend = lab.backend(engine.request)
+    node, reservation = (
+        next(one for one in engine.book.held() if one.kind == kind) for kind in ("node", "reservation")
+    )
+    until = float(int(time.time()) + 9000)
+    assert backend.change(node, Change(deadline=until)).deadline == until
+    (seen,) = backend.refresh([node])
+    assert seen.deadline == until
+    assert backend.ends(seen, until) == backend.ends(node, until) < until
+    with pytest.raises(ValueError, match="cannot change"):
+        backend.change(reservation, Change(deadline=until))
+    bench.give_back(engine)
+
+
+def test_a_reservation_grows(bench: Bench, lab: GceLab) -> None:
+    """To an absolute count."""
+    engine = standing(bench, DB)
+    backend = lab.backend(engine.request)
+    reservation = next(one for one in engine.book.held() if one.kind == "reservation")
+    backend.change(reservation, Change(count=4))
+    assert backend.refresh([reservation])[0].count == 4
+    bench.give_back(engine)
+
+
+def test_a_hundred_nodes_are_one_call(bench: Bench, lab: GceLab) -> None:
+    """And their making is looked at with two calls a round."""
+    engine = standing(bench, NodeGroup(name="db", count=100, instance_type="n2-standard-2", reserve=False))
+    assert lab.calls().count("instances.bulkInsert") == 1
+    assert lab.calls().count("instances.insert") == 0
+    assert len(engine.book.placed["default"].nodes["db"]) == 100
+    bench.give_back(engine)
+    assert lab.calls().count("instances.delete") == 100
+
+
+def test_reservations_are_made_side_by_side(bench: Bench, lab: GceLab) -> None:
+    """Those of six groups in one round, and then looks at all of them together; so their ends."""
+    types = ["n2-standard-2", "n2-standard-4", "n2-standard-8", "c2-standard-4", "n1-standard-1", "e2-standard-2"]
+    groups = [NodeGroup(name=f"g{number}", count=1, instance_type=type_) for number, type_ in enumerate(types)]
+    lab.emulator.weather(latency_ms=150)
+    engine = standing(bench, *groups)
+    assert rounds(lab.emulator.calls("reservations.insert")) == 1
+    assert rounds(lab.emulator.calls("instances.insert")) == 1
+    looks = [call for call in lab.calls() if call.startswith(("zoneOperations", "globalOperations"))]
+    assert 2 <= len(looks) <= 8
+    assert set(looks) == {"globalOperations.aggregatedList"}
+    bench.give_back(engine)
+    assert rounds(lab.emulator.calls("instances.delete")) == 1
+    assert rounds(lab.emulator.calls("reservations.delete")) == 1
+
+
+def test_the_groups_are_spread_over_zones(bench: Bench, lab: GceLab) -> None:
+    """One reservation a zone, for there are no regional ones; names count on."""
+    group = NodeGroup(name="db", count=3, instance_type="n2-standard-2", reserve=True)
+    engine = standing(bench, group, colocate="region")
+    nodes = engine.book.placed["default"].nodes["db"]
+    assert [(node.name, node.zone) for node in sorted(nodes, key=lambda node: node.name)] == [
+        ("db-0", ZONES[0]),
+        ("db-1", ZONES[0]),
+        ("db-2", ZONES[1]),
+    ]
+    assert sorted(one["zone"] for one in lab.emulator.held("reservation")) == list(ZONES[:2])
+    bench.give_back(engine)
+
+
+def make_reservation(lab: GceLab, name: str, type_: str, count: int = 2) -> None:
+    """A reservation that is the user's."""
+    lab.backend(lab.request())._session.call(  # type: ignore[attr-defined]
+        "reservations.insert",
+        {"zone": ZONES[1]},
+        body={
+            "name": name,
+            "specificReservationRequired": True,
+            "specificReservation": {"count": str(count), "instanceProperties": {"machineType": type_}},
+        },
+    )
+
+
+def test_an_existing_reservation_is_used(bench: Bench, lab: GceLab) -> None:
+    """In its zone, which is tried first; it stands when the run is over."""
+    make_reservation(lab, "mine", "n2-standard-2")
+    engine = standing(bench, DB, use_reservations=("mine",))
+    placed = engine.book.placed["default"]
+    assert placed.zone == ZONES[1]
+    assert {node.reservation_id for node in placed.nodes["db"]} == {"mine"}
+    assert engine.release(lambda: False).clean
+    assert [one["name"] for one in lab.emulator.held()] == ["mine"]
+
+
+def refused(bench: Bench, *groups: NodeGroup, **keys: Any) -> str:
+    """The words with which a run is refused."""
+    with pytest.raises((Refused, Exhausted, CapacityError)) as caught:
+        standing(bench, *groups, **keys)
+    return str(caught.value)
+
+
+def own(**settings: Any) -> NodeGroup:
+    """A group with settings of its own."""
+    return NodeGroup(name="db", count=1, instance_type="n2-standard-2", cloud=settings)
+
+
+def test_bad_input_makes_nothing(bench: Bench, lab: GceLab) -> None:
+    """An unknown reservation, one of another shape, image, network, subnet, and what does not fit together."""
+    make_reservation(lab, "mine", "n2-standard-8")
+    before = len(lab.emulator.calls("reservations.insert"))
+    cases = {
+        "use_reservations asks for none-such": refused(bench, DB, use_reservations=("none-such",), run="r1"),
+        "mine, which is for n2-standard-8: no group": refused(bench, DB, use_reservations=("mine",), run="r2"),
+        "has no such image family": refused(bench, own(image="projects/debian-cloud/global/images/family/x"), run="r3"),
+        "has no such image (": refused(bench, own(image="nothing"), run="r4"),
+        "has no such network": refused(bench, own(network="global/networks/none"), run="r5"),
+        "us-central1 has no subnet none": refused(bench, own(subnets="none"), run="r6"),
+        "needs 30 GB": refused(bench, own(image="family/scylla-2026-1", disk_gb=20), run="r7"),
+        "is for ARM64, and n2-standard-2 is X86_64": refused(
+            bench, own(image="projects/debian-cloud/global/images/family/debian-12-arm64"), run="r8"
+        ),
+        "has no nvidia-tesla-t4": refused(
+            bench, own(accelerators={"nvidia-tesla-t4": 1}), zones=("us-central1-c",), run="r9"
+        ),
+        "does not offer n2-standard-3": refused(
+            bench, NodeGroup(name="db", count=1, instance_type="n2-standard-3"), run="r10"
+        ),
+    }
+    for words, said in cases.items():
+        assert words in said, said
+    assert len(lab.emulator.calls("reservations.insert")) == before
+    assert not lab.emulator.held("instance")
+
+
+def test_a_disk_that_stays_is_found(bench: Bench, lab: GceLab) -> None:
+    """Where the machine did not take it along, the inventory has it by its label, and it is released."""
+    engine = standing(bench, DB)
+    node = next(one for one in engine.book.held() if one.kind == "node")
+    session = lab.backend(engine.request)._session  # type: ignore[attr-defined]
+    made = session.call("instances.get", {"zone": node.zone, "instance": node.id})
+    disks = [
+        one for page in session.pages("disks.aggregatedList") for one in page["items"][f"zones/{node.zone}"]["disks"]
+    ]
+    about = next(one for one in disks if one["name"] == made["name"])
+    left = {"name": "left-behind", "sizeGb": "10", "labels": about["labels"], "description": about["description"]}
+    answer = call(lab, f"zones/{node.zone}/disks", left)
+    assert answer["operationType"] == "insert"
+    found = [one for one in lab.backend(engine.request).inventory("run-1", (REGION,)) if isinstance(one, Held)]
+    assert [one.id for one in found if one.kind == "disk"] == ["left-behind"]
+    bench.give_back(engine)
+
+
+def call(lab: GceLab, path: str, body: Any) -> Any:
+    """A call that no backend makes."""
+    headers = {"Authorization": f"Bearer {lab.emulator.secret}"}
+    url = f"{lab.emulator.url}/compute/v1/projects/emulated-project/{path}"
+    return requests.post(url, json=body, headers=headers, timeout=10).json()
+
+
+def test_fallback_over_regions(bench: Bench, lab: GceLab) -> None:
+    """The next region's zones, when one has none."""
+    lab.weather(dry=ZONES)
+    engine = standing(
+        bench,
+        DB,
+        regions=(REGION, "us-east1"),
+        zones=(),
+        fallback=Fallback(regions=True),
+    )
+    assert engine.book.placed["default"].region == "us-east1"
+    bench.give_back(engine)

@@ -1,0 +1,230 @@
+"""Credentials, project, and whom the session talks to."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from pytest_capacity.backends.diagnosis import packaged_table
+from pytest_capacity.backends.gce.backend import GceBackend
+from pytest_capacity.backends.gce.listing import inventory, look
+from pytest_capacity.backends.gce.session import ApiError, NoProject, Session, is_loopback
+from pytest_capacity.backends.gce.settings import GceSettings
+from pytest_capacity.model import Held, Unread
+from pytest_capacity.testing import Bench
+from tests.backends.gce.lab import DB, REGION, GceLab, request
+from tests.emulated import Emulator
+
+PROJECT = "emulated-project"
+SECRET = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
+
+
+def test_who_we_are(lab: GceLab) -> None:
+    """The project's number pins the run, its id is the place; one call."""
+    identity = lab.backend(lab.request()).whoami()
+    assert (identity.account, identity.place, identity.expires) == ("123456789012", PROJECT, None)
+    assert lab.calls() == ["projects.get"]
+
+
+def test_a_wrong_secret_is_refused(lab: GceLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With 401, once; that is no credentials, whatever the call."""
+    (tmp_path / "secret").write_text("another")
+    monkeypatch.setenv(SECRET, str(tmp_path / "secret"))
+    backend = lab.backend(lab.request())
+    with pytest.raises(ApiError) as caught:
+        backend.whoami()
+    found = backend.diagnose(caught.value)
+    assert (caught.value.status, found.kind, found.step) == (401, "auth", "stop")
+    assert len(lab.calls()) == 1
+
+
+def test_a_wrong_project_is_told(lab: GceLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is created, in the cloud's words."""
+    monkeypatch.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", lab.emulator.secret)
+    backend = lab.backend(lab.request(emulated=False, settings={"project": "none-such"}))
+    with pytest.raises(ApiError) as caught:
+        backend.whoami()
+    found = backend.diagnose(caught.value)
+    assert (found.kind, found.step) == ("invalid", "stop")
+    assert "'projects/none-such' was not found" in found.words
+
+
+def test_a_project_must_be_named(lab: GceLab) -> None:
+    """Where neither file nor credentials do."""
+    with pytest.raises(NoProject, match=r"gce\.project or GOOGLE_CLOUD_PROJECT"):
+        lab.backend(lab.request(emulated=False)).whoami()
+
+
+def test_service_account_credentials(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key file of Application Default Credentials names the project; its token is got once, through the proxy."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = f"tests@{PROJECT}.iam.gserviceaccount.com"
+    about = {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key": key.decode(),
+        "client_email": account,
+        "token_uri": "http://tokens.test/token",
+    }
+    (tmp_path / "key.json").write_text(json.dumps(about))
+    answers = {
+        "/token": {"access_token": "a-token", "expires_in": 3600, "token_type": "Bearer"},
+        f"/compute/v1/projects/{PROJECT}": {"id": "1", "name": PROJECT},
+        f"/compute/v1/projects/{PROJECT}/regions": {"items": [{"name": REGION, "status": "UP"}]},
+    }
+    with answering(answers) as (url, asked):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+        monkeypatch.setenv("HTTP_PROXY", url)
+        backend = GceBackend(request(emulator, DB, emulated=False, endpoint="http://compute.test"))
+        identity = backend.whoami()
+        assert (identity.account, identity.place, identity.who) == ("1", PROJECT, account)
+        assert backend.regions() == [REGION]
+        assert asked == list(answers)
+
+
+@contextmanager
+def answering(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """A server of this machine that has an answer for each path; its URL, and the paths that were asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = urlsplit(self.path).path
+            asked.append(path)
+            body = json.dumps(answers[path]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - the names of http.server
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_what_did_not_answer_is_unread(emulator: Emulator) -> None:
+    """A zone that a list names as unreachable is not empty, in an inventory as in a look."""
+    at = f"/compute/v1/projects/{PROJECT}/aggregated"
+    items: dict[str, Any] = {"zones/us-east1-b": {"warning": {"code": "NO_RESULTS_ON_PAGE"}}}
+    lists = {
+        "instances": {"items": {**items, "zones/us-central1-a": {"warning": {"code": "UNREACHABLE"}}}},
+        "reservations": {"items": items, "unreachables": ["projects/p/zones/us-central1-b"]},
+        "resourcePolicies": {"items": {}},
+        "disks": {"items": {}},
+    }
+    with answering({f"{at}/{name}": answer for name, answer in lists.items()}) as (url, _):
+        wanted = request(emulator, DB, endpoint=url)
+        session = Session(wanted, GceSettings())
+        table = packaged_table("gce")
+        found = list(inventory(session, table, "run-1", "tests", (REGION,)))
+        assert found == [
+            Unread(REGION, "node", "us-central1-a did not answer"),
+            Unread(REGION, "reservation", "us-central1-b did not answer"),
+        ]
+        node = Held(kind="node", id="x", region=REGION, zone="us-central1-a", state="ready", facts={"number": "1"})
+        elsewhere = Held(
+            kind="node", id="x", region="us-east1", zone="us-east1-b", state="ready", facts={"number": "1"}
+        )
+        assert [held.state for held in look(session, "run-1", table, [node, elsewhere])] == ["ready", "gone"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_it"),
+    [
+        ("http://127.0.0.1:8080", True),
+        ("http://localhost:1", True),
+        ("http://[::1]:80/compute/v1", True),
+        ("https://compute.googleapis.com", False),
+        ("https://10.0.0.1", False),
+    ],
+)
+def test_what_is_on_this_machine(endpoint: str, is_it: bool) -> None:
+    """It gets no credentials of the user's."""
+    assert is_loopback(endpoint) is is_it
+
+
+def test_nothing_reaches_google(lab: GceLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the emulator no socket is opened but to this machine, from first to last, operations included."""
+    asked: list[Any] = []
+    connect = socket.socket.connect
+
+    def connected(self: socket.socket, address: Any) -> None:
+        asked.append(address)
+        if isinstance(address, tuple) and not is_loopback(f"http://{address[0]}"):
+            raise OSError(f"a test asked for {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    lab.emulator.weather(operation_s=0.2, stock={"us-central1-a": {"n2-standard-2": 0}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/none/such")
+        bench = Bench(lab, tmp_path / "journal.sqlite")
+        engine = bench.engine(lab.request())
+        assert engine.provision("default").zone == "us-central1-b"
+        bench.give_back(engine)
+        bench.close()
+    others = [address for address in asked if not (isinstance(address, tuple) and is_loopback(f"http://{address[0]}"))]
+    assert asked
+    assert not others
+
+
+_IMPORTS = """
+import sys, time
+began = time.process_time()
+import pytest_capacity.backends.gce
+assert not {"google.auth", "requests"} & set(sys.modules), "the first face has loaded the SDK"
+began = time.process_time()
+import pytest_capacity.backends.gce.backend
+spent = time.process_time() - began
+assert "google.auth" in sys.modules
+assert not {"grpc", "google.cloud.compute_v1", "google.api_core"} & set(sys.modules)
+print(spent)
+"""
+
+
+def test_what_is_imported() -> None:
+    """Nothing of the SDK by the first face; by the second only what is used, in less than the 2.6 s of all of it."""
+    done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1.5
+
+
+def test_commands_by_hand(lab: GceLab) -> None:
+    """gcloud's, in the order in which things go, aimed at the endpoint of the run."""
+    at: dict[str, Any] = {"region": REGION, "zone": "us-central1-a", "state": "ready"}
+    helds = [
+        Held(kind="placement-policy", id="p", **at),
+        Held(kind="reservation", id="r", **at),
+        Held(kind="node", id="n1", **at),
+        Held(kind="node", id="n2", **at),
+    ]
+    backend = GceBackend(lab.request(endpoint=None, emulated=False, settings={"project": "mine"}))
+    assert list(backend.by_hand(helds)) == [
+        "gcloud compute instances delete n1 n2 --zone us-central1-a --quiet --project mine",
+        "gcloud compute reservations delete r --zone us-central1-a --quiet --project mine",
+        "gcloud compute resource-policies delete p --region us-central1 --quiet --project mine",
+    ]
+    (command,) = GceBackend(lab.request(endpoint="http://127.0.0.1:1")).by_hand(helds[:1])
+    assert command.startswith("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE=http://127.0.0.1:1/compute/v1/ gcloud ")

@@ -1,0 +1,96 @@
+"""Requests for the emulated OCI, and the real backend over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.oci.settings import ImageLookup, OciSettings, plain
+from pytest_capacity.model import NodeGroup, Request, Topology
+from tests.emulated import Emulator
+
+SHAPE: Final = "VM.Standard.E4.Flex"
+OTHER: Final = "VM.Standard3.Flex"
+FIXED: Final = "VM.Standard2.1"
+REGION: Final = "us-ashburn-1"
+DOMAINS: Final = ("Uocm:US-ASHBURN-AD-1", "Uocm:US-ASHBURN-AD-2", "Uocm:US-ASHBURN-AD-3")
+COMPARTMENT: Final = "ocid1.compartment.oc1..aaaaaaaaemulatedtests"
+TENANCY: Final = "ocid1.tenancy.oc1..aaaaaaaaemulatedtenancy"
+#: The image of Oracle Linux 9 in the emulated us-ashburn-1.
+IMAGE: Final = "ocid1.image.oc1.iad.aaaaaaaaoraclelinux96202610200"
+
+DB: Final = NodeGroup(name="db", count=2, instance_type=SHAPE, market="on-demand", reserve=True)
+LOADER: Final = NodeGroup(name="loader", count=1, instance_type=FIXED, market="on-demand", reserve=True)
+SETTINGS: Final = OciSettings(
+    compartment=COMPARTMENT,
+    image={REGION: ImageLookup(operating_system="Oracle Linux", version="9")},
+    ocpus=4.0,
+    memory_gb=64.0,
+    # A dry domain is an attempt, as the tests count them.
+    capacity_report=False,
+)
+
+
+def request(emulator: Emulator, *groups: NodeGroup, settings: OciSettings = SETTINGS, **changes: Any) -> Request:
+    """Two database nodes and a loader in the domains 1 and 2, unless something else is asked for."""
+    wanted: dict[str, Any] = {
+        "backend": "oci",
+        "run": "run-1",
+        "project": "tests",
+        "topologies": {"default": Topology(groups or (DB, LOADER))},
+        "regions": (REGION,),
+        "zones": ("AD-1", "2"),
+        "duration_s": 5400.0,
+        "timeout_s": 60.0,
+        "endpoint": emulator.url,
+        "emulated": True,
+        "settings": plain(settings),
+    }
+    return Request(**{**wanted, **changes})
+
+
+class OciLab:
+    """OCI, emulated, for the conformance suite."""
+
+    zones: Sequence[str] = DOMAINS[:2]
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def request(self, **overrides: Any) -> Request:
+        return request(self._emulator, **overrides)
+
+    def backend(self, request: Request) -> Backend:
+        return open_backend(request)
+
+    def weather(
+        self,
+        *,
+        dry: Sequence[str] = (),
+        late: Sequence[str] = (),
+        lose_reply: bool = False,
+        quota: bool = False,
+        slow_s: float = 0.0,
+    ) -> None:
+        faults: list[dict[str, Any]] = []
+        if lose_reply:
+            faults.append({"operation": "CreateComputeCapacityReservation", "lose_reply": True, "times": 1})
+        for zone in late:
+            out = {"zone": zone, "error": "InternalError", "message": "Out of host capacity.", "late": True}
+            faults += [{"cloud": "oci", "operation": one, **out} for one in ("LaunchInstance",)]
+        self._emulator.weather(
+            stock={zone: {"*": 0} for zone in dry},
+            quota={REGION: {"vcpus": 0}} if quota else {},
+            faults=faults,
+            boot_s=slow_s or (0.05 if late else 0.0),
+            pending_s=slow_s / 2,
+            stop_s=slow_s,
+        )
+
+    def held(self) -> Sequence[str]:
+        return [one["id"] for one in self._emulator.held()]
+
+    def calls(self) -> Sequence[str]:
+        return [call["operation"] for call in self._emulator.calls()]
