@@ -81,16 +81,17 @@ NO_CLOUD: Final = {
 }
 
 
+#: What the names of variables begin with that lead to an account, or change what a run does.
+CLEARED: Final = ("AWS_", "GOOGLE_", "CLOUDSDK_", "PYTEST_CAPACITY_", "XDG_", "PYTEST_ADDOPTS")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The user's credentials, endpoints, home and journal are out of reach."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if (
-                name.startswith(("AWS_", "GOOGLE_", "CLOUDSDK_", "PYTEST_CAPACITY_", "XDG_"))
-                or name == "PYTEST_ADDOPTS"
-            ):
+            if name.startswith(CLEARED):
                 patch.delenv(name)
         for name, value in NO_CLOUD.items():
             patch.setenv(name, value)

@@ -200,23 +200,27 @@ def _left_alone(run: Run, why: str) -> Seen:
     """A run whose keeper is gone: by the journal."""
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
-    book = _by_journal(run)
-    held, unanswered = _standing(book), len(book.doubtful())
+    book, databases = _by_journal(run)
+    held, unanswered = (*_standing(book), *databases), len(book.doubtful())
     if (not held and not unanswered) or (book.emulator and not _answers(book.emulator)):
         return Seen(run=run, state="over", held=(), why=why)
     placed = tuple(book.placed.values())
     return Seen(run=run, state="abandoned", held=held, unanswered=unanswered, placed=placed, why=why)
 
 
-def _by_journal(run: Run) -> RunState:
-    """Return what the journal says of a run. Raises `JournalError` for one that another version wrote."""
+def _by_journal(run: Run) -> tuple[RunState, tuple[Held, ...]]:
+    """Return what the journal says of a run, and the databases that it holds.
+
+    Raises `JournalError` for a run that another version wrote.
+    """
     # Only now: it takes longer to load than all the rest.
     from pytest_capacity.engine.clock import SystemClock
     from pytest_capacity.engine.run_state import RunState
+    from pytest_capacity.scaling.kubedb.standing import databases_held
 
     reader = ReadJournal(Path(run.places.journal))
     try:
-        return RunState(reader, run.id, SystemClock())
+        return RunState(reader, run.id, SystemClock()), tuple(databases_held(reader.events(run.id)))
     except msgspec.ValidationError as error:
         raise JournalError(
             f"run {run.id}: its events in {run.places.journal} were written by another version of pytest-capacity: "
@@ -228,7 +232,10 @@ def _by_journal(run: Run) -> RunState:
 
 def _ending(run: Run) -> tuple[Held, ...] | None:
     """Return what is still held of a run that is being released; None where its journal does not know it."""
-    return _standing(_by_journal(run)) if run.begun else None
+    if not run.begun:
+        return None
+    book, databases = _by_journal(run)
+    return (*_standing(book), *databases)
 
 
 def _standing(state: RunState) -> tuple[Held, ...]:

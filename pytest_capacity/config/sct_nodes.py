@@ -114,7 +114,7 @@ def _images(
     where = f"{file}: {key}"
     by_region = provider.sct.images_by_region
     if key not in values and not provider.sct.images_needed:
-        return {}
+        return None
     if key not in values:
         how = "one a region, in their order" if by_region else "it"
         faults.add(where, "no image is known for the nodes", f"Name {how}: `{key}: {provider.examples.image}`.")

@@ -72,6 +72,9 @@ class HttpResponse:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": JSON})
     error: str | None = None
+    #: What follows in pieces while the connection stays open, in place of ``body``. An empty piece only proves that
+    #: the client is still there.
+    stream: Iterator[bytes] | None = None
 
     @classmethod
     def of_json(

@@ -6,9 +6,10 @@ The life of a call is written down in `face`. ``/_world`` waits for nothing and 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -258,17 +259,37 @@ class Handler(BaseHTTPRequestHandler):
         if seconds > 0:
             self.server.sleep(seconds)
 
+    def _stream(self, pieces: Iterator[bytes]) -> None:
+        """Send pieces as chunks (RFC 9112, section 7.1), until there are no more or the client has gone away."""
+        with contextlib.suppress(OSError):
+            for piece in pieces:
+                if piece:
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                elif self._has_left():
+                    self.close_connection = True
+                    return
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _has_left(self) -> bool:
+        """Return whether the client has closed its end: it sends nothing while it reads an answer."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+
     def _send(self, answer: HttpResponse) -> None:
         self.send_response_only(answer.status)
         self.send_header("Date", self.date_time_string())
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        if answer.status != 204:
+        if answer.stream is not None:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif answer.status != 204:
             self.send_header("Content-Length", str(len(answer.body)))
         head = b"".join([*self._headers_buffer, b"\r\n"])
         self._headers_buffer: list[bytes] = []
         # Head and body in one segment: two would cost a wake-up of the client each.
         self.wfile.write(head + (b"" if self.command == "HEAD" or answer.status == 204 else answer.body))
+        if answer.stream is not None:
+            self._stream(answer.stream)
 
 
 def _defect(face: Face, asked: Asked) -> HttpResponse:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pytest_capacity.databases import DatabaseChange, StorageMode
@@ -16,6 +15,7 @@ from pytest_capacity.scaling.model import GOOD_OUTCOMES, OpsRequest, TargetState
 from pytest_capacity.scaling.results import result_of
 
 A = TypeVar("A", bound=Answer)
+T = TypeVar("T")
 
 #: What is refused is shown at the line of the test that asked; how it got there is ours.
 __tracebackhide__ = True
@@ -86,7 +86,7 @@ class Scaled(Mapping[str, Any]):
 
     async def wait_async(self, timeout: float = 600.0) -> tuple[OpsRequest, ...]:
         """Wait as `wait` does, without blocking the event loop."""
-        return await asyncio.to_thread(self.wait, timeout)
+        return await _beside(lambda: self.wait(timeout))
 
 
 class Database:
@@ -139,7 +139,7 @@ class Database:
 
     async def patch_async(self, **change: Any) -> Scaled:
         """Ask for a change as `patch` does, without blocking the event loop."""
-        return await asyncio.to_thread(lambda: self.patch(**change))
+        return await _beside(lambda: self.patch(**change))
 
     @property
     def status(self) -> TargetState:
@@ -151,6 +151,13 @@ class Database:
     def requests(self) -> tuple[OpsRequest, ...]:
         """Return all requests that this run has made of it, the oldest first."""
         return self._runtime.call(protocol.ListOps(target=self.target), protocol.OpsAnswer).requests
+
+
+async def _beside(do: Callable[[], T]) -> T:
+    """Run ``do`` on a thread. A caller has an event loop, so asyncio is loaded; runs without one save its import."""
+    import asyncio
+
+    return await asyncio.to_thread(do)
 
 
 def database(runtime: Keeper, name: str, engine: str | None, namespace: str | None) -> Database:

@@ -17,8 +17,8 @@ _ATTEMPTS: Final = ("#", "TOPOLOGY", "ZONE", "MARKET", "TYPE", "CAME TO", "TIME"
 _RUNGS: Final = ("#", "ZONE", "ASKS FOR", "USD/H", "QUOTA", "REMEMBERED")
 
 #: The widest that a column gets; what is longer is cut.
-_ATTEMPT_WIDTHS: Final = (4, 16, 24, 18, 28, 20, 8, 72)
-_RUNG_WIDTHS: Final = (4, 30, 72, 12, 30, 60)
+_ATTEMPT_WIDTHS: Final = (4, 16, 52, 18, 28, 20, 8, 72)
+_RUNG_WIDTHS: Final = (4, 52, 72, 12, 30, 60)
 
 
 def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:

@@ -125,6 +125,10 @@ class Reconciler:
                 if self._quiet_until.get(name, 0.0) <= self._now():
                     self._look_at(self._providers[name], batch)
             self._send_queued()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let those look who wait for a request's end."""
         with self._changed:
             self._changed.notify_all()
 
@@ -249,7 +253,9 @@ class Reconciler:
             try:
                 self._providers[request.provider].send(request)
             except CapacityError as error:
-                self._finish(_end(request, "failed", self._now(), str(error)))
+                # One whose call was not answered may stand; the next look finds out.
+                if not self._state.is_doubtful(request.token):
+                    self._finish(_end(request, "failed", self._now(), str(error)))
 
 
 def _goes_before(other: OpsRequest, request: OpsRequest) -> bool:

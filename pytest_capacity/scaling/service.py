@@ -149,7 +149,7 @@ class Scaling:
             return self.held, [Unread("kubernetes", "databases", str(error))]
 
     def _close_requests(self) -> None:
-        """A request that is under way goes on in its provider; here nobody follows it any more."""
+        """Write down requests that are under way as left: their provider goes on with them, and no one follows them."""
         if not self.state.active():
             return
         self._looked = float("-inf")
@@ -162,6 +162,7 @@ class Scaling:
             else:
                 words = "the run ended before it was sent"
                 self.state.ended(replace(request, outcome="not-sent", finished=self._now(), reason=words))
+        self._reconciler.wake()
 
     def receipt(self, receipt: Receipt, left: Sequence[Held], unread: Sequence[Unread]) -> Receipt:
         """Return the run's receipt with the databases in it."""

@@ -46,7 +46,7 @@ class OpsState:
         for entry in entries:
             if entry.kind in KINDS:
                 self._apply(entry.kind, entry.data)
-        #: Tokens of requests with a call behind them whose answer nobody has: an earlier keeper died over it, or the
+        #: Tokens of requests with a call behind them that was not answered: an earlier keeper died over it, or the
         #: connection broke. Those whose call is under way now are not among them.
         self._doubtful = {
             request.token

@@ -117,7 +117,7 @@ def test_the_whole_file(loading: Loader) -> None:
     [
         (with_(backend=None), "backend: no backend", "--capacity-backend=aws"),
         (with_(backend="awz"), "backend: 'awz' is not one of aws", "Did you mean aws?"),
-        (with_(backend="gce"), "backend: 'gce' is not one of aws", "Give one of them"),
+        (with_(backend="hetzner"), "backend: 'hetzner' is not one of aws", "Give one of them"),
         (with_(regoins=["us-east-1"]), "regoins: is not a known key", "Did you mean regions?"),
         (with_(regions=None), "regions: no region is named", "AWS_REGION"),
         (with_(regions=[]), "regions: names no region", "regions: [us-east-1]"),

@@ -404,7 +404,7 @@ def test_a_key_of_a_provider_makes_a_file_one_of_sct() -> None:
 def test_a_cloud_without_a_backend(loading: Loader) -> None:
     """It is refused, with what else is wrong."""
     faults = loading.faults(sct(cluster_backend="gcp", region_name="us-east1", n_db_nodes="x"))
-    assert faults[0].startswith(f"{loading.path}: cluster_backend: 'gcp' is not one of aws, static")
+    assert faults[0].startswith(f"{loading.path}: cluster_backend: 'gcp' is not one of aws, ")
     assert f"{loading.path}: n_db_nodes: 'x' is not a number of nodes" in faults[1]
     assert len(faults) == 2
 

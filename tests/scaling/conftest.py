@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.databases import Database, DatabaseChange, ScalingSettings
 from pytest_capacity.emulator.kubernetes.script import Script, read_script
+from pytest_capacity.errors import JournalError
 from pytest_capacity.journal import Entry, Journal
 from pytest_capacity.model import Request
 from pytest_capacity.scaling.kubedb.client import Kubernetes
@@ -33,6 +34,8 @@ class Lab:
         self.dead = False
         #: The kind of event after which it dies.
         self.dies_after = ""
+        #: The disk is full.
+        self.full = False
         self.scaling = self.reopen()
 
     def reopen(self) -> Scaling:
@@ -59,6 +62,8 @@ class Lab:
     def _write(self, kind: str, subject: str, data: Any) -> None:
         if self.dead:
             raise Killed(kind)
+        if self.full:
+            raise JournalError("no space left on device")
         self.journal.write(RUN, kind, subject, data)
         if kind == self.dies_after:
             self.dead = True

@@ -15,7 +15,7 @@ from pytest_capacity.errors import KubeDBError
 from pytest_capacity.scaling.model import PHASES, TERMINAL, Condition, OpsRequest, status_of, why
 from pytest_capacity.scaling.reconciler import BACKOFF, MISSES, Reconciler, advance
 from pytest_capacity.scaling.state import OpsState
-from tests.scaling.conftest import Lab
+from tests.scaling.conftest import Lab, create
 
 REQUEST = OpsRequest(token="t", provider="p", target="a", kind="HorizontalScaling", name="n", uid="u", created=0.0)
 
@@ -242,3 +242,16 @@ def test_denied_ends_it_against_a_server(lab: Lab) -> None:
     lab.run(1)
     assert lab.history()[0].outcome == "denied"
     assert lab.scaling.status(request.target).status == "FAILED"
+
+
+def test_the_server_keeps_the_last_three(lab: Lab) -> None:
+    """Of five finished requests of a database two are deleted there; the history has all, another's are untouched."""
+    create(lab.served, "mongodb", "shop")
+    lab.patch(name="shop", replicas=4)
+    for replicas in (4, 5, 6, 7, 8):
+        lab.patch(replicas=replicas)
+        lab.run(5)
+    left = [one["spec"]["databaseRef"]["name"] for one in lab.served.made("mongodbopsrequests")]
+    assert sorted(left) == ["orders"] * 3 + ["shop"]
+    assert [entry.kind for entry in lab.events("ops-deleted")] == ["ops-deleted"] * 2
+    assert len(lab.history()) == 6

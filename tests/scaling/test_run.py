@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from pytest_capacity.emulator.kubernetes.script import Script
+from tests.emulated import ROOT
 from tests.scaling.clusters import Served
 from tests.scaling.conftest import create
 
@@ -212,3 +214,51 @@ def test_tests_go_on_when_the_keeper_dies_under_a_scaling(suite: pytest.Pytester
     assert sum(operation == "CreatePostgres" for operation, _ in served.calls) == 1
     assert sum(operation == "CreatePostgresOpsRequest" for operation, _ in served.calls) == 2
     assert [one["outcome"] for one in ops()] == ["successful", "successful"]
+
+
+def test_an_abandoned_run_is_listed_and_given_back(suite: pytest.Pytester, served: Served) -> None:
+    """pytest and its keeper are killed: `ls` shows the database, and `release` has it deleted by another keeper."""
+    served.cluster.script = Script(step_s=60.0)
+    suite.makepyfile(
+        """
+        import os, signal
+
+        def test_dies(capacity):
+            capacity.database("cart").patch(replicas=5)
+            me = os.getpid()
+            for entry in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    command = open(f"/proc/{entry}/cmdline").read()
+                    parent = int(open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1])
+                except OSError:
+                    continue
+                if "pytest_capacity.keeper.__main__" in command and parent == me:
+                    os.kill(int(entry), signal.SIGSTOP)
+                    os.kill(int(entry), signal.SIGKILL)
+                    os.kill(me, signal.SIGKILL)
+        """
+    )
+    run(suite)
+    assert len(ours(served)) == 4
+    (seen,) = wait_for(lambda: [one for one in runs() if one["state"] == "abandoned"])
+    assert [held["kind"] for held in seen["held"]] == ["database"]
+    assert subprocess.run([*CLI, "release", seen["run"]], timeout=60, check=False).returncode == 0
+    assert ours(served) == []
+    assert [one["outcome"] for one in ops()] == ["left"]
+
+
+def runs() -> list[dict[str, Any]]:
+    """What `ls` says."""
+    listed = subprocess.run([*CLI, "ls", "--json"], capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(listed.stdout)
+    return found
+
+
+def test_the_example_runs_without_a_cluster(pytester: pytest.Pytester, suite: pytest.Pytester) -> None:
+    """As it stands in the repository."""
+    for path in (ROOT / "examples/databases").iterdir():
+        if path.is_file():
+            shutil.copy(path, pytester.path)
+    result = run(pytester, "--capacity-emulator=scenario.yaml")
+    result.assert_outcomes(passed=3)
+    assert "0 things bearing run" in result.stdout.str()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pytest_capacity.emulator.kubernetes.api import Cluster
-from pytest_capacity.errors import KubeDBError
+from pytest_capacity.errors import JournalError, KubeDBError
 from pytest_capacity.scaling.kubedb.client import Unanswered
 from tests.scaling.conftest import Killed, Lab, spec_of, volume_sizes
 
@@ -210,3 +213,40 @@ def test_a_call_that_is_sent_again_makes_nothing_twice(lab: Lab, step: str, chan
     lab.run(9)
     assert [one.outcome for one in lab.history()] == ["successful"] * len(again)
     assert len(lab.served.made(OPS)) == (2 if "replicas" in change else 0)
+
+
+def test_one_from_the_queue_that_is_not_answered_is_found_out(lab: Lab) -> None:
+    """The second request is sent when the first is done; where its answer is lost for good, a look finds it."""
+    lab.script(refuse_second=422)
+    lab.patch(replicas=5, size="db.t3.medium")
+
+    def fail_from_now_on(cluster: Cluster) -> None:
+        lab.served.lose["CreateMongoDBOpsRequest"] = 2
+        lab.served.fail["ListMongoDBOpsRequest"] = (503, 2)
+
+    lab.run(3)
+    lab.served.before["ListMongoDBOpsRequest"] = fail_from_now_on
+    lab.run(20)
+    assert [one.outcome for one in lab.history()] == ["successful", "successful"]
+    assert "podTemplate" in spec_of(lab.served, "mongodb")
+
+
+@pytest.mark.parametrize("ask", [lambda lab: lab.patch(replicas=5), lambda lab: lab.scaling.database("cart")])
+def test_without_a_journal_nothing_is_made(lab: Lab, ask: Callable[[Lab], object]) -> None:
+    """No create call before its intent is on disk."""
+    lab.full = True
+    with pytest.raises(JournalError):
+        ask(lab)
+    assert not any(operation.startswith("Create") for operation, _ in lab.served.calls)
+
+
+def test_two_at_once_are_queued_one_behind_the_other(lab: Lab) -> None:
+    """Changes that several workers ask for at the same time are all made, in one order, and all end."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: lab.patch(replicas=number), (4, 5, 6, 7)))
+    lab.run(20)
+    assert [one.outcome for one in lab.history()] == ["successful"] * 4
+    ends = [one.finished or 0.0 for one in lab.history()]
+    begins = [one.begun or 0.0 for one in lab.history()]
+    assert all(end <= begin for end, begin in zip(ends[:-1], begins[1:], strict=True))
+    assert spec_of(lab.served, "mongodb")["replicas"] == lab.history()[-1].wanted["replicas"]

@@ -16,6 +16,7 @@ from pytest_capacity.backends.azure.errors import GOING, diagnose_error, is_gone
 from pytest_capacity.backends.azure.ids import (
     COMPUTE_VERSION,
     MACHINES,
+    RESOURCE_GROUPS,
     RESOURCES_VERSION,
     SUBSCRIPTIONS_VERSION,
     ResourceId,
@@ -120,7 +121,7 @@ class AzureBackend:
         identity = path_of(piece, self._arm.subscription)
         key = piece.spec.get("public_key") or (self._own_key() if piece.kind == NODE else "")
         body = create_body(piece, self._arm.subscription, key)
-        operation = f"{TYPES[piece.kind] or 'Microsoft.Resources/resourceGroups'}/write"
+        operation = f"{TYPES[piece.kind] or RESOURCE_GROUPS}/write"
         try:
             answer = self._arm.call(operation, "PUT", identity, piece.spec["version"], body)
         except ArmError as error:
@@ -197,14 +198,13 @@ class AzureBackend:
             subject = Subject.parse(held.subject)
             places.setdefault((subject.topology, subject.series, held.region), []).append(held)
         for some in places.values():
-            first = next(
-                (kinds for kinds in (*RELEASE_ORDER,) if any(held.kind in kinds for held in some)), frozenset()
-            )
-            found += [
-                held
-                for held in some
-                if held.kind in first or held.kind not in _KINDS or (held.kind == RESERVATION and _may_shrink(held))
-            ]
+            first = next((kinds for kinds in RELEASE_ORDER if any(held.kind in kinds for held in some)), frozenset())
+            for held in some:
+                if held.kind in first or held.kind not in _KINDS:
+                    # Without machines a reservation need not be set to 0 before it is deleted.
+                    found.append(_as_shrunk(held) if RESERVATION in first else held)
+                elif _may_shrink(held):
+                    found.append(held)
         return found
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
@@ -229,7 +229,7 @@ class AzureBackend:
 
     def _delete(self, held: Held) -> Held:
         type_ = TYPES[held.kind]
-        operation = f"{type_ or 'Microsoft.Resources/resourceGroups'}/delete"
+        operation = f"{type_ or RESOURCE_GROUPS}/delete"
         # Without it a machine is shut down in good order first, which takes minutes.
         query = {"forceDeletion": "true"} if held.kind == NODE else {}
         try:
@@ -280,6 +280,10 @@ class AzureBackend:
 def _may_shrink(held: Held) -> bool:
     """Whether it is a reservation that is set to 0 before it is deleted."""
     return held.kind == RESERVATION and held.state == "ready" and held.facts.get("capacity") != "0"
+
+
+def _as_shrunk(held: Held) -> Held:
+    return replace(held, facts={**held.facts, "capacity": "0"}) if _may_shrink(held) else held
 
 
 def _removal(held: Held) -> list[str]:

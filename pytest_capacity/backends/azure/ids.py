@@ -30,6 +30,9 @@ FIREWALLS: Final = f"{NETWORK}/networkSecurityGroups"
 _TYPES: Final = (MACHINES, MEMBERS, GROUPS, PLACEMENT_GROUPS, DISKS, IMAGES, NETWORKS, CARDS, ADDRESSES, FIREWALLS)
 _BY_LOWER: Final = {type_.lower(): type_ for type_ in _TYPES}
 
+#: What the permissions of resource groups are called after.
+RESOURCE_GROUPS: Final = "Microsoft.Resources/subscriptions/resourceGroups"
+
 RESOURCES_VERSION: Final = "2025-04-01"
 SUBSCRIPTIONS_VERSION: Final = "2022-12-01"
 SKUS_VERSION: Final = "2021-07-01"

@@ -21,6 +21,7 @@ from pytest_capacity.backends.azure.ids import (
     GROUPS,
     MACHINES,
     MEMBERS,
+    RESOURCE_GROUPS,
     RESOURCES_VERSION,
     ResourceId,
     canonical,
@@ -35,6 +36,8 @@ from pytest_capacity.model import Held, Unread
 
 #: Calls side by side of one refresh or inventory.
 WIDTH: Final = 24
+
+_RESOURCES: Final = "Microsoft.Resources/subscriptions/resources/read"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -136,9 +139,7 @@ def _resource(arm: Arm, held: Held, query: Mapping[str, str] | None = None) -> d
     """One GET; None where the thing is not there."""
     type_ = TYPES[held.kind]
     try:
-        return arm.get(
-            f"{type_ or 'Microsoft.Resources/resourceGroups'}/read", held.id, version_of(type_), **query or {}
-        )
+        return arm.get(f"{type_ or RESOURCE_GROUPS}/read", held.id, version_of(type_), **query or {})
     except ArmError as error:
         if error.http == 404:
             return None
@@ -243,11 +244,9 @@ def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterato
     owner = Owner(run, project)
     reads: dict[str, Callable[[], list[dict[str, Any]]]] = {
         RESOURCE_GROUP: lambda: list(
-            arm.pages("Microsoft.Resources/resourceGroups/read", arm.path("/resourcegroups"), RESOURCES_VERSION, **mark)
+            arm.pages(f"{RESOURCE_GROUPS}/read", arm.path("/resourcegroups"), RESOURCES_VERSION, **mark)
         ),
-        "everything": lambda: list(
-            arm.pages("Microsoft.Resources/resources/read", arm.path("/resources"), RESOURCES_VERSION, **mark)
-        ),
+        "everything": lambda: list(arm.pages(_RESOURCES, arm.path("/resources"), RESOURCES_VERSION, **mark)),
         **{group: lambda group=group: members_of(arm, group) for group in given},  # type: ignore[misc]
     }
     answers = dict(zip(reads, side_by_side(lambda read: _tried(arm, read), list(reads.values())), strict=True))
@@ -343,7 +342,7 @@ def _resources(arm: Arm, group: str) -> list[dict[str, Any]]:
     path = arm.path(f"/resourceGroups/{group}/resources")
     query = {"$expand": "provisioningState"}
     try:
-        return list(arm.pages("Microsoft.Resources/resources/read", path, RESOURCES_VERSION, **query))
+        return list(arm.pages(_RESOURCES, path, RESOURCES_VERSION, **query))
     except ArmError as error:
         if is_gone(error):
             return []

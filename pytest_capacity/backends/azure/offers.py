@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from azure.core.exceptions import AzureError
@@ -130,7 +131,7 @@ def _read(arm: Arm, request: Request, region: str) -> Read:
     for answer in answers.get("named") or ():
         if str(answer.get("location", "")).replace(" ", "").lower() == region:
             given = canonical(answer["id"])
-            existing[given] = _open(arm, lambda: _existing(arm, given))
+            existing[given] = _open(arm, partial(_existing, arm, given))
     return Read(sizes=answers["sizes"], limits=answers["limits"], groups=existing, given=given)
 
 

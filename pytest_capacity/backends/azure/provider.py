@@ -30,7 +30,7 @@ class AzureProvider:
     owns_machines = False
     emulated = True
     #: Of the namespace itself first: a module in a package that is missing cannot be looked for.
-    modules = ("azure", "azure.core", "azure.identity")
+    modules: tuple[str, ...] = ("azure", "azure.core", "azure.identity")
     default_user = "azureuser"
     examples = Examples(
         region="eastus",
@@ -46,9 +46,9 @@ class AzureProvider:
     region_variable = "AZURE_DEFAULTS_LOCATION"
     #: OSProfile.customData: before it is encoded.
     user_data_limit = 64 * 1024 - 1
-    group_keys = ()
+    group_keys: tuple[str, ...] = ()
     #: Which of them are there decides who we are.
-    credential_variables = (
+    credential_variables: tuple[str, ...] = (
         "AZURE_CLIENT_ID",
         "AZURE_TENANT_ID",
         "AZURE_SUBSCRIPTION_ID",
@@ -60,14 +60,20 @@ class AzureProvider:
         "IDENTITY_ENDPOINT",
         "MSI_ENDPOINT",
     )
-    file_variables = ("AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_CONFIG_DIR")
-    environment_prefixes = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
-    not_shaping = frozenset({"subscription", "tenant"})
-    errors_file = Path(__file__).with_name("errors.yaml")
+    file_variables: tuple[str, ...] = (
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_CONFIG_DIR",
+    )
+    environment_prefixes: tuple[str, ...] = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
+    not_shaping: frozenset[str] = frozenset({"subscription", "tenant"})
+    errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
         reserve="azure_use_capacity_reservation",
         count="azure_reserved_vm_count",
         zones=("azure_reservation_zones",),
+        images={"db": "azure_image_db", "loader": "azure_image_loader", "monitor": "azure_image_monitor"},
+        images_by_region=False,
         spot_to_on_demand=True,
         others=(_GROUP_KEY,),
     )
@@ -113,7 +119,7 @@ class AzureProvider:
             faults.add(where, f"takes {size} bytes; Azure takes {self.user_data_limit}", remedy)
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse what Azure would only refuse in the middle: spot that is to use a reservation, a key that is not ours."""
+        """Refuse spot that is to use a reservation."""
         spot = [
             group.name
             for topology in request.topologies.values()
@@ -132,6 +138,10 @@ class AzureProvider:
             return SctReading()
         name = as_text(values[_GROUP_KEY], where(_GROUP_KEY), faults)
         return SctReading(section={"capacity_reservation_group": name} if name else {})
+
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Less what is as by default."""
+        return plain(msgspec.convert(settings, AzureSettings))
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """What the file or a flag says; Azure's libraries read no variable for it."""

@@ -1,4 +1,4 @@
-"""Azure Resource Manager over HTTP: azure-core's transport, azure-identity's credentials. No call is ever retried here."""
+"""Azure Resource Manager over HTTP: azure-core's transport, azure-identity's credentials. No call is retried here."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Arm:
 
     def follow(self, url: str) -> Answer:
         """Return how a long operation stands: one GET of the URL that its call gave."""
-        return self._send("Microsoft.Resources/operations/read", HttpRequest("GET", self._own(url)))
+        return self._send("Microsoft.Compute/locations/operations/read", HttpRequest("GET", self._own(url)))
 
     def fetch(self, url: str) -> str:
         """Return the text at a signed URL; no credentials go there."""

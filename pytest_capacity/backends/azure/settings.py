@@ -66,7 +66,7 @@ class AzureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     public_ip: bool = False
     #: Resource ids of user-assigned identities that the nodes get.
     identities: tuple[str, ...] = ()
-    #: The resource id of an existing capacity reservation group, or a name: of one that exists in the region, or of ours.
+    #: The resource id of an existing capacity reservation group, or a name: of one in the region, or of ours.
     capacity_reservation_group: str | None = None
     #: USD an hour that a spot machine may cost at most; -1: as much as on-demand.
     max_price: float = -1.0
@@ -121,7 +121,7 @@ def subscription_of(request: Request) -> str:
 
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """Return ``group`` with the defaults of ``request``. A spot group is never reserved: spot can use no reservation."""
+    """Return ``group`` with the defaults of ``request``. A spot group is never reserved: it could not be."""
     market = group.market or request.market
     reserve = request.reserve if group.reserve is None else group.reserve
     others = group.alternatives if request.fallback.instance_types else ()

@@ -1,4 +1,4 @@
-"""Our stamp on things of Azure: tags, given in the call that creates them, and handed down to card, address and disk."""
+"""Our stamp on things of Azure: tags, given in the call that creates them, and handed down to card and address."""
 
 from __future__ import annotations
 

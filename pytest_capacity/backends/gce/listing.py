@@ -6,6 +6,7 @@ in one zone: one a kind, and one of operations.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -23,6 +24,8 @@ from pytest_capacity.backends.gce.session import ApiError, NoProject, Session
 from pytest_capacity.backends.gce.stamp import RUN, label_value, read_stamp, run_prefix
 from pytest_capacity.backends.gce.values import last, region_of
 from pytest_capacity.model import Held, Unread
+
+_log: Final = logging.getLogger("pytest_capacity.gce")
 
 #: What an inventory lists. Policies and disks stand for themselves: each kind is one call.
 KINDS: Final = (NODE, RESERVATION, POLICY, DISK)
@@ -47,6 +50,14 @@ class Listing(Struct):
 
     items: list[dict[str, Any]] = field(default_factory=list)
     unreachable: set[str] = field(default_factory=set)
+    _read: dict[str, Held] | None = None
+
+    def helds(self, kind: str) -> Mapping[str, Held]:
+        """The items as things of ``kind``, by their places."""
+        if self._read is None:
+            helds = [reading.READERS[kind](item) for item in self.items]
+            self._read = {_place(held): held for held in helds}
+        return self._read
 
 
 def read_list(session: Session, method: str, key: str, filter_: str, path: Mapping[str, str] | None = None) -> Listing:
@@ -70,14 +81,29 @@ def look(session: Session, run: str, table: Table, helds: Sequence[Held]) -> lis
     tasks: list[Callable[[], Any]] = [_listed_by(session, run, kind, helds) for kind in kinds]
     tasks.append(lambda: _operations(session, table, helds))
     *lists, known = together(tasks)
-    found: dict[tuple[str, str], Held] = {}
-    unreachable: dict[str, set[str]] = {}
-    for kind, listing in zip(kinds, lists, strict=True):
-        unreachable[kind] = listing.unreachable
-        for thing in listing.items:
-            held = reading.READERS[kind](thing)
-            found[kind, _place(held)] = held
-    return [_merged(held, found.get((held.kind, _place(held))), known, unreachable[held.kind]) for held in helds]
+    _show_warnings(session, known)
+    listings = dict(zip(kinds, lists, strict=True))
+    # A list may have been read a moment before the operation ended by which a thing came to be.
+    again = sorted({held.kind for held in helds if known.has_made(held) and not _is_listed(held, listings)})
+    listings.update(zip(again, together([_listed_by(session, run, kind, helds) for kind in again]), strict=True))
+    return [_merged(held, _find(held, listings), known, listings[held.kind].unreachable) for held in helds]
+
+
+def _show_warnings(session: Session, known: Operations) -> None:
+    """Write into the keeper's log, once, what an operation that went well says besides."""
+    for name, operation in known.by_name.items():
+        if operations.is_done(operation) and name not in session.warned:
+            session.warned.add(name)
+            for words in operations.warnings(operation):
+                _log.warning("%s of %s: %s", operation.get("operationType"), last(operation.get("targetLink")), words)
+
+
+def _is_listed(held: Held, listings: Mapping[str, Listing]) -> bool:
+    return _find(held, listings) is not None
+
+
+def _find(held: Held, listings: Mapping[str, Listing]) -> Held | None:
+    return listings[held.kind].helds(held.kind).get(_place(held))
 
 
 def _place(held: Held) -> str:
@@ -109,6 +135,15 @@ class Operations(Struct):
     by_name: dict[str, dict[str, Any]] = field(default_factory=dict)
     preempted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def making(self, held: Held) -> dict[str, Any] | None:
+        """The operation by which ``held`` is being made, where that is known."""
+        return self.by_name.get(held.facts.get(reading.OPERATION, "")) if held.state == "creating" else None
+
+    def has_made(self, held: Held) -> bool:
+        """Whether the operation has ended, and well."""
+        operation = self.making(held)
+        return operation is not None and operations.is_done(operation) and not operations.error_parts(operation)
+
 
 def _operations(session: Session, table: Table, helds: Sequence[Held]) -> Operations:
     """The operations of what is being made, and those by which our spot machines were taken back.
@@ -118,7 +153,7 @@ def _operations(session: Session, table: Table, helds: Sequence[Held]) -> Operat
     wanted = {
         held.facts[reading.OPERATION]: held
         for held in helds
-        if held.state == "creating" and held.facts.get(reading.OPERATION) and not held.facts.get(reading.MADE)
+        if held.state == "creating" and held.facts.get(reading.OPERATION)
     }
     spot = any(held.facts.get("market") == "spot" and held.state == "ready" for held in helds)
     known = Operations()
@@ -163,18 +198,14 @@ def _one_operation(session: Session, name: str, held: Held) -> dict[str, Any] | 
 
 def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[str]) -> Held:
     """What Compute Engine says now, under the name by which we know it."""
-    operation = known.by_name.get(before.facts.get(reading.OPERATION, ""))
-    waiting = before.state == "creating" and operation is not None
-    if operation is not None and waiting and (parts := operations.error_parts(operation)):
+    operation = known.making(before)
+    if operation is not None and (parts := operations.error_parts(operation)):
         return reading.failed(before, parts)
-    under_way = waiting and operation is not None and not operations.is_done(operation)
+    under_way = operation is not None and not operations.is_done(operation)
     kept = {key: before.facts[key] for key in (reading.OPERATION, reading.OPERATION_AT) if key in before.facts}
-    if waiting and not under_way:
-        kept[reading.MADE] = "1"
     if now is None:
-        if under_way or (waiting and not before.facts.get(reading.MADE)):
-            # The list may have been read a moment before the operation ended.
-            return replace(before, facts={**before.facts, **kept})
+        if under_way:
+            return before
         if before.zone in unreachable or before.region in unreachable:
             return before
         # What was listed once is in every list for as long as it exists.
@@ -253,8 +284,8 @@ def _owned(held: Held, thing: Mapping[str, Any], run: str, project: str) -> Held
 
 def together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """What ``tasks`` return, in their order, done side by side; the first error is raised when all are over."""
-    if len(tasks) == 1:
-        return [tasks[0]()]
+    if len(tasks) < 2:
+        return [task() for task in tasks]
     with ThreadPoolExecutor(len(tasks), thread_name_prefix="read") as pool:
         asked = [pool.submit(task) for task in tasks]
     return [answer.result() for answer in asked]

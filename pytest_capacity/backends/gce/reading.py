@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.gce import operations
 from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION, create_call, names_of
 from pytest_capacity.backends.gce.stamp import Stamp, read_stamp
 from pytest_capacity.backends.gce.values import last, parse_time, region_of
@@ -16,9 +15,6 @@ from pytest_capacity.model import ErrorPart, Held, Piece, State, Subject
 #: The facts of a thing whose making is not over: its operation, by name, and where that lies (a zone or a region).
 OPERATION: Final = "operation"
 OPERATION_AT: Final = "operation_at"
-#: Its operation has ended well, though the thing was not in the list that was read beside it.
-MADE: Final = "made"
-
 #: The API's own id of a thing, which it has from the moment when a list had it.
 NUMBER: Final = "number"
 #: When Compute Engine ends a machine by its own clock, fixed when it was made.
@@ -138,10 +134,6 @@ def accepted(piece: Piece, operation: Mapping[str, Any]) -> list[Held]:
     """What a create call has promised: things that are being made, until their operation is DONE and they are there."""
     at = piece.region if piece.kind == POLICY else piece.zone
     facts = {OPERATION: str(operation.get("name", "")), OPERATION_AT: at}
-    if operations.is_done(operation):
-        facts[MADE] = "1"
-    if told := operations.warnings(operation):
-        facts["warnings"] = "; ".join(told)
     if piece.kind in (NODE, RESERVATION):
         facts["instance_type"] = piece.instance_type
     if piece.kind == NODE:

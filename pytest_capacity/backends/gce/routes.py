@@ -55,7 +55,6 @@ ROUTES: Final[Mapping[str, Route]] = {
     "networks.get": Route("GET", f"{_PROJECT}/global/networks/{{network}}", ("compute.networks.get",)),
     "subnetworks.get": Route("GET", f"{_REGION}/subnetworks/{{subnetwork}}", ("compute.subnetworks.get",)),
     "reservations.insert": Route("POST", f"{_ZONE}/reservations", ("compute.reservations.create",)),
-    "reservations.get": Route("GET", f"{_ZONE}/reservations/{{reservation}}", ("compute.reservations.get",)),
     "reservations.delete": Route("DELETE", f"{_ZONE}/reservations/{{reservation}}", ("compute.reservations.delete",)),
     "reservations.resize": Route(
         "POST", f"{_ZONE}/reservations/{{reservation}}/resize", ("compute.reservations.resize",)
@@ -75,9 +74,6 @@ ROUTES: Final[Mapping[str, Route]] = {
     "disks.delete": Route("DELETE", f"{_ZONE}/disks/{{disk}}", ("compute.disks.delete",)),
     "disks.aggregatedList": Route("GET", f"{_TOTAL}/disks", ("compute.disks.list",)),
     "resourcePolicies.insert": Route("POST", f"{_REGION}/resourcePolicies", ("compute.resourcePolicies.create",)),
-    "resourcePolicies.get": Route(
-        "GET", f"{_REGION}/resourcePolicies/{{resourcePolicy}}", ("compute.resourcePolicies.get",)
-    ),
     "resourcePolicies.delete": Route(
         "DELETE", f"{_REGION}/resourcePolicies/{{resourcePolicy}}", ("compute.resourcePolicies.delete",)
     ),

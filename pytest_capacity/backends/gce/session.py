@@ -88,6 +88,8 @@ class Session:
         if request.endpoint and is_loopback(request.endpoint):
             # No proxy, and no ~/.netrc, lies between here and here.
             self._http.trust_env = False
+        #: Operations of which the warnings were shown.
+        self.warned: set[str] = set()
         self._credentials: Any = None
         self._project = ""
 

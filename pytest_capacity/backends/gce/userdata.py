@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pytest_capacity.backends.gce.settings import GroupSettings
@@ -14,7 +15,9 @@ VALUE_LIMIT: Final = 256 * 1024
 #: all have cloud-init (Debian's have none); everything else is cloud-init's.
 SCRIPT_KEY: Final = "startup-script"
 CLOUD_INIT_KEY: Final = "user-data"
-WINDOWS_KEY: Final = "windows-startup-script-ps1"
+#: What stands between the tags that other clouds want around it, by language.
+_WINDOWS_KEYS: Final = {"powershell": "windows-startup-script-ps1", "script": "windows-startup-script-cmd"}
+_BLOCK: Final = re.compile(r"<(powershell|script)>\r?\n?(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 
 
 def metadata_of(group: GroupSettings, public_key: str, user: str) -> dict[str, str]:
@@ -28,13 +31,13 @@ def metadata_of(group: GroupSettings, public_key: str, user: str) -> dict[str, s
         items.setdefault("block-project-ssh-keys", "TRUE")
         items.setdefault("enable-oslogin", "FALSE")
     if group.group.user_data is not None:
-        items[user_data_key(group.group.user_data)] = group.group.user_data
+        items |= _user_data(group.group.user_data)
     return items
 
 
-def user_data_key(text: str) -> str:
-    """The key of the metadata under which the machine reads user data of that form."""
+def _user_data(text: str) -> dict[str, str]:
+    """User data under the keys of the metadata where machines read it."""
     form = form_of(text)
     if form == WINDOWS:
-        return WINDOWS_KEY
-    return SCRIPT_KEY if form == "x-shellscript" else CLOUD_INIT_KEY
+        return {_WINDOWS_KEYS[language.lower()]: body for language, body in _BLOCK.findall(text)}
+    return {SCRIPT_KEY if form == "x-shellscript" else CLOUD_INIT_KEY: text}

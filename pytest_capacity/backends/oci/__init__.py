@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pytest_capacity.backends.oci.provider import OciProvider
 
+if TYPE_CHECKING:
+    from pytest_capacity.backends.base import Provider
+
 __all__ = ["PROVIDER"]
 
-PROVIDER: Final = OciProvider()
+PROVIDER: Final[Provider] = OciProvider()

@@ -92,9 +92,9 @@ class OciBackend:
             headers={"opc-retry-token": piece.token},
         )
         made = reading.held(piece.kind, piece.region, answer.data)
-        if made.state == "ready" and piece.kind == NODE:
-            # Its addresses come with the first look at it.
-            made = replace(made, state="creating")
+        if made.state != "creating" and (made.state != "ready" or piece.kind == NODE):
+            # The first look at it has what is not in this answer: a node's addresses, and why a thing went already.
+            made = replace(made, state="creating", problem="", problem_code="")
         return [reading.as_piece(made, piece.subject, piece.group, piece.zone, answer.work_request)]
 
     def change(self, held: Held, to: Change) -> Held:

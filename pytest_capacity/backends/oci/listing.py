@@ -37,8 +37,7 @@ def side_by_side(call: Callable[[_T], _R], over: Sequence[_T]) -> list[_R]:
 def list_kind(cloud: Cloud, region: str, compartment: str, kind: str, **query: str) -> Iterator[dict[str, Any]]:
     """Yield every thing of ``kind`` in a compartment, those that are over, too."""
     known = KINDS[kind]
-    operation = f"List{known.noun}s" if not known.noun.endswith("y") else f"List{known.noun[:-1]}ies"
-    return cloud.pages(known.service, region, operation, known.path, compartmentId=compartment, **query)
+    return cloud.pages(known.service, region, f"List{known.noun}s", known.path, compartmentId=compartment, **query)
 
 
 def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence[Held]) -> list[Held]:

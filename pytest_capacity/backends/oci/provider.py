@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
 from pytest_capacity.backends.oci import config, forms
-from pytest_capacity.backends.oci.settings import plain, section_of
+from pytest_capacity.backends.oci.settings import OciSettings, plain, section_of
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Request
@@ -31,7 +32,7 @@ class OciProvider:
     title = "OCI"
     owns_machines = False
     emulated = True
-    modules = ("oci",)
+    modules: tuple[str, ...] = ("oci",)
     default_user = "opc"
     examples = Examples(
         region="us-ashburn-1",
@@ -46,9 +47,9 @@ class OciProvider:
     )
     region_variable = "OCI_CLI_REGION"
     user_data_limit = MOST_BYTES
-    group_keys = ()
+    group_keys: tuple[str, ...] = ()
     #: Which of them are there decides whose tenancy it is. None of them is a secret.
-    credential_variables = (
+    credential_variables: tuple[str, ...] = (
         "OCI_CONFIG_FILE",
         "OCI_CLI_CONFIG_FILE",
         "OCI_CLI_PROFILE",
@@ -56,11 +57,11 @@ class OciProvider:
         "OCI_CLI_AUTH",
         "OCI_RESOURCE_PRINCIPAL_VERSION",
     )
-    file_variables = ("OCI_CONFIG_FILE", "OCI_CLI_CONFIG_FILE")
-    environment_prefixes = ("OCI_",)
+    file_variables: tuple[str, ...] = ("OCI_CONFIG_FILE", "OCI_CLI_CONFIG_FILE")
+    environment_prefixes: tuple[str, ...] = ("OCI_",)
     #: Whose credentials are used is told by the tenancy, not by what the profile is called.
-    not_shaping = frozenset({"profile", "account", "config_file", "auth"})
-    errors_file = Path(__file__).with_name("errors.yaml")
+    not_shaping: frozenset[str] = frozenset({"profile", "account", "config_file", "auth"})
+    errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
         reserve="oci_use_capacity_reservation",
         count="oci_reserved_instance_count",
@@ -129,6 +130,10 @@ class OciProvider:
             return SctReading()
         found = as_form(values[key], forms.COMPARTMENT, "ocid1.compartment.oc1..aaaa", where(key), faults)
         return SctReading(section={"compartment": found} if found else {})
+
+    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Less what is as by default."""
+        return plain(msgspec.convert(settings, OciSettings))
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """What was asked for; the SDK has no variable for it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import oci
 from msgspec import Struct, field
@@ -42,6 +43,7 @@ _SERVICES: Final[Mapping[str, tuple[str, str]]] = {
     PLACEMENT: ("/20230801", "https://clusterPlacementGroups.{region}.oci.{secondLevelDomain}"),
 }
 _UNAUTHENTICATED: Final = 401
+_THIS_MACHINE: Final = ("127.0.0.1", "localhost")
 
 
 class WrongTenancyError(Exception):
@@ -215,11 +217,14 @@ class Cloud:
         return client
 
     def _endpoint(self, region: str) -> str | None:
-        """Oracle tells regions by the host; the emulator has one, and tells them by the path."""
+        """Oracle tells regions by the host. An emulator has one host, this machine, and tells them by the path."""
         given = self._request.endpoint
-        if given and self._request.emulated:
+        if not given:
+            return None
+        parts = urlsplit(given)
+        if parts.hostname in _THIS_MACHINE and not parts.path.strip("/"):
             return f"{given.rstrip('/')}/oci/{region}"
-        return given.replace("{region}", region) if given else None
+        return given
 
     def _load(self) -> credentials.Credentials:
         return credentials.load(self.settings, self._request.emulated, credentials.environment())

@@ -77,20 +77,21 @@ def _check_machine(
     if known is None:
         raise Refusal("InvalidParameter", f"The value '{size}' provided for the VM size is not valid.")
     if context.world.lacks_type(Place(CLOUD, region, zone), size):
-        words = f"The requested VM size {size} is not available in the current zone. The sizes available in zones are others."
+        words = f"The requested VM size {size} is not available in the current zone."
         raise Refusal("SkuNotAvailable", f"{words} (not available for subscription in zone)", 409)
     if market == "spot" and size in NO_SPOT:
         raise Refusal("AzureSpotIsNotSupportedForThisVMSize", f"Azure Spot is not supported for size {size}.", 409)
     reservation = properties.get("capacityReservation") or {}
     if "disableCapacityReservationAssignment" in reservation and asked.params["version"] < OPT_OUT_SINCE:
-        words = "Could not find member 'disableCapacityReservationAssignment' on object of type 'CapacityReservationProfile'."
+        member = "disableCapacityReservationAssignment"
+        words = f"Could not find member '{member}' on object of type 'CapacityReservationProfile'."
         raise Refusal("BadRequest", words)
     login = properties.get("osProfile") or {}
     keys = ((login.get("linuxConfiguration") or {}).get("ssh") or {}).get("publicKeys") or ()
     if not login.get("adminUsername") or not (keys or login.get("adminPassword")):
         raise Refusal(
             "InvalidParameter",
-            "Authentication using either SSH or by user name and password must be enabled in Linux profile.",
+            "Authentication by SSH or by password must be enabled in the Linux profile.",
         )
     for key in keys:
         _check_key(str(key.get("keyData", "")))
@@ -121,9 +122,7 @@ def _check_image(context: Context, image: Mapping[str, Any], architecture: str, 
         )
         raise Refusal("PlatformImageNotFound", words)
     if urn[2].endswith("arm64") != (architecture == "arm64"):
-        words = (
-            f"The VM size cannot boot the image '{named}': its architecture is not that of the size ({architecture})."
-        )
+        words = f"The VM size cannot boot the image '{named}': its architecture is not {architecture}."
         raise Refusal("BadRequest", words)
 
 
@@ -244,7 +243,7 @@ def _make_disk(context: Context, vm: Vm, properties: Mapping[str, Any]) -> None:
 
 def machine_body(context: Context, vm: Vm, view: bool = False) -> dict[str, Any]:
     """Return a machine as Azure lists it."""
-    properties = {key: value for key, value in (vm.body.get("properties") or {}).items()}
+    properties = dict(vm.body.get("properties") or {})
     login = {
         key: value
         for key, value in (properties.get("osProfile") or {}).items()
@@ -313,7 +312,7 @@ def get_machine(context: Context, asked: Asked) -> HttpResponse:
 
 
 def list_machines(context: Context, asked: Asked) -> HttpResponse:
-    """Return the machines of a resource group, or of the subscription: there with the group in capitals, as Azure does."""
+    """Return the machines of a resource group or of the subscription, with the group in capitals, as Azure does."""
     path = asked.params["path"]
     if path.group:
         context.need_group(path)
@@ -423,7 +422,7 @@ def delete_group(context: Context, asked: Asked) -> HttpResponse:
         or context.now < context.emptied.get(group.id, 0.0) + lag
         or _associated(context, group.id)
     ):
-        words = f"Capacity Reservation Group '{group.name}' cannot be deleted since it still has capacity reservations or associated virtual machines."
+        words = f"Capacity Reservation Group '{group.name}' cannot be deleted: it still has reservations or machines."
         raise Refusal("OperationNotAllowed", words, 409)
     context.world.remove(group)
     return HttpResponse(200, b"{}")

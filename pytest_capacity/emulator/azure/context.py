@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.azure.catalogue import AzureCatalogue, zone_name
+from pytest_capacity.emulator.azure.catalogue import TENANT, AzureCatalogue, zone_name
 from pytest_capacity.emulator.azure.things import Member, Resource, Vm
 from pytest_capacity.emulator.azure.wire import ArmPath, base_url, make_id, retry_after
 from pytest_capacity.emulator.face import Asked
@@ -96,7 +98,7 @@ class Context:
             raise Refusal("InvalidParameter", "A single zone is allowed for this resource.")
         name = zone_name(region, zones[0] if zones else "")
         if name not in self.catalogue.zones_of(region):
-            words = f"The zone(s) '{zones[0]}' for resource is not supported. The supported zones for location '{region}' are others."
+            words = f"The zone(s) '{zones[0]}' for resource is not supported in location '{region}'."
             raise Refusal("InvalidParameter", words)
         return name
 
@@ -149,6 +151,22 @@ class Context:
         """Return what signs a URL for which no token is asked."""
         return hmac.new(self.secret.text.encode(), text.encode(), hashlib.sha256).hexdigest()
 
+    def token(self) -> tuple[str, int]:
+        """Return an access token, of the form that Azure's have (JWT), and when it ends."""
+        expires = int(self.now) + 3600
+        claims = {"aud": "https://management.azure.com/", "tid": TENANT, "appid": "emulated", "oid": "emulated"}
+        parts = [{"typ": "JWT", "alg": "HS256"}, {**claims, "sub": "emulated", "exp": expires}]
+        text = ".".join(_base64(json.dumps(part).encode()) for part in parts)
+        return f"{text}.{self.signature(text)}", expires
+
+    def is_ours(self, token: str) -> bool:
+        """Return whether it is a token of this emulator that has not ended, or the secret itself."""
+        text, _, signature = token.rpartition(".")
+        if not text or not hmac.compare_digest(signature, self.signature(text)):
+            return self.secret.equals(token)
+        claims = text.partition(".")[2]
+        return self.now < float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])
+
     def resources(self, kind: str, group: str = "") -> list[Resource]:
         """Return the live resources of a kind, in the order of making."""
         found = [one for one in self.world.of(Resource, CLOUD, kind=kind) if not group or one.container == group]
@@ -164,6 +182,10 @@ class Context:
         return sorted(
             (one for one in self.world.of(Member, CLOUD) if one.container == group), key=lambda one: one.number
         )
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def etag(thing: Thing) -> str:

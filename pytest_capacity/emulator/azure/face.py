@@ -28,11 +28,14 @@ from pytest_capacity.emulator.world import World
 
 Handler = Callable[[Context, Asked], HttpResponse]
 
+#: Where the Azure command line finds out what a registered cloud has.
+_METADATA: Final = "/metadata/endpoints"
 _TOKENS: Final = (
     "/oauth2/token",
     "/oauth2/v2.0/token",
     "/v2.0/.well-known/openid-configuration",
     "/azure-identity/token",
+    _METADATA,
 )
 _BLOBS: Final = "/azure-blobs/"
 #: No token is asked for: who wants one, and who has a signed URL.
@@ -170,7 +173,8 @@ class AzureFace:
 
     def check(self, asked: Asked) -> Refusal | None:
         """Return a refusal where there is no token of ours."""
-        if asked.operation in _OPEN or self._context.secret.is_borne(asked.request.headers):
+        scheme, _, token = asked.request.headers.get("Authorization", "").partition(" ")
+        if asked.operation in _OPEN or (scheme.lower() == "bearer" and self._context.is_ours(token.strip())):
             return None
         return BadCredentials()
 
@@ -179,6 +183,8 @@ class AzureFace:
         handler = _OTHERS.get(asked.operation) or self._handler(asked.operation)
         if asked.request.path.lower().endswith("/openid-configuration"):
             return HttpResponse.of_json(groups.openid(base_url(asked.request)))
+        if asked.request.path.lower().endswith(_METADATA):
+            return HttpResponse.of_json(groups.metadata(base_url(asked.request)))
         if handler is None:
             raise Refusal("InvalidResourceType", f"the emulator has no {asked.operation}", 404)
         return self._with_limits(asked, handler(self._context, asked))
@@ -241,11 +247,8 @@ def _operation(request: HttpRequest, path: ArmPath) -> str:
     if path.group:
         if more[:1] == ["resources"]:
             return "Resources_ListByResourceGroup"
-        return (
-            "Unknown"
-            if more
-            else f"ResourceGroups_{'CheckExistence' if request.method == 'HEAD' else _VERBS.get(request.method, 'Unknown')}"
-        )
+        verb = "CheckExistence" if request.method == "HEAD" else _VERBS.get(request.method, "Unknown")
+        return "Unknown" if more else f"ResourceGroups_{verb}"
     return _of_subscription(more)
 
 

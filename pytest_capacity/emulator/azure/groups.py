@@ -63,7 +63,7 @@ def put_resource_group(context: Context, asked: Asked) -> HttpResponse:
     if isinstance(old, Resource):
         context.need_group(path, to_make=True)
         if old.region != region:
-            words = f"Invalid resource group location '{region}'. The Resource group already exists in location '{old.region}'."
+            words = f"Invalid resource group location '{region}': it already exists in location '{old.region}'."
             raise Refusal("InvalidResourceGroupLocation", words, 409)
         old.tags = dict(body.get("tags") or {})
         return HttpResponse.of_json(resource_group_body(context, old), 200)
@@ -245,10 +245,10 @@ def get_token(context: Context, asked: Asked) -> HttpResponse:
         return HttpResponse.of_json(
             {"statusCode": 401, "message": "X-IDENTITY-HEADER is wrong"}, 401, error="invalid_header"
         )
-    expires = int(context.now) + 3600
+    token, expires = context.token()
     body: dict[str, Any] = {
         "token_type": "Bearer",
-        "access_token": context.secret.text,
+        "access_token": token,
         "expires_in": 3599 if request.method == "POST" else "3599",
         "ext_expires_in": 3599,
         "expires_on": str(expires),
@@ -266,6 +266,24 @@ def openid(request_url: str) -> Mapping[str, Any]:
         "issuer": f"{root}/v2.0",
         "tenant_region_scope": "NA",
         "cloud_instance_name": urlsplit(request_url).netloc,
+    }
+
+
+def metadata(request_url: str) -> Mapping[str, Any]:
+    """Return where the services of this cloud are, as the Azure command line asks when a cloud is registered."""
+    return {
+        "name": "emulated",
+        "portal": request_url,
+        "resourceManager": request_url,
+        "graph": request_url,
+        "microsoftGraphResourceId": request_url,
+        "authentication": {
+            "loginEndpoint": request_url,
+            "audiences": ["https://management.azure.com/"],
+            "tenant": TENANT,
+            "identityProvider": "AAD",
+        },
+        "suffixes": {"storage": "invalid", "keyVaultDns": "vault.invalid", "acrLoginServer": "invalid"},
     }
 
 

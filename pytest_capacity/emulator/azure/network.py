@@ -142,7 +142,7 @@ def _check_unused(context: Context, thing: Resource) -> None:
     if thing.kind == "publicIPAddresses" and context.find(thing.attached_to):
         raise Refusal(
             "PublicIPAddressCannotBeDeleted",
-            f"Public IP address {thing.path} can not be deleted since it is still allocated to resource {thing.attached_to}.",
+            f"Public IP address {thing.path} is still allocated to resource {thing.attached_to}.",
         )
     if thing.kind == "disks" and context.find(thing.attached_to):
         words = f"Disk {thing.name} is attached to VM {thing.attached_to}."

@@ -67,6 +67,7 @@ class Context:
         then: Callable[[], None] | None = None,
         counts: tuple[int, int, int] | None = None,
         group: str = "",
+        warning: tuple[str, str] | None = None,
     ) -> GceOperation:
         """Begin an operation on ``target`` (a path below the project), as long as the weather says."""
         world = self.world
@@ -90,6 +91,7 @@ class Context:
             request_id=asked.token or "",
             group=group,
             counts=counts,
+            warning=warning,
         )
         world.begin(operation)
         return operation
@@ -141,7 +143,10 @@ class Context:
 
     def _failure(self, operation: GceOperation) -> dict[str, Any]:
         if operation.error is None:
-            return {}
+            if operation.warning is None:
+                return {}
+            code, words = operation.warning
+            return {"warnings": [{"code": code, "message": words}]}
         told = [late_error(one) for one in (*operation.errors, operation.error)]
         error = operation.error
         status = error.http or STATUS.get(told[-1]["code"], 503)

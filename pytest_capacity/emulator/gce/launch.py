@@ -38,6 +38,7 @@ class Plan:
         check_type(context, place, self.type)
         self._check_links()
         self.end = self._end(context)
+        self.warning: tuple[str, str] | None = None
         self.image = self._check_disks(context)
         self._check_network()
         self._check_maintenance()
@@ -85,6 +86,12 @@ class Plan:
                 str(size),
                 f"Requested disk size cannot be smaller than the image size ({image.disk_gb} GB)",
             )
+        if size > image.disk_gb:
+            words = (
+                f"Disk size: '{size} GB' is larger than image size: '{image.disk_gb} GB'. You might need to resize the "
+                "root repartition manually if the operating system does not support automatic resizing."
+            )
+            self.warning = ("DISK_SIZE_LARGER_THAN_IMAGE_SIZE", words)
         local = [disk for disk in disks if disk.get("type") == "SCRATCH"]
         if local and context.catalogue.family(self.type) not in _LOCAL_SSDS:
             raise invalid("resource.disks", self.type, "Local SSDs are not supported by this machine type.")
@@ -167,7 +174,7 @@ def insert(context: Context, asked: Asked) -> GceOperation:
     if late is not None:
         return context.begin(asked, "insert", path, context.world.number(), error=late)
     made = _make(context, asked, plan, name, seats[0])
-    return context.begin(asked, "insert", path, made.number)
+    return context.begin(asked, "insert", path, made.number, warning=plan.warning)
 
 
 def bulk_insert(context: Context, asked: Asked) -> GceOperation:
@@ -197,7 +204,8 @@ def bulk_insert(context: Context, asked: Asked) -> GceOperation:
         one = f"zones/{plan.place.zone}/instances/{machine.name}"
         context.begin(asked, "insert", one, machine.number, group=group)
     if late is None:
-        return context.begin(asked, "bulkInsert", path, counts=(count, len(made), 0), group=group)
+        counts = (count, len(made), 0)
+        return context.begin(asked, "bulkInsert", path, counts=counts, group=group, warning=plan.warning)
     words = f"Requested minimum count of {least} VMs could not be created."
 
     def roll_back() -> None:

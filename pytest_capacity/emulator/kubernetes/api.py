@@ -22,13 +22,25 @@ from pytest_capacity.emulator.kubernetes.store import Object, Store, merge_patch
 
 Query = Mapping[str, Sequence[str]]
 
-#: What is asked of a server: verb and kind, as far as they can be told from the request's first line.
+#: The paths of objects: group, version, namespace, plural, name, subresource.
 _PATH: Final = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>v[^/]+)"
     r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[a-z]+))?"
 )
 _NAMESPACE: Final = re.compile(r"/api/v1/namespaces(?:/(?P<name>[^/]+))?")
 _JSON: Final = "application/json"
+
+_VERSION: Final = {
+    "major": "1",
+    "minor": "30",
+    "gitVersion": "v1.30.0+emulator",
+    "gitCommit": "0" * 40,
+    "gitTreeState": "clean",
+    "buildDate": "2024-04-17T00:00:00Z",
+    "goVersion": "go1.22.2",
+    "compiler": "gc",
+    "platform": "linux/amd64",
+}
 
 
 class Response(NamedTuple):
@@ -200,7 +212,7 @@ class Cluster:
     def _discover(self, path: str) -> Object:
         kinds = [kind for kind in self.kinds.values() if not self._is_absent(kind)]
         if path == "/version":
-            return {"major": "1", "minor": "30", "gitVersion": "v1.30.0", "platform": "linux/amd64"}
+            return dict(_VERSION)
         if path == "/api":
             return {"kind": "APIVersions", "versions": ["v1"]}
         groups = {kind.group: kind.versions for kind in kinds if kind.group}
@@ -293,6 +305,8 @@ class Cluster:
         elif media == "application/merge-patch+json" or (
             media == "application/strategic-merge-patch+json" and route.kind.engine is None
         ):
+            if not isinstance(change, dict):
+                raise errors.bad_request("a merge patch is an object")
             changed = merge_patch(present, change)
         else:
             words = f"the body of the request was in an unknown format - {media!r} is not accepted for this kind"
@@ -309,6 +323,9 @@ class Cluster:
             doomed = [self.store.get(route.kind, namespace, route.name)]
         for one in doomed:
             self._remove(route.kind, one)
+        # Of the core's kinds the object itself comes back, as it was.
+        if route.name and route.kind.engine is None:
+            return _json(_as_version(doomed[0], route))
         last = doomed[-1] if doomed else {"metadata": {}}
         details = {"name": last["metadata"].get("name"), "group": route.kind.group, "kind": route.kind.plural}
         return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
@@ -336,7 +353,9 @@ class Watch:
         self._query = query
         given = _first(query, "resourceVersion")
         self._initial = not given or given == "0"
-        self._version = cluster.store.version if self._initial else int(given)
+        self._version = cluster.store.version if self._initial else _version(given)
+        #: Whether the watch has ended with an error.
+        self.over = False
 
     def poll(self) -> bytes:
         """Return the lines of what has happened since; looks at the cluster, so its lock must be held."""
@@ -351,6 +370,7 @@ class Watch:
         try:
             changes = store.since(self._version)
         except StatusError as error:
+            self.over = True
             return json.dumps({"type": "ERROR", "object": error.status}).encode() + b"\n"
         self._version = store.version
         return b"".join(
@@ -363,6 +383,12 @@ class Watch:
 
     def _line(self, event: str, found: Object) -> bytes:
         return json.dumps({"type": event, "object": _as_version(found, self._route)}).encode() + b"\n"
+
+
+def _version(given: str) -> int:
+    if not given.isdigit():
+        raise errors.bad_request(f'Invalid value: "{given}": resourceVersion is no number')
+    return int(given)
 
 
 def _own_refusal(status: int, kind: Kind, words: str) -> StatusError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from pytest_capacity.emulator.catalogue import MachineType, TableCatalogue
@@ -22,8 +22,8 @@ CLOUD: Final = "kubernetes"
 #: Where an API server's paths begin.
 _ROOTS: Final = ("/api", "/apis", "/version", "/healthz", "/readyz", "/livez", "/openapi")
 
-#: How long a watch is kept open that has nothing to say; clients begin it anew. Seconds.
-WATCH_S: Final = 5.0
+#: How long a watch is kept open whose client does not say; clients begin it anew. Seconds.
+WATCH_S: Final = 1800.0
 _LOOK_S: Final = 0.05
 
 #: What a scripted error is called, by its status.
@@ -64,7 +64,7 @@ class Kubernetes:
         self.cluster = Cluster(self._now)
         self.catalogue = Catalogue(self.cluster.operations())
         #: The part of the weather that the cluster's script was made of.
-        self._told: object = None
+        self._part: object = None
         world.on_reset.append(self._reset)
         world.also_held.append(self._held)
 
@@ -89,23 +89,25 @@ class Kubernetes:
         return Refusal("Unauthorized", "Unauthorized", 401)
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen; a watch is waited for without the lock."""
+        """Let the call happen; a watch goes on without the lock."""
         self._follow_weather()
         request = asked.request
         headers = {name.lower(): value for name, value in request.headers.items()}
         answer = self.cluster.respond(request.method, request.path, request.query, headers, request.body)
         if isinstance(answer, Watch):
-            return lambda: self._await(answer)
+            return HttpResponse(200, stream=self._watch(answer, watch_seconds(request.first("timeoutSeconds"))))
         return _http(answer)
 
-    def _await(self, watch: Watch) -> HttpResponse:
-        end = time.monotonic() + WATCH_S
-        while True:
+    def _watch(self, watch: Watch, seconds: float) -> Iterator[bytes]:
+        """Yield what happens, as it happens, without the lock in between."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             with self._world.lock:
                 self._follow_weather()
                 lines = watch.poll()
-            if lines or time.monotonic() >= end:
-                return HttpResponse(200, lines, {"Content-Type": "application/json"})
+            yield lines
+            if watch.over:
+                return
             self._sleep(_LOOK_S)
 
     def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
@@ -136,13 +138,13 @@ class Kubernetes:
         """Nothing is loaded late."""
 
     def _follow_weather(self) -> None:
-        told = self._world.weather.own.get(CLOUD)
-        if told is not self._told:
-            self._told = told
-            self.cluster.script = read_script(told) if told else Script()
+        part = self._world.weather.own.get(CLOUD)
+        if part is not self._part:
+            self._part = part
+            self.cluster.script = read_script(part) if part else Script()
 
     def _reset(self) -> None:
-        self._told = None
+        self._part = None
         self.cluster.reset()
 
     def _held(self) -> list[dict[str, Any]]:
@@ -150,6 +152,11 @@ class Kubernetes:
         self.cluster.operator.turn()
         common = {"cloud": CLOUD, "region": "cluster", "zone": None, "market": None, "count": 1, "client_token": ""}
         return [{**common, **one} for one in self.cluster.held()]
+
+
+def watch_seconds(given: str) -> float:
+    """Return how long a watch lasts: ``timeoutSeconds``, if it is a number."""
+    return float(given) if given.isdigit() and int(given) else WATCH_S
 
 
 def _http(answer: Response) -> HttpResponse:

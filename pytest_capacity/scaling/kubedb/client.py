@@ -111,7 +111,7 @@ class Kubernetes:
         )
 
     def patch(self, kind: type[NamespacedResource], name: str, namespace: str, change: Object) -> Object:
-        """Merge ``change`` into one object. With ``metadata.resourceVersion`` in it, only if nobody was faster."""
+        """Merge ``change`` into one object. A ``metadata.resourceVersion`` in it must be the newest."""
         return self._call(
             f"change {kind.__name__} {name} in namespace {namespace}",
             lambda: _plain(self._client.patch(kind, name, change, namespace=namespace, patch_type=PatchType.MERGE)),

@@ -120,6 +120,15 @@ class DatabaseState:
             self._standing[standing.name] = standing
 
 
+def databases_held(entries: Iterable[Entry]) -> tuple[Held, ...]:
+    """Return the databases that a run holds by its journal, to one that only reads it."""
+
+    def refuse(kind: str, subject: str, data: Any) -> None:
+        raise AssertionError(kind)
+
+    return tuple(standing.held for standing in DatabaseState(entries, refuse, refuse).all())
+
+
 def by_hand(helds: Sequence[Held], kubernetes: KubernetesSettings) -> list[str]:
     """Return the commands that remove these."""
     where = f" --context {kubernetes.context}" if kubernetes.context else ""

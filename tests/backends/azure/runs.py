@@ -65,7 +65,7 @@ class AzureLab:
         quota: bool = False,
         slow_s: float = 0.0,
     ) -> None:
-        """Azure tells of most lack of capacity late: so ``dry`` is what it says at once, and ``late`` is an empty zone."""
+        """``dry`` is what Azure says at once; most lack of capacity it tells late: ``late`` is an empty zone."""
         faults: list[dict[str, Any]] = [
             {"cloud": "azure", "operation": operation, "zone": zone, "error": "SkuNotAvailable", "message": words}
             for zone in dry
@@ -79,8 +79,9 @@ class AzureLab:
                 "Additional details - Deployment Model: Resource Manager, Location: eastus, Current Limit: 100, "
                 "Current Usage: 96, Additional Required: 16"
             )
-            for operation in ("CapacityReservations_CreateOrUpdate", "VirtualMachines_CreateOrUpdate"):
-                faults.append({"operation": operation, "error": "OperationNotAllowed", "message": words, "http": 409})
+            refused = {"error": "OperationNotAllowed", "message": words, "http": 409}
+            kinds = ("CapacityReservations", "VirtualMachines")
+            faults += [{"operation": f"{kind}_CreateOrUpdate", **refused} for kind in kinds]
         if lose_reply:
             faults.append({"operation": "CapacityReservations_CreateOrUpdate", "lose_reply": True, "times": 1})
         self._emulator.weather(

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.azure.plan import CAPACITY_GROUP, NODE, RESERVATION, RESOURCE_GROUP
 from pytest_capacity.errors import Exhausted, Refused
-from pytest_capacity.model import Change, Fallback, Held, Unread
+from pytest_capacity.model import Change, Fallback, Held, Order, Placement, Unread
 from pytest_capacity.testing import PATIENCE, Bench, _within
 from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, request
 from tests.emulated import Emulator, rounds
@@ -168,6 +168,53 @@ def test_reservations_are_set_to_nothing_beside_the_deletion_of_machines(emulato
     assert changes[5:7] == ["CapacityReservations_Delete"] * 2
     assert set(changes[7:9]) == {"CapacityReservationGroups_Delete", "VirtualNetworks_Delete"}
     assert changes[9:] == ["ResourceGroups_Delete"]
+
+
+def test_a_reservation_alone_is_deleted_at_once(emulator: Emulator, bench: Bench) -> None:
+    """Where no machine is, nothing is set to 0 first: three rounds of deletions are all."""
+    engine = bench.engine()
+    engine.provision("default", launch=False)
+    before = len(emulator.calls())
+    bench.give_back(engine)
+    changes = [
+        call["operation"] for call in emulator.calls()[before:] if call["operation"].endswith(("Update", "Delete"))
+    ]
+    assert changes[:2] == ["CapacityReservations_Delete"] * 2
+    assert set(changes[2:]) == {
+        "CapacityReservationGroups_Delete",
+        "ResourceGroups_Delete",
+    }
+
+
+def test_a_machine_beside_a_full_reservation_is_seen(emulator: Emulator, bench: Bench) -> None:
+    """Azure lets more machines name a group than it has room for; those sit in no reservation, which ends the run."""
+    plain: Any = open_backend(request(emulator))
+    group = given_group(plain, ["1", "2"])
+    body = {"location": REGION, "zones": ["1"], "sku": {"name": SIZE, "capacity": 2}}
+    member = f"{group}/capacityReservations/theirs"
+    plain._arm.call("test", "PUT", member, "2026-04-01", body)
+    engine = bench.engine(request(emulator, DB, zones=("1",), use_reservations=(group,)))
+    offers = engine._backend.offers(REGION, engine.request.topologies["default"])
+    assert offers[0].preferred
+    plain._arm.call("test", "PATCH", member, "2026-04-01", {"sku": {"capacity": 1}})
+    order = Order(
+        run="run-1",
+        project="tests",
+        topology=engine.request.topologies["default"],
+        placement=Placement(REGION, "eastus-1"),
+        attempt=1,
+        lease_end=2e9,
+        hard_end=2e9,
+        facts=offers[0].facts,
+    )
+    helds: list[Held] = []
+    for round_ in engine._backend.plan(order):
+        inputs = {held.kind: held.id for held in helds}
+        made = [held for piece in round_ for held in engine._backend.create(replace(piece, inputs=inputs))]
+        helds += engine._backend.refresh(made)
+    seats = [held.facts.get("reservation_id") for held in helds if held.kind == NODE]
+    assert sorted(seats, key=bool) == [None, member]
+    assert all(piece.consumes == member for piece in engine._backend.plan(order)[-1])
 
 
 def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from msgspec.structs import replace
 
+from pytest_capacity.backends.gce.session import ApiError
 from pytest_capacity.engine import Engine
 from pytest_capacity.errors import CapacityError, Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup
 from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import DB, REGION, ZONES, GceLab
+from tests.backends.gce.test_plan import order
 from tests.emulated import rounds
 from tests.emulator.gce.wire import Exchange
 
@@ -269,7 +273,8 @@ def test_extend_moves_the_stamp_alone(bench: Bench, lab: GceLab) -> None:
     assert backend.change(node, Change(deadline=until)).deadline == until
     (seen,) = backend.refresh([node])
     assert seen.deadline == until
-    assert backend.ends(seen, until) == backend.ends(node, until) < until
+    assert backend.ends(seen, until) == backend.ends(node, until)
+    assert (backend.ends(seen, until) or until) < until
     with pytest.raises(ValueError, match="cannot change"):
         backend.change(reservation, Change(deadline=until))
     bench.give_back(engine)
@@ -412,6 +417,45 @@ def call(lab: GceLab, path: str, body: Any) -> Any:
     headers = {"Authorization": f"Bearer {lab.emulator.secret}"}
     url = f"{lab.emulator.url}/compute/v1/projects/emulated-project/{path}"
     return requests.post(url, json=body, headers=headers, timeout=10).json()
+
+
+def test_warnings_of_an_operation_are_shown(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """In the keeper's log, once."""
+    engine = standing(bench, own(disk_gb=50))
+    (record,) = [one for one in caplog.records if one.name == "pytest_capacity.gce"]
+    assert "DISK_SIZE_LARGER_THAN_IMAGE_SIZE" in record.getMessage()
+    bench.give_back(engine)
+
+
+@pytest.mark.parametrize("kind", ["reservation", "node", "placement-policy"])
+def test_a_name_that_is_taken_by_ourselves(lab: GceLab, kind: str) -> None:
+    """Where a requestId has been forgotten: what bears our stamp is ours, and is given back."""
+    group = NodeGroup(name="db", count=2, instance_type="n2-standard-2", reserve=True, placement_group=True)
+    backend = lab.backend(lab.request(group))
+    made: dict[str, str] = {}
+    for piece in chain(*backend.plan(order(lab.request(group), hard_end=time.time() + 3600))):
+        whole = replace(piece, inputs={need.key: made[need.kind] for need in piece.needs})
+        first = backend.create(whole)
+        made[piece.kind] = first[0].id
+        if piece.kind == kind:
+            again = backend.create(replace(whole, token="another"))
+            assert [(one.id, one.subject, one.state) for one in again] == [
+                (one.id, piece.subject, "ready") for one in first
+            ]
+
+
+def test_a_name_that_is_taken_by_another(lab: GceLab) -> None:
+    """It is refused, and left alone."""
+    wanted = lab.request(DB)
+    backend = lab.backend(wanted)
+    piece = backend.plan(order(wanted, hard_end=time.time() + 3600))[0][0]
+    theirs = {**piece.spec, "description": "another team's"}
+    call(lab, f"zones/{piece.zone}/reservations", theirs)
+    with pytest.raises(ApiError) as caught:
+        backend.create(piece)
+    found = backend.diagnose(caught.value, piece)
+    assert (found.code, found.kind) == ("alreadyExists", "conflict")
+    assert len(lab.held()) == 1
 
 
 def test_fallback_over_regions(bench: Bench, lab: GceLab) -> None:

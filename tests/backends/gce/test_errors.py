@@ -289,5 +289,5 @@ def test_errors_of_the_way_there_are_read(error: Exception, meaning: str) -> Non
 
 def test_warnings_are_kept() -> None:
     """Of an operation that went well."""
-    told = {"warnings": [{"code": "DISK_SIZE_LARGER_THAN_IMAGE_SIZE_WARNING", "message": "resize it"}]}
-    assert warnings(told) == ("DISK_SIZE_LARGER_THAN_IMAGE_SIZE_WARNING: resize it",)
+    told = {"warnings": [{"code": "DISK_SIZE_LARGER_THAN_IMAGE_SIZE", "message": "resize it"}]}
+    assert warnings(told) == ("DISK_SIZE_LARGER_THAN_IMAGE_SIZE: resize it",)

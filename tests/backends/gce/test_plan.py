@@ -138,6 +138,14 @@ def test_user_data_goes_where_it_is_read() -> None:
         assert machine["metadata"]["items"] == [{"key": key, "value": text}]
 
 
+def test_user_data_of_windows_loses_its_tags() -> None:
+    """The guest agent of Windows reads bare scripts, one key for each language."""
+    text = "<powershell>\nWrite-Host 1\n</powershell>\n<script>\necho 2\n</script>\n"
+    machine = pieces(request(replace(LOADER, user_data=text)))[-1].spec
+    items = {item["key"]: item["value"] for item in machine["metadata"]["items"]}
+    assert items == {"windows-startup-script-ps1": "Write-Host 1\n", "windows-startup-script-cmd": "echo 2\n"}
+
+
 def test_a_stamp_is_read_back() -> None:
     """Whole, with characters that no label could hold; the deadline is the label's, which can be changed."""
     machine = pieces(request(LOADER))[-1].spec

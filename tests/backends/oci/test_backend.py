@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ from oci.exceptions import ServiceError
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.oci.backend import OciBackend
-from pytest_capacity.backends.oci.session import COMPUTE
+from pytest_capacity.backends.oci.session import COMPUTE, WrongTenancyError
 from pytest_capacity.backends.oci.settings import OciSettings
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Change, Held, NodeGroup, Request, Unread
@@ -328,7 +330,7 @@ def test_nothing_ends_by_itself(emulator: Emulator) -> None:
 def real(emulator: Emulator, group: NodeGroup = LOADER, **settings: Any) -> Request:
     """A request that is not emulated, so that credentials are the user's, and whose endpoint is the emulator's."""
     given = replace(SETTINGS, **settings)
-    return request(emulator, group, settings=given, emulated=False, endpoint=f"{emulator.url}/oci/{REGION}")
+    return request(emulator, group, settings=given, emulated=False)
 
 
 def test_an_api_key_of_a_config_file(emulator: Emulator, config_file: str) -> None:
@@ -353,6 +355,44 @@ def test_a_security_token_has_an_end(emulator: Emulator, config_file: str) -> No
     identity = opened(real(emulator, config_file=config_file, profile="TOKEN")).whoami()
     assert identity.account == TENANCY
     assert identity.expires is not None
+
+
+@pytest.fixture
+def session(config_file: str, tmp_path: Path) -> Path:
+    """A config file whose session has ended; the folder has its ``token``, to be written anew."""
+    text = Path(config_file).read_text(encoding="utf-8").partition("[TOKEN]")[2]
+    lines = [line for line in text.splitlines() if not line.startswith("security_token_file=")]
+    (tmp_path / "config").write_text("\n".join(["[DEFAULT]", *lines, f"security_token_file={tmp_path / 'token'}"]))
+    (tmp_path / "token").write_text(_token(time.time() - 60))
+    return tmp_path
+
+
+def _token(end: float) -> str:
+    parts: tuple[dict[str, Any], ...] = ({"alg": "RS256"}, {"exp": end}, {})
+    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+
+
+def test_a_new_session_is_read_when_the_old_one_has_ended(emulator: Emulator, config_file: str, session: Path) -> None:
+    """A token that was written anew in the meantime is used for the call that was refused, and from then on."""
+    backend = opened(real(emulator, config_file=str(session / "config")))
+    with pytest.raises(ServiceError, match="NotAuthenticated"):
+        backend.whoami()
+    (session / "token").write_bytes(Path(config_file).with_name("oci.token").read_bytes())
+    assert backend.whoami().account == TENANCY
+    refused = len([call for call in emulator.calls() if call["error"]])
+    assert backend.regions()
+    assert len([call for call in emulator.calls() if call["error"]]) == refused == 2
+
+
+def test_a_session_of_another_tenancy_is_refused(emulator: Emulator, session: Path) -> None:
+    """There nothing of this run would be found, and all of it be taken for gone."""
+    backend = opened(real(emulator, config_file=str(session / "config")))
+    config = session / "config"
+    config.write_text(config.read_text().replace(TENANCY, "ocid1.tenancy.oc1..aaaaaaaaanother"))
+    (session / "token").write_text(_token(time.time() + 60))
+    with pytest.raises(WrongTenancyError, match="this run began in") as refused:
+        backend.whoami()
+    assert backend.diagnose(refused.value).kind == "auth"
 
 
 def test_a_key_with_a_passphrase(

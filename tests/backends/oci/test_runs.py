@@ -314,3 +314,26 @@ def test_too_many_calls_are_waited_out(bench: Bench, emulator: Emulator) -> None
     assert bench.engine(request(emulator)).provision("default").zone == DOMAINS[0]
     assert outcomes(bench) == [(DOMAINS[0], "placed")]
     give_back(bench, emulator)
+
+
+@pytest.mark.parametrize("refused", ["DeleteSubnet", "DeleteComputeCapacityReservation", "DeleteVcn"])
+def test_a_conflict_at_the_end_is_waited_out(bench: Bench, emulator: Emulator, refused: str) -> None:
+    """Oracle lets go of a card a while after its instance: a delete that is refused for it is asked again."""
+    engine = bench.engine(request(emulator))
+    engine.provision("default")
+    emulator.weather(faults=[{"operation": refused, "error": "Conflict", "message": "It is in use.", "times": 2}])
+    give_back(bench, emulator)
+    assert len(emulator.calls(refused)) >= 3
+
+
+def test_a_release_that_is_denied_is_told(bench: Bench, emulator: Emulator) -> None:
+    """What may not be deleted stays in the receipt, with the command that removes it."""
+    engine = bench.engine(request(emulator, replace(DB, count=1)))
+    engine.provision("default")
+    emulator.weather(faults=[{"operation": "TerminateInstance", "error": "NotAuthorizedOrNotFound", "http": 404}])
+    receipt = engine.release(within(2))
+    assert not receipt.clean
+    assert "node" in {held.kind for held in receipt.left}
+    assert any("oci compute instance terminate" in command for command in receipt.by_hand)
+    emulator.weather(faults=[])
+    give_back(bench, emulator)

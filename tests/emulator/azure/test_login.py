@@ -48,6 +48,17 @@ def test_azure_identity_gets_its_token_from_the_emulator(
     assert {address[1] for address in loopback_only if isinstance(address, tuple)} == {port}
 
 
+def test_a_token_ends(emulator: Emulator) -> None:
+    """A token is one of Azure's form, good for an hour; a changed one is refused."""
+    form = f"grant_type=client_credentials&client_id=x&client_secret={emulator.secret}&scope=y".encode()
+    token = json.loads(ask(emulator.url, "/tenant/oauth2/v2.0/token", form)[1])["access_token"]
+    assert token.count(".") == 2
+    assert ask(emulator.url, PATH, headers={"Authorization": f"Bearer {token}"})[0] == 200
+    assert ask(emulator.url, PATH, headers={"Authorization": f"Bearer {token[:-1]}x"})[0] == 401
+    emulator.weather(clock={"advance_s": 3700})
+    assert ask(emulator.url, PATH, headers={"Authorization": f"Bearer {token}"})[0] == 401
+
+
 def test_a_wrong_secret_gets_no_token(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The identity endpoint and the token endpoint ask for the secret."""
     from azure.core.exceptions import ClientAuthenticationError
@@ -101,3 +112,11 @@ def test_conditions_in_the_headers_are_heeded(emulator: Emulator) -> None:
     assert put(emulator, path, {"location": "eastus"}, {"If-None-Match": "*"})[0] == 412
     assert put(emulator, path, {"location": "eastus", "tags": {"a": "b"}}, {"If-Match": made["etag"]})[0] == 200
     assert put(emulator, path, {"location": "eastus"}, {"If-Match": made["etag"]})[0] == 412
+
+
+def test_the_command_line_finds_out_where_everything_is(emulator: Emulator) -> None:
+    """`az cloud register` asks for the endpoints without a token; all of them are the emulator."""
+    status, body = ask(emulator.url, "/metadata/endpoints?api-version=2022-09-01")
+    told = json.loads(body)
+    assert status == 200
+    assert {told["resourceManager"], told["authentication"]["loginEndpoint"]} == {emulator.url}

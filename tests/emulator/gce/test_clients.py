@@ -145,7 +145,7 @@ def test_libcloud(emulator: Emulator) -> None:
     from libcloud.common.google import GoogleBaseConnection
     from libcloud.compute.drivers.gce import GCEConnection, GCENodeDriver
 
-    class Connection(GCEConnection):
+    class Connection(GCEConnection):  # type: ignore[misc]
         host = "127.0.0.1"
         secure = 0
 
@@ -159,7 +159,7 @@ def test_libcloud(emulator: Emulator) -> None:
             self.request_path = f"/compute/v1/projects/{PROJECT}"
             self.gce_params = None
 
-    class Driver(GCENodeDriver):
+    class Driver(GCENodeDriver):  # type: ignore[misc]
         connectionCls = Connection  # noqa: N815 - libcloud's name
 
         def _ex_connection_class_kwargs(self) -> dict[str, Any]:
