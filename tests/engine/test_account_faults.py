@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.backends.aws.launch_options import MetadataOptions, Volume
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.errors import Exhausted, Refused
-from pytest_capacity.model import NodeGroup
-from tests.emulated import Emulator
+from pytest_capacity.model import Fallback, NodeGroup
+from tests.backends.aws.test_lookups import cloud
+from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request, within
 from tests.engine.test_climb import BOTH_REGIONS, SPOT
 
@@ -168,3 +171,138 @@ def test_reasons_of_zones_fit_a_terminal(bench: Bench, emulator: Emulator) -> No
     )
     assert words.count("does not") == 2
     assert max(map(len, lines)) <= 80
+
+
+CLOSED = [
+    fault("InvalidClientTokenId", "The security token is invalid", "GetCallerIdentity", region="me-south-1", http=403),
+    {
+        "region": "me-south-1",
+        "error": "AuthFailure",
+        "http": 401,
+        "message": "AWS was not able to validate the provided access credentials",
+    },
+]
+
+
+def over(*regions: str, **more: Any) -> dict[str, Any]:
+    """A run over these regions, in any zone of them."""
+    aws = AwsSettings(image=dict.fromkeys(regions, IMAGE))
+    return {"regions": regions, "zones": (), "fallback": Fallback(regions=True), "aws": aws, **more}
+
+
+@pytest.mark.parametrize("regions", [("me-south-1", "us-east-1"), ("us-east-1", "me-south-1")])
+def test_a_region_that_is_not_enabled_is_left_out(bench: Bench, emulator: Emulator, regions: tuple[str, ...]) -> None:
+    """First or second, it is named with the advice to enable it, and the other region is used."""
+    emulator.weather(faults=CLOSED)
+    engine = bench.engine(request(emulator, OPEN, **over(*regions)))
+    assert engine.provision("default").region == "us-east-1"
+    (words,) = engine.book.troubles
+    assert words.startswith("me-south-1 is left out: ")
+    assert "us-east-1 accepts" in words
+    assert "aws account enable-region --region-name me-south-1" in words
+    assert "working credentials" not in words
+
+
+def test_only_a_region_that_is_not_enabled(bench: Bench, emulator: Emulator) -> None:
+    """The credentials are looked at in a region that answers, and the region is what is refused."""
+    emulator.weather(faults=CLOSED)
+    words = refused(bench, emulator, OPEN, **over("me-south-1"))
+    assert "is not enabled for this account" in words
+    assert "enable-region" in words
+
+
+def test_a_region_that_is_not_enabled_is_not_skipped(bench: Bench, emulator: Emulator) -> None:
+    """Though all zones of the other region are dry."""
+    emulator.weather(faults=CLOSED, stock={f"us-east-1{zone}": {"*": 0} for zone in "abcdef"})
+    words = refused(bench, emulator, OPEN, **over("us-east-1", "me-south-1"))
+    assert "me-south-1 not read" in " ".join(words.split())
+
+
+def test_credentials_that_no_region_accepts(bench: Bench, emulator: Emulator) -> None:
+    """These are what is wrong, and no region is blamed."""
+    emulator.weather(faults=[{"error": "AuthFailure", "http": 401, "message": "not able to validate"}])
+    with pytest.raises(Refused, match=r"AuthFailure: not able to validate\. Name working credentials"):
+        bench.engine(request(emulator, OPEN, **over("me-south-1", "us-east-1")))
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("us-esat-1", "us-east-1"), ("eu-west-9", "eu-west-1")])
+def test_a_region_that_does_not_exist(bench: Bench, emulator: Emulator, wrong: str, near: str) -> None:
+    """It is named as such, with the nearest one that there is, and not the credentials."""
+    words = refused(bench, emulator, OPEN, **over(wrong))
+    assert f"there is no region '{wrong}'" in words
+    assert near in words
+    assert "Correct regions" in words
+    assert "credentials" not in words
+
+
+def test_a_zone_without_a_default_subnet_is_no_rung(bench: Bench, emulator: Emulator) -> None:
+    """It is passed over before anything is asked of it, in the round in which the offers are read."""
+    remove_default_subnet(emulator, "us-east-1a")
+    engine = bench.engine(request(emulator, DB))
+    assert engine.provision("default").zone == "us-east-1b"
+    assert {call["zone"] for call in emulator.calls("CreateCapacityReservation")} == {"us-east-1b"}
+
+
+def test_no_zone_has_a_default_subnet(bench: Bench, emulator: Emulator) -> None:
+    """The setting that names others is in the advice."""
+    for zone in "ab":
+        remove_default_subnet(emulator, f"us-east-1{zone}")
+    words = " ".join(refused(bench, emulator, DB).split())
+    assert "us-east-1a, us-east-1b: the zone has no default subnet" in words
+    assert "aws.subnets" in words
+
+
+def remove_default_subnet(emulator: Emulator, zone: str) -> None:
+    """As accounts do that want no network by accident."""
+    ec2 = cloud(emulator, "us-east-1")
+    named = [{"Name": "availability-zone", "Values": [zone]}, {"Name": "default-for-az", "Values": ["true"]}]
+    (subnet,) = ec2.describe_subnets(Filters=named)["Subnets"]
+    ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+
+
+DEMANDING = {"require": ["imdsv2", "encrypted", "tag:Team"]}
+
+
+def test_what_a_policy_demands_can_be_given(bench: Bench, emulator: Emulator) -> None:
+    """IMDSv2 by default, an encrypted root volume and tags by the section; the volume bears the tags too."""
+    emulator.weather(policy=DEMANDING)
+    aws = AwsSettings(
+        image={"us-east-1": IMAGE}, root_volume=Volume(size_gb=50, encrypted=True), tags={"Team": "storage"}
+    )
+    assert len(bench.engine(request(emulator, DB, aws=aws)).provision("default").nodes["db"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("aws", "said"),
+    [
+        (AwsSettings(metadata_options=MetadataOptions(http_tokens="optional")), "ec2:MetadataHttpTokens=optional"),
+        (AwsSettings(tags={"Team": "storage"}), "ec2:Encrypted=false"),
+        (AwsSettings(root_volume=Volume(encrypted=True)), "aws:RequestTag/Team=none"),
+    ],
+)
+def test_what_a_policy_demands_and_is_not_given(bench: Bench, emulator: Emulator, aws: AwsSettings, said: str) -> None:
+    """The encoded reason is decoded: the statement, and what it looked at, instead of kilobytes of code."""
+    emulator.weather(policy=DEMANDING)
+    words = refused(bench, emulator, DB, aws=replace(aws, image={"us-east-1": IMAGE}))
+    assert said in words
+    assert "statement Require-" in words
+    assert "policy forbids this form of launch" in words
+    assert "Encoded authorization failure message" not in words
+
+
+def test_an_account_that_may_not_decode(bench: Bench, emulator: Emulator) -> None:
+    """The code is left out, and the permission that would help is named."""
+    emulator.weather(policy={**DEMANDING, "decodable": False})
+    words = refused(bench, emulator, DB)
+    assert "sts:DecodeAuthorizationMessage would tell" in words
+    assert "explicit deny" in words
+    assert max(map(len, words.split())) < 120
+
+
+def test_a_group_has_options_of_its_own(bench: Bench, emulator: Emulator) -> None:
+    """A group's own options go before the section's, and those of the section stay where it has none."""
+    emulator.weather(policy=DEMANDING)
+    aws = AwsSettings(image={"us-east-1": IMAGE}, tags={"Team": "storage"})
+    own = {"root_volume": {"encrypted": True}}
+    group = replace(DB, cloud=own)
+    assert bench.engine(request(emulator, group, aws=aws)).provision("default").nodes["db"]

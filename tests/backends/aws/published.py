@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 #: Codes of calls that this plugin never makes (Client VPN, traffic mirroring, snapshots, routes, launch templates,
-#: fleets, reserved instances, dry runs). Where one comes all the same, nothing is guessed: the run stops with the words.
+#: fleets, reserved instances, dry runs). Where one comes all the same, the run stops with the words.
 LEFT_UNKNOWN: Final = frozenset(
     """
     DryRunOperation UnsupportedInstanceAttribute ActiveVpcPeeringConnectionPerVpcLimitExceeded AsnConflict

@@ -12,6 +12,7 @@ from botocore.model import Shape
 from botocore.parsers import ResponseParserError, create_parser
 
 from pytest_capacity.backends.aws.errors import diagnose_error
+from pytest_capacity.backends.aws.regions import ClosedRegionError, UnknownRegionError
 from pytest_capacity.backends.aws.session import WrongAccountError
 from pytest_capacity.backends.diagnosis import diagnose_held, packaged_table, table_of
 from pytest_capacity.model import ErrorRow, Held
@@ -192,6 +193,12 @@ RAISED: Final[list[tuple[Exception, str, str]]] = [
     (sdk.UnauthorizedSSOTokenError(), "stop", "auth"),
     (sdk.ParamValidationError(report="bad"), "stop", "invalid"),
     (WrongAccountError(now="1", began="2"), "stop", "auth"),
+    (
+        ClosedRegionError(region="me-south-1", code="AuthFailure", home="us-east-1", status=""),
+        "move-on",
+        "account-blocked",
+    ),
+    (UnknownRegionError(region="us-esat-1", near=""), "stop", "invalid"),
     (ResponseParserError("no"), "ask-again", "transient"),
     (sdk.NoRegionError(), "stop", "unknown"),
     (KeyError("a slip of ours"), "stop", "unknown"),
