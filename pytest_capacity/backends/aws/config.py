@@ -77,6 +77,13 @@ _OF_NODES: Final = (
     "public_ip",
     "tags",
 )
+#: What other tools call them, where the nearest of our words would be another thing.
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("iam_profile", "instance_profile", "iam_role", "iam_role_name"), "iam_instance_profile"),
+    **dict.fromkeys(("root_disk", "root_block_device", "disk"), "root_volume"),
+    "block_device_mappings": "volumes",
+    "imdsv2": "metadata_options: {http_tokens: required}",
+}
 _OUR_TAGS: Final = ("TestId", "CapacityReservation", "Backend", "Name")
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions (50 a resource; ten are ours)
 _MAX_TAGS: Final = 40
@@ -87,7 +94,7 @@ _MAX_TAG_VALUE: Final = 256
 def read_section(section: Section, faults: Faults) -> AwsSettings:
     """The ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out: there are none."""
     values, regions, where = section.values, section.regions, section.where
-    refuse_unknown(values, _KEYS, f"{where}.", faults)
+    _refuse_unknown(values, _KEYS, where, faults)
     profile = as_text(values["profile"], f"{where}.profile", faults) if "profile" in values else None
     account = _account(values, where, faults)
     settings = AwsSettings(
@@ -101,6 +108,12 @@ def read_section(section: Section, faults: Faults) -> AwsSettings:
     )
     _check_subnets(settings.subnets, regions, f"{where}.subnets", faults)
     return settings
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, faults: Faults) -> None:
+    for key in values.keys() & _OTHER_WORDS.keys():
+        faults.add(f"{where}.{key}", "is not a known key", f"Write {_OTHER_WORDS[key]}.")
+    refuse_unknown({key: one for key, one in values.items() if key not in _OTHER_WORDS}, known, f"{where}.", faults)
 
 
 def _of_nodes(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
@@ -131,7 +144,7 @@ def read_group(settings: AwsSettings, section: Section, group: GroupDraft, fault
     where, values = group.where, group.values
     if "image" in values:
         own = as_images(values["image"], section.regions, f"{where}.image", faults)
-    refuse_unknown(group.own, ("image", *_OF_NODES), f"{where}.aws.", faults)
+    _refuse_unknown(group.own, ("image", *_OF_NODES), f"{where}.aws", faults)
     nodes = _of_nodes(group.own, section.regions, f"{where}.aws", faults)
     if "subnets" in nodes:
         _check_subnets(nodes["subnets"], section.regions, f"{where}.aws.subnets", faults)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -163,8 +164,16 @@ class Cloud:
             service,
             region_name=region,
             endpoint_url=self._request.endpoint,
-            config=_CONFIG.merge(Config(proxies={})) if self._request.emulated else _CONFIG,
+            config=_CONFIG.merge(Config(proxies={})) if self._is_near else _CONFIG,
         )
+
+    @property
+    def _is_near(self) -> bool:
+        """Whether the endpoint is on this machine: a proxy would get signed requests in clear text, and not reach it."""
+        variables = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
+        named = self._request.endpoint or next(filter(None, map(os.environ.get, variables)), "")
+        host = urlsplit(named).hostname or ""
+        return self._request.emulated or host == "localhost" or host == "::1" or host.startswith("127.")
 
     def _reopen(self, generation: int) -> None:
         """A session with the credentials as they stand in the files now, unless another thread has opened one since.

@@ -193,6 +193,19 @@ RAISED: Final[list[tuple[Exception, str, str]]] = [
     (sdk.UnauthorizedSSOTokenError(), "stop", "auth"),
     (sdk.ParamValidationError(report="bad"), "stop", "invalid"),
     (WrongAccountError(now="1", began="2"), "stop", "auth"),
+    (EOFError("EOF when reading a line"), "stop", "auth"),
+    (sdk.RefreshWithMFAUnsupportedError(), "stop", "auth"),
+    (FileNotFoundError(2, "No such file or directory: '/opt/helper'"), "stop", "auth"),
+    (PermissionError(13, "Permission denied: '/opt/helper'"), "stop", "auth"),
+    (sdk.MissingDependencyException(msg="needs CRT"), "stop", "auth"),
+    (sdk.InvalidConfigError(error_msg="x"), "stop", "auth"),
+    (sdk.InfiniteLoopConfigError(source_profile="a", visited_profiles=["a"]), "stop", "auth"),
+    (sdk.ConfigParseError(path="x"), "stop", "auth"),
+    (sdk.ConfigNotFound(path="x"), "stop", "auth"),
+    (sdk.UnknownCredentialError(name="x"), "stop", "auth"),
+    (sdk.SSOTokenLoadError(error_msg="x"), "stop", "auth"),
+    (sdk.UnauthorizedSSOTokenError(), "stop", "auth"),
+    (OSError("Could not find a suitable TLS CA certificate bundle, invalid path: /x"), "stop", "invalid"),
     (
         ClosedRegionError(region="me-south-1", code="AuthFailure", home="us-east-1", status=""),
         "move-on",
@@ -351,7 +364,7 @@ def test_an_unreadable_answer_is_an_unknown_outcome() -> None:
 def test_no_row_is_without_a_case() -> None:
     """Each row of the table is the answer to at least one case above, and each of its codes is asked."""
     asked: list[tuple[str, str, int | None]] = [(code, message, status) for code, message, status, _, _ in ANSWERS]
-    asked += [(kind.__name__, "", None) for problem, _, _ in RAISED for kind in type(problem).__mro__]
+    asked += [(kind.__name__, str(problem), None) for problem, _, _ in RAISED for kind in type(problem).__mro__]
     asked += [(code, "", None) for code, _, _ in (*DEATHS, *ALIASES)]
     rows = packaged_table("aws").rows
     hit = [next((row for row in rows if row.matches(*case)), None) for case in asked]

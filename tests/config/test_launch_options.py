@@ -14,7 +14,7 @@ from pytest_capacity.backends.aws.plan import create_parameters, plan_rounds
 from pytest_capacity.errors import ConfigError, Refused
 from pytest_capacity.model import Request
 from tests.backends.aws.orders import order
-from tests.config.files import Loader, aws, db, with_
+from tests.config.files import Loader, aws, db
 
 FULL: dict[str, Any] = {
     "metadata_options": {"http_tokens": "required", "hop_limit": 2, "instance_tags": "enabled"},
@@ -41,7 +41,7 @@ def launched(request: Request, **facts: str) -> dict[str, Any]:
 @pytest.mark.parametrize("by_group", [False, True])
 def test_every_option_reaches_the_launch(loading: Loader, by_group: bool) -> None:
     """By the section and by the group alike."""
-    given = with_(groups={"db": db(aws=FULL)}) if by_group else with_(aws=aws(**FULL), groups={"db": db()})
+    given = db(aws=FULL) if by_group else aws(**FULL)
     parameters = launched(loading(given))
     assert parameters["MetadataOptions"] == {
         "HttpTokens": "required",
@@ -67,12 +67,12 @@ def test_every_option_reaches_the_launch(loading: Loader, by_group: bool) -> Non
 
 def test_imdsv2_is_the_default(loading: Loader) -> None:
     """A launch that says nothing of it would be refused by many an account."""
-    assert launched(loading(with_(groups={"db": db()})))["MetadataOptions"] == {"HttpTokens": "required"}
+    assert launched(loading(aws()))["MetadataOptions"] == {"HttpTokens": "required"}
 
 
 def test_a_dedicated_host_takes_no_reservation(loading: Loader) -> None:
     """Its capacity is the account's own."""
-    request = loading(with_(groups={"db": db(aws={"host_id": "h-0123456789abcdef0"})}))
+    request = loading(db(aws={"host_id": "h-0123456789abcdef0"}))
     assert launched(request)["Placement"]["HostId"] == "h-0123456789abcdef0"
     assert launched(request)["Placement"]["Tenancy"] == "host"
     assert {piece.kind for piece in chain(*plan_rounds(request, order(request)))} == {"node"}
@@ -86,7 +86,7 @@ def test_what_a_group_may_say_for_itself(loading: Loader) -> None:
         "tags": {"Role": "db"},
         "tenancy": "dedicated",
     }
-    request = loading(with_(aws=aws(tags={"Team": "storage"}), groups={"db": db(aws=own)}))
+    request = loading({**aws(tags={"Team": "storage"}), "groups": db(aws=own)["groups"]})
     parameters = launched(request)
     (card,) = parameters["NetworkInterfaces"]
     assert card["AssociatePublicIpAddress"] is True
@@ -98,7 +98,7 @@ def test_what_a_group_may_say_for_itself(loading: Loader) -> None:
 
 def test_a_root_volume_without_its_device(loading: Loader) -> None:
     """A wrong device name would make a second volume, so the launch is refused before anything is created."""
-    request = loading(with_(aws=aws(root_volume={"size_gb": 9}), groups={"db": db()}))
+    request = loading(aws(root_volume={"size_gb": 9}))
     with pytest.raises(Refused, match="Allow ec2:DescribeImages"):
         plan_rounds(request, replace(order(request), facts={}))
 
@@ -119,6 +119,6 @@ def test_a_root_volume_without_its_device(loading: Loader) -> None:
 )
 def test_what_is_wrong_is_named(loading: Loader, given: dict[str, Any], fault: str) -> None:
     """With its key, in the section and in a group."""
-    for wrong in (with_(aws=aws(**given)), with_(groups={"db": db(aws=given)})):
+    for wrong in (aws(**given), db(aws=given)):
         with pytest.raises(ConfigError, match=fault):
             loading(wrong)
