@@ -33,6 +33,7 @@ def launched(request: Request, **facts: str) -> dict[str, Any]:
     operation, parameters = create_parameters(piece)
     client = boto3.client("ec2", "us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
     shape = client.meta.service_model.operation_model("RunInstances").input_shape
+    assert shape is not None
     assert operation == "run_instances"
     assert ParamValidator().validate(parameters, shape).generate_report() == ""
     return parameters

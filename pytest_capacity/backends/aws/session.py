@@ -169,7 +169,7 @@ class Cloud:
 
     @property
     def _is_near(self) -> bool:
-        """Whether the endpoint is on this machine: a proxy would get signed requests in clear text, and not reach it."""
+        """Whether the endpoint is on this machine: a proxy would get signed requests in clear text for nothing."""
         variables = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
         named = self._request.endpoint or next(filter(None, map(os.environ.get, variables)), "")
         host = urlsplit(named).hostname or ""
