@@ -252,14 +252,18 @@ def _check(weather: Weather, change: Change, names: Names) -> None:
         region_of(f"images.{region}", region, names)
     for region in weather.throttle:
         region_of(f"throttle.{region}", region, names)
-    for demand in weather.policy.require:
-        if demand not in ("imdsv2", "encrypted") and demand.removeprefix("tag:") in ("", demand):
-            raise WeatherError(f"policy.require: {demand!r} is none of imdsv2, encrypted, tag:KEY")
+    _check_policy(weather.policy)
     _check_quota(weather, names)
     for number, fault in enumerate(weather.faults):
         _check_fault(f"faults[{number}]", fault, names)
     for name, values in weather.own.items():
         _check_own(f"own.{name}", name, values, names)
+
+
+def _check_policy(policy: Policy) -> None:
+    for demand in policy.require:
+        if demand not in ("imdsv2", "encrypted") and demand.removeprefix("tag:") in ("", demand):
+            raise WeatherError(f"policy.require: {demand!r} is none of imdsv2, encrypted, tag:KEY")
 
 
 def _check_quota(weather: Weather, names: Names) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import boto3
 import pytest
 
@@ -21,7 +23,11 @@ from tests.emulated import Emulator
 )
 def test_every_region_answers_or_is_refused(emulator: Emulator, region: str, partition: str) -> None:
     """ARNs are of the partition; what is sold there is a list, though an empty one; nothing ends as HTTP 500."""
-    keys = {"aws_access_key_id": "x", "aws_secret_access_key": emulator.secret, "endpoint_url": emulator.url}
+    keys: dict[str, Any] = {
+        "aws_access_key_id": "x",
+        "aws_secret_access_key": emulator.secret,
+        "endpoint_url": emulator.url,
+    }
     ec2 = boto3.client("ec2", region, **keys)
     sts = boto3.client("sts", region, **keys)
     assert sts.get_caller_identity()["Arn"].startswith(f"arn:{partition}:iam::")
