@@ -13,7 +13,7 @@ from pytest_capacity.text import clean
 #: Attempts that the summary shows, the last ones, unless pytest is verbose.
 SHOWN_ATTEMPTS: Final = 20
 
-_ATTEMPTS: Final = ("#", "TOPOLOGY", "ZONE", "MARKET", "TYPE", "CAME TO", "TIME", "THE CLOUD SAID")
+_ATTEMPTS: Final = ("#", "TOPOLOGY", "ZONE", "MARKET", "TYPE", "OUTCOME", "TIME", "THE CLOUD SAID")
 _RUNGS: Final = ("#", "ZONE", "ASKS FOR", "USD/H", "QUOTA", "REMEMBERED")
 
 #: The widest that a column gets; what is longer is cut.

@@ -269,7 +269,7 @@ def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> Non
 
 def test_an_emulator_on_the_port_of_an_earlier_one_is_another_cloud(tmp_path: Path) -> None:
     """What ran dry in the first one is tried first in the second, though journal, account and URL are the same."""
-    zones = []
+    zones: list[str] = []
     port = "0"
     for weather in ({"stock": {"us-east-1a": {"*": 0}}}, {}):
         with start_emulator(weather, f"--port={port}") as emulator:

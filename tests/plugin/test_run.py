@@ -62,7 +62,7 @@ def test_fixtures_give_the_nodes_that_the_file_asks_for(
             "capacity:   us-east-1b: placed*",
             "capacity: releasing *",
             "=* capacity =*",
-            "#  ZONE  *MARKET  *TYPE  *CAME TO  *TIME  *THE CLOUD SAID",
+            "#  ZONE  *MARKET  *TYPE  *OUTCOME  *TIME  *THE CLOUD SAID",
             "1  us-east-1a  reserved  *i4i.large  *capacity-zone  * s  InsufficientInstanceCapacity: *",
             "2  us-east-1b  reserved  i4i.large, c6i.xlarge  placed  * s",
             "db: i-* i4i.large on-demand in us-east-1b, *, in cr-*",

@@ -209,7 +209,7 @@ def test_a_long_list_of_nodes_is_cut() -> None:
         "db: and 2 more (-v shows all)",
         "receipt: 0 things bearing run r1 are left (us-east-1 read)",
     ]
-    table = ["#  ZONE        CAME TO  TIME   THE CLOUD SAID", "1  us-east-1a  failed   1.0 s  C: w"]
+    table = ["#  ZONE        OUTCOME  TIME   THE CLOUD SAID", "1  us-east-1a  failed   1.0 s  C: w"]
     assert texts(receipt())[:2] == table
     assert sum(text.startswith("db: i-") for text in texts(receipt(), 1)) == 12
     assert texts(receipt(), -1) == [*table, "receipt: 0 things bearing run r1 are left (us-east-1 read)"]

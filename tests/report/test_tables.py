@@ -45,7 +45,7 @@ def test_an_attempt_says_where_what_why_and_how_long() -> None:
         attempt(4),
     ]
     assert list(tables.attempts(told)) == [
-        "#  ZONE          MARKET    TYPE       CAME TO        TIME   THE CLOUD SAID",
+        "#  ZONE          MARKET    TYPE       OUTCOME        TIME   THE CLOUD SAID",
         f"1  us-east-1a    spot      i4i.large  spot-capacity  0.2 s  InsufficientInstanceCapacity: {DRY[:41]}…",
         "2  us-east-1b    reserved  i4i.large  no-capacity    0.2 s  no ::error::way",
         "3  westeurope/1  spot      i4i.large  quota          0.2 s  Quota",

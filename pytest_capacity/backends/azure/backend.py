@@ -74,7 +74,7 @@ _THERE: Final = frozenset({"PropertyChangeNotAllowed", "OperationNotAllowed", "C
 class AzureBackend:
     """Azure for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
 
-    Every machine is a piece and a call of its own. Names are Azure's only tokens: the same PUT again gives what the
+    Every machine is a piece and one call. Names are Azure's only tokens: the same PUT again gives what the
     first one made.
     """
 
@@ -160,7 +160,7 @@ class AzureBackend:
         )
 
     def _own_key(self) -> str:
-        """A public key without a private one: Azure makes no Linux machine that nobody could log in to."""
+        """A public key without a private one: Azure makes no Linux machine without one."""
         with self._lock:
             if not self._spare_key:
                 public = generate_private_key(65537, 2048).public_key()

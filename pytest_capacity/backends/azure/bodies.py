@@ -135,7 +135,7 @@ def with_references(
     if capacity_group:
         properties["capacityReservation"] = {"capacityReservationGroup": {"id": capacity_group}}
     elif properties.get("priority") != "Spot":
-        # A machine that says nothing may sit down in anyone's open reservation.
+        # A machine that does not say so may be put into any open reservation of the subscription.
         properties["capacityReservation"] = {"disableCapacityReservationAssignment": True}
     if placement_group:
         properties["proximityPlacementGroup"] = {"id": placement_group}

@@ -216,7 +216,7 @@ def _check_given(request: Request, region: str, read: Read) -> None:
 
 
 def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read, offers: Iterable[Offer]) -> None:
-    """A group takes one member for each size and zone, and one of somebody else is never changed."""
+    """A group takes one member for each size and zone, and one that is not ours is never changed."""
     group = read.groups.get(read.given) if read.given else None
     if group is None:
         return

@@ -429,7 +429,7 @@ def delete_group(context: Context, asked: Asked) -> HttpResponse:
 
 
 def put_member(context: Context, asked: Asked) -> HttpResponse:
-    """Reserve capacity: all of it or nothing, told late."""
+    """Reserve capacity: all of it or nothing; a refusal comes late."""
     path, body = asked.params["path"], asked.params["body"]
     group = _group_of(context, path)
     old = context.find(path.id)

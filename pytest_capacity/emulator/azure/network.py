@@ -17,7 +17,7 @@ ADDRESS_HOURLY: Final = 0.005
 
 
 def put_plain(context: Context, asked: Asked) -> HttpResponse:
-    """Make or change a resource of a type without rules of its own."""
+    """Make or change a resource of a type that has no further rules."""
     path, body = asked.params["path"], asked.params["body"]
     context.need_group(path, to_make=True)
     old = context.find(path.id)
