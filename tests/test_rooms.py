@@ -40,9 +40,6 @@ ALLOWED: Final = {
     "allocations/web/app.py": 3,
 }
 
-#: Folders that are one cloud's API on the wire, for nodes of any cloud: like a face of the emulator, they name it.
-SPEAKING: Final = ("allocations/web",)
-
 #: The types of mypy say that each has all that a provider needs.
 PROVIDERS: Final[tuple[Provider, ...]] = (AWS, STATIC)
 
@@ -50,7 +47,6 @@ PROVIDERS: Final[tuple[Provider, ...]] = (AWS, STATIC)
 def shared_modules(rooms: bool) -> list[Path]:
     """Those of the emulator, or all others, less the folder of each cloud."""
     own = {path.parent for name in ("provider", "face") for path in PACKAGE.glob(f"*/*/{name}.py")}
-    own |= {PACKAGE / folder for folder in SPEAKING}
     found = [path for path in PACKAGE.rglob("*.py") if not own & set(path.parents)]
     return [path for path in found if (PACKAGE / "emulator" in path.parents) is not rooms]
 
