@@ -238,7 +238,7 @@ def answering(
 
         do_POST = do_GET  # noqa: N815 - the names of http.server
 
-        def do_CONNECT(self) -> None:  # noqa: N802 - the names of http.server
+        def do_CONNECT(self) -> None:
             assert authority is not None
             self.send_response(200)
             self.end_headers()
