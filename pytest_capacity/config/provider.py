@@ -80,7 +80,7 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     unique_zones: bool = True
     #: One type for all nodes, instead of ``instance_type_db`` and the like.
     instance_type: str = ""
-    #: The cloud's own key of the type, by group (``{"db": "..."}``), which goes before ``instance_type_db`` and the like.
+    #: The cloud's own key of the type, by group: it goes before ``instance_type_db`` and the like.
     types: Mapping[str, str] = field(default_factory=dict)
     #: The key of the image, by group: ``{"db": "ami_id_db_scylla"}``. Empty: images are not of this file.
     images: Mapping[str, str] = field(default_factory=dict)

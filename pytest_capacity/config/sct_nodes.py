@@ -11,7 +11,7 @@ from pytest_capacity.config.fields import Faults, as_text, shown
 from pytest_capacity.config.provider import Reader
 from pytest_capacity.config.source import split
 
-#: By group: the keys of the count and of the type. That of the image, and a further one of the type, are the provider's.
+#: By group: the keys of the count and of the type. That of the image, and another one of the type, are the provider's.
 _ROLES: Final = {
     "db": ("n_db_nodes", "instance_type_db"),
     "loader": ("n_loaders", "instance_type_loader"),

@@ -212,7 +212,7 @@ def certificate(path: Path, *hosts: str) -> None:
 def answering(
     answers: dict[str, Any], authority: Path | None = None, seen: list[str] | None = None
 ) -> Iterator[tuple[str, list[str]]]:
-    """A server, and proxy, of this machine that has an answer for each path; its URL, and the paths that were asked for.
+    """A server and proxy of this machine that has an answer for each path; its URL, and the paths that were asked for.
 
     As a proxy for TLS it is the host itself, with the key and certificate of ``authority``. ``seen`` gets what each
     request bears as Authorization.
