@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from pytest_capacity.model import Axis, Diagnosis, Market, NodeGroup, Offer, Request, Topology
+from pytest_capacity.model import EXHAUSTION, Axis, Diagnosis, Market, NodeGroup, Offer, Request, Topology
 
 #: What shares a quota with a type; the type itself where nothing is known.
 Family = Callable[[str], str]
@@ -39,7 +39,22 @@ Memory = Callable[[str], float | None]
 MEMORY_LIMIT: Final = max(MEMORY.values())
 
 #: Refusals that the same question would meet again however long one waits.
-LASTING: Final[frozenset[str]] = frozenset({"type-unsupported"})
+LASTING: Final[frozenset[str]] = frozenset(
+    {
+        "type-unsupported",
+        "no-network",
+        "reservation-mismatch",
+        "auth",
+        "denied",
+        "form-denied",
+        "not-subscribed",
+        "invalid",
+        "account-blocked",
+    }
+)
+
+#: What a place is not able to do: beside zones without capacity it changes nothing about why a run ends.
+_OF_THE_PLACE: Final[frozenset[str]] = frozenset({"type-unsupported", "no-network"})
 
 
 #: Scopes narrower than a zone that name no type: what was refused is the choice that was made there.
@@ -194,6 +209,11 @@ def remembered(
 def _memory(kind: str, own: Memory) -> float:
     seconds = own(kind)
     return MEMORY.get(kind, 0.0) if seconds is None else min(seconds, MEMORY_LIMIT)
+
+
+def is_exhaustion(kinds: Collection[str]) -> bool:
+    """Return whether refusals of these kinds are, all together, a lack of capacity or quota and nothing else."""
+    return bool(EXHAUSTION.intersection(kinds)) and EXHAUSTION.union(_OF_THE_PLACE).issuperset(kinds)
 
 
 def lasting(refusals: Iterable[Refusal]) -> list[Refusal]:

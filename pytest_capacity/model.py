@@ -53,6 +53,7 @@ Kind = Literal[
     "reservation-mismatch",
     "reservation-not-ready",
     "network-exhausted",
+    "no-network",
     "throttle",
     "transient",
     "timeout",
@@ -60,9 +61,26 @@ Kind = Literal[
     "missing",
     "auth",
     "denied",
+    "form-denied",
+    "not-subscribed",
     "invalid",
     "account-blocked",
 ]
+
+#: The kinds that are a lack of capacity or of quota. Only what ends for nothing else is `Exhausted`, which a user may
+#: have skipped or xfailed (``on_exhausted``): a fault of the account or of the configuration is never skipped.
+EXHAUSTION: Final[frozenset[str]] = frozenset(
+    {
+        "capacity-zone",
+        "capacity-region",
+        "quota",
+        "spot-capacity",
+        "spot-quota",
+        "spot-price",
+        "preempted",
+        "reservation-full",
+    }
+)
 
 #: How far a refusal reaches, the narrowest first. ``market`` is the one that was tried; ``family`` are the types that
 #: share a quota; ``none`` is this one call.
@@ -129,6 +147,8 @@ class Diagnosis(Struct, frozen=True):
     by: str = ""
     #: Zones, by name, that the cloud itself says to try instead.
     hints: tuple[str, ...] = ()
+    #: What the user can do, where it is not what the kind advises.
+    remedy: str = ""
 
 
 class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

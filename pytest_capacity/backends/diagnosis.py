@@ -22,8 +22,8 @@ from pytest_capacity.backends import provider
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Diagnosis, ErrorPart, ErrorRow, Held, Kind, Market, Scope, Step
 
-#: Longest piece of a cloud's own words that is kept; encoded authorization messages run to many kilobytes.
-WORDS_LIMIT: Final = 500
+#: Longest piece of a cloud's own words that is kept: an address that is to be opened often stands at their end.
+WORDS_LIMIT: Final = 2000
 
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -60,6 +60,8 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
     #: The code says only that something failed: any other error of the same answer that is known goes before it.
     vague: bool = False
     note: str = ""
+    #: What the user can do about it, where it is not what the class advises.
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         if not (self.code or self.prefix or self.message or self.http):
@@ -148,7 +150,7 @@ def remedy(cloud: str, diagnosis: Diagnosis) -> str:
     """What the user can do about a refusal of ``cloud``: one sentence, without its full stop."""
     file = _file_of(cloud)
     words: Mapping[str, str] = {**_read(_REMEDIES), **_read(file).get("remedies", {})} if file else {}
-    said = words.get(diagnosis.kind) or words.get("unknown", "See the keeper's log")
+    said = diagnosis.remedy or words.get(diagnosis.kind) or words.get("unknown", "See the keeper's log")
     return said.replace("{operation}", diagnosis.operation or "the call")
 
 
@@ -191,6 +193,7 @@ def diagnose_parts(table: Table, parts: Sequence[ErrorPart], market: Market | No
         words=clean(part.message),
         scope=row.scope,
         hints=hinted_zones(parts),
+        remedy=row.remedy,
     )
 
 

@@ -1,6 +1,6 @@
 """``pytest-capacity run -- COMMAND``: the life cycle of a run around any command, without pytest.
 
-Nodes are requested, the command runs in its environment, and everything is given back, however the command, or
+Nodes are requested, the command runs with them in its environment, and all is given back, however the command, or
 this process, ends. What is said on the way goes to standard error; standard output is the command's own.
 """
 

@@ -92,6 +92,14 @@ class Images(Struct, frozen=True, forbid_unknown_fields=True):
     exclude: tuple[str, ...] = ()
 
 
+class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an organization's policy demands of each launch: ``imdsv2``, ``encrypted``, ``tag:KEY``."""
+
+    require: tuple[str, ...] = ()
+    #: Whether the account may decode why it was refused.
+    decodable: bool = True
+
+
 class SpotPool(Struct, frozen=True, forbid_unknown_fields=True):
     """Spot machines to take back: all that match what is given."""
 
@@ -121,6 +129,7 @@ class Weather(Struct, frozen=True, forbid_unknown_fields=True):
     reclaim_notice_s: PerCloud = 0.0
     #: What only one face knows, by its name.
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
 
     def of(self, name: str, cloud: str) -> float:
         """Return a time, such as ``boot_s``, as it is for one cloud."""
@@ -145,6 +154,7 @@ _KEYS_OF: Final[Mapping[str, type[Struct]]] = {
     "images": Images,
     "clock": Jump,
     "reclaim": SpotPool,
+    "policy": Policy,
 }
 
 _TIMES: Final = (
@@ -242,11 +252,18 @@ def _check(weather: Weather, change: Change, names: Names) -> None:
         region_of(f"images.{region}", region, names)
     for region in weather.throttle:
         region_of(f"throttle.{region}", region, names)
+    _check_policy(weather.policy)
     _check_quota(weather, names)
     for number, fault in enumerate(weather.faults):
         _check_fault(f"faults[{number}]", fault, names)
     for name, values in weather.own.items():
         _check_own(f"own.{name}", name, values, names)
+
+
+def _check_policy(policy: Policy) -> None:
+    for demand in policy.require:
+        if demand not in ("imdsv2", "encrypted") and demand.removeprefix("tag:") in ("", demand):
+            raise WeatherError(f"policy.require: {demand!r} is none of imdsv2, encrypted, tag:KEY")
 
 
 def _check_quota(weather: Weather, names: Names) -> None:

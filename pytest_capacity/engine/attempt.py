@@ -135,9 +135,17 @@ class Attempter:
 
     def _failure(self, refusal: PieceRefused) -> Failure:
         piece = refusal.piece
-        diagnosis = self._advice.diagnose(refusal.diagnosis, piece) or refusal.diagnosis
+        diagnosis = self._advice.diagnose(refusal.diagnosis, piece) or self._in_form(refusal.diagnosis, piece)
         groups = piece.groups or ((piece.group,) if piece.group else ())
         return Failure(diagnosis, groups, piece.zone, piece)
+
+    def _in_form(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis:
+        """What a policy denies where it has just granted a reservation, it denies for the launch's form: another place
+        would deny it too."""
+        granted = any(held.kind == "reservation" and held.region == piece.region for held in self._book.held())
+        if diagnosis.kind != "denied" or diagnosis.step != "move-on" or piece.kind != "node" or not granted:
+            return diagnosis
+        return replace(diagnosis, kind="form-denied", step="stop", scope="cloud", remedy="")
 
     def _wait_ready(self, pieces: Sequence[Piece], halt: Deadline) -> None:
         """Wait until all that these pieces made is ready: a cloud may accept a create call and fail it later."""

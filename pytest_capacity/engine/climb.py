@@ -20,9 +20,21 @@ from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.leases import LEASE
 from pytest_capacity.engine.offers import OfferReader, Offers, check_zones
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.errors import CapacityError, Exhausted
+from pytest_capacity.errors import CapacityError, Exhausted, Refused
 from pytest_capacity.ladder import Choice, Refusal, Rung
-from pytest_capacity.model import Attempt, Held, Offer, Order, Piece, Placed, Placement, Request, Share, Topology
+from pytest_capacity.model import (
+    Attempt,
+    Diagnosis,
+    Held,
+    Offer,
+    Order,
+    Piece,
+    Placed,
+    Placement,
+    Request,
+    Share,
+    Topology,
+)
 
 #: Pauses between rounds of the ladder (``retry_until``), seconds: doubling from the first to the last.
 FIRST_ROUND_PAUSE, LAST_ROUND_PAUSE = 5.0, 60.0
@@ -50,6 +62,10 @@ class Climb(Struct):
     beside: Placed | None = None
     tried: list[Attempt] = []
     refusals: list[Refusal] = []
+    #: The kinds of all refusals, those of earlier rounds too.
+    kinds: set[str] = set()
+    #: Regions that could not be read, and why.
+    left_out: dict[str, Diagnosis] = {}
     listed: list[Rung] = []
     offers: Offers = {}
     #: The order that failed last, where what stands of it is sound.
@@ -146,16 +162,19 @@ class Climber:
         rung = ladder.next_rung(climb.listed, climb.refusals, self._request, self._backend.family)
         last = climb.tried[-1] if climb.tried else None
         if last and (rung is None or rung.region != last.region) and not self._is_open(climb, last.region):
-            zones = list(dict.fromkeys(one.zone for one in climb.tried if one.region == last.region))
-            self._change(climb, f"all zones of {last.region} are exhausted for {climb.name!r}: {', '.join(zones)}")
+            here = [one for one in climb.tried if one.region == last.region]
+            zones = list(dict.fromkeys(one.zone for one in here))
+            dry = ladder.is_exhaustion({one.kind for one in here})
+            said = "all zones of {} are exhausted for {!r}: {}" if dry else "no zone of {} takes {!r}: {}"
+            self._change(climb, said.format(last.region, climb.name, ", ".join(zones)))
         return rung
 
     def _is_open(self, climb: Climb, region: str) -> bool:
         return ladder.is_open(climb.listed, region, climb.refusals, self._request, self._backend.family)
 
     def _look(self, climb: Climb) -> None:
-        """List the rungs by what the zones offer now. Raises `Exhausted` where there is none."""
-        climb.offers = self._offers.read(climb.name, climb.halt)
+        """List the rungs by what the zones offer now. Raises `Refused` where there is none."""
+        climb.offers, climb.left_out = self._offers.read(climb.name, climb.halt)
         check_zones(self._request, climb.offers)
         own = provider(self._request.backend).memory
         memory = ladder.remembered(self._book.refused_lately(self._cloud), self._clock.now(), own)
@@ -166,26 +185,28 @@ class Climber:
         climb.listed = list(self._advice.rungs(climb.topology, listed)) if listed else []
         if not climb.listed:
             why = "pytest_capacity_ladder left no rung" if listed else self._why_none(climb)
-            raise Exhausted(why)
+            # What no zone is able to take is no lack of capacity, however long one waits.
+            raise Refused(why)
 
     def _why_none(self, climb: Climb) -> str:
         reasons = [
-            f"{offer.zone}: {why}"
+            (offer.zone, why)
             for zones in climb.offers.values()
             for offer in ladder.chosen(self._request.zones, zones) or zones
             if (why := ladder.why_not(climb.topology, self._request, offer))
         ]
-        where = " or ".join(climb.offers)
-        return f"no zone of {where} can take this topology: {'; '.join(reasons) or 'it has none'}"
+        reasons += [(region, f"not read: {one.code}: {one.words}") for region, one in climb.left_out.items()]
+        return messages.none_able(climb.name, climb.offers, reasons)
 
     def _go_round(self, climb: Climb) -> None:
-        """Wait, and forget what was refused. Raises `Exhausted` when that is no use any more."""
+        """Wait, and forget what was refused. Raises `Exhausted` or `Refused` when that is no use any more."""
         until = climb.began + self._request.retry_until_s
         pause = min(FIRST_ROUND_PAUSE * 2 ** (climb.round - 1), LAST_ROUND_PAUSE)
         self._leave(climb.sound, None)
         climb.sound = None
-        if self._clock.now() + pause > until:
-            raise Exhausted(messages.exhausted(self._backend.name, climb.name, climb.tried, climb.round))
+        left = ladder.next_rung(climb.listed, ladder.lasting(climb.refusals), self._request, self._backend.family)
+        if left is None or self._clock.now() + pause > until:
+            raise self._nothing_left(climb)
         climb.round += 1
         rest = until - self._clock.now()
         self._change(
@@ -197,6 +218,13 @@ class Climber:
         climb.refusals = ladder.lasting(climb.refusals)
         self._offers.forget(climb.name)
         self._look(climb)
+
+    def _nothing_left(self, climb: Climb) -> CapacityError:
+        """`Exhausted` for a lack of capacity or quota alone: a fault of account or configuration is never skipped."""
+        cloud, faults = self._backend.name, {one.kind for one in climb.left_out.values()}
+        if ladder.is_exhaustion(climb.kinds | faults):
+            return Exhausted(messages.exhausted(cloud, climb.name, climb.tried, climb.round))
+        return Refused(messages.not_placed(cloud, climb.name, climb.tried, climb.left_out))
 
     def _leave(self, failed: Order | None, order: Order | None) -> None:
         """Release what stands of ``failed`` and is no part of ``order``."""
@@ -278,6 +306,7 @@ class Climber:
                 self._leave(order, None)
                 raise refused(messages.asked(order), self._backend.name, failed.diagnosis, failed.worst.piece)
             climb.refusals += found
+            climb.kinds |= {refusal.diagnosis.kind for refusal in found}
             climb.sound = order if failed.sound else None
         return placed
 

@@ -39,7 +39,7 @@ def make_plan(
             reader.ahead(name)
         halt = Deadline(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
         identity = _who_we_are(request, backend, clock, halt)
-        offers = {name: reader.read(name, halt) for name in request.topologies}
+        offers = {name: reader.read(name, halt)[0] for name in request.topologies}
     for found in offers.values():
         check_zones(request, found)
     lately, now = book.refused_lately(messages.cloud(request, identity, which())), clock.now()

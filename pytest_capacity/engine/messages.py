@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from pytest_capacity import ladder
-from pytest_capacity.model import Attempt, Diagnosis, Identity, NodeGroup, Order, Request, Topology
+from pytest_capacity.backends.diagnosis import remedy
+from pytest_capacity.model import EXHAUSTION, Attempt, Diagnosis, Identity, NodeGroup, Order, Request, Topology
 
-#: Attempts that one line of an error names.
+#: Attempts that an error names.
 _SHOWN: Final = 6
+
+#: The longest line of a reason: a terminal of 80 columns, less what pytest writes before it.
+_WIDTH: Final = 76
+
+_SUMMARY: Final = "the attempts stand in the summary"
 
 
 def where(order: Order) -> dict[str, object]:
@@ -67,16 +74,71 @@ def elsewhere(diagnosis: Diagnosis, zones: Collection[str]) -> str:
 
 
 def exhausted(cloud: str, name: str, tried: Sequence[Attempt], rounds: int) -> str:
-    """The short reason that every test gets: what was tried, and what to change."""
-    last = [f"{one.zone} {one.market} {one.instance_type} ({one.code})" for one in tried[-_SHOWN:]]
-    more = f"{len(tried) - _SHOWN} more, then " if len(tried) > _SHOWN else ""
+    """Return the short reason that every test gets: what was tried, and what to change. One line for equal answers."""
+    last = tried[-_SHOWN:]
+    more = f" {len(tried) - _SHOWN} more, then" if len(tried) > _SHOWN else ""
     again = f" in {rounds} rounds of the ladder" if rounds > 1 else ""
-    remedies = list(dict.fromkeys(one.remedy for one in tried if one.remedy))
-    now = ". ".join(remedies[:2]) or "Add zones, name other instance types, or try later"
-    return (
-        f"no capacity for topology {name!r}{again}: {cloud} refused {more}{', '.join(last)}. "
-        f"{now}; the attempts stand in the summary"
+    return "\n".join(
+        [
+            *_wrapped(f"no capacity for topology {name!r}{again}: {cloud} refused{more}"),
+            *by_reason((one.zone, f"{one.market} {one.instance_type} ({one.code})") for one in last),
+            *_wrapped(f"{_advice(tried, 'Add zones, name other instance types, or try later')}; {_SUMMARY}"),
+        ]
     )
+
+
+def not_placed(cloud: str, name: str, tried: Sequence[Attempt], left_out: Mapping[str, Diagnosis]) -> str:
+    """Return why a topology was placed nowhere, where that is no mere lack of capacity: the cloud's words, whole."""
+    answers = [(one.zone, f"{one.market} {one.instance_type}: {_said(one.code, one.words)}") for one in tried]
+    answers += [(region, f"not read: {_said(one.code, one.words)}") for region, one in left_out.items()]
+    advice = [one.remedy for one in tried if one.kind not in EXHAUSTION]
+    advice += [remedy(cloud, one) for one in left_out.values()]
+    return "\n".join(
+        [
+            *_wrapped(f"asked for topology {name!r}, and {cloud} refused it everywhere:"),
+            *by_reason(answers),
+            *_wrapped(f"{'. '.join(list(dict.fromkeys(advice))[:2])}; {_SUMMARY}"),
+        ]
+    )
+
+
+def none_able(name: str, regions: Collection[str], reasons: Sequence[tuple[str, str]]) -> str:
+    """Return why no zone is to be tried at all, by zone."""
+    return "\n".join(
+        [
+            *_wrapped(f"no zone of {' or '.join(regions)} can take topology {name!r}:"),
+            *(by_reason(reasons, ": ") or ["  there is none"]),
+            "Nothing was created. Correct what is said of the zones, or name other ones",
+        ]
+    )
+
+
+def by_reason(reasons: Iterable[tuple[str, str]], between: str = " ") -> list[str]:
+    """Return lines of at most `_WIDTH` characters: one reason each, after all zones that have it."""
+    zones: dict[str, list[str]] = {}
+    for zone, why in reasons:
+        zones.setdefault(why, []).append(zone)
+    return [
+        line
+        for why, where in zones.items()
+        for line in _wrapped(f"{', '.join(dict.fromkeys(where))}{between}{why}", "  ", "    ")
+    ]
+
+
+def _wrapped(words: str, first: str = "", later: str = "") -> list[str]:
+    # What is longer than a line, an address above all, stays whole, so that it can be opened or copied.
+    return textwrap.wrap(
+        words, _WIDTH, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _said(code: str, words: str) -> str:
+    return ": ".join(filter(None, (code, words))) or "nothing"
+
+
+def _advice(tried: Sequence[Attempt], otherwise: str) -> str:
+    remedies = list(dict.fromkeys(one.remedy for one in tried if one.remedy))
+    return ". ".join(remedies[:2]) or otherwise
 
 
 def lasting(seconds: float) -> str:

@@ -47,8 +47,8 @@ class OfferReader:
         with self._lock:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 
-    def read(self, name: str, halt: Deadline) -> Offers:
-        """The zones by region. A region that cannot be read is left out, and reported, while there is another.
+    def read(self, name: str, halt: Deadline) -> tuple[Offers, dict[str, Diagnosis]]:
+        """The zones by region, and the regions that could not be read, which are reported, while there is another.
 
         Raises `Refused` where none can.
         """
@@ -68,7 +68,7 @@ class OfferReader:
             if not found:
                 raise told
             self._book.trouble(f"{region} is left out: {told}")
-        return found
+        return found, failures
 
     def _tell(self, region: str, diagnosis: Diagnosis) -> None:
         said = {"code": diagnosis.code, "words": diagnosis.words}

@@ -58,7 +58,7 @@ def _where_to(request: Request, endpoint: str | None) -> list[str]:
     if endpoint:
         parts.append(f"endpoint {endpoint}")
     # What the environment chose is part of the request by now.
-    if profile := provider(request.backend).chosen_profile(request, {}):
+    if not request.emulated and (profile := provider(request.backend).chosen_profile(request, {})):
         parts.append(f"profile {profile}")
     return parts
 

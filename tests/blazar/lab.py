@@ -60,6 +60,13 @@ class Openstack:
         self.blazar: str = ready["blazar"]
         self.cloud: str = ready["cloud"]
         self._tokens: dict[str, str] = {}
+        try:
+            self._register_hosts()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _register_hosts(self) -> None:
         for zone, hosts in ZONES.items():
             for host in hosts if zone != FREE_ZONE else ():
                 body = {"name": host, "gpu": "h200" if host == "compute-1" else "none"}

@@ -32,7 +32,7 @@ def test_a_quota(bench: Bench, emulator: Emulator) -> None:
     """One of the region leaves no zone of it to try, and the remedy is the quota's."""
     emulator.weather(quota={"us-east-1": {"vcpus": 2}})
     engine = bench.engine()
-    with pytest.raises(Exhausted, match=r"us-east-1a reserved .* \(VcpuLimitExceeded\)\. Raise the quota") as refused:
+    with pytest.raises(Exhausted, match=r"us-east-1a reserved .* \(VcpuLimitExceeded\)\nRaise the quota") as refused:
         engine.provision("default")
     assert ".." not in str(refused.value)
     assert {call["zone"] for call in emulator.calls("CreateCapacityReservation")} == {"us-east-1a"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import boto3
-import pytest
 from botocore.config import Config
 from msgspec.structs import replace
 
@@ -107,16 +106,6 @@ def test_new_things_that_are_not_listed_yet_are_given_back(bench: Bench, emulato
     assert emulator.held() == []
 
 
-def test_slow_stops_are_waited_for(bench: Bench, emulator: Emulator) -> None:
-    """The receipt comes when the instances are gone, not when that was asked for."""
-    emulator.weather(stop_s=1.5)
-    engine = bench.engine(request(emulator, DB))
-    engine.provision("default")
-    receipt = engine.release(within(20))
-    assert receipt.clean
-    assert emulator.held() == []
-
-
 def test_a_placement_group_goes_last(bench: Bench, emulator: Emulator) -> None:
     """It cannot be deleted while anything uses it, and it is not forgotten."""
     emulator.weather(stop_s=0.5)
@@ -138,13 +127,3 @@ def test_another_run_is_cancelled_by_its_id(bench: Bench, emulator: Emulator) ->
     receipt = sweeper.cancel_other("dead", 20)
     assert receipt.clean
     assert {one["tags"]["pytest-capacity:run"] for one in emulator.held()} == {"alive"}
-
-
-@pytest.mark.parametrize("count", [3, 40])
-def test_release_is_few_calls(bench: Bench, emulator: Emulator, count: int) -> None:
-    """One TerminateInstances however many nodes, one cancel a reservation."""
-    engine = bench.engine(request(emulator, replace(DB, count=count)))
-    engine.provision("default")
-    engine.release(within(20))
-    assert len(emulator.calls("TerminateInstances")) == 1
-    assert len(emulator.calls("CancelCapacityReservation")) == 1

@@ -18,7 +18,7 @@ def test_zones_that_the_cloud_names_are_part_of_the_advice(bench: Bench, emulato
     emulator.weather(stock={f"us-east-1{letter}": {"i4i.large": 0} for letter in "abd"})
     engine = bench.engine(request(emulator, OPEN, zones=("a", "b")))
     with pytest.raises(
-        Exhausted, match=r"try later \(the cloud names us-east-1c, us-east-1e, us-east-1f\); the attempts"
+        Exhausted, match=r"try later \(the cloud names\nus-east-1c, us-east-1e, us-east-1f\); the attempts"
     ):
         engine.provision("default")
     assert len(engine.book.attempts) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -159,8 +160,10 @@ def test_the_emulator_without_its_extra_names_it(
     assert re.search(r"moto, yaml is not installed.*pip install 'pytest-capacity\[emulator\]'", capsys.readouterr().err)
 
 
-def test_the_emulator_gets_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_emulator_gets_its_arguments(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`pytest-capacity emulator --help` is the emulator's own."""
+    # The process becomes the emulator, which forgets the user's variables; this one goes on.
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     with pytest.raises(SystemExit):
         cli.main(["emulator", "--help"])
     assert "--scenario" in capsys.readouterr().out

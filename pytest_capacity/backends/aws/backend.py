@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from botocore.exceptions import ClientError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ProfileNotFound
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import reading, types
-from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error
+from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, encoded_reason
 from pytest_capacity.backends.aws.existing_reservations import Listed
 from pytest_capacity.backends.aws.listing import KINDS, KINDS_WITH_KEYS, inventory, look
 from pytest_capacity.backends.aws.plan import (
@@ -87,10 +87,14 @@ class AwsBackend:
         """Zones by name: state, types, networks, images, keys and listed reservations decide. One round of calls.
 
         Raises the SDK's error for refused credentials and for an unknown image, `Refused` for a reservation that no
-        region of the run has, and for images that their machines cannot boot.
+        region of the run has, and for images that their machines cannot boot. Where a region accepts no credentials,
+        another is asked why: it may not be enabled, or not exist.
         """
         known = self._known.setdefault((region, topology.name), {})
-        offers = read_offers(self._cloud, self._request, self._listed, region, topology, known)
+        try:
+            offers = read_offers(self._cloud, self._request, self._listed, region, topology, known)
+        except (ClientError, EndpointConnectionError) as problem:
+            raise self._cloud.why_closed(problem, region) from problem
         self._known.pop((region, topology.name), None)
         return offers
 
@@ -235,7 +239,7 @@ class AwsBackend:
 
     def regions(self) -> Sequence[str]:
         """Return the regions that are enabled for the account, by name."""
-        answer = self._cloud.ec2(self._request.regions[0], "describe_regions")
+        answer = self._cloud.ec2(self._cloud.home, "describe_regions")
         return sorted(region["RegionName"] for region in answer["Regions"])
 
     def console(self, held: Held) -> str:
@@ -293,7 +297,18 @@ class AwsBackend:
         table, market = self._cloud.errors, (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)
-        return diagnose_error(problem, table, market)
+        return diagnose_error(problem, table, market, self._decoded(encoded_reason(problem), piece))
+
+    def _decoded(self, encoded: str, piece: Piece | None) -> str:
+        """What an encoded authorization message says; empty where there is none, or the account may not decode it."""
+        if not encoded:
+            return ""
+        region = piece.region if piece else self._cloud.home
+        try:
+            answer = self._cloud.call("sts", region, "decode_authorization_message", EncodedMessage=encoded)
+        except (ClientError, BotoCoreError):
+            return ""
+        return str(answer.get("DecodedMessage", ""))
 
 
 def _may_make_key_pairs(request: Request) -> bool:

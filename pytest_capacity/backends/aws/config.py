@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
+from pytest_capacity.backends.aws.launch_options import LaunchOptions, plain_options, read_options
 from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
@@ -67,6 +68,22 @@ PLATFORMS: Final = (
     "Ubuntu Pro",
 )
 _KEYS: Final = tuple(key for key in AwsSettings.__struct_fields__ if key != "subnet_name")
+#: Keys that a group may have for itself.
+_OF_NODES: Final = (
+    *LaunchOptions.__struct_fields__,
+    "subnets",
+    "security_groups",
+    "tenancy",
+    "public_ip",
+    "tags",
+)
+#: What other tools call them, where the nearest of our words would be another thing.
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("iam_profile", "instance_profile", "iam_role", "iam_role_name"), "iam_instance_profile"),
+    **dict.fromkeys(("root_disk", "root_block_device", "disk"), "root_volume"),
+    "block_device_mappings": "volumes",
+    "imdsv2": "metadata_options: {http_tokens: required}",
+}
 _OUR_TAGS: Final = ("TestId", "CapacityReservation", "Backend", "Name")
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions (50 a resource; ten are ours)
 _MAX_TAGS: Final = 40
@@ -77,28 +94,45 @@ _MAX_TAG_VALUE: Final = 256
 def read_section(section: Section, faults: Faults) -> AwsSettings:
     """The ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out: there are none."""
     values, regions, where = section.values, section.regions, section.where
-    refuse_unknown(values, _KEYS, f"{where}.", faults)
-    tenancy: Literal["default", "dedicated"] = "default"
-    if _choice(values, "tenancy", ("default", "dedicated"), where, faults) == "dedicated":
-        tenancy = "dedicated"
+    _refuse_unknown(values, _KEYS, where, faults)
     profile = as_text(values["profile"], f"{where}.profile", faults) if "profile" in values else None
     account = _account(values, where, faults)
     settings = AwsSettings(
         image=as_images(values["image"], regions, f"{where}.image", faults) if "image" in values else {},
-        subnets=_subnets(values, regions, where, faults),
-        subnet_name=_subnet_name(values, where, faults),
         key_name=as_text(values["key_name"], f"{where}.key_name", faults) if "key_name" in values else None,
-        security_groups=_security_groups(values, regions, where, faults),
         platform=_choice(values, "platform", PLATFORMS, where, faults) or "auto",
-        tenancy=tenancy,
-        public_ip=_flag(values, "public_ip", False, where, faults),
-        tags=_tags(values, where, faults),
         self_terminate=_flag(values, "self_terminate", True, where, faults),
         profile=None if section.emulated else profile,
         account=None if section.emulated else account,
+        **_of_nodes(values, regions, where, faults),
     )
     _check_subnets(settings.subnets, regions, f"{where}.subnets", faults)
     return settings
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, faults: Faults) -> None:
+    for key in values.keys() & _OTHER_WORDS.keys():
+        faults.add(f"{where}.{key}", "is not a known key", f"Write {_OTHER_WORDS[key]}.")
+    refuse_unknown({key: one for key, one in values.items() if key not in _OTHER_WORDS}, known, f"{where}.", faults)
+
+
+def _of_nodes(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
+    """What the section says for all groups and a group for itself: of what is written, what is right."""
+    found = read_options(values, where, faults)
+    if "subnets" in values:
+        found["subnets"] = _subnets(values, regions, where, faults)
+        found["subnet_name"] = _subnet_name(values, where, faults)
+    if "security_groups" in values:
+        found["security_groups"] = _security_groups(values, regions, where, faults)
+    if "tenancy" in values:
+        found["tenancy"] = _choice(values, "tenancy", ("default", "dedicated"), where, faults) or "default"
+    if "public_ip" in values:
+        found["public_ip"] = _flag(values, "public_ip", False, where, faults)
+    if "tags" in values:
+        found["tags"] = _tags(values, where, faults)
+    if found.get("host_id") and found.get("tenancy"):
+        faults.add(f"{where}.host_id", "is there beside `tenancy`", "Keep one: nodes on a host have its tenancy.")
+    return found
 
 
 def read_group(settings: AwsSettings, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
@@ -110,7 +144,10 @@ def read_group(settings: AwsSettings, section: Section, group: GroupDraft, fault
     where, values = group.where, group.values
     if "image" in values:
         own = as_images(values["image"], section.regions, f"{where}.image", faults)
-    refuse_unknown(group.own, ("image",), f"{where}.aws.", faults)
+    _refuse_unknown(group.own, ("image", *_OF_NODES), f"{where}.aws", faults)
+    nodes = _of_nodes(group.own, section.regions, f"{where}.aws", faults)
+    if "subnets" in nodes:
+        _check_subnets(nodes["subnets"], section.regions, f"{where}.aws.subnets", faults)
     if "image" in group.own and "image" in values:
         faults.add(f"{where}.aws.image", "is there beside `image`", "Keep one of them.")
     elif "image" in group.own:
@@ -124,11 +161,12 @@ def read_group(settings: AwsSettings, section: Section, group: GroupDraft, fault
                 f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
             )
             faults.add(f"{where}.image", f"no image is known for {region}", remedy)
+    more = plain_options(nodes)
     wanted = {region: own[region] for region in section.regions if region in own}
     ids = set(wanted.values())
     if len(wanted) == len(section.regions) and len(ids) == 1 and isinstance(one := ids.pop(), str):
-        return {"image": one}
-    return {"image": msgspec.to_builtins(wanted)} if wanted else {}
+        return {"image": one, **more}
+    return {"image": msgspec.to_builtins(wanted), **more} if wanted else more
 
 
 def _check_can_join(group: GroupDraft, faults: Faults) -> None:

@@ -37,6 +37,7 @@ def image_facts(group: GroupSettings, region: str, read: Read) -> dict[str, str]
         f"platform/{group.name}": platform_of(group, region, read),
         f"architecture/{group.name}": image.get("Architecture", ""),
         f"root/{group.name}": image.get("RootDeviceType", ""),
+        f"root-device/{group.name}": image.get("RootDeviceName", ""),
         f"lasting/{group.name}": " ".join(_lasting_disks(image)),
     }
 

@@ -26,6 +26,8 @@ def why_no_network(group: GroupSettings, region: str, zone: str, read: Read) -> 
         return f"no subnet configured (aws.subnets has: {', '.join(sorted(aws.subnets))})"
     if aws.subnet_name and not _subnet(group, zone, read):
         return f"no subnet called {aws.subnet_name!r}{_unless_read(read, 'subnets')}"
+    if not aws.subnets and not aws.subnet_name and read.subnets is not None and not _subnet(group, zone, read):
+        return "the zone has no default subnet (name one of your own: aws.subnets)"
     if lacking := _security_groups(group, region, zone, read)[1]:
         return f"no security group called {', '.join(lacking)} in its VPC{_unless_read(read, 'security_groups')}"
     if aws.key_name in (read.lacking_pairs or ()):

@@ -17,11 +17,13 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_capacity.backends.aws.launch_options import disk_mappings, launch_parameters
 from pytest_capacity.backends.aws.session import format_time
 from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of, use_fact
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.tokens import fit, token
+from pytest_capacity.errors import Refused
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
 NODE: Final = "node"
@@ -146,7 +148,8 @@ def _takes_key_pair(order: Order, group: GroupSettings) -> bool:
 
 
 def _reserves(order: Order, group: GroupSettings) -> bool:
-    return group.reserve and not _used(order, group)
+    # A capacity reservation cannot be used on a dedicated host, which is capacity of the account's own.
+    return group.reserve and not group.aws.host_id and not _used(order, group)
 
 
 def _used(order: Order, group: GroupSettings) -> str:
@@ -280,19 +283,20 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     name = group.name
     subject = _subject(order, NODE, _node_label(order, group))
     used = _used(order, group)
-    kinds = ["instance", "volume"] + (["spot-instances-request"] if group.market == "spot" else [])
+    kinds = ["instance", "volume", "network-interface"] + (["spot-instances-request"] if group.market == "spot" else [])
     tags = {"Name": tag_value(f"{name}-{order.run}")} | _tags(group.aws.tags, order, subject, name)
     spec: dict[str, Any] = {
         "ImageId": _image(order, group),
         "InstanceType": group.group.instance_type,
         "MinCount": group.group.count,
         "MaxCount": group.group.count,
-        "Placement": {"AvailabilityZone": order.placement.zone, "Tenancy": group.aws.tenancy},
+        "Placement": _placement(order, group),
         "TagSpecifications": as_specification(tags, *kinds),
         **_network(order, group),
         **_market(group, used),
         **_ending(order, group),
         **_disks(order, group),
+        **launch_parameters(group.aws),
     }
     needs = [_cluster_need(order)] if group.group.placement_group else []
     if group.aws.key_name:
@@ -357,6 +361,8 @@ def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
         "AssociatePublicIpAddress": group.aws.public_ip,
         "DeleteOnTermination": True,
     }
+    if group.aws.ipv6:
+        interface["Ipv6AddressCount"] = 1
     if subnet:
         interface["SubnetId"] = subnet
     if security:
@@ -366,9 +372,21 @@ def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
     """Every disk of the image goes with its machine, whatever the image says: one that stays would bill for ever."""
+    root = order.facts.get(f"root-device/{group.name}", "")
+    if group.aws.root_volume and not root:
+        raise Refused(
+            f"aws.root_volume is given for group {group.name!r}, and which device its image starts from could not be "
+            "read. Allow ec2:DescribeImages, or remove root_volume"
+        )
     lasting = order.facts.get(f"lasting/{group.name}", "").split()
-    mappings = [{"DeviceName": device, "Ebs": {"DeleteOnTermination": True}} for device in lasting]
+    mappings = disk_mappings(group.aws, root, lasting)
     return {"BlockDeviceMappings": mappings} if mappings else {}
+
+
+def _placement(order: Order, group: GroupSettings) -> dict[str, Any]:
+    if host := group.aws.host_id:
+        return {"AvailabilityZone": order.placement.zone, "Tenancy": "host", "HostId": host}
+    return {"AvailabilityZone": order.placement.zone, "Tenancy": group.aws.tenancy}
 
 
 def _ending(order: Order, group: GroupSettings) -> dict[str, Any]:

@@ -81,7 +81,11 @@ def _questions(request: Request, region: str, groups: Sequence[GroupSettings]) -
         "offerings": (_offerings, sorted({type_ for group in groups for type_ in group.types})),
         "images": (_images, sorted(image for image in images if isinstance(image, str))),
         "reservations": (_reservations, [one for one in request.use_reservations if one.startswith("cr-")]),
-        "subnets": (_subnets, bool(names) or any(one.aws.subnet_name for one in groups)),
+        "subnets": (
+            _subnets,
+            bool(names) or any(one.aws.subnet_name for one in groups),
+            any(not one.aws.subnets and not one.aws.subnet_name for one in groups),
+        ),
         "security_groups": (_security_groups, names),
         "lacking_pairs": (_lacking_pairs, _foreign_pairs(request, region, groups)),
         **{lookup: (_find_images, lookup) for lookup in lookups},
@@ -157,9 +161,13 @@ def _reservations(cloud: Cloud, region: str, listed: Sequence[str]) -> list[dict
     return [reservation for reservation in found if reservation["CapacityReservationId"] in listed]
 
 
-def _subnets(cloud: Cloud, region: str, wanted: bool) -> list[dict[str, Any]]:
-    # All of them: an account has few, and where security groups are given by name, their VPC is that of the subnet.
-    return list(cloud.pages(region, "describe_subnets", "Subnets", MaxResults=PAGE)) if wanted else []
+def _subnets(cloud: Cloud, region: str, all_: bool, default: bool) -> list[dict[str, Any]]:
+    """All of them, the default ones alone, or none."""
+    if all_:
+        # An account has few, and where security groups are given by name, their VPC is that of the subnet.
+        return list(cloud.pages(region, "describe_subnets", "Subnets", MaxResults=PAGE))
+    only = [{"Name": "default-for-az", "Values": ["true"]}]
+    return list(cloud.pages(region, "describe_subnets", "Subnets", Filters=only, MaxResults=PAGE)) if default else []
 
 
 def _security_groups(cloud: Cloud, region: str, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from pytest_capacity.backends.aws import regions
 from pytest_capacity.backends.aws.descriptions import read_fast
 from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.backends.diagnosis import table_of
@@ -66,6 +69,7 @@ class Cloud:
         self._generation = 0
         self._session = self._open_session()
         self._clients: dict[tuple[str, str], Any] = {}
+        self._home = request.regions[0]
         #: The account of the first credentials, once it is known.
         self._account: str | None = None
 
@@ -99,8 +103,11 @@ class Cloud:
             following = {"NextToken": answer["NextToken"]}
 
     def whoami(self) -> Identity:
-        """One call of GetCallerIdentity, and when the credentials end, where that is known."""
-        answer = self.call("sts", self._request.regions[0], "get_caller_identity")
+        """One call of GetCallerIdentity, and when the credentials end, where that is known.
+
+        Where the region does not accept them, one more in another: the account may not have enabled the first.
+        """
+        answer = self._caller()
         self._account = self._account or answer["Account"]
         return Identity(
             account=answer["Account"],
@@ -108,6 +115,37 @@ class Cloud:
             profile="" if self._request.emulated else self._profile,
             expires=None if self._request.emulated else self._expires(),
         )
+
+    def _caller(self) -> dict[str, Any]:
+        try:
+            return self.call("sts", self._home, "get_caller_identity")
+        except (ClientError, BotoCoreError) as problem:
+            if not regions.may_be_closed(problem, self._home, self.known_regions):
+                raise
+            for home in regions.others(self._home, self._request.regions):
+                with suppress(ClientError, BotoCoreError):
+                    answer = self.call("sts", home, "get_caller_identity")
+                    self._home = home
+                    return answer
+            raise
+
+    @property
+    def known_regions(self) -> list[str]:
+        """The regions that the SDK knows by name, of all partitions."""
+        session = self._session
+        names = session.get_available_partitions()
+        return [region for name in names for region in session.get_available_regions("ec2", name)]
+
+    def why_closed(self, problem: Exception, region: str) -> Exception:
+        """Return what is wrong with a region that did not answer, or ``problem`` itself."""
+        if not regions.may_be_closed(problem, region, self.known_regions):
+            return problem
+        return regions.why(problem, region, [self._home, *self._request.regions], self.call)
+
+    @property
+    def home(self) -> str:
+        """A region that answers: the first of the run, unless that does not accept the credentials."""
+        return self._home
 
     def _client(self, service: str, region: str) -> Any:
         # Making a client of a session is not safe from several threads at once; using one is (boto3's guide).
@@ -126,8 +164,16 @@ class Cloud:
             service,
             region_name=region,
             endpoint_url=self._request.endpoint,
-            config=_CONFIG.merge(Config(proxies={})) if self._request.emulated else _CONFIG,
+            config=_CONFIG.merge(Config(proxies={})) if self._is_near else _CONFIG,
         )
+
+    @property
+    def _is_near(self) -> bool:
+        """Whether the endpoint is on this machine: a proxy would get signed requests in clear text for nothing."""
+        variables = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
+        named = self._request.endpoint or next(filter(None, map(os.environ.get, variables)), "")
+        host = urlsplit(named).hostname or ""
+        return self._request.emulated or host == "localhost" or host == "::1" or host.startswith("127.")
 
     def _reopen(self, generation: int) -> None:
         """A session with the credentials as they stand in the files now, unless another thread has opened one since.
@@ -139,7 +185,7 @@ class Cloud:
                 return
             session = self._open_session()
             if self._account:
-                sts = self._new_client(session, "sts", self._request.regions[0])
+                sts = self._new_client(session, "sts", self._home)
                 now = sts.get_caller_identity()["Account"]
                 if now != self._account:
                     raise WrongAccountError(now=now, began=self._account)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from pytest_capacity.backends.aws.launch_options import LaunchOptions
 from pytest_capacity.model import Market, NodeGroup, Request
 
 #: The InstancePlatform of most machines.
@@ -23,7 +24,7 @@ class Lookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     owner: str = "self"
 
 
-class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AwsSettings(LaunchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``aws:`` section. ``image``, ``subnets`` are keyed by region and by zone name."""
 
     image: Mapping[str, str | Lookup] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, Final, TypeVar
 
@@ -46,19 +46,25 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
     One list; then, of what changed only: the addresses of nodes that began to run, the work requests of what failed.
     """
     wanted = {held.id: held for held in helds}
-    listed = {
-        thing["id"]: reading.held(kind, region, thing, wanted[thing["id"]])
-        for thing in list_kind(cloud, region, compartment, kind)
-        if thing["id"] in wanted
-    }
-    now = [reading.merged(held, listed.get(held.id)) for held in helds]
+    things = list_kind(cloud, region, compartment, kind)
+    listed = {thing["id"]: thing for thing in things if thing["id"] in wanted}
+    read = {id_: reading.held(kind, region, thing, wanted[id_]) for id_, thing in listed.items()}
+    now = [reading.merged(held, read.get(held.id)) for held in helds]
     if kind == NODE:
         now = _with_addresses(cloud, region, compartment, now)
     failed = [held for held in now if held.state == "failed" and not held.parts and wanted[held.id].state == "creating"]
     reasons = dict(
         zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True)
     )
-    return [reasons.get(held.id, held) for held in now]
+    # What went without an error of its work request went because it was asked to: by a release of this run, say.
+    return [
+        _as_listed(held, listed) if held in failed and not reasons[held.id].parts else reasons.get(held.id, held)
+        for held in now
+    ]
+
+
+def _as_listed(held: Held, listed: Mapping[str, dict[str, Any]]) -> Held:
+    return replace(held, state=KINDS[held.kind].states.get(str(listed[held.id].get("lifecycleState")), "gone"))
 
 
 def _with_addresses(cloud: Cloud, region: str, compartment: str, nodes: Sequence[Held]) -> list[Held]:

@@ -25,6 +25,7 @@ ACCOUNT: Final = "123456789012"
 _OTHER_OPERATIONS: Final = frozenset(
     {
         "GetCallerIdentity",
+        "DecodeAuthorizationMessage",
         "CreateGroup",
         "GroupResources",
         "UngroupResources",

@@ -34,7 +34,7 @@ class Aws:
             "ec2": self._ec2,
             "resource-groups": ResourceGroups(world),
             "servicequotas": ServiceQuotas(world),
-            "sts": Sts(),
+            "sts": Sts(world),
         }
 
     def claims(self, request: HttpRequest) -> bool:

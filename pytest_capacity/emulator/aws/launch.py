@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from pytest_capacity.emulator.aws import policy
 from pytest_capacity.emulator.aws.catalogue import Image, Network, address
 from pytest_capacity.emulator.aws.context import Context, once
 from pytest_capacity.emulator.aws.instances import render_launch
@@ -72,6 +73,7 @@ def zone_of(ctx: Context) -> str | None:
 
 def _make(ctx: Context, least: int, most: int) -> list[str]:
     launch = _read(ctx)
+    policy.check(ctx, launch.tags)
     ctx.dry_run()
     seats = _seats(ctx, launch, least, most)
     world = ctx.world

@@ -218,7 +218,7 @@ def test_the_stamp_is_in_every_create_call() -> None:
         assert tags["pytest-capacity:deadline"] == "2033-05-18T04:03:20Z"
         assert tags["pytest-capacity:piece"].startswith("default/1/us-east-1a/")
         assert (tags["CapacityReservation"], tags["Backend"], tags["team"]) == ("true", "aws", "storage")
-    assert set(found[2]) == {"instance", "volume"}
+    assert set(found[2]) == {"instance", "volume", "network-interface"}
     assert (found[2]["instance"]["pytest-capacity:group"], found[2]["instance"]["Name"]) == ("db", "mine")
 
 

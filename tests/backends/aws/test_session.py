@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import urllib.parse
@@ -11,13 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.backend import AwsBackend
 from pytest_capacity.backends.aws.backend import open_aws as open
 from pytest_capacity.backends.aws.session import Cloud, format_time, parse_time
 from pytest_capacity.backends.aws.settings import AwsSettings
+from pytest_capacity.backends.diagnosis import remedy
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request
 from tests.backends.aws.orders import REGION, group, order, request
@@ -216,3 +218,49 @@ def test_times_are_read_as_utc(text: str, seconds: float | None) -> None:
 def test_times_are_written_in_whole_seconds() -> None:
     """The form of the stamp."""
     assert format_time(2e9 + 0.9) == "2033-05-18T03:33:20Z"
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY"])
+def test_no_proxy_gets_what_is_for_this_machine(gate: Gate, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """An endpoint on loopback is spoken to directly: the proxy here is dead, and would see signed requests."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "GOOD")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+    host, port = gate.server_address[:2]
+    wanted = request(group("db", "i4i.large"), endpoint=f"http://{host!s}:{port}", emulated=False)
+    assert Cloud(wanted).whoami().account == "123456789012"
+
+
+@pytest.mark.parametrize(
+    ("profile", "advice"),
+    [
+        ("credential_process = /nowhere/helper", "credential_process"),
+        ("role_arn = arn:aws:iam::1:role/x\nsource_profile = gone", "Correct the profile"),
+        (
+            "role_arn = arn:aws:iam::123456789012:role/x\nsource_profile = base\nmfa_serial = arn:aws:iam::1:mfa/x",
+            "MFA",
+        ),
+    ],
+)
+def test_a_profile_that_a_process_without_a_terminal_cannot_use(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, advice: str
+) -> None:
+    """It is credentials that are wrong, and the advice names the profile's setting: not a row, not a status page."""
+    file = tmp_path / "config"
+    base = "[profile base]\naws_access_key_id = GOOD\naws_secret_access_key = y\n"
+    file.write_text(f"[profile mine]\n{profile}\n{base}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    host, port = gate.server_address[:2]
+    aws = AwsSettings(profile="mine")
+    backend = open(request(group("db", "i4i.large"), aws=aws, endpoint=f"http://{host!s}:{port}", emulated=False))
+    with pytest.raises((BotoCoreError, EOFError, FileNotFoundError)) as problem:
+        backend.whoami()
+    found = backend.diagnose(problem.value)
+    assert found.kind == "auth"
+    assert advice in remedy("aws", found)

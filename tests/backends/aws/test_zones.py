@@ -70,6 +70,7 @@ def test_all_is_read_in_one_round(emulator: Emulator) -> None:
         "DescribeAvailabilityZones",
         "DescribeImages",
         "DescribeInstanceTypeOfferings",
+        "DescribeSubnets",
     ]
     assert rounds(calls) == 1
 
