@@ -11,7 +11,7 @@ from tests.emulated import ROOT
 
 PACKAGE = "pytest_capacity"
 #: `remote` and what stands below it.
-BELOW = ("errors", "text", "model", "remote")
+BELOW = ("errors", "text", "databases", "model", "remote")
 
 
 def modules() -> Mapping[str, Path]:
