@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Final
 from zlib import crc32
 
@@ -152,7 +153,9 @@ def descriptions_read_once() -> Iterator[None]:
 
 def pytest_configure() -> None:
     """Of made-up examples only a few, but under "full"."""
-    if few := EXAMPLES.get(os.environ.get("CAPACITY_MATRIX", "full")):
+    few = EXAMPLES.get(os.environ.get("CAPACITY_MATRIX", "full"))
+    # The demonstrations have this file above them, and run with what a user installs: without hypothesis.
+    if few and find_spec("hypothesis"):
         hypothesis = import_module("hypothesis")
         hypothesis.settings.register_profile("few", max_examples=few)
         hypothesis.settings.load_profile("few")

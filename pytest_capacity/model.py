@@ -423,6 +423,9 @@ class Piece(Struct, frozen=True, kw_only=True):
     needs: tuple[Need, ...] = ()
     #: The id of an existing reservation, not ours, that the nodes made by this piece must sit in.
     consumes: str | None = None
+    #: What the run's summary says of it, once the topology is placed: where a cloud makes another thing than the words
+    #: of the configuration suggest. Pieces with equal notes are spoken of once.
+    note: str = ""
     #: The ids of ``needs`` by `Need.key`, filled in by the engine when all of them are ready.
     inputs: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pytest_capacity.config.provider import (
     AnyCloud,
@@ -24,6 +24,7 @@ from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Orde
 __all__ = [
     "Backend",
     "Examples",
+    "GivesNotice",
     "GroupDraft",
     "PlainProvider",
     "Provider",
@@ -249,6 +250,21 @@ class Backend(Protocol):
 
         The piece has the market and the type that were tried: some rows of the table of errors are for one market.
         """
+        ...
+
+
+@runtime_checkable
+class GivesNotice(Protocol):
+    """A `Backend` of a cloud that announces on a spot node itself, and nowhere else, that it will be taken back.
+
+    Nodes that are reached by SSH are asked, some seconds apart; that of others is noticed only when it has happened.
+    """
+
+    #: Run by the user's login shell on the node. It has to end within `engine.preemption.ANSWER` seconds.
+    notice_command: str
+
+    def read_notice(self, held: Held, output: str) -> str:
+        """Return the cloud's words in ``output`` of the command where the node will be taken back; else "". Pure."""
         ...
 
 

@@ -80,6 +80,8 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     unique_zones: bool = True
     #: One type for all nodes, instead of ``instance_type_db`` and the like.
     instance_type: str = ""
+    #: The cloud's own key of the type, by group: it goes before ``instance_type_db`` and the like.
+    types: Mapping[str, str] = field(default_factory=dict)
     #: The key of the image, by group: ``{"db": "ami_id_db_scylla"}``. Empty: images are not of this file.
     images: Mapping[str, str] = field(default_factory=dict)
     #: Whether the images of a key stand in the order of the regions, one each; else there is one for all.
@@ -97,7 +99,7 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     def all(self) -> tuple[str, ...]:
         """Every key, once."""
         named = (self.reserve, self.count, self.instance_type, self.next_zone)
-        keys = (*named, *self.zones, *self.images.values(), *self.others)
+        keys = (*named, *self.zones, *self.types.values(), *self.images.values(), *self.others)
         return tuple(dict.fromkeys(key for key in keys if key))
 
 

@@ -11,7 +11,7 @@ from pytest_capacity.config.fields import Faults, as_text, shown
 from pytest_capacity.config.provider import Reader
 from pytest_capacity.config.source import split
 
-#: By group: the keys of the count and of the type. That of the image is the provider's.
+#: By group: the keys of the count and of the type. That of the image, and another one of the type, are the provider's.
 _ROLES: Final = {
     "db": ("n_db_nodes", "instance_type_db"),
     "loader": ("n_loaders", "instance_type_loader"),
@@ -47,13 +47,14 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
 
     A kind without images of its own starts from those of the database.
     """
-    counts = {name: _count(values, name, file, faults) for name in _ROLES}
+    type_keys = {name: _type_key(values, name, provider) for name in _ROLES}
+    counts = {name: _count(values, name, type_keys[name], file, faults) for name in _ROLES}
     image_keys = provider.sct.images
     common_key = image_keys.get(_DB, "")
     found: list[Role] = []
-    for name, (count_key, type_key) in _ROLES.items():
-        count = counts[name]
-        type_ = _type(values, type_key, provider, file, faults)
+    for name, (count_key, _) in _ROLES.items():
+        count, type_key = counts[name], type_keys[name]
+        type_ = _type(values, name, type_key, provider, file, faults)
         if count is None:
             continue
         if count and type_ is None and type_key not in values:
@@ -71,9 +72,15 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
     return Roles(tuple(found), counts[_DB] or 0, common)
 
 
-def _count(values: Mapping[str, Any], name: str, file: str, faults: Faults) -> int | None:
+def _type_key(values: Mapping[str, Any], name: str, provider: Reader) -> str:
+    """The key that says the group's type: the cloud's own where the file has it, else the one for all clouds."""
+    own = provider.sct.types.get(name, "")
+    return own if own in values else _ROLES[name][1]
+
+
+def _count(values: Mapping[str, Any], name: str, type_key: str, file: str, faults: Faults) -> int | None:
     """How many: a number, or one for each data centre, summed. None, and a fault, for anything else."""
-    key, type_key = _ROLES[name]
+    key = _ROLES[name][0]
     if key not in values:
         # One loader and one monitor are the defaults of scylla-cluster-tests.
         if name == _DB and type_key in values:
@@ -96,13 +103,13 @@ def _number(word: object) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
 
 
-def _type(values: Mapping[str, Any], key: str, provider: Reader, file: str, faults: Faults) -> str | None:
+def _type(values: Mapping[str, Any], name: str, key: str, provider: Reader, file: str, faults: Faults) -> str | None:
     own = as_text(values[key], f"{file}: {key}", faults) if key in values else None
     one = provider.sct.instance_type
     if not one or one not in values:
         return own
     shape = as_text(values[one], f"{file}: {one}", faults)
-    if own and shape and own != shape and key == _ROLES[_DB][1]:
+    if own and shape and own != shape and name == _DB:
         faults.add(f"{file}: {key}", f"is {shown(own)}, and {one} is {shown(shape)}", "Keep one of them.")
     return own or shape
 

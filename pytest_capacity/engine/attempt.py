@@ -91,7 +91,15 @@ class Attempter:
             self._wait_ready(bound, halt)
             pieces += bound
         self._verify(pieces)
-        return self._usable(self._placed(order, pieces), order, halt)
+        placed = self._usable(self._placed(order, pieces), order, halt)
+        self._note_remarks(order, pieces)
+        return placed
+
+    def _note_remarks(self, order: Order, pieces: Sequence[Piece]) -> None:
+        """Note what the summary is to say of these pieces; once, though a topology is placed anew in parts."""
+        for words in dict.fromkeys(piece.note for piece in pieces if piece.note):
+            if words not in self._book.changes:
+                self._book.note("changed", data={"topology": order.topology.name, "words": words})
 
     def _id_of(self, need: Need) -> str:
         """The id of what is needed, among the things that its piece has made."""

@@ -80,7 +80,7 @@ class Engine:
         self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
         self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, book, clock, self._chores)
-        self._preemption = Preemption(backend, book, clock)
+        self._preemption = Preemption(backend, book, clock, ask_nodes=not request.emulated)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
             request,

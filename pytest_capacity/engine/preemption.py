@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.base import Backend, GivesNotice
 from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.model import Diagnosis, Held, Node, Placed, Topology
+from pytest_capacity.remote.notice import outputs
 
 #: What a cloud says of a spot node that it takes back, in the table's words.
 KINDS: Final = frozenset({"preempted", "spot-capacity", "spot-price"})
 
 _ENDING: Final = frozenset({"failed", "leaving", "gone"})
 
+#: How often spot nodes are asked by SSH whether they will be taken back, and how long each may take. Seconds.
+NOTICES: Final = 10.0
+ANSWER: Final = 5.0
 
 #: How often nodes are looked at that are not spot: a cloud replaces them for its own maintenance, if ever. Seconds.
 ALL_NODES: Final = 60.0
@@ -27,15 +32,19 @@ class Preemption:
     """Looks at the nodes that stand: at those on spot each time, at the others once a minute. One look at a time.
 
     A node is lost when the cloud takes it back, when it is gone though nothing of ours removed it, and when the cloud
-    has put another machine in its place under the same id (`Held.facts`: ``incarnation``).
+    has put another machine in its place under the same id (`Held.facts`: ``incarnation``). Where the cloud announces it
+    on the node (`GivesNotice`), and the node is reached by SSH, it is lost as soon as it says so.
     """
 
-    def __init__(self, backend: Backend, book: RunState, clock: Clock) -> None:
+    def __init__(self, backend: Backend, book: RunState, clock: Clock, *, ask_nodes: bool = True) -> None:
+        """``ask_nodes`` is false for emulated nodes: their shells are on this machine, which may be a cloud's."""
         self._backend = backend
         self._book = book
         self._clock = clock
         self._lock = threading.Lock()
         self._all_at = clock.now() + ALL_NODES
+        self._giving = backend if ask_nodes and isinstance(backend, GivesNotice) else None
+        self._notices_at = clock.now()
 
     def look(self) -> None:
         """Look once at what is due, if anything is; what is lost is in the book when this returns."""
@@ -47,6 +56,27 @@ class Preemption:
             for before, held in zip(nodes, seen, strict=True):
                 if words := self._why_lost(before, held):
                     self._note(held, words)
+            for held, words in self._announced(nodes):
+                self._note(held, words)
+
+    def _announced(self, watched: Sequence[Held]) -> list[tuple[Held, str]]:
+        """Return those on spot that say themselves that they will be taken back, and their words."""
+        giving, now = self._giving, self._clock.now()
+        if giving is None or now < self._notices_at:
+            return []
+        self._notices_at = now + NOTICES
+        spot = {held.id: held for held in watched if _is_spot(held) and held.id not in self._book.preempted}
+        nodes = [
+            node
+            for placed in self._book.placed.values()
+            for node in _nodes(placed)
+            if node.id in spot and node.access is not None
+        ]
+        found = outputs(nodes, giving.notice_command, ANSWER)
+        said = {id_: giving.read_notice(spot[id_], text) for id_, text in found.items()}
+        return [
+            (spot[id_], f"will be taken back by {self._backend.name}: {words}") for id_, words in said.items() if words
+        ]
 
     def _watched(self) -> list[Held]:
         standing = {node.id for placed in self._book.placed.values() for node in _nodes(placed)}

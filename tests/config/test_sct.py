@@ -298,6 +298,7 @@ class Cloudy(AnyCloud):
         count="cloudy_reserved_count",
         zones=("cloudy_zones",),
         instance_type="cloudy_shape",
+        types={"db": "cloudy_type_db", "loader": "cloudy_type_loader"},
         images={"db": "cloudy_image"},
         images_by_region=False,
         others=("cloudy_reservation_type",),
@@ -346,6 +347,18 @@ def test_a_provider_adds_its_own_keys() -> None:
     assert values["groups"] == {"db": {"count": 1, "instance_type": "big"}}
     assert values["cloudy"] == {"kind": "zonal", "image": "an-image"}
     assert values["fallback"] == {"spot_to_on_demand": False, "zones": True, "regions": False}
+
+
+def test_a_type_of_the_cloud_goes_before_the_common_one() -> None:
+    """And one alone asks for one node of its group, as `instance_type_loader` does."""
+    keys = {"cloudy_image": "i", "cloudy_type_db": "own", "cloudy_type_loader": "small"}
+    values, faults = cloudy(**keys, instance_type_loader="common", instance_type_monitor="common")
+    assert faults == []
+    assert {name: (group["count"], group["instance_type"]) for name, group in values["groups"].items()} == {
+        "db": (1, "own"),
+        "loader": (1, "small"),
+        "monitor": (1, "common"),
+    }
 
 
 def test_a_provider_can_spread_the_nodes() -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
-from pytest_capacity.backends.azure import bodies, reading, sizes
+from pytest_capacity.backends.azure import bodies, events, reading, sizes
 from pytest_capacity.backends.azure.errors import GOING, diagnose_error, is_gone
 from pytest_capacity.backends.azure.ids import (
     COMPUTE_VERSION,
@@ -86,6 +86,7 @@ class AzureBackend:
     #: A refused machine may leave itself in state Failed, and its card.
     leftovers: frozenset[str] = frozenset({NODE})
     default_user: str = "azureuser"
+    notice_command: str = events.COMMAND
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -250,6 +251,10 @@ class AzureBackend:
     def _given_groups(self) -> list[str]:
         given = section_of(self._request).capacity_reservation_group or ""
         return [canonical(given)] if "/" in given else []
+
+    def read_notice(self, held: Held, output: str) -> str:
+        """Return what Scheduled Events say of the machine's end."""
+        return events.preemption_of(ResourceId.parse(held.id).name, output)
 
     def console(self, held: Held) -> str:
         """Return the serial console by boot diagnostics: a call for the signed URL, and what is there."""

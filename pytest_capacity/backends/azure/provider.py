@@ -72,6 +72,11 @@ class AzureProvider:
         reserve="azure_use_capacity_reservation",
         count="azure_reserved_vm_count",
         zones=("azure_reservation_zones",),
+        types={
+            "db": "azure_instance_type_db",
+            "loader": "azure_instance_type_loader",
+            "monitor": "azure_instance_type_monitor",
+        },
         images={"db": "azure_image_db", "loader": "azure_image_loader", "monitor": "azure_image_monitor"},
         images_by_region=False,
         spot_to_on_demand=True,

@@ -44,6 +44,9 @@ PUBLIC_KEY: Final = "ssh-key"
 #: How a machine names the reservation that it wants (API reference, ReservationAffinity).
 AFFINITY_KEY: Final = "compute.googleapis.com/reservation-name"
 
+#: What the summary says where a topology is spread over a region (the seeds' ``gce_reservation_type: regional``).
+NO_REGIONAL: Final = "one reservation is made in each zone: Compute Engine has no reservations of a whole region"
+
 #: Of which requestIds are made: the same token gives the same one, on every machine.
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "pytest-capacity")
 
@@ -270,6 +273,7 @@ def _reservation(
         needs=needs,
         instance_type=shape.instance_type,
         market="on-demand",
+        note=NO_REGIONAL if order.shares else "",
     )
 
 

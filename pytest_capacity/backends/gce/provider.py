@@ -72,6 +72,11 @@ class GceProvider:
     sct = SctKeys(
         reserve="gce_use_capacity_reservation",
         count="gce_reservation_vm_count",
+        types={
+            "db": "gce_instance_type_db",
+            "loader": "gce_instance_type_loader",
+            "monitor": "gce_instance_type_monitor",
+        },
         images={"db": "gce_image_db", "loader": "gce_image_loader", "monitor": "gce_image_monitor"},
         images_by_region=False,
         images_needed=False,

@@ -115,6 +115,30 @@ def test_the_keys_of_scylla_cluster_tests(loading: Loader) -> None:
     assert section_of(request).image == {"eastus": URN}
 
 
+def test_the_sizes_of_scylla_cluster_tests(loading: Loader) -> None:
+    """Azure's own keys go before the common ones; those of another cloud have no effect; faults name the user's key."""
+    keys = {
+        "cluster_backend": "azure",
+        "region_name": "eastus",
+        "n_db_nodes": 3,
+        "n_loaders": 2,
+        "instance_type_db": "i4i.large",
+        "azure_instance_type_db": "Standard_L8s_v3",
+        "azure_instance_type_loader": "Standard_D4s_v5",
+        "azure_instance_type_monitor": "Standard_D2s_v5",
+        "gce_instance_type_db": "n2-highmem-16",
+        "azure_image_db": URN,
+    }
+    groups = {group.name: (group.count, group.instance_type) for group in loading(keys).topologies["default"].groups}
+    assert groups == {
+        "db": (3, "Standard_L8s_v3"),
+        "loader": (2, "Standard_D4s_v5"),
+        "monitor": (1, "Standard_D2s_v5"),
+    }
+    (fault,) = loading.faults({**keys, "azure_instance_type_db": "i4i.large"})
+    assert "azure_instance_type_db: 'i4i.large' does not have the right form" in fault
+
+
 def test_the_environment_names_the_subscription(loading: Loader) -> None:
     """AZURE_SUBSCRIPTION_ID counts where the file names none, and the pin is of it."""
     azure: Any = provider("azure")

@@ -193,6 +193,16 @@ def test_the_keys_of_scylla_cluster_tests(loading: Loader) -> None:
     assert section_of(wanted).reservation == "specific"
 
 
+def test_the_types_of_scylla_cluster_tests(loading: Loader) -> None:
+    """GCE's own keys go before the common ones."""
+    own = {"gce_instance_type_db": "n2-highmem-8", "gce_instance_type_loader": "e2-standard-4"}
+    groups = loading({**SCT, **own}).topologies["default"].groups
+    assert [(group.name, group.count, group.instance_type) for group in groups] == [
+        ("db", 3, "n2-highmem-8"),
+        ("loader", 1, "e2-standard-4"),
+    ]
+
+
 def test_regional_and_shared_of_scylla_cluster_tests(loading: Loader) -> None:
     """One reservation a zone, since there are no regional ones; "shared" is automatic consumption."""
     regional = {

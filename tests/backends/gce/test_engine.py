@@ -12,10 +12,12 @@ import pytest
 import requests
 from msgspec.structs import replace
 
+from pytest_capacity.backends.gce.plan import NO_REGIONAL
 from pytest_capacity.backends.gce.session import ApiError
 from pytest_capacity.engine import Engine
 from pytest_capacity.errors import CapacityError, Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup
+from pytest_capacity.report.render import attempt_lines
 from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import DB, REGION, ZONES, GceLab
 from tests.backends.gce.test_plan import order
@@ -327,6 +329,23 @@ def test_the_groups_are_spread_over_zones(bench: Bench, lab: GceLab) -> None:
         ("db-2", ZONES[1]),
     ]
     assert sorted(one["zone"] for one in lab.emulator.held("reservation")) == list(ZONES[:2])
+    bench.give_back(engine)
+
+
+@pytest.mark.parametrize(
+    ("changes", "notes"),
+    [({"colocate": "region"}, [NO_REGIONAL]), ({}, []), ({"colocate": "region", "reserve": False}, [])],
+)
+def test_the_summary_says_that_no_reservation_is_regional(
+    bench: Bench, changes: dict[str, Any], notes: list[str]
+) -> None:
+    """Once, where groups are spread and reserved, below the attempts."""
+    db = NodeGroup(name="db", count=2, instance_type="n2-standard-2")
+    loader = NodeGroup(name="loader", count=2, instance_type="e2-standard-2")
+    engine = standing(bench, db, loader, **changes)
+    assert engine.book.changes == notes
+    shown = attempt_lines(engine.book.attempts, engine.book.changes, verbosity=0)
+    assert [line.text for line in shown if "reservations of a whole region" in line.text] == notes
     bench.give_back(engine)
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from pytest_capacity.backends.diagnosis import packaged_table
 from pytest_capacity.backends.gce.backend import GceBackend
@@ -26,7 +31,7 @@ from pytest_capacity.backends.gce.settings import GceSettings
 from pytest_capacity.model import Held, Unread
 from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import DB, REGION, GceLab, request
-from tests.emulated import Emulator
+from tests.emulated import ROOT, Emulator
 
 PROJECT = "emulated-project"
 SECRET = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
@@ -97,23 +102,152 @@ def test_service_account_credentials(emulator: Emulator, tmp_path: Path, monkeyp
         assert asked == list(answers)
 
 
+ACCOUNT = f"tests@{PROJECT}.iam.gserviceaccount.com"
+IMPERSONATE = f"/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"
+TOKEN: dict[str, Any] = {"access_token": "of-the-user", "expires_in": 3600, "token_type": "Bearer"}
+
+
+@pytest.mark.parametrize("named_by", ["setting", "file"])
+def test_an_impersonated_service_account(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_by: str
+) -> None:
+    """The source's token buys one of the service account, and only that goes to the API.
+
+    The account is named by ``gce.impersonate``, or by a file as `gcloud auth application-default login
+    --impersonate-service-account` writes it. Google's own hosts answer: through a proxy of this machine, over TLS.
+    """
+    user = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
+    wrapped = {
+        "type": "impersonated_service_account",
+        "service_account_impersonation_url": f"https://iamcredentials.googleapis.com{IMPERSONATE}",
+        "source_credentials": user,
+    }
+    (tmp_path / "adc.json").write_text(json.dumps(user if named_by == "setting" else wrapped))
+    authority = tmp_path / "authority.pem"
+    certificate(authority, "oauth2.googleapis.com", "iamcredentials.googleapis.com")
+    answers: dict[str, Any] = {
+        "/token": TOKEN,
+        IMPERSONATE: {"accessToken": "of-the-account", "expireTime": "2100-01-01T00:00:00Z"},
+        f"/compute/v1/projects/{PROJECT}": {"id": "1", "name": PROJECT},
+    }
+    settings = {"project": PROJECT, **({"impersonate": ACCOUNT} if named_by == "setting" else {})}
+    seen: list[str] = []
+    with answering(answers, authority, seen) as (url, asked):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "adc.json"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        wanted = request(emulator, DB, emulated=False, endpoint="http://compute.test", settings=settings)
+        identity = GceBackend(wanted).whoami()
+    assert (identity.account, identity.place, identity.who) == ("1", PROJECT, ACCOUNT)
+    # The source credentials renew it.
+    assert identity.expires is None
+    assert asked == list(answers)
+    assert seen == ["", "Bearer of-the-user", "Bearer of-the-account"]
+
+
+def test_the_metadata_server(emulator: Emulator, tmp_path: Path) -> None:
+    """On a machine of Compute Engine its service account and its project count, where nothing else is there.
+
+    In a process of its own: google-auth reads the server's address when it is imported.
+    """
+    at = "/computeMetadata/v1"
+    answers: dict[str, Any] = {
+        "/": {},
+        f"{at}/project/project-id": PROJECT,
+        f"{at}/universe/universe-domain": "googleapis.com",
+        f"{at}/instance/service-accounts/default/": {"email": ACCOUNT, "scopes": ["x"], "aliases": ["default"]},
+        f"{at}/instance/service-accounts/default/token": TOKEN,
+        f"{at}/instance/service-accounts/{ACCOUNT}/token": TOKEN,
+        f"/compute/v1/projects/{PROJECT}": {"id": "1", "name": PROJECT},
+    }
+    code = """
+import msgspec, sys
+from pytest_capacity.backends.gce.backend import GceBackend
+from pytest_capacity.model import Request
+identity = GceBackend(msgspec.json.decode(sys.argv[1], type=Request)).whoami()
+print(identity.account, identity.place, identity.who, identity.expires)
+"""
+    wanted = request(emulator, DB, emulated=False, endpoint="http://compute.test")
+    seen: list[str] = []
+    with answering(answers, seen=seen) as (url, asked):
+        here = urlsplit(url).netloc
+        variables = {"GCE_METADATA_HOST": here, "GCE_METADATA_IP": here, "HTTP_PROXY": url, "HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code, msgspec.json.encode(wanted).decode()],
+            env={**variables, "PATH": "", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.stdout.split() == ["1", PROJECT, ACCOUNT, "None"], done.stderr
+    assert f"{at}/project/project-id" in asked
+    assert (asked[-1], seen[-1]) == (f"/compute/v1/projects/{PROJECT}", "Bearer of-the-user")
+
+
+def certificate(path: Path, *hosts: str) -> None:
+    """Write a key and a certificate that it has signed itself, for ``hosts``."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
+
+
 @contextmanager
-def answering(answers: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """A server of this machine that has an answer for each path; its URL, and the paths that were asked for."""
+def answering(
+    answers: dict[str, Any], authority: Path | None = None, seen: list[str] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """A server and proxy of this machine that has an answer for each path; its URL, and the paths that were asked for.
+
+    As a proxy for TLS it is the host itself, with the key and certificate of ``authority``. ``seen`` gets what each
+    request bears as Authorization.
+    """
     asked: list[str] = []
+    said: list[str] = [] if seen is None else seen
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = urlsplit(self.path).path
             asked.append(path)
-            body = json.dumps(answers[path]).encode()
+            said.append(self.headers.get("Authorization") or "")
+            answer = answers[path]
+            body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(200)
+            if path.startswith("/computeMetadata") or path == "/":
+                self.send_header("Metadata-Flavor", "Google")
+            self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         do_POST = do_GET  # noqa: N815 - the names of http.server
+
+        def do_CONNECT(self) -> None:
+            assert authority is not None
+            self.send_response(200)
+            self.end_headers()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(authority)
+            with context.wrap_socket(self.connection, server_side=True) as self.connection:
+                self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
+                self.handle_one_request()
+            self.close_connection = True
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing."""
