@@ -305,6 +305,8 @@ class Offer(Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     #: Why not, in words for the user; empty when ``ok``.
     why: str = ""
+    #: What kind of refusal it is, where it is one of capacity or quota (`EXHAUSTION`).
+    kind: str = ""
     #: Types among those asked for (alternatives too) that the zone does not have.
     lacks: tuple[str, ...] = ()
     #: This zone holds capacity that the user told us to use: try it first.

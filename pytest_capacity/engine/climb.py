@@ -23,6 +23,7 @@ from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import CapacityError, Exhausted, Refused
 from pytest_capacity.ladder import Choice, Refusal, Rung
 from pytest_capacity.model import (
+    EXHAUSTION,
     Attempt,
     Diagnosis,
     Held,
@@ -185,18 +186,24 @@ class Climber:
         climb.listed = list(self._advice.rungs(climb.topology, listed)) if listed else []
         if not climb.listed:
             why = "pytest_capacity_ladder left no rung" if listed else self._why_none(climb)
-            # What no zone is able to take is no lack of capacity, however long one waits.
-            raise Refused(why)
+            # What no zone is able to take is a lack of capacity or quota only where each of them says so.
+            kinds = {offer.kind for offer in self._candidates(climb)}
+            raise (Exhausted if not listed and kinds and kinds <= EXHAUSTION else Refused)(why)
 
     def _why_none(self, climb: Climb) -> str:
         reasons = [
             (offer.zone, why)
-            for zones in climb.offers.values()
-            for offer in ladder.chosen(self._request.zones, zones) or zones
+            for offer in self._candidates(climb)
             if (why := ladder.why_not(climb.topology, self._request, offer))
         ]
         reasons += [(region, f"not read: {one.code}: {one.words}") for region, one in climb.left_out.items()]
         return messages.none_able(climb.name, climb.offers, reasons)
+
+    def _candidates(self, climb: Climb) -> list[Offer]:
+        """Return the zones that the user wants, of all regions that could be read."""
+        return [
+            offer for zones in climb.offers.values() for offer in ladder.chosen(self._request.zones, zones) or zones
+        ]
 
     def _go_round(self, climb: Climb) -> None:
         """Wait, and forget what was refused. Raises `Exhausted` or `Refused` when that is no use any more."""

@@ -245,6 +245,7 @@ def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read:
         ok=not why,
         aliases=(number or NO_ZONE,),
         why=why,
+        kind="quota" if why and why == _over_quota(groups, read) else "",
         lacks=tuple(sorted(lacks)),
         preferred=not why and bool(first & used.keys()),
         facts=facts,

@@ -355,7 +355,7 @@ def test_a_group_in_another_region_is_a_usage_error(emulator: Emulator, bench: B
 def test_a_size_that_cannot_be_reserved_is_told_before_any_call(emulator: Emulator, bench: Bench) -> None:
     """The list of sizes says which of them can be reserved."""
     engine = bench.engine(request(emulator, replace(DB, instance_type="Standard_HB120rs_v3")))
-    with pytest.raises(Exhausted, match="cannot be reserved: write `reserve: false`"):
+    with pytest.raises(Refused, match="cannot be reserved: write `reserve: false`"):
         engine.provision("default")
     assert operations(emulator) == []
 
