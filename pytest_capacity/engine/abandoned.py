@@ -68,6 +68,13 @@ class Abandoned:
         for topology, series in sorted({(subject.topology, subject.series) for subject in subjects}):
             self.release(topology, series, keep.get((topology, series), standing), self._book.regions)
 
+    def is_releasing(self, subjects: Collection[str]) -> bool:
+        """Return whether any of ``subjects`` is in a release that is not confirmed yet: what bears it now will go."""
+        with self._lock:
+            return any(
+                any(map(scope.has, subjects)) for scope, work in self._releases if not work.done() or scope.held()
+            )
+
     def under_way(self) -> list[Future[bool]]:
         """Return the releases that were begun."""
         with self._lock:

@@ -265,10 +265,12 @@ class Climber:
         if failed is None or failed.placement != order.placement:
             return order
         later = replace(order, series=failed.series or failed.attempt)
-        for piece in (piece for planned in self._backend.plan(later) for piece in planned):
-            made = self._book.made(piece.subject)
-            if not _is_whole(made, piece):
-                return order
+        pieces = [piece for planned in self._backend.plan(later) for piece in planned]
+        # What an attempt in between had no use for is on its way out, though it still stands.
+        if self._abandoned.is_releasing([piece.subject for piece in pieces]):
+            return order
+        if not all(_is_whole(self._book.made(piece.subject), piece) for piece in pieces):
+            return order
         return later
 
     def _try(self, order: Order, climb: Climb) -> Placed | None:
