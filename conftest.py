@@ -42,7 +42,6 @@ SAMPLES: Final[Mapping[str, Mapping[str, int] | None]] = {
         "tests/plugin/*": 6,
         "tests/cli/*": 5,
         "tests/keeper/*": 3,
-        "tests/emulator/*": 2,
         "tests/test_readme.py": 2,
     },
 }
