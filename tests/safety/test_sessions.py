@@ -303,6 +303,6 @@ def test_images_are_part_of_what_is_asked(sharers: Sharers) -> None:
     )
     ended = sharers.run("two")
     assert ended.code == 4, ended
-    assert "aws.public_ip: false; asked: true" in ended.text, ended
+    assert "aws.public_ip: null; asked: true" in ended.text, ended
     sharers.visit().call(protocol.Release(), protocol.Settled)
     sharers.suite.nothing_left()
