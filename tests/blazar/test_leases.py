@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pytest_capacity.allocations import Filter, open_view
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.blazar.backend import BlazarBackend
-from pytest_capacity.errors import Exhausted
+from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup, Unread
 from pytest_capacity.testing import Bench
 from tests.blazar.lab import DB, LOADER, BlazarLab, Openstack, environment, hosts_of, until
@@ -96,7 +96,7 @@ def test_a_group_that_is_not_reserved_gets_no_lease(lab: BlazarLab, bench: Bench
 def test_a_zone_without_hosts_of_blazars_is_not_tried(lab: BlazarLab, bench: Bench) -> None:
     """An admin reads which hosts may be reserved; it costs no attempt."""
     engine = bench.engine(lab.request(LOADER, zones=("az-free",)))
-    with pytest.raises(Exhausted, match="Blazar has no reservable host there"):
+    with pytest.raises(Refused, match="Blazar has no reservable host there"):
         engine.provision("default")
     assert engine.book.attempts == []
 
