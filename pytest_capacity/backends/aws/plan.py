@@ -22,6 +22,7 @@ from pytest_capacity.backends.aws.session import format_time
 from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of, use_fact
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
+from pytest_capacity.backends.spread import first_fact, places
 from pytest_capacity.backends.tokens import fit, token
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
@@ -74,7 +75,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     reservations: list[Piece] = []
     nodes: list[Piece] = []
     with_key = False
-    for place in _places(order):
+    for place in places(order):
         groups = [settings_of(request, group) for group in place.topology.groups]
         shapes = {group.name: _shape(request, place, group) for group in groups if _reserves(place, group)}
         if any(group.group.placement_group and (order.launch or group.name in shapes) for group in groups):
@@ -88,37 +89,6 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
         # Nothing waits for it but the nodes, so it costs no round where there is one.
         before = [*before[:-1], [*(before[-1] if before else []), _key_pair(request, order)]]
     return [*before, nodes] if nodes else before
-
-
-def _places(order: Order) -> list[Order]:
-    """Return the order, or, where its groups are spread, one for each zone with the nodes that it has there."""
-    if not order.shares:
-        return [order]
-    begun: dict[str, int] = {}
-    places = []
-    for share in order.shares:
-        groups = [
-            replace(group, count=share.counts[group.name])
-            for group in order.topology.groups
-            if share.counts.get(group.name)
-        ]
-        numbers = {_first_fact(group.name): str(begun[group.name]) for group in groups if begun.get(group.name)}
-        for group in groups:
-            begun[group.name] = begun.get(group.name, 0) + group.count
-        places.append(
-            replace(
-                order,
-                topology=replace(order.topology, groups=tuple(groups)),
-                placement=replace(order.placement, zone=share.zone),
-                facts={**order.facts, **share.facts, **numbers},
-            )
-        )
-    return places
-
-
-def _first_fact(group: str) -> str:
-    """Return the fact that says with which number the names of a group's nodes begin in a zone."""
-    return f"first/{group}"
 
 
 def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
@@ -328,7 +298,7 @@ def _image(order: Order, group: GroupSettings) -> str:
 
 def _node_label(order: Order, group: GroupSettings) -> str:
     """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them."""
-    first = order.facts.get(_first_fact(group.name))
+    first = order.facts.get(first_fact(group.name))
     spot = ["spot"] if group.market == "spot" else []
     return "/".join([group.name, group.group.instance_type, *spot, *([f"{FROM}{first}"] if first else [])])
 

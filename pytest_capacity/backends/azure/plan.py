@@ -31,6 +31,7 @@ from pytest_capacity.backends.azure.ids import (
 )
 from pytest_capacity.backends.azure.settings import GroupSettings, settings_of, use_fact, zone_number
 from pytest_capacity.backends.azure.stamp import VALUE_LIMIT, stamp_tags, tag_value
+from pytest_capacity.backends.spread import first_fact, places
 from pytest_capacity.backends.tokens import fit, token
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
@@ -80,7 +81,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     beside: list[Piece] = []
     members: list[Piece] = []
     machines: list[Piece] = []
-    for place in _places(order):
+    for place in places(order):
         groups = [settings_of(request, group) for group in place.topology.groups]
         shapes = {group.name: _shape(request, place, group) for group in groups if _reserves(place, group)}
         if any(group.group.placement_group for group in groups) and order.launch:
@@ -141,37 +142,6 @@ def resource_group_name(order: Order) -> str:
     series = str(order.series or order.attempt)
     seed = "/".join([order.unique_run, order.project, order.topology.name, series, order.placement.region])
     return make_name(_RESOURCE_GROUP_LIMIT, "pytest-capacity", order.run, order.topology.name, series, seed=seed)
-
-
-def _places(order: Order) -> list[Order]:
-    """The order, or, where its groups are spread, one for each zone with the nodes that it has there."""
-    if not order.shares:
-        return [order]
-    begun: dict[str, int] = {}
-    places = []
-    for share in order.shares:
-        groups = [
-            replace(group, count=share.counts[group.name])
-            for group in order.topology.groups
-            if share.counts.get(group.name)
-        ]
-        numbers = {_first_fact(group.name): str(begun[group.name]) for group in groups if begun.get(group.name)}
-        for group in groups:
-            begun[group.name] = begun.get(group.name, 0) + group.count
-        places.append(
-            replace(
-                order,
-                topology=replace(order.topology, groups=tuple(groups)),
-                placement=replace(order.placement, zone=share.zone),
-                facts={**order.facts, **share.facts, **numbers},
-            )
-        )
-    return places
-
-
-def _first_fact(group: str) -> str:
-    """The fact that says with which number the names of a group's nodes begin in a zone."""
-    return f"first/{group}"
 
 
 def _subnet(request: Request, order: Order) -> str:
@@ -320,7 +290,7 @@ def _member(
 
 
 def _machine(request: Request, order: Order, group: GroupSettings, shape: Shape | None, index: int) -> Piece:
-    number = int(order.facts.get(_first_fact(group.name), "0")) + index
+    number = int(order.facts.get(first_fact(group.name), "0")) + index
     node = f"{group.name}-{number}"
     spot = ["spot"] if group.market == "spot" else []
     subject = _subject(order, NODE, "/".join([group.name, group.group.instance_type, *spot, str(number)]))

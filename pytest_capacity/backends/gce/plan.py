@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pytest_capacity.backends.gce import stamp
 from pytest_capacity.backends.gce.settings import (
@@ -30,6 +29,7 @@ from pytest_capacity.backends.gce.settings import (
 )
 from pytest_capacity.backends.gce.userdata import metadata_of
 from pytest_capacity.backends.gce.values import format_time, without_host
+from pytest_capacity.backends.spread import first_fact, places
 from pytest_capacity.backends.tokens import token
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
@@ -93,7 +93,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     policies: list[Piece] = []
     reservations: list[Piece] = []
     nodes: list[Piece] = []
-    for place in _places(order):
+    for place in places(order):
         groups = [settings_of(request, group) for group in place.topology.groups]
         shapes = {group.name: _shape(request, place, group) for group in groups if _reserves(place, group)}
         if any(group.group.placement_group and (order.launch or group.name in shapes) for group in groups):
@@ -136,37 +136,6 @@ def names_of(piece: Piece) -> list[str]:
     """The names of what the call for ``piece`` makes, in their order."""
     several = piece.spec.get("perInstanceProperties")
     return list(several) if several else [piece.spec["name"]]
-
-
-def _places(order: Order) -> list[Order]:
-    """The order, or, where its groups are spread, one for each zone with the nodes that it has there."""
-    if not order.shares:
-        return [order]
-    begun: dict[str, int] = {}
-    places = []
-    for share in order.shares:
-        groups = [
-            replace(group, count=share.counts[group.name])
-            for group in order.topology.groups
-            if share.counts.get(group.name)
-        ]
-        numbers = {_first_fact(group.name): str(begun[group.name]) for group in groups if begun.get(group.name)}
-        for group in groups:
-            begun[group.name] = begun.get(group.name, 0) + group.count
-        places.append(
-            replace(
-                order,
-                topology=replace(order.topology, groups=tuple(groups)),
-                placement=replace(order.placement, zone=share.zone),
-                facts={**order.facts, **share.facts, **numbers},
-            )
-        )
-    return places
-
-
-def _first_fact(group: str) -> str:
-    """The fact that says with which number the names of a group's nodes begin in a zone."""
-    return f"first/{group}"
 
 
 def _reserves(order: Order, group: GroupSettings) -> bool:
@@ -224,7 +193,7 @@ def _name(order: Order, subject: str, words: str) -> str:
 
 def _node_names(order: Order, subject: str, group: GroupSettings) -> list[str]:
     """``db-run-1-1a2b3c4d5e-0``: the group and the run to read, the rest to be like no other."""
-    first = int(order.facts.get(_first_fact(group.name), "0"))
+    first = int(order.facts.get(first_fact(group.name), "0"))
     begin = stamp.name_part(group.name, 16)
     begin = begin if begin[:1].isalpha() else f"node-{begin}".rstrip("-")
     words = "-".join(part for part in (begin, stamp.name_part(order.run, 20)) if part)
@@ -294,7 +263,7 @@ def reserved_properties(shape: Shape) -> dict[str, Any]:
 
 def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     name = group.name
-    first = order.facts.get(_first_fact(name))
+    first = order.facts.get(first_fact(name))
     spot = ["spot"] if group.market == "spot" else []
     label = "/".join([name, group.group.instance_type, *spot, *([f"from-{first}"] if first else [])])
     subject = _subject(order, NODE, label)

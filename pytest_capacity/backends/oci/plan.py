@@ -21,6 +21,7 @@ from pytest_capacity.backends.oci.forms import split_zone
 from pytest_capacity.backends.oci.kinds import GATEWAY, NETWORK, NODE, RESERVATION, ROUTES, SECURITY, SUBNET
 from pytest_capacity.backends.oci.settings import GroupSettings, OciSettings, section_of, settings_of, use_fact
 from pytest_capacity.backends.oci.stamp import VALUE_LIMIT, stamp_tags, tag_value
+from pytest_capacity.backends.spread import first_fact, places
 from pytest_capacity.backends.tokens import fit, token
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
@@ -58,7 +59,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     reservations: list[Piece] = []
     nodes: list[Piece] = []
     makes_network = False
-    for place in places_of(order):
+    for place in places(order):
         groups = [settings_of(request, group) for group in place.topology.groups]
         reserved = [group for group in groups if group.reserve and not _used(place, group)]
         reservations += _reservations(request, place, reserved)
@@ -68,32 +69,6 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     network = _network(request, order) if makes_network else []
     first = [*(network[0] if network else []), *reservations]
     return [pieces for pieces in (first, *network[1:], nodes) if pieces]
-
-
-def places_of(order: Order) -> list[Order]:
-    """Return the order, or, where its groups are spread, one for each zone with the nodes that it has there."""
-    if not order.shares:
-        return [order]
-    begun: dict[str, int] = {}
-    places = []
-    for share in order.shares:
-        groups = [
-            replace(group, count=share.counts[group.name])
-            for group in order.topology.groups
-            if share.counts.get(group.name)
-        ]
-        numbers = {_first_fact(group.name): str(begun[group.name]) for group in groups if begun.get(group.name)}
-        for group in groups:
-            begun[group.name] = begun.get(group.name, 0) + group.count
-        places.append(
-            replace(
-                order,
-                topology=replace(order.topology, groups=tuple(groups)),
-                placement=replace(order.placement, zone=share.zone),
-                facts={**order.facts, **share.facts, **numbers},
-            )
-        )
-    return places
 
 
 def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
@@ -118,11 +93,6 @@ def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
     elif NETWORK in inputs:
         body["vcnId"] = inputs[NETWORK]
     return body
-
-
-def _first_fact(group: str) -> str:
-    """The fact that says with which number the names of a group's nodes begin in a zone."""
-    return f"first/{group}"
 
 
 def _used(order: Order, group: GroupSettings) -> str:
@@ -248,7 +218,7 @@ def _nodes(
     request: Request, order: Order, place: Order, group: GroupSettings, reserved: Sequence[GroupSettings]
 ) -> list[Piece]:
     """The launches of one group: one each, with a token of its own."""
-    first = int(place.facts.get(_first_fact(group.name), "0"))
+    first = int(place.facts.get(first_fact(group.name), "0"))
     needs: list[Need] = []
     if group in reserved:
         label = _reservation_label(request, place, group)
