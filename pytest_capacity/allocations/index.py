@@ -1,6 +1,6 @@
 """The index of the allocation view: a SQLite file beside the journal that can be made again from it at any time.
 
-It is a file of its own so that nobody who looks writes to the journal, and so that no keeper waits for who looks. A
+It is a file of its own so that reading writes nothing to the journal, and so that no keeper waits for a reader. A
 damaged, old or foreign one is thrown away and folded again from the journal's events.
 """
 

@@ -143,7 +143,7 @@ def _query(wanted: Filter, now: float) -> tuple[str, dict[str, Any]]:
             resource.append(f"r.{column} = :{column}")
             values[column] = value
     if wanted.lease:
-        # Whoever knows the run finds what it holds, whatever its cloud calls the lease.
+        # By its id a run is found, whatever its cloud calls the lease.
         allocation.append("(a.lease = :lease OR a.run = :lease)")
         values["lease"] = wanted.lease
     if wanted.reservation:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class Owners:
-    """Whoever needs the emulator. One that was started for nobody stays until it is told to end."""
+    """The processes that need the emulator. Without any it stays until a signal ends it."""
 
     def __init__(self, first: int | None) -> None:
         self._lock = threading.Lock()

@@ -26,7 +26,7 @@ from pytest_capacity.emulator.server import Server
 from pytest_capacity.emulator.weather import WeatherError, read_scenario
 from pytest_capacity.emulator.world import World
 
-#: Seconds that it serves on when its owner is gone and nobody asks (a keeper may still be releasing).
+#: Seconds that it serves on when its owner is gone and no request comes (a keeper may still be releasing).
 PATIENCE_S: Final = 15.0
 
 
@@ -93,7 +93,7 @@ def _announce(server: Server) -> None:
     }
     server.last_request = server.clock()
     print(json.dumps(ready), flush=True)
-    # Whoever reads the other end sees its end now, and may go away.
+    # The reader of the other end sees its end now, and may go away.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

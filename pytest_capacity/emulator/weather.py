@@ -226,7 +226,7 @@ def _convert(value: object, type_: Any, where: str) -> Any:
 
 
 def _unknown_key(problem: str, where: str) -> str | None:
-    """msgspec names the key that is too much, and where; whoever mistyped it needs those that there are."""
+    """msgspec names the key that is too much, and where; the known ones are added."""
     found = _UNKNOWN.fullmatch(problem)
     if not found:
         return None

@@ -39,7 +39,7 @@ class Peers:
         #: While no owner is there: when the run ends.
         self.kept_until: float | None = None
         #: Set once the last owner has hung up.
-        self.nobody = threading.Event()
+        self.no_owner = threading.Event()
 
     def enter(self, peer: Peer) -> bool:
         """Let a peer in; False: it is an owner of a session that is over."""
@@ -118,7 +118,7 @@ class Peers:
                 self.kept_until = self._keep(peer, failed=True)
             self._owners.discard(peer)
             if owned and not self._owners:
-                self.nobody.set()
+                self.no_owner.set()
                 if not self._over.is_set() and self.kept_until is None:
                     self._end(f"owner {peer.name} (pid {peer.pid}) is gone{' without a goodbye' if crashed else ''}")
             self.wishes.pop(peer, None)

@@ -1,6 +1,6 @@
 """The messages between pytest and the keeper.
 
-A frame is four bytes of length (big endian) and a JSON object. Whoever connects sends calls, each with a number; the
+A frame is four bytes of length (big endian) and a JSON object. A peer sends calls, each with a number; the
 keeper answers each call once, under that number, in any order, and sends events to owners at any time.
 """
 

@@ -110,7 +110,7 @@ class Server:
         for farewell in self._farewells:
             farewell.join(FAREWELL)  # Who waits for the receipt must have it before we hang up.
         if self._farewells and self._there.owners():
-            self._there.nobody.wait(FAREWELL)  # Who has it hangs up first: our hanging up would look like a death.
+            self._there.no_owner.wait(FAREWELL)  # Who has it hangs up first: our hanging up would look like a death.
         for peer in self._there.everybody():
             peer.finish(2.0)
         # An owner that left at a second Ctrl-C, or was killed, does not remove it.

@@ -1,7 +1,7 @@
 """Named sessions: which keeper serves a name, and whose turn it is to start one.
 
 A session's *record* says where its keeper listens. It is written when the keeper is started and removed as soon as the
-keeper begins to end; a record whose keeper does not answer is of one that died. Whoever reads it in order to start a
+keeper begins to end; a record whose keeper does not answer is of one that died. A process that reads it to start a
 keeper, or changes it, holds the session's lock.
 """
 

@@ -18,11 +18,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.launch_options import disk_mappings, launch_parameters
-from pytest_capacity.backends.aws.session import format_time
 from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of, use_fact
 from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.spread import first_fact, places
+from pytest_capacity.backends.times import format_time
 from pytest_capacity.backends.tokens import fit, token
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Need, Order, Piece, Request, Subject

@@ -41,7 +41,7 @@ def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> H
 
     An instance that dies before it ever ran is ``failed`` and carries EC2's reason, unless a call ended it (ours,
     a release while it was starting). It is ``failed`` once: asked again, with what was answered, it is ``leaving`` or
-    ``gone`` like any other, so a release of it comes to an end. A stopped one is ``failed``: nobody but a person stops
+    ``gone`` like any other, so a release of it comes to an end. A stopped one is ``failed``: only a person stops
     our nodes, and its disks are billed.
     """
     stamp = read_stamp(instance.get("Tags", ()))

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from pytest_capacity.backends.aws import regions
 from pytest_capacity.backends.aws.descriptions import read_fast
 from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.backends.diagnosis import table_of
+from pytest_capacity.backends.times import parse_time
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
 
@@ -229,17 +229,3 @@ def _emulator_secret() -> str:
     """Return the secret that the emulator checks signatures with, by the file that the keeper's environment names."""
     file = os.environ.get("PYTEST_CAPACITY_EMULATOR_SECRET_FILE")
     return Path(file).read_text(encoding="ascii").strip() if file else "emulated"
-
-
-def parse_time(text: str) -> float | None:
-    """Seconds since the epoch of an ISO 8601 time (UTC if it names no zone); None if it is none."""
-    try:
-        time = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-
-
-def format_time(seconds: float) -> str:
-    """``2026-01-31T12:00:00Z``: whole seconds, the form that EC2 takes and that our stamp bears."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from pytest_capacity.backends.aws.session import format_time, parse_time
+from pytest_capacity.backends.times import format_time, parse_time
 from pytest_capacity.backends.tokens import fit
 from pytest_capacity.model import Order
 

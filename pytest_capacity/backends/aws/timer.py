@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_capacity.backends.aws.session import format_time
+from pytest_capacity.backends.times import format_time
 
 # The minutes are counted on the machine, from an absolute time, so the same order gives the same bytes: a call repeated
 # with its token must not differ in anything. User data runs at the first boot only and a pending shutdown does not

@@ -40,8 +40,9 @@ from pytest_capacity.backends.azure.plan import (
 )
 from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
 from pytest_capacity.backends.azure.settings import section_of
-from pytest_capacity.backends.azure.stamp import DEADLINE, PIECE, RUN, format_time
+from pytest_capacity.backends.azure.stamp import DEADLINE, PIECE, RUN
 from pytest_capacity.backends.diagnosis import diagnose_held
+from pytest_capacity.backends.times import format_time
 from pytest_capacity.model import (
     Change,
     Diagnosis,
@@ -231,7 +232,7 @@ class AzureBackend:
     def _delete(self, held: Held) -> Held:
         type_ = TYPES[held.kind]
         operation = f"{type_ or RESOURCE_GROUPS}/delete"
-        # Without it a machine is shut down in good order first, which takes minutes.
+        # Without it the operating system is shut down first, which takes minutes.
         query = {"forceDeletion": "true"} if held.kind == NODE else {}
         try:
             answer = self._arm.call(operation, "DELETE", held.id, version_of(type_), **query)

@@ -1,4 +1,4 @@
-"""Scheduled Events: what Azure tells a machine, and nobody else, of what it is about to do to it.
+"""Scheduled Events: what Azure is about to do to a machine, which only the machine itself can read.
 
 A spot machine has at least 30 seconds from the event "Preempt" to its end. The first request of a machine may take
 Azure two minutes (Azure documentation, "Scheduled Events for Linux VMs"): until then nothing is known, and the machine

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from msgspec import Struct
 
+from pytest_capacity.backends.times import format_time, parse_time
 from pytest_capacity.backends.tokens import fit
 from pytest_capacity.model import Order
 
@@ -77,17 +77,3 @@ def read_stamp(tags: Mapping[str, str]) -> Stamp:
         node=values.get(NODE, ""),
         deadline=parse_time(values.get(DEADLINE, "")),
     )
-
-
-def parse_time(text: str) -> float | None:
-    """Return seconds since the epoch of an ISO 8601 time (UTC if it names no zone); None if it is none."""
-    try:
-        time = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-
-
-def format_time(seconds: float) -> str:
-    """Return ``2026-01-31T12:00:00Z``."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

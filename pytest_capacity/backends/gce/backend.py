@@ -26,8 +26,8 @@ from pytest_capacity.backends.gce.plan import (
 from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, section_of, settings_of
 from pytest_capacity.backends.gce.stamp import DEADLINE, read_stamp
-from pytest_capacity.backends.gce.values import parse_time
 from pytest_capacity.backends.gce.zones import Once, read_offers
+from pytest_capacity.backends.times import parse_time
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
 #: A reservation cannot go while a machine sits in it, nor a placement policy while either uses it.

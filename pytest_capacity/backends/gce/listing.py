@@ -190,7 +190,7 @@ def _one_operation(session: Session, name: str, held: Held) -> dict[str, Any] | 
             return session.call("regionOperations.get", {"region": at, "operation": name})
         return session.call("zoneOperations.get", {"zone": at, "operation": name})
     except ApiError as error:
-        # Operations are kept for some days; one that nobody has says nothing.
+        # Operations are kept for some days; one that is not there says nothing.
         if error.status != 404:
             raise
         return None

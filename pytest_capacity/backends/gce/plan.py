@@ -28,8 +28,9 @@ from pytest_capacity.backends.gce.settings import (
     use_fact,
 )
 from pytest_capacity.backends.gce.userdata import metadata_of
-from pytest_capacity.backends.gce.values import format_time, without_host
+from pytest_capacity.backends.gce.values import without_host
 from pytest_capacity.backends.spread import first_fact, places
+from pytest_capacity.backends.times import format_time
 from pytest_capacity.backends.tokens import token
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION, create_call, names_of
 from pytest_capacity.backends.gce.stamp import Stamp, read_stamp
-from pytest_capacity.backends.gce.values import last, parse_time, region_of
+from pytest_capacity.backends.gce.values import last, region_of
+from pytest_capacity.backends.times import parse_time
 from pytest_capacity.model import ErrorPart, Held, Piece, State, Subject
 
 #: The facts of a thing whose making is not over: its operation, by name, and where that lies (a zone or a region).

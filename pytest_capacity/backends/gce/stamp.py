@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from pytest_capacity.backends.gce.values import format_time, parse_time
+from pytest_capacity.backends.times import format_time, parse_time
 from pytest_capacity.model import Order
 
 KEY: Final = "pytest-capacity"

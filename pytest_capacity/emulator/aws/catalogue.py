@@ -88,7 +88,7 @@ class Network(Struct, frozen=True):
 
 
 class Ec2Catalogue:
-    """moto's knowledge of AWS. moto is not safe for threads: whoever asks it for more than names holds ``lock``."""
+    """moto's knowledge of AWS. moto is not safe for threads: hold ``lock`` for more than names."""
 
     #: EC2 bills a machine by the second, but at least this long.
     least_s: Final = 60.0

@@ -1,5 +1,5 @@
 """What is real of the emulated machines: a shell each, behind an SSH server of its own on loopback.
 
 A node is a directory, the processes that were started in it, and a port. It is no sandbox: its commands run on this
-machine as whoever runs the emulator.
+machine as the user who runs the emulator.
 """

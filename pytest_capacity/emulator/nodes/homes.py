@@ -73,7 +73,7 @@ class Home:
         self._orphaned: set[int] = set()
 
     def make(self, user_data: bytes) -> None:
-        """Make it; nobody else may look into it."""
+        """Make it, readable for its user only."""
         for folder in (self.path, self.groups.parent, self.groups, self.bin, self.tmp):
             folder.mkdir(mode=0o700)
         os.mkfifo(self.door, 0o600)
@@ -99,7 +99,7 @@ class Home:
         return [int(path.name) for path in self.groups.glob("*")]
 
     def _forget_ended(self, group: int) -> None:
-        # While one of ours is in the group its number is given to nobody: a process that bears it is a stranger.
+        # While one of ours is in the group its number is not given again: a process that bears it is another one.
         if group in self._orphaned and (_exists(group, os.kill) or not _exists(group, os.killpg)):
             self._orphaned.discard(group)
             (self.groups / str(group)).unlink(missing_ok=True)

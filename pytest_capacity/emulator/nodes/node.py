@@ -149,7 +149,7 @@ class Node:
     # -- its own commands -----------------------------------------------------------------------------------------
 
     def _listen_to_commands(self) -> None:
-        # For reading and writing: the pipe then has no end, whoever closes it.
+        # For reading and writing: the pipe then has no end when a writer closes it.
         self._door = os.open(self.home.door, os.O_RDWR | os.O_NONBLOCK)
         asyncio.get_running_loop().add_reader(self._door, self._hear, self._door)
 
@@ -178,7 +178,7 @@ class Door(asyncssh.SSHServer):
             self._node.connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
-        """Nobody gets in without a key."""
+        """Refuse a login without a key."""
         return True
 
     def public_key_auth_supported(self) -> bool:

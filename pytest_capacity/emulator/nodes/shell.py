@@ -14,7 +14,7 @@ import asyncssh
 
 from pytest_capacity.emulator.nodes.homes import Home, kill_group
 
-#: It writes down its process group (it leads one) before it is the command: whoever has to end it then finds it.
+#: It writes down its process group (it leads one) before it is the command: so it can be found and ended.
 _PIPED: Final = ': > "$0/$$"; exec /bin/sh "$@"'
 #: The first terminal that the leader of a session opens is the session's own.
 _AT_TERMINAL: Final = ': > "$0/$$"; tty=$1; shift; exec /bin/sh "$@" <"$tty" >"$tty" 2>&1'
@@ -98,7 +98,7 @@ async def _feed(process: Process, line: Line) -> None:
         except asyncssh.TerminalSizeChanged as told:
             line.resize(told.term_size[:2])
         except (OSError, asyncssh.Error):
-            # It does not listen any more, or nobody speaks.
+            # It does not listen any more, or nothing is sent.
             return
 
 
@@ -206,7 +206,7 @@ class Terminal:
         pump = asyncio.create_task(_pump(self._reader, self._process.stdout))
         try:
             await self.child.wait()
-            # Held until now, for a terminal that nobody has open yet has nothing to read either.
+            # Held until now, for a terminal that is not open yet has nothing to read either.
             os.close(self._theirs)
             self._theirs = -1
             await asyncio.wait({pump}, timeout=_LAST_WORDS_S)

@@ -17,9 +17,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.backend import AwsBackend
 from pytest_capacity.backends.aws.backend import open_aws as open
-from pytest_capacity.backends.aws.session import Cloud, format_time, parse_time
+from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.diagnosis import remedy
+from pytest_capacity.backends.times import format_time, parse_time
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request
 from tests.backends.aws.orders import REGION, group, order, request
