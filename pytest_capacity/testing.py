@@ -233,7 +233,7 @@ class ConformanceSuite:
             engine = bench.engine()
             placed = engine.provision("default")
             assert placed.zone == lab.zones[1]
-            assert [one.outcome for one in engine.book.attempts] == ["no-capacity", "placed"]
+            assert [one.outcome for one in engine.run_state.attempts] == ["no-capacity", "placed"]
             bench.give_back(engine)
 
     def test_all_zones_dry(self, lab: Lab, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ class ConformanceSuite:
             else:
                 raise AssertionError("the topology stands in zones that are dry")
             assert all(zone in words for zone in lab.zones), words
-            assert all(one.code for one in engine.book.attempts)
+            assert all(one.code for one in engine.run_state.attempts)
             bench.give_back(engine)
 
     def test_late_failures_fall_back(self, lab: Lab, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ class ConformanceSuite:
         with _bench(lab, tmp_path) as bench:
             engine = bench.engine()
             assert engine.provision("default").zone == lab.zones[1]
-            first = engine.book.attempts[0]
+            first = engine.run_state.attempts[0]
             assert (first.zone, first.outcome) == (lab.zones[0], "no-capacity"), first
             bench.give_back(engine)
 
@@ -286,8 +286,8 @@ class ConformanceSuite:
                 pass
             else:
                 raise AssertionError("the topology stands though the quota is used up")
-            assert {one.outcome for one in engine.book.attempts} == {"quota"}
-            assert {one.zone for one in engine.book.attempts} == {lab.zones[0]}
+            assert {one.outcome for one in engine.run_state.attempts} == {"quota"}
+            assert {one.zone for one in engine.run_state.attempts} == {lab.zones[0]}
             bench.give_back(engine)
 
     def test_slow_nodes(self, lab: Lab, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ class ConformanceSuite:
         with _bench(lab, tmp_path) as bench:
             engine = bench.engine()
             engine.provision("default")
-            assert {held.state for held in engine.book.held() if held.kind == "node"} == {"ready"}
+            assert {held.state for held in engine.run_state.held() if held.kind == "node"} == {"ready"}
             bench.give_back(engine)
 
     def test_crash_at_every_boundary(self, lab: Lab, tmp_path: Path) -> None:
@@ -336,15 +336,15 @@ class ConformanceSuite:
         with _bench(lab, tmp_path) as bench:
             engine = bench.engine()
             engine.provision("default")
-            known = engine.book.held()
+            known = engine.run_state.held()
             backend = lab.backend(engine.request)
             listed = list(backend.inventory(engine.request.run, engine.request.regions))
             assert {one.key: one.subject for one in listed if isinstance(one, Held)} == {
                 one.key: one.subject for one in known
             }
             assert not list(backend.inventory("another-run", engine.request.regions))
-            engine.book.note_gone(known)  # As if it had never been written down.
-            assert not engine.book.held()
+            engine.run_state.note_gone(known)  # As if it had never been written down.
+            assert not engine.run_state.held()
             bench.give_back(engine)
 
     def test_another_run_is_released_by_its_stamp(self, lab: Lab, tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ class ConformanceSuite:
             engine.provision("default")
             backend = lab.backend(engine.request)
             until = float(int(time.time()) + 3000)
-            leased = [held for held in engine.book.held() if held.kind in backend.leased]
+            leased = [held for held in engine.run_state.held() if held.kind in backend.leased]
             for held in leased:
                 # Some clouds count in whole minutes; none may let a lease run on for longer than it was told.
                 assert until - MINUTE < (backend.change(held, Change(deadline=until)).deadline or 0.0) <= until
@@ -383,12 +383,12 @@ class ConformanceSuite:
             engine = bench.engine()
             engine.provision("default")
             backend = lab.backend(engine.request)
-            held = backend.releasable(engine.book.held())[0]
+            held = backend.releasable(engine.run_state.held())[0]
             answers = [asked(backend, lambda: backend.release([held])) for _ in range(2)]
             steps = {answer.step for answer in answers if isinstance(answer, Diagnosis)}
             assert steps <= {"gone", "back-off"}, answers
             before = sorted(lab.held())
-            other = next((one for one in engine.book.held() if one.key != held.key), held)
+            other = next((one for one in engine.run_state.held() if one.key != held.key), held)
             try:
                 backend.release([replace(other, subject="")])
             except ValueError:
@@ -403,7 +403,7 @@ class ConformanceSuite:
         with _bench(lab, tmp_path) as bench:
             engine = bench.engine()
             engine.provision("default")
-            helds = engine.book.held()
+            helds = engine.run_state.held()
             commands = "\n".join(engine.by_hand(helds))
             missing = [
                 held.id for held in helds if held.id not in commands and held.facts.get("name", held.id) not in commands

@@ -200,11 +200,11 @@ def _left_alone(run: Run, why: str) -> Seen:
     """A run whose keeper is gone: by the journal."""
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
-    book, databases = _by_journal(run)
-    held, unanswered = (*_standing(book), *databases), len(book.doubtful())
-    if (not held and not unanswered) or (book.emulator and not _answers(book.emulator)):
+    run_state, databases = _by_journal(run)
+    held, unanswered = (*_standing(run_state), *databases), len(run_state.doubtful())
+    if (not held and not unanswered) or (run_state.emulator and not _answers(run_state.emulator)):
         return Seen(run=run, state="over", held=(), why=why)
-    placed = tuple(book.placed.values())
+    placed = tuple(run_state.placed.values())
     return Seen(run=run, state="abandoned", held=held, unanswered=unanswered, placed=placed, why=why)
 
 
@@ -234,8 +234,8 @@ def _ending(run: Run) -> tuple[Held, ...] | None:
     """Return what is still held of a run that is being released; None where its journal does not know it."""
     if not run.begun:
         return None
-    book, databases = _by_journal(run)
-    return (*_standing(book), *databases)
+    run_state, databases = _by_journal(run)
+    return (*_standing(run_state), *databases)
 
 
 def _standing(state: RunState) -> tuple[Held, ...]:

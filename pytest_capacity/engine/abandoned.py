@@ -21,13 +21,13 @@ class Abandoned:
     def __init__(
         self,
         releaser: Releaser,
-        book: RunState,
+        run_state: RunState,
         pool: Executor,
         stop: threading.Event,
         leftovers: Collection[str] = frozenset(),
     ) -> None:
         self._releaser = releaser
-        self._book = book
+        self._run_state = run_state
         self._pool = pool
         self._stop = stop
         self._leftovers = leftovers
@@ -50,10 +50,12 @@ class Abandoned:
             subject = Subject.parse(text)
             return (subject.topology, subject.series) == (topology, series) and text not in keep
 
-        known = [held.subject for held in self._book.held()] + [piece.subject for piece in self._book.doubtful()]
-        refused = [text for text in list(self._book.refusals) if Subject.parse(text).kind in self._leftovers]
+        known = [held.subject for held in self._run_state.held()] + [
+            piece.subject for piece in self._run_state.doubtful()
+        ]
+        refused = [text for text in list(self._run_state.refusals) if Subject.parse(text).kind in self._leftovers]
         unlisted = frozenset(filter(ours, refused))
-        return Scope(self._book, unlisted.union(filter(ours, known)), unlisted, regions)
+        return Scope(self._run_state, unlisted.union(filter(ours, known)), unlisted, regions)
 
     def take_up(
         self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]], standing: Collection[str]
@@ -63,10 +65,12 @@ class Abandoned:
         Those that are ``standing`` are in the hands of tests, whatever is planned.
         """
         keep = {(order.topology.name, order.series or order.attempt): {*plan(order), *standing} for order in orders}
-        texts = [held.subject for held in self._book.held()] + [piece.subject for piece in self._book.doubtful()]
+        texts = [held.subject for held in self._run_state.held()] + [
+            piece.subject for piece in self._run_state.doubtful()
+        ]
         subjects = map(Subject.parse, texts)
         for topology, series in sorted({(subject.topology, subject.series) for subject in subjects}):
-            self.release(topology, series, keep.get((topology, series), standing), self._book.regions)
+            self.release(topology, series, keep.get((topology, series), standing), self._run_state.regions)
 
     def is_releasing(self, subjects: Collection[str]) -> bool:
         """Return whether any of ``subjects`` is in a release that is not confirmed yet: what bears it now will go."""
@@ -84,12 +88,12 @@ class Abandoned:
         """Return whether any of it is not confirmed yet."""
         return not all(work.done() for work in self.under_way())
 
-    def settle(self, halt: Deadline) -> bool:
+    def settle(self, deadline: Deadline) -> bool:
         """Wait for the releases under way, since they still count against a quota; whether there were any."""
         waiting = [work for work in self.under_way() if not work.done()]
         for work in waiting:
             while not work.done():
-                halt.wait(0.1)
+                deadline.wait(0.1)
         return bool(waiting)
 
     def accepted(self) -> bool:

@@ -64,7 +64,7 @@ class Attempter:
     def __init__(
         self,
         backend: Backend,
-        book: RunState,
+        run_state: RunState,
         clock: Clock,
         maker: Maker,
         pool: Executor,
@@ -73,13 +73,13 @@ class Attempter:
     ) -> None:
         self._backend = backend
         self._advice = advice
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
         self._maker = maker
         self._pool = pool
         self._reach = reach
 
-    def attempt(self, order: Order, halt: Deadline) -> Placed:
+    def attempt(self, order: Order, deadline: Deadline) -> Placed:
         """All of it or none: the placed topology, or `AttemptFailed` (and what was made is still held).
 
         An order that an earlier keeper began is taken up where it stands: what it made is not made again.
@@ -87,23 +87,23 @@ class Attempter:
         pieces: list[Piece] = []
         for planned in self._backend.plan(order):
             bound = [replace(piece, inputs={need.key: self._id_of(need) for need in piece.needs}) for piece in planned]
-            self._create(bound, order, halt)
-            self._wait_ready(bound, halt)
+            self._create(bound, order, deadline)
+            self._wait_ready(bound, deadline)
             pieces += bound
         self._verify(pieces)
-        placed = self._usable(self._placed(order, pieces), order, halt)
+        placed = self._usable(self._placed(order, pieces), order, deadline)
         self._note_remarks(order, pieces)
         return placed
 
     def _note_remarks(self, order: Order, pieces: Sequence[Piece]) -> None:
         """Note what the summary is to say of these pieces; once, though a topology is placed anew in parts."""
         for words in dict.fromkeys(piece.note for piece in pieces if piece.note):
-            if words not in self._book.changes:
-                self._book.note("changed", data={"topology": order.topology.name, "words": words})
+            if words not in self._run_state.changes:
+                self._run_state.note("changed", data={"topology": order.topology.name, "words": words})
 
     def _id_of(self, need: Need) -> str:
         """The id of what is needed, among the things that its piece has made."""
-        made = self._book.made(need.subject)
+        made = self._run_state.made(need.subject)
         named = [held for held in made if held.output == need.output] if need.output else made
         of_kind = [held for held in named if held.kind == need.kind] or named
         if not of_kind:
@@ -111,9 +111,9 @@ class Attempter:
             raise AttemptFailed(Failure(Diagnosis("stop", "unknown", "no-output", words, by="the keeper")))
         return of_kind[0].id
 
-    def _create(self, pieces: Sequence[Piece], order: Order, halt: Deadline) -> None:
+    def _create(self, pieces: Sequence[Piece], order: Order, deadline: Deadline) -> None:
         """Make the pieces of one round side by side. All calls end before the worst failure is raised."""
-        together = halt.child()
+        together = deadline.child()
         outcomes = list(self._pool.map(lambda piece: self._make(piece, order, together), pieces))
         refusals = [outcome for outcome in outcomes if isinstance(outcome, PieceRefused)]
         if refusals:
@@ -123,13 +123,13 @@ class Attempter:
             # Not that of a piece which was only called off for another's.
             raise min(faults, key=lambda fault: isinstance(fault, Cancelled))
 
-    def _make(self, piece: Piece, order: Order, halt: Deadline) -> PieceRefused | CapacityError | None:
-        if self._book.made(piece.subject):
+    def _make(self, piece: Piece, order: Order, deadline: Deadline) -> PieceRefused | CapacityError | None:
+        if self._run_state.made(piece.subject):
             return None
         try:
-            self._maker.make(piece, order, halt)
+            self._maker.make(piece, order, deadline)
         except (PieceRefused, CapacityError) as failure:
-            halt.cancel_siblings()
+            deadline.cancel_siblings()
             return failure
         return None
 
@@ -142,24 +142,24 @@ class Attempter:
     def _in_form(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis:
         """What a policy denies where it has just granted a reservation, it denies for the launch's form: another place
         would deny it too."""
-        granted = any(held.kind == "reservation" and held.region == piece.region for held in self._book.held())
+        granted = any(held.kind == "reservation" and held.region == piece.region for held in self._run_state.held())
         if diagnosis.kind != "denied" or diagnosis.step != "move-on" or piece.kind != "node" or not granted:
             return diagnosis
         return replace(diagnosis, kind="form-denied", step="stop", scope="cloud", remedy="")
 
-    def _wait_ready(self, pieces: Sequence[Piece], halt: Deadline) -> None:
+    def _wait_ready(self, pieces: Sequence[Piece], deadline: Deadline) -> None:
         """Wait until all that these pieces made is ready: a cloud may accept a create call and fail it later."""
         by_subject = {piece.subject: piece for piece in pieces}
         looks = 0
-        while waiting := [held for held in self._book.held(by_subject) if held.state != "ready"]:
+        while waiting := [held for held in self._run_state.held(by_subject) if held.state != "ready"]:
             if looks:
-                halt.wait(poll_pause(looks))
-            halt.check()
+                deadline.wait(poll_pause(looks))
+            deadline.check()
             self._look(waiting, by_subject)
             looks += 1
-        nodes = [held for held in self._book.held(by_subject) if held.kind == "node"]
+        nodes = [held for held in self._run_state.held(by_subject) if held.kind == "node"]
         if nodes:
-            self._book.note("nodes-ready", data={"count": len(nodes)})
+            self._run_state.note("nodes-ready", data={"count": len(nodes)})
 
     def _look(self, helds: Sequence[Held], pieces: Mapping[str, Piece]) -> None:
         seen = asked(self._backend, lambda: self._backend.refresh(helds))
@@ -170,7 +170,7 @@ class Attempter:
         known = {held.key: held for held in helds}
         news = [held for held in seen if held.state != "unseen" and held != known[held.key]]
         if news:
-            self._book.note("state", data={"held": news})
+            self._run_state.note("state", data={"held": news})
         dead = [held for held in seen if held.state in ("failed", "leaving", "gone")]
         if dead:
             # What failed was refused, late: the rest stands. What leaves is being removed, and the rest may follow.
@@ -183,24 +183,26 @@ class Attempter:
         groups = (held.group,) if held.group else failure.groups
         return Failure(failure.diagnosis, groups, held.zone or piece.zone, piece)
 
-    def _usable(self, placed: Placed, order: Order, halt: Deadline) -> Placed:
+    def _usable(self, placed: Placed, order: Order, deadline: Deadline) -> Placed:
         """The nodes with the addresses at which they are reached, once each is ready as its group says."""
-        placed = self._reach.addressed(placed, {held.id: held for held in self._book.held()}, halt)
+        placed = self._reach.addressed(placed, {held.id: held for held in self._run_state.held()}, deadline)
         try:
-            self._reach.await_ready(placed, order.topology, halt, self._clock, self._note_ready)
+            self._reach.await_ready(placed, order.topology, deadline, self._clock, self._note_ready)
         except NodeError as error:
             diagnosis = Diagnosis("stop", "not-ready", "not-ready", str(error), by="the keeper")
             raise AttemptFailed(Failure(diagnosis)) from error
         return placed
 
     def _note_ready(self, node: Node, seconds: float) -> None:
-        self._book.note("node-ready", data={"id": node.id, "name": node.name, "group": node.group, "seconds": seconds})
+        self._run_state.note(
+            "node-ready", data={"id": node.id, "name": node.name, "group": node.group, "seconds": seconds}
+        )
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
         """The cloud's own word that each node sits in the reservation that it was aimed at."""
         for piece in pieces:
             aimed = next((piece.inputs[need.key] for need in piece.needs if need.kind == "reservation"), piece.consumes)
-            nodes = [held for held in self._book.made(piece.subject) if held.kind == "node"]
+            nodes = [held for held in self._run_state.made(piece.subject) if held.kind == "node"]
             for node in nodes if aimed else ():
                 sits_in = node.facts.get("reservation_id") or "none"
                 if sits_in != aimed:
@@ -212,7 +214,7 @@ class Attempter:
         nodes: dict[str, tuple[Node, ...]] = {}
         reservations: list[Reservation] = []
         for piece in pieces:
-            made = self._book.made(piece.subject)
+            made = self._run_state.made(piece.subject)
             reservations += [_reservation(held) for held in made if held.kind == "reservation"]
             members = sorted((held for held in made if held.kind == "node"), key=_launch_order)
             for held in members:

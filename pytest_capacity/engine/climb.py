@@ -57,7 +57,7 @@ class Climb(Struct):
     name: str
     topology: Topology
     launch: bool
-    halt: Deadline
+    deadline: Deadline
     began: float
     #: Nowhere else than where this stands.
     beside: Placed | None = None
@@ -81,7 +81,7 @@ class Climber:
         self,
         request: Request,
         backend: Backend,
-        book: RunState,
+        run_state: RunState,
         clock: Clock,
         attempter: Attempter,
         abandoned: Abandoned,
@@ -93,7 +93,7 @@ class Climber:
     ) -> None:
         self._request = request
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
         self._attempter = attempter
         self._abandoned = abandoned
@@ -103,18 +103,18 @@ class Climber:
         self._advice = advice
         self._emulator = emulator
 
-    def place(self, name: str, launch: bool, halt: Deadline) -> Placed:
+    def place(self, name: str, launch: bool, deadline: Deadline) -> Placed:
         """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
         topology = self._request.topologies[name]
         if not launch:
             # What is only reserved is on-demand: no reservation serves spot.
             groups = tuple(replace(group, market="on-demand") for group in topology.groups)
             topology = replace(topology, groups=groups)
-        return self._place(Climb(name, topology, launch, halt, self._clock.now()))
+        return self._place(Climb(name, topology, launch, deadline, self._clock.now()))
 
-    def place_beside(self, placed: Placed, part: Topology, halt: Deadline) -> Placed:
+    def place_beside(self, placed: Placed, part: Topology, deadline: Deadline) -> Placed:
         """A part of a topology once more, where the rest of it stands. Raises as `place` does."""
-        return self._place(Climb(placed.topology, part, True, halt, self._clock.now(), placed))
+        return self._place(Climb(placed.topology, part, True, deadline, self._clock.now(), placed))
 
     def _place(self, climb: Climb) -> Placed:
         try:
@@ -126,7 +126,7 @@ class Climber:
         return placed
 
     def _climb(self, climb: Climb) -> Placed:
-        order = self._book.orders.get(climb.name) or self._next(climb)
+        order = self._run_state.orders.get(climb.name) or self._next(climb)
         while True:
             before = len(climb.refusals)
             releasing = self._abandoned.at_work()
@@ -134,12 +134,12 @@ class Climber:
             if (
                 placed is None
                 and climb.tried[-1].outcome == "quota"
-                and (self._abandoned.settle(climb.halt) or releasing)
+                and (self._abandoned.settle(climb.deadline) or releasing)
             ):
                 # It may have been full of what we were giving back, though that is gone by now.
                 del climb.refusals[before:]
                 failed = climb.sound
-                order = self._going_on(failed, replace(order, attempt=self._book.next_attempt(), series=0))
+                order = self._going_on(failed, replace(order, attempt=self._run_state.next_attempt(), series=0))
                 self._leave(failed, order)
                 placed = self._try(order, climb)
             if placed:
@@ -159,7 +159,7 @@ class Climber:
         return order
 
     def _rung(self, climb: Climb) -> Rung | None:
-        climb.halt.check()
+        climb.deadline.check()
         rung = ladder.next_rung(climb.listed, climb.refusals, self._request, self._backend.family)
         last = climb.tried[-1] if climb.tried else None
         if last and (rung is None or rung.region != last.region) and not self._is_open(climb, last.region):
@@ -175,10 +175,10 @@ class Climber:
 
     def _look(self, climb: Climb) -> None:
         """List the rungs by what the zones offer now. Raises `Refused` where there is none."""
-        climb.offers, climb.left_out = self._offers.read(climb.name, climb.halt)
+        climb.offers, climb.left_out = self._offers.read(climb.name, climb.deadline)
         check_zones(self._request, climb.offers)
         own = provider(self._request.backend).memory
-        memory = ladder.remembered(self._book.refused_lately(self._cloud), self._clock.now(), own)
+        memory = ladder.remembered(self._run_state.refused_lately(self._cloud), self._clock.now(), own)
         listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
         if climb.beside:
             zones = {(node.region, node.zone) for nodes in climb.beside.nodes.values() for node in nodes}
@@ -221,7 +221,7 @@ class Climber:
             f"nothing was to be had for {climb.name!r}; round {climb.round} of the ladder begins in {pause:.0f} s "
             f"(retry_until: {messages.lasting(rest)} left)",
         )
-        climb.halt.wait(self._clock.jitter(pause))
+        climb.deadline.wait(self._clock.jitter(pause))
         climb.refusals = ladder.lasting(climb.refusals)
         self._offers.forget(climb.name)
         self._look(climb)
@@ -250,11 +250,11 @@ class Climber:
             project=self._request.project,
             topology=topology,
             placement=Placement(rung.region, rung.zone, rung.zones),
-            attempt=self._book.next_attempt(),
+            attempt=self._run_state.next_attempt(),
             lease_end=min(self._clock.now() + LEASE, self._bounds.hard_end()),
             hard_end=self._bounds.limit(),
             launch=climb.launch,
-            nonce=self._book.nonce,
+            nonce=self._run_state.nonce,
             facts={**offers[rung.zone].facts, **(self._facts if climb.launch else {})},
             shares=_shares(topology, rung, offers) if self._request.colocate == "region" else (),
         )
@@ -269,14 +269,14 @@ class Climber:
         # What an attempt in between had no use for is on its way out, though it still stands.
         if self._abandoned.is_releasing([piece.subject for piece in pieces]):
             return order
-        if not all(_is_whole(self._book.made(piece.subject), piece) for piece in pieces):
+        if not all(_is_whole(self._run_state.made(piece.subject), piece) for piece in pieces):
             return order
         return later
 
     def _try(self, order: Order, climb: Climb) -> Placed | None:
         """One rung. Adds what came of it to the climb; raises what ends it. A failed one's things may still stand."""
-        if self._book.orders.get(order.topology.name) != order:
-            self._book.intend("attempt-started", data={"order": order, **messages.rung(order, self._request)})
+        if self._run_state.orders.get(order.topology.name) != order:
+            self._run_state.intend("attempt-started", data={"order": order, **messages.rung(order, self._request)})
         began = self._clock.now()
         climb.sound = None
         placed, failed = None, None
@@ -291,7 +291,7 @@ class Climber:
             **messages.asked_for(order.topology, self._request),
         )
         try:
-            placed = self._attempter.attempt(order, climb.halt)
+            placed = self._attempter.attempt(order, climb.deadline)
             told = replace(told, outcome="placed")
         except AttemptFailed as error:
             failed = error
@@ -309,7 +309,7 @@ class Climber:
         if failed and failed.late and failed.diagnosis.step in ("back-off", "ask-again"):
             # The cloud had accepted it, and says "not now" of it later: the same once more, from the beginning.
             self._leave(order, None)
-            climb.halt.wait(self._clock.jitter(LATE_PAUSE))
+            climb.deadline.wait(self._clock.jitter(LATE_PAUSE))
         elif failed:
             if failed.diagnosis.step != "move-on":
                 self._leave(order, None)
@@ -321,7 +321,7 @@ class Climber:
 
     def _note(self, order: Order, told: Attempt, found: Sequence[Refusal]) -> None:
         data = {"attempt": told, "cloud": self._cloud, "refusals": found, **messages.where(order)}
-        self._book.note("attempt-ended", data={**data, **messages.outcome(told)})
+        self._run_state.note("attempt-ended", data={**data, **messages.outcome(told)})
 
     def _came_to(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
         diagnosis = failed.diagnosis
@@ -357,10 +357,10 @@ class Climber:
 
     @property
     def _cloud(self) -> str:
-        return messages.cloud(self._request, self._book.identity, self._emulator())
+        return messages.cloud(self._request, self._run_state.identity, self._emulator())
 
     def _change(self, climb: Climb, words: str) -> None:
-        self._book.note("changed", data={"topology": climb.name, "words": words})
+        self._run_state.note("changed", data={"topology": climb.name, "words": words})
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
         """A market that is not the one asked for is never silent."""

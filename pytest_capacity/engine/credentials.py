@@ -20,30 +20,34 @@ LOOK_AGAIN: Final = 30.0
 
 
 class CredentialWatch:
-    """Sounds once, and again only after the credentials have worked in between.
+    """Reports once, and again only after the credentials have worked in between.
 
     ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named. ``ends`` says
     until when things stay without a release.
     """
 
     def __init__(
-        self, backend: Backend, book: RunState, prices: Mapping[str, float], ends: Callable[[Sequence[Held]], Expiry]
+        self,
+        backend: Backend,
+        run_state: RunState,
+        prices: Mapping[str, float],
+        ends: Callable[[Sequence[Held]], Expiry],
     ) -> None:
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._prices = prices
         self._ends = ends
         self._lock = threading.Lock()
         self._sounding = False
 
     def report(self, diagnosis: Diagnosis) -> bool:
-        """Return whether the diagnosis says that the credentials are no good; then the alarm sounds."""
+        """Return whether the diagnosis says that the credentials are no good, and report them if so."""
         if diagnosis.kind != "auth":
             return False
         with self._lock:
             already, self._sounding = self._sounding, True
         if not already:
-            self._book.trouble(self._words(diagnosis))
+            self._run_state.trouble(self._words(diagnosis))
         return True
 
     def reset(self) -> None:
@@ -52,7 +56,7 @@ class CredentialWatch:
             self._sounding = False
 
     def _words(self, diagnosis: Diagnosis) -> str:
-        helds = self._book.held()
+        helds = self._run_state.held()
         said = f"THE CREDENTIALS DO NOT WORK ANY MORE ({diagnosis.code}: {diagnosis.words})"
         if not helds:
             return f"{said}, and nothing is held that the journal knows of. Renew them"
@@ -95,12 +99,12 @@ class Account:
     """
 
     def __init__(
-        self, backend: Backend, book: RunState, clock: Clock, alarm: CredentialWatch, wanted: tuple[str, str]
+        self, backend: Backend, run_state: RunState, clock: Clock, credentials: CredentialWatch, wanted: tuple[str, str]
     ) -> None:
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
-        self._alarm = alarm
+        self._credentials = credentials
         self._wanted = wanted
         #: Whether this process has seen that its credentials are of the run's account.
         self._trusted = False
@@ -112,11 +116,11 @@ class Account:
         stranger = self._stranger(identity)
         if not stranger:
             self._trusted = True
-            self._book.note("identity", data=identity)
+            self._run_state.note("identity", data=identity)
         return stranger
 
     def _stranger(self, identity: Identity) -> str:
-        return stranger(identity, self._wanted, self._book.identity)
+        return stranger(identity, self._wanted, self._run_state.identity)
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
         """Whether the credentials are the run's own, asked until ``until``: in another one a listing says nothing."""
@@ -128,10 +132,12 @@ class Account:
                 self._trusted = not stranger
                 if stranger and stranger != said:
                     said = stranger
-                    self._book.trouble(f"{stranger}, so nothing can be released. Use the credentials of that account")
-            elif not self._alarm.report(identity) and identity.code != said:
+                    self._run_state.trouble(
+                        f"{stranger}, so nothing can be released. Use the credentials of that account"
+                    )
+            elif not self._credentials.report(identity) and identity.code != said:
                 said = identity.code
-                self._book.trouble(f"the cloud does not say who we are: {identity.code}: {identity.words}")
+                self._run_state.trouble(f"the cloud does not say who we are: {identity.code}: {identity.words}")
             if not self._trusted:
                 if until():
                     return False
@@ -141,7 +147,7 @@ class Account:
 
     def has_ended(self) -> bool:
         """Whether the known end of the credentials is past, so that it is time to look. Quick; True now and then."""
-        expires = self._book.identity.expires if self._book.identity else None
+        expires = self._run_state.identity.expires if self._run_state.identity else None
         now = self._clock.now()
         if expires is None or now < max(expires, self._look_at):
             return False
@@ -149,14 +155,14 @@ class Account:
         return True
 
     def look_again(self) -> None:
-        """See whether the credentials still work; if not, the alarm sounds."""
+        """Ask the cloud whether the credentials still work, and report them if not."""
         identity = asked(self._backend, self._backend.whoami)
         if isinstance(identity, Diagnosis):
-            self._alarm.report(identity)
+            self._credentials.report(identity)
             return
-        self._alarm.reset()
-        if identity != self._book.identity:
-            self._book.note("identity", data=identity)
+        self._credentials.reset()
+        if identity != self._run_state.identity:
+            self._run_state.note("identity", data=identity)
 
 
 def stranger(identity: Identity, wanted: tuple[str, str], began: Identity | None = None) -> str:

@@ -32,17 +32,17 @@ def make_plan(
     Raises `Refused` with the cloud's words where it does not answer, for another account than the configured one, and
     for zones that the account does not have.
     """
-    book = RunState(journal, request.run, clock)
+    run_state = RunState(journal, request.run, clock)
     with ThreadPoolExecutor(_WIDTH, "capacity-read") as pool:
-        reader = OfferReader(request, backend, book, clock, pool)
+        reader = OfferReader(request, backend, run_state, clock, pool)
         for name in request.topologies:
             reader.ahead(name)
-        halt = Deadline(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
-        identity = _who_we_are(request, backend, clock, halt)
-        offers = {name: reader.read(name, halt)[0] for name in request.topologies}
+        deadline = Deadline(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
+        identity = _who_we_are(request, backend, clock, deadline)
+        offers = {name: reader.read(name, deadline)[0] for name in request.topologies}
     for found in offers.values():
         check_zones(request, found)
-    lately, now = book.refused_lately(messages.cloud(request, identity, which())), clock.now()
+    lately, now = run_state.refused_lately(messages.cloud(request, identity, which())), clock.now()
     return Plan(
         backend=request.backend,
         account=identity.account,
@@ -55,12 +55,12 @@ def make_plan(
             )
             for name, topology in request.topologies.items()
         },
-        troubles=tuple(book.troubles),
+        troubles=tuple(run_state.troubles),
     )
 
 
-def _who_we_are(request: Request, backend: Backend, clock: Clock, halt: Deadline) -> Identity:
-    identity = patiently(backend, clock, backend.whoami, halt)
+def _who_we_are(request: Request, backend: Backend, clock: Clock, deadline: Deadline) -> Identity:
+    identity = patiently(backend, clock, backend.whoami, deadline)
     if isinstance(identity, Diagnosis):
         raise refused("asked the cloud who we are", backend.name, identity)
     other = stranger(identity, provider(request.backend).account_setting(request))

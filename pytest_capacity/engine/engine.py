@@ -50,7 +50,7 @@ class Engine:
         self,
         request: Request,
         backend: Backend,
-        book: RunState,
+        run_state: RunState,
         clock: Clock,
         reach: Reach | None = None,
         advice: Advice = NO_ADVICE,
@@ -58,7 +58,7 @@ class Engine:
     ) -> None:
         """``emulator`` says which emulator is at the endpoint; "" where there is none."""
         self.request = request
-        self.book = book
+        self.run_state = run_state
         self._backend = backend
         self._clock = clock
         #: Create calls have threads of their own: one that is refused for now waits on its thread, and releases and
@@ -71,21 +71,23 @@ class Engine:
         self._lock = threading.Lock()
         #: Set: stop provisioning, at the next boundary between calls.
         self.stop = threading.Event()
-        maker = Maker(backend, book, clock)
-        self._alarm = CredentialWatch(backend, book, request.prices, self.ends)
-        self._account = Account(backend, book, clock, self._alarm, provider(request.backend).account_setting(request))
-        self._leases = Leases(backend, book, clock, self._pool, self._alarm)
+        maker = Maker(backend, run_state, clock)
+        self._credentials = CredentialWatch(backend, run_state, request.prices, self.ends)
+        self._account = Account(
+            backend, run_state, clock, self._credentials, provider(request.backend).account_setting(request)
+        )
+        self._leases = Leases(backend, run_state, clock, self._pool, self._credentials)
         reach = reach or Reach(request, backend.default_user)
-        attempter = Attempter(backend, book, clock, maker, self._creates, reach, advice)
-        self._releaser = Releaser(backend, book, clock, maker, self._pool, self._alarm)
-        self._abandoned = Abandoned(self._releaser, book, self._chores, self.stop, backend.leftovers)
-        self.offers = OfferReader(request, backend, book, clock, self._chores)
-        self._preemption = Preemption(backend, book, clock, ask_nodes=not request.emulated)
+        attempter = Attempter(backend, run_state, clock, maker, self._creates, reach, advice)
+        self._releaser = Releaser(backend, run_state, clock, maker, self._pool, self._credentials)
+        self._abandoned = Abandoned(self._releaser, run_state, self._chores, self.stop, backend.leftovers)
+        self.offers = OfferReader(request, backend, run_state, clock, self._chores)
+        self._preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
         bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
             request,
             backend,
-            book,
+            run_state,
             clock,
             attempter,
             self._abandoned,
@@ -99,7 +101,7 @@ class Engine:
     @property
     def hard_end(self) -> float:
         """When everything must be gone."""
-        return self.book.hard_end or self._began + self.request.duration_s
+        return self.run_state.hard_end or self._began + self.request.duration_s
 
     @property
     def limit(self) -> float:
@@ -108,7 +110,7 @@ class Engine:
 
     @property
     def _began(self) -> float:
-        return self.book.started or self._clock.now()
+        return self.run_state.started or self._clock.now()
 
     def extend(self, until: float) -> None:
         """Let the run last until then. Raises `Refused` beyond the limit, and `JournalError`."""
@@ -118,7 +120,7 @@ class Engine:
                 "by which its nodes end themselves. Extend it less, or give a later run a longer limits.duration"
             )
         if until > self.hard_end:
-            self.book.intend("extended", data={"hard_end": until})
+            self.run_state.intend("extended", data={"hard_end": until})
 
     def resume(self) -> None:
         """Another owner has come before the end: provision again, and try again what failed."""
@@ -130,9 +132,9 @@ class Engine:
 
     def console(self, identifier: str) -> str:
         """What a node wrote to its console. Raises `Refused` with the cloud's words, or for what is no node of ours."""
-        held = next((held for held in self.book.held() if held.id == identifier and held.kind == "node"), None)
+        held = next((held for held in self.run_state.held() if held.id == identifier and held.kind == "node"), None)
         if held is None:
-            raise Refused(f"{identifier} is no node that run {self.book.run} holds")
+            raise Refused(f"{identifier} is no node that run {self.run_state.run} holds")
         said = asked(self._backend, lambda: self._backend.console(held))
         if isinstance(said, Diagnosis):
             raise refused(f"asked for the console output of {identifier}", self._backend.name, said)
@@ -142,8 +144,8 @@ class Engine:
         """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
         for name in self.request.topologies:
             self.offers.ahead(name)
-        halt = Deadline(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
-        identity = patiently(self._backend, self._clock, self._backend.whoami, halt)
+        deadline = Deadline(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
+        identity = patiently(self._backend, self._clock, self._backend.whoami, deadline)
         if isinstance(identity, Diagnosis):
             raise refused("asked the cloud who we are", self._backend.name, identity)
         stranger = self._account.pin(identity)
@@ -163,8 +165,8 @@ class Engine:
         with self._topology_locks[name]:
             if self.stop.is_set():
                 raise Cancelled("the run is ending, so nothing more is provisioned")
-            if name in self.book.placed:
-                return self.book.placed[name]
+            if name in self.run_state.placed:
+                return self.run_state.placed[name]
             if name in self._failures:
                 raise self._failures[name]
             try:
@@ -175,31 +177,31 @@ class Engine:
 
     def _place(self, name: str, launch: bool) -> Placed:
         limit = f"provisioning {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
-        halt = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
-        return self._hand_over(self._climber.place(name, launch, halt))
+        deadline = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
+        return self._hand_over(self._climber.place(name, launch, deadline))
 
     def _take_up(self) -> None:
         """What an earlier keeper of this run was releasing is released on."""
-        orders = [*self.book.orders.values(), *itertools.chain(*self.book.fulfilled.values())]
-        placed = self.book.placed.values()
+        orders = [*self.run_state.orders.values(), *itertools.chain(*self.run_state.fulfilled.values())]
+        placed = self.run_state.placed.values()
         ids = {node.id for one in placed for nodes in one.nodes.values() for node in nodes}
         ids |= {reservation.id for one in placed for reservation in one.reservations}
-        standing = {held.subject for held in self.book.held() if held.id in ids}
+        standing = {held.subject for held in self.run_state.held() if held.id in ids}
         self._abandoned.take_up(orders, lambda order: subjects(self._backend, order), standing)
 
     def _hand_over(self, placed: Placed) -> Placed:
         """Wait until the failed rungs' things are on their way out, then let the tests have the nodes (rule 5)."""
-        self.book.note("placed", data={"placed": placed, "zone": placed.zone, "region": placed.region})
-        halt = Deadline(self._clock, self.stop, self._clock.now() + HAND_OVER)
+        self.run_state.note("placed", data={"placed": placed, "zone": placed.zone, "region": placed.region})
+        deadline = Deadline(self._clock, self.stop, self._clock.now() + HAND_OVER)
         try:
             while not self._abandoned.accepted():
-                halt.wait(0.05)
+                deadline.wait(0.05)
         except TimedOut:
-            self.book.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
+            self.run_state.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
         return placed
 
     def look_for_preemption(self) -> None:
-        """Have in the book what the cloud takes back."""
+        """Record in the run's state what the cloud takes back."""
         self._preemption.look()
 
     def mind_preemption(self) -> bool:
@@ -207,31 +209,31 @@ class Engine:
         before = self._standing()
         self._preemption.look()
         if self.request.on_preempt == "replace":
-            for name in list(self.book.placed):
-                if lost(self.book, name) and not self.stop.is_set():
+            for name in list(self.run_state.placed):
+                if lost(self.run_state, name) and not self.stop.is_set():
                     self._replace(name)
         return self._standing() != before
 
     def _standing(self) -> tuple[object, ...]:
         # Suspects too: tests that wait for a node that could not be replaced must be notified.
-        return len(self.book.preempted), len(self.book.suspects), list(self.book.placed.values())
+        return len(self.run_state.preempted), len(self.run_state.suspects), list(self.run_state.placed.values())
 
     def _replace(self, name: str) -> None:
         with self._topology_locks[name]:
-            missing = lost(self.book, name)
+            missing = lost(self.run_state, name)
             if not missing:
                 return
-            placed = self.book.placed[name]
+            placed = self.run_state.placed[name]
             limit = f"replacing nodes of {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
-            halt = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
+            deadline = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
             try:
-                part = self._climber.place_beside(placed, part_of(self.request.topologies[name], missing), halt)
+                part = self._climber.place_beside(placed, part_of(self.request.topologies[name], missing), deadline)
             except Cancelled:
                 return
             except CapacityError as error:
                 ids = [node.id for nodes in missing.values() for node in nodes]
-                self.book.note("suspect", name, {"ids": ids})
-                self.book.trouble(f"nodes that were taken back could not be replaced: {error}")
+                self.run_state.note("suspect", name, {"ids": ids})
+                self.run_state.trouble(f"nodes that were taken back could not be replaced: {error}")
                 return
             self._hand_over(mended(placed, missing, part))
 
@@ -254,45 +256,47 @@ class Engine:
             with lock:
                 pass  # The call in flight is finished first.
         wait(self._abandoned.under_way())
-        if not self.book.regions:
-            return self._receipt(self.book, ())
+        if not self.run_state.regions:
+            return self._receipt(self.run_state, ())
         if not self._account.is_ours(until):
             why = "these credentials are not known to be of this run's account"
-            return self._receipt(self.book, tuple(Unread(region, "everything", why) for region in self.book.regions))
-        self._releaser.release(Scope(self.book), until)
-        return self._receipt(self.book, self._releaser.unread)
+            return self._receipt(
+                self.run_state, tuple(Unread(region, "everything", why) for region in self.run_state.regions)
+            )
+        self._releaser.release(Scope(self.run_state), until)
+        return self._receipt(self.run_state, self._releaser.unread)
 
-    def _receipt(self, book: RunState, unread: tuple[Unread, ...]) -> Receipt:
+    def _receipt(self, run_state: RunState, unread: tuple[Unread, ...]) -> Receipt:
         """Return what the last listing left."""
-        left = tuple(standing(book))
+        left = tuple(standing(run_state))
         # What another run holds ends at that run's hard end, which is not known here.
-        ends = self.ends(left) if book is self.book else Expiry(None, ())
+        ends = self.ends(left) if run_state is self.run_state else Expiry(None, ())
         return Receipt(
-            run=book.run,
+            run=run_state.run,
             left=left,
             unread=unread,
-            unanswered=len(book.doubtful()),
-            regions=tuple(sorted(book.regions)),
-            changes=tuple(book.changes),
-            attempts=tuple(book.attempts),
-            placed=tuple(book.placed.values()),
+            unanswered=len(run_state.doubtful()),
+            regions=tuple(sorted(run_state.regions)),
+            changes=tuple(run_state.changes),
+            attempts=tuple(run_state.attempts),
+            placed=tuple(run_state.placed.values()),
             until=ends.until,
             endless=ends.endless,
             by_hand=tuple(self._backend.by_hand(left)),
-            troubles=tuple(book.troubles),
-            asked=bool(book.regions),
+            troubles=tuple(run_state.troubles),
+            asked=bool(run_state.regions),
         )
 
     def ends(self, helds: Sequence[Held]) -> Expiry:
         """When these, and what unanswered create calls may have made, are gone at the latest, without a release."""
-        return expiry_of(self._backend, [*helds, *self.book.doubtful()], self.limit)
+        return expiry_of(self._backend, [*helds, *self.run_state.doubtful()], self.limit)
 
     def give_up_at(self) -> float:
         """Return when releasing is no use any more: all that may be left has ended by itself, or never will.
 
         What could not be read ends like a node that we know of: at the limit, at a cloud's own pace.
         """
-        held = self.book.held()
+        held = self.run_state.held()
         ends = self.ends(held)
         latest = max(ends.until or 0.0, self.limit + UNREAD_MARGIN)
         return max(latest, self.limit + ENDLESS_MARGIN) if ends.endless else latest
@@ -309,13 +313,13 @@ class Engine:
         regions = asked(self._backend, self._backend.regions)
         if isinstance(regions, Diagnosis):
             raise refused("asked which regions the account may use", self._backend.name, regions)
-        book = self.book.of(run)
-        book.regions.update(regions)
-        maker = Maker(self._backend, book, self._clock)
-        releaser = Releaser(self._backend, book, self._clock, maker, self._pool, self._alarm)
+        run_state = self.run_state.of(run)
+        run_state.regions.update(regions)
+        maker = Maker(self._backend, run_state, self._clock)
+        releaser = Releaser(self._backend, run_state, self._clock, maker, self._pool, self._credentials)
         until = self._clock.now() + patience
-        releaser.release(Scope(book), lambda: self._clock.now() > until)
-        return self._receipt(book, releaser.unread)
+        releaser.release(Scope(run_state), lambda: self._clock.now() > until)
+        return self._receipt(run_state, releaser.unread)
 
     def close(self, *, wait: bool = False) -> None:
         """Let the threads go; with ``wait``, once the calls under way have ended."""

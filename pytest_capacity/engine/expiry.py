@@ -28,9 +28,9 @@ def expiry_of(backend: Backend, things: Iterable[Held | Piece], hard_end: float)
     )
 
 
-def standing(book: RunState) -> Sequence[Held]:
+def standing(run_state: RunState) -> Sequence[Held]:
     """Return what is held; what the cloud has accepted to remove is leaving, though it was not looked at since."""
     return [
-        replace(held, state="leaving") if book.accepted(held) and held.state in ("creating", "ready") else held
-        for held in book.held()
+        replace(held, state="leaving") if run_state.accepted(held) and held.state in ("creating", "ready") else held
+        for held in run_state.held()
     ]

@@ -19,12 +19,14 @@ LEASE: Final = 30 * 60.0
 class Leases:
     """Renews: each thing whose end the cloud enforces, and elsewhere one node a region, which bears it in its stamp."""
 
-    def __init__(self, backend: Backend, book: RunState, clock: Clock, pool: Executor, alarm: CredentialWatch) -> None:
+    def __init__(
+        self, backend: Backend, run_state: RunState, clock: Clock, pool: Executor, credentials: CredentialWatch
+    ) -> None:
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
         self._pool = pool
-        self._alarm = alarm
+        self._credentials = credentials
 
     def renew(self, latest: float) -> None:
         """Extend what is past half of its lease, at most up to ``latest``."""
@@ -37,7 +39,7 @@ class Leases:
         list(self._pool.map(lambda held: self._extend(held, latest), due))
 
     def _renewable(self) -> list[Held]:
-        helds = [held for held in self._book.held() if not self._book.accepted(held)]
+        helds = [held for held in self._run_state.held() if not self._run_state.accepted(held)]
         leased = [held for held in helds if held.kind in self._backend.leased]
         covered = {held.region for held in leased}
         for held in sorted((held for held in helds if held.kind == "node"), key=lambda held: held.id):
@@ -50,19 +52,19 @@ class Leases:
         deadline = min(self._clock.now() + LEASE, latest)
         diagnosis = asked(self._backend, lambda: self._backend.change(held, Change(deadline=deadline)))
         if isinstance(diagnosis, Diagnosis):
-            if diagnosis.step not in ("back-off", "ask-again") and not self._alarm.report(diagnosis):
-                self._book.trouble(
+            if diagnosis.step not in ("back-off", "ask-again") and not self._credentials.report(diagnosis):
+                self._run_state.trouble(
                     f"the lease of {held.kind} {held.id} could not be extended: {diagnosis.code}: {diagnosis.words}"
                 )
             if diagnosis.step == "gone":
                 self._look_for(held)
             return
-        self._alarm.reset()
+        self._credentials.reset()
         named = {"kind": held.kind, "region": held.region, "id": held.id}
-        self._book.note("renewed", held.subject, {**named, "deadline": deadline})
+        self._run_state.note("renewed", held.subject, {**named, "deadline": deadline})
 
     def _look_for(self, held: Held) -> None:
         """It may have been ended from outside; then it is no longer ours to renew."""
         seen = asked(self._backend, lambda: self._backend.refresh([held]))
         if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
-            self._book.note_gone([held])
+            self._run_state.note_gone([held])

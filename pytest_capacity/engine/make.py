@@ -35,12 +35,12 @@ class PieceRefused(Exception):
 class Maker:
     """Makes pieces, one logical create each (rules 1, 3 and 4 of the design)."""
 
-    def __init__(self, backend: Backend, book: RunState, clock: Clock) -> None:
+    def __init__(self, backend: Backend, run_state: RunState, clock: Clock) -> None:
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
 
-    def make(self, piece: Piece, order: Order, halt: Deadline) -> list[Held]:
+    def make(self, piece: Piece, order: Order, deadline: Deadline) -> list[Held]:
         """Return what the piece is in the cloud, made now or by an earlier call with the same token.
 
         Raises `PieceRefused` when the cloud says no; `Cancelled` or `TimedOut`, which may leave an intent open, for the
@@ -48,11 +48,11 @@ class Maker:
         """
         pause = FIRST_PAUSE
         while True:
-            halt.check()
-            doubt = self._book.doubts.get(piece.subject)
+            deadline.check()
+            doubt = self._run_state.doubts.get(piece.subject)
             if doubt is None:
                 piece = self._next_try(piece, order)
-                self._book.intend("intent", piece.subject, _intent(piece))
+                self._run_state.intend("intent", piece.subject, _intent(piece))
             answer = self.ask(doubt or piece)
             if not isinstance(answer, Diagnosis):
                 over = next((held for held in answer if held.state in ("failed", "gone")), None)
@@ -63,7 +63,7 @@ class Maker:
             if answer.step not in ("back-off", "ask-again") and not self._too_early(piece, answer):
                 raise PieceRefused(piece, answer)
             try:
-                halt.wait(self._clock.jitter(pause))
+                deadline.wait(self._clock.jitter(pause))
             except TimedOut as error:
                 said = f"the last answer for {piece.kind} in {piece.zone or piece.region}"
                 raise TimedOut(f"{error}; {said} was {answer.code}: {answer.words}") from None
@@ -75,19 +75,21 @@ class Maker:
         A call whose answer was lost before stays in doubt, unless this answer says what became of it: what it made, or
         a refusal that comes only where the token is new. A throttle, say, comes before the token is looked at.
         """
-        uncertain = piece.subject in self._book.uncertain
+        uncertain = piece.subject in self._run_state.uncertain
         helds = asked(self._backend, lambda: list(self._backend.create(piece)), piece)
         if isinstance(helds, Diagnosis):
             lost = helds.step == "ask-again" or (uncertain and not _of_a_new_token(helds))
             kind = "unknown" if lost else "refused"
-            self._book.note(kind, piece.subject, {**_place(piece), **_words(helds)})
+            self._run_state.note(kind, piece.subject, {**_place(piece), **_words(helds)})
             return helds
-        self._book.note("created", piece.subject, {**_place(piece), "ids": [held.id for held in helds], "held": helds})
+        self._run_state.note(
+            "created", piece.subject, {**_place(piece), "ids": [held.id for held in helds], "held": helds}
+        )
         return helds
 
     def _next_try(self, piece: Piece, order: Order) -> Piece:
         """A definite refusal ended the logical create before; this one has a token of its own (rule 3)."""
-        tries = self._book.refusals.get(piece.subject, 0)
+        tries = self._run_state.refusals.get(piece.subject, 0)
         if not tries:
             return piece
         return replace(
@@ -96,10 +98,10 @@ class Maker:
 
     def _too_early(self, piece: Piece, answer: Diagnosis) -> bool:
         """Return whether what the piece needs is so new that the cloud does not know it everywhere yet."""
-        needed = self._book.held(need.subject for need in piece.needs)
+        needed = self._run_state.held(need.subject for need in piece.needs)
         if answer.step == "gone":
-            return any(self._book.age(held) < YOUNG for held in needed)
-        return answer.kind == "reservation-full" and any(self._book.age(held) < FILLING for held in needed)
+            return any(self._run_state.age(held) < YOUNG for held in needed)
+        return answer.kind == "reservation-full" and any(self._run_state.age(held) < FILLING for held in needed)
 
 
 def _of_a_new_token(diagnosis: Diagnosis) -> bool:

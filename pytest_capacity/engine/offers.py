@@ -29,10 +29,10 @@ READING: Final = 60.0
 class OfferReader:
     """Reads and remembers. Safe to use from several threads."""
 
-    def __init__(self, request: Request, backend: Backend, book: RunState, clock: Clock, pool: Executor) -> None:
+    def __init__(self, request: Request, backend: Backend, run_state: RunState, clock: Clock, pool: Executor) -> None:
         self._request = request
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
         self._pool = pool
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class OfferReader:
         with self._lock:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 
-    def read(self, name: str, halt: Deadline) -> tuple[Offers, dict[str, Diagnosis]]:
+    def read(self, name: str, deadline: Deadline) -> tuple[Offers, dict[str, Diagnosis]]:
         """The zones by region, and the regions that could not be read, which are reported, while there is another.
 
         Raises `Refused` where none can.
@@ -57,7 +57,7 @@ class OfferReader:
         failures: dict[str, Diagnosis] = {}
         for region in ladder.regions(self._request):
             answer = patiently(
-                self._backend, self._clock, partial(self._result, name, region), halt, partial(self._tell, region)
+                self._backend, self._clock, partial(self._result, name, region), deadline, partial(self._tell, region)
             )
             if isinstance(answer, Diagnosis):
                 failures[region] = answer
@@ -67,12 +67,12 @@ class OfferReader:
             told = refused(f"asked the cloud what the zones of {region} offer", self._backend.name, diagnosis)
             if not found:
                 raise told
-            self._book.trouble(f"{region} is left out: {told}")
+            self._run_state.trouble(f"{region} is left out: {told}")
         return found, failures
 
     def _tell(self, region: str, diagnosis: Diagnosis) -> None:
         said = {"code": diagnosis.code, "words": diagnosis.words}
-        self._book.note("unread", data={"region": region, **said})
+        self._run_state.note("unread", data={"region": region, **said})
 
     def _result(self, name: str, region: str) -> Sequence[Offer]:
         try:
@@ -94,10 +94,10 @@ def patiently(
     backend: Backend,
     clock: Clock,
     read: Callable[[], T],
-    halt: Deadline,
+    deadline: Deadline,
     tell: Callable[[Diagnosis], None] = lambda _: None,
 ) -> T | Diagnosis:
-    """Read, again and again while the cloud only says "not now"; at ``halt`` what it said last.
+    """Read, again and again while the cloud only says "not now"; at ``deadline`` what it said last.
 
     ``tell`` is called when that is said for the first time, and whenever something else is said.
     """
@@ -111,7 +111,7 @@ def patiently(
             tell(answer)
             told = answer.code
         try:
-            halt.wait(clock.jitter(pause))
+            deadline.wait(clock.jitter(pause))
         except TimedOut:
             return answer
         pause = min(pause * 2, LAST_PAUSE)

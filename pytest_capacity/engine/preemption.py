@@ -36,10 +36,10 @@ class Preemption:
     on the node (`GivesNotice`), and the node is reached by SSH, it is lost as soon as it says so.
     """
 
-    def __init__(self, backend: Backend, book: RunState, clock: Clock, *, ask_nodes: bool = True) -> None:
+    def __init__(self, backend: Backend, run_state: RunState, clock: Clock, *, ask_nodes: bool = True) -> None:
         """``ask_nodes`` is false for emulated nodes: their shells are on this machine, which may be a cloud's."""
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
         self._lock = threading.Lock()
         self._all_at = clock.now() + ALL_NODES
@@ -47,7 +47,7 @@ class Preemption:
         self._notices_at = clock.now()
 
     def look(self) -> None:
-        """Look once at what is due, if anything is; what is lost is in the book when this returns."""
+        """Look once at what is due, if anything is; what is lost is recorded in the run's state when this returns."""
         with self._lock:
             nodes = self._watched()
             seen = asked(self._backend, lambda: self._backend.refresh(nodes)) if nodes else []
@@ -65,10 +65,10 @@ class Preemption:
         if giving is None or now < self._notices_at:
             return []
         self._notices_at = now + NOTICES
-        spot = {held.id: held for held in watched if _is_spot(held) and held.id not in self._book.preempted}
+        spot = {held.id: held for held in watched if _is_spot(held) and held.id not in self._run_state.preempted}
         nodes = [
             node
-            for placed in self._book.placed.values()
+            for placed in self._run_state.placed.values()
             for node in _nodes(placed)
             if node.id in spot and node.access is not None
         ]
@@ -79,13 +79,13 @@ class Preemption:
         ]
 
     def _watched(self) -> list[Held]:
-        standing = {node.id for placed in self._book.placed.values() for node in _nodes(placed)}
+        standing = {node.id for placed in self._run_state.placed.values() for node in _nodes(placed)}
         ours = [
             held
-            for held in self._book.held()
+            for held in self._run_state.held()
             if held.kind == "node"
-            and held.id in standing - self._book.preempted.keys()
-            and not self._book.accepted(held)
+            and held.id in standing - self._run_state.preempted.keys()
+            and not self._run_state.accepted(held)
         ]
         if self._clock.now() < self._all_at:
             return [held for held in ours if _is_spot(held)]
@@ -108,11 +108,11 @@ class Preemption:
     def _note(self, held: Held, why: str) -> None:
         name = held.facts.get("name", held.id)
         words = f"{'spot ' if _is_spot(held) else ''}node {name} ({held.id}) in {held.zone} {why}"
-        self._book.note(
+        self._run_state.note(
             "preempted", data={"id": held.id, "zone": held.zone, "region": held.region, "held": held, "words": words}
         )
         if held.state == "gone":
-            self._book.note_gone([held])
+            self._run_state.note_gone([held])
 
 
 def _is_spot(held: Held) -> bool:
@@ -123,13 +123,13 @@ def _nodes(placed: Placed) -> list[Node]:
     return [node for nodes in placed.nodes.values() for node in nodes]
 
 
-def lost(book: RunState, name: str) -> dict[str, list[Node]]:
+def lost(run_state: RunState, name: str) -> dict[str, list[Node]]:
     """Return the nodes of a topology that were taken back and not replaced yet, by group."""
-    placed = book.placed.get(name)
+    placed = run_state.placed.get(name)
     if placed is None:
         return {}
     found = {
-        group: [node for node in nodes if node.id in book.preempted and node.id not in book.suspects]
+        group: [node for node in nodes if node.id in run_state.preempted and node.id not in run_state.suspects]
         for group, nodes in placed.nodes.items()
     }
     return {group: nodes for group, nodes in found.items() if nodes}

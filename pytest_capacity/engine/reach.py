@@ -46,12 +46,12 @@ class Reach:
         """What a plan must know: the public half of the key pair to be made, if one is."""
         return {"ssh-key": self._keys.public} if self._keys.public else {}
 
-    def addressed(self, placed: Placed, helds: Mapping[str, Held], halt: Deadline) -> Placed:
+    def addressed(self, placed: Placed, helds: Mapping[str, Held], deadline: Deadline) -> Placed:
         """Return the same nodes with their `Access`. Waits for emulated ones that have no port yet."""
         if self._ssh is None:
             return placed
         ids = {node.id for nodes in placed.nodes.values() for node in nodes}
-        located = self._located(ids, halt)
+        located = self._located(ids, deadline)
         nodes = {
             group: tuple(replace(node, access=self._access(node, helds.get(node.id), located)) for node in members)
             for group, members in placed.nodes.items()
@@ -59,7 +59,7 @@ class Reach:
         return replace(placed, nodes=nodes)
 
     def await_ready(
-        self, placed: Placed, topology: Topology, halt: Deadline, clock: Clock, say: Callable[[Node, float], None]
+        self, placed: Placed, topology: Topology, deadline: Deadline, clock: Clock, say: Callable[[Node, float], None]
     ) -> None:
         """Wait for all nodes at once, for each as its group says. Raises `NodeError`."""
         waiting = [
@@ -69,14 +69,14 @@ class Reach:
             if group.ready != "running"
         ]
         if waiting:
-            wait_ready(waiting, halt.wait, clock.now, say)
+            wait_ready(waiting, deadline.wait, clock.now, say)
 
-    def _located(self, ids: set[str], halt: Deadline) -> Located:
+    def _located(self, ids: set[str], deadline: Deadline) -> Located:
         while self._locate:
             located = self._locate()
             if not located or all(located[node][1] for node in ids & set(located)):
                 return located
-            halt.wait(_LOOK)
+            deadline.wait(_LOOK)
         return {}
 
     def _access(self, node: Node, held: Held | None, located: Located) -> Access | None:

@@ -34,12 +34,12 @@ class Scope:
 
     def __init__(
         self,
-        book: RunState,
+        run_state: RunState,
         subjects: Collection[str] | None = None,
         unlisted: Collection[str] = (),
         regions: Iterable[str] = (),
     ) -> None:
-        self._book = book
+        self._run_state = run_state
         self._subjects = subjects
         self._regions = frozenset(regions)
         self.unlisted = frozenset(unlisted)
@@ -48,7 +48,7 @@ class Scope:
     @property
     def regions(self) -> list[str]:
         """Where to look for it by the stamp."""
-        return sorted(self._book.regions if self.whole else self._regions)
+        return sorted(self._run_state.regions if self.whole else self._regions)
 
     def has(self, subject: str) -> bool:
         """Return whether what came of ``subject`` is to be released."""
@@ -56,15 +56,15 @@ class Scope:
 
     def held(self) -> list[Held]:
         """Return what of it is held."""
-        return [held for held in self._book.held() if self.has(held.subject)]
+        return [held for held in self._run_state.held() if self.has(held.subject)]
 
     def doubts(self) -> list[Piece]:
         """Return what of it may or may not exist."""
-        return [piece for piece in self._book.doubtful() if self.has(piece.subject)]
+        return [piece for piece in self._run_state.doubtful() if self.has(piece.subject)]
 
     def accepted(self) -> bool:
         """Return whether the cloud has accepted to remove all of it."""
-        return not self.doubts() and all(map(self._book.accepted, self.held()))
+        return not self.doubts() and all(map(self._run_state.accepted, self.held()))
 
 
 class Releaser:
@@ -73,14 +73,14 @@ class Releaser:
     def __init__(
         self,
         backend: Backend,
-        book: RunState,
+        run_state: RunState,
         clock: Clock,
         maker: Maker,
         pool: Executor,
         credentials: CredentialWatch,
     ) -> None:
         self._backend = backend
-        self._book = book
+        self._run_state = run_state
         self._clock = clock
         self._maker = maker
         self._pool = pool
@@ -120,7 +120,9 @@ class Releaser:
         listed = False
         while now := [held for held in self._backend.releasable(scope.held()) if held.key not in tried]:
             tried.update(held.key for held in now)
-            list(self._pool.map(self._release, self._batches(held for held in now if not self._book.accepted(held))))
+            list(
+                self._pool.map(self._release, self._batches(held for held in now if not self._run_state.accepted(held)))
+            )
             still = {held.key: held for held in scope.held()}
             if listed := scope.whole and first and not any(held.kind == "node" for held in still.values()):
                 listed, first = self._list(scope), False
@@ -135,10 +137,12 @@ class Releaser:
     def _settle(self, doubts: Sequence[Piece]) -> None:
         """Ask each doubtful create again, with its token: what it made comes back, to be released like the rest."""
         for piece, answer in zip(doubts, self._pool.map(self._maker.ask, doubts), strict=True):
-            if not isinstance(answer, Diagnosis) or piece.subject not in self._book.doubts:
+            if not isinstance(answer, Diagnosis) or piece.subject not in self._run_state.doubts:
                 continue
             if answer.step != "back-off" and not self._credentials.report(answer):
-                self._book.trouble(f"still unknown whether a create call went through ({answer.code}: {answer.words})")
+                self._run_state.trouble(
+                    f"still unknown whether a create call went through ({answer.code}: {answer.words})"
+                )
 
     def _batches(self, helds: Iterable[Held]) -> list[list[Held]]:
         batches = []
@@ -155,24 +159,24 @@ class Releaser:
         self._credentials.reset()
         before = {held.key: held for held in helds}
         if leaving := [held for held in answer if held.state in ("leaving", "gone")]:
-            self._book.note_releasing(leaving)
+            self._run_state.note_releasing(leaving)
         # The listing at the end confirms it.
-        self._book.note_gone([held for held in answer if held.state == "gone"])
+        self._run_state.note_gone([held for held in answer if held.state == "gone"])
         steps = [held for held in answer if held.state not in ("leaving", "gone") and held != before.get(held.key)]
         if steps:
-            self._book.note("state", data={"held": steps})
+            self._run_state.note("state", data={"held": steps})
 
     def _refused(self, helds: list[Held], diagnosis: Diagnosis) -> None:
         if diagnosis.step == "gone" and len(helds) > 1:
             list(map(self._release, ([held] for held in helds)))
-        elif diagnosis.step == "gone" and self._book.age(helds[0]) > YOUNG:
-            self._book.note_gone(helds)
+        elif diagnosis.step == "gone" and self._run_state.age(helds[0]) > YOUNG:
+            self._run_state.note_gone(helds)
         elif diagnosis.step not in ("back-off", "gone") and not self._credentials.report(diagnosis):
             self._complain(helds, diagnosis)
 
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
         things = ", ".join(held.id for held in helds[:5]) + (" ..." if len(helds) > 5 else "")
-        self._book.trouble(
+        self._run_state.trouble(
             f"{helds[0].kind} {things} in {helds[0].region} could not be released: "
             f"{diagnosis.code}: {diagnosis.words.rstrip('.')}. "
             f"It is tried again; by hand: {'; '.join(self._backend.by_hand(helds))}"
@@ -189,15 +193,15 @@ class Releaser:
             self._unreadable(seen)
             return False
         # That the cloud does not list it proves nothing of what it never accepted to remove.
-        accepted = {held.key for held in helds if self._book.accepted(held)}
+        accepted = {held.key for held in helds if self._run_state.accepted(held)}
         over = [held for held in seen if held.state == "gone" or (held.state == "unseen" and held.key in accepted)]
-        self._book.note_gone(over)
+        self._run_state.note_gone(over)
         return True
 
     def _list(self, scope: Scope) -> bool:
         """List what bears the run's stamp; whether all of it could be read."""
         regions = scope.regions
-        found = asked(self._backend, lambda: list(self._backend.inventory(self._book.run, regions)))
+        found = asked(self._backend, lambda: list(self._backend.inventory(self._run_state.run, regions)))
         if isinstance(found, Diagnosis):
             found = [Unread(region, "everything", found.words) for region in regions]
         unread = [one for one in found if isinstance(one, Unread)]
@@ -205,11 +209,11 @@ class Releaser:
         if scope.whole:
             self.unread = tuple(unread)
         for part in unread:
-            self._book.trouble(f"{part.kind} in {part.region or 'every region'} could not be listed: {part.why}")
+            self._run_state.trouble(f"{part.kind} in {part.region or 'every region'} could not be listed: {part.why}")
         self._adopt(scope, [held for held in listed.values() if held.state != "gone"])
         missing = [held for held in scope.held() if held.key not in listed and not _is_unread(held, unread)]
-        never_accepted = [held for held in missing if not self._book.accepted(held)]
-        self._book.note_gone([held for held in missing if held not in never_accepted])
+        never_accepted = [held for held in missing if not self._run_state.accepted(held)]
+        self._run_state.note_gone([held for held in missing if held not in never_accepted])
         self._look(never_accepted)
         if not unread:
             self._close_old(scope.doubts())
@@ -218,25 +222,27 @@ class Releaser:
     def _close_old(self, doubts: Sequence[Piece]) -> None:
         """A create call that was made long ago, and whose thing a whole listing does not show, made nothing."""
         for piece in doubts:
-            if self._clock.now() - self._book.asked.get(piece.subject, self._clock.now()) > HORIZON:
+            if self._clock.now() - self._run_state.asked.get(piece.subject, self._clock.now()) > HORIZON:
                 words = f"not listed {HORIZON:g} s after the call"
-                self._book.note("refused", piece.subject, {"kind": piece.kind, "step": "gone", "words": words})
+                self._run_state.note("refused", piece.subject, {"kind": piece.kind, "step": "gone", "words": words})
 
     def _adopt(self, scope: Scope, listed: Sequence[Held]) -> None:
         """Things with our whole stamp that we did not know of: what a lost answer or a refused call made (rule 7)."""
-        known = {held.key for held in self._book.held()}
+        known = {held.key for held in self._run_state.held()}
         for held in listed:
             if not held.subject and scope.whole:
-                self._book.trouble(
+                self._run_state.trouble(
                     f"{held.kind} {held.id} in {held.region} bears this run's id and not our whole stamp, so it is not "
                     f"touched. If it is yours: {'; '.join(self._backend.by_hand([held]))}"
                 )
             elif held.subject and scope.has(held.subject) and held.key not in known:
-                self._book.note("created", held.subject, {"kind": held.kind, "ids": [held.id], "held": [held]})
+                self._run_state.note("created", held.subject, {"kind": held.kind, "ids": [held.id], "held": [held]})
 
     def _unreadable(self, diagnosis: Diagnosis) -> None:
         if diagnosis.step != "back-off" and not self._credentials.report(diagnosis):
-            self._book.trouble(f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}")
+            self._run_state.trouble(
+                f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}"
+            )
 
 
 def _kind_and_region(held: Held) -> tuple[str, str]:

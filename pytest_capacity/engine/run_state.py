@@ -95,7 +95,7 @@ class RunState:
         self.regions: set[str] = set()
 
     def of(self, run: str) -> RunState:
-        """Return the book of another run in the same journal, with the same listeners."""
+        """Return the state of another run in the same journal, with the same listeners."""
         other = RunState(self._journal, run, self._clock)
         other._listeners = self._listeners
         return other
@@ -206,10 +206,10 @@ def _named(helds: Sequence[Held]) -> dict[str, object]:
     return {"kind": helds[0].kind, "region": helds[0].region, "ids": [held.id for held in helds]}
 
 
-def _keys(book: RunState, entry: Entry) -> list[HeldKey]:
+def _keys(run_state: RunState, entry: Entry) -> list[HeldKey]:
     """Return which of our things an event names. One of a version before may lack region and kind."""
     ids, kind, region = entry.data.get("ids", [entry.data.get("id")]), entry.data.get("kind"), entry.data.get("region")
-    return [key for key in book.helds if key[2] in ids and kind in (None, key[0]) and region in (None, key[1])]
+    return [key for key in run_state.helds if key[2] in ids and kind in (None, key[0]) and region in (None, key[1])]
 
 
 def _piece(plain: Mapping[str, Any]) -> Piece:
@@ -230,138 +230,138 @@ def _refusals(entry: Entry) -> list[Refusal]:
         return []
 
 
-def _started(book: RunState, entry: Entry) -> None:
+def _started(run_state: RunState, entry: Entry) -> None:
     """The run begins. What an earlier one of its id left behind is still ours, and nothing else of it is."""
-    helds, born, leaving, doubts = book.helds, book.born, book.leaving, book.doubts
-    asked, regions, identity = book.asked, book.regions, book.identity
-    book.forget()
-    book.helds, book.born, book.leaving, book.doubts = helds, born, leaving, doubts
-    book.asked, book.regions = asked, regions
-    book.uncertain = set(doubts)
+    helds, born, leaving, doubts = run_state.helds, run_state.born, run_state.leaving, run_state.doubts
+    asked, regions, identity = run_state.asked, run_state.regions, run_state.identity
+    run_state.forget()
+    run_state.helds, run_state.born, run_state.leaving, run_state.doubts = helds, born, leaving, doubts
+    run_state.asked, run_state.regions = asked, regions
+    run_state.uncertain = set(doubts)
     if helds or doubts:
-        book.identity = identity
-    book.started = float(entry.data.get("started", entry.at))
-    book.nonce = entry.data.get("nonce", "")
-    book.request = entry.data.get("request")
-    book.credentials = entry.data.get("credentials", "")
+        run_state.identity = identity
+    run_state.started = float(entry.data.get("started", entry.at))
+    run_state.nonce = entry.data.get("nonce", "")
+    run_state.request = entry.data.get("request")
+    run_state.credentials = entry.data.get("credentials", "")
 
 
-def _identity(book: RunState, entry: Entry) -> None:
-    book.identity = msgspec.convert(entry.data, Identity)
+def _identity(run_state: RunState, entry: Entry) -> None:
+    run_state.identity = msgspec.convert(entry.data, Identity)
 
 
-def _emulator(book: RunState, entry: Entry) -> None:
-    book.emulator = entry.data["url"]
-    book.emulator_secret_file = entry.data.get("secret_file", "")
+def _emulator(run_state: RunState, entry: Entry) -> None:
+    run_state.emulator = entry.data["url"]
+    run_state.emulator_secret_file = entry.data.get("secret_file", "")
 
 
-def _attempt_started(book: RunState, entry: Entry) -> None:
+def _attempt_started(run_state: RunState, entry: Entry) -> None:
     order = msgspec.convert(entry.data["order"], Order)
-    book.orders[order.topology.name] = order
-    book.tried = max(book.tried, order.attempt)
-    book.regions.add(order.placement.region)
+    run_state.orders[order.topology.name] = order
+    run_state.tried = max(run_state.tried, order.attempt)
+    run_state.regions.add(order.placement.region)
 
 
-def _intent(book: RunState, entry: Entry) -> None:
+def _intent(run_state: RunState, entry: Entry) -> None:
     piece = _piece(entry.data["piece"])
-    book.doubts[piece.subject] = piece
-    book.asked[piece.subject] = entry.at
-    book.regions.add(piece.region)
+    run_state.doubts[piece.subject] = piece
+    run_state.asked[piece.subject] = entry.at
+    run_state.regions.add(piece.region)
 
 
-def _created(book: RunState, entry: Entry) -> None:
-    book.settle(entry.subject)
+def _created(run_state: RunState, entry: Entry) -> None:
+    run_state.settle(entry.subject)
     for held in msgspec.convert(entry.data["held"], list[Held]):
-        book.helds[held.key] = held
-        book.born.setdefault(held.key, entry.at)
+        run_state.helds[held.key] = held
+        run_state.born.setdefault(held.key, entry.at)
 
 
-def _refused(book: RunState, entry: Entry) -> None:
-    book.settle(entry.subject)
-    book.refusals[entry.subject] = book.refusals.get(entry.subject, 0) + 1
+def _refused(run_state: RunState, entry: Entry) -> None:
+    run_state.settle(entry.subject)
+    run_state.refusals[entry.subject] = run_state.refusals.get(entry.subject, 0) + 1
 
 
-def _unknown(book: RunState, entry: Entry) -> None:
-    book.uncertain.add(entry.subject)
+def _unknown(run_state: RunState, entry: Entry) -> None:
+    run_state.uncertain.add(entry.subject)
     if entry.data.get("step") == "ask-again":  # Anything else was refused, this time: it made nothing new.
-        book.asked[entry.subject] = entry.at
+        run_state.asked[entry.subject] = entry.at
 
 
-def _state(book: RunState, entry: Entry) -> None:
+def _state(run_state: RunState, entry: Entry) -> None:
     for held in msgspec.convert(entry.data["held"], list[Held]):
-        if held.key in book.helds:
-            book.helds[held.key] = held
+        if held.key in run_state.helds:
+            run_state.helds[held.key] = held
 
 
-def _attempt_ended(book: RunState, entry: Entry) -> None:
+def _attempt_ended(run_state: RunState, entry: Entry) -> None:
     attempt = msgspec.convert(entry.data["attempt"], Attempt)
     # A keeper that died before it handed over what stood has the next one end the same attempt once more.
-    book.attempts = [*(one for one in book.attempts if one.number != attempt.number), attempt]
+    run_state.attempts = [*(one for one in run_state.attempts if one.number != attempt.number), attempt]
     if attempt.outcome != "placed":
-        book.orders.pop(attempt.topology, None)
+        run_state.orders.pop(attempt.topology, None)
 
 
-def _placed(book: RunState, entry: Entry) -> None:
+def _placed(run_state: RunState, entry: Entry) -> None:
     placed = msgspec.convert(entry.data["placed"], Placed)
-    book.placed[placed.topology] = placed
-    order = book.orders.pop(placed.topology, None)
+    run_state.placed[placed.topology] = placed
+    order = run_state.orders.pop(placed.topology, None)
     if order:
-        book.fulfilled.setdefault(placed.topology, []).append(order)
+        run_state.fulfilled.setdefault(placed.topology, []).append(order)
 
 
-def _releasing(book: RunState, entry: Entry) -> None:
-    book.leaving.update(_keys(book, entry))
+def _releasing(run_state: RunState, entry: Entry) -> None:
+    run_state.leaving.update(_keys(run_state, entry))
 
 
-def _gone(book: RunState, entry: Entry) -> None:
-    for key in _keys(book, entry):
-        book.helds.pop(key, None)
-        book.leaving.discard(key)
+def _gone(run_state: RunState, entry: Entry) -> None:
+    for key in _keys(run_state, entry):
+        run_state.helds.pop(key, None)
+        run_state.leaving.discard(key)
 
 
-def _renewed(book: RunState, entry: Entry) -> None:
-    for key in _keys(book, entry):
-        book.helds[key] = msgspec.structs.replace(book.helds[key], deadline=entry.data["deadline"])
+def _renewed(run_state: RunState, entry: Entry) -> None:
+    for key in _keys(run_state, entry):
+        run_state.helds[key] = msgspec.structs.replace(run_state.helds[key], deadline=entry.data["deadline"])
 
 
-def _lent(book: RunState, entry: Entry) -> None:
+def _lent(run_state: RunState, entry: Entry) -> None:
     loan = msgspec.convert(entry.data["loan"], Loan)
-    book.loans[loan.key] = loan
+    run_state.loans[loan.key] = loan
 
 
-def _returned(book: RunState, entry: Entry) -> None:
-    book.loans.pop(entry.data["key"], None)
+def _returned(run_state: RunState, entry: Entry) -> None:
+    run_state.loans.pop(entry.data["key"], None)
 
 
-def _suspect(book: RunState, entry: Entry) -> None:
-    book.suspects.update(entry.data["ids"])
+def _suspect(run_state: RunState, entry: Entry) -> None:
+    run_state.suspects.update(entry.data["ids"])
 
 
-def _preempted(book: RunState, entry: Entry) -> None:
-    book.preempted[entry.data["id"]] = entry.data["words"]
-    book.changes.append(entry.data["words"])
+def _preempted(run_state: RunState, entry: Entry) -> None:
+    run_state.preempted[entry.data["id"]] = entry.data["words"]
+    run_state.changes.append(entry.data["words"])
 
 
-def _trouble(book: RunState, entry: Entry) -> None:
-    book.troubles.append(entry.data["words"])
+def _trouble(run_state: RunState, entry: Entry) -> None:
+    run_state.troubles.append(entry.data["words"])
 
 
-def _changed(book: RunState, entry: Entry) -> None:
-    book.changes.append(entry.data["words"])
+def _changed(run_state: RunState, entry: Entry) -> None:
+    run_state.changes.append(entry.data["words"])
 
 
-def _kept(book: RunState, entry: Entry) -> None:
-    book.kept_until = entry.data["until"]
+def _kept(run_state: RunState, entry: Entry) -> None:
+    run_state.kept_until = entry.data["until"]
 
 
-def _extended(book: RunState, entry: Entry) -> None:
+def _extended(run_state: RunState, entry: Entry) -> None:
     # Of two that come at once the later one counts, in whatever order they were written: the end never moves back.
-    book.hard_end = max(book.hard_end or 0.0, entry.data["hard_end"])
+    run_state.hard_end = max(run_state.hard_end or 0.0, entry.data["hard_end"])
 
 
-def _run_ended(book: RunState, entry: Entry) -> None:
+def _run_ended(run_state: RunState, entry: Entry) -> None:
     if not entry.data.get("left"):
-        book.forget()
+        run_state.forget()
 
 
 _FOLDS: Mapping[str, Callable[[RunState, Entry], None]] = {

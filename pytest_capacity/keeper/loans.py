@@ -31,8 +31,8 @@ class LoanRequest:
 class Loans:
     """The run's loans. `lend` blocks; all the rest is quick."""
 
-    def __init__(self, book: RunState, *, replaces: bool = False) -> None:
-        self._book = book
+    def __init__(self, run_state: RunState, *, replaces: bool = False) -> None:
+        self._run_state = run_state
         #: Whether nodes that the cloud takes back are replaced, and so may be waited for.
         self._replaces = replaces
         self._lock = threading.Lock()
@@ -56,8 +56,8 @@ class Loans:
         """
         wish = LoanRequest(key, borrower, placed, group, count, test)
         with self._lock:
-            if key in self._book.loans:
-                ids = self._book.loans[key].ids
+            if key in self._run_state.loans:
+                ids = self._run_state.loans[key].ids
                 return [node for nodes in placed.nodes.values() for node in nodes if node.id in ids]
             if not alive():  # `borrower_gone` is not called for it a second time.
                 raise Cancelled(f"{borrower} is gone")
@@ -75,7 +75,7 @@ class Loans:
     def give_back(self, key: str, *, suspect: Collection[str] = ()) -> None:
         """End a loan; these of its nodes are suspect. Unknown keys are loans that ended already."""
         with self._lock:
-            self._end([loan for loan in self._book.loans.values() if loan.key == key], suspect)
+            self._end([loan for loan in self._run_state.loans.values() if loan.key == key], suspect)
 
     def borrower_gone(self, borrower: str, *, suspect: bool) -> None:
         """End all loans and wishes of a borrower; ``suspect``: it crashed, leaving who knows what there."""
@@ -84,7 +84,7 @@ class Loans:
                 self._queue.remove(wish)
                 wish.withdrawn = True
                 wish.granted.set()
-            loans = [loan for loan in self._book.loans.values() if loan.borrower == borrower]
+            loans = [loan for loan in self._run_state.loans.values() if loan.borrower == borrower]
             self._end(loans, {node for loan in loans for node in loan.ids} if suspect else ())
 
     def look_again(self) -> None:
@@ -95,7 +95,7 @@ class Loans:
     def borrowers(self) -> set[str]:
         """Who has something."""
         with self._lock:
-            return {loan.borrower for loan in self._book.loans.values()}
+            return {loan.borrower for loan in self._run_state.loans.values()}
 
     def close(self) -> None:
         """The run ends: no request that waits is granted."""
@@ -110,8 +110,10 @@ class Loans:
         for loan in loans:
             ids = [node for node in loan.ids if node in suspect]
             if ids:
-                self._book.note("suspect", loan.topology, {"ids": ids, "borrower": loan.borrower, "test": loan.test})
-            self._book.note("returned", loan.topology, {"key": loan.key, "ids": list(loan.ids)})
+                self._run_state.note(
+                    "suspect", loan.topology, {"ids": ids, "borrower": loan.borrower, "test": loan.test}
+                )
+            self._run_state.note("returned", loan.topology, {"key": loan.key, "ids": list(loan.ids)})
         if loans:
             self._grant()
 
@@ -129,23 +131,25 @@ class Loans:
             wish.nodes = tuple(free[: wish.count])
             ids = tuple(node.id for node in wish.nodes)
             loan = Loan(wish.key, wish.borrower, wish.test, wish.placed.topology, ids)
-            self._book.note("lent", loan.topology, {"loan": loan, "ids": list(ids), "test": wish.test})
+            self._run_state.note("lent", loan.topology, {"loan": loan, "ids": list(ids), "test": wish.test})
             wish.granted.set()
         self._queue = still
 
     def _members(self, wish: LoanRequest) -> list[Node]:
         # What stands now: a node may have been replaced since the wish was made.
-        groups = self._book.placed.get(wish.placed.topology, wish.placed).nodes
+        groups = self._run_state.placed.get(wish.placed.topology, wish.placed).nodes
         names = [wish.group] if wish.group is not None else list(groups)
         return [node for name in names for node in groups.get(name, ())]
 
     def _candidates(self, wish: LoanRequest) -> list[Node]:
-        gone = () if self._replaces else self._book.preempted
-        return [node for node in self._members(wish) if node.id not in self._book.suspects and node.id not in gone]
+        gone = () if self._replaces else self._run_state.preempted
+        return [node for node in self._members(wish) if node.id not in self._run_state.suspects and node.id not in gone]
 
     def _free(self, wish: LoanRequest) -> list[Node]:
-        taken = {identifier for loan in self._book.loans.values() for identifier in loan.ids}
-        return [node for node in self._candidates(wish) if node.id not in taken and node.id not in self._book.preempted]
+        taken = {identifier for loan in self._run_state.loans.values() for identifier in loan.ids}
+        return [
+            node for node in self._candidates(wish) if node.id not in taken and node.id not in self._run_state.preempted
+        ]
 
     def _impossible(self, wish: LoanRequest) -> bool:
         return len(self._candidates(wish)) < wish.count
@@ -171,7 +175,7 @@ class Loans:
         if members < wish.count:
             return f"{asked}. Lower the marker's count=, or raise the group's count"
         verb = "is" if members - fit == 1 else "are"
-        if any(node.id in self._book.preempted for node in self._members(wish)):
+        if any(node.id in self._run_state.preempted for node in self._members(wish)):
             lost = f"{asked}, of which {members - fit} {verb} lost: the cloud took nodes back"
             if self._replaces:
                 return (

@@ -47,7 +47,7 @@ class Run:
         self,
         request: Request,
         engine: Engine,
-        book: RunState,
+        run_state: RunState,
         journal: Journal,
         lock: FileLock,
         clock: Clock,
@@ -56,7 +56,7 @@ class Run:
         #: As its first owner asked for it.
         self.request = request
         self._engine = engine
-        self._book = book
+        self._run_state = run_state
         self._journal = journal
         self._lock = lock
         self._clock = clock
@@ -65,8 +65,10 @@ class Run:
         self._identity: Future[Identity] = Future()
         #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
         self.credentials: set[str] = set()
-        self._returning = {borrower: time.monotonic() for borrower in {loan.borrower for loan in book.loans.values()}}
-        self.loans = Loans(book, replaces=request.on_preempt == "replace")
+        self._returning = {
+            borrower: time.monotonic() for borrower in {loan.borrower for loan in run_state.loans.values()}
+        }
+        self.loans = Loans(run_state, replaces=request.on_preempt == "replace")
 
     @staticmethod
     def open(
@@ -92,33 +94,33 @@ class Run:
         prune(places, clock.now())
         try:
             journal = Journal(Path(places.journal))
-            book = RunState(journal, request.run, clock)
+            run_state = RunState(journal, request.run, clock)
         except JournalError as error:
             if not adopts:
                 raise
             journal = LostJournal(error)
-            book = RunState(journal, request.run, clock)
-        book.listen(push)
-        if adopts and book.request:
-            request = continued(read_request(book.request), request)
+            run_state = RunState(journal, request.run, clock)
+        run_state.listen(push)
+        if adopts and run_state.request:
+            request = continued(read_request(run_state.request), request)
             call = replace(call, request=request)
-        if adopts and (book.live or journal.set_aside):
-            book.note("adopted", data=_who(call, clock, socket))
+        if adopts and (run_state.live or journal.set_aside):
+            run_state.note("adopted", data=_who(call, clock, socket))
         else:
-            book.intend("run-started", data=_who(call, clock, socket))
+            run_state.intend("run-started", data=_who(call, clock, socket))
         if journal.aside:
-            book.trouble(
+            run_state.trouble(
                 f"the journal {places.journal} was damaged, and is kept as {journal.aside.name} beside it; "
                 "what it knew is looked up in the cloud"
             )
         if adopts or journal.set_aside:
             # What a keeper that died wrote last may be lost; a listing finds what it made.
-            book.regions.update(request.regions)
+            run_state.regions.update(request.regions)
         try:
-            return Run._equipped(call, places, owner, clock, book, journal, lock, advice)
+            return Run._equipped(call, places, owner, clock, run_state, journal, lock, advice)
         except CapacityError:
-            if not adopts and not book.held() and not book.doubtful():
-                book.note("run-ended", data={"left": 0})  # Or it would be listed as one that is under way.
+            if not adopts and not run_state.held() and not run_state.doubtful():
+                run_state.note("run-ended", data={"left": 0})  # Or it would be listed as one that is under way.
             raise
 
     @staticmethod
@@ -127,7 +129,7 @@ class Run:
         places: Places,
         owner: int,
         clock: Clock,
-        book: RunState,
+        run_state: RunState,
         journal: Journal,
         lock: FileLock,
         advice: Consulting | None,
@@ -139,23 +141,23 @@ class Run:
         if request.emulated and request.endpoint is None:
             # The emulator of a session must outlive its first owner.
             lives_with = os.getpid() if request.session else owner
-            if book.emulator is None:
+            if run_state.emulator is None:
                 url = emulated.start(lives_with, call.scenario, places.log)
-                book.note("emulator", data={"url": url, "secret_file": emulated.secret_file()})
+                run_state.note("emulator", data={"url": url, "secret_file": emulated.secret_file()})
             else:
-                emulated.use(book.emulator_secret_file)
+                emulated.use(run_state.emulator_secret_file)
                 if request.session:
-                    emulated.own(book.emulator, lives_with)
-            request = replace(request, endpoint=book.emulator)
+                    emulated.own(run_state.emulator, lives_with)
+            request = replace(request, endpoint=run_state.emulator)
         backend = open_backend(request)
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
         if advice:
-            advice.complain = book.trouble
+            advice.complain = run_state.trouble
         which = emulated.identify(request.endpoint)
-        engine = Engine(request, backend, book, clock, reach, advice or NO_ADVICE, which)
-        scaling = scaling_of(request, engine, book, journal, clock)
-        run = Run(asked, engine, book, journal, lock, clock, scaling)
-        run.credentials |= {call.credentials, book.credentials}
+        engine = Engine(request, backend, run_state, clock, reach, advice or NO_ADVICE, which)
+        scaling = scaling_of(request, engine, run_state, journal, clock)
+        run = Run(asked, engine, run_state, journal, lock, clock, scaling)
+        run.credentials |= {call.credentials, run_state.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run
 
@@ -221,7 +223,7 @@ class Run:
 
     def note_kept(self, until: float | None) -> None:
         """Remember until when it is kept (None: an owner is there again): another keeper goes on with that."""
-        self._book.note("kept", data={"until": until})
+        self._run_state.note("kept", data={"until": until})
 
     def extend(self, until: float) -> None:
         """Let the run last until then."""
@@ -229,7 +231,7 @@ class Run:
         try:
             self.scaling.extend(self._engine.hard_end)
         except CapacityError as error:
-            self._book.trouble(f"the new end could not be written to the databases: {error}")
+            self._run_state.trouble(f"the new end could not be written to the databases: {error}")
 
     def console(self, node: str) -> str:
         """Return what a node wrote to its console."""
@@ -238,17 +240,17 @@ class Run:
     @property
     def stands(self) -> bool:
         """Whether any topology does, or a database."""
-        return bool(self._book.placed) or self.scaling.stands
+        return bool(self._run_state.placed) or self.scaling.stands
 
     @property
     def placed(self) -> tuple[Placed, ...]:
         """What stands."""
-        return tuple(self._book.placed.values())
+        return tuple(self._run_state.placed.values())
 
     @property
     def kept_until(self) -> float | None:
         """Until when the journal says that it is kept."""
-        return self._book.kept_until
+        return self._run_state.kept_until
 
     @property
     def hard_end(self) -> float:
@@ -264,7 +266,7 @@ class Run:
         """Return what run this is; who is there is for the server to add."""
         return Description(
             request=self.request,
-            started=self._book.started or 0.0,
+            started=self._run_state.started or 0.0,
             hard_end=self._engine.hard_end,
             limit=self.limit,
             placed=self.placed,
@@ -273,13 +275,13 @@ class Run:
 
     def told(self, staying: Staying) -> Staying:
         """With what an owner that leaves is to know of the run."""
-        book = self._book
+        run_state = self._run_state
         return replace(
             staying,
             placed=self.placed,
             limit=self.limit,
-            attempts=tuple(book.attempts),
-            changes=tuple(book.changes),
+            attempts=tuple(run_state.attempts),
+            changes=tuple(run_state.changes),
         )
 
     def chores(self, present: set[str]) -> None:
@@ -301,7 +303,7 @@ class Run:
         """Return what the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
         self._engine.look_for_preemption()
         self.loans.look_again()
-        return dict(self._book.preempted)
+        return dict(self._run_state.preempted)
 
     def mind_credentials(self) -> None:
         """Notice that the credentials have ended. Quick."""
@@ -313,7 +315,7 @@ class Run:
 
     def holding(self) -> Holding:
         """Return what is held, by the journal."""
-        helds = tuple(standing(self._book))
+        helds = tuple(standing(self._run_state))
         ends = self._engine.ends(helds)
         databases = self.scaling.held
         return Holding(
@@ -321,7 +323,7 @@ class Run:
             until=ends.until,
             endless=(*ends.endless, *(held.id for held in databases)),
             by_hand=(*self._engine.by_hand(helds), *self.scaling.by_hand(databases)),
-            unanswered=len(self._book.doubtful()),
+            unanswered=len(self._run_state.doubtful()),
         )
 
     def stop(self) -> None:
@@ -358,11 +360,11 @@ class Run:
         unread = [f"{part.kind} in {part.region or 'every region'} (unread: {part.why})" for part in receipt.unread]
         if things or unread:
             by_hand = f". Remove it by hand: {'; '.join(receipt.by_hand)}" if receipt.by_hand else ""
-            self._book.trouble(f"given up, and still there: {', '.join(things + unread)}{by_hand}")
+            self._run_state.trouble(f"given up, and still there: {', '.join(things + unread)}{by_hand}")
 
     def close(self, receipt: Receipt) -> None:
         """Write the run's end, and let go of journal and lock."""
-        self._book.note("run-ended", data={"left": len(receipt.left) + len(receipt.unread) + receipt.unanswered})
+        self._run_state.note("run-ended", data={"left": len(receipt.left) + len(receipt.unread) + receipt.unanswered})
         self._engine.close()
         self._journal.close()
         if receipt.clean:

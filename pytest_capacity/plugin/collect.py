@@ -112,8 +112,10 @@ class Collection:
         return "\n".join(lines) if any(visit.found() or visit.notes() for visit in visits) else ""
 
     def _visit(self, item: pytest.Item, nodes: Sequence[Machine], folder: Path) -> Sequence[_Visit]:
-        halt = threading.Event()
-        visits = [_Visit(self._runtime, item, node, _new_folder(folder, safe_name(node.name)), halt) for node in nodes]
+        stopped = threading.Event()
+        visits = [
+            _Visit(self._runtime, item, node, _new_folder(folder, safe_name(node.name)), stopped) for node in nodes
+        ]
         try:
             within = Countdown(LIMIT)
             for visit in visits:
@@ -121,7 +123,7 @@ class Collection:
             for visit in visits:
                 visit.wait(within)
         finally:
-            halt.set()
+            stopped.set()
         return visits
 
     def _fate(self, node: Machine) -> Sequence[str]:
@@ -135,15 +137,17 @@ class Collection:
 class _Visit:
     """One node: what we collect ourselves, then the hook, on a thread that does not keep the process alive.
 
-    ``halt`` is set when it is not waited for any more.
+    ``stopped`` is set when it is not waited for any more.
     """
 
-    def __init__(self, runtime: Runtime, item: pytest.Item, node: Machine, path: Path, halt: threading.Event) -> None:
+    def __init__(
+        self, runtime: Runtime, item: pytest.Item, node: Machine, path: Path, stopped: threading.Event
+    ) -> None:
         self.node = node
         self._runtime = runtime
         self._item = item
         self._path = path
-        self._halt = halt
+        self._stopped = stopped
         self._told: list[str] = []
         self._overdue = False
         self._thread = threading.Thread(target=self._run, name=f"capacity-collect-{node.name}", daemon=True)
@@ -172,7 +176,7 @@ class _Visit:
 
     def _run(self) -> None:
         for collect in (self._console, self._files, self._hook):
-            if self._halt.is_set():
+            if self._stopped.is_set():
                 return
             try:
                 collect()
@@ -189,7 +193,7 @@ class _Visit:
 
     def _files(self) -> None:
         if self._runtime.request.collect:
-            self._told += fetch(self.node, self._runtime.request.collect, self._path / "files", self._halt)
+            self._told += fetch(self.node, self._runtime.request.collect, self._path / "files", self._stopped)
 
     def _hook(self) -> None:
         told = self._item.ihook.pytest_capacity_collect(node=self.node, item=self._item, path=self._path)

@@ -30,13 +30,13 @@ _MEGABYTE: Final = 1 << 20
 
 
 class Fetch:
-    """One node's files. ``notes`` says what could not be had; ``halt`` ends it between two reads."""
+    """One node's files. ``notes`` says what could not be had; ``stopped`` ends it between two reads."""
 
-    def __init__(self, node: Machine, into: Path, halt: threading.Event) -> None:
+    def __init__(self, node: Machine, into: Path, stopped: threading.Event) -> None:
         self.notes: list[str] = []
         self._node = node
         self._into = into
-        self._halt = halt
+        self._stopped = stopped
         self._left = MOST
 
     def fetch(self, patterns: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ class Fetch:
             self.notes.append(f"{folder}: {_why(error)}")
             return
         for entry in entries:
-            if self._halt.is_set():
+            if self._stopped.is_set():
                 return
             name, mode = posixpath.join(folder, entry.filename), entry.st_mode or 0
             if entry.filename in ("", ".", "..") or "/" in entry.filename or "\0" in entry.filename:
@@ -90,7 +90,7 @@ class Fetch:
 
     def _copy(self, sftp: paramiko.SFTPClient, name: str) -> None:
         here = self._into.joinpath(*parts(name))
-        if self._halt.is_set() or here.exists():
+        if self._stopped.is_set() or here.exists():
             return
         if self._left <= 0:
             self.notes.append(f"{name}: left out, {MOST // _MEGABYTE} MB of this node are the most that is collected")
@@ -110,7 +110,7 @@ class Fetch:
 
     def _write(self, there: paramiko.SFTPFile, here: Path) -> None:
         with here.open("xb") as file:
-            while self._left > 0 and not self._halt.is_set():
+            while self._left > 0 and not self._stopped.is_set():
                 piece = there.read(min(_CHUNK, self._left))
                 if not piece:
                     return
@@ -127,9 +127,9 @@ def _why(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).removesuffix(".")
 
 
-def fetch(node: Machine, patterns: Sequence[str], into: Path, halt: threading.Event) -> list[str]:
+def fetch(node: Machine, patterns: Sequence[str], into: Path, stopped: threading.Event) -> list[str]:
     """Copy what ``patterns`` name on ``node`` into the folder ``into``; what could not be had, in words."""
-    fetching = Fetch(node, into, halt)
+    fetching = Fetch(node, into, stopped)
     try:
         fetching.fetch(patterns)
     except NodeError as error:

@@ -186,7 +186,7 @@ class Runtime(ABC):
             self._clean(loan, suspect)
         finally:
             self.uses.gave_back(loan.nodes, suspect)
-            # A keeper that is gone for good has no books in which a loan could stay open.
+            # A keeper that is gone for good keeps no state in which a loan could stay open.
             with suppress(KeeperError):
                 ids = tuple(node.id for node in loan.nodes if node in suspect)
                 self.call(protocol.GiveBack(key=loan.key, suspect=ids), protocol.Done)

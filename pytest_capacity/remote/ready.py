@@ -69,17 +69,17 @@ def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> s
 
 def wait_ready(
     nodes: Sequence[tuple[Node, str, float]],
-    halt: Callable[[float], None],
+    pause: Callable[[float], None],
     now: Callable[[], float],
     say: Callable[[Node, float], None],
 ) -> None:
     """Wait for all nodes at once; each has its condition and its limit in seconds.
 
-    ``halt(seconds)`` waits between checks, and raises when the wait must stop; it is called on many threads. ``say`` is
-    called on this thread with each node that is ready, and after how many seconds. Raise `NodeError` for the first that
-    fails, and what ``halt`` raises; the threads of the others then end.
+    ``pause(seconds)`` waits between checks, and raises when the wait must stop; it is called on many threads.
+    ``say`` is called on this thread with each node that is ready, and after how many seconds. Raise `NodeError` for
+    the first that fails, and what ``pause`` raises; the threads of the others then end.
     """
-    wait = _Wait(halt, now)
+    wait = _Wait(pause, now)
     for node, ready, limit in nodes:
         threading.Thread(
             target=wait.follow, args=(node, ready, limit), name=f"capacity-ready-{node.name}", daemon=True
@@ -87,7 +87,7 @@ def wait_ready(
     try:
         missing = len(nodes)
         while missing:
-            halt(0)
+            pause(0)
             try:
                 outcome = wait.outcomes.get(timeout=_POLL)
             except Empty:
@@ -110,8 +110,8 @@ class _Outcome(Struct, frozen=True):
 class _Wait:
     """The checks of all nodes of one wait, each node on its thread."""
 
-    def __init__(self, halt: Callable[[float], None], now: Callable[[], float]) -> None:
-        self._halt = halt
+    def __init__(self, pause: Callable[[float], None], now: Callable[[], float]) -> None:
+        self._wait = pause
         self._now = now
         self._began = now()
         self.over = threading.Event()
@@ -141,7 +141,7 @@ class _Wait:
 
     def _pause(self, seconds: float) -> None:
         while seconds > 0 and not self.over.is_set():
-            self._halt(min(seconds, _SLICE))
+            self._wait(min(seconds, _SLICE))
             seconds -= _SLICE
 
 

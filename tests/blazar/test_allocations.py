@@ -54,7 +54,7 @@ class Pair:
 
     def ids(self) -> tuple[str, list[str]]:
         """The run's lease, and its reservations."""
-        held = self.engine.book.held()
+        held = self.engine.run_state.held()
         (lease,) = [one.id for one in held if one.kind == "lease"]
         return lease, [one.id for one in held if one.kind == "reservation"]
 
@@ -142,9 +142,9 @@ def test_a_renewed_lease_is_answered_alike(pair: Pair) -> None:
     before = by_host(pair.theirs(LIST)[1], lease)
     backend = open_backend(pair.engine.request)
     end = (datetime.now(UTC) + timedelta(minutes=50)).replace(second=0, microsecond=0).timestamp()
-    held = next(one for one in pair.engine.book.held() if one.id == lease)
+    held = next(one for one in pair.engine.run_state.held() if one.id == lease)
     backend.change(held, Change(deadline=end))
-    pair.engine.book.note(
+    pair.engine.run_state.note(
         "renewed", held.subject, {"kind": "lease", "region": held.region, "id": lease, "deadline": end}
     )
     after = by_host(pair.theirs(LIST)[1], lease)

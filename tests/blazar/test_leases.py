@@ -98,7 +98,7 @@ def test_a_zone_without_hosts_of_blazars_is_not_tried(lab: BlazarLab, bench: Ben
     engine = bench.engine(lab.request(LOADER, zones=("az-free",)))
     with pytest.raises(Refused, match="Blazar has no reservable host there"):
         engine.provision("default")
-    assert engine.book.attempts == []
+    assert engine.run_state.attempts == []
 
 
 def test_a_flavor_that_is_not_there_leaves_the_zone_out(lab: BlazarLab, bench: Bench) -> None:
@@ -114,8 +114,8 @@ def test_not_enough_hosts_is_no_fault_of_the_server(lab: BlazarLab, bench: Bench
     engine = bench.engine(lab.request(group("db", 3, reservation="physical:host")))
     with pytest.raises(Exhausted):
         engine.provision("default")
-    assert {one.words for one in engine.book.attempts} == {"Not enough hosts available"}
-    assert [(one.zone, one.outcome) for one in engine.book.attempts] == [
+    assert {one.words for one in engine.run_state.attempts} == {"Not enough hosts available"}
+    assert [(one.zone, one.outcome) for one in engine.run_state.attempts] == [
         ("az-a", "no-capacity"),
         ("az-b", "no-capacity"),
     ]
@@ -139,12 +139,12 @@ def test_a_lease_is_extended_while_the_run_lives(lab: BlazarLab, bench: Bench) -
     engine = bench.engine()
     engine.provision("default")
     backend = open_backend(engine.request)
-    held = next(one for one in engine.book.held() if one.kind == "lease")
+    held = next(one for one in engine.run_state.held() if one.kind == "lease")
     moved = backend.change(held, Change(deadline=time.time() + HOUR))
     assert [call for call in lab.calls() if call.startswith("PUT /v1")] == [f"PUT /v1/leases/{held.id}"]
-    assert {one.deadline for one in backend.refresh([one for one in engine.book.held() if one.kind != "node"])} == {
-        moved.deadline
-    }
+    assert {
+        one.deadline for one in backend.refresh([one for one in engine.run_state.held() if one.kind != "node"])
+    } == {moved.deadline}
     with pytest.raises(ValueError, match="cannot change"):
         backend.change(held, Change(count=1))
     bench.give_back(engine)
@@ -155,7 +155,7 @@ def test_a_refused_extension_is_lack_of_capacity_and_the_lease_stands(lab: Blaza
     engine = bench.engine(lab.request(group("db", 2, reservation="physical:host")))
     engine.provision("default")
     backend = open_backend(engine.request)
-    held = next(one for one in engine.book.held() if one.kind == "lease")
+    held = next(one for one in engine.run_state.held() if one.kind == "lease")
     after = time.strftime("%Y-%m-%d %H:%M", time.gmtime((held.deadline or 0) + 600))
     lab.openstack.lease(hosts_of(2, "az-a"), start=after, hours=9)
     with pytest.raises(Exception, match="Not enough hosts available") as refusal:
@@ -171,7 +171,7 @@ def test_a_lease_of_a_flavor_has_the_hard_end_from_the_start(lab: BlazarLab, ben
     engine = bench.engine(lab.request(group("db", reservation="flavor:instance"), duration_s=2 * HOUR))
     began = time.time()
     placed = engine.provision("default")
-    held = next(one for one in engine.book.held() if one.kind == "lease")
+    held = next(one for one in engine.run_state.held() if one.kind == "lease")
     assert began + 2 * HOUR - 60 <= (held.deadline or 0) <= time.time() + 2 * HOUR
     assert all(node.reservation_id for nodes in placed.nodes.values() for node in nodes)
     bench.give_back(engine)
@@ -221,7 +221,7 @@ def test_a_member_needs_no_rights_of_an_admin(lab: BlazarLab, bench: Bench, monk
     engine = bench.engine()
     placed = engine.provision("default")
     assert {node.group for nodes in placed.nodes.values() for node in nodes} == {"db", "loader"}
-    reservations = [one for one in engine.book.held() if one.kind == "reservation"]
+    reservations = [one for one in engine.run_state.held() if one.kind == "reservation"]
     assert reservations
     assert not any("hosts" in one.facts for one in reservations)
     bench.give_back(engine)
@@ -252,7 +252,7 @@ def test_an_entry_of_clouds_yaml_is_used(
     )
     with pytest.raises(Exhausted):
         engine.provision("default")
-    assert [one.region for one in engine.book.attempts] == ["RegionOne", "two/RegionOne"]
+    assert [one.region for one in engine.run_state.attempts] == ["RegionOne", "two/RegionOne"]
 
 
 def test_the_runs_key_and_the_users_data_reach_cloud_init(lab: BlazarLab) -> None:
@@ -291,7 +291,7 @@ def test_what_has_ended_is_known_to_the_journal_only(lab: BlazarLab, bench: Benc
     """Blazar ignores `terminated` and forgets; the journal has the hosts still, with when it ended."""
     engine = bench.engine()
     engine.provision("default")
-    reservations = {one.id for one in engine.book.held() if one.kind == "reservation"}
+    reservations = {one.id for one in engine.run_state.held() if one.kind == "reservation"}
     bench.give_back(engine)
     answer = lab.openstack.ask("GET", "/v1/os-hosts/allocations?terminated=true")[1]
     assert not [one for host in answer["allocations"] for one in host["reservations"]]

@@ -407,10 +407,10 @@ class MadeUpBench:
         }
         request = Request(**{**wanted, **changes})
         journal = Journal(self.path, now=self.clock.now)
-        book = RunState(journal, request.run, self.clock)
-        if not book.live:
-            book.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
-        engine = Engine(request, MadeUpBackend(self.cloud, request, habits or Habits()), book, self.clock)
+        run_state = RunState(journal, request.run, self.clock)
+        if not run_state.live:
+            run_state.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
+        engine = Engine(request, MadeUpBackend(self.cloud, request, habits or Habits()), run_state, self.clock)
         self.engines.append(engine)
         self.journals.append(journal)
         engine.open()

@@ -66,10 +66,10 @@ class Bench:
         """
         wanted = wanted or request(self.emulator)
         journal = Journal(self.path)
-        book = RunState(journal, wanted.run, self.clock)
-        if not book.live:
-            book.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
-        engine = Engine(wanted, backend or open_backend(wanted), book, self.clock)
+        run_state = RunState(journal, wanted.run, self.clock)
+        if not run_state.live:
+            run_state.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
+        engine = Engine(wanted, backend or open_backend(wanted), run_state, self.clock)
         self.engines.append(engine)
         self._journals.append(journal)
         engine.open()

@@ -196,7 +196,7 @@ def test_a_region_that_is_not_enabled_is_left_out(bench: Bench, emulator: Emulat
     emulator.weather(faults=CLOSED)
     engine = bench.engine(request(emulator, OPEN, **over(*regions)))
     assert engine.provision("default").region == "us-east-1"
-    (words,) = engine.book.troubles
+    (words,) = engine.run_state.troubles
     assert words.startswith("me-south-1 is left out: ")
     assert "us-east-1 accepts" in words
     assert "aws account enable-region --region-name me-south-1" in words

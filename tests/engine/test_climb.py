@@ -66,7 +66,7 @@ def test_spot_then_reserved(bench: Bench, emulator: Emulator) -> None:
     assert all(node.reservation_id for node in placed.nodes["db"])
     assert sorted(asked(emulator, "RunInstances")) == [("a", "c6i.xlarge"), ("a", "i4i.large"), ("a", "i4i.large")]
     assert sorted(asked(emulator, "CreateCapacityReservation")) == [("a", "c6i.xlarge"), ("a", "i4i.large")]
-    assert "group 'db' asked for spot and got on-demand in us-east-1a" in engine.book.changes
+    assert "group 'db' asked for spot and got on-demand in us-east-1a" in engine.run_state.changes
     gives_back(bench, emulator)
 
 
@@ -123,7 +123,7 @@ def test_a_dry_region(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine(request(emulator, LOADER, **BOTH_REGIONS))
     placed = engine.provision("default")
     assert (placed.region, placed.zone) == ("us-west-2", "us-west-2a")
-    assert any("all zones of us-east-1 are exhausted" in words for words in engine.book.changes)
+    assert any("all zones of us-east-1 are exhausted" in words for words in engine.run_state.changes)
     receipt = engine.release(within(20))
     assert receipt.clean
     assert receipt.regions == ("us-east-1", "us-west-2")
@@ -136,7 +136,7 @@ def test_a_quota_takes_the_rest_of_its_region(bench: Bench, emulator: Emulator) 
     engine = bench.engine(request(emulator, LOADER, **BOTH_REGIONS))
     assert engine.provision("default").region == "us-west-2"
     assert asked(emulator, "CreateCapacityReservation") == [("a", "c6i.xlarge")] * 2
-    assert [one.outcome for one in engine.book.attempts] == ["quota", "placed"]
+    assert [one.outcome for one in engine.run_state.attempts] == ["quota", "placed"]
 
 
 def test_a_quota_full_of_what_was_just_released(bench: Bench, emulator: Emulator) -> None:
@@ -231,7 +231,7 @@ def test_round_again(bench: Bench, emulator: Emulator) -> None:
     # What ran dry a moment ago comes last, and both did: the order is that of the file.
     assert placed.zone == "us-east-1a"
     assert [zone for zone, _ in asked(emulator, "CreateCapacityReservation")] == ["a", "b", "a"]
-    assert any("round 2 of the ladder begins in 5 s" in words for words in engine.book.changes)
+    assert any("round 2 of the ladder begins in 5 s" in words for words in engine.run_state.changes)
 
 
 def test_throttling_blocks_no_rung(bench: Bench, emulator: Emulator) -> None:
@@ -239,7 +239,7 @@ def test_throttling_blocks_no_rung(bench: Bench, emulator: Emulator) -> None:
     emulator.weather(faults=[refused("CreateCapacityReservation", "RequestLimitExceeded", times=3)])
     engine = bench.engine(request(emulator, LOADER))
     assert engine.provision("default").zone == "us-east-1a"
-    assert [one.outcome for one in engine.book.attempts] == ["placed"]
+    assert [one.outcome for one in engine.run_state.attempts] == ["placed"]
     assert len(asked(emulator, "CreateCapacityReservation")) == 4
 
 
@@ -305,10 +305,10 @@ def test_a_keeper_that_dies_on_the_way_up(
             died.append(entry.subject)
             if len(died) > launched:
                 # Nothing in between catches it, and nothing is written any more: as if its process were gone.
-                monkeypatch.setattr(first.book, "_journal", Gone())
+                monkeypatch.setattr(first.run_state, "_journal", Gone())
                 raise KeyboardInterrupt
 
-    first.book.listen(die)
+    first.run_state.listen(die)
     with pytest.raises(KeyboardInterrupt):
         first.provision("default")
     second = bench.engine(wanted)

@@ -73,7 +73,7 @@ def test_a_throttle_says_nothing_about_a_lost_answer(bench: Bench, emulator: Emu
     engine = bench.engine(wanted, Weathered(open_backend(wanted), *changes))
     placed = engine.provision("default")
     assert {one["id"] for one in emulator.held("instance")} == {node.id for node in placed.nodes["db"]}
-    assert [attempt.outcome for attempt in engine.book.attempts] == ["placed"]
+    assert [attempt.outcome for attempt in engine.run_state.attempts] == ["placed"]
 
 
 def test_a_doubt_outlives_a_throttle_at_the_release(bench: Bench, emulator: Emulator) -> None:
@@ -128,7 +128,7 @@ def test_a_fresh_reservation_that_is_not_known_yet(bench: Bench, emulator: Emula
     )
     engine = bench.engine(request(emulator, DB))
     assert engine.provision("default").zone == "us-east-1a"
-    assert len(engine.book.attempts) == 1
+    assert len(engine.run_state.attempts) == 1
 
 
 def test_a_sibling_that_waits_does_not_hold_a_dry_zone(bench: Bench, emulator: Emulator) -> None:
@@ -148,7 +148,7 @@ def test_a_sibling_that_waits_does_not_hold_a_dry_zone(bench: Bench, emulator: E
     wanted = request(emulator, DB, loader, timeout_s=20)
     engine = bench.engine(wanted, Clearing(open_backend(wanted), emulator))
     assert engine.provision("default", launch=False).zone == "us-east-1b"
-    assert engine.book.attempts[0].seconds < 10
+    assert engine.run_state.attempts[0].seconds < 10
 
 
 def test_reads_are_tried_again(bench: Bench, emulator: Emulator) -> None:
@@ -197,10 +197,10 @@ def test_a_run_id_used_again_has_other_tokens(bench: Bench, emulator: Emulator) 
     tokens = set()
     for nonce in ("one", "two"):
         engine = bench.engine(request(emulator, DB))
-        engine.book.intend("run-started", data={"started": bench.clock.now(), "nonce": nonce})
+        engine.run_state.intend("run-started", data={"started": bench.clock.now(), "nonce": nonce})
         engine.provision("default", launch=False)
         engine.release(within(20))
-        entries = engine.book._journal.events("run-1")
+        entries = engine.run_state._journal.events("run-1")
         tokens |= {entry.data["token"] for entry in entries if entry.kind == "intent"}
     assert len(tokens) == 2
 
@@ -209,7 +209,7 @@ def test_what_an_earlier_run_of_the_id_left_is_released(bench: Bench, emulator: 
     """Its nodes are not handed to the tests of this run; they go."""
     first = bench.engine(request(emulator, NODES)).provision("default")
     engine = bench.engine(request(emulator, NODES))
-    engine.book.intend("run-started", data={"started": bench.clock.now(), "nonce": "new"})
+    engine.run_state.intend("run-started", data={"started": bench.clock.now(), "nonce": "new"})
     engine._take_up()
     second = engine.provision("default")
     assert {node.id for node in second.nodes["db"]}.isdisjoint(node.id for node in first.nodes["db"])
@@ -224,9 +224,13 @@ def test_refused_tokens_do_not_come_again(bench: Bench, emulator: Emulator) -> N
     engine.offers.ahead("default")[0].result()
     with pytest.raises(CapacityError):
         engine.provision("default")
-    used = [entry.data["token"] for entry in bench.engines[-1].book._journal.events("run-1") if entry.kind == "intent"]
+    used = [
+        entry.data["token"] for entry in bench.engines[-1].run_state._journal.events("run-1") if entry.kind == "intent"
+    ]
     assert len(used) == len(set(used)) > 1
-    assert bench.engine(request(emulator, DB)).book.refusals["default/1/us-east-1a/reservation/i4i.large"] == len(used)
+    assert bench.engine(request(emulator, DB)).run_state.refusals["default/1/us-east-1a/reservation/i4i.large"] == len(
+        used
+    )
 
 
 def test_disks_go_with_their_machines(bench: Bench, emulator: Emulator) -> None:
@@ -234,7 +238,7 @@ def test_disks_go_with_their_machines(bench: Bench, emulator: Emulator) -> None:
     wanted = request(emulator, NODES)
     engine = bench.engine(wanted)
     engine.provision("default")
-    order = engine.book.fulfilled["default"][0]
+    order = engine.run_state.fulfilled["default"][0]
     lasting = replace(order, attempt=2, facts={**order.facts, "lasting/db": "/dev/sda1 /dev/sdb"})
     backend = open_backend(wanted)
     (piece,) = backend.plan(lasting)[0]

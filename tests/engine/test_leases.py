@@ -82,7 +82,7 @@ def test_a_failed_renewal_is_said_and_tried_again(bench: Bench, emulator: Emulat
     emulator.weather(faults=[{"operation": "ModifyCapacityReservation", "error": "UnauthorizedOperation", "times": 1}])
     bench.clock.moved = LEASE / 2 + 60
     engine.renew()
-    assert any("could not be extended" in words for words in engine.book.troubles)
+    assert any("could not be extended" in words for words in engine.run_state.troubles)
     engine.renew()
     assert abs(end_dates(emulator)[0] - (bench.clock.now() + LEASE)) < 10
 

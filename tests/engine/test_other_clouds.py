@@ -42,7 +42,7 @@ def test_a_create_that_fails_after_it_was_accepted_falls_back(bench: MadeUpBench
     engine = bench.engine(DB, LOADER, habits=Habits(takes_s=120, late={("1", kind): EXHAUSTED}))
     placed = engine.provision("default")
     assert (placed.zone, len(placed.nodes["db"])) == ("2", 3)
-    first, second = engine.book.attempts
+    first, second = engine.run_state.attempts
     assert (first.outcome, first.code, first.kind, first.zone) == (
         "no-capacity",
         "POOL_EXHAUSTED",
@@ -67,7 +67,7 @@ def test_a_late_failure_is_read_for_the_market_that_was_tried(bench: MadeUpBench
     engine = bench.engine(spot, habits=Habits(late=late))
     with pytest.raises(Refused, match="NO_SPOT"):
         engine.provision("default")
-    assert [(one.market, one.kind) for one in engine.book.attempts] == [
+    assert [(one.market, one.kind) for one in engine.run_state.attempts] == [
         ("spot", "spot-capacity"),
         ("reserved", "unknown"),
     ]
@@ -96,10 +96,10 @@ def test_a_late_not_now_is_tried_again_in_the_same_place(bench: MadeUpBench) -> 
         if entry.kind == "attempt-ended":
             habits.late = {}
 
-    engine.book.listen(mend)
+    engine.run_state.listen(mend)
     placed = engine.provision("default")
     assert placed.zone == "1"
-    assert [one.outcome for one in engine.book.attempts] == ["failed", "placed"]
+    assert [one.outcome for one in engine.run_state.attempts] == ["failed", "placed"]
     bench.give_back()
 
 
@@ -136,7 +136,7 @@ def test_nodes_made_one_by_one_may_be_refused_in_part(bench: MadeUpBench) -> Non
     placed = engine.provision("default")
     assert (placed.zone, len(placed.nodes["db"])) == ("2", 50)
     assert [node.name for node in placed.nodes["db"]] == [f"db-{number}" for number in range(50)]
-    assert len(engine.book.attempts) == 2
+    assert len(engine.run_state.attempts) == 2
     bench.give_back()
 
 
@@ -166,9 +166,9 @@ def test_a_stamp_may_be_a_name(bench: MadeUpBench) -> None:
     """(f) What a dead keeper made and did not write down is known by its name, and released."""
     engine = bench.engine(DB, habits=Habits(named=True))
     engine.provision("default")
-    for held in engine.book.held():
-        engine.book.note_gone([held])  # As if the journal had lost them.
-    assert engine.book.held() == []
+    for held in engine.run_state.held():
+        engine.run_state.note_gone([held])  # As if the journal had lost them.
+    assert engine.run_state.held() == []
     bench.give_back()
 
 
@@ -179,7 +179,7 @@ def test_a_fixed_deadline_is_not_renewed(bench: MadeUpBench) -> None:
     bench.clock.wait(1000)
     engine.renew()
     assert bench.cloud.called("change") == 1
-    kinds = {held.kind for held in engine.book.held() if (held.deadline or 0) > bench.clock.now() + 1000}
+    kinds = {held.kind for held in engine.run_state.held() if (held.deadline or 0) > bench.clock.now() + 1000}
     assert kinds == {"node"}
     bench.give_back()
 
@@ -203,12 +203,14 @@ def test_namesakes_in_two_zones_and_kinds_are_two_things(bench: MadeUpBench) -> 
     """(f, h) An id is one of its kind and region: the same id elsewhere is another thing in the journal."""
     engine = bench.engine(LOADER)
     engine.provision("default")
-    node = next(held for held in engine.book.held() if held.kind == "node")
+    node = next(held for held in engine.run_state.held() if held.kind == "node")
     twin = Held(kind="disk", id=node.id, region="south", zone="1", state="ready", subject="default/1/1/disk/x")
-    engine.book.note("created", twin.subject, {"kind": "disk", "region": "south", "ids": [twin.id], "held": [twin]})
-    assert {held.key for held in engine.book.held() if held.id == node.id} == {node.key, twin.key}
-    engine.book.note_gone([twin])
-    assert [held.key for held in engine.book.held() if held.id == node.id] == [node.key]
+    engine.run_state.note(
+        "created", twin.subject, {"kind": "disk", "region": "south", "ids": [twin.id], "held": [twin]}
+    )
+    assert {held.key for held in engine.run_state.held() if held.id == node.id} == {node.key, twin.key}
+    engine.run_state.note_gone([twin])
+    assert [held.key for held in engine.run_state.held() if held.id == node.id] == [node.key]
     bench.give_back()
 
 
@@ -234,7 +236,7 @@ def test_a_node_that_maintenance_replaced_is_lost(bench: MadeUpBench, how: str) 
     assert not engine.mind_preemption(), "on-demand nodes are looked at once a minute"
     bench.clock.wait(61)
     assert engine.mind_preemption()
-    assert list(engine.book.preempted) == [before[1].id]
+    assert list(engine.run_state.preempted) == [before[1].id]
     after = engine.provision("default").nodes["db"]
     assert after[1].id != before[1].id
     assert (after[0], after[2]) == (before[0], before[2])
@@ -255,12 +257,12 @@ def test_a_journal_of_the_version_before_is_read(bench: MadeUpBench) -> None:
     journal.write("run-1", "gone", "", {"kind": "node", "ids": ["n-1"]})
     journal.write("run-1", "releasing", "", {"kind": "node", "ids": ["n-2"]})
     journal.write("run-1", "intent", node, {**place, "token": "t", "piece": piece})
-    book = RunState(journal, "run-1", bench.clock)
+    run_state = RunState(journal, "run-1", bench.clock)
     journal.close()
-    (doubt,) = book.doubtful()
+    (doubt,) = run_state.doubtful()
     assert doubt.needs == (Need("reservation", reservation),)
     assert doubt.inputs == {"reservation": "r-1"}
-    assert {held.id: (held.deadline, book.accepted(held)) for held in book.held()} == {
+    assert {held.id: (held.deadline, run_state.accepted(held)) for held in run_state.held()} == {
         "r-1": (7.0, False),
         "n-2": (None, True),
     }
@@ -270,8 +272,8 @@ def test_the_end_of_a_run_never_moves_back(bench: MadeUpBench) -> None:
     """Of two extensions at once the later one counts, in whatever order they are written; the next keeper knows it."""
     engine = bench.engine(LOADER, limit_s=100_000.0)
     end = engine.hard_end
-    engine.book.intend("extended", data={"hard_end": end + 5000})
-    engine.book.intend("extended", data={"hard_end": end + 1000})
+    engine.run_state.intend("extended", data={"hard_end": end + 5000})
+    engine.run_state.intend("extended", data={"hard_end": end + 1000})
     assert engine.hard_end == end + 5000
     assert bench.engine(LOADER, limit_s=100_000.0).hard_end == end + 5000
 
@@ -282,9 +284,9 @@ def test_the_release_goes_on_until_things_end_by_themselves(bench: MadeUpBench) 
     engine.provision("default")
     assert engine.give_up_at() >= engine.limit > engine.hard_end + 3600
     key = Held(kind="key", id="k", region=REGION, zone="1", state="ready", subject="default/1/1/key/x")
-    engine.book.note("created", key.subject, {"kind": "key", "region": REGION, "ids": ["k"], "held": [key]})
+    engine.run_state.note("created", key.subject, {"kind": "key", "region": REGION, "ids": ["k"], "held": [key]})
     assert engine.give_up_at() == engine.limit + 24 * 3600
-    engine.book.note_gone([key])
+    engine.run_state.note_gone([key])
     bench.give_back()
 
 

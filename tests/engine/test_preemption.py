@@ -23,7 +23,7 @@ def standing(bench: Bench, emulator: Emulator, **keys: Any) -> Engine:
 
 def reclaim(emulator: Emulator, engine: Engine, count: int = 1) -> list[str]:
     """The cloud takes the first spot nodes back; their ids."""
-    ids = [node.id for node in engine.book.placed["default"].nodes["db"][:count]]
+    ids = [node.id for node in engine.run_state.placed["default"].nodes["db"][:count]]
     emulator.weather(reclaim=ids)
     return ids
 
@@ -35,8 +35,8 @@ def test_it_is_noticed(bench: Bench, emulator: Emulator) -> None:
     (lost,) = reclaim(emulator, engine)
     assert engine.mind_preemption()
     assert not engine.mind_preemption()
-    assert list(engine.book.preempted) == [lost]
-    assert "is taken back by aws: Server.SpotInstanceTermination" in engine.book.preempted[lost]
+    assert list(engine.run_state.preempted) == [lost]
+    assert "is taken back by aws: Server.SpotInstanceTermination" in engine.run_state.preempted[lost]
     assert len(engine.provision("default").nodes["db"]) == 3
     assert engine.release(within(20)).clean
     assert emulator.held() == []
@@ -78,7 +78,7 @@ def test_two_are_replaced_by_on_demand_nodes(bench: Bench, emulator: Emulator) -
     after = engine.provision("default").nodes["db"]
     assert [node.market for node in after] == ["on-demand", "on-demand", "spot"]
     assert sum(one["count"] for one in emulator.held("capacity-reservation")) == 3
-    assert any("asked for spot and got on-demand" in words for words in engine.book.changes)
+    assert any("asked for spot and got on-demand" in words for words in engine.run_state.changes)
     assert engine.release(within(20)).clean
     assert emulator.held() == []
 
@@ -89,8 +89,8 @@ def test_it_cannot_be_replaced(bench: Bench, emulator: Emulator) -> None:
     (lost,) = reclaim(emulator, engine)
     emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
     engine.mind_preemption()
-    assert lost in engine.book.suspects
-    assert any("could not be replaced" in words for words in engine.book.troubles)
+    assert lost in engine.run_state.suspects
+    assert any("could not be replaced" in words for words in engine.run_state.troubles)
     assert {call["zone"] for call in emulator.calls("RunInstances")} == {"us-east-1a"}
     calls = len(emulator.calls("RunInstances"))
     engine.mind_preemption()
@@ -120,7 +120,7 @@ def test_a_keeper_dies_before_it_hands_over(bench: Bench, emulator: Emulator, mo
     second.mind_preemption()
     assert len(second.provision("default").nodes["db"]) == 3
     assert len(emulator.held("instance")) == 4
-    assert [attempt.number for attempt in second.book.attempts] == [1, 2]
+    assert [attempt.number for attempt in second.run_state.attempts] == [1, 2]
     assert second.release(within(20)).clean
     assert emulator.held() == []
 

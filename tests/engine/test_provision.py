@@ -53,7 +53,7 @@ def test_that_they_sit_there_is_read_from_the_cloud(bench: Bench, emulator: Emul
     engine = bench.engine(wanted, Cancelling(open_backend(wanted), emulator))
     with pytest.raises(Refused, match=r"was aimed at reservation cr-\w+ and sits in none"):
         engine.provision("default")
-    assert [attempt.code for attempt in engine.book.attempts] == ["not-in-reservation"]
+    assert [attempt.code for attempt in engine.run_state.attempts] == ["not-in-reservation"]
     assert engine.release(within(20)).clean
     assert emulator.held() == []
 
@@ -65,7 +65,7 @@ def test_a_dry_zone_moves_the_whole_topology(bench: Bench, emulator: Emulator) -
     placed = engine.provision("default")
     assert placed.zone == "us-east-1b"
     assert {one["zone"] for one in emulator.held()} == {"us-east-1b"}
-    assert [(one.zone, one.outcome, one.code) for one in engine.book.attempts] == [
+    assert [(one.zone, one.outcome, one.code) for one in engine.run_state.attempts] == [
         ("us-east-1a", "no-capacity", "InsufficientInstanceCapacity"),
         ("us-east-1b", "placed", ""),
     ]
@@ -91,7 +91,7 @@ def test_a_node_that_dies_before_it_runs_fails_the_attempt(bench: Bench, emulato
     )
     engine = bench.engine()
     assert engine.provision("default").zone == "us-east-1b"
-    assert engine.book.attempts[0].code == "Server.InsufficientInstanceCapacity"
+    assert engine.run_state.attempts[0].code == "Server.InsufficientInstanceCapacity"
     assert engine.release(within(20)).clean
     assert emulator.held() == []
 
@@ -147,7 +147,7 @@ def test_a_throttled_create_gets_a_new_token(bench: Bench, emulator: Emulator) -
     emulator.weather(faults=[{"operation": "CreateCapacityReservation", "error": "RequestLimitExceeded", "times": 1}])
     engine = bench.engine(request(emulator, DB))
     engine.provision("default")
-    intents = [entry for entry in engine.book._journal.events("run-1") if entry.kind == "intent"]
+    intents = [entry for entry in engine.run_state._journal.events("run-1") if entry.kind == "intent"]
     tokens = [entry.data["token"] for entry in intents if entry.data["kind"] == "reservation"]
     assert len(tokens) == len(set(tokens)) == 2
     assert len(emulator.held("capacity-reservation")) == 1
@@ -220,8 +220,8 @@ def test_the_account_is_pinned(bench: Bench, emulator: Emulator) -> None:
 def test_a_run_stays_in_its_account(bench: Bench, emulator: Emulator) -> None:
     """A second keeper with other credentials does not go on in another account."""
     first = bench.engine()
-    assert first.book.identity is not None
-    first.book.note("identity", data={"account": "111111111111"})
+    assert first.run_state.identity is not None
+    first.run_state.note("identity", data={"account": "111111111111"})
     with pytest.raises(Refused, match="this run began in 111111111111"):
         bench.engine()
 
@@ -239,13 +239,13 @@ def test_a_quota_is_not_believed_while_we_release(bench: Bench, emulator: Emulat
     engine = bench.engine(request(emulator, DB))
     placed = engine.provision("default")
     assert placed.zone == "us-east-1b"
-    assert "quota" in [attempt.outcome for attempt in engine.book.attempts]
+    assert "quota" in [attempt.outcome for attempt in engine.run_state.attempts]
 
 
 def test_unwritable_journal_no_create_call(bench: Bench, emulator: Emulator) -> None:
     """If the intent cannot be on disk, the call is not made."""
     engine = bench.engine()
-    engine.book._journal._base.execute("PRAGMA query_only=1")
+    engine.run_state._journal._base.execute("PRAGMA query_only=1")
     with pytest.raises(JournalError):
         engine.provision("default")
     assert emulator.calls("CreateCapacityReservation") == []
@@ -255,7 +255,7 @@ def test_a_journal_that_fails_later_does_not_stop_the_release(bench: Bench, emul
     """What was got before the disk was full is given back all the same."""
     engine = bench.engine(request(emulator, DB, LOADER))
     engine.provision("default")
-    engine.book._journal._base.execute("PRAGMA query_only=1")
+    engine.run_state._journal._base.execute("PRAGMA query_only=1")
     receipt = engine.release(within(20))
     assert receipt.clean
     assert any("journal" in words for words in receipt.troubles)
@@ -298,7 +298,7 @@ def test_a_pending_reservation_is_waited_for(bench: Bench, emulator: Emulator, l
     engine = bench.engine(request(emulator))
     placed = engine.provision("default", launch=launch)
     assert len(placed.reservations) == 2
-    assert {held.state for held in engine.book.held() if held.kind == "reservation"} == {"ready"}
+    assert {held.state for held in engine.run_state.held() if held.kind == "reservation"} == {"ready"}
     if launch:
         active = max(call["ended"] for call in emulator.calls("CreateCapacityReservation")) + 1.0
         assert all(call["began"] >= active - 0.1 for call in emulator.calls("RunInstances"))

@@ -21,8 +21,8 @@ def test_zones_that_the_cloud_names_are_part_of_the_advice(bench: Bench, emulato
         Exhausted, match=r"try later \(the cloud names\nus-east-1c, us-east-1e, us-east-1f\); the attempts"
     ):
         engine.provision("default")
-    assert len(engine.book.attempts) == 2
-    (remedy,) = {attempt.remedy for attempt in engine.book.attempts}
+    assert len(engine.run_state.attempts) == 2
+    (remedy,) = {attempt.remedy for attempt in engine.run_state.attempts}
     assert remedy.endswith("(the cloud names us-east-1c, us-east-1e, us-east-1f)")
 
 
@@ -31,4 +31,4 @@ def test_nothing_is_named_where_all_is_tried(bench: Bench, emulator: Emulator) -
     emulator.weather(stock={f"us-east-1{letter}": {"i4i.large": 0} for letter in "ab"})
     engine = bench.engine(request(emulator, OPEN, zones=()))
     assert engine.provision("default").zone not in ("us-east-1a", "us-east-1b")
-    assert "the cloud names" not in engine.book.attempts[0].remedy
+    assert "the cloud names" not in engine.run_state.attempts[0].remedy

@@ -49,8 +49,8 @@ class Counter:
 
     def reopen(self) -> None:
         """What a second keeper sees."""
-        self.book = RunState(self._journal, "run", SystemClock())
-        self.loans = Loans(self.book)
+        self.run_state = RunState(self._journal, "run", SystemClock())
+        self.loans = Loans(self.run_state)
 
     def lend(self, borrower: str, count: int = 1, group: str | None = "db", key: str = "") -> list[str]:
         """Borrow now; the loan's key is the borrower's name unless told otherwise."""
@@ -105,7 +105,7 @@ def test_a_loan_is_whole(counter: Counter) -> None:
     """Who wants two waits for two; one alone is not taken meanwhile."""
     counter.lend("gw0", 2)
     pair = counter.later("gw1", 2)
-    assert len(counter.book.loans) == 1
+    assert len(counter.run_state.loans) == 1
     counter.loans.give_back("gw0")
     assert pair() == ["db-0", "db-1"]
 
@@ -202,7 +202,7 @@ def test_a_call_that_is_sent_again_is_one_loan(counter: Counter) -> None:
     names = counter.lend("gw0", 3)
     counter.reopen()
     assert counter.lend("gw0", 3) == names
-    assert len(counter.book.loans) == 1
+    assert len(counter.run_state.loans) == 1
 
 
 def test_the_dead_borrow_nothing(counter: Counter) -> None:

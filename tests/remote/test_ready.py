@@ -41,15 +41,15 @@ def cloud_init(server: Server, status: str, code: int = 0, details: str = "") ->
     script.chmod(0o755)
 
 
-def halting(end: threading.Event | None = None) -> Callable[[float], None]:
+def pausing(end: threading.Event | None = None) -> Callable[[float], None]:
     """What waits, and stops at ``end``."""
     end = end or threading.Event()
 
-    def halt(seconds: float) -> None:
+    def pause(seconds: float) -> None:
         if end.wait(seconds):
             raise Cancelled("the run is ending")
 
-    return halt
+    return pause
 
 
 def test_running_needs_no_look(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_all_are_waited_for_side_by_side(server: Server, tmp_path: Path) -> None
             until((server.home / "db-2").exists, 30, "the others are looked at meanwhile")
             (server.home / "go").touch()
 
-    wait_ready(waiting, halting(), time.time, say)
+    wait_ready(waiting, pausing(), time.time, say)
     assert next(name for name, _ in told) == "db-0"
     assert sorted(name for name, _ in told) == ["db-0", "db-1", "db-2"]
     assert all(0 < seconds < 60 for _, seconds in told)
@@ -185,7 +185,7 @@ def test_a_node_that_comes_late(server: Server, tmp_path: Path) -> None:
     threading.Timer(0.3, server.start).start()
     told: Said = []
     node = server.node(tmp_path)
-    wait_ready([(node, "ssh", 60.0)], halting(), time.time, lambda one, seconds: told.append((one.name, seconds)))
+    wait_ready([(node, "ssh", 60.0)], pausing(), time.time, lambda one, seconds: told.append((one.name, seconds)))
     assert [name for name, _ in told] == ["db-0"]
     assert told[0][1] >= 0.3
 
@@ -195,7 +195,7 @@ def test_a_node_that_is_not_ready_in_time(server: Server, tmp_path: Path) -> Non
     nodes = [server.node(tmp_path, id=f"i-{number}", name=f"db-{number}") for number in range(2)]
     waiting = [(nodes[0], "false", 0.5), (nodes[1], "sleep 1000", 600.0)]
     with pytest.raises(NodeError) as caught:
-        wait_ready(waiting, halting(), time.time, lambda node, seconds: None)
+        wait_ready(waiting, pausing(), time.time, lambda node, seconds: None)
     words = str(caught.value)
     assert words.startswith(f"db-0 (group db, i-0, tester@127.0.0.1:{server.port}) was not ready (false) within ")
     assert "last: `false` ended with 1. " in words
@@ -209,7 +209,7 @@ def looking() -> list[threading.Thread]:
 
 
 def test_a_wait_is_stopped(server: Server, tmp_path: Path) -> None:
-    """The caller's ``halt`` stops the wait promptly, during a check too, and no thread goes on."""
+    """The caller's ``pause`` stops the wait promptly, during a check too, and no thread goes on."""
     end = threading.Event()
     begun = server.home / "begun"
 
@@ -220,7 +220,7 @@ def test_a_wait_is_stopped(server: Server, tmp_path: Path) -> None:
     thread = threading.Thread(target=stop)
     thread.start()
     with pytest.raises(Cancelled):
-        wait_ready([(server.node(tmp_path), "touch begun; sleep 1000", 600.0)], halting(end), time.time, print)
+        wait_ready([(server.node(tmp_path), "touch begun; sleep 1000", 600.0)], pausing(end), time.time, print)
     thread.join(30)
     until(lambda: not looking() and not server.connections, 30, "no thread looks any more, and nothing is connected")
 
@@ -229,4 +229,4 @@ def test_a_limit_by_another_clock(server: Server, tmp_path: Path) -> None:
     """The time is measured by the caller's clock."""
     ticks = iter(range(0, 100_000, 1000))
     with pytest.raises(NodeError, match="was not ready"):
-        wait_ready([(server.node(tmp_path), "false", 3600.0)], halting(), lambda: float(next(ticks)), print)
+        wait_ready([(server.node(tmp_path), "false", 3600.0)], pausing(), lambda: float(next(ticks)), print)

@@ -321,10 +321,10 @@ def test_whatever_goes_wrong_the_pair_is_made_once_and_removed(
     wanted = request(DB, MONITOR, ssh=Ssh(), endpoint=emulator.url, zones=("a", "b"))
     emulator.weather(faults=[{**fault, "times": 1}])
     journal = Journal(tmp_path / "journal")
-    book = RunState(journal, RUN, SystemClock())
-    book.intend("run-started", data={"started": time.time(), "nonce": "n"})
+    run_state = RunState(journal, RUN, SystemClock())
+    run_state.intend("run-started", data={"started": time.time(), "nonce": "n"})
     engine = Engine(
-        wanted, open_backend(wanted), book, SystemClock(), Reach(wanted, "ec2-user", KeyFiles(KEY, "/key", None))
+        wanted, open_backend(wanted), run_state, SystemClock(), Reach(wanted, "ec2-user", KeyFiles(KEY, "/key", None))
     )
     try:
         engine.open()

@@ -111,7 +111,7 @@ def test_the_emulators_answers_are_of_the_vendors_models(emulator: Emulator, tmp
         engine = bench.engine(request(emulator, DB, settings=replace(RICH, identities=(), security_groups={})))
         engine.provision("default")
         backend: Any = open_backend(engine.request)
-        for held in engine.book.held():
+        for held in engine.run_state.held():
             version = "2025-04-01" if held.kind == "resource-group" else "2026-04-01"
             query = {"$expand": "instanceView"} if held.kind in ("node", "reservation", "capacity-group") else {}
             answer = backend._arm.get("test", held.id, version, **query)

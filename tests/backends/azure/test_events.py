@@ -113,13 +113,13 @@ def test_a_spot_node_is_asked_by_ssh(emulator: Emulator, tmp_path: Path) -> None
     wanted = request(emulator, spot, LOADER, ssh=Ssh())
     journal = Journal(tmp_path / "journal")
     clock = MovedClock()
-    book = RunState(journal, wanted.run, clock)
-    book.intend("run-started", data={"started": time.time(), "nonce": "n"})
+    run_state = RunState(journal, wanted.run, clock)
+    run_state.intend("run-started", data={"started": time.time(), "nonce": "n"})
     backend = open_backend(wanted)
     assert isinstance(backend, GivesNotice)
     keys = run_keys(wanted, Places.of(wanted.run, str(tmp_path / "journal")))
     engine = Engine(
-        wanted, backend, book, clock, Reach(wanted, backend.default_user, keys, emulated.locator(wanted.endpoint))
+        wanted, backend, run_state, clock, Reach(wanted, backend.default_user, keys, emulated.locator(wanted.endpoint))
     )
     nodes: tuple[Node, ...] = ()
     try:
@@ -132,13 +132,13 @@ def test_a_spot_node_is_asked_by_ssh(emulator: Emulator, tmp_path: Path) -> None
                 rule = f'connect-to = "169.254.169.254:80:127.0.0.1:{port}"\n'
                 Machine.of(node).run("cat > .curlrc", input=rule)
             engine.look_for_preemption()
-            assert (asked, book.preempted) == ([], {})
-            watch = Preemption(backend, book, clock)
+            assert (asked, run_state.preempted) == ([], {})
+            watch = Preemption(backend, run_state, clock)
             watch.look()
             assert len(asked) == 2
             assert all(who.startswith("curl/") for who in asked)
-            assert list(book.preempted) == [doomed.id]
-            assert "will be taken back by azure: Preempt: Scheduled not before Mon" in book.preempted[doomed.id]
+            assert list(run_state.preempted) == [doomed.id]
+            assert "will be taken back by azure: Preempt: Scheduled not before Mon" in run_state.preempted[doomed.id]
             watch.look()
             assert len(asked) == 2
             clock.moved += NOTICES
@@ -147,7 +147,7 @@ def test_a_spot_node_is_asked_by_ssh(emulator: Emulator, tmp_path: Path) -> None
         # A node that does not answer says nothing.
         clock.moved += NOTICES
         watch.look()
-        assert list(book.preempted) == [doomed.id]
+        assert list(run_state.preempted) == [doomed.id]
         assert engine.release(within(20)).clean
     finally:
         for node in (*nodes, *placed.nodes["loader"]):

@@ -64,10 +64,10 @@ def test_it_stands_in_the_first_cell_that_has_some(emulator: Emulator, tmp_path:
     if left:
         (node,) = engine.provision("default").nodes["db"]
         assert (node.region, node.zone[-1], node.instance_type, node.market) == left[0]
-        assert len(engine.book.attempts) == CELLS.index(left[0]) + 1
+        assert len(engine.run_state.attempts) == CELLS.index(left[0]) + 1
     else:
         with pytest.raises(Exhausted):
             engine.provision("default")
-        assert len(engine.book.attempts) == len(CELLS)
+        assert len(engine.run_state.attempts) == len(CELLS)
     bench.give_back(engine)
     bench.close()

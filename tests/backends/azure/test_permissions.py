@@ -57,7 +57,7 @@ def test_a_run_uses_what_the_role_has(emulator: Emulator, tmp_path: Path, monkey
         engine = bench.engine(request(emulator, *groups, settings=settings))
         engine.provision("default")
         backend = open_backend(engine.request)
-        node = next(held for held in engine.book.held() if held.kind == "node")
+        node = next(held for held in engine.run_state.held() if held.kind == "node")
         backend.change(node, Change(deadline=2_000_000_000.0))
         backend.console(node)
         backend.regions()

@@ -61,7 +61,7 @@ def test_what_is_refused_in_one_zone_is_had_in_the_next(
     emulator.weather(faults=[fault])
     engine = bench.engine(bench.lab.request(fallback=Fallback(spot_to_on_demand=True, zones=True)))
     assert engine.provision("default").zone == "eastus-2"
-    first = engine.book.attempts[0]
+    first = engine.run_state.attempts[0]
     assert (first.zone, first.outcome, first.code) == ("eastus-1", DRY[code], code)
     bench.give_back(engine)
 
@@ -76,7 +76,7 @@ def test_what_a_region_has_not_is_had_in_the_next_region(emulator: Emulator, ben
     emulator.weather(faults=[{**fault, "cloud": "azure", "late": True}])
     engine = bench.engine(request(emulator, regions=(REGION, "westeurope"), fallback=Fallback(regions=True)))
     assert engine.provision("default").zone == "westeurope-1"
-    assert [one.zone for one in engine.book.attempts] == ["eastus-1", "westeurope-1"]
+    assert [one.zone for one in engine.run_state.attempts] == ["eastus-1", "westeurope-1"]
     bench.give_back(engine)
 
 
@@ -86,7 +86,7 @@ def test_a_failed_machine_and_its_card_are_removed(emulator: Emulator, bench: Be
     engine = bench.engine(request(emulator, replace(DB, reserve=False), replace(LOADER, reserve=False)))
     placed = engine.provision("default")
     assert placed.zone == "eastus-2"
-    assert engine.book.attempts[0].code == "ZonalAllocationFailed"
+    assert engine.run_state.attempts[0].code == "ZonalAllocationFailed"
     engine.release(_within(PATIENCE))
     assert not emulator.held()
 
@@ -95,7 +95,7 @@ def test_a_card_without_its_machine_is_found_and_removed(emulator: Emulator, ben
     """A card that stands in the way of its network, and that no call of ours has named, goes with the run."""
     engine = bench.engine()
     engine.provision("default", launch=False)
-    group = next(held for held in engine.book.held() if held.kind == RESOURCE_GROUP)
+    group = next(held for held in engine.run_state.held() if held.kind == RESOURCE_GROUP)
     backend: Any = open_backend(engine.request)
     tags = {"pytest-capacity:run": "run-1", "pytest-capacity:project": "tests", "pytest-capacity:piece": group.subject}
     tags["pytest-capacity:deadline"] = "2030-01-01T00:00:00Z"
@@ -113,7 +113,7 @@ def test_a_quota_of_a_family_moves_to_another_size(emulator: Emulator, bench: Be
     placed = engine.provision("default")
     assert {node.instance_type for node in placed.nodes["db"]} == {OTHER}
     assert placed.zone == "eastus-1"
-    first = engine.book.attempts[0]
+    first = engine.run_state.attempts[0]
     assert (first.outcome, first.code, first.scope) == ("quota", "OperationNotAllowed", "family+region+market")
     bench.give_back(engine)
 
@@ -134,7 +134,7 @@ def test_spot_falls_back_to_on_demand(emulator: Emulator, bench: Bench) -> None:
     engine = bench.engine(request(emulator, spot, fallback=Fallback(spot_to_on_demand=True)))
     placed = engine.provision("default")
     assert {node.market for node in placed.nodes["db"]} == {"on-demand"}
-    assert engine.book.attempts[0].code == "SkuNotAvailable"
+    assert engine.run_state.attempts[0].code == "SkuNotAvailable"
     bench.give_back(engine)
 
 
@@ -142,7 +142,7 @@ def test_an_evicted_machine_is_seen_as_preempted(emulator: Emulator, bench: Benc
     """Azure deletes it without a word; what goes though nothing has asked for it was evicted."""
     engine = bench.engine(request(emulator, replace(DB, market="spot", reserve=False)))
     engine.provision("default")
-    nodes = [held for held in engine.book.held() if held.kind == NODE]
+    nodes = [held for held in engine.run_state.held() if held.kind == NODE]
     emulator.weather(reclaim=[{"cloud": "azure"}])
     backend = open_backend(engine.request)
     seen = backend.refresh(nodes)
@@ -282,7 +282,7 @@ def test_the_deadline_is_moved_by_one_call(emulator: Emulator, bench: Bench) -> 
     engine = bench.engine()
     engine.provision("default")
     backend = open_backend(engine.request)
-    node = next(held for held in engine.book.held() if held.kind == NODE)
+    node = next(held for held in engine.run_state.held() if held.kind == NODE)
     before = len(emulator.calls())
     backend.change(node, Change(deadline=2_000_000_000.0))
     assert [call["operation"] for call in emulator.calls()[before:]] == ["Tags_UpdateAtScope"]
@@ -302,7 +302,7 @@ def test_a_given_group_gets_our_member_and_stays(emulator: Emulator, bench: Benc
     assert all(
         one.id.startswith(f"{group}/capacityreservations/".lower()) or group in one.id for one in placed.reservations
     )
-    assert CAPACITY_GROUP not in {held.kind for held in engine.book.held()}
+    assert CAPACITY_GROUP not in {held.kind for held in engine.run_state.held()}
     receipt = engine.release(_within(PATIENCE))
     assert receipt.clean, receipt
     assert sorted(one["kind"] for one in emulator.held()) == ["capacityReservationGroups", "resourceGroups"]
@@ -378,10 +378,10 @@ def test_zones_then_none_then_the_next_region(emulator: Emulator, bench: Bench) 
     )
     placed = engine.provision("default")
     assert placed.zone == "westeurope-1"
-    tried = [one.zone for one in engine.book.attempts]
+    tried = [one.zone for one in engine.run_state.attempts]
     assert tried[0] == "eastus-1"
     assert tried[-1] == "westeurope-1"
-    assert [one.code for one in engine.book.attempts[:-1]] == ["ZonalAllocationFailed"] * 3 + ["AllocationFailed"]
+    assert [one.code for one in engine.run_state.attempts[:-1]] == ["ZonalAllocationFailed"] * 3 + ["AllocationFailed"]
     bench.give_back(engine)
 
 

@@ -59,7 +59,7 @@ def test_what_a_reservation_says(bench: Bench, exchanges: list[Exchange]) -> Non
     assert db["specificReservationRequired"] is True
     assert db["name"].startswith("pc-")
     assert '"run":"run-1"' in db["description"]
-    held = next(held for held in engine.book.held() if held.id == db["name"])
+    held = next(held for held in engine.run_state.held() if held.id == db["name"])
     assert held.deadline == pytest.approx(engine.hard_end, abs=1)
     assert engine.ends([held]).until == held.deadline
     bench.give_back(engine)
@@ -70,7 +70,7 @@ def test_what_a_machine_says(bench: Bench, exchanges: list[Exchange]) -> None:
     engine = standing(bench)
     (bulk,) = bodies(exchanges, "instances.bulkInsert")
     (single,) = bodies(exchanges, "instances.insert")
-    reservation = next(held.id for held in engine.book.held() if held.kind == "reservation" and held.group == "db")
+    reservation = next(held.id for held in engine.run_state.held() if held.kind == "reservation" and held.group == "db")
     machine = bulk["instanceProperties"]
     assert (bulk["count"], bulk["minCount"], len(bulk["perInstanceProperties"])) == ("2", "2", 2)
     assert machine["reservationAffinity"] == {
@@ -84,7 +84,7 @@ def test_what_a_machine_says(bench: Bench, exchanges: list[Exchange]) -> None:
     assert machine["disks"][0]["autoDelete"] is True
     assert machine["machineType"] == "n2-standard-2"
     assert single["machineType"] == "zones/us-central1-a/machineTypes/e2-standard-4"
-    placed = engine.book.placed["default"]
+    placed = engine.run_state.placed["default"]
     assert {node.reservation_id for node in placed.nodes["db"]} == {reservation}
     assert [node.name for node in placed.nodes["db"]] == ["db-0", "db-1"]
     bench.give_back(engine)
@@ -105,7 +105,7 @@ def test_an_automatic_reservation(bench: Bench, exchanges: list[Exchange]) -> No
     (reservation,) = bodies(exchanges, "reservations.insert")
     assert reservation["specificReservationRequired"] is False
     assert reservation["shareSettings"]["projectMap"] == {"other-project": {"projectId": "other-project"}}
-    assert {node.reservation_id for node in engine.book.placed["default"].nodes["db"]} == {reservation["name"]}
+    assert {node.reservation_id for node in engine.run_state.placed["default"].nodes["db"]} == {reservation["name"]}
     bench.give_back(engine)
 
 
@@ -140,7 +140,7 @@ def test_all_that_a_group_can_ask_for(bench: Bench, exchanges: list[Exchange]) -
     assert machine["disks"][0]["initializeParams"]["sourceImage"].endswith("ubuntu-2404-noble-amd64-v20261018")
     assert {item["key"]: item["value"] for item in machine["metadata"]["items"]} == {"startup-script": script}
     assert machine["labels"]["team"] == "storage"
-    (node,) = engine.book.placed["default"].nodes["gpu"]
+    (node,) = engine.run_state.placed["default"].nodes["gpu"]
     assert node.public_ip
     bench.give_back(engine)
 
@@ -169,7 +169,7 @@ def test_dry_zones_cost_one_attempt_each(bench: Bench, lab: GceLab, dry: int) ->
         ]
     )
     engine = standing(bench, DB, zones=("a", "b", "c", "f"))
-    assert [one.zone for one in engine.book.attempts] == list(ZONES[: dry + 1])
+    assert [one.zone for one in engine.run_state.attempts] == list(ZONES[: dry + 1])
     assert lab.calls().count("reservations.insert") == dry + 1
     assert lab.calls().count("instances.bulkInsert") == 1
     bench.give_back(engine)
@@ -179,8 +179,8 @@ def test_the_zone_that_the_cloud_names_is_tried_first(bench: Bench, lab: GceLab)
     """``zonesAvailable`` of a refusal names c, so b is left out though it stands before it."""
     lab.weather(dry=ZONES[:2])
     engine = standing(bench, DB, zones=("a", "b", "c"))
-    assert [one.zone for one in engine.book.attempts] == [ZONES[0], ZONES[2]]
-    assert engine.book.attempts[0].code == "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"
+    assert [one.zone for one in engine.run_state.attempts] == [ZONES[0], ZONES[2]]
+    assert engine.run_state.attempts[0].code == "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"
     bench.give_back(engine)
 
 
@@ -188,8 +188,8 @@ def test_a_bulk_insert_is_over_when_its_rollback_is(bench: Bench, lab: GceLab, e
     """Two of five exist for a while; the attempt ends when they are gone again, and all five stand elsewhere."""
     lab.emulator.weather(stock={ZONES[0]: {"n2-standard-2": 2}}, operation_s=0.5)
     engine = standing(bench, FREE)
-    assert [one.outcome for one in engine.book.attempts] == ["no-capacity", "placed"]
-    assert "ZONE_RESOURCE_POOL_EXHAUSTED" in engine.book.attempts[0].code
+    assert [one.outcome for one in engine.run_state.attempts] == ["no-capacity", "placed"]
+    assert "ZONE_RESOURCE_POOL_EXHAUSTED" in engine.run_state.attempts[0].code
     operations = [one.answer for one in exchanges if one.method == "zoneOperations.get" and one.answer.get("error")]
     (status,) = operations[0]["instancesBulkInsertOperationMetadata"]["perLocationStatus"].values()
     assert (status["createdVmCount"], status["deletedVmCount"]) == (2, 2)
@@ -210,7 +210,7 @@ def test_a_quota_ends_its_scope(bench: Bench, lab: GceLab, quota: Any, words: st
     engine = bench.engine(lab.request(DB))
     with pytest.raises(Exhausted, match="Raise the quota"):
         engine.provision("default")
-    (attempt,) = engine.book.attempts
+    (attempt,) = engine.run_state.attempts
     assert (attempt.outcome, attempt.words) == ("quota", words)
     assert lab.calls().count("reservations.insert") == 1
     assert not lab.held()
@@ -220,7 +220,7 @@ def test_spot_falls_to_on_demand(bench: Bench, lab: GceLab, exchanges: list[Exch
     """In the same zone, and there into a reservation."""
     lab.emulator.weather(stock={ZONES[0]: {"spot": {"*": 0}}, ZONES[1]: {"spot": {"*": 0}}})
     engine = standing(bench, SPOT)
-    placed = engine.book.placed["default"]
+    placed = engine.run_state.placed["default"]
     assert (placed.zone, {node.market for node in placed.nodes["db"]}) == (ZONES[0], {"on-demand"})
     first = bodies(exchanges, "instances.bulkInsert")[0]["instanceProperties"]
     assert first["scheduling"]["provisioningModel"] == "SPOT"
@@ -232,12 +232,12 @@ def test_spot_falls_to_on_demand(bench: Bench, lab: GceLab, exchanges: list[Exch
 def test_preemption_is_noticed_and_mended(bench: Bench, lab: GceLab) -> None:
     """By the operation that takes the machine back; another spot machine stands in its place."""
     engine = standing(bench, SPOT, on_preempt="replace")
-    before = engine.book.placed["default"].nodes["db"]
+    before = engine.run_state.placed["default"].nodes["db"]
     assert not engine.mind_preemption()
     lab.emulator.weather(reclaim=[before[1].id])
     assert engine.mind_preemption()
-    assert list(engine.book.preempted) == [before[1].id]
-    assert "compute.instances.preempted: Instance was preempted." in engine.book.preempted[before[1].id]
+    assert list(engine.run_state.preempted) == [before[1].id]
+    assert "compute.instances.preempted: Instance was preempted." in engine.run_state.preempted[before[1].id]
     after = engine.provision("default").nodes["db"]
     assert (after[0], after[2]) == (before[0], before[2])
     assert after[1].id != before[1].id
@@ -248,7 +248,7 @@ def test_preemption_is_noticed_with_its_notice(bench: Bench, lab: GceLab) -> Non
     """Thirty seconds before the machine is gone."""
     lab.emulator.weather(reclaim_notice_s=30)
     engine = standing(bench, SPOT)
-    lost = engine.book.placed["default"].nodes["db"][0].id
+    lost = engine.run_state.placed["default"].nodes["db"][0].id
     lab.emulator.weather(reclaim=[lost])
     assert engine.mind_preemption()
     assert lost in {one["id"] for one in lab.emulator.held("instance")}
@@ -258,7 +258,7 @@ def test_preemption_is_noticed_with_its_notice(bench: Bench, lab: GceLab) -> Non
 def test_nothing_bills_after_the_hard_end(bench: Bench, lab: GceLab) -> None:
     """Though nothing of ours is left: reservations and machines end by Compute Engine's own clock."""
     engine = standing(bench)
-    assert engine.ends(engine.book.held()).until == pytest.approx(engine.hard_end, abs=1)
+    assert engine.ends(engine.run_state.held()).until == pytest.approx(engine.hard_end, abs=1)
     lab.emulator.weather(clock={"advance_s": 5500})
     assert lab.held() == []
     assert engine.release(lambda: False).clean
@@ -269,7 +269,7 @@ def test_extend_moves_the_stamp_alone(bench: Bench, lab: GceLab) -> None:
     engine = standing(bench, DB)
     backend = lab.backend(engine.request)
     node, reservation = (
-        next(one for one in engine.book.held() if one.kind == kind) for kind in ("node", "reservation")
+        next(one for one in engine.run_state.held() if one.kind == kind) for kind in ("node", "reservation")
     )
     until = float(int(time.time()) + 9000)
     assert backend.change(node, Change(deadline=until)).deadline == until
@@ -286,7 +286,7 @@ def test_a_reservation_grows(bench: Bench, lab: GceLab) -> None:
     """To an absolute count."""
     engine = standing(bench, DB)
     backend = lab.backend(engine.request)
-    reservation = next(one for one in engine.book.held() if one.kind == "reservation")
+    reservation = next(one for one in engine.run_state.held() if one.kind == "reservation")
     backend.change(reservation, Change(count=4))
     assert backend.refresh([reservation])[0].count == 4
     bench.give_back(engine)
@@ -297,7 +297,7 @@ def test_a_hundred_nodes_are_one_call(bench: Bench, lab: GceLab) -> None:
     engine = standing(bench, NodeGroup(name="db", count=100, instance_type="n2-standard-2", reserve=False))
     assert lab.calls().count("instances.bulkInsert") == 1
     assert lab.calls().count("instances.insert") == 0
-    assert len(engine.book.placed["default"].nodes["db"]) == 100
+    assert len(engine.run_state.placed["default"].nodes["db"]) == 100
     bench.give_back(engine)
     assert lab.calls().count("instances.delete") == 100
 
@@ -322,7 +322,7 @@ def test_the_groups_are_spread_over_zones(bench: Bench, lab: GceLab) -> None:
     """One reservation a zone, for there are no regional ones; names count on."""
     group = NodeGroup(name="db", count=3, instance_type="n2-standard-2", reserve=True)
     engine = standing(bench, group, colocate="region")
-    nodes = engine.book.placed["default"].nodes["db"]
+    nodes = engine.run_state.placed["default"].nodes["db"]
     assert [(node.name, node.zone) for node in sorted(nodes, key=lambda node: node.name)] == [
         ("db-0", ZONES[0]),
         ("db-1", ZONES[0]),
@@ -343,8 +343,8 @@ def test_the_summary_says_that_no_reservation_is_regional(
     db = NodeGroup(name="db", count=2, instance_type="n2-standard-2")
     loader = NodeGroup(name="loader", count=2, instance_type="e2-standard-2")
     engine = standing(bench, db, loader, **changes)
-    assert engine.book.changes == notes
-    shown = attempt_lines(engine.book.attempts, engine.book.changes, verbosity=0)
+    assert engine.run_state.changes == notes
+    shown = attempt_lines(engine.run_state.attempts, engine.run_state.changes, verbosity=0)
     assert [line.text for line in shown if "reservations of a whole region" in line.text] == notes
     bench.give_back(engine)
 
@@ -366,7 +366,7 @@ def test_an_existing_reservation_is_used(bench: Bench, lab: GceLab) -> None:
     """In its zone, which is tried first; it stands when the run is over."""
     make_reservation(lab, "mine", "n2-standard-2")
     engine = standing(bench, DB, use_reservations=("mine",))
-    placed = engine.book.placed["default"]
+    placed = engine.run_state.placed["default"]
     assert placed.zone == ZONES[1]
     assert {node.reservation_id for node in placed.nodes["db"]} == {"mine"}
     assert engine.release(lambda: False).clean
@@ -416,7 +416,7 @@ def test_bad_input_makes_nothing(bench: Bench, lab: GceLab) -> None:
 def test_a_disk_that_stays_is_found(bench: Bench, lab: GceLab) -> None:
     """Where the machine did not take it along, the inventory has it by its label, and it is released."""
     engine = standing(bench, DB)
-    node = next(one for one in engine.book.held() if one.kind == "node")
+    node = next(one for one in engine.run_state.held() if one.kind == "node")
     session = lab.backend(engine.request)._session  # type: ignore[attr-defined]
     made = session.call("instances.get", {"zone": node.zone, "instance": node.id})
     disks = [
@@ -487,5 +487,5 @@ def test_fallback_over_regions(bench: Bench, lab: GceLab) -> None:
         zones=(),
         fallback=Fallback(regions=True),
     )
-    assert engine.book.placed["default"].region == "us-east1"
+    assert engine.run_state.placed["default"].region == "us-east1"
     bench.give_back(engine)

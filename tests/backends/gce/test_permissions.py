@@ -43,7 +43,7 @@ def test_a_run_calls_nothing_else(lab: GceLab, exchanges: list[Exchange], tmp_pa
     engine.provision("default")
     backend = lab.backend(engine.request)
     backend.regions()
-    kinds = {held.kind: held for held in engine.book.held()}
+    kinds = {held.kind: held for held in engine.run_state.held()}
     backend.console(kinds["node"])
     backend.change(kinds["node"], Change(deadline=2e9))
     backend.change(kinds["reservation"], Change(count=5))

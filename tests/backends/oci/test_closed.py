@@ -48,9 +48,9 @@ def whole_run(bench: Bench, emulator: Emulator) -> None:
     engine.provision("default")
     backend = open_backend(engine.request)
     assert backend.regions()
-    for held in engine.book.held():
+    for held in engine.run_state.held():
         backend.change(held, Change(deadline=1_900_000_000.0))
-    backend.console(next(held for held in engine.book.held() if held.kind == "node"))
+    backend.console(next(held for held in engine.run_state.held() if held.kind == "node"))
     assert list(backend.inventory("run-1", (REGION,)))
     assert engine.release(within(30)).clean
 

@@ -94,7 +94,7 @@ def test_every_axis(bench: Bench, emulator: Emulator, weather: str, axes: frozen
         (node,) = placed.nodes["db"]
         assert Cell(node.region, node.zone, node.instance_type, node.market) == expected
         assert bool(node.reservation_id) == (node.market == "on-demand")
-    refused = [one for one in engine.book.attempts if one.outcome == "no-capacity"]
+    refused = [one for one in engine.run_state.attempts if one.outcome == "no-capacity"]
     assert [(one.zone, one.instance_type) for one in refused] == [(cell.zone, cell.shape) for cell in tried]
     assert engine.release(within(30)).clean
     assert emulator.held() == []

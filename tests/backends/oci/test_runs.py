@@ -26,7 +26,7 @@ def give_back(bench: Bench, emulator: Emulator) -> None:
 
 
 def outcomes(bench: Bench) -> list[tuple[str, str]]:
-    return [(one.zone, one.outcome) for one in bench.engines[-1].book.attempts]
+    return [(one.zone, one.outcome) for one in bench.engines[-1].run_state.attempts]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_fault_domains_are_fallen_back_along(bench: Bench, emulator: Emulator) -
     placed = engine.provision("default")
     assert outcomes(bench) == [(first, "no-capacity"), (second, "placed")]
     assert {node.zone for nodes in placed.nodes.values() for node in nodes} == {second}
-    assert {held.facts["fault_domain"] for held in engine.book.held() if held.kind == "node"} == {"FAULT-DOMAIN-2"}
+    assert {held.facts["fault_domain"] for held in engine.run_state.held() if held.kind == "node"} == {"FAULT-DOMAIN-2"}
     give_back(bench, emulator)
 
 
@@ -102,7 +102,7 @@ def test_a_launch_that_fails_later_says_why(bench: Bench, emulator: Emulator) ->
     )
     engine = bench.engine(request(emulator))
     assert engine.provision("default").zone == DOMAINS[1]
-    first = engine.book.attempts[0]
+    first = engine.run_state.attempts[0]
     assert (first.outcome, first.code, first.words) == ("no-capacity", "InternalError", "Out of host capacity.")
     give_back(bench, emulator)
 
@@ -113,7 +113,7 @@ def test_a_reservation_that_fails_later_says_why(bench: Bench, emulator: Emulato
     emulator.weather(pending_s=0.2, faults=[fault])
     engine = bench.engine(request(emulator))
     assert engine.provision("default").zone == DOMAINS[1]
-    assert engine.book.attempts[0].words == "Out of host capacity."
+    assert engine.run_state.attempts[0].words == "Out of host capacity."
     give_back(bench, emulator)
 
 
@@ -239,16 +239,16 @@ def test_public_nodes_have_two_addresses(bench: Bench, emulator: Emulator) -> No
 def test_the_run_is_in_its_compartment(bench: Bench, emulator: Emulator) -> None:
     """Whose run it is: the tenancy is the account, the compartment the place."""
     engine = bench.engine(request(emulator))
-    assert engine.book.identity is not None
-    assert engine.book.identity.place == COMPARTMENT
-    assert engine.book.identity.account.startswith("ocid1.tenancy.")
+    assert engine.run_state.identity is not None
+    assert engine.run_state.identity.place == COMPARTMENT
+    assert engine.run_state.identity.account.startswith("ocid1.tenancy.")
 
 
 def test_calls_and_rounds_of_a_run(bench: Bench, emulator: Emulator) -> None:
     """A run of three nodes with a subnet of the user's: what it costs in calls, and how few go one after the other."""
     first = bench.engine(request(emulator, run="other", settings=replace(SETTINGS, public_ip=True)))
     first.provision("default")
-    subnet = next(held.id for held in first.book.held() if held.kind == "subnet")
+    subnet = next(held.id for held in first.run_state.held() if held.kind == "subnet")
     before = len(emulator.calls())
     asked = request(emulator, settings=replace(SETTINGS, subnets={REGION: subnet}))
     emulator.weather(latency_ms=150)
@@ -278,7 +278,7 @@ def test_an_existing_reservation_is_used(bench: Bench, emulator: Emulator) -> No
     """A reservation that the user names takes its group whole; nothing is reserved for that one."""
     other = bench.engine(request(emulator, DB, run="other"))
     other.provision("default", launch=False)
-    existing = next(held.id for held in other.book.held() if held.kind == "reservation")
+    existing = next(held.id for held in other.run_state.held() if held.kind == "reservation")
     emulator.weather(faults=[])
     engine = bench.engine(request(emulator, use_reservations=(existing,)))
     placed = engine.provision("default")

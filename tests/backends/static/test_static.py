@@ -174,9 +174,9 @@ def test_no_problem_is_a_reason_to_look_elsewhere(backend: StaticBackend) -> Non
 def test_for_the_engine_it_is_a_cloud_like_any(tmp_path: Path) -> None:
     """Placed in one attempt, reached as the file says, and the receipt counts no things."""
     journal = Journal(tmp_path / "journal")
-    book = RunState(journal, "run-1", SystemClock())
-    book.intend("run-started", data={"started": SystemClock().now(), "nonce": "n"})
-    engine = Engine(request(), open_backend(request()), book, SystemClock())
+    run_state = RunState(journal, "run-1", SystemClock())
+    run_state.intend("run-started", data={"started": SystemClock().now(), "nonce": "n"})
+    engine = Engine(request(), open_backend(request()), run_state, SystemClock())
     try:
         assert engine.open().account == "static"
         placed = engine.provision("default")
