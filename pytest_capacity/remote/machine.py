@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from pytest_capacity.errors import CommandFailed, NodeError
+from pytest_capacity.install_advice import install_command
 from pytest_capacity.model import Node
 from pytest_capacity.remote.export import ssh_command
 from pytest_capacity.remote.messages import access_of, brief, describe, last_lines
@@ -190,4 +191,4 @@ def need_paramiko(node: Node) -> None:
 
 
 def _missing(node: Node, error: ImportError) -> NodeError:
-    return NodeError(f"{describe(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'", node)
+    return NodeError(f"{describe(node)} cannot be used: {error}. Run: {install_command('ssh')}", node)
