@@ -546,11 +546,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
     outcome: str
     code: str = ""
     words: str = ""
-    #: What the refusal was of, where it was of something: a group, its type, its market (``reserved`` for a
-    #: reservation). Empty where the whole attempt failed, or none did.
+    #: What the refusal was of, where it was of something: groups, their types and markets, and whether a reservation
+    #: was asked for. Of the whole attempt where that failed, or nothing did, with no group.
     group: str = ""
     instance_type: str = ""
     market: str = ""
+    reserved: bool = False
     #: The table's word for the refusal, how far it reaches, and what the user can do about it.
     kind: str = ""
     scope: str = ""

@@ -34,10 +34,10 @@ def summary(cloud: str, folder: Path) -> list[tuple[str, ...]]:
 
 
 def _without_names(line: str) -> tuple[str, ...]:
-    """Return a row's number, market and outcome; of any other line the words that are no names and no numbers."""
+    """Return a row's number, market, reservation and outcome; of any other line the words that are no names and no numbers."""
     if re.match(r"\d+  ", line):
-        number, _, market, _, outcome, *_ = re.split(r"  +", line)
-        return number, market, outcome
+        number, _, market, reserved, _, outcome, *_ = re.split(r"  +", line)
+        return number, market, reserved, outcome
     if line.startswith(("db: ", "loader: ")):
         return (line.partition(":")[0], *re.findall(r"on-demand|spot|in (?=\S+$)", line))
     return tuple(re.sub(r"run \S+|\(\S+ read\)", "", line).split())
@@ -51,6 +51,6 @@ def test_there_are_four_clouds() -> None:
 def test_the_summaries_are_the_same_but_for_names(tmp_path: Path) -> None:
     """As many attempts, of the same market and outcome, as many nodes in reservations, and nothing left."""
     told = {cloud: summary(cloud, tmp_path) for cloud in CLOUDS}
-    assert ("1", "reserved", "capacity-zone") in told["aws"]
-    assert ("2", "reserved", "placed") in told["aws"]
+    assert ("1", "on-demand", "yes", "capacity-zone") in told["aws"]
+    assert ("2", "on-demand", "yes", "placed") in told["aws"]
     assert all(summary == told["aws"] for summary in told.values()), told

@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
 
     def ready(url: str) -> None:
         if options.json:
-            tell([json.dumps({"url": url, "token": admin, "pid": os.getpid()})])
+            tell([json.dumps({"url": url, "token": admin, "pid": os.getpid()})], whole=True)
         else:
             tell([f"serving on {url} until Ctrl-C", f"in a browser: {url}/?token={admin}"])
 
