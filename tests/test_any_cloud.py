@@ -25,7 +25,7 @@ def summary(cloud: str, folder: Path) -> list[tuple[str, ...]]:
     command += [f"--capacity-scenario=scenario.{cloud}.yaml", f"--capacity-config=capacity.{cloud}.yaml"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH", "")]))
-    environment |= {"PYTHONPATH": path, "XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "160"}
+    environment |= {"PYTHONPATH": path, "XDG_STATE_HOME": str(folder / "state")}
     done = subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "2 passed" in done.stdout
@@ -34,7 +34,7 @@ def summary(cloud: str, folder: Path) -> list[tuple[str, ...]]:
 
 
 def _without_names(line: str) -> tuple[str, ...]:
-    """Return a row's number, market, reservation and outcome; of any other line the words that are no names and no numbers."""
+    """Return a row's number, market, reservation and outcome; of other lines the words that are no names and numbers."""
     if re.match(r"\d+  ", line):
         number, _, market, reserved, _, outcome, *_ = re.split(r"  +", line)
         return number, market, reserved, outcome
