@@ -34,7 +34,7 @@ def summary(cloud: str, folder: Path) -> list[tuple[str, ...]]:
 
 
 def _without_names(line: str) -> tuple[str, ...]:
-    """Return a row's number, market, reservation and outcome; of other lines the words that are no names and numbers."""
+    """Return a row's number, market, reservation and outcome; of other lines the words without names and numbers."""
     if re.match(r"\d+  ", line):
         number, _, market, reserved, _, outcome, *_ = re.split(r"  +", line)
         return number, market, reserved, outcome
