@@ -6,15 +6,9 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast, get_args
 
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import forms, stamp
-from pytest_capacity.backends.oci.settings import (
-    GROUP_KEYS,
-    Auth,
-    ImageLookup,
-    OciSettings,
-    is_flexible,
-    plain,
-)
+from pytest_capacity.backends.oci.settings import GROUP_KEYS, Auth, ImageLookup, OciSettings, is_flexible
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
