@@ -18,10 +18,11 @@ from msgspec import Struct
 
 from pytest_capacity.backends.aws.launch_options import disk_mappings, launch_parameters
 from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of
-from pytest_capacity.backends.aws.stamp import as_specification, stamp_tags, tag_value
+from pytest_capacity.backends.aws.stamp import as_specification, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.groups import has_moved, served, used
 from pytest_capacity.backends.pieces import PUBLIC_KEY, first_fact, in_first_zone, make_piece, places, subject_of
+from pytest_capacity.backends.stamp import stamp_tags
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.backends.tokens import fit
 from pytest_capacity.errors import Refused
@@ -137,7 +138,7 @@ def _key_pair_subject(order: Order) -> str:
 
 
 def _tags(own: Mapping[str, str], order: Order, subject: str, group: str | None = None) -> dict[str, str]:
-    return {**own, **stamp_tags(order, subject, group)}
+    return {**own, **stamp_tags(order, subject, tag_value, "aws", group)}
 
 
 def _placement_group(request: Request, order: Order) -> Piece:
