@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_capacity.backends.stamp import PREFIX, TOPOLOGY, Stamp, read_tags
+from pytest_capacity.backends.stamp import TOPOLOGY, Stamp, read_tags
 from pytest_capacity.backends.stamp import stamp_tags as common_tags
 from pytest_capacity.backends.tokens import fit
 from pytest_capacity.model import Order
-
-__all__ = ["MOST_TAGS", "OUR_TAGS", "PREFIX", "VALUE_LIMIT", "read_stamp", "stamp_tags", "tag_value"]
 
 #: Characters in the value of a tag, and free-form tags of one thing (OCI documentation, "Tagging Overview").
 VALUE_LIMIT: Final = 256
