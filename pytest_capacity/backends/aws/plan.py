@@ -15,17 +15,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.launch_options import disk_mappings, launch_parameters
-from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of, use_fact
-from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
+from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of
+from pytest_capacity.backends.aws.stamp import as_specification, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
-from pytest_capacity.backends.spread import first_fact, places
+from pytest_capacity.backends.groups import has_moved, served, used
+from pytest_capacity.backends.pieces import PUBLIC_KEY, first_fact, in_first_zone, make_piece, places, subject_of
+from pytest_capacity.backends.stamp import stamp_tags
 from pytest_capacity.backends.times import format_time
-from pytest_capacity.backends.tokens import fit, token
+from pytest_capacity.backends.tokens import fit
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import Need, Order, Piece, Request, Subject
+from pytest_capacity.model import Need, Order, Piece, Request
 
 NODE: Final = "node"
 RESERVATION: Final = "reservation"
@@ -34,9 +35,6 @@ KEY_PAIR: Final = "key-pair"
 
 #: In the subject of nodes of a spread group: the number with which their names begin.
 FROM: Final = "from-"
-
-#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
-PUBLIC_KEY: Final = "ssh-key"
 
 #: Characters in the name of a placement group and of a key pair (API reference, CreatePlacementGroup, ImportKeyPair).
 _NAME_LIMIT: Final = 255
@@ -119,65 +117,28 @@ def _takes_key_pair(order: Order, group: GroupSettings) -> bool:
 
 def _reserves(order: Order, group: GroupSettings) -> bool:
     # A capacity reservation cannot be used on a dedicated host, which is capacity of the account's own.
-    return group.reserve and not group.aws.host_id and not _used(order, group)
-
-
-def _used(order: Order, group: GroupSettings) -> str:
-    """Return what exists already and serves the group as it is now: a reservation's id, or a resource group's ARN."""
-    if group.market == "spot":
-        return ""
-    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
-
-
-def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
-    """Return whether the group's type or market is not the one that the user wants first."""
-    topology = request.topologies.get(order.topology.name)
-    for first in topology.groups if topology else ():
-        if first.name == group.name:
-            wanted = settings_of(request, first)
-            return (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market)
-    return False
+    return group.reserve and not group.aws.host_id and not used(order, group)
 
 
 def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
     platform = order.facts.get(f"platform/{group.name}") or (
         DEFAULT_PLATFORM if group.aws.platform == "auto" else group.aws.platform
     )
-    moved = group.name if _has_moved(request, order, group) else ""
+    moved = group.name if has_moved(request, order, group) else ""
     return Shape(group.group.instance_type, platform, group.aws.tenancy, group.group.placement_group, moved)
 
 
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
-    whole = Subject(order.topology.name, _series(order), order.placement.zone, kind, label)
-    return fit(tag_value(str(whole)), VALUE_LIMIT)
+    return tag_value(subject_of(order, kind, label))
 
 
 def _key_pair_subject(order: Order) -> str:
-    """That of the order's first zone: one key pair serves the region."""
-    first = order.shares[0].zone if order.shares else order.placement.zone
-    return _subject(replace(order, placement=replace(order.placement, zone=first)), KEY_PAIR, "run")
-
-
-def _series(order: Order) -> int:
-    return order.series or order.attempt
-
-
-def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
-    region, zone = order.placement.region, order.placement.zone
-    return Piece(
-        kind=kind,
-        subject=subject,
-        region=region,
-        zone=zone,
-        token=token(order.unique_run, subject, region, zone, order.attempt),
-        spec=spec,
-        **more,
-    )
+    return _subject(in_first_zone(order), KEY_PAIR, "run")
 
 
 def _tags(own: Mapping[str, str], order: Order, subject: str, group: str | None = None) -> dict[str, str]:
-    return {**own, **stamp_tags(order, subject, group)}
+    return {**own, **stamp_tags(order, subject, tag_value, "aws", group)}
 
 
 def _placement_group(request: Request, order: Order) -> Piece:
@@ -189,7 +150,7 @@ def _placement_group(request: Request, order: Order) -> Piece:
         "Strategy": "cluster",
         "TagSpecifications": as_specification(tags, "placement-group"),
     }
-    return _piece(order, PLACEMENT_GROUP, subject, spec)
+    return make_piece(order, PLACEMENT_GROUP, subject, spec)
 
 
 def _key_pair(request: Request, order: Order) -> Piece:
@@ -201,12 +162,12 @@ def _key_pair(request: Request, order: Order) -> Piece:
         "PublicKeyMaterial": order.facts[PUBLIC_KEY],
         "TagSpecifications": as_specification(tags, "key-pair"),
     }
-    return _piece(order, KEY_PAIR, subject, spec)
+    return make_piece(order, KEY_PAIR, subject, spec)
 
 
 def _name(order: Order, *more: str) -> str:
     """Return the name of what EC2 knows by name: no other run, topology or series has it."""
-    parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(_series(order)), *more)
+    parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(order.series or order.attempt), *more)
     return fit("-".join(filter(None, parts)).encode("ascii", "replace").decode().replace("?", "_"), _NAME_LIMIT)
 
 
@@ -214,35 +175,22 @@ def _reservation(
     request: Request, order: Order, shape: Shape, groups: Sequence[GroupSettings], shapes: Mapping[str, Shape]
 ) -> Piece:
     sharing = [group for group in groups if shapes.get(group.name) == shape]
-    count = sum(group.group.count for group in sharing)
-    owner = sharing[0].name if len(sharing) == 1 else None
+    serves = served(sharing)
     subject = _subject(order, RESERVATION, shape.label)
-    tags = _tags(section_of(request).tags, order, subject, owner)
+    tags = _tags(section_of(request).tags, order, subject, serves["group"])
     spec = {
         "InstanceType": shape.instance_type,
         "InstancePlatform": shape.platform,
         "AvailabilityZone": order.placement.zone,
         "Tenancy": shape.tenancy,
-        "InstanceCount": count,
+        "InstanceCount": serves["count"],
         "InstanceMatchCriteria": "targeted",
         "EndDateType": "limited",
         "EndDate": format_time(order.lease_end),
         "TagSpecifications": as_specification(tags, "capacity-reservation"),
     }
     needs = (_cluster_need(order),) if shape.placement_group else ()
-    shared_by = tuple(group.name for group in sharing)
-    return _piece(
-        order,
-        RESERVATION,
-        subject,
-        spec,
-        count=count,
-        group=owner,
-        groups=shared_by,
-        instance_type=shape.instance_type,
-        market="on-demand",
-        needs=needs,
-    )
+    return make_piece(order, RESERVATION, subject, spec, **serves, instance_type=shape.instance_type, needs=needs)
 
 
 def _cluster_need(order: Order) -> Need:
@@ -252,7 +200,7 @@ def _cluster_need(order: Order) -> Need:
 def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     name = group.name
     subject = _subject(order, NODE, _node_label(order, group))
-    used = _used(order, group)
+    existing = used(order, group)
     kinds = ["instance", "volume", "network-interface"] + (["spot-instances-request"] if group.market == "spot" else [])
     tags = {"Name": tag_value(f"{name}-{order.run}")} | _tags(group.aws.tags, order, subject, name)
     spec: dict[str, Any] = {
@@ -263,7 +211,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         "Placement": _placement(order, group),
         "TagSpecifications": as_specification(tags, *kinds),
         **_network(order, group),
-        **_market(group, used),
+        **_market(group, existing),
         **_ending(order, group),
         **_disks(order, group),
         **launch_parameters(group.aws),
@@ -277,7 +225,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         needs.append(Need(KEY_PAIR, _key_pair_subject(order)))
     if shape is not None:
         needs.append(Need(RESERVATION, _subject(order, RESERVATION, shape.label)))
-    return _piece(
+    return make_piece(
         order,
         NODE,
         subject,
@@ -287,7 +235,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         instance_type=group.group.instance_type,
         market=group.market,
         needs=tuple(needs),
-        consumes=used if used.startswith("cr-") else None,
+        consumes=existing if existing.startswith("cr-") else None,
     )
 
 

@@ -10,7 +10,8 @@ from pytest_capacity.backends.aws.images import check_architectures, image_facts
 from pytest_capacity.backends.aws.network import network_facts, why_no_network
 from pytest_capacity.backends.aws.reads import Known, Read, read_region
 from pytest_capacity.backends.aws.session import Cloud
-from pytest_capacity.backends.aws.settings import GroupSettings, settings_of, use_fact
+from pytest_capacity.backends.aws.settings import GroupSettings, settings_of
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.model import Offer, Request, Topology
 
 
