@@ -109,6 +109,10 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     )
 
 
+#: The fact of an offer that holds the ARN of the user's cluster placement group, where nodes use a reservation in it.
+CLUSTER: Final = "cluster"
+
+
 def use_fact(group: str, instance_type: str) -> str:
     """Return the fact of an offer that says which existing reservation serves a group of that type."""
     return f"use/{group}/{instance_type}"
