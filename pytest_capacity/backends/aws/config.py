@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from pytest_capacity.backends.aws.launch_options import LaunchOptions, plain_options, read_options
 from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
+from pytest_capacity.backends.images import group_images, plain_images
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
@@ -133,33 +132,18 @@ def read_group(settings: AwsSettings, section: Section, group: GroupDraft, fault
     if group.placement_group:
         _check_can_join(group, faults)
     before = len(faults.lines)
-    own: Mapping[str, str | Lookup] = {}
-    where, values = group.where, group.values
-    if "image" in values:
-        own = as_images(values["image"], section.regions, f"{where}.image", faults)
-    _refuse_unknown(group.own, ("image", *_OF_NODES), f"{where}.aws", faults)
-    nodes = _of_nodes(group.own, section.regions, f"{where}.aws", faults)
+    _refuse_unknown(group.own, ("image", *_OF_NODES), f"{group.where}.aws", faults)
+    nodes = _of_nodes(group.own, section.regions, f"{group.where}.aws", faults)
     if "subnets" in nodes:
-        _check_subnets(nodes["subnets"], section.regions, f"{where}.aws.subnets", faults)
-    if "image" in group.own and "image" in values:
-        faults.add(f"{where}.aws.image", "is there beside `image`", "Keep one of them.")
-    elif "image" in group.own:
-        own = as_images(group.own["image"], section.regions, f"{where}.aws.image", faults)
+        _check_subnets(nodes["subnets"], section.regions, f"{group.where}.aws.subnets", faults)
+    own = group_images(group, "aws", lambda value, where: as_images(value, section.regions, where, faults), faults)
     if len(faults.lines) > before:
         return {}
-    for region in section.regions:
-        # Where the section is wrong, that is the fault; that no image came of it is not another one.
-        if region not in own and region not in settings.image and not (group.settings_wrong and not settings.image):
-            remedy = (
-                f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
-            )
-            faults.add(f"{where}.image", f"no image is known for {region}", remedy)
-    more = plain_options(nodes)
-    wanted = {region: own[region] for region in section.regions if region in own}
-    ids = set(wanted.values())
-    if len(wanted) == len(section.regions) and len(ids) == 1 and isinstance(one := ids.pop(), str):
-        return {"image": one, **more}
-    return {"image": msgspec.to_builtins(wanted), **more} if wanted else more
+    return {**plain_images(own, settings.image, section, group, _image_remedy, faults), **plain_options(nodes)}
+
+
+def _image_remedy(region: str) -> str:
+    return f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
 
 
 def _check_can_join(group: GroupDraft, faults: Faults) -> None:
