@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.launch_options import disk_mappings, launch_parameters
-from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of
+from pytest_capacity.backends.aws.settings import CLUSTER, DEFAULT_PLATFORM, GroupSettings, section_of, settings_of
 from pytest_capacity.backends.aws.stamp import as_specification, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.backends.groups import has_moved, served, used
@@ -47,13 +48,18 @@ _OPERATIONS: Final = {
 }
 
 
+#: The cluster placement group that is made for the run.
+OWN_CLUSTER: Final = "cluster"
+
+
 class Shape(Struct, frozen=True, order=True):
     """What a reservation is for; nodes of one shape can share one."""
 
     instance_type: str
     platform: str
     tenancy: str
-    placement_group: bool
+    #: The cluster placement group: `OWN_CLUSTER`, the ARN of the user's, or none.
+    cluster: str
     #: The group, where it has moved to this type or market: what stands for others by then is not made larger for it.
     moved: str = ""
 
@@ -62,7 +68,7 @@ class Shape(Struct, frozen=True, order=True):
         """The type, and whatever is out of the ordinary: ``i4i.large``, ``i4i.large+Windows+cluster``, ``.../db``."""
         platform = "" if self.platform == DEFAULT_PLATFORM else self.platform.replace(" ", "-").replace("/", "-")
         tenancy = "" if self.tenancy == "default" else self.tenancy
-        cluster = "cluster" if self.placement_group else ""
+        cluster = self.cluster if self.cluster in ("", OWN_CLUSTER) else f"{OWN_CLUSTER}={group_name(self.cluster)}"
         shape = "+".join(part for part in (self.instance_type, platform, tenancy, cluster) if part)
         return f"{shape}/{self.moved}" if self.moved else shape
 
@@ -73,10 +79,12 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     reservations: list[Piece] = []
     nodes: list[Piece] = []
     with_key = False
-    for place in places(order):
-        groups = [settings_of(request, group) for group in place.topology.groups]
+    for one in places(order):
+        groups = [settings_of(request, group) for group in one.topology.groups]
+        place = _with_cluster_in_use(one, groups)
         shapes = {group.name: _shape(request, place, group) for group in groups if _reserves(place, group)}
-        if any(group.group.placement_group and (order.launch or group.name in shapes) for group in groups):
+        needing = [group for group in groups if order.launch or group.name in shapes]
+        if OWN_CLUSTER in {_cluster(place, group) for group in needing}:
             clusters.append(_placement_group(request, place))
         reservations += [_reservation(request, place, shape, groups, shapes) for shape in sorted(set(shapes.values()))]
         if order.launch:
@@ -120,12 +128,30 @@ def _reserves(order: Order, group: GroupSettings) -> bool:
     return group.reserve and not group.aws.host_id and not used(order, group)
 
 
+def _cluster(order: Order, group: GroupSettings) -> str:
+    """Return in which cluster placement group the group is: `OWN_CLUSTER`, the ARN of the user's, or "" for none.
+
+    All groups that ask for one are in the same. Where a reservation of the user's serves one of them, that is the one
+    in which the reservation lies: EC2 lets nodes use it in no other.
+    """
+    if not group.group.placement_group:
+        return ""
+    return order.facts.get(CLUSTER, OWN_CLUSTER)
+
+
+def _with_cluster_in_use(order: Order, groups: Sequence[GroupSettings]) -> Order:
+    """Return ``order`` without the user's cluster group where no group uses the reservation in it as it is now."""
+    in_use = any(group.group.placement_group and used(order, group) for group in groups)
+    facts = {key: value for key, value in order.facts.items() if in_use or key != CLUSTER}
+    return replace(order, facts=facts)
+
+
 def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
     platform = order.facts.get(f"platform/{group.name}") or (
         DEFAULT_PLATFORM if group.aws.platform == "auto" else group.aws.platform
     )
     moved = group.name if has_moved(request, order, group) else ""
-    return Shape(group.group.instance_type, platform, group.aws.tenancy, group.group.placement_group, moved)
+    return Shape(group.group.instance_type, platform, group.aws.tenancy, _cluster(order, group), moved)
 
 
 def _subject(order: Order, kind: str, label: str) -> str:
@@ -178,7 +204,7 @@ def _reservation(
     serves = served(sharing)
     subject = _subject(order, RESERVATION, shape.label)
     tags = _tags(section_of(request).tags, order, subject, serves["group"])
-    spec = {
+    spec: dict[str, Any] = {
         "InstanceType": shape.instance_type,
         "InstancePlatform": shape.platform,
         "AvailabilityZone": order.placement.zone,
@@ -189,7 +215,9 @@ def _reservation(
         "EndDate": format_time(order.lease_end),
         "TagSpecifications": as_specification(tags, "capacity-reservation"),
     }
-    needs = (_cluster_need(order),) if shape.placement_group else ()
+    needs = (_cluster_need(order),) if shape.cluster == OWN_CLUSTER else ()
+    if shape.cluster not in ("", OWN_CLUSTER):
+        spec["PlacementGroupArn"] = shape.cluster
     return make_piece(order, RESERVATION, subject, spec, **serves, instance_type=shape.instance_type, needs=needs)
 
 
@@ -216,7 +244,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         **_disks(order, group),
         **launch_parameters(group.aws),
     }
-    needs = [_cluster_need(order)] if group.group.placement_group else []
+    needs = [_cluster_need(order)] if _cluster(order, group) == OWN_CLUSTER else []
     if group.aws.key_name:
         spec["KeyName"] = group.aws.key_name
     elif _takes_key_pair(order, group):
@@ -245,10 +273,18 @@ def _image(order: Order, group: GroupSettings) -> str:
 
 
 def _node_label(order: Order, group: GroupSettings) -> str:
-    """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them."""
+    """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them.
+
+    Nodes in a cluster group of the user's are told from those in one of ours, which an attempt before may have made.
+    """
     first = order.facts.get(first_fact(group.name))
-    spot = ["spot"] if group.market == "spot" else []
-    return "/".join([group.name, group.group.instance_type, *spot, *([f"{FROM}{first}"] if first else [])])
+    cluster = _cluster(order, group)
+    parts = [
+        "spot" if group.market == "spot" else "",
+        f"in-{group_name(cluster)}" if cluster not in ("", OWN_CLUSTER) else "",
+        f"{FROM}{first}" if first else "",
+    ]
+    return "/".join([group.name, group.group.instance_type, *filter(None, parts)])
 
 
 def _market(group: GroupSettings, used: str) -> dict[str, Any]:
@@ -302,6 +338,13 @@ def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _placement(order: Order, group: GroupSettings) -> dict[str, Any]:
+    cluster = _cluster(order, group)
+    if cluster not in ("", OWN_CLUSTER):
+        return {
+            "AvailabilityZone": order.placement.zone,
+            "Tenancy": group.aws.tenancy,
+            "GroupName": group_name(cluster),
+        }
     if host := group.aws.host_id:
         return {"AvailabilityZone": order.placement.zone, "Tenancy": "host", "HostId": host}
     return {"AvailabilityZone": order.placement.zone, "Tenancy": group.aws.tenancy}

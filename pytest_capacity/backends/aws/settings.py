@@ -78,3 +78,7 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
     own = merged(AwsSettings, request.settings, group.cloud, "tags", without="image")
     return GroupSettings(**defaults_of(request, group), aws=own)
+
+
+#: The fact of an offer that holds the ARN of the user's cluster placement group, where nodes use a reservation in it.
+CLUSTER: Final = "cluster"
