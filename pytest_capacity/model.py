@@ -552,6 +552,8 @@ class Access(Struct, frozen=True, kw_only=True):
     key: str | None = None
     known_hosts: str | None = None
     bastion: str | None = None
+    #: Whether the node is still there after a run that failed: kept, or the user's own.
+    stays: bool = False
 
 
 class Node(Struct, frozen=True, kw_only=True):

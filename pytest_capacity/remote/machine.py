@@ -154,13 +154,18 @@ class Machine(Node, frozen=True, kw_only=True):
 
 
 def _failed(node: Node, result: Result) -> CommandFailed:
-    by_hand = shlex.join(ssh_command(node))
     return CommandFailed(
         f"{describe(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
-        f"Pass check=False if that is no error; look by hand: {by_hand}",
+        f"Pass check=False if that is no error; {_to_look(node)}",
         node,
         result,
     )
+
+
+def _to_look(node: Node) -> str:
+    if node.access is not None and node.access.stays:
+        return f"look by hand: {shlex.join(ssh_command(node))}"
+    return "the node goes with the run: to look by hand, run with --capacity-keep failed"
 
 
 def _with(env: Mapping[str, str] | None, command: str) -> str:
