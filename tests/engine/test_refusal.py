@@ -71,4 +71,6 @@ def test_a_node_that_is_not_ready() -> None:
 
 
 def request_of(backend: str) -> Request:
-    return Request(run="r", project="p", backend=backend, regions=("us-east-1",), topologies={})
+    return Request(
+        run="r", project="p", backend=backend, regions=("us-east-1",), topologies={}, duration_s=1, timeout_s=1
+    )

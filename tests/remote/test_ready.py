@@ -245,6 +245,6 @@ def test_the_whole_limit_is_used(server: Server, tmp_path: Path) -> None:
         if seconds:
             time.sleep(0.001)
 
-    with pytest.raises(NodeError, match="was not ready .* within 20 s"):
+    with pytest.raises(NodeError, match=r"was not ready .* within 20 s"):
         wait_ready([(server.node(tmp_path), "echo look >> looks; false", 20.0)], pause, lambda: clock[0], print)
     assert clock[0] == pytest.approx(20.0, abs=0.001)
