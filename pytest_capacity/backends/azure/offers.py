@@ -32,6 +32,7 @@ from pytest_capacity.backends.azure.settings import (
     zone_number,
 )
 from pytest_capacity.backends.groups import use_fact
+from pytest_capacity.backends.not_offered import not_offered
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
 
@@ -288,7 +289,7 @@ def _why_not(
         more = (
             f" ({', '.join(sorted(unreservable))} cannot be reserved: write `reserve: false`)" if unreservable else ""
         )
-        return f"does not offer {', '.join(sorted(lacking))}{more}"
+        return f"{not_offered(lacking, sizes)}{more}"
     return _over_quota(groups, read)
 
 
