@@ -115,7 +115,15 @@ def identify(endpoint: str | None) -> Callable[[], str]:
 
 
 def isolate() -> None:
-    """Take every cloud's variables from this process: nothing of the user's accounts reaches an emulated run."""
+    """Take every cloud's variables from this process: nothing of the user's accounts reaches an emulated run.
+
+    So no advice of this process is about them either.
+    """
+    from pytest_capacity.backends.diagnosis import advise  # Only a keeper needs the tables.
+
+    advise(
+        "auth", f"An emulator refuses what its scenario says (faults), and clients without its secret ({SECRET_FILE})"
+    )
     for name in [name for name in os.environ if name.startswith(environment_prefixes())]:
         del os.environ[name]
 
