@@ -72,6 +72,7 @@ class AwsProvider:
     #: Whose credentials are used shows by the account, not by the name of the profile.
     not_shaping: frozenset[str] = frozenset({"profile", "account"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = ""
     sct = SctKeys(
         images={"db": "ami_id_db_scylla", "loader": "ami_id_loader", "monitor": "ami_id_monitor"},
         unique_zones=False,

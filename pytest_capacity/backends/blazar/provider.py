@@ -97,6 +97,7 @@ class BlazarProvider:
     environment_prefixes = ("OS_",)
     not_shaping = frozenset({"project_id"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = ""
     sct = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:

@@ -69,6 +69,7 @@ class GceProvider:
     environment_prefixes: tuple[str, ...] = ("GOOGLE_", "GCLOUD_", "CLOUDSDK_", "GCE_METADATA_")
     not_shaping: frozenset[str] = frozenset({"impersonate", "project_number"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = ""
     sct = SctKeys(
         reserve="gce_use_capacity_reservation",
         count="gce_reservation_vm_count",
