@@ -131,18 +131,7 @@ class AzureProvider:
             faults.add(where, f"takes {size} bytes; Azure takes {self.user_data_limit}", remedy)
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse spot that is to use a reservation, and what does not fit into one group of the user's."""
-        spot = [
-            group.name
-            for topology in request.topologies.values()
-            for group in topology.groups
-            if (group.market or request.market) == "spot" and group.reserve
-        ]
-        if spot:
-            remedy = "Write `reserve: false` for it, or `market: on-demand`."
-            faults.add(
-                f"{source.file}: groups.{spot[0]}", "is spot and reserved; no spot machine uses a reservation", remedy
-            )
+        """Refuse what does not fit into one capacity reservation group of the user's."""
         given = section_of(request).capacity_reservation_group or ""
         sizes = [
             size
