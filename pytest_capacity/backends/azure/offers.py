@@ -29,11 +29,11 @@ from pytest_capacity.backends.azure.settings import (
     GroupSettings,
     section_of,
     settings_of,
-    use_fact,
     zone_name,
     zone_number,
 )
-from pytest_capacity.backends.azure.stamp import RUN
+from pytest_capacity.backends.azure.stamp import read_stamp
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.errors import Refused
 from pytest_capacity.ladder import chosen
 from pytest_capacity.model import Offer, Request, Topology
@@ -241,7 +241,7 @@ def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read
         for size in {type_ for one in groups if one.reserve for type_ in one.types}:
             member = group.member(size, zone_number(offer.zone))
             # One of this run is what an attempt has left, and is on its way out.
-            if offer.ok and member is not None and tags_of(member).get(RUN) != request.run:
+            if offer.ok and member is not None and read_stamp(tags_of(member)).run != request.run:
                 raise Refused(
                     f"azure.capacity_reservation_group: {read.given} already reserves {size} in {offer.zone} "
                     f"({member['name']}), and Azure takes one reservation for each size and zone. Use that one "

@@ -114,7 +114,7 @@ def test_two_topologies_do_not_fit_into_one_given_group(loading: Loader) -> None
     named = {**file_of, "azure": {**file_of["azure"], "capacity_reservation_group": "mine"}}
     assert loading(named).topologies.keys() == {"one", "two"}
     unreserved = {"groups": {"db": {**groups["groups"]["db"], "reserve": False}}}
-    assert loading({**file_of, "topologies": {"one": groups, "two": unreserved}})
+    assert loading({**file_of, "topologies": {"one": groups, "two": unreserved}}).topologies.keys() == {"one", "two"}
 
 
 def test_no_image_is_told_with_what_to_write(loading: Loader) -> None:
