@@ -132,7 +132,10 @@ def _read(arm: Arm, request: Request, region: str) -> Read:
         reads["named"] = lambda: _named(arm, wanted)
     subnet = section_of(request).subnets.get(region)
     if subnet:
-        reads["subnet"] = lambda: arm.get("Microsoft.Network/virtualNetworks/subnets/read", subnet, NETWORK_VERSION)
+        operation = "Microsoft.Network/virtualNetworks/subnets/read"
+        reads["subnet"] = partial(
+            _named_by, "azure.subnets", "subnet", subnet, lambda: arm.get(operation, subnet, NETWORK_VERSION)
+        )
     answers = dict(zip(reads, side_by_side(lambda read: _open(arm, read), list(reads.values())), strict=True))
     existing = {one: answers[f"group {one}"] for one in ids}
     given = canonical(wanted) if listed else ""
@@ -199,14 +202,21 @@ def _is_ours(answer: Mapping[str, Any]) -> bool:
     return any(str(key).lower().startswith("pytest-capacity:") for key in answer.get("tags") or ())
 
 
-def _existing(arm: Arm, group: str, setting: str) -> Existing:
-    """The group that ``setting`` names. Raise `Refused` where it is not there."""
+def _named_by(setting: str, what: str, identity: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what is read of a thing that ``setting`` names. Raise `Refused` where it is not there."""
     try:
-        answer = arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION)
+        return read()
     except ArmError as error:
         if error.http != 404:
             raise
-        raise Refused(f"{setting}: there is no capacity reservation group {group}. Correct the id") from None
+        raise Refused(f"{setting}: there is no {what} {identity}. Correct the id") from None
+
+
+def _existing(arm: Arm, group: str, setting: str) -> Existing:
+    """The group that ``setting`` names."""
+    answer = _named_by(
+        setting, "capacity reservation group", group, lambda: arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION)
+    )
     reads: list[Callable[[], Any]] = [lambda: members_of(arm, group), lambda: allocated(arm, group)]
     members, seats = side_by_side(lambda read: read(), reads)
     return Existing(answer, members, seats)
