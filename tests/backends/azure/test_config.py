@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.backends.azure.provider import AzureProvider
@@ -14,6 +15,7 @@ from pytest_capacity.backends.azure.settings import section_of, settings_of
 from pytest_capacity.backends.azure.sizes import family
 from pytest_capacity.backends.base import Provider
 from pytest_capacity.model import Request
+from pytest_capacity.report.render import header
 from tests.config.files import Loader
 
 URN = "Canonical:ubuntu-24_04-lts:server:latest"
@@ -115,6 +117,14 @@ def test_two_topologies_do_not_fit_into_one_given_group(loading: Loader) -> None
     assert loading(named).topologies.keys() == {"one", "two"}
     unreserved = {"groups": {"db": {**groups["groups"]["db"], "reserve": False}}}
     assert loading({**file_of, "topologies": {"one": groups, "two": unreserved}}).topologies.keys() == {"one", "two"}
+
+
+def test_the_header_says_that_nothing_ends_by_itself(loading: Loader) -> None:
+    """But where nothing is billed."""
+    request = loading(file())
+    words = "capacity: nothing at Azure ends by itself: without a keeper, machines and reservations bill until they are"
+    assert header(request, "")[-1] == f"{words} removed"
+    assert not any("ends by itself" in line for line in header(replace(request, emulated=True), ""))
 
 
 def test_no_image_is_told_with_what_to_write(loading: Loader) -> None:
