@@ -44,7 +44,10 @@ def header(request: Request, log: str, endpoint: str | None = None) -> list[str]
     if log:
         parts.append(f"keeper log {log}")
     lines = ["capacity: " + clean(", ".join(parts))]
-    return [*lines, f"capacity: {EMULATED}"] if request.emulated else lines
+    if request.emulated:
+        return [*lines, f"capacity: {EMULATED}"]
+    endless = provider(request.backend).endless
+    return [*lines, f"capacity: {endless}"] if endless else lines
 
 
 def place_line(request: Request, endpoint: str | None, identity: Identity | None) -> Line:
