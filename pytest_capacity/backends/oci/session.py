@@ -88,7 +88,8 @@ class Cloud:
         self._clients: dict[tuple[str, str], BaseClient] = {}
         self._generation = 0
         self._credentials: credentials.Credentials | None = None
-        if self.settings.auth not in ("instance_principal", "resource_principal"):
+        auth = credentials.auth_of(self.settings, credentials.environment())
+        if request.emulated or auth not in credentials.PRINCIPALS:
             # A file that cannot be read is said before anything else is done.
             self._credentials = self._load()
 

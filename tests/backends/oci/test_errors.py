@@ -76,6 +76,7 @@ CASES: Final[list[tuple[str, str, int | None, str]]] = [
     ("ConnectTimeout", "", None, "timeout none back-off"),
     ("RequestException", "", None, "transient none ask-again"),
     ("WrongTenancyError", "", None, "auth cloud stop"),
+    ("NoPrincipalError", "", None, "auth cloud stop"),
 ]
 
 
