@@ -229,9 +229,9 @@ def test_nodes_stand_in_a_cluster_placement_group(bench: Bench, emulator: Emulat
     give_back(bench, emulator)
     deletes = [call["operation"] for call in emulator.calls() if call["operation"].startswith(("Delete", "Terminate"))]
     assert "Conflict" not in {call["error"] for call in emulator.calls()}
-    assert deletes.index("DeleteClusterPlacementGroup") == 1  # That of the dry domain, after its network.
-    last = len(deletes) - 1 - deletes[::-1].index("DeleteClusterPlacementGroup")
-    assert set(deletes[:last]) >= {"TerminateInstance", "DeleteComputeCapacityReservation"}
+    last = {one: number for number, one in enumerate(deletes)}
+    assert last["DeleteClusterPlacementGroup"] > last["DeleteComputeCapacityReservation"] > last["TerminateInstance"]
+    assert deletes.count("DeleteClusterPlacementGroup") == 2  # One is that of the dry domain.
 
 
 def clusters_of(backend: OciBackend, node: str) -> str:
