@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import config
 from pytest_capacity.backends.azure.settings import AzureSettings, section_of
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _GROUP_KEY = "azure_capacity_reservation_group"
 
 
-class AzureProvider(PlainProvider):
+class AzureProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for Azure."""
 
     name = "azure"
