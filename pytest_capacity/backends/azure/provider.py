@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +11,21 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import config
-from pytest_capacity.backends.azure.settings import AzureSettings, section_of
+from pytest_capacity.backends.azure.settings import AzureSettings, GroupSettings, section_of, settings_of
 from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
-from pytest_capacity.model import Request
+from pytest_capacity.model import Request, Topology
 
 if TYPE_CHECKING:
     from pytest_capacity.backends.azure.backend import AzureBackend
 
 _GROUP_KEY = "azure_capacity_reservation_group"
+
+
+def _reserved(request: Request, topology: Topology) -> list[GroupSettings]:
+    return [one for group in topology.groups if (one := settings_of(request, group)).reserve]
 
 
 class AzureProvider(Provider):
@@ -57,6 +62,7 @@ class AzureProvider(Provider):
         "AZURE_FEDERATED_TOKEN_FILE",
         "AZURE_AUTHORITY_HOST",
         "AZURE_CONFIG_DIR",
+        "AZURE_TOKEN_CREDENTIALS",
         "IDENTITY_ENDPOINT",
         "MSI_ENDPOINT",
     )
@@ -68,6 +74,7 @@ class AzureProvider(Provider):
     environment_prefixes: tuple[str, ...] = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
     not_shaping: frozenset[str] = frozenset({"subscription", "tenant"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = "nothing at Azure ends by itself: without a keeper, machines and reservations bill until they are removed"
     sct = SctKeys(
         reserve="azure_use_capacity_reservation",
         count="azure_reserved_vm_count",
@@ -119,17 +126,19 @@ class AzureProvider(Provider):
             faults.add(where, f"takes {size} bytes; Azure takes {self.user_data_limit}", remedy)
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse spot that is to use a reservation."""
-        spot = [
-            group.name
+        """Refuse what does not fit into one capacity reservation group of the user's."""
+        given = section_of(request).capacity_reservation_group or ""
+        sizes = [
+            size
             for topology in request.topologies.values()
-            for group in topology.groups
-            if (group.market or request.market) == "spot" and group.reserve
+            for size in {one.group.instance_type for one in _reserved(request, topology)}
         ]
-        if spot:
-            remedy = "Write `reserve: false` for it, or `market: on-demand`."
+        twice = sorted(size for size, count in Counter(sizes).items() if count > 1)
+        if twice and "/" in given:
             faults.add(
-                f"{source.file}: groups.{spot[0]}", "is spot and reserved; no spot machine uses a reservation", remedy
+                f"{source.file}: azure.capacity_reservation_group",
+                f"takes one reservation for each size and zone, and {', '.join(twice)} is in several topologies",
+                "Leave it out, then each topology has a group of its own; or write `reserve: false` for one of them.",
             )
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:

@@ -60,6 +60,7 @@ class OciProvider(Provider):
     #: Whose credentials are used is told by the tenancy, not by what the profile is called.
     not_shaping: frozenset[str] = frozenset({"profile", "account", "config_file", "auth"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = "nothing at OCI ends by itself: without a keeper, instances and reservations bill until they are removed"
     sct = SctKeys(
         reserve="oci_use_capacity_reservation",
         count="oci_reserved_instance_count",
