@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import config
 from pytest_capacity.backends.azure.settings import AzureSettings, GroupSettings, section_of, settings_of
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
@@ -28,12 +28,11 @@ def _reserved(request: Request, topology: Topology) -> list[GroupSettings]:
     return [one for group in topology.groups if (one := settings_of(request, group)).reserve]
 
 
-class AzureProvider:
+class AzureProvider(PlainProvider):
     """`pytest_capacity.backends.base.Provider` for Azure."""
 
     name = "azure"
     title = "Azure"
-    owns_machines = False
     emulated = True
     #: Of the namespace itself first: a module in a package that is missing cannot be looked for.
     modules: tuple[str, ...] = ("azure", "azure.core", "azure.identity")
@@ -49,10 +48,10 @@ class AzureProvider:
         section="{image: 'Canonical:ubuntu-24_04-lts:server:latest'}",
         prices="{Standard_L8s_v3: 0.624}",
     )
-    region_variable = "AZURE_DEFAULTS_LOCATION"
+    #: Of the Azure command line.
+    region_variables: tuple[str, ...] = ("AZURE_DEFAULTS_LOCATION",)
     #: OSProfile.customData: before it is encoded.
     user_data_limit = 64 * 1024 - 1
-    group_keys: tuple[str, ...] = ()
     #: Which of them are there decides who we are.
     credential_variables: tuple[str, ...] = (
         "AZURE_CLIENT_ID",
@@ -90,11 +89,6 @@ class AzureProvider:
         spot_to_on_demand=True,
         others=(_GROUP_KEY,),
     )
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """As the Azure command line has it."""
-        region = environ.get(self.region_variable, "")
-        return ((region,), self.region_variable) if region else ((), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """``eastus``, or ``East US``."""
@@ -157,14 +151,6 @@ class AzureProvider:
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Less what is as by default."""
         return plain(msgspec.convert(settings, AzureSettings))
-
-    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """What the file or a flag says; Azure's libraries read no variable for it."""
-        return request.endpoint
-
-    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """Return "": Azure has no profiles."""
-        return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
         """With the subscription that the environment names, where the file names none."""

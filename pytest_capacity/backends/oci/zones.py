@@ -19,6 +19,7 @@ from pytest_capacity.backends.oci.plan import image_fact
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
 from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of
 from pytest_capacity.errors import Refused
+from pytest_capacity.ladder import regions_in_use
 from pytest_capacity.model import Offer, Request, Topology
 
 #: Shapes that one capacity report takes (dstack found it by trying).
@@ -40,7 +41,7 @@ class Existing:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._regions = request.regions if request.fallback.regions else request.regions[:1]
+        self._regions = regions_in_use(request)
         self._lock = threading.Lock()
         self._found: dict[str, list[Mapping[str, Any]]] = {}
 
