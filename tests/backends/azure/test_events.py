@@ -30,7 +30,7 @@ from pytest_capacity.model import Node, Ssh
 from pytest_capacity.remote.connection import close
 from pytest_capacity.remote.machine import Machine
 from tests.backends.azure.runs import DB, LOADER, REGION, SIZE, URN, request
-from tests.backends.azure.test_kills import started
+from tests.backends.azure.test_kills import environment
 from tests.emulated import Emulator
 from tests.emulator.azure.conftest import SUBSCRIPTION
 from tests.engine.runs import within
@@ -177,7 +177,7 @@ def test_a_keeper_hears_it_of_the_node(tmp_path: Path, emulator_process: Emulato
         section = {"subscription": SUBSCRIPTION, "image": URN}
         suite.configure({"db": group}, backend="azure", regions=[REGION], zones=["1"], aws=None, ssh={}, azure=section)
         suite.write("test_suite.py", TESTS)
-        going = started(suite)
+        going = suite.start(env=dict(environment(suite.emulator)))
         words = "will be taken back by azure: Preempt: Scheduled not before Mon"
         # pytest itself shows it when the test has ended.
         until(lambda: words in suite.logs(), PATIENCE, words)

@@ -36,11 +36,13 @@ def environment(emulator: Emulator) -> Mapping[str, str]:
 KILLS: Final = Kills(
     calls={
         "networking": "CreateSubnet",
+        "grouping": "CreateClusterPlacementGroup",
         "reserving": "CreateComputeCapacityReservation",
         "launching": "LaunchInstance",
         "waiting": "ListVnicAttachments",
         "releasing nodes": "TerminateInstance",
         "releasing the reservation": "DeleteComputeCapacityReservation",
+        "releasing the group": "DeleteClusterPlacementGroup",
         "releasing the network": "DeleteVcn",
     },
     environment=environment,
@@ -51,10 +53,10 @@ KILLS: Final = Kills(
 
 @pytest.fixture
 def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
-    """A suite on OCI, with a network and a reservation of its own."""
+    """A suite on OCI, with a network, a cluster placement group and a reservation of its own."""
     with suite_in(tmp_path, emulator_process) as suite:
         suite.configure(
-            {"db": {"count": 2, "instance_type": SHAPE}},
+            {"db": {"count": 2, "instance_type": SHAPE, "placement_group": True}},
             backend="oci",
             regions=[REGION],
             zones=["AD-1", "AD-2"],
