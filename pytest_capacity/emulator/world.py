@@ -401,6 +401,11 @@ class World:
         if thing.hourly:
             self._bill(thing, "", "", 1, thing.made)
 
+    def reprice(self, thing: Other, hourly: float) -> None:
+        """Let a thing cost ``hourly`` from now on."""
+        thing.hourly = hourly
+        self._bill(thing, "", "", 1, self.clock.now())
+
     def remove(self, thing: Other, *, forget: bool = True) -> None:
         """Let a thing go; without ``forget`` it stays known, as deleted."""
         thing.removed = self.clock.now()

@@ -30,7 +30,7 @@ from pytest_capacity.backends.gce.zones import Once, read_offers
 from pytest_capacity.backends.times import parse_time
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 
-#: A reservation cannot go while a machine sits in it, nor a placement policy while either uses it.
+#: A reservation cannot be deleted while a machine consumes it, nor a placement policy while either uses it.
 _ORDER: Final = (frozenset({NODE}), frozenset({RESERVATION, DISK}), frozenset({POLICY}))
 
 _DELETES: Final[Mapping[str, tuple[str, str]]] = {
@@ -102,7 +102,7 @@ class GceBackend:
         return plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """One mutating call, with the piece's token as its requestId.
+        """Make the piece by one mutating call, with the piece's token as its requestId.
 
         Raises `OperationFailed` where the answer is an operation that has ended with errors, as one of an earlier call
         with this token.
@@ -120,7 +120,7 @@ class GceBackend:
         return reading.accepted(piece, operation)
 
     def _made_before(self, piece: Piece) -> list[Held]:
-        """What an earlier call for ``piece`` has made, all of it; empty where there is not all, or not ours."""
+        """Return what an earlier call for ``piece`` has made; empty where not all of it is there, or is ours."""
         wanted = names_of(piece)
         method, key = listing.LISTS[piece.kind]
         filter_ = listing.any_of(f'name="{name}"' for name in wanted)
@@ -162,7 +162,7 @@ class GceBackend:
         return replace(held, deadline=float(int(to.deadline)))
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One list a kind, and one of operations where any of them is being made or is spot, all at once."""
+        """Return the things as listed now: one list a kind, and one of operations where it is needed, all at once."""
         return listing.look(self._session, self._request.run, self._table, helds) if helds else []
 
     def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
@@ -170,7 +170,7 @@ class GceBackend:
         return in_order(helds, _ORDER)
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One call; what is not there any more is ``gone``.
+        """Delete each thing by one call; what is not there any more is ``gone``.
 
         What has no subject is left alone and named in a ``ValueError``.
         """

@@ -19,6 +19,8 @@ from pytest_capacity.model import Request
 class Listed(Struct, frozen=True, kw_only=True):
     """A reservation that the user named, as the API lists it."""
 
+    #: The user's own words for it: a name, a link, or both.
+    asked: tuple[str, ...]
     name: str
     #: How a machine names it: by its name, and by its project too where that is another one.
     affinity: str
@@ -31,42 +33,53 @@ class Listed(Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """What it is for, for messages."""
+        """Return its shape and how it is consumed, for messages."""
         kind = "" if self.is_specific else ", consumed automatically"
         return f"{self.shape.label}{kind}"
 
     def fits(self, group: GroupSettings, type_: str) -> bool:
-        """Whether the group's machines, as ``type_``, can sit in it."""
+        """Return whether the group's machines, as ``type_``, can use it."""
         return self.is_specific and self.shape == shape_of(group, type_)
 
 
 def read_reservations(session: Session, names: Sequence[str]) -> list[Listed]:
-    """What there is of ``names`` (names, or links of shared ones), in their order: one list a project."""
-    by_project: dict[str, list[str]] = {}
-    for name in names:
-        parts = without_host(name).split("/")
-        project = parts[1] if parts[0] == "projects" else session.project
-        by_project.setdefault(project, []).append(parts[-1])
-    found: dict[str, Listed] = {}
+    """Return what there is of ``names`` (names, or links), in their order, by one list a project.
+
+    A name without a zone stands for the reservations of that name in all zones.
+    """
+    by_project: dict[str, dict[str, tuple[str, str]]] = {}
+    for asked in names:
+        project, zone, name = _place_of(asked)
+        by_project.setdefault(project or session.project, {})[asked] = (zone, name)
+    found: list[Listed] = []
     for project, some in by_project.items():
         listing = read_list(
             session,
             "reservations.aggregatedList",
             "reservations",
-            any_of(f'name="{name}"' for name in some),
+            any_of(f'name="{name}"' for name in sorted({name for _, name in some.values()})),
             {"project": project},
         )
+        other = "" if project == session.project else project
         for answer in listing.items:
-            one = _listed(answer, "" if project == session.project else project)
-            found[f"{project}/{one.zone}/{one.name}"] = one
-    order = [last(name) for name in names]
-    return sorted(found.values(), key=lambda one: order.index(one.name))
+            places = ((last(answer.get("zone")), answer["name"]), ("", answer["name"]))
+            if words := tuple(one for one, place in some.items() if place in places):
+                found.append(_listed(answer, other, words))
+    order = list(names)
+    return sorted(found, key=lambda one: order.index(one.asked[0]))
+
+
+def _place_of(asked: str) -> tuple[str, str, str]:
+    """Return project, zone and name of a name or a link; empty where it does not say the first two."""
+    parts = without_host(asked).split("/")
+    where = dict(zip(parts[:-2:2], parts[1:-2:2], strict=True))
+    return where.get("projects", ""), where.get("zones", ""), parts[-1]
 
 
 def used_reservations(
     request: Request, groups: Sequence[GroupSettings], listed: Sequence[Listed], zone: str
 ) -> dict[tuple[str, str], str]:
-    """Which existing reservation serves which group as which type, as a machine names it.
+    """Return which existing reservation serves which group as which type, as a machine names it.
 
     A listed reservation serves a group only whole. First choose those that will be asked for first: groups that are not
     spot, which cannot use one until they have fallen back, by their first types, and of them those that would otherwise
@@ -85,12 +98,13 @@ def used_reservations(
     return used
 
 
-def _listed(answer: Mapping[str, Any], project: str) -> Listed:
+def _listed(answer: Mapping[str, Any], project: str, asked: tuple[str, ...]) -> Listed:
     specific = answer.get("specificReservation") or {}
     properties = specific.get("instanceProperties") or {}
     disks = properties.get("localSsds") or ()
     boards = properties.get("guestAccelerators") or ()
     return Listed(
+        asked=asked,
         name=answer["name"],
         affinity=f"projects/{project}/reservations/{answer['name']}" if project else answer["name"],
         zone=last(answer.get("zone")),

@@ -53,7 +53,7 @@ class Listing(Struct):
     _read: dict[str, Held] | None = None
 
     def helds(self, kind: str) -> Mapping[str, Held]:
-        """The items as things of ``kind``, by their places."""
+        """Return the items as things of ``kind``, by their places."""
         if self._read is None:
             helds = [reading.READERS[kind](item) for item in self.items]
             self._read = {_place(held): held for held in helds}
@@ -61,7 +61,7 @@ class Listing(Struct):
 
 
 def read_list(session: Session, method: str, key: str, filter_: str, path: Mapping[str, str] | None = None) -> Listing:
-    """All pages of an aggregated list. A part of the project that did not answer is never taken for empty."""
+    """Return all pages of an aggregated list. A zone that did not answer is named in it, and is not empty."""
     listing = Listing()
     for page in session.pages(method, path, query={"filter": filter_} if filter_ else None):
         listing.unreachable |= {last(place) for place in page.get("unreachables") or ()}
@@ -73,7 +73,7 @@ def read_list(session: Session, method: str, key: str, filter_: str, path: Mappi
 
 
 def look(session: Session, run: str, table: Table, helds: Sequence[Held]) -> list[Held]:
-    """``helds`` as Compute Engine has them now, in the same order; ``unseen`` where it lists none.
+    """Return ``helds`` as Compute Engine has them now, in the same order; ``unseen`` where it lists none.
 
     All reads go side by side: one list a kind, and one of the operations by which things are made and taken back.
     """
@@ -90,7 +90,7 @@ def look(session: Session, run: str, table: Table, helds: Sequence[Held]) -> lis
 
 
 def _show_warnings(session: Session, known: Operations) -> None:
-    """Write into the keeper's log, once, what an operation that went well says besides."""
+    """Write the warnings of operations that succeeded into the keeper's log, each once."""
     for name, operation in known.by_name.items():
         if operations.is_done(operation) and name not in session.warned:
             session.warned.add(name)
@@ -117,14 +117,14 @@ def _listed_by(session: Session, run: str, kind: str, helds: Sequence[Held]) -> 
 
 
 def _of_run(kind: str, run: str) -> str:
-    """The filter of what a run has of a kind: by label, or by what its names begin with where there are none."""
+    """Return the filter of what a run has of a kind: by label, or by the prefix of names where there are no labels."""
     if kind in (NODE, DISK):
         return f'labels.{RUN}="{label_value(run)}"'
     return f'name eq "{run_prefix(run)}.*"'
 
 
 def any_of(filters: Iterable[str]) -> str:
-    """The filter that any of ``filters`` satisfies."""
+    """Return the filter that any of ``filters`` satisfies."""
     given = list(filters)
     return given[0] if len(given) == 1 else " OR ".join(f"({one})" for one in given)
 
@@ -136,17 +136,17 @@ class Operations(Struct):
     preempted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def making(self, held: Held) -> dict[str, Any] | None:
-        """The operation by which ``held`` is being made, where that is known."""
+        """Return the operation by which ``held`` is being made, where that is known."""
         return self.by_name.get(held.facts.get(reading.OPERATION, "")) if held.state == "creating" else None
 
     def has_made(self, held: Held) -> bool:
-        """Whether the operation has ended, and well."""
+        """Return whether the operation has ended without an error."""
         operation = self.making(held)
         return operation is not None and operations.is_done(operation) and not operations.error_parts(operation)
 
 
 def _operations(session: Session, table: Table, helds: Sequence[Held]) -> Operations:
-    """The operations of what is being made, and those by which our spot machines were taken back.
+    """Return the operations of what is being made, and those by which our spot machines were taken back.
 
     One alone is asked for by name; several by one list, which costs one call for any number of zones.
     """
@@ -197,7 +197,7 @@ def _one_operation(session: Session, name: str, held: Held) -> dict[str, Any] | 
 
 
 def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[str]) -> Held:
-    """What Compute Engine says now, under the name by which we know it."""
+    """Return what Compute Engine says now, under the name by which we know it."""
     operation = known.making(before)
     if operation is not None and (parts := operations.error_parts(operation)):
         return reading.failed(before, parts)
@@ -226,7 +226,7 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
 
 
 def _taken_back(held: Held, known: Operations) -> Held:
-    """``held`` with the word for it, where a spot machine was, or is about to be, taken back."""
+    """Return ``held``, with the reason as its problem where the spot machine was or is being taken back."""
     operation = known.preempted.get(f"{held.zone}/{held.id}") if held.kind == NODE else None
     # Of the same name there may have been another machine.
     if operation is None or operation.get("targetId", "") not in ("", held.facts.get(reading.NUMBER, "")):
@@ -238,7 +238,7 @@ def _taken_back(held: Held, known: Operations) -> Held:
 def inventory(
     session: Session, table: Table, run: str, project: str, regions: Sequence[str]
 ) -> Iterator[Held | Unread]:
-    """What bears the stamp of ``run`` and is not over: one list a kind, all at once.
+    """Yield what bears the stamp of ``run`` and still exists: one list a kind, all at once.
 
     The stamp is read again here: what does not bear this run is not ours, whatever the filter let through; what bears
     the run without the rest of the stamp comes without a subject, to be reported and never released.
@@ -283,7 +283,7 @@ def _owned(held: Held, thing: Mapping[str, Any], run: str, project: str) -> Held
 
 
 def together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What ``tasks`` return, in their order, done side by side; the first error is raised when all are over."""
+    """Return the results of ``tasks``, in their order, run side by side; raise the first error when all have ended."""
     if len(tasks) < 2:
         return [task() for task in tasks]
     with ThreadPoolExecutor(len(tasks), thread_name_prefix="read") as pool:

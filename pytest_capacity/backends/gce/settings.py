@@ -1,4 +1,4 @@
-"""What the configuration says for one group: the ``gce:`` section, with the group's own words over it."""
+"""What the configuration says for one group: the ``gce:`` section, with the group's own settings over it."""
 
 from __future__ import annotations
 
@@ -85,35 +85,34 @@ class GroupSettings:
 
     @property
     def name(self) -> str:
-        """The group's name."""
+        """Return the group's name."""
         return self.group.name
 
     @property
     def image(self) -> str:
-        """The image that the group starts from, as a link: ``projects/P/global/images/...``, or ``global/images/...``
-        for one of the run's own project."""
+        """Return the image as a link: ``projects/P/global/images/...``, or ``global/images/...`` in the run's."""
         return image_link(self.group.image or self.gce.image)
 
     def subnet(self, region: str) -> str:
-        """Its subnet in ``region`` as a link; empty: the one that the network has there by itself."""
+        """Return its subnet in ``region`` as a link; empty for the one that the network has there by itself."""
         given = self.gce.subnets
         name = given if isinstance(given, str) else given.get(region, "")
         return name if not name or "/" in name else f"regions/{region}/subnetworks/{name}"
 
 
 def section_of(request: Request) -> GceSettings:
-    """The ``gce:`` section of ``request``."""
+    """Return the ``gce:`` section of ``request``."""
     return msgspec.convert(dict(request.settings), GceSettings)
 
 
 def plain(settings: GceSettings) -> dict[str, Any]:
-    """The section as plain data, less what is as by default."""
+    """Return the section as plain data, less the defaults."""
     default = msgspec.to_builtins(GceSettings())
     return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
 
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """``group`` with the defaults of ``request``. A spot group is never reserved: spot cannot use a reservation."""
+    """Return ``group`` with the defaults of ``request``. A spot group is never reserved."""
     market = group.market or request.market
     reserve = request.reserve if group.reserve is None else group.reserve
     others = group.alternatives if request.fallback.instance_types else ()
@@ -129,12 +128,12 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
 
 
 def use_fact(group: str, instance_type: str) -> str:
-    """The fact of an offer that says which existing reservation serves a group of that type."""
+    """Return the name of the fact that says which existing reservation serves a group of that type."""
     return f"use/{group}/{instance_type}"
 
 
 def image_link(image: str) -> str:
-    """``image`` as a link without its host: ``projects/P/global/images/family/F``, ``global/images/NAME``."""
+    """Return ``image`` as a link without its host: ``projects/P/global/images/family/F``, ``global/images/NAME``."""
     link = without_host(image)
     if link.startswith(("projects/", "global/")):
         return link
@@ -142,7 +141,7 @@ def image_link(image: str) -> str:
 
 
 def network_link(network: str) -> str:
-    """``network`` as a link without its host: ``global/networks/default``."""
+    """Return ``network`` as a link without its host: ``global/networks/default``."""
     link = without_host(network)
     return link if "/" in link else f"global/networks/{link}"
 

@@ -47,6 +47,7 @@ _WRITES: Final[Mapping[str, Callable[[Context, Asked], GceOperation]]] = {
     "reservations.update": reservations.update,
     "disks.insert": others.insert_disk,
     "disks.delete": others.delete_disk,
+    "disks.resize": others.resize_disk,
     "resourcePolicies.insert": others.insert_policy,
     "resourcePolicies.delete": others.delete_policy,
 }

@@ -41,6 +41,7 @@ class Plan:
         self.warning: tuple[str, str] | None = None
         self.image = self._check_disks(context)
         self._check_network()
+        self._check_platform()
         self._check_maintenance()
         for policy in body.get("resourcePolicies") or ():
             need_policy(context, place.region, last(policy))
@@ -103,10 +104,21 @@ class Plan:
             if one.get("subnetwork"):
                 fixed.check_subnet(path_of(one["subnetwork"]), self.place.region)
 
+    def _check_platform(self) -> None:
+        platform = self.body.get("minCpuPlatform")
+        if platform and platform not in fixed.PLATFORMS:
+            raise invalid(
+                "resource.minCpuPlatform",
+                str(platform),
+                f"CPU platform type with name '{platform}' does not exist in zone '{self.place.zone}'.",
+            )
+
     def _check_maintenance(self) -> None:
         boards = self.body.get("guestAccelerators") or ()
         for board in boards:
             check_accelerator(self.place, last(board.get("acceleratorType")))
+        if self.market == "spot" and self.scheduling.get("onHostMaintenance", "TERMINATE") != "TERMINATE":
+            raise invalid("resource.scheduling", "MIGRATE", "Spot instances do not support live migration.")
         if boards and self.scheduling.get("onHostMaintenance", "MIGRATE") != "TERMINATE":
             raise invalid(
                 "resource.scheduling", "MIGRATE", "Instances with guest accelerators do not support live migration."

@@ -41,6 +41,7 @@ METHODS: Final[tuple[tuple[str, str, str], ...]] = (
     ("reservations.update", "PATCH", "zones/{zone}/reservations/{name}"),
     ("disks.insert", "POST", "zones/{zone}/disks"),
     ("disks.delete", "DELETE", "zones/{zone}/disks/{name}"),
+    ("disks.resize", "POST", "zones/{zone}/disks/{name}/resize"),
     ("resourcePolicies.list", "GET", "regions/{region}/resourcePolicies"),
     ("resourcePolicies.aggregatedList", "GET", "aggregated/resourcePolicies"),
     ("resourcePolicies.get", "GET", "regions/{region}/resourcePolicies/{name}"),
