@@ -15,11 +15,15 @@ from msgspec.structs import replace
 from pytest_capacity.backends.gce.plan import NO_REGIONAL
 from pytest_capacity.backends.gce.session import ApiError
 from pytest_capacity.engine import Engine
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.dry_run import make_plan
 from pytest_capacity.errors import CapacityError, Exhausted, Refused
+from pytest_capacity.journal import PassingJournal
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup
+from pytest_capacity.report import tables
 from pytest_capacity.report.render import attempt_lines
 from pytest_capacity.testing import Bench
-from tests.backends.gce.lab import DB, REGION, ZONES, GceLab
+from tests.backends.gce.lab import DB, LOADER, REGION, ZONES, GceLab
 from tests.backends.gce.test_plan import order
 from tests.emulated import rounds
 from tests.emulator.gce.wire import Exchange
@@ -349,11 +353,26 @@ def test_the_summary_says_that_no_reservation_is_regional(
     bench.give_back(engine)
 
 
-def make_reservation(lab: GceLab, name: str, type_: str, count: int = 2) -> None:
+@pytest.mark.parametrize(
+    ("changes", "remarks"),
+    [({"colocate": "region"}, (NO_REGIONAL,)), ({}, ()), ({"colocate": "region", "reserve": False}, ())],
+)
+def test_the_plan_says_so_too(lab: GceLab, tmp_path: Path, changes: dict[str, Any], remarks: tuple[str, ...]) -> None:
+    """Before anything is created, below the rungs."""
+    db = NodeGroup(name="db", count=2, instance_type="n2-standard-2")
+    wanted = lab.request(db, **changes)
+    plan = make_plan(wanted, lab.backend(wanted), PassingJournal(tmp_path / "journal.sqlite"), SystemClock())
+    assert plan.topologies["default"].remarks == remarks
+    shown = [line.strip() for line in tables.plan(plan)]
+    assert [line for line in shown if "reservations of a whole region" in line] == list(remarks)
+    assert not lab.held()
+
+
+def make_reservation(lab: GceLab, name: str, type_: str, count: int = 2, zone: str = ZONES[1]) -> None:
     """A reservation that is the user's."""
     lab.backend(lab.request())._session.call(  # type: ignore[attr-defined]
         "reservations.insert",
-        {"zone": ZONES[1]},
+        {"zone": zone},
         body={
             "name": name,
             "specificReservationRequired": True,
@@ -371,6 +390,68 @@ def test_an_existing_reservation_is_used(bench: Bench, lab: GceLab) -> None:
     assert {node.reservation_id for node in placed.nodes["db"]} == {"mine"}
     assert engine.release(lambda: False).clean
     assert [one["name"] for one in lab.emulator.held()] == ["mine"]
+
+
+@pytest.mark.parametrize("host", ["", "https://www.googleapis.com/compute/v1/"])
+def test_a_link_names_the_reservation_of_one_zone(bench: Bench, lab: GceLab, host: str) -> None:
+    """Another one of the same name, in a zone that would be tried first, is left alone."""
+    for zone in ZONES[:2]:
+        make_reservation(lab, "mine", "n2-standard-2", zone=zone)
+    link = f"{host}projects/emulated-project/zones/{ZONES[1]}/reservations/mine"
+    engine = standing(bench, DB, use_reservations=(link,))
+    assert engine.run_state.placed["default"].zone == ZONES[1]
+    assert {one.reservation_id for one in engine.run_state.placed["default"].nodes["db"]} == {"mine"}
+    assert engine.release(lambda: False).clean
+    assert len(lab.held()) == 2
+
+
+def test_a_name_without_a_zone_counts_in_all(bench: Bench, lab: GceLab) -> None:
+    """And a link beside it, to the same one, makes no difference."""
+    for zone in ZONES[:2]:
+        make_reservation(lab, "mine", "n2-standard-2", zone=zone)
+    link = f"projects/emulated-project/zones/{ZONES[1]}/reservations/mine"
+    engine = standing(bench, DB, use_reservations=("mine", link))
+    assert engine.run_state.placed["default"].zone == ZONES[0]
+    assert {one.reservation_id for one in engine.run_state.placed["default"].nodes["db"]} == {"mine"}
+    assert engine.release(lambda: False).clean
+    assert len(lab.held()) == 2
+
+
+def test_a_link_to_a_zone_without_it_is_refused(bench: Bench, lab: GceLab) -> None:
+    """Though another zone has one of that name."""
+    make_reservation(lab, "mine", "n2-standard-2")
+    link = f"projects/emulated-project/zones/{ZONES[0]}/reservations/mine"
+    assert f"use_reservations asks for {link}" in refused(bench, DB, use_reservations=(link,))
+
+
+@pytest.mark.parametrize("error", ["resourceNotReady", "conflict", "resourceInUseByAnotherResource"])
+@pytest.mark.parametrize("call", ["instances.delete", "reservations.delete"])
+def test_a_release_that_is_refused_for_now_is_asked_again(bench: Bench, lab: GceLab, call: str, error: str) -> None:
+    """Until it is accepted, and the release is as clean as any other."""
+    engine = standing(bench, DB)
+    http = 409 if error == "conflict" else 400
+    lab.emulator.weather(faults=[{"operation": call, "error": error, "http": http, "times": 1}])
+    receipt = engine.release(lambda: False)
+    assert receipt.clean
+    assert not receipt.troubles
+    assert lab.calls().count(call) == (3 if call == "instances.delete" else 2)
+    assert not lab.held()
+
+
+def test_labels_that_changed_meanwhile_are_read_anew(bench: Bench, lab: GceLab) -> None:
+    """A renewal that met another's change says so, and the next one is accepted."""
+    engine = standing(bench, LOADER)
+    backend = lab.backend(engine.request)
+    node = next(one for one in engine.run_state.held() if one.kind == "node")
+    fault = {"operation": "instances.setLabels", "error": "conditionNotMet", "http": 412, "times": 1}
+    lab.emulator.weather(
+        faults=[{**fault, "message": "Supplied fingerprint does not match current metadata fingerprint."}]
+    )
+    with pytest.raises(ApiError) as caught:
+        backend.change(node, Change(deadline=2e9))
+    assert backend.diagnose(caught.value).step == "ask-again"
+    assert backend.change(node, Change(deadline=2e9)).deadline == 2e9
+    bench.give_back(engine)
 
 
 def refused(bench: Bench, *groups: NodeGroup, **keys: Any) -> str:
@@ -403,6 +484,9 @@ def test_bad_input_makes_nothing(bench: Bench, lab: GceLab) -> None:
         "has no nvidia-tesla-t4": refused(
             bench, own(accelerators={"nvidia-tesla-t4": 1}), zones=("us-central1-c",), run="r9"
         ),
+        "zones us-central1-x are not in us-central1": refused(bench, DB, zones=("us-central1-x",), run="r11"),
+        "zones x are not in us-central1": refused(bench, DB, zones=("x",), run="r12"),
+        "has no CPU platform Intel None": refused(bench, own(min_cpu_platform="Intel None"), run="r13"),
         "does not offer n2-standard-3": refused(
             bench, NodeGroup(name="db", count=1, instance_type="n2-standard-3"), run="r10"
         ),
