@@ -229,11 +229,14 @@ def regions(request: Request) -> tuple[str, ...]:
 def able(topology: Topology, request: Request, offers: Sequence[Offer]) -> list[Offer]:
     """The zones of one region to try, in order: the wanted ones as written, or every one that can.
 
-    Wanted zones of other regions say nothing about this one. Without fallback along zones it is the first that can.
+    Wanted zones of other regions say nothing about this one. Without fallback along zones it is the first that can,
+    of those with capacity that the user named where there is one.
     """
     wanted = [offer for offer in chosen(request.zones, offers) or offers if offer.ok]
     found = [offer for offer in wanted if all(_offered(group, request, offer) for group in topology.groups)]
-    return found if request.fallback.zones or request.colocate == "region" else found[:1]
+    if request.fallback.zones or request.colocate == "region":
+        return found
+    return sorted(found, key=lambda offer: not offer.preferred)[:1]
 
 
 def chosen(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
@@ -262,6 +265,21 @@ def why_not(topology: Topology, request: Request, offer: Offer) -> str:
         return offer.why
     lacking = [" or ".join(_types(group, request)) for group in topology.groups if not _offered(group, request, offer)]
     return f"does not offer {', '.join(sorted(set(lacking)))}" if lacking else ""
+
+
+def unused(rung: Rung, offers: Mapping[str, Sequence[Offer]]) -> dict[str, str]:
+    """Return the reservations that the user named and that nothing uses on this rung, each with why, in words."""
+    places = [offer for offer in offers.get(rung.region, ()) if offer.zone in rung.places]
+    wanted = {(group, choice.instance_type) for group, choice in rung.choices.items() if choice.market == "on-demand"}
+    used = {id_ for offer in places for id_, users in offer.serves.items() if wanted.intersection(users)}
+    found: dict[str, str] = {}
+    for offer in places:
+        for id_, users in offer.serves.items():
+            of = ", ".join(dict.fromkeys(f"{group} as on-demand {type_}" for group, type_ in users))
+            found[id_] = f"it is for {of}, which is not asked for here"
+        for id_, why in offer.unused.items():
+            found.setdefault(id_, why)
+    return {id_: why for id_, why in found.items() if id_ not in used}
 
 
 def _markets(group: NodeGroup, request: Request) -> tuple[Market, ...]:

@@ -311,6 +311,10 @@ class Offer(Struct, frozen=True):
     lacks: tuple[str, ...] = ()
     #: This zone holds capacity that the user told us to use: try it first.
     preferred: bool = False
+    #: Which group, as which type, each reservation serves that the user named; never as spot.
+    serves: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    #: Why others that the user named serve nothing here, in words.
+    unused: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 
 

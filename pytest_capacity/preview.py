@@ -46,6 +46,8 @@ class PreviewRung(Struct, frozen=True, kw_only=True):
     dry: tuple[Remembered, ...] = ()
     #: A quota that was used up so recently that it is likely to be still. Empty: nothing is known.
     quota: tuple[Remembered, ...] = ()
+    #: Reservations that the user named and that are not used there, and why.
+    unused: Mapping[str, str] = {}
     #: USD an hour for all nodes, by the prices that the user gave; None where one is not known.
     price: float | None = None
 
@@ -101,7 +103,7 @@ def preview_topology(
     alive = [one for one in refused if ladder.remembered([one], now, memory)]
     listed = ladder.rungs(topology, request, offers, ladder.remembered(refused, now, memory))
     rungs = listed if request.colocate != "region" else _spread(listed)
-    planned = [_planned(topology, request, rung, alive, family) for rung in rungs]
+    planned = [_planned(topology, request, rung, alive, family, ladder.unused(rung, offers)) for rung in rungs]
     return TopologyPreview(tuple(planned), tuple(_left_out(topology, request, offers, listed)))
 
 
@@ -113,7 +115,9 @@ def _spread(listed: Sequence[Rung]) -> list[Rung]:
     return [Rung(region, where[0], dict(choices), tuple(where)) for (region, choices), where in zones.items()]
 
 
-def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family) -> PreviewRung:
+def _planned(
+    topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family, unused: Mapping[str, str]
+) -> PreviewRung:
     counts = {group.name: group.count for group in topology.groups}
     types = [(counts[name], choice.instance_type) for name, choice in rung.choices.items()]
     known = all(type_ in request.prices for _, type_ in types)
@@ -124,6 +128,7 @@ def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, f
         groups={group.name: _asking(group, request, rung.choices[group.name]) for group in topology.groups},
         dry=_dry(rung, alive),
         quota=_quota(rung, alive, family),
+        unused=unused,
         price=round(sum(count * request.prices[type_] for count, type_ in types), 6) if known else None,
     )
 

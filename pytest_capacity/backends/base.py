@@ -31,6 +31,7 @@ __all__ = [
     "SctKeys",
     "SctReading",
     "Section",
+    "by_reservation",
     "in_order",
 ]
 
@@ -266,6 +267,11 @@ class GivesNotice(Protocol):
     def read_notice(self, held: Held, output: str) -> str:
         """Return the cloud's words in ``output`` of the command where the node will be taken back; else "". Pure."""
         ...
+
+
+def by_reservation(used: Mapping[tuple[str, str], str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return `Offer.serves`; ``used`` has, by group and type, the existing reservation that serves it."""
+    return {id_: tuple(user for user, one in used.items() if one == id_) for id_ in dict.fromkeys(used.values())}
 
 
 def in_order(helds: Sequence[Held], order: Sequence[frozenset[str]]) -> Sequence[Held]:

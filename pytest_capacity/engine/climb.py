@@ -156,6 +156,7 @@ class Climber:
             rung = self._rung(climb)
         order = self._order(climb, rung)
         self._leave(climb.sound, order)
+        self._tell_unused(climb, rung)
         return order
 
     def _rung(self, climb: Climb) -> Rung | None:
@@ -361,6 +362,13 @@ class Climber:
 
     def _change(self, climb: Climb, words: str) -> None:
         self._run_state.note("changed", data={"topology": climb.name, "words": words})
+
+    def _tell_unused(self, climb: Climb, rung: Rung) -> None:
+        """What the user named and is not used is never silent: another reservation may be paid for beside it."""
+        for id_, why in ladder.unused(rung, climb.offers).items():
+            words = messages.unused(id_, climb.name, "+".join(rung.places), why)
+            if words not in self._run_state.changes:
+                self._change(climb, words)
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
         """A market that is not the one asked for is never silent."""

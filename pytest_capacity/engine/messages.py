@@ -113,6 +113,11 @@ def none_able(name: str, regions: Collection[str], reasons: Sequence[tuple[str, 
     )
 
 
+def unused(reservation: str, name: str, zone: str, why: str) -> str:
+    """Return that a reservation which the user named is not used where a topology is tried, and why."""
+    return f"use_reservations: {reservation} is not used for {name!r} in {zone}: {why}"
+
+
 def by_reason(reasons: Iterable[tuple[str, str]], between: str = " ") -> list[str]:
     """Return lines of at most `_WIDTH` characters: one reason each, after all zones that have it."""
     zones: dict[str, list[str]] = {}

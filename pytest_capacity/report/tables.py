@@ -90,12 +90,24 @@ def _topology(name: str, planned: TopologyPreview, now: float) -> Iterator[str]:
         yield f"{name}: tried in this order"
         rows = [_RUNGS, *(_rung(number, rung, now) for number, rung in enumerate(planned.rungs, 1))]
         yield from (f"  {line}" for line in _without_empty(rows, _RUNG_WIDTHS, frozenset()))
+        yield from (f"  {line}" for line in _unused(planned.rungs))
     else:
         yield f"{name}: nothing to try"
     for words in planned.remarks:
         yield clean(f"  {words}")
     for one in planned.left_out:
         yield f"  left out: {clean(f'{_place(one.region, one.zone)}: {one.why}')}"
+
+
+def _unused(rungs: Sequence[PreviewRung]) -> Iterator[str]:
+    """Each reservation that the user named and some rung does not use: the rungs and the reason, equal ones as one."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, rung in enumerate(rungs, 1):
+        for id_, why in rung.unused.items():
+            found.setdefault((id_, why), []).append(number)
+    for (id_, why), numbers in found.items():
+        where = "anywhere" if len(numbers) == len(rungs) else f"by {', '.join(map(str, numbers))}"
+        yield clean(f"not used {where}: {id_}: {why}")
 
 
 def _rung(number: int, rung: PreviewRung, now: float) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import config
-from pytest_capacity.backends.aws.settings import AwsSettings, plain, section_of
+from pytest_capacity.backends.aws.settings import AwsSettings, section_of
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import form_of, is_plain

@@ -31,7 +31,8 @@ from pytest_capacity.backends.azure.ids import (
 from pytest_capacity.backends.azure.operations import poll
 from pytest_capacity.backends.azure.plan import CAPACITY_GROUP, NODE, RESERVATION, RESOURCE_GROUP, TYPE_OF
 from pytest_capacity.backends.azure.session import Arm, ArmError
-from pytest_capacity.backends.azure.stamp import PIECE, RUN, read_stamp, tag_value
+from pytest_capacity.backends.azure.stamp import read_stamp, tag_value
+from pytest_capacity.backends.stamp import PIECE, RUN, owned
 from pytest_capacity.model import Held, Unread
 
 #: Calls side by side of one refresh or inventory.
@@ -290,16 +291,7 @@ class Owner:
 
     def owned(self, held: Held, tags: Mapping[str, str]) -> Held | None:
         """Return ``held`` if it bears the run; without a subject if it does not bear the whole stamp."""
-        stamp = read_stamp(tags)
-        if stamp.run != self._run:
-            return None
-        faults = [f"no {key}" for key in stamp.missing]
-        if stamp.project and stamp.project != self._project:
-            faults.append(f"project {stamp.project!r}")
-        if not faults:
-            return held
-        words = f"bears this run's tag but not our whole stamp ({', '.join(faults)})"
-        return replace(held, subject="", problem=words)
+        return owned(held, read_stamp(tags), self._run, self._project)
 
 
 def _tried(arm: Arm, read: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]] | str:

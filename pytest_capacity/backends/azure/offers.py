@@ -28,10 +28,10 @@ from pytest_capacity.backends.azure.settings import (
     GroupSettings,
     section_of,
     settings_of,
-    use_fact,
     zone_name,
     zone_number,
 )
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
 

@@ -10,8 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import config
-from pytest_capacity.backends.azure.settings import AzureSettings, plain, section_of
+from pytest_capacity.backends.azure.settings import AzureSettings, section_of
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Request

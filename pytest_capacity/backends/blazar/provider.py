@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
-from pytest_capacity.backends.blazar.settings import (
-    DEFAULT_USER,
-    KINDS,
-    OF_THE_RUN,
-    BlazarSettings,
-    plain,
-    section_of,
-)
+from pytest_capacity.backends.blazar.settings import DEFAULT_USER, KINDS, OF_THE_RUN, BlazarSettings, section_of
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,

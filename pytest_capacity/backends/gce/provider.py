@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
 from pytest_capacity.backends.gce import config
-from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, plain, section_of
+from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_form
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import form_of

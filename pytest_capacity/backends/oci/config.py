@@ -6,15 +6,10 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast, get_args
 
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import forms, stamp
-from pytest_capacity.backends.oci.settings import (
-    GROUP_KEYS,
-    Auth,
-    ImageLookup,
-    OciSettings,
-    is_flexible,
-    plain,
-)
+from pytest_capacity.backends.oci.settings import GROUP_KEYS, Auth, ImageLookup, OciSettings, is_flexible
+from pytest_capacity.backends.stamp import PREFIX
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
@@ -294,7 +289,7 @@ def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str,
         what = f"has {len(given)} tags; OCI takes {stamp.MOST_TAGS} free-form ones and {stamp.OUR_TAGS} are ours"
         faults.add(at, what, f"Keep at most {_MOST_OWN}, or use defined_tags.")
     for key in given:
-        if key in _OUR_TAGS or key.startswith(stamp.PREFIX):
+        if key in _OUR_TAGS or key.startswith(PREFIX):
             faults.add(f"{at}.{key}", "is a tag that this plugin sets itself", "Give the tag another name.")
     return {key: value for key, value in given.items() if _is_good_tag(key, value, at, faults)}
 

@@ -14,6 +14,7 @@ from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
 from pytest_capacity.backends.oci.kinds import IN_NETWORK, KINDS, NETWORK, NODE, RESERVATION
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, WIDTH, Cloud
 from pytest_capacity.backends.oci.stamp import read_stamp, tag_value
+from pytest_capacity.backends.stamp import owned
 from pytest_capacity.model import Held, Unread
 
 #: What may be listed of a run by itself; what lies in a network is listed once there is one.
@@ -173,19 +174,10 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind
     ours: list[Held] = []
     for thing in list_kind(cloud, region, place, kind, **query):
         held = reading.held(kind, region, thing)
-        if held.state != "gone" and held.facts.get("run") == run:
-            ours.append(_owned(held, thing, project))
+        whole = owned(held, read_stamp(thing.get("freeformTags")), run, tag_value(project))
+        if held.state != "gone" and whole:
+            ours.append(whole)
     return ours
-
-
-def _owned(held: Held, thing: dict[str, Any], project: str) -> Held:
-    stamp = read_stamp(thing.get("freeformTags"))
-    faults = [f"no {key}" for key in stamp.missing]
-    if stamp.project and stamp.project != tag_value(project):
-        faults.append(f"project {stamp.project!r}")
-    if not faults:
-        return held
-    return replace(held, subject="", problem=f"bears this run's tag but not our whole stamp ({', '.join(faults)})")
 
 
 def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str], list[Unread]]:

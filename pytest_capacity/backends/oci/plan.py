@@ -15,18 +15,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
+from pytest_capacity.backends.groups import has_moved, served, used
 from pytest_capacity.backends.oci.forms import split_zone
 from pytest_capacity.backends.oci.kinds import GATEWAY, NETWORK, NODE, RESERVATION, ROUTES, SECURITY, SUBNET
-from pytest_capacity.backends.oci.settings import GroupSettings, OciSettings, section_of, settings_of, use_fact
-from pytest_capacity.backends.oci.stamp import VALUE_LIMIT, stamp_tags, tag_value
-from pytest_capacity.backends.spread import first_fact, places
-from pytest_capacity.backends.tokens import fit, token
-from pytest_capacity.model import Need, Order, Piece, Request, Subject
-
-#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
-PUBLIC_KEY: Final = "ssh-key"
+from pytest_capacity.backends.oci.settings import GroupSettings, OciSettings, section_of, settings_of
+from pytest_capacity.backends.oci.stamp import stamp_tags, tag_value
+from pytest_capacity.backends.pieces import PUBLIC_KEY, first_fact, in_first_zone, make_piece, places, subject_of
+from pytest_capacity.backends.tokens import fit
+from pytest_capacity.model import Need, Order, Piece, Request
 
 #: Characters in a display name (API reference, LaunchInstanceDetails).
 _NAME_LIMIT: Final = 255
@@ -61,7 +58,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     makes_network = False
     for place in places(order):
         groups = [settings_of(request, group) for group in place.topology.groups]
-        reserved = [group for group in groups if group.reserve and not _used(place, group)]
+        reserved = [group for group in groups if group.reserve and not used(place, group)]
         reservations += _reservations(request, place, reserved)
         if order.launch:
             nodes += [piece for group in groups for piece in _nodes(request, order, place, group, reserved)]
@@ -95,45 +92,14 @@ def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
     return body
 
 
-def _used(order: Order, group: GroupSettings) -> str:
-    """The OCID of the existing reservation that serves the group as it is now."""
-    if group.market == "spot":
-        return ""
-    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
-
-
 def _shape(group: GroupSettings) -> Shape:
     config = group.shape_config(group.group.instance_type)
     return Shape(group.group.instance_type, config.get("ocpus", 0.0), config.get("memoryInGBs", 0.0))
 
 
-def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
-    """Whether the group's type or market is not the one that the user wants first."""
-    topology = request.topologies.get(order.topology.name)
-    for first in topology.groups if topology else ():
-        if first.name == group.name:
-            wanted = settings_of(request, first)
-            return (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market)
-    return False
-
-
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
-    whole = Subject(order.topology.name, order.series or order.attempt, order.placement.zone, kind, label)
-    return fit(tag_value(str(whole)), VALUE_LIMIT)
-
-
-def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
-    region, zone = order.placement.region, order.placement.zone
-    return Piece(
-        kind=kind,
-        subject=subject,
-        region=region,
-        zone=zone,
-        token=token(order.unique_run, subject, region, zone, order.attempt),
-        spec=spec,
-        **more,
-    )
+    return tag_value(subject_of(order, kind, label))
 
 
 def _common(order: Order, own: OciSettings, subject: str, name: str, group: str | None = None) -> dict[str, Any]:
@@ -156,7 +122,7 @@ def _reservation_label(request: Request, order: Order, group: GroupSettings) -> 
     configuration of a reservation it was for.
     """
     shape = _shape(group)
-    if _has_moved(request, order, group):
+    if has_moved(request, order, group):
         return f"{shape.label}/{group.name}"
     topology = request.topologies.get(order.topology.name)
     groups = topology.groups if topology else ()
@@ -179,9 +145,9 @@ def _reservation(request: Request, order: Order, label: str, groups: Sequence[Gr
     own = section_of(request)
     clusters = {_shape(group): group.oci.cluster_placement_group for group in groups if group.group.placement_group}
     subject = _subject(order, RESERVATION, label)
-    owner = groups[0].name if len(groups) == 1 else None
+    serves = served(groups)
     spec = {
-        **_common(order, own, subject, f"{order.run}-{order.topology.name}", owner),
+        **_common(order, own, subject, f"{order.run}-{order.topology.name}", serves["group"]),
         "availabilityDomain": domain,
         # A default reservation takes in every launch of the compartment that fits: other people's, too.
         "isDefaultReservation": False,
@@ -189,16 +155,13 @@ def _reservation(request: Request, order: Order, label: str, groups: Sequence[Gr
             _config(shape, count, fault_domain, clusters.get(shape)) for shape, count in sorted(counts.items())
         ],
     }
-    return _piece(
+    return make_piece(
         order,
         RESERVATION,
         subject,
         spec,
-        count=sum(counts.values()),
-        group=owner,
-        groups=tuple(group.name for group in groups),
+        **serves,
         instance_type="" if len(counts) > 1 else groups[0].group.instance_type,
-        market="on-demand",
     )
 
 
@@ -230,7 +193,7 @@ def _nodes(
 
 def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ...]) -> Piece:
     domain, fault_domain = split_zone(order.placement.zone)
-    shape, used = group.group.instance_type, _used(order, group)
+    shape, existing = group.group.instance_type, used(order, group)
     spot = ["spot"] if group.market == "spot" else []
     subject = _subject(order, NODE, "/".join([group.name, shape, *spot, str(number)]))
     spec: dict[str, Any] = {
@@ -240,7 +203,7 @@ def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ..
         "sourceDetails": _source(order, group),
         "createVnicDetails": _card(order, group),
         # The empty text keeps a launch off every default reservation: those are other people's.
-        "capacityReservationId": used,
+        "capacityReservationId": existing,
     }
     if config := group.shape_config(shape):
         spec["shapeConfig"] = config
@@ -253,7 +216,7 @@ def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ..
         spec["preemptibleInstanceConfig"] = {"preemptionAction": action}
     if metadata := _metadata(order, group):
         spec["metadata"] = metadata
-    return _piece(
+    return make_piece(
         order,
         NODE,
         subject,
@@ -262,7 +225,7 @@ def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ..
         instance_type=shape,
         market=group.market,
         needs=needs,
-        consumes=used or None,
+        consumes=existing or None,
     )
 
 
@@ -311,9 +274,7 @@ def _subnet(order: Order, group: GroupSettings) -> str:
 
 
 def _network_subject(order: Order, kind: str) -> str:
-    """That of the order's first zone: one network serves the region."""
-    first = order.shares[0].zone if order.shares else order.placement.zone
-    return _subject(replace(order, placement=replace(order.placement, zone=first)), kind, "run")
+    return _subject(in_first_zone(order), kind, "run")
 
 
 def _network(request: Request, order: Order) -> list[list[Piece]]:
@@ -327,7 +288,7 @@ def _network(request: Request, order: Order) -> list[list[Piece]]:
 
     def piece(this: Need, spec: Mapping[str, Any], *needs: Need) -> Piece:
         body = {**_common(order, own, this.subject, f"{order.run}-{order.topology.name}"), **spec}
-        return _piece(order, this.kind, this.subject, body, needs=needs)
+        return make_piece(order, this.kind, this.subject, body, needs=needs)
 
     network = piece(vcn, {"cidrBlocks": [own.network_cidr]})
     rules = piece(security, _security_rules(own), vcn)

@@ -11,8 +11,9 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import config, forms
-from pytest_capacity.backends.oci.settings import OciSettings, plain, section_of
+from pytest_capacity.backends.oci.settings import OciSettings, section_of
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Request

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
 
-from pytest_capacity.model import Market, NodeGroup, Request
+from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
+from pytest_capacity.model import NodeGroup, Request
 
 #: Keys that a group may have of its own under ``oci:``, over those of the section.
 GROUP_KEYS: Final = ("image", "ocpus", "memory_gb", "boot_volume_gb", "cluster_placement_group")
@@ -33,7 +35,7 @@ class ImageLookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     version: str
 
 
-class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``oci:`` section. What is keyed by region is keyed by its name (``us-ashburn-1``)."""
 
     #: The OCID of the compartment in which everything is made; None: the root compartment of the tenancy.
@@ -67,21 +69,11 @@ class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     account: str | None = None
 
 
-class GroupSettings(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True)
+class GroupSettings(PlannedGroup):
     """A group with every default filled in."""
 
-    group: NodeGroup
-    market: Market
-    #: Whether it is reserved as it is now: a preemptible instance cannot use a reservation.
-    reserve: bool
     oci: OciSettings
-    #: The shapes that will do, the one in front that is wanted first.
-    types: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The group's name."""
-        return self.group.name
 
     def image(self, region: str) -> str | ImageLookup | None:
         """Return the image of its nodes in ``region``: an OCID or a lookup; None where none is named."""
@@ -108,24 +100,5 @@ def section_of(request: Request) -> OciSettings:
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
-    market = group.market or request.market
-    reserve = request.reserve if group.reserve is None else group.reserve
-    others = group.alternatives if request.fallback.instance_types else ()
-    return GroupSettings(
-        group=group,
-        market=market,
-        reserve=reserve and market == "on-demand",
-        oci=msgspec.convert({**request.settings, **group.cloud}, OciSettings),
-        types=(group.instance_type, *others),
-    )
-
-
-def use_fact(group: str, instance_type: str) -> str:
-    """Return the fact of an offer that says which existing reservation serves a group of that type."""
-    return f"use/{group}/{instance_type}"
-
-
-def plain(settings: OciSettings) -> Mapping[str, Any]:
-    """Return the section as plain data, less what is as by default."""
-    read: Mapping[str, Any] = msgspec.to_builtins(settings)
-    return read
+    own = merged(OciSettings, request.settings, group.cloud)
+    return GroupSettings(**defaults_of(request, group), oci=own)

@@ -11,12 +11,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 from oci.exceptions import RequestException, ServiceError
 
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
 from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_aliases
 from pytest_capacity.backends.oci.listing import side_by_side
 from pytest_capacity.backends.oci.plan import image_fact
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
-from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of, use_fact
+from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.azure.settings import AzureSettings, plain
+from pytest_capacity.backends.azure.settings import AzureSettings
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.model import NodeGroup, Request, Topology
 from tests.emulated import Emulator
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.backends.oci.settings import ImageLookup, OciSettings, plain
+from pytest_capacity.backends.groups import plain
+from pytest_capacity.backends.oci.settings import ImageLookup, OciSettings
 from pytest_capacity.model import NodeGroup, Request, Topology
 from tests.emulated import Emulator
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.backends.oci.plan import PUBLIC_KEY, create_body, plan_rounds
+from pytest_capacity.backends.oci.plan import create_body, plan_rounds
 from pytest_capacity.backends.oci.settings import OciSettings
+from pytest_capacity.backends.pieces import PUBLIC_KEY
 from pytest_capacity.model import NodeGroup, Order, Piece, Placement, Request, Share, Topology
 from tests.backends.oci.models import strangers
 from tests.backends.oci.runs import (
