@@ -1,4 +1,4 @@
-"""Existing reservations that the user named (``use_reservations``): which of them serves which group."""
+"""Existing reservations that the user named (``use_reservations``): which of them serves which group, and why not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from pytest_capacity.backends.gce.listing import any_of, read_list
 from pytest_capacity.backends.gce.plan import Shape, shape_of
 from pytest_capacity.backends.gce.session import Session
-from pytest_capacity.backends.gce.settings import GroupSettings
+from pytest_capacity.backends.gce.settings import GroupSettings, settings_of
 from pytest_capacity.backends.gce.values import last, without_host
+from pytest_capacity.errors import Refused
 from pytest_capacity.model import Request
 
 
@@ -28,6 +29,7 @@ class Listed(Struct, frozen=True, kw_only=True):
     is_ready: bool
     #: Whether it is consumed by name only.
     is_specific: bool
+    count: int
     free: int
     shape: Shape
 
@@ -76,26 +78,82 @@ def _place_of(asked: str) -> tuple[str, str, str]:
     return where.get("projects", ""), where.get("zones", ""), parts[-1]
 
 
-def used_reservations(
-    request: Request, groups: Sequence[GroupSettings], listed: Sequence[Listed], zone: str
-) -> dict[tuple[str, str], str]:
-    """Return which existing reservation serves which group as which type, as a machine names it.
+def check_reservations(request: Request, listed: Sequence[Listed]) -> None:
+    """Raise `Refused` for what ``use_reservations`` names that does not exist, or that fits no machine of the run."""
+    for name in request.use_reservations:
+        found = [one for one in listed if name in one.asked]
+        if not found:
+            raise Refused(
+                f"use_reservations asks for {name}; Compute Engine lists no such reservation for this project. "
+                "Nothing was created. Correct the name, or gce.project"
+            )
+        groups = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
+        if not any(one.fits(group, type_) for one in found for group in groups for type_ in group.types):
+            raise Refused(
+                f"use_reservations asks for {name}, which is for {found[0].words}: no group asks for such machines. "
+                "Nothing was created. Type, local SSDs, minimum CPU platform and accelerators must all be equal, and "
+                "the reservation must be one that is consumed by name"
+            )
+
+
+class Use(Struct, frozen=True, kw_only=True):
+    """What existing reservations do for the groups of a topology in one zone."""
+
+    #: What serves a group as a type: the reservation, as a machine names it.
+    affinities: Mapping[tuple[str, str], str]
+    #: The same by the user's own words for the reservation.
+    served: Mapping[tuple[str, str], str]
+    #: Why the others serve nothing here, by the user's own words.
+    unused: Mapping[str, str]
+
+
+def use_in_zone(request: Request, groups: Sequence[GroupSettings], listed: Sequence[Listed] | None, zone: str) -> Use:
+    """Return which existing reservation serves which group as which type, and why others serve none.
 
     A listed reservation serves a group only whole. First choose those that will be asked for first: groups that are not
     spot, which cannot use one until they have fallen back, by their first types, and of them those that would otherwise
-    be reserved. Our placement policy is new, so nothing that exists lies in it.
+    be reserved. Our placement policy is new, so nothing that exists lies in it. ``listed`` is None where they could not
+    be read.
     """
     eligible = [group for group in groups if group.may_be_on_demand and not group.group.placement_group]
     wishes = [(group, place, type_) for group in eligible for place, type_ in enumerate(group.types)]
-    here = [one for one in listed if one.zone == zone and one.is_ready]
-    used: dict[tuple[str, str], str] = {}
+    here = [one for one in listed or () if one.zone == zone and one.is_ready]
+    used: dict[tuple[str, str], Listed] = {}
     for group, _, type_ in sorted(wishes, key=lambda wish: (wish[0].market == "spot", wish[1], not wish[0].reserve)):
         for place, one in enumerate(here):
             if one.free >= group.group.count and one.fits(group, type_):
                 here[place] = replace(one, free=one.free - group.group.count)
-                used[group.name, type_] = one.affinity
+                used[group.name, type_] = one
                 break
-    return used
+    serving = {words for one in used.values() for words in one.asked}
+    return Use(
+        affinities={user: one.affinity for user, one in used.items()},
+        served={user: one.asked[0] for user, one in used.items()},
+        unused={
+            name: why
+            for name in request.use_reservations
+            if name not in serving and (why := _why_unused(request, eligible, listed, zone, name))
+        },
+    )
+
+
+def _why_unused(
+    request: Request, groups: Sequence[GroupSettings], listed: Sequence[Listed] | None, zone: str, name: str
+) -> str:
+    """Return why a named reservation serves no group in ``zone``; empty where it is for another topology."""
+    if listed is None:
+        return "it could not be read"
+    found = [one for one in listed if name in one.asked]
+    fitting = [group for group in groups if any(one.fits(group, type_) for one in found for type_ in group.types)]
+    if not fitting:
+        return "" if len(request.topologies) > 1 else f"it is for {found[0].words}, which no group can use"
+    here = [one for one in found if one.zone == zone]
+    if not here:
+        return f"it is in {', '.join(sorted(one.zone for one in found))}"
+    if not here[0].is_ready:
+        return "it is not READY"
+    needs = " and ".join(f"{group.name} needs {group.group.count}" for group in fitting)
+    return f"{here[0].free} of {here[0].count} are free, and {needs}"
 
 
 def _listed(answer: Mapping[str, Any], project: str, asked: tuple[str, ...]) -> Listed:
@@ -110,6 +168,7 @@ def _listed(answer: Mapping[str, Any], project: str, asked: tuple[str, ...]) -> 
         zone=last(answer.get("zone")),
         is_ready=answer.get("status") == "READY",
         is_specific=bool(answer.get("specificReservationRequired")),
+        count=int(specific.get("count") or 0),
         free=int(specific.get("count") or 0) - int(specific.get("inUseCount") or 0),
         shape=Shape(
             instance_type=last(properties.get("machineType")),

@@ -10,9 +10,15 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from pytest_capacity.backends.base import by_reservation
 from pytest_capacity.backends.diagnosis import Table
 from pytest_capacity.backends.gce.errors import diagnose_error
-from pytest_capacity.backends.gce.existing_reservations import Listed, read_reservations, used_reservations
+from pytest_capacity.backends.gce.existing_reservations import (
+    Listed,
+    check_reservations,
+    read_reservations,
+    use_in_zone,
+)
 from pytest_capacity.backends.gce.listing import any_of, read_list, together
 from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import GroupSettings, network_link, settings_of
@@ -77,7 +83,7 @@ def read_offers(
     read = _read(session, once, table, request, region, groups)
     _check_images(groups, read)
     if read.reservations is not None:
-        _check_reservations(request, read.reservations)
+        check_reservations(request, read.reservations)
     names = sorted(read.zones) if read.zones is not None else _zones_of_types(read, region)
     return [_offer(request, region, groups, read, name) for name in names]
 
@@ -223,28 +229,10 @@ def _check_images(groups: Sequence[GroupSettings], read: Read) -> None:
                 )
 
 
-def _check_reservations(request: Request, listed: Sequence[Listed]) -> None:
-    """Refuse what ``use_reservations`` names that is not there, and what fits no machine of the run."""
-    for name in request.use_reservations:
-        found = [one for one in listed if name in one.asked]
-        if not found:
-            raise Refused(
-                f"use_reservations asks for {name}; Compute Engine lists no such reservation for this project. "
-                "Nothing was created. Correct the name, or gce.project"
-            )
-        groups = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
-        if not any(one.fits(group, type_) for one in found for group in groups for type_ in group.types):
-            raise Refused(
-                f"use_reservations asks for {name}, which is for {found[0].words}: no group asks for such machines. "
-                "Nothing was created. Type, local SSDs, minimum CPU platform and accelerators must all be equal, and "
-                "the reservation must be one that is consumed by name"
-            )
-
-
 def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read: Read, name: str) -> Offer:
     zone = (read.zones or {}).get(name, {})
-    used = used_reservations(request, groups, read.reservations or (), name)
-    facts = {use_fact(*user): affinity for user, affinity in used.items()}
+    use = use_in_zone(request, groups, read.reservations, name)
+    facts = {use_fact(*user): affinity for user, affinity in use.affinities.items()}
     for group in groups:
         if image := read.images.get(group.image):
             # The image, and not its family: all nodes of a run start from the same one.
@@ -259,7 +247,9 @@ def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read:
         ok=not why,
         why=why,
         lacks=tuple(sorted(lacks)),
-        preferred=not why and any(user in first for user in used),
+        preferred=not why and any(user in first for user in use.served),
+        serves=by_reservation(use.served),
+        unused=use.unused,
         facts=facts,
     )
 

@@ -405,6 +405,36 @@ def test_a_link_names_the_reservation_of_one_zone(bench: Bench, lab: GceLab, hos
     assert len(lab.held()) == 2
 
 
+def test_one_that_is_not_used_is_told(bench: Bench, lab: GceLab) -> None:
+    """In the plan and in the summary, with why: too few are free, or it is in another zone."""
+    make_reservation(lab, "mine", "n2-standard-2", count=1)
+    wanted = lab.request(DB, use_reservations=("mine",))
+    backend, journal = lab.backend(wanted), PassingJournal(Path("none-such"))
+    plan = make_plan(wanted, backend, journal, SystemClock())
+    assert [dict(rung.unused) for rung in plan.topologies["default"].rungs] == [
+        {"mine": "it is in us-central1-b"},
+        {"mine": "1 of 1 are free, and db needs 2"},
+    ]
+    engine = standing(bench, DB, use_reservations=("mine",))
+    words = "use_reservations: mine is not used for 'default' in us-central1-a: it is in us-central1-b"
+    assert engine.run_state.changes == [words]
+    assert engine.release(lambda: False).clean
+
+
+def test_one_for_nodes_that_are_spot_is_told(bench: Bench, lab: GceLab) -> None:
+    """Spot uses none; it is used where they become on-demand."""
+    make_reservation(lab, "mine", "n2-standard-2", count=3, zone=ZONES[0])
+    lab.emulator.weather(stock={zone: {"spot": {"*": 0}} for zone in ZONES})
+    wanted = lab.request(SPOT, use_reservations=("mine",))
+    plan = make_plan(wanted, lab.backend(wanted), PassingJournal(Path("none-such")), SystemClock())
+    assert list(plan.topologies["default"].rungs[0].unused.values()) == [
+        "it is for db as on-demand n2-standard-2, which is not asked for here"
+    ]
+    engine = standing(bench, SPOT, use_reservations=("mine",))
+    assert {one.reservation_id for one in engine.run_state.placed["default"].nodes["db"]} == {"mine"}
+    assert engine.release(lambda: False).clean
+
+
 def test_a_name_without_a_zone_counts_in_all(bench: Bench, lab: GceLab) -> None:
     """And a link beside it, to the same one, makes no difference."""
     for zone in ZONES[:2]:
