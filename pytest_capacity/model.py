@@ -400,9 +400,52 @@ class Change(Struct, frozen=True, kw_only=True):
     """What a thing is to become, as absolute values. None: as it is."""
 
     deadline: float | None = None
+    #: Of a reservation: for how many nodes it is to hold capacity, of all types that it is for.
     count: int | None = None
+    #: Of a node that is stopped; always with ``reservation_id``. Of a reservation, beside ``count``: the type of the
+    #: nodes of which there are to be more or fewer, where a cloud's reservation is for several types.
     instance_type: str | None = None
+    #: Of a node: the least size of the disk that `backends.base.ScalesNodes.disks` speaks of.
     disk_gb: int | None = None
+    #: Of a node: False stops it, so that it takes up no capacity and can be changed; True starts it again.
+    running: bool | None = None
+    #: Of a node that is stopped: the id of the reservation, of ours, in which it sits from its next start on. "": none.
+    reservation_id: str | None = None
+
+
+#: How a node group gets another instance type: by new nodes, after which the old ones go; or by stopping the nodes,
+#: changing them and starting them again.
+ResizeMode = Literal["replace", "in_place"]
+
+
+class NodeChange(Struct, frozen=True, kw_only=True):
+    """What a test wants of a node group that stands. What is None stays."""
+
+    topology: str
+    group: str
+    count: int | None = None
+    #: Names or ids of the nodes that go where the group becomes smaller; empty: the youngest.
+    remove: tuple[str, ...] = ()
+    instance_type: str | None = None
+    mode: ResizeMode = "replace"
+    #: Whether nodes may be stopped that have disks of their machine, which lose what is on them.
+    lose_local_disks: bool = False
+    disk_gb: int | None = None
+    #: The caller's own: a call that is sent again after a keeper's death has the same, and makes nothing twice.
+    key: str = ""
+
+    @property
+    def target(self) -> str:
+        """Return the group's name in the journal: ``group/default/db``."""
+        return f"group/{self.topology}/{self.group}"
+
+
+class Obstacle(Struct, frozen=True):
+    """Why a cloud cannot change a node group as asked. ``words`` go into a message, and begin with what is wrong."""
+
+    #: ``local-disks``: what is on the nodes' own disks would be lost, which the test may allow.
+    kind: Literal["unknown-type", "architecture", "local-disks", "unsupported"]
+    words: str
 
 
 class Piece(Struct, frozen=True, kw_only=True):
@@ -441,7 +484,8 @@ class Held(Struct, frozen=True, kw_only=True):
 
     ``facts`` of a node: name, instance_type, market, private_ip, public_ip, reservation_id (the reservation that it
     sits in, by the cloud's word), incarnation (what differs when the cloud has put another machine in its place under
-    the same id); of a reservation: instance_type, available. All strings.
+    the same id), power (``off`` once it is stopped, and can be changed and started); of a reservation: instance_type,
+    available. All strings.
     """
 
     kind: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pytest_capacity.config.provider import (
     AnyCloud,
@@ -19,7 +19,21 @@ from pytest_capacity.config.provider import (
     SctReading,
     Section,
 )
-from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.model import (
+    Change,
+    Diagnosis,
+    Held,
+    Identity,
+    NodeChange,
+    NodeGroup,
+    Obstacle,
+    Offer,
+    Order,
+    Piece,
+    Request,
+    Topology,
+    Unread,
+)
 
 __all__ = [
     "Backend",
@@ -28,6 +42,8 @@ __all__ = [
     "GroupDraft",
     "PlainProvider",
     "Provider",
+    "ScalesNodes",
+    "ScalingStep",
     "SctKeys",
     "SctReading",
     "Section",
@@ -180,6 +196,11 @@ class Backend(Protocol):
         Pure: the same order gives the same pieces. Subjects are made by `pytest_capacity.model.Subject`, with the
         series of the order (its attempt where that is 0), so that two orders of one series name alike what is alike in
         them. A piece may need what an earlier round makes.
+
+        A group that grows is an order for the nodes that it is to have more, of the series in which the others stand:
+        its fact ``backends.pieces.first_fact(GROUP)`` says with which number their names begin. Their pieces then have
+        subjects of their own; whatever else of the plan stands already (a reservation of the same shape, a network, a
+        key pair) has the subject that it had, and is not made again.
         """
         ...
 
@@ -195,7 +216,9 @@ class Backend(Protocol):
     def change(self, held: Held, to: Change) -> Held:
         """Set what ``to`` names, by one call, to the absolute values that it has.
 
-        A deadline is set where the cloud, or failing that our stamp, keeps it. ``ValueError`` for what cannot be set.
+        A deadline is set where the cloud, or failing that our stamp, keeps it. ``ValueError`` for what cannot be set,
+        before any call. Asked for again it changes nothing more: a keeper that adopts the run asks again for what the
+        one before it may have asked for. `ScalesNodes` says what else than the deadline is set.
         """
         ...
 
@@ -272,6 +295,57 @@ class GivesNotice(Protocol):
 def by_reservation(used: Mapping[tuple[str, str], str]) -> dict[str, tuple[tuple[str, str], ...]]:
     """Return `Offer.serves`; ``used`` has, by group and type, the existing reservation that serves it."""
     return {id_: tuple(user for user, one in used.items() if one == id_) for id_ in dict.fromkeys(used.values())}
+
+
+#: What of a node group a cloud can change while it stands. ``count``: more nodes, and fewer. ``replace``: another
+#: instance type by new nodes. ``in-place``: another type for the same nodes. ``storage``: larger disks.
+ScalingStep = Literal["count", "replace", "in-place", "storage"]
+
+
+@runtime_checkable
+class ScalesNodes(Protocol):
+    """A `Backend` of a cloud whose node groups can be changed while they stand (`pytest_capacity.scaling.nodes`).
+
+    The engine does all that is alike: the order of the steps, waiting, asking again, undoing, journalling. It uses, of
+    `Backend.change`, in calls of their own:
+
+    - ``Change(count=N, instance_type=T)`` of a reservation of ours, as it grows (before the launch) or shrinks (after
+      the nodes are gone): N is the whole, T the type of which it has more or fewer; a cloud whose reservations are for
+      one type need not look at T. Then it is looked at (`Backend.refresh`) until it is ``ready`` and its `Held.count`
+      is N. ``failed``, or refused: the engine asks for the old count again. One whose last node goes is released.
+    - ``Change(running=False)`` of a node: it is looked at until its fact ``power`` is ``off``. Its `Held.state` is not
+      read in the meantime, so it may be whatever it is for a node that another has stopped.
+    - ``Change(instance_type=T, reservation_id=R)`` of a node that is off. R is the id of a reservation of ours for T,
+      ready, or "" where the group is not reserved: then the node must not take a place in anybody's. It may be several
+      calls where the cloud has no single one; made again after a death in between they do the rest.
+    - ``Change(running=True)`` of a node that is off: it is looked at until it is ``ready``; its facts say type and
+      reservation.
+    - ``Change(disk_gb=N)`` of a node that runs: `disks` is asked until it says N. A disk that is as large already is
+      left alone.
+
+    What is asked for and is so already is no error (a node that is stopped is stopped once more).
+    """
+
+    #: What it can do. Anything else is refused before any call.
+    scaling: frozenset[ScalingStep]
+
+    def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
+        """Return what of ``change`` this cloud cannot do, and why; nothing where it can.
+
+        ``group`` is as it stands (type, market), ``nodes`` are its nodes. Reads only, one round of them at most; called
+        before anything is written or changed. For a type: whether it exists, and, where nodes are changed in place,
+        whether it is of their architecture and whether they have local disks, whatever ``lose_local_disks`` says. What
+        the engine asks itself: the numbers, spot nodes, nodes that are lent, and whether the zone offers the type.
+        Raises what the SDK raises: what cannot be read is not changed.
+        """
+        ...
+
+    def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
+        """Return, for each node, how large the disk is that it starts from, in GB; 0 where it has none that grows.
+
+        Reads only. While a change is under way it is the size before, or 0, until the new size can be used.
+        """
+        ...
 
 
 def in_order(helds: Sequence[Held], order: Sequence[frozenset[str]]) -> Sequence[Held]:

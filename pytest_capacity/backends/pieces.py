@@ -47,7 +47,8 @@ def places(order: Order) -> list[Order]:
     """Return the order, or, where its groups are spread, one for each zone with the nodes that it has there."""
     if not order.shares:
         return [order]
-    begun: dict[str, int] = {}
+    # What is added to a group that stands begins where that ends.
+    begun = {group.name: int(order.facts.get(first_fact(group.name), "0")) for group in order.topology.groups}
     found = []
     for share in order.shares:
         groups = [
@@ -70,5 +71,5 @@ def places(order: Order) -> list[Order]:
 
 
 def first_fact(group: str) -> str:
-    """Return the fact that says with which number the names of a group's nodes begin in a zone."""
+    """Return the fact that says with which number the names of a group's nodes begin: in a zone, or where it grows."""
     return f"first/{group}"
