@@ -15,13 +15,18 @@ from pytest_capacity.backends.blazar.settings import DEFAULT_USER, KINDS, OF_THE
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import (
     Faults,
+    Reader,
     as_bool,
-    as_choice,
     as_count,
     as_form,
+    as_forms,
     as_mapping,
     as_text,
     as_texts,
+    chosen,
+    formed,
+    listed,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -44,9 +49,8 @@ USER_DATA_LIMIT: Final = 65535 // 4 * 3
 #: The name of a lease has 80 characters, of which this much is left for a topology's name (`stamp`).
 TOPOLOGY_LIMIT: Final = 20
 
+_ID: Final = "70a599e0-31e7-49b7-b260-868f441e862b"
 _CLOUDS_FILE: Final = "OS_CLIENT_CONFIG_FILE"
-
-_Reader = Callable[[object, str, Faults], Any]
 
 
 class BlazarProvider:
@@ -62,7 +66,7 @@ class BlazarProvider:
         region="RegionOne",
         zone="nova",
         instance_type="m1.large",
-        image="70a599e0-31e7-49b7-b260-868f441e862b",
+        image=_ID,
         reservation="none: a run makes its own lease",
         endpoint="http://127.0.0.1:5000/v3",
         group="{count: 3, instance_type: m1.large}",
@@ -100,11 +104,11 @@ class BlazarProvider:
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return names of regions, with the cloud of clouds.yaml in front where it is another one."""
-        return _forms(values, REGION_FORM, "RegionOne or other-cloud/RegionOne", where, faults)
+        return as_forms(values, REGION_FORM, "RegionOne or other-cloud/RegionOne", where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return names of Nova's availability zones."""
-        others = _forms([value for value in values if value != "*"], ZONE_FORM, "nova", where, faults)
+        others = as_forms([value for value in values if value != "*"], ZONE_FORM, "nova", where, faults)
         return (*others, *(value for value in values if value == "*"))
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
@@ -205,28 +209,11 @@ class BlazarProvider:
         return BlazarBackend(request)
 
 
-def _forms(values: Sequence[str], form: re.Pattern[str], example: str, where: str, faults: Faults) -> tuple[str, ...]:
-    found = [as_form(value, form, example, f"{where}[{number}]", faults) for number, value in enumerate(values)]
-    return tuple(dict.fromkeys(value for value in found if value is not None))
-
-
 def _read(values: Mapping[str, Any], keys: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
     """The keys that can be used, checked."""
     refuse_unknown(values, keys, where, faults)
-    found = {key: _READERS[key](values[key], f"{where}{key}", faults) for key in keys if values.get(key) is not None}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _choice(*choices: str) -> _Reader:
-    return lambda value, where, faults: as_choice(value, choices, where, faults)
-
-
-def _id(value: object, where: str, faults: Faults) -> str | None:
-    return as_form(value, ID_FORM, "70a599e0-31e7-49b7-b260-868f441e862b", where, faults)
-
-
-def _ids(value: object, where: str, faults: Faults) -> tuple[str, ...]:
-    return _forms(as_texts(value, where, faults), ID_FORM, "70a599e0-31e7-49b7-b260-868f441e862b", where, faults)
+    written = {key: values[key] for key in keys if values.get(key) is not None}
+    return read_keys(written, _READERS, where.removesuffix("."), faults)
 
 
 def _properties(value: object, where: str, faults: Faults) -> str | None:
@@ -249,18 +236,18 @@ def _texts(value: object, where: str, faults: Faults) -> dict[str, str]:
     return {key: text for key in read if (text := as_text(read[key], f"{where}.{key}", faults)) is not None}
 
 
-_READERS: Final[Mapping[str, _Reader]] = {
+_READERS: Final[Mapping[str, Reader]] = {
     "cloud": as_text,
     "clouds_file": as_text,
-    "project_id": _id,
-    "interface": _choice("public", "internal", "admin"),
-    "reservation": _choice(*KINDS),
+    "project_id": formed(ID_FORM, _ID),
+    "interface": chosen("public", "internal", "admin"),
+    "reservation": chosen(*KINDS),
     "resource_properties": _properties,
     "hypervisor_properties": _properties,
     "min_hosts": as_count,
     "affinity": as_bool,
-    "image": _id,
-    "networks": _ids,
+    "image": formed(ID_FORM, _ID),
+    "networks": listed(ID_FORM, _ID),
     "security_groups": as_texts,
     "key_name": as_text,
     "metadata": _texts,

@@ -78,6 +78,15 @@ def _place_of(asked: str) -> tuple[str, str, str]:
     return where.get("projects", ""), where.get("zones", ""), parts[-1]
 
 
+def affinity_of(request: Request, own_project: str, name: str) -> str:
+    """Return how a machine names the existing reservation ``name``; empty where the user named none of that name."""
+    for asked in request.use_reservations:
+        project, _, its_name = _place_of(asked)
+        if its_name == name:
+            return name if project in ("", own_project) else f"projects/{project}/reservations/{name}"
+    return ""
+
+
 def check_reservations(request: Request, listed: Sequence[Listed]) -> None:
     """Raise `Refused` for what ``use_reservations`` names that does not exist, or that fits no machine of the run."""
     for name in request.use_reservations:

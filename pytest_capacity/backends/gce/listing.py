@@ -42,6 +42,9 @@ LISTS: Final[Mapping[str, tuple[str, str]]] = {
 #: Names in one filter: a URL should stay below 8 KB.
 FILTER_NAMES: Final = 60
 
+#: What has failed stays so: the thing may be there unchanged, and the operation alone says why.
+_CHANGING: Final = ("creating", "failed")
+
 #: Errors of the API and of the way to it.
 ERRORS: Final = (ApiError, NoProject, requests.RequestException, GoogleAuthError)
 
@@ -79,14 +82,14 @@ def look(session: Session, run: str, table: Table, helds: Sequence[Held]) -> lis
     All reads go side by side: one list a kind, and one of the operations by which things are made and taken back.
     """
     kinds = sorted({held.kind for held in helds})
-    tasks: list[Callable[[], Any]] = [_listed_by(session, run, kind, helds) for kind in kinds]
+    tasks: list[Callable[[], Any]] = [listed_by(session, run, kind, helds) for kind in kinds]
     tasks.append(lambda: _operations(session, table, helds))
     *lists, known = together(tasks)
     _show_warnings(session, known)
     listings = dict(zip(kinds, lists, strict=True))
     # A list may have been read a moment before the operation ended by which a thing came to be.
     again = sorted({held.kind for held in helds if known.has_made(held) and not _is_listed(held, listings)})
-    listings.update(zip(again, together([_listed_by(session, run, kind, helds) for kind in again]), strict=True))
+    listings.update(zip(again, together([listed_by(session, run, kind, helds) for kind in again]), strict=True))
     return [_merged(held, _find(held, listings), known, listings[held.kind].unreachable) for held in helds]
 
 
@@ -111,7 +114,8 @@ def _place(held: Held) -> str:
     return f"{held.region if held.kind == POLICY else held.zone}/{held.id}"
 
 
-def _listed_by(session: Session, run: str, kind: str, helds: Sequence[Held]) -> Callable[[], Listing]:
+def listed_by(session: Session, run: str, kind: str, helds: Sequence[Held]) -> Callable[[], Listing]:
+    """Return the call that lists the things of a kind that the runs of ``helds`` have."""
     runs = sorted({held.facts.get("run") or run for held in helds if held.kind == kind})
     method, key = LISTS[kind]
     return lambda: read_list(session, method, key, any_of(_of_run(kind, one) for one in runs))
@@ -137,8 +141,8 @@ class Operations(Struct):
     preempted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def making(self, held: Held) -> dict[str, Any] | None:
-        """Return the operation by which ``held`` is being made, where that is known."""
-        return self.by_name.get(held.facts.get(reading.OPERATION, "")) if held.state == "creating" else None
+        """Return the operation by which ``held`` is being made or changed, where that is known."""
+        return self.by_name.get(held.facts.get(reading.OPERATION, "")) if held.state in _CHANGING else None
 
     def has_made(self, held: Held) -> bool:
         """Return whether the operation has ended without an error."""
@@ -154,7 +158,7 @@ def _operations(session: Session, table: Table, helds: Sequence[Held]) -> Operat
     wanted = {
         held.facts[reading.OPERATION]: held
         for held in helds
-        if held.state == "creating" and held.facts.get(reading.OPERATION)
+        if held.state in _CHANGING and held.facts.get(reading.OPERATION)
     }
     spot = any(held.facts.get("market") == "spot" and held.state == "ready" for held in helds)
     known = Operations()
@@ -201,9 +205,8 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
     """Return what Compute Engine says now, under the name by which we know it."""
     operation = known.making(before)
     if operation is not None and (parts := operations.error_parts(operation)):
-        return reading.failed(before, parts)
+        return reading.failed(before if now is None else _known_as(before, now), parts)
     under_way = operation is not None and not operations.is_done(operation)
-    kept = {key: before.facts[key] for key in (reading.OPERATION, reading.OPERATION_AT) if key in before.facts}
     if now is None:
         if under_way:
             return before
@@ -211,10 +214,16 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
             return before
         # What was listed once is in every list for as long as it exists.
         return _taken_back(replace(before, state="gone" if reading.NUMBER in before.facts else "unseen"), known)
-    held = replace(
+    held = _known_as(before, now)
+    # A bulk insert is over only when all of it is: what runs already may yet be rolled back.
+    return _taken_back(replace(held, state="creating") if under_way else held, known)
+
+
+def _known_as(before: Held, now: Held) -> Held:
+    """Return what is listed now, with what we know of it and the list does not say."""
+    kept = {key: before.facts[key] for key in (reading.OPERATION, reading.OPERATION_AT) if key in before.facts}
+    return replace(
         now,
-        # A bulk insert is over only when all of it is: what runs already may yet be rolled back.
-        state="creating" if under_way else now.state,
         subject=before.subject or now.subject,
         group=before.group if before.group is not None else now.group,
         zone=now.zone or before.zone,
@@ -223,7 +232,6 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
         problem_code=now.problem_code or before.problem_code,
         facts={**now.facts, **kept},
     )
-    return _taken_back(held, known)
 
 
 def _taken_back(held: Held, known: Operations) -> Held:

@@ -123,7 +123,7 @@ def create_call(piece: Piece) -> tuple[str, dict[str, str], dict[str, Any]]:
         several = machine is not body
         machine["resourcePolicies"] = [policy if several else f"regions/{piece.region}/resourcePolicies/{policy}"]
     if reservation := piece.inputs.get(RESERVATION):
-        machine["reservationAffinity"] = _affinity(reservation)
+        machine["reservationAffinity"] = reservation_affinity(reservation)
     if machine is body:
         return "instances.insert", path, body
     return "instances.bulkInsert", path, {**body, "instanceProperties": machine}
@@ -231,7 +231,7 @@ def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | 
     if group.group.placement_group:
         needs.append(Need(POLICY, subject_of(order, POLICY, "cluster")))
     if existing:
-        machine["reservationAffinity"] = _affinity(existing)
+        machine["reservationAffinity"] = reservation_affinity(existing)
     elif automatic:
         machine["reservationAffinity"] = {"consumeReservationType": "ANY_RESERVATION"}
     elif shape is not None:
@@ -261,7 +261,8 @@ def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | 
     )
 
 
-def _affinity(reservation: str) -> dict[str, Any]:
+def reservation_affinity(reservation: str) -> dict[str, Any]:
+    """Return how a machine names the one reservation that it consumes."""
     return {"consumeReservationType": "SPECIFIC_RESERVATION", "key": AFFINITY_KEY, "values": [reservation]}
 
 

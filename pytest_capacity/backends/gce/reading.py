@@ -22,6 +22,11 @@ NUMBER: Final = "number"
 #: When Compute Engine ends a machine by its own clock, fixed when it was made.
 ENDS: Final = "ends"
 
+#: The fact of a machine that is stopped, so that it can be changed and started.
+POWER: Final = "power"
+OFF: Final = "off"
+_OFF: Final = ("TERMINATED", "STOPPED")
+
 #: A machine that stopped has ended for us: nothing but a person stops one of ours, and its disks are billed.
 _INSTANCE_STATES: Final[Mapping[str, State]] = {
     "PENDING": "creating",
@@ -74,6 +79,7 @@ def node(instance: Mapping[str, Any]) -> Held:
         "private_ip": address.get("networkIP"),
         "public_ip": external.get("natIP"),
         "reservation_id": last(consumed),
+        POWER: OFF if word in _OFF else None,
         "incarnation": str(instance.get("id", "")),
         ENDS: scheduling.get("terminationTime"),
     }
