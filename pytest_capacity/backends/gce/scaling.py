@@ -46,9 +46,9 @@ class Changer:
             if to.disk_gb is not None and to == Change(disk_gb=to.disk_gb):
                 return self._grow_disk(held, to.disk_gb)
             type_, reservation = to.instance_type, to.reservation_id
-            if type_ is not None and reservation is not None:
-                if to == Change(instance_type=type_, reservation_id=reservation):
-                    return self._retype(held, type_, reservation)
+            aimed = Change(instance_type=type_, reservation_id=reservation)
+            if type_ is not None and reservation is not None and to == aimed:
+                return self._retype(held, type_, reservation)
         raise ValueError(f"{held.kind} {held.id}: Compute Engine cannot change {to}")
 
     def disks(self, nodes: Sequence[Held]) -> list[int]:

@@ -41,6 +41,7 @@ _WRITES: Final[Mapping[str, Callable[[Context, Asked], GceOperation]]] = {
     "instances.setLabels": instances.set_labels,
     "instances.setMetadata": instances.set_metadata,
     "instances.setMachineType": instances.set_machine_type,
+    "instances.update": instances.update,
     "reservations.insert": reservations.insert,
     "reservations.delete": reservations.delete,
     "reservations.resize": reservations.resize,

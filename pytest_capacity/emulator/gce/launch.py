@@ -23,6 +23,61 @@ _LEAST_S: Final = 30
 _MINE: Final = f"projects/{PROJECT}/reservations/"
 
 
+class Wish:
+    """What a machine is like as far as reservations and stock are concerned, and where it can have its place."""
+
+    def __init__(self, place: Place, type_: str, market: str, body: Mapping[str, Any]) -> None:
+        self.place = place
+        self.type = type_
+        self.market = market
+        self.body = body
+        self.affinity = body.get("reservationAffinity") or {}
+
+    def seats(self, context: Context, least: int, most: int) -> list[Reservation | None]:
+        """Return where each machine sits. Raise what the operation has to tell."""
+        kind = self.affinity.get("consumeReservationType", "ANY_RESERVATION")
+        world = context.world
+        if kind == "SPECIFIC_RESERVATION":
+            reservation = self._named(context)
+            free = world.free_seats(reservation)
+            return world.seats(self.place, self.type, self.market, least, most, free, only_reserved=True)
+        reserved: list[Reservation] = []
+        if kind == "ANY_RESERVATION" and self.market == "on-demand":
+            for one in world.of(GceReservation, CLOUD, self.place.region):
+                if not one.body.get("specificReservationRequired") and self._fits(one):
+                    reserved += world.free_seats(one)
+        return world.seats(self.place, self.type, self.market, least, most, reserved)
+
+    def _named(self, context: Context) -> GceReservation:
+        name = str((self.affinity.get("values") or [""])[0]).removeprefix(_MINE)
+        try:
+            found = find(context, self.place.zone, last(name))
+        except Refusal:
+            raise Refusal("CONDITION_NOT_MET", f"Specified reservations [{name}] do not exist.") from None
+        if not self._fits(found):
+            raise Refusal("CONDITION_NOT_MET", f"No available resources in specified reservations [{name}].")
+        return found
+
+    def _fits(self, one: GceReservation) -> bool:
+        """Whether all of its properties are those of the machine, as the API wants it."""
+        properties = one.body["specificReservation"]["instanceProperties"]
+        boards = {(last(b.get("acceleratorType")), b.get("acceleratorCount")) for b in self._boards(self.body)}
+        others_ = {(last(b.get("acceleratorType")), b.get("acceleratorCount")) for b in self._boards(properties)}
+        local = [disk.get("interface", "SCSI") for disk in self.body.get("disks", ()) if disk.get("type") == "SCRATCH"]
+        wanted = [disk.get("interface", "SCSI") for disk in properties.get("localSsds") or ()]
+        return (
+            one.zone == self.place.zone
+            and one.type == self.type
+            and boards == others_
+            and local == wanted
+            and (properties.get("minCpuPlatform") or "") == (self.body.get("minCpuPlatform") or "")
+        )
+
+    @staticmethod
+    def _boards(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        return body.get("guestAccelerators") or ()
+
+
 class Plan:
     """The machines that a call wants: all alike, and checked."""
 
@@ -37,7 +92,7 @@ class Plan:
         self.action = scheduling.get("instanceTerminationAction") or "STOP"
         check_type(context, place, self.type)
         self._check_links()
-        self.end = self._end(context)
+        self.end = end_of(context, self.scheduling)
         self.warning: tuple[str, str] | None = None
         self.image = self._check_disks(context)
         self._check_network()
@@ -45,8 +100,8 @@ class Plan:
         self._check_maintenance()
         for policy in body.get("resourcePolicies") or ():
             need_policy(context, place.region, last(policy))
-        self.affinity = body.get("reservationAffinity") or {}
-        if spot and self.affinity.get("consumeReservationType") == "SPECIFIC_RESERVATION":
+        self.wish = Wish(place, self.type, self.market, body)
+        if spot and self.wish.affinity.get("consumeReservationType") == "SPECIFIC_RESERVATION":
             raise invalid(
                 "resource.reservationAffinity", "SPECIFIC_RESERVATION", "Spot instances cannot consume reservations."
             )
@@ -56,22 +111,6 @@ class Plan:
         path = path_of(self.body.get("machineType"))
         if "/" in path and f"zones/{self.place.zone}/" not in f"{path}/":
             raise invalid("resource.machineType", path, f"The resource is not in zone '{self.place.zone}'.")
-
-    def _end(self, context: Context) -> float | None:
-        """When it is ended by the clock: an absolute time, or seconds from its start."""
-        limit, at = self.scheduling.get("maxRunDuration"), self.scheduling.get("terminationTime")
-        if limit and at:
-            raise invalid("resource.scheduling", "maxRunDuration", "Only one of the two may be set.")
-        if (limit or at) and not self.scheduling.get("instanceTerminationAction"):
-            raise invalid("resource.scheduling", "", "instanceTerminationAction must be specified.")
-        if at:
-            end = read_time(at)
-            if end < context.now + _LEAST_S:
-                raise invalid("resource.scheduling.terminationTime", str(at), "Must be at least 30 seconds away.")
-            return end
-        if limit:
-            return context.now + whole(limit.get("seconds", ""), "resource.scheduling.maxRunDuration.seconds", _LEAST_S)
-        return None
 
     def _check_disks(self, context: Context) -> Image:
         disks = self.body.get("disks") or ()
@@ -124,49 +163,22 @@ class Plan:
                 "resource.scheduling", "MIGRATE", "Instances with guest accelerators do not support live migration."
             )
 
-    def seats(self, context: Context, least: int, most: int) -> list[Reservation | None]:
-        """Return where each machine sits. Raise what the operation has to tell."""
-        kind = self.affinity.get("consumeReservationType", "ANY_RESERVATION")
-        world = context.world
-        if kind == "SPECIFIC_RESERVATION":
-            reservation = self._named(context)
-            free = world.free_seats(reservation)
-            return world.seats(self.place, self.type, self.market, least, most, free, only_reserved=True)
-        reserved: list[Reservation] = []
-        if kind == "ANY_RESERVATION" and self.market == "on-demand":
-            for one in world.of(GceReservation, CLOUD, self.place.region):
-                if not one.body.get("specificReservationRequired") and self._fits(one):
-                    reserved += world.free_seats(one)
-        return world.seats(self.place, self.type, self.market, least, most, reserved)
 
-    def _named(self, context: Context) -> GceReservation:
-        name = str((self.affinity.get("values") or [""])[0]).removeprefix(_MINE)
-        try:
-            found = find(context, self.place.zone, last(name))
-        except Refusal:
-            raise Refusal("CONDITION_NOT_MET", f"Specified reservations [{name}] do not exist.") from None
-        if not self._fits(found):
-            raise Refusal("CONDITION_NOT_MET", f"No available resources in specified reservations [{name}].")
-        return found
-
-    def _fits(self, one: GceReservation) -> bool:
-        """Whether all of its properties are those of the machine, as the API wants it."""
-        properties = one.body["specificReservation"]["instanceProperties"]
-        boards = {(last(b.get("acceleratorType")), b.get("acceleratorCount")) for b in self._boards(self.body)}
-        others_ = {(last(b.get("acceleratorType")), b.get("acceleratorCount")) for b in self._boards(properties)}
-        local = [disk.get("interface", "SCSI") for disk in self.body.get("disks", ()) if disk.get("type") == "SCRATCH"]
-        wanted = [disk.get("interface", "SCSI") for disk in properties.get("localSsds") or ()]
-        return (
-            one.zone == self.place.zone
-            and one.type == self.type
-            and boards == others_
-            and local == wanted
-            and (properties.get("minCpuPlatform") or "") == (self.body.get("minCpuPlatform") or "")
-        )
-
-    @staticmethod
-    def _boards(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-        return body.get("guestAccelerators") or ()
+def end_of(context: Context, scheduling: Mapping[str, Any]) -> float | None:
+    """Return when a machine is ended by the clock: at an absolute time, or seconds from its start. Raise `Refusal`."""
+    limit, at = scheduling.get("maxRunDuration"), scheduling.get("terminationTime")
+    if limit and at:
+        raise invalid("resource.scheduling", "maxRunDuration", "Only one of the two may be set.")
+    if (limit or at) and not scheduling.get("instanceTerminationAction"):
+        raise invalid("resource.scheduling", "", "instanceTerminationAction must be specified.")
+    if at:
+        end = read_time(at)
+        if end < context.now + _LEAST_S:
+            raise invalid("resource.scheduling.terminationTime", str(at), "Must be at least 30 seconds away.")
+        return end
+    if limit:
+        return context.now + whole(limit.get("seconds", ""), "resource.scheduling.maxRunDuration.seconds", _LEAST_S)
+    return None
 
 
 def insert(context: Context, asked: Asked) -> GceOperation:
@@ -178,7 +190,7 @@ def insert(context: Context, asked: Asked) -> GceOperation:
     path = f"zones/{plan.place.zone}/instances/{name}"
     late = asked.strike.late()
     try:
-        seats = plan.seats(context, 1, 1)
+        seats = plan.wish.seats(context, 1, 1)
     except (NoStock, OverQuota, ReservationFull) as refusal:
         late = late or refusal
     except Refusal as refusal:
@@ -203,7 +215,7 @@ def bulk_insert(context: Context, asked: Asked) -> GceOperation:
     late = asked.strike.late()
     seats: list[Reservation | None] = []
     try:
-        seats = plan.seats(context, least, count)
+        seats = plan.wish.seats(context, least, count)
     except (NoStock, OverQuota) as refusal:
         late = late or refusal
         seats = [None] * min(refusal.left, count)

@@ -119,11 +119,14 @@ def resize_disk(context: Context, asked: Asked) -> GceOperation:
     if size < now:
         raise invalid("sizeGb", str(size), f"Disk size cannot be decreased: it is {now} GB.")
     late = asked.strike.late()
-    if late is None:
+
+    def grow() -> None:
         one.body = {**one.body, "sizeGb": str(size)}
         if not one.auto_delete:
             context.world.reprice(one, size * GB_HOURLY)
-    return context.begin(asked, "resizeDisk", f"zones/{one.zone}/disks/{one.name}", one.number, error=late)
+
+    path, then = f"zones/{one.zone}/disks/{one.name}", grow if late is None else None
+    return context.begin(asked, "resizeDisk", path, one.number, error=late, then=then)
 
 
 def policy_told(one: Policy) -> dict[str, Any]:

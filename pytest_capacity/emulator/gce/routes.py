@@ -28,6 +28,7 @@ METHODS: Final[tuple[tuple[str, str, str], ...]] = (
     *((f"{name}.get", "GET", f"zones/{{zone}}/{name}/{{name}}") for name in _ZONAL),
     ("instances.insert", "POST", "zones/{zone}/instances"),
     ("instances.bulkInsert", "POST", "zones/{zone}/instances/bulkInsert"),
+    ("instances.update", "PUT", "zones/{zone}/instances/{name}"),
     ("instances.delete", "DELETE", "zones/{zone}/instances/{name}"),
     ("instances.stop", "POST", "zones/{zone}/instances/{name}/stop"),
     ("instances.start", "POST", "zones/{zone}/instances/{name}/start"),
