@@ -14,6 +14,8 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.gce.plan import NO_REGIONAL
 from pytest_capacity.backends.gce.session import ApiError
+from pytest_capacity.backends.gce.stamp import run_prefix
+from pytest_capacity.backends.times import format_time
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.dry_run import make_plan
@@ -63,6 +65,8 @@ def test_what_a_reservation_says(bench: Bench, exchanges: list[Exchange]) -> Non
     assert db["specificReservationRequired"] is True
     assert db["name"].startswith("pc-")
     assert '"run":"run-1"' in db["description"]
+    assert db["deleteAtTime"] == format_time(engine.hard_end)
+    assert db["name"].startswith(run_prefix("run-1"))
     held = next(held for held in engine.run_state.held() if held.id == db["name"])
     assert held.deadline == pytest.approx(engine.hard_end, abs=1)
     assert engine.ends([held]).until == held.deadline
@@ -124,8 +128,11 @@ def test_all_that_a_group_can_ask_for(bench: Bench, exchanges: list[Exchange]) -
         "disk_type": "pd-ssd",
         "network_tags": ["ssh"],
         "service_account": "tests@emulated-project.iam.gserviceaccount.com",
+        "scopes": ["https://www.googleapis.com/auth/devstorage.read_only"],
         "labels": {"team": "storage"},
         "shielded_vm": True,
+        "subnets": "default",
+        "local_ssd_interface": "SCSI",
         "image": "projects/ubuntu-os-cloud/global/images/family/ubuntu-2404-lts-amd64",
     }
     script = "#!/bin/sh\ntrue\n"
@@ -136,10 +143,26 @@ def test_all_that_a_group_can_ask_for(bench: Bench, exchanges: list[Exchange]) -
     assert reservation["specificReservation"]["instanceProperties"] == {
         "machineType": "n1-standard-8",
         "minCpuPlatform": "Intel Skylake",
-        "localSsds": [{"diskSizeGb": "375", "interface": "NVME"}] * 2,
+        "localSsds": [{"diskSizeGb": "375", "interface": "SCSI"}] * 2,
         "guestAccelerators": [{"acceleratorType": "nvidia-tesla-t4", "acceleratorCount": 1}],
     }
     assert machine["scheduling"]["onHostMaintenance"] == "TERMINATE"
+    assert machine["tags"] == {"items": ["ssh"]}
+    assert machine["serviceAccounts"] == [{"email": own["service_account"], "scopes": own["scopes"]}]
+    assert set(machine["shieldedInstanceConfig"].values()) == {True}
+    assert machine["networkInterfaces"] == [
+        {
+            "network": "global/networks/default",
+            "subnetwork": f"regions/{REGION}/subnetworks/default",
+            "accessConfigs": [{"name": "External NAT", "type": "ONE_TO_ONE_NAT"}],
+        }
+    ]
+    boot, local, _ = machine["disks"]
+    assert boot["initializeParams"]["diskSizeGb"] == "50"
+    assert boot["initializeParams"]["diskType"] == f"zones/{ZONES[0]}/diskTypes/pd-ssd"
+    assert boot["initializeParams"]["labels"] == machine["labels"]
+    assert local["interface"] == "SCSI"
+    assert local["initializeParams"] == {"diskType": f"zones/{ZONES[0]}/diskTypes/local-ssd"}
     assert [disk["type"] for disk in machine["disks"]] == ["PERSISTENT", "SCRATCH", "SCRATCH"]
     assert machine["disks"][0]["initializeParams"]["sourceImage"].endswith("ubuntu-2404-noble-amd64-v20261018")
     assert {item["key"]: item["value"] for item in machine["metadata"]["items"]} == {"startup-script": script}
@@ -230,6 +253,20 @@ def test_spot_falls_to_on_demand(bench: Bench, lab: GceLab, exchanges: list[Exch
     assert first["scheduling"]["provisioningModel"] == "SPOT"
     assert first["scheduling"]["instanceTerminationAction"] == "DELETE"
     assert first["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
+    bench.give_back(engine)
+
+
+def test_spot_is_deleted_whatever_else_ends_it(bench: Bench, exchanges: list[Exchange]) -> None:
+    """Though nodes do not end by the clock: a spot machine that only stopped would go on to bill its disks."""
+    engine = standing(bench, replace(SPOT, count=1), settings={"self_terminate": False})
+    (machine,) = bodies(exchanges, "instances.insert")
+    assert machine["scheduling"] == {
+        "provisioningModel": "SPOT",
+        "instanceTerminationAction": "DELETE",
+        "automaticRestart": False,
+        "onHostMaintenance": "TERMINATE",
+    }
+    assert engine.ends([one for one in engine.run_state.held() if one.kind == "node"]).until is None
     bench.give_back(engine)
 
 
@@ -368,14 +405,16 @@ def test_the_plan_says_so_too(lab: GceLab, tmp_path: Path, changes: dict[str, An
     assert not lab.held()
 
 
-def make_reservation(lab: GceLab, name: str, type_: str, count: int = 2, zone: str = ZONES[1]) -> None:
+def make_reservation(
+    lab: GceLab, name: str, type_: str, count: int = 2, zone: str = ZONES[1], specific: bool = True
+) -> None:
     """A reservation that is the user's."""
     lab.backend(lab.request())._session.call(  # type: ignore[attr-defined]
         "reservations.insert",
         {"zone": zone},
         body={
             "name": name,
-            "specificReservationRequired": True,
+            "specificReservationRequired": specific,
             "specificReservation": {"count": str(count), "instanceProperties": {"machineType": type_}},
         },
     )
@@ -499,10 +538,14 @@ def own(**settings: Any) -> NodeGroup:
 def test_bad_input_makes_nothing(bench: Bench, lab: GceLab) -> None:
     """An unknown reservation, one of another shape, image, network, subnet, and what does not fit together."""
     make_reservation(lab, "mine", "n2-standard-8")
+    make_reservation(lab, "any", "n2-standard-4", specific=False)
     before = len(lab.emulator.calls("reservations.insert"))
     cases = {
         "use_reservations asks for none-such": refused(bench, DB, use_reservations=("none-such",), run="r1"),
         "mine, which is for n2-standard-8: no group": refused(bench, DB, use_reservations=("mine",), run="r2"),
+        "n2-standard-4, consumed automatically: no group": refused(
+            bench, replace(DB, instance_type="n2-standard-4"), use_reservations=("any",), run="r14"
+        ),
         "has no such image family": refused(bench, own(image="projects/debian-cloud/global/images/family/x"), run="r3"),
         "has no such image (": refused(bench, own(image="nothing"), run="r4"),
         "has no such network": refused(bench, own(network="global/networks/none"), run="r5"),
