@@ -177,7 +177,7 @@ class Climber:
     def _look(self, climb: Climb) -> None:
         """List the rungs by what the zones offer now. Raises `Refused` where there is none."""
         climb.offers, climb.left_out = self._offers.read(climb.name, climb.deadline)
-        check_zones(self._request, climb.offers)
+        check_zones(self._request, {**self._offers.seen(), **climb.offers})
         own = provider(self._request.backend).memory
         memory = ladder.remembered(self._run_state.refused_lately(self._cloud), self._clock.now(), own)
         listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
