@@ -12,6 +12,7 @@ import pytest
 import requests
 from msgspec.structs import replace
 
+from pytest_capacity.backends.gce.operations import OperationFailed
 from pytest_capacity.backends.gce.plan import NO_REGIONAL
 from pytest_capacity.backends.gce.session import ApiError
 from pytest_capacity.backends.gce.stamp import run_prefix
@@ -618,6 +619,19 @@ def test_a_name_that_is_taken_by_ourselves(lab: GceLab, kind: str) -> None:
             assert [(one.id, one.subject, one.state) for one in again] == [
                 (one.id, piece.subject, "ready") for one in first
             ]
+
+
+def test_a_call_again_that_failed_says_so_at_once(lab: GceLab) -> None:
+    """With the token of a call whose operation has ended with errors: those errors, in the same words."""
+    wanted = lab.request(DB)
+    backend = lab.backend(wanted)
+    piece = backend.plan(order(wanted, hard_end=time.time() + 3600))[0][0]
+    lab.weather(dry=ZONES)
+    assert backend.create(piece)[0].state == "creating"
+    with pytest.raises(OperationFailed, match=r"reservations\.insert: ZONE_RESOURCE_POOL_EXHAUSTED") as caught:
+        backend.create(piece)
+    found = backend.diagnose(caught.value, piece)
+    assert (found.kind, found.operation) == ("capacity-zone", "reservations.insert")
 
 
 def test_a_name_that_is_taken_by_another(lab: GceLab) -> None:

@@ -272,6 +272,15 @@ def test_an_answer_tells_the_third() -> None:
     assert (plain.kind, plain.step) == ("transient", "ask-again")
 
 
+def test_a_reason_that_no_row_knows_is_shown() -> None:
+    """Not the status that stands before it as a code."""
+    body = {"error": {"code": 418, "message": "Tea", "errors": [{"reason": "teapot", "message": "Tea"}]}}
+    found = diagnose_error(ApiError("instances.insert", 418, body), TABLE)
+    assert (found.kind, found.code, found.words) == ("unknown", "teapot", "Tea")
+    bare = diagnose_error(ApiError("instances.insert", 418, {}), TABLE)
+    assert (bare.kind, bare.words) == ("unknown", "HTTP 418")
+
+
 def test_the_reason_beside_a_vague_code_counts() -> None:
     """Of a bulk insert: that too few came of it is said first, and why beside it."""
     details = [{"errorInfo": {"reason": "resource_availability", "metadatas": {"zonesAvailable": "us-b1-a, us-b1-f"}}}]

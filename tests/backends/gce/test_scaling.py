@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Backend, ScalesNodes
+from pytest_capacity.backends.base import Backend, scaling_of
 from pytest_capacity.backends.gce.existing_reservations import affinity_of
 from pytest_capacity.backends.gce.session import ApiError
 from pytest_capacity.engine import Engine
+from pytest_capacity.errors import CapacityError
 from pytest_capacity.model import Change, Held, NodeChange, NodeGroup
 from pytest_capacity.testing import Bench
+from pytest_capacity.testing.scaling import Scaler
 from tests.backends.gce.lab import DB, ZONES, GceLab
 from tests.emulator.gce.wire import Exchange
 
@@ -95,6 +97,47 @@ def test_a_growth_without_capacity_fails_late_and_stays_so(bench: Bench, lab: Gc
         assert found.code.startswith("ZONE_RESOURCE_POOL_EXHAUSTED")
     back = until(backend, backend.change(failed, Change(count=2, instance_type=OLD)), "ready")
     assert (back.count, back.problem, back.parts) == (2, "", ())
+    bench.give_back(engine)
+
+
+@pytest.mark.parametrize("how", ["stock", "fault", "refusal"])
+def test_a_reservation_that_cannot_grow_leaves_the_group_as_it_was(bench: Bench, lab: GceLab, how: str) -> None:
+    """Whether its operation says so or the call itself: no node is launched, and the old count is asked for."""
+    engine, _ = standing(bench, DB)
+    before = engine.run_state.placed["default"].nodes["db"]
+    fault = {"operation": "reservations.resize", "error": "ZONE_RESOURCE_POOL_EXHAUSTED", "times": 1}
+    if how == "stock":
+        lab.emulator.weather(stock={ZONES[0]: {OLD: 1}})
+    else:
+        lab.emulator.weather(faults=[{**fault, "late": how == "fault"}])
+    scaler = Scaler(bench, engine)
+    (request,) = scaler.ask("db", count=4)
+    assert request.outcome == "failed"
+    assert "ZONE_RESOURCE_POOL_EXHAUSTED" in request.reason
+    assert "as it was before" in request.reason
+    assert engine.run_state.placed["default"].nodes["db"] == before
+    assert lab.calls().count("instances.insert") + lab.calls().count("instances.bulkInsert") == 1
+    assert [one.count for one in engine.run_state.held() if one.kind == "reservation"] == [2]
+    lab.emulator.weather(stock={}, faults=[])
+    (request,) = scaler.ask("db", count=3)
+    assert request.outcome == "successful", request.reason
+    bench.give_back(engine)
+
+
+def test_a_group_with_local_disks_is_changed_where_they_may_go(
+    bench: Bench, lab: GceLab, exchanges: list[Exchange]
+) -> None:
+    """Refused without a change otherwise; what becomes of them is said when a node is stopped."""
+    engine, _ = standing(bench, replace(DB, cloud={"local_ssds": 2}))
+    scaler, before = Scaler(bench, engine), list(lab.calls())
+    with pytest.raises(CapacityError, match=r"local SSDs .* lose_local_disks"):
+        scaler.ask("db", instance_type=NEW, mode="in_place")
+    assert set(lab.calls()[len(before) :]) <= {"machineTypes.aggregatedList"}
+    (request,) = scaler.ask("db", instance_type=NEW, mode="in_place", lose_local_disks=True)
+    assert request.outcome == "successful", request.reason
+    assert len([one for one in exchanges if "/stop?" in one.url and "discardLocalSsd=true" in one.url]) == 2
+    bodies = [one.body for one in exchanges if one.method == "reservations.insert"]
+    assert len(bodies[-1]["specificReservation"]["instanceProperties"]["localSsds"]) == 2
     bench.give_back(engine)
 
 
@@ -192,15 +235,15 @@ def test_a_start_that_finds_no_capacity_leaves_the_node_off(bench: Bench, lab: G
 def test_a_disk_grows_while_its_node_runs(bench: Bench, lab: GceLab) -> None:
     """It is as large as asked for when the operation has ended; one that is large enough is left alone."""
     engine, backend = standing(bench, DB)
-    assert isinstance(backend, ScalesNodes)
+    disks = scaling_of(backend)[0].disks
     nodes = [one for one in engine.run_state.held() if one.kind == "node"]
-    assert list(backend.disks(nodes)) == [10, 10]
+    assert list(disks(nodes)) == [10, 10]
     lab.emulator.weather(operation_s=60)
     backend.change(nodes[0], Change(disk_gb=25))
-    assert list(backend.disks(nodes)) == [10, 10]
+    assert list(disks(nodes)) == [10, 10]
     lab.emulator.weather(clock={"advance_s": 61})
-    assert list(backend.disks(nodes)) == [25, 10]
-    assert list(backend.disks([])) == []
+    assert list(disks(nodes)) == [25, 10]
+    assert list(disks([])) == []
     for size in (25, 20):
         backend.change(nodes[0], Change(disk_gb=size))
     assert lab.calls().count("disks.resize") == 1
@@ -298,7 +341,6 @@ def test_what_stands_against_a_change(
 ) -> None:
     """By one list at most, and no call that changes anything."""
     backend = lab.backend(lab.request(group))
-    assert isinstance(backend, ScalesNodes)
     wanted = NodeChange(topology="default", group="db", **change)
-    assert [(one.kind, one.words) for one in backend.obstacles(wanted, group, [])] == found
+    assert [(one.kind, one.words) for one in scaling_of(backend)[0].obstacles(wanted, group, [])] == found
     assert lab.calls() == (["machineTypes.aggregatedList"] if "instance_type" in change else [])
