@@ -328,6 +328,24 @@ def test_what_did_not_answer_is_unread(emulator: Emulator) -> None:
         assert [held.state for held in look(session, "run-1", table, [node, elsewhere])] == ["ready", "gone"]
 
 
+@pytest.mark.parametrize(("status", "state"), [("RUNNING", "creating"), ("DONE", "ready")])
+def test_a_machine_is_ready_when_its_operation_is_over(emulator: Emulator, status: str, state: str) -> None:
+    """Though it runs before: a bulk insert that falls short deletes it again."""
+    at = f"/compute/v1/projects/{PROJECT}"
+    link = f"https://www.googleapis.com{at}/zones/us-central1-a"
+    machine = {"name": "x", "id": "1", "status": "RUNNING", "zone": link, "selfLink": f"{link}/instances/x"}
+    answers = {
+        f"{at}/aggregated/instances": {"items": {"zones/us-central1-a": {"instances": [machine]}}},
+        f"{at}/zones/us-central1-a/operations/op": {"name": "op", "status": status},
+    }
+    facts = {"operation": "op", "operation_at": "us-central1-a"}
+    node = Held(kind="node", id="x", region=REGION, zone="us-central1-a", state="creating", facts=facts)
+    with answering(answers) as (url, _):
+        session = Session(request(emulator, DB, endpoint=url), GceSettings())
+        (now,) = look(session, "run-1", packaged_table("gce"), [node])
+    assert (now.state, now.facts["operation"]) == (state, "op")
+
+
 @pytest.mark.parametrize(
     ("endpoint", "is_it"),
     [
