@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.model import Request
-from pytest_capacity.testing import ConformanceSuite
+from pytest_capacity.testing import ConformanceSuite, ScalingLab, ScalingSuite
 from tests.emulated import Emulator
 from tests.engine.runs import DB, LOADER, request
 
@@ -20,6 +20,13 @@ class AwsLab:
     """EC2, emulated."""
 
     zones: Sequence[str] = ("us-east-1a", "us-east-1b")
+    scaling = ScalingLab(
+        type="c6i.large",
+        larger="c6i.xlarge",
+        other_architecture="c6g.large",
+        with_local_disks="i4i.large",
+        disk_gb=8,
+    )
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -58,7 +65,7 @@ class AwsLab:
         return [call["operation"] for call in self._emulator.calls()]
 
 
-class TestAws(ConformanceSuite):
+class TestAws(ConformanceSuite, ScalingSuite):
     """EC2."""
 
     @pytest.fixture(autouse=True)
