@@ -145,7 +145,7 @@ def rungs(
     the zones of their region, and zones that hold capacity which the user named come first.
     """
     ranked: list[tuple[tuple[Any, ...], Rung]] = []
-    for at, region in enumerate(regions(request)):
+    for at, region in enumerate(regions(request, topology)):
         for where, offer in enumerate(able(topology, request, offers.get(region, ()))):
             ladders = {group.name: _offered(group, request, offer) for group in topology.groups}
             for level in range(max(map(len, ladders.values()), default=0)):
@@ -226,9 +226,16 @@ def lasting(refusals: Iterable[Refusal]) -> list[Refusal]:
     return [refusal for refusal in refusals if refusal.diagnosis.kind in LASTING]
 
 
-def regions(request: Request) -> tuple[str, ...]:
-    """Those that a run may use, in order."""
-    return request.regions if request.fallback.regions else request.regions[:1]
+def regions(request: Request, topology: Topology) -> tuple[str, ...]:
+    """Those that a topology may be placed in, in order."""
+    own = topology.regions or request.regions
+    return own if request.fallback.regions else own[:1]
+
+
+def regions_in_use(request: Request) -> tuple[str, ...]:
+    """Those that any topology of the run may be placed in."""
+    every = [region for topology in request.topologies.values() for region in regions(request, topology)]
+    return tuple(dict.fromkeys(every)) or (request.regions if request.fallback.regions else request.regions[:1])
 
 
 def able(topology: Topology, request: Request, offers: Sequence[Offer]) -> list[Offer]:

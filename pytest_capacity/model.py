@@ -193,6 +193,8 @@ class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ready_timeout_s: float = 300.0
     #: cloud-init's, as the user wrote it: a script, ``#cloud-config``, or whatever else it takes.
     user_data: str | None = None
+    #: Who logs in by SSH; None: as the ``ssh:`` section says.
+    user: str | None = None
     #: The machines of the group, where they are the user's own (``backend: static``).
     hosts: tuple[Host, ...] = ()
     #: Settings of this group alone for the cloud in use (the mapping of the group that bears the backend's name).
@@ -204,6 +206,8 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
 
     groups: tuple[NodeGroup, ...]
     name: str = DEFAULT_TOPOLOGY
+    #: Where it may be placed, in order; empty: in the regions of the run.
+    regions: tuple[str, ...] = ()
 
     def group(self, name: str) -> NodeGroup:
         """The group called ``name``; ``KeyError`` with the names there are."""
@@ -232,6 +236,7 @@ class Request(Struct, frozen=True, kw_only=True):
     run: str
     project: str
     topologies: Mapping[str, Topology]
+    #: All of the run, those that a topology has for itself too.
     regions: tuple[str, ...]
     #: As the user wrote them: letters, names or zone ids; empty: every zone that offers all the types.
     zones: tuple[str, ...] = ()

@@ -66,6 +66,8 @@ class TopologyPreview(Struct, frozen=True):
 
     rungs: tuple[PreviewRung, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    #: What the summary of a run in the first placement would say besides (`Piece.note`).
+    remarks: tuple[str, ...] = ()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -181,6 +183,6 @@ def _left_out(
             if (region, offer.zone) not in rungs:
                 why = ladder.why_not(topology, request, offer) or "fallback along zones is off"
                 yield LeftOut(region, offer.zone, why)
-    for region in request.regions:
-        if region not in ladder.regions(request):
+    for region in topology.regions or request.regions:
+        if region not in ladder.regions(request, topology):
             yield LeftOut(region, "", "fallback along regions is off")

@@ -38,6 +38,13 @@ class Reach:
         self, request: Request, user: str, keys: KeyFiles | None = None, locate: Callable[[], Located] | None = None
     ) -> None:
         self._ssh = request.ssh
+        #: Who logs in, where a group has a user of its own, by topology and group.
+        self._users = {
+            (name, group.name): group.user
+            for name, topology in request.topologies.items()
+            for group in topology.groups
+            if group.user
+        }
         self._own = provider(request.backend).owns_machines
         self._stays = self._own or request.keep != "never"
         self._user = user
@@ -66,7 +73,10 @@ class Reach:
         ids = {node.id for nodes in placed.nodes.values() for node in nodes}
         located = self._located(ids, deadline)
         nodes = {
-            group: tuple(replace(node, access=self._access(node, helds.get(node.id), located)) for node in members)
+            group: tuple(
+                replace(node, access=self._access(node, placed.topology, helds.get(node.id), located))
+                for node in members
+            )
             for group, members in placed.nodes.items()
         }
         return replace(placed, nodes=nodes)
@@ -92,7 +102,7 @@ class Reach:
             deadline.wait(_LOOK)
         return {}
 
-    def _access(self, node: Node, held: Held | None, located: Located) -> Access | None:
+    def _access(self, node: Node, topology: str, held: Held | None, located: Located) -> Access | None:
         assert self._ssh is not None
         ssh, facts = self._ssh, held.facts if held else {}
         # An emulated node is on this machine, whatever address it has in the emulated cloud.
@@ -103,7 +113,7 @@ class Reach:
         return Access(
             address=address,
             port=port or int(facts.get("port") or ssh.port),
-            user=facts.get("user") or ssh.user or self._user,
+            user=facts.get("user") or self._users.get((topology, node.group)) or ssh.user or self._user,
             key=ssh.key or self._keys.private,
             known_hosts=self._keys.known_hosts,
             bastion=None if node.id in located else ssh.bastion,

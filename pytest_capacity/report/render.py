@@ -44,7 +44,10 @@ def header(request: Request, log: str, endpoint: str | None = None) -> list[str]
     lines = ["capacity: " + clean(", ".join([*_where_to(request, endpoint), f"run {request.run}"]))]
     if log:
         lines.append(clean(f"capacity: keeper log {log}"))
-    return [*lines, f"capacity: {EMULATED}"] if request.emulated else lines
+    if request.emulated:
+        return [*lines, f"capacity: {EMULATED}"]
+    endless = provider(request.backend).endless
+    return [*lines, f"capacity: {endless}"] if endless else lines
 
 
 def place_line(request: Request, endpoint: str | None, identity: Identity | None) -> Line:
