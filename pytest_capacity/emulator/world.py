@@ -90,7 +90,9 @@ class World:
             self._empty()
             for forget in self.on_reset:
                 forget()
-        self.weather = msgspec.structs.replace(self.weather, **dict(change.parts))
+        weather = msgspec.structs.replace(self.weather, **dict(change.parts))
+        own = {name: {**weather.own.get(name, {}), **values} for name, values in change.own.items()}
+        self.weather = msgspec.structs.replace(weather, own={**weather.own, **own})
         self._places()
         if "faults" in change.parts:
             self.faults = Faults(self.weather.faults)
