@@ -48,6 +48,7 @@ IMAGES: Final = {
     "ami-0e000000000000002": ("Windows", "x86_64", "emulated-windows-x86_64"),
     "ami-0e000000000000003": ("Red Hat Enterprise Linux", "x86_64", "emulated-rhel-x86_64"),
     "ami-0e000000000000004": ("SUSE Linux", "x86_64", "emulated-suse-x86_64"),
+    "ami-0e000000000000006": ("Linux/UNIX", "arm64_mac", "emulated-macos-arm64_mac"),
 }
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, Protocol, cast
 
 import asyncssh
 
+from pytest_capacity.emulator.nodes.homes import Home
+from pytest_capacity.emulator.nodes.logins import Logins
 from pytest_capacity.emulator.nodes.shell import serve_command
-
-if TYPE_CHECKING:
-    from pytest_capacity.emulator.nodes.node import Node
 
 LOOPBACK: Final = "127.0.0.1"
 #: Where a connection may be forwarded to.
@@ -25,10 +24,25 @@ _NOLOGIN: Final = (
 )
 
 
+class Guarded(Protocol):
+    """The node behind the door."""
+
+    home: Home
+    user: str
+    authorized: frozenset[bytes]
+    logins: Logins
+    connections: set[asyncssh.SSHServerConnection]
+    route: Callable[[str, int], int | None]
+
+    @property
+    def age(self) -> float: ...
+    def environment(self, process: asyncssh.SSHServerProcess[bytes]) -> Mapping[str, str]: ...
+
+
 class _Session(asyncssh.SSHServerProcess[bytes]):
     """A command, a shell, or files. ``ended`` is called when it is over."""
 
-    def __init__(self, node: Node, ended: Callable[[], None]) -> None:
+    def __init__(self, node: Guarded, ended: Callable[[], None]) -> None:
         super().__init__(
             lambda process: serve_command(process, node.home, node.environment(process)),
             lambda channel: Files(cast("asyncssh.SSHServerChannel[bytes]", channel), node.home.path),
@@ -46,7 +60,7 @@ class _Session(asyncssh.SSHServerProcess[bytes]):
 class Door(asyncssh.SSHServer):
     """One connection: it opens to the machine's keys alone."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Guarded) -> None:
         self._node = node
         self._connection: asyncssh.SSHServerConnection | None = None
         self._sessions = 0
