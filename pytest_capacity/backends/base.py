@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from pytest_capacity.config.provider import (
     Examples,
@@ -47,6 +47,7 @@ __all__ = [
     "Section",
     "by_reservation",
     "in_order",
+    "scaling_of",
 ]
 
 
@@ -266,7 +267,6 @@ def by_reservation(used: Mapping[tuple[str, str], str]) -> dict[str, tuple[tuple
 ScalingStep = Literal["count", "replace", "in-place", "storage"]
 
 
-@runtime_checkable
 class ScalesNodes(Protocol):
     """A `Backend` of a cloud whose node groups can be changed while they stand (`pytest_capacity.scaling.nodes`).
 
@@ -279,9 +279,10 @@ class ScalesNodes(Protocol):
       is N. ``failed``, or refused: the engine asks for the old count again. One whose last node goes is released.
     - ``Change(running=False)`` of a node: it is looked at until its fact ``power`` is ``off``. Its `Held.state` is not
       read in the meantime, so it may be whatever it is for a node that another has stopped.
-    - ``Change(instance_type=T, reservation_id=R)`` of a node that is off. R is the id of a reservation of ours for T,
-      ready, or "" where the group is not reserved: then the node must not take a place in anybody's. It may be several
-      calls where the cloud has no single one; made again after a death in between they do the rest.
+    - ``Change(instance_type=T, reservation_id=R)`` of a node that is off. R is the id of a reservation for T that is
+      ready (ours; where a change is undone, the one in which it was), or "" where the group is not reserved: then the
+      node must not take a place in anybody's. It may be several calls where the cloud has no single one; made again
+      after a death in between they do the rest.
     - ``Change(running=True)`` of a node that is off: it is looked at until it is ``ready``; its facts say type and
       reservation.
     - ``Change(disk_gb=N)`` of a node that runs: `disks` is asked until it says N. A disk that is as large already is
@@ -310,6 +311,11 @@ class ScalesNodes(Protocol):
         Reads only. While a change is under way it is the size before, or 0, until the new size can be used.
         """
         ...
+
+
+def scaling_of(backend: Backend) -> tuple[ScalesNodes, frozenset[ScalingStep]]:
+    """Return a backend as one that scales node groups, and what of that it can do: nothing, where it is none."""
+    return cast("ScalesNodes", backend), getattr(backend, "scaling", frozenset())
 
 
 def in_order(helds: Sequence[Held], order: Sequence[frozenset[str]]) -> Sequence[Held]:

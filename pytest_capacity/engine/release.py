@@ -28,7 +28,7 @@ LONG_PAUSE: Final = 30.0
 
 
 class Scope:
-    """What to release: all of the run, or, where ``subjects`` are given, what came of these.
+    """What to release: all of the run, or, where ``subjects`` are given, what came of these, or else ``keys`` alone.
 
     Of ``unlisted`` something may exist that the journal does not know of: it is looked for in ``regions`` by the stamp.
     """
@@ -39,12 +39,16 @@ class Scope:
         subjects: Collection[str] | None = None,
         unlisted: Collection[str] = (),
         regions: Iterable[str] = (),
+        keys: Collection[HeldKey] | None = None,
     ) -> None:
         self._run_state = run_state
-        self._subjects = subjects
+        self._keys = keys
+        self._subjects = () if subjects is None and keys is not None else subjects
         self._regions = frozenset(regions)
         self.unlisted = frozenset(unlisted)
-        self.whole = subjects is None
+        self.whole = subjects is None and keys is None
+        #: What the cloud has refused to remove, for certain.
+        self.refused: list[Diagnosis] = []
 
     @property
     def regions(self) -> list[str]:
@@ -57,6 +61,8 @@ class Scope:
 
     def held(self) -> list[Held]:
         """Return what of it is held."""
+        if self._keys is not None:
+            return [held for held in self._run_state.held() if held.key in self._keys]
         return [held for held in self._run_state.held() if self.has(held.subject)]
 
     def doubts(self) -> list[Piece]:
@@ -113,9 +119,8 @@ class Releaser:
         listed = False
         while now := [held for held in self._backend.releasable(scope.held()) if held.key not in tried]:
             tried.update(held.key for held in now)
-            list(
-                self._pool.map(self._release, self._batches(held for held in now if not self._run_state.accepted(held)))
-            )
+            batches = self._batches(held for held in now if not self._run_state.accepted(held))
+            list(self._pool.map(lambda helds: self._release(helds, scope), batches))
             still = {held.key: held for held in scope.held()}
             if listed := scope.whole and first and not any(held.kind == "node" for held in still.values()):
                 listed, first = self._list(scope), False
@@ -144,10 +149,10 @@ class Releaser:
             batches += [like[start : start + size] for start in range(0, len(like), size)]
         return batches
 
-    def _release(self, helds: list[Held]) -> None:
+    def _release(self, helds: list[Held], scope: Scope) -> None:
         answer = asked(self._backend, lambda: list(self._backend.release(helds)))
         if isinstance(answer, Diagnosis):
-            self._refused(helds, answer)
+            self._refused(helds, answer, scope)
             return
         self._credentials.reset()
         before = {held.key: held for held in helds}
@@ -159,12 +164,15 @@ class Releaser:
         if steps:
             self._run_state.note("state", data={"held": steps})
 
-    def _refused(self, helds: list[Held], diagnosis: Diagnosis) -> None:
+    def _refused(self, helds: list[Held], diagnosis: Diagnosis, scope: Scope) -> None:
         if diagnosis.step == "gone" and len(helds) > 1:
-            list(map(self._release, ([held] for held in helds)))
+            for held in helds:
+                self._release([held], scope)
         elif diagnosis.step == "gone" and self._run_state.age(helds[0]) > YOUNG:
             self._run_state.note_gone(helds)
         elif diagnosis.step not in ("back-off", "gone") and not self._credentials.report(diagnosis):
+            if diagnosis.step != "ask-again":
+                scope.refused.append(diagnosis)
             self._complain(helds, diagnosis)
 
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:
