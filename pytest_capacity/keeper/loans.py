@@ -97,11 +97,6 @@ class Loans:
         with self._lock:
             self._grant()
 
-    def borrowers(self) -> set[str]:
-        """Who has something."""
-        with self._lock:
-            return {loan.borrower for loan in self._run_state.loans.values()}
-
     def close(self) -> None:
         """The run ends: no request that waits is granted."""
         with self._lock:

@@ -89,8 +89,12 @@ def expiry_fault(identity: Identity, request: Request, now: float) -> str | None
 
 def live(event: Event) -> Line | None:
     """Return the line that a step of the journal is worth; None for steps that only the journal cares about."""
-    render = _LIVE.get(event.kind)
-    line = render(event.data) if render else None
+    if event.kind in _TEMPLATES:
+        template, colour = _TEMPLATES[event.kind]
+        line: Line | None = Line(template.format_map(_Shown(event.data)), colour)
+    else:
+        render = _LIVE.get(event.kind)
+        line = render(event.data) if render else None
     if line is None:
         return None
     indent = line.text[: len(line.text) - len(line.text.lstrip())]
@@ -129,24 +133,6 @@ def _intent(data: Mapping[str, Any]) -> Line:
     return Line(f"  {_where(data)}: asking for {data.get('kind', 'thing')}{what}{group}")
 
 
-def _created(data: Mapping[str, Any]) -> Line:
-    return Line(f"  {_where(data)}: got {_kind(data)} {_ids(data)}")
-
-
-def _refused(data: Mapping[str, Any]) -> Line:
-    return Line(f"  {_where(data)}: no {data.get('kind', 'thing')}: {_said(data)}", "yellow")
-
-
-def _unknown(data: Mapping[str, Any]) -> Line:
-    return Line(
-        f"  {_where(data)}: no clear answer for {data.get('kind', 'thing')}, asking again: {_said(data)}", "yellow"
-    )
-
-
-def _unread(data: Mapping[str, Any]) -> Line:
-    return Line(f"{_where(data)}: what there is cannot be read now, asking again: {_said(data)}", "yellow")
-
-
 def _attempt_ended(data: Mapping[str, Any]) -> Line:
     outcome, seconds, code = data.get("outcome", "?"), data.get("seconds"), data.get("code")
     after = f" after {float(seconds):.1f} s" if seconds is not None else ""
@@ -158,33 +144,21 @@ def _attempt_ended(data: Mapping[str, Any]) -> Line:
     return Line(f"  {_where(data)}: {outcome}{after}{f' ({why})' if why else ''}", "yellow")
 
 
-def _credentials(data: Mapping[str, Any]) -> Line:
-    return Line(str(data.get("words") or "the credentials changed"), "red")
-
-
 def _kept(data: Mapping[str, Any]) -> Line | None:
     until = data.get("until")
     return Line(f"kept until {moment(float(until))}") if until is not None else None
 
 
-def _database(words: str, colour: str = "") -> Callable[[Mapping[str, Any]], Line]:
-    def line(data: Mapping[str, Any]) -> Line:
-        return Line(f"database {data.get('key', '?')}: {words.format_map(_Shown(data))}", colour)
-
-    return line
-
-
 class _Shown(dict[str, Any]):
-    """What a line names and an event lacks is shown as a question mark."""
+    """The data of an event for a template. What the template names and the event lacks is shown as a question mark."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        seconds = float(data.get("seconds") or 0)
+        made = {"where": _where(data), "things": _kind(data), "listed": _ids(data), "said": _said(data)}
+        super().__init__({"kind": "thing", "words": "", **data, **made, "seconds": f"{seconds:.1f}"})
 
     def __missing__(self, key: str) -> str:
         return "?"
-
-
-def _ops_created(data: Mapping[str, Any]) -> Line:
-    return Line(
-        f"{data.get('target', '?')}: {data.get('kind', '?')} {data.get('name', '?')} ({data.get('asked', '?')})"
-    )
 
 
 def _ops_moved(data: Mapping[str, Any]) -> Line | None:
@@ -199,35 +173,38 @@ def _ops_ended(data: Mapping[str, Any]) -> Line:
     return Line(f"{words}: {reason}" if reason else words, "green" if good else "yellow")
 
 
+#: By the kind of the event: the line, and its colour.
+_TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
+    "created": ("  {where}: got {things} {listed}", ""),
+    "refused": ("  {where}: no {kind}: {said}", "yellow"),
+    "unknown": ("  {where}: no clear answer for {kind}, asking again: {said}", "yellow"),
+    "unread": ("{where}: what there is cannot be read now, asking again: {said}", "yellow"),
+    "node-ready": ("  {name}: ready after {seconds} s", ""),
+    "preempted": ("{words}", "yellow"),
+    "releasing": ("releasing {things} {listed}", ""),
+    "gone": ("gone: {listed}", ""),
+    "suspect": ("suspect, and not lent again: {listed}", "yellow"),
+    "trouble": ("{words}", "red"),
+    "credentials": ("{words}", "red"),
+    "adopted": ("the keeper had died; another one has taken over what the run holds", "yellow"),
+    "database-requested": ("database {key}: asking for {engine} {name} in namespace {namespace}", ""),
+    "database-ready": ("database {key}: {name} is ready", "green"),
+    "database-refused": ("database {key}: refused: {words}", "yellow"),
+    "database-releasing": ("database {key}: releasing {name}", ""),
+    "database-gone": ("database {key}: {name} is gone", ""),
+    "ops-created": ("{target}: {kind} {name} ({asked})", ""),
+}
 _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "attempt-started": _attempt_started,
     "intent": _intent,
-    "created": _created,
-    "refused": _refused,
-    "unknown": _unknown,
-    "unread": _unread,
-    "node-ready": lambda data: Line(f"  {data.get('name', '?')}: ready after {float(data.get('seconds', 0)):.1f} s"),
-    "preempted": lambda data: Line(str(data.get("words", "")), "yellow"),
     "changed": lambda data: Line(str(data.get("words", "")), "yellow") if data.get("words") else None,
     "kept": _kept,
     "extended": lambda data: Line(f"extended: the run may last until {moment(float(data['hard_end']))}"),
     "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
     "attempt-ended": _attempt_ended,
-    "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
-    "gone": lambda data: Line(f"gone: {_ids(data)}"),
-    "trouble": lambda data: Line(str(data.get("words", "")), "red"),
-    "credentials": _credentials,
-    "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),
-    "database-requested": _database("asking for {engine} {name} in namespace {namespace}"),
-    "database-ready": _database("{name} is ready", "green"),
-    "database-refused": _database("refused: {words}", "yellow"),
-    "database-releasing": _database("releasing {name}"),
-    "database-gone": _database("{name} is gone"),
-    "ops-created": _ops_created,
     "ops-moved": _ops_moved,
     "ops-ended": _ops_ended,
     "ops-refused": lambda data: Line(f"refused: {clean(str(data.get('words', '')), limit=_WORDS)}", "yellow"),
-    "suspect": lambda data: Line(f"suspect, and not lent again: {_ids(data)}", "yellow"),
 }
 
 

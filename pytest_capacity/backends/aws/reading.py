@@ -30,7 +30,6 @@ _GROUP_STATES: Final[Mapping[str, State]] = {"pending": "creating", "available":
 #: The reason that EC2 gives when TerminateInstances was called, by us or by another.
 _ENDED_BY_CALL: Final = "Client.UserInitiatedShutdown"
 
-OVER: Final = "gone"
 
 #: What the status of a spot request says of a machine that is about to be taken back (EC2 user guide, "Spot request
 #: status").
