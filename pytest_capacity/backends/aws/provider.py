@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import config
+from pytest_capacity.backends.aws import config, sct
 from pytest_capacity.backends.aws.settings import AwsSettings, section_of
 from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
@@ -76,6 +76,12 @@ class AwsProvider:
     sct = SctKeys(
         images={"db": "ami_id_db_scylla", "loader": "ami_id_loader", "monitor": "ami_id_monitor"},
         unique_zones=False,
+        market="spot",
+        users={"db": "ami_db_scylla_user", "loader": "ami_loader_user", "monitor": "ami_monitor_user"},
+        key_name="key_name",
+        root_disk=("root_volume", "size_gb"),
+        lookup=sct.lookup,
+        others=sct.KEYS,
         spot_to_on_demand=True,
         next_zone="aws_fallback_to_next_availability_zone",
     )
@@ -141,8 +147,8 @@ class AwsProvider:
             faults.add(f"{source.file}: aws.key_name", "is there, and not where its private half is", remedy)
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Nothing beside what `sct` names."""
-        return SctReading()
+        """Instance profiles, data volumes and public addresses."""
+        return sct.read(values, where, faults)
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Less what is as by default."""
