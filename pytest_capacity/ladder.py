@@ -178,10 +178,15 @@ def next_rung(
     return Rung(best.region, zones[0], best.choices, tuple(zones))
 
 
-def market_of(group: NodeGroup, request: Request, market: Market) -> str:
-    """The word for users: ``spot``, ``on-demand``, or ``reserved`` where on-demand nodes get a reservation."""
+def is_reserved(group: NodeGroup, request: Request, market: Market) -> bool:
+    """Return whether the nodes of ``group`` get a reservation in ``market``: spot nodes never do."""
     reserve = request.reserve if group.reserve is None else group.reserve
-    return "reserved" if reserve and market == "on-demand" else market
+    return reserve and market == "on-demand"
+
+
+def of_market(reserved: object, *words: object) -> str:
+    """Return a market and what is asked for in it, in words: ``reserved on-demand i4i.large``."""
+    return " ".join(filter(None, ("reserved" if reserved else "", *map(str, words))))
 
 
 def is_open(

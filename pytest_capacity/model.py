@@ -557,6 +557,8 @@ class Access(Struct, frozen=True, kw_only=True):
     key: str | None = None
     known_hosts: str | None = None
     bastion: str | None = None
+    #: Whether the node is still there after a run that failed: kept, or the user's own.
+    stays: bool = False
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -599,11 +601,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
     outcome: str
     code: str = ""
     words: str = ""
-    #: What the refusal was of, where it was of something: a group, its type, its market (``reserved`` for a
-    #: reservation). Empty where the whole attempt failed, or none did.
+    #: What the refusal was of, where it was of something: groups, their types and markets, and whether a reservation
+    #: was asked for. Of the whole attempt where that failed, or nothing did, with no group.
     group: str = ""
     instance_type: str = ""
     market: str = ""
+    reserved: bool = False
     #: The table's word for the refusal, how far it reaches, and what the user can do about it.
     kind: str = ""
     scope: str = ""

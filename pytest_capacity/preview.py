@@ -11,18 +11,19 @@ from msgspec import Struct
 
 from pytest_capacity import ladder
 from pytest_capacity.ladder import Choice, Family, Memory, Refusal, Rung
-from pytest_capacity.model import NodeGroup, Offer, Request, Topology
+from pytest_capacity.model import Market, NodeGroup, Offer, Request, Topology
 
 #: Refusals and when they were said.
 Refused = Sequence[tuple[float, Refusal]]
 
 
 class Asking(Struct, frozen=True, kw_only=True):
-    """What one group asks for on a rung. ``market`` is ``reserved`` where on-demand nodes get a reservation."""
+    """What one group asks for on a rung; ``reserved``: in a reservation."""
 
     count: int
     instance_type: str
-    market: str
+    market: Market
+    reserved: bool = False
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
@@ -132,8 +133,12 @@ def _planned(
 
 
 def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
-    market = ladder.market_of(group, request, choice.market)
-    return Asking(count=group.count, instance_type=choice.instance_type, market=market)
+    return Asking(
+        count=group.count,
+        instance_type=choice.instance_type,
+        market=choice.market,
+        reserved=ladder.is_reserved(group, request, choice.market),
+    )
 
 
 def _dry(rung: Rung, alive: Refused) -> tuple[Remembered, ...]:

@@ -76,6 +76,9 @@ class Provider(Reader, Protocol):
     not_shaping: frozenset[str]
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
     errors_file: Path | None
+    #: What bills on where the keeper's machine is lost, since the cloud ends nothing at a time; "": it does. One
+    #: sentence for the header of a run.
+    endless: str
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
@@ -120,6 +123,7 @@ class PlainProvider(AnyCloud):
     environment_prefixes: tuple[str, ...] = ()
     not_shaping: frozenset[str] = frozenset()
     errors_file: Path | None = None
+    endless = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """As they are."""

@@ -202,7 +202,7 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         faults.add(
             f"{where}.hosts", "machines of your own are no cloud's", "Write `backend: static`, or remove the key."
         )
-    known = (*_GROUP_KEYS, *provider.group_keys, "hosts", provider.name, *defaults.providers)
+    known = (*_GROUP_KEYS, "hosts", provider.name, *defaults.providers)
     refuse_unknown(values, known, f"{where}.", faults)
     for key in ("count", "instance_type"):
         if key not in values:

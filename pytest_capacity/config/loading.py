@@ -360,7 +360,7 @@ def _regions(
         where = variable or where
         if not given:
             flag = ", pass --capacity-region" if source.has_flags else ""
-            variables = f", or set {provider.region_variable}" if provider.region_variable else ""
+            variables = "".join(f", or set {name}" for name in provider.region_variables[:1])
             faults.add(where, "no region is named", f"Write `regions: [{example}]`{flag}{variables}.")
     elif not given and len(faults.lines) == before:
         faults.add(where, "names no region", f"Write `regions: [{example}]`.")

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_capacity.backends import provider
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.model import Access, Held, Node, Placed, Request, Topology
 from pytest_capacity.remote.ready import wait_ready
@@ -44,6 +45,8 @@ class Reach:
             for group in topology.groups
             if group.user
         }
+        self._own = provider(request.backend).owns_machines
+        self._stays = self._own or request.keep != "never"
         self._user = user
         self._keys = keys or KeyFiles("", None, None)
         self._locate = locate
@@ -52,6 +55,16 @@ class Reach:
     def facts(self) -> Mapping[str, str]:
         """What a plan must know: the public half of the key pair to be made, if one is."""
         return {"ssh-key": self._keys.public} if self._keys.public else {}
+
+    @property
+    def advice(self) -> str:
+        """What can be done about a node that was not ready: it is released by the time that this is read."""
+        if self._own:
+            return "Log in and look: the machine is your own, and stays as it is"
+        return (
+            "The nodes are released: to look at one, set `ready: running` for its group, pass --capacity-keep 30m, "
+            "and log in (pytest-capacity ssh)"
+        )
 
     def addressed(self, placed: Placed, helds: Mapping[str, Held], deadline: Deadline) -> Placed:
         """Return the same nodes with their `Access`. Waits for emulated ones that have no port yet."""
@@ -104,6 +117,7 @@ class Reach:
             key=ssh.key or self._keys.private,
             known_hosts=self._keys.known_hosts,
             bastion=None if node.id in located else ssh.bastion,
+            stays=self._stays,
         )
 
     def _address(self, node: Node) -> str | None:

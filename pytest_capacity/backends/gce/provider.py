@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
 from pytest_capacity.backends.gce import config
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
@@ -40,12 +40,11 @@ _DISKS: Final = {
 }
 
 
-class GceProvider:
+class GceProvider(PlainProvider):
     """`pytest_capacity.backends.base.Provider` for Compute Engine."""
 
     name = "gce"
     title = "GCE"
-    owns_machines = False
     emulated = True
     modules: tuple[str, ...] = ("google.auth", "requests")
     default_user = DEFAULT_USER
@@ -60,9 +59,7 @@ class GceProvider:
         section="{project: my-project}",
         prices="{n2-standard-8: 0.39}",
     )
-    region_variable = _REGION
-    user_data_limit = VALUE_LIMIT
-    group_keys: tuple[str, ...] = ()
+    region_variables: tuple[str, ...] = (_REGION,)
     #: Which of them are there decides whose credentials are used. None of them is a secret but the token, which is
     #: hashed like the others and never shown.
     credential_variables: tuple[str, ...] = (
@@ -93,10 +90,6 @@ class GceProvider:
         root_disk=("disk_gb",),
         others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network", *_DISKS),
     )
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """As gcloud has it; google-auth knows none."""
-        return ((environ[_REGION],), _REGION) if environ.get(_REGION) else ((), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """``us-central1``."""
@@ -171,10 +164,6 @@ class GceProvider:
                 groups.setdefault(group, {})[ours] = int(text) if text.isdigit() else text
         return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section, groups=groups, names=names)
 
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As they are: no earlier version wrote them in another form."""
-        return settings
-
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """The request's own, or gcloud's override."""
         if request.endpoint or request.emulated:
@@ -199,10 +188,6 @@ class GceProvider:
         """``gce.project_number``."""
         number = section_of(request).project_number
         return ("gce.project_number", number) if number else ("", "")
-
-    def memory(self, kind: str) -> float | None:
-        """As for every cloud."""
-        return None
 
     def open(self, request: Request) -> GceBackend:
         """The backend of ``request``. Imports google-auth and requests, and makes no call."""

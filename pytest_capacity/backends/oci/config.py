@@ -83,23 +83,11 @@ def read_group(section: Section, group: GroupDraft, faults: Faults) -> Mapping[s
     if sized and group.types and not any(is_flexible(shape) for shape in group.types):
         remedy = "Name a shape that ends in .Flex, or remove ocpus and memory_gb."
         faults.add(where, f"{group.types[0]} has a fixed size", remedy)
-    if group.placement_group:
-        _check_cluster(own, group, faults)
     read = dict(plain(own))
     images = set(map(str, own.image.values()))
     if len(images) == 1 and set(own.image) == set(section.regions) and isinstance(next(iter(own.image.values())), str):
         read["image"] = next(iter(own.image.values()))
     return read
-
-
-def _check_cluster(own: OciSettings, group: GroupDraft, faults: Faults) -> None:
-    named = own.cluster_placement_group or group.settings.get("cluster_placement_group")
-    if not named and not group.settings_wrong:
-        faults.add(
-            f"{group.where}.placement_group",
-            "is true, and no cluster placement group is named",
-            "Make one in the availability domain and name it: `oci: {cluster_placement_group: OCID}`.",
-        )
 
 
 def read_zones(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:

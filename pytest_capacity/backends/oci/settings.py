@@ -56,7 +56,7 @@ class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     boot_volume_gb: int | None = None
     #: ``FAULT-DOMAIN-1`` ...: each is a place of its own to fall back to; empty: the cloud chooses one.
     fault_domains: tuple[str, ...] = ()
-    #: The OCID of an existing cluster placement group.
+    #: The OCID of an existing cluster placement group; None: one is made for groups with ``placement_group: true``.
     cluster_placement_group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     defined_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -102,3 +102,12 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
     own = merged(OciSettings, request.settings, group.cloud)
     return GroupSettings(**defaults_of(request, group), oci=own)
+
+
+def makes_clusters(request: Request) -> bool:
+    """Return whether a group of ``request`` wants a cluster placement group and names none."""
+    return any(
+        group.placement_group and not settings_of(request, group).oci.cluster_placement_group
+        for topology in request.topologies.values()
+        for group in topology.groups
+    )

@@ -15,7 +15,7 @@ from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
 from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_aliases
 from pytest_capacity.backends.oci.listing import side_by_side
-from pytest_capacity.backends.oci.plan import image_fact
+from pytest_capacity.backends.oci.plan import cluster_of, image_fact
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
 from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of
 from pytest_capacity.errors import Refused
@@ -287,6 +287,5 @@ def _fits(group: GroupSettings, shape: str, fault: str, config: Mapping[str, Any
         config.get("instanceShape") == shape
         and (config.get("faultDomain") or "") == fault
         and all(float(given.get(key, value)) == value for key, value in size.items())
-        and (config.get("clusterPlacementGroupId") or "")
-        == ((group.oci.cluster_placement_group or "") if group.group.placement_group else "")
+        and (config.get("clusterPlacementGroupId") or "") == cluster_of(group)
     )
