@@ -108,6 +108,8 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     lookup: Callable[[str], Mapping[str, Any] | None] | None = None
     #: The deprecated name of ``fallback_to_next_availability_zone``.
     next_zone: str = ""
+    #: Keys of machines that cannot be had, and what to do instead. Off (0, false, nothing), they do no harm.
+    refused: Mapping[str, str] = field(default_factory=dict)
     #: Further keys, which `Reader.read_sct` checks.
     others: tuple[str, ...] = ()
 

@@ -71,6 +71,11 @@ def sct_keys(clouds: Readers) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*KEYS, *(key for provider in _all(clouds) for key in provider.sct.all))))
 
 
+def _not_obeyed(clouds: Readers) -> frozenset[str]:
+    """Return the other keys that SCT knows: those that are refused, and those that are left to the test."""
+    return ignored().union(REFUSED, *(provider.sct.refused for provider in _all(clouds)))
+
+
 def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> bool:
     """Whether a file is one of SCT. ``ours`` are the keys of `capacity.yaml`, for which no provider is imported."""
     if any(key in values for key in KEYS):
@@ -99,7 +104,7 @@ def translate(
 
     Raises `ConfigError` where no more can be said of the file: it mixes the two.
     """
-    _check_keys(source, ours, sct_keys(clouds), faults)
+    _check_keys(source, ours, sct_keys(clouds), _not_obeyed(clouds), faults)
     return _Reader(source, environ, clouds, warn, faults).read()
 
 
@@ -129,12 +134,13 @@ def _named(text: str, names: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def _check_keys(source: Source, ours: Sequence[str], keys: Sequence[str], faults: Faults) -> None:
+def _check_keys(
+    source: Source, ours: Sequence[str], keys: Sequence[str], others: frozenset[str], faults: Faults
+) -> None:
     """Refuse a mixture, and what is not known: obeying a file in part is worse than not obeying it."""
     values, file = source.values, source.file
     theirs = [key for key in values if key in keys]
     mixed = [key for key in values if key in ours and key not in _BESIDE]
-    others = {*REFUSED, *ignored()}
     unknown = [str(key) for key in values if key not in keys and key not in ours and key not in others]
     near = {
         key: found[0]
@@ -203,7 +209,7 @@ class _Reader:
         found.put("regions", list(self._named) if key in self._values else None, key)
         found.put("duration", self._duration(), "test_duration")
         found.put("test_id", self._values.get("test_id"), "test_id")
-        check_refused(self._values, self._source.file, self.backend, frozenset(self._provider.sct.all), self._faults)
+        check_refused(self._values, self._source.file, self._provider, self._faults)
         # Images stand in the order of the file's regions, whatever a flag makes of these.
         regions = self._named or self._regions
         roles = read_roles(self._values, self._source.file, self._provider, regions, self._faults)

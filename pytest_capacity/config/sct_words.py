@@ -27,7 +27,6 @@ _ADVICE: Final = tuple(
         (r"`duration`", "`test_duration`"),
         (r"`backend: (\w+)`", r"`cluster_backend: \1`"),
         (r"`backend:`", "`cluster_backend:`"),
-        (r"\baws\.key_name\b", "`user_credentials_path`"),
     )
 )
 

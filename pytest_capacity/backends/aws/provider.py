@@ -78,6 +78,7 @@ class AwsProvider(PlainProvider):
         key_name="key_name",
         root_disk=("root_volume", "size_gb"),
         lookup=sct.lookup,
+        refused=sct.REFUSED,
         others=sct.KEYS,
         spot_to_on_demand=True,
         next_zone="aws_fallback_to_next_availability_zone",

@@ -19,6 +19,10 @@ _VOLUME: Final = {
     "data_volume_disk_throughput": "throughput",
 }
 _ADDRESSES: Final = "ip_ssh_connections"
+REFUSED: Final = dict.fromkeys(
+    ("use_dedicated_host", "aws_dedicated_host_ids"),
+    "Leave it out, or name the host in a `capacity.yaml` (`aws: {host_id: h-...}`).",
+)
 KEYS: Final = (*_PROFILES.values(), _NUMBER, *_VOLUME, _ADDRESSES)
 
 _SSM: Final = "resolve:ssm:"

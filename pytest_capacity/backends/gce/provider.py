@@ -32,6 +32,10 @@ _REGION: Final = "CLOUDSDK_COMPUTE_REGION"
 #: Seeds' keys: whether a reservation is consumed by name only. Two spellings of one thing.
 _SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match")
 _TYPE: Final = "gce_reservation_type"
+_REFUSED: Final = dict.fromkeys(
+    (*(f"gce_pd_ssd_disk_size_{group}" for group in ("db", "loader", "monitor")), "gce_pd_standard_disk_size_db"),
+    "Set it to 0: nodes have their root disk here, and local SSDs (`gce_n_local_ssd_disk_db`).",
+)
 #: The disks of a group: the group, and what it is in its own section.
 _DISKS: Final = {
     f"gce_{key}_{group}": (group, ours)
@@ -88,6 +92,7 @@ class GceProvider(PlainProvider):
         regions="gce_datacenter",
         users={"": "gce_image_username"},
         root_disk=("disk_gb",),
+        refused=_REFUSED,
         others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network", *_DISKS),
     )
 
