@@ -204,9 +204,10 @@ class Life:
 
 def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
     """Return the checked request. Raises `ConfigError` with every fault."""
-    path = Path(options.config or _DEFAULT_FILE).expanduser()
-    if not path.is_file():
-        raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
+    paths = [Path(one).expanduser() for one in options.config or [_DEFAULT_FILE]]
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
     values: dict[str, Any] = {
         field: tuple(value) if isinstance(value, list) else value
         for field, name in _FIELDS.items()
@@ -214,11 +215,11 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
     }
     source = {field: f"--{_FIELDS[field].replace('_', '-')}" for field in values}
     overrides = Overrides(**values, emulator=options.emulator is not None, source=source)
-    folder = path.absolute().parent
+    folder = paths[-1].absolute().parent
     request = load(
         overrides,
         clouds=INSTALLED,
-        path=path,
+        path=paths,
         environ=environ,
         project=folder.name,
         warn=lambda words: say(f"capacity: {words}"),
