@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci.settings import ImageLookup, OciSettings
 from pytest_capacity.model import NodeGroup, Request, Topology
+from pytest_capacity.testing import ScalingLab
 from tests.emulated import Emulator
 
 SHAPE: Final = "VM.Standard.E4.Flex"
@@ -95,3 +98,13 @@ class OciLab:
 
     def calls(self) -> Sequence[str]:
         return [call["operation"] for call in self._emulator.calls()]
+
+
+class OciScalingLab(OciLab):
+    """The same with one reserved group, so that its reservation has no other nodes, for the suite of node groups."""
+
+    # None with local disks: Oracle changes the shape of no instance that has them.
+    scaling = ScalingLab(type=SHAPE, larger=OTHER, other_architecture="VM.Standard.A1.Flex", disk_gb=47)
+
+    def request(self, **overrides: Any) -> Request:
+        return request(self._emulator, DB, replace(LOADER, reserve=False), **overrides)
