@@ -11,18 +11,19 @@ from msgspec import Struct
 
 from pytest_capacity import ladder
 from pytest_capacity.ladder import Choice, Family, Memory, Refusal, Rung
-from pytest_capacity.model import NodeGroup, Offer, Request, Topology
+from pytest_capacity.model import Market, NodeGroup, Offer, Request, Topology
 
 #: Refusals and when they were said.
 Refused = Sequence[tuple[float, Refusal]]
 
 
 class Asking(Struct, frozen=True, kw_only=True):
-    """What one group asks for on a rung. ``market`` is ``reserved`` where on-demand nodes get a reservation."""
+    """What one group asks for on a rung; ``reserved``: in a reservation."""
 
     count: int
     instance_type: str
-    market: str
+    market: Market
+    reserved: bool = False
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
@@ -65,6 +66,8 @@ class TopologyPreview(Struct, frozen=True):
 
     rungs: tuple[PreviewRung, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    #: What the summary of a run in the first placement would say besides (`Piece.note`).
+    remarks: tuple[str, ...] = ()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -132,8 +135,12 @@ def _planned(
 
 
 def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
-    market = ladder.market_of(group, request, choice.market)
-    return Asking(count=group.count, instance_type=choice.instance_type, market=market)
+    return Asking(
+        count=group.count,
+        instance_type=choice.instance_type,
+        market=choice.market,
+        reserved=ladder.is_reserved(group, request, choice.market),
+    )
 
 
 def _dry(rung: Rung, alive: Refused) -> tuple[Remembered, ...]:
@@ -176,6 +183,6 @@ def _left_out(
             if (region, offer.zone) not in rungs:
                 why = ladder.why_not(topology, request, offer) or "fallback along zones is off"
                 yield LeftOut(region, offer.zone, why)
-    for region in request.regions:
-        if region not in ladder.regions(request):
+    for region in topology.regions or request.regions:
+        if region not in ladder.regions(request, topology):
             yield LeftOut(region, "", "fallback along regions is off")

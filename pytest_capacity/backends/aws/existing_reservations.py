@@ -12,6 +12,7 @@ from pytest_capacity.backends.aws.images import platform_of
 from pytest_capacity.backends.aws.reads import Read
 from pytest_capacity.backends.aws.settings import GroupSettings, settings_of
 from pytest_capacity.errors import Refused
+from pytest_capacity.ladder import regions_in_use
 from pytest_capacity.model import Offer, Request, Topology
 
 #: States in which a reservation holds capacity, or is about to.
@@ -31,7 +32,7 @@ class Listed:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._regions = request.regions if request.fallback.regions else request.regions[:1]
+        self._regions = regions_in_use(request)
         self._lock = threading.Lock()
         self._known: dict[str, set[str] | None] = {}
 

@@ -63,17 +63,12 @@ class Pace:
         self._due: dict[str, float] = {}
 
     def note(self, identity: str, seconds: float) -> None:
-        """Take note that a thing need not be looked at for so long."""
-        if seconds > 0:
-            self._due[identity] = self._now() + seconds
+        """Take note that a thing need not be looked at for so long; what was said of it before counts no more."""
+        self._due[identity] = self._now() + seconds
 
     def is_due(self, identity: str) -> bool:
         """Return whether it is time to look at a thing."""
         return self._due.get(identity, 0.0) <= self._now()
-
-    def forget(self, identity: str) -> None:
-        """Look at a thing whenever asked to."""
-        self._due.pop(identity, None)
 
 
 def look(arm: Arm, pace: Pace, helds: Sequence[Held]) -> list[Held]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, Section
 from pytest_capacity.backends.blazar.settings import DEFAULT_USER, KINDS, OF_THE_RUN, BlazarSettings, section_of
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import (
@@ -53,13 +53,11 @@ _ID: Final = "70a599e0-31e7-49b7-b260-868f441e862b"
 _CLOUDS_FILE: Final = "OS_CLIENT_CONFIG_FILE"
 
 
-class BlazarProvider:
+class BlazarProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for OpenStack with Blazar."""
 
     name = "blazar"
     title = "Blazar"
-    owns_machines = False
-    emulated = False
     modules = ("keystoneauth1",)
     default_user = DEFAULT_USER
     examples = Examples(
@@ -73,9 +71,7 @@ class BlazarProvider:
         section="{cloud: my-cloud}",
         prices="{m1.large: 0.1}",
     )
-    region_variable = "OS_REGION_NAME"
-    user_data_limit = USER_DATA_LIMIT
-    group_keys: tuple[str, ...] = ()
+    region_variables: tuple[str, ...] = ("OS_REGION_NAME",)
     #: Which are there decides whose credentials are used; those that hold a secret are hashed like the others.
     credential_variables = (
         "OS_CLOUD",
@@ -95,12 +91,6 @@ class BlazarProvider:
     environment_prefixes = ("OS_",)
     not_shaping = frozenset({"project_id"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
-    sct = SctKeys()
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """Return what ``OS_REGION_NAME`` says; clouds.yaml is read by the keeper."""
-        region = environ.get(self.region_variable)
-        return ((region,), self.region_variable) if region else ((), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return names of regions, with the cloud of clouds.yaml in front where it is another one."""
@@ -168,14 +158,6 @@ class BlazarProvider:
                 remedy = f"Shorten it to {TOPOLOGY_LIMIT}: it is part of the lease's name, which holds 80."
                 faults.add(f"{source.file}: topologies.{shown(name)}", f"has {len(name)} characters", remedy)
 
-    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Return nothing: scylla-cluster-tests has no such backend."""
-        return SctReading()
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return them as they are: there was no earlier form."""
-        return settings
-
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return Keystone's URL, where the request or the environment names one."""
         return request.endpoint or environ.get("OS_AUTH_URL") or None
@@ -197,10 +179,6 @@ class BlazarProvider:
         """Return ``blazar.project_id``."""
         project = section_of(request).project_id
         return ("blazar.project_id", project) if project else ("", "")
-
-    def memory(self, kind: str) -> float | None:
-        """Return None: as for every cloud."""
-        return None
 
     def open(self, request: Request) -> BlazarBackend:
         """Return the backend of ``request``. Imports keystoneauth1, and makes no call."""
