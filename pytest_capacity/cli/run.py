@@ -191,9 +191,10 @@ class Life:
 
 def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
     """Return the checked request. Raises `ConfigError` with every fault."""
-    path = Path(options.config or _DEFAULT_FILE).expanduser()
-    if not path.is_file():
-        raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
+    paths = [Path(one).expanduser() for one in options.config or [_DEFAULT_FILE]]
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
 
     def option(name: str) -> tuple[Any, str] | None:
         value = getattr(options, name, None)
@@ -201,11 +202,11 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
         return None if given is None else (given, f"--{name.replace('_', '-')}")
 
     overrides = Overrides.of(option, emulator=options.emulator is not None)
-    folder = path.absolute().parent
+    folder = paths[-1].absolute().parent
     request = load(
         overrides,
         clouds=INSTALLED,
-        path=path,
+        path=paths,
         environ=environ,
         project=folder.name,
         warn=lambda words: say(f"capacity: {words}"),

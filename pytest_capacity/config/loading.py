@@ -6,7 +6,7 @@ import ipaddress
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -36,10 +36,10 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
+from pytest_capacity.config.files import Files, read_files
 from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import Reader, Readers, Section
-from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.config.retention import read_keeping
 from pytest_capacity.config.sct import in_their_words, is_sct, translate
 from pytest_capacity.config.sct import is_reserving as is_sct_reserving
@@ -131,7 +131,7 @@ def load(
     overrides: Overrides,
     *,
     clouds: Readers,
-    path: Path | None,
+    path: Path | Sequence[Path] | None,
     environ: Mapping[str, str],
     topologies: Mapping[str, Topology] | None = None,
     run: str | None = None,
@@ -142,6 +142,7 @@ def load(
 ) -> Request:
     """Return the checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
+    ``path`` may be several files, of which a later one goes before an earlier one.
     ``clouds`` are the providers, of which the chosen one reads what is its own. ``topologies`` are the ones that a hook
     gave, checked like the file's. ``environ`` is read for the SDK's region, and for the variables of
     scylla-cluster-tests where the file is one of its. ``run`` is the run id where one is fixed
@@ -152,16 +153,21 @@ def load(
     Raises `ConfigError` with all faults at once.
     """
     given = values is not None
-    name = GIVEN if given else str(path) if path is not None else "capacity.yaml"
-    if values is None:
-        values = read_mapping(path) if path is not None else {}
-    base = path.parent if path is not None else Path()
-    source = Source(values, name, overrides, base.absolute(), has_flags=not given)
+    paths = [path] if isinstance(path, Path) else list(path or ())
+    files = Files(values=values or {}, name=GIVEN if given else "capacity.yaml")
+    if values is None and paths:
+        files = read_files(paths)
+    values = files.values
+    base = paths[-1].parent if paths else Path()
+    source = Source(values, files.name, overrides, base.absolute(), has_flags=not given, folders=files.folders)
     faults = Faults()
     names: Mapping[str, str] = {}
     known = (*_KEYS, *clouds.names())
     if is_sct(values, known, clouds):
-        translated = translate(source, environ, known, clouds, warn, faults)
+        try:
+            translated = translate(source, environ, known, clouds, warn, faults)
+        except ConfigError as error:
+            raise ConfigError(files.attributed(error.faults)) from None
         values, names = translated.values, translated.names
         source = replace(source, values=values)
     refuse_unknown(values, known, f"{source.file}: ", faults)
@@ -213,7 +219,7 @@ def load(
     )
     backend.check_request(request, source, faults)
     if faults.lines:
-        raise ConfigError(in_their_words(faults.lines, own_faults, source.file, names))
+        raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names)))
     return request
 
 
@@ -274,7 +280,8 @@ def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults:
     """Return the provider's own section; those of other providers, in a file for several, are not looked at."""
     value, where = source.get(provider.name)
     values = as_mapping(value, where, faults, provider.examples.section) if value is not None else {}
-    return Section(values=values, where=where, regions=regions, base=source.base, emulated=source.overrides.emulator)
+    base = source.base_of(provider.name)
+    return Section(values=values, where=where, regions=regions, base=base, emulated=source.overrides.emulator)
 
 
 def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, duration: float) -> Defaults:
@@ -290,7 +297,7 @@ def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, 
         settings=cloud.settings,
         settings_wrong=cloud.settings_wrong,
         file=source.file,
-        base=source.base,
+        base=source.base_of("groups" if "groups" in source.values else "topologies"),
         duration_s=duration,
     )
     return defaults if source.has_flags else replace(defaults, or_hook="")

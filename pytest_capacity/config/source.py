@@ -65,6 +65,12 @@ class Source(Struct, frozen=True):
     base: Path
     #: Whether there are flags and a hook to speak of.
     has_flags: bool = True
+    #: The same by top-level key, where the mapping comes from several files.
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    def base_of(self, key: str) -> Path:
+        """Return what relative paths under ``key`` are relative to."""
+        return self.folders.get(key, self.base)
 
     def get(self, key: str) -> tuple[Any, str]:
         """Return the value that counts for ``key`` (None: given nowhere), and where it stands."""

@@ -18,7 +18,7 @@ from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import missing_where, needed_extras
 from pytest_capacity.model import Request, Topology
-from pytest_capacity.plugin.options import Settings, config_file, scenario_file
+from pytest_capacity.plugin.options import Settings, config_files, scenario_file
 from pytest_capacity.text import clean, on_screen
 
 _TIMES: Final = re.compile(r"\d+\*")
@@ -27,12 +27,12 @@ _TIMES: Final = re.compile(r"\d+\*")
 def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str, str]) -> Request:
     """Return the run's request. Raises `pytest.UsageError`; makes no call and starts nothing."""
     overrides = Overrides.of(settings.get, emulator=scenario_file(config, settings)[0])
-    path, _ = config_file(config, settings)
+    paths, _ = config_files(config, settings)
     try:
         request = load(
             overrides,
             clouds=INSTALLED,
-            path=path,
+            path=paths,
             environ=environ,
             topologies=_topologies(config),
             project=config.rootpath.name,
@@ -45,7 +45,7 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
     return msgspec.structs.replace(
         provider(request.backend).with_environment(request, environ),
         journal=_journal(
-            request.journal, config.invocation_params.dir if overrides.journal or path is None else path.parent
+            request.journal, config.invocation_params.dir if overrides.journal or not paths else paths[-1].parent
         ),
     )
 
