@@ -96,7 +96,7 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
     regions: tuple[str, ...] = ()
 
     def group(self, name: str) -> NodeGroup:
-        """The group called ``name``; ``KeyError`` with the names there are."""
+        """Return the group called ``name``; ``KeyError`` with the names there are."""
         for group in self.groups:
             if group.name == name:
                 return group

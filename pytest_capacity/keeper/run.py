@@ -213,7 +213,7 @@ class Run:
             raise OtherCredentials("these credentials are not those with which the session began")
 
     def resume(self) -> None:
-        """Another owner has come: whatever those before it received or sent, it may have nodes."""
+        """Provision again for an owner that has come: whatever those before it received or sent, it may have nodes."""
         self.engine.resume()
         self.scaling.resume()
 
@@ -262,7 +262,7 @@ class Run:
         )
 
     def told(self, staying: Staying) -> Staying:
-        """With what an owner that leaves is to know of the run."""
+        """Return ``staying`` with what an owner that leaves is to know of the run."""
         run_state = self._run_state
         return replace(
             staying,
@@ -353,7 +353,7 @@ class Run:
 
 
 def run_keys(request: Request, places: Places) -> KeyFiles:
-    """The run's key pair, made if the user has none of their own, and where the host keys of its nodes are written.
+    """Return the run's key pair, made if the user has none, and where its nodes' host keys are written.
 
     Machines of the user's own are known to the user's own SSH.
     """

@@ -51,7 +51,7 @@ def header(request: Request, log: str, endpoint: str | None = None) -> list[str]
 
 
 def place_line(request: Request, endpoint: str | None, identity: Identity | None) -> Line:
-    """Where and as whom, in one line for a run without a header (``-q``)."""
+    """Return where and as whom, in one line for a run without a header (``-q``)."""
     account = [f"account {identity.account}"] if identity else []
     return Line(clean(", ".join([*_where_to(request, endpoint), *account])))
 
@@ -67,7 +67,7 @@ def _where_to(request: Request, endpoint: str | None) -> list[str]:
 
 
 def identity_line(identity: Identity, request: Request) -> str:
-    """Whose credentials are used."""
+    """Return whose credentials are used."""
     who = f" as {identity.who}" if identity.who else ""
     # Without a profile the SDK speaks of "default", even where the credentials come from the environment.
     known = ("", "default", provider(request.backend).chosen_profile(request, {}))
@@ -209,7 +209,7 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
 
 
 def summary(receipt: Receipt, request: Request, *, verbosity: int, width: int | None = None) -> Iterator[Line]:
-    """The section at the end: attempts, nodes, the receipt. With ``-q`` no nodes, and attempts only if one failed."""
+    """Yield the section at the end. With ``-q`` no nodes, and attempts only if one failed."""
     if request.emulated:
         yield Line(EMULATED, "yellow")
     yield from attempt_lines(receipt.attempts, receipt.changes, verbosity=verbosity, width=width)
@@ -224,7 +224,7 @@ def summary(receipt: Receipt, request: Request, *, verbosity: int, width: int | 
 def attempt_lines(
     tried: Sequence[Attempt], changes: Sequence[str], *, verbosity: int, width: int | None = None
 ) -> Iterator[Line]:
-    """What was tried, what to change, and what came out otherwise than asked for. With ``-q`` only if one failed."""
+    """Yield what was tried, and what came out otherwise than asked for. With ``-q`` only if one failed."""
     if tried and (verbosity >= 0 or any(attempt.outcome != "placed" for attempt in tried)):
         yield from map(Line, tables.attempts(tried, verbose=verbosity > 0, width=width))
     for change in dict.fromkeys(changes):
@@ -249,7 +249,7 @@ def _node(group: str, node: Node) -> str:
 
 
 def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]:
-    """How many things the cloud still lists, which, until when, and how to remove them by hand."""
+    """Yield how many things the cloud still lists, which, until when, and how to remove them by hand."""
     if not receipt.asked:
         yield Line("receipt: nothing was asked for")
         return
@@ -271,7 +271,7 @@ def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]
 def held_lines(
     holding: Holding | None, pid: int, log: str, *, emulated: bool = False, session: str | None = None
 ) -> Iterator[Line]:
-    """What is still held when pytest leaves without waiting for the release.
+    """Yield what is still held when pytest leaves without waiting for the release.
 
     In an emulated run there is nothing that a person has to remove.
     """
@@ -305,7 +305,7 @@ def _left(told: Receipt | Holding, helds: Sequence[Held], by_hand: Sequence[str]
 
 
 def session_lines(request: Request, now: float, joined: Description | None) -> list[str]:
-    """The header's line about a named session: begun here, or joined, how old it is, and with whom it is shared."""
+    """Return the header's line about a named session: begun or joined, how old, with whom it is shared."""
     if request.session is None:
         return []
     if joined is None:
@@ -327,7 +327,7 @@ def drift_lines(drift: Sequence[str]) -> list[str]:
 def staying_lines(
     staying: Staying, request: Request, now: float, *, verbosity: int, since: float = 0.0, width: int | None = None
 ) -> Iterator[Line]:
-    """Why nothing was released; and, where the nodes are kept, until when, and what can be done with them meanwhile.
+    """Yield why nothing was released, and until when nodes are kept and what can be done with them.
 
     Of the session's attempts those that were made ``since`` then.
     """
