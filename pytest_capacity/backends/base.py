@@ -80,7 +80,7 @@ class Provider(Reader):
     endless: str = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
+        """Return `Request.settings` of an earlier version's journal in the form of `read_section`. Pure."""
         return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
@@ -92,15 +92,15 @@ class Provider(Reader):
         return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """``request`` with what this process's environment decides (a profile), before the keeper starts."""
+        """Return ``request`` with what this process's environment decides (a profile), before the keeper starts."""
         return request
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
+        """Return the setting that pins the account, and the account; or two empty texts."""
         return "", ""
 
     def memory(self, kind: str) -> float | None:
-        """For how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
+        """Return for how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
         return None
 
     def open(self, request: Request) -> Backend:

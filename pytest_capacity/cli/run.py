@@ -220,14 +220,14 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
 
 
 def spawn_options(options: argparse.Namespace, request: Request) -> SpawnOptions:
-    """How the process is started that speaks to the cloud. Raises `Misused`, and `ConfigError` for what it lacks."""
+    """Return how the process is started that speaks to the cloud. Raise `Misused`, and `ConfigError`."""
     python = _keeper_python(options.keeper_python)
     _check_extras(request, python)
     return SpawnOptions(python=python, scenario=_scenario(options.emulator))
 
 
 def chosen(request: Request, named: Sequence[str] | None) -> list[str]:
-    """The topologies that are named, each once; all where none is. Raises `Misused` for one that is not there."""
+    """Return the topologies that are named, each once; all where none is. Raise `Misused` for an unknown one."""
     unknown = [name for name in named or () if name not in request.topologies]
     if unknown:
         known = ", ".join(request.topologies)

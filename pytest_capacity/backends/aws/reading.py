@@ -37,7 +37,7 @@ MARKED: Final = ("marked-for-termination", "marked-for-stop")
 
 
 def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> Held:
-    """An instance. ``before`` is the state that we knew it in.
+    """Return an instance. ``before`` is the state that we knew it in.
 
     An instance that dies before it ever ran is ``failed`` and carries EC2's reason, unless a call ended it (ours,
     a release while it was starting). It is ``failed`` once: asked again, with what was answered, it is ``leaving`` or
@@ -170,7 +170,7 @@ def key_pair(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
 
 
 def zone_of(subject: str) -> str:
-    """The zone that a subject names (``default/1/us-east-1a/...``): groups and key pairs have none of their own."""
+    """Return the zone that a subject names (``default/1/us-east-1a/...``), for groups and key pairs."""
     return Subject.parse(subject).zone
 
 
