@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_capacity.errors import (
         Cancelled,
         CapacityError,
+        CapacityWarning,
         ChangedSession,
         CommandFailed,
         CommandTimedOut,
@@ -34,6 +35,7 @@ __all__ = [
     "Capacity",
     "CapacityError",
     "CapacityReservation",
+    "CapacityWarning",
     "ChangedSession",
     "CommandFailed",
     "CommandTimedOut",
@@ -66,6 +68,7 @@ _HOMES: Final = {
         (
             "Cancelled",
             "CapacityError",
+            "CapacityWarning",
             "ChangedSession",
             "CommandFailed",
             "CommandTimedOut",

@@ -23,6 +23,7 @@ from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Orde
 
 __all__ = [
     "Backend",
+    "EndsNodes",
     "Examples",
     "GivesNotice",
     "GroupDraft",
@@ -266,6 +267,17 @@ class GivesNotice(Protocol):
     def read_notice(self, held: Held, output: str) -> str:
         """Return the cloud's words in ``output`` of the command where the node will be taken back; else "". Pure."""
         ...
+
+
+@runtime_checkable
+class EndsNodes(Protocol):
+    """A `Backend` of a cloud that removes nodes when something that they sit in ends.
+
+    Where such an end cannot be moved on, the run is over before it: its tests would lose their nodes.
+    """
+
+    #: The kinds of which that is so; all of them are `Backend.leased`.
+    ends_nodes: frozenset[str]
 
 
 def in_order(helds: Sequence[Held], order: Sequence[frozenset[str]]) -> Sequence[Held]:

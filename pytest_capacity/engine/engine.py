@@ -112,6 +112,11 @@ class Engine:
     def _began(self) -> float:
         return self.run_state.started or self._clock.now()
 
+    @property
+    def over_at(self) -> float:
+        """When to begin to give everything back: at the hard end, or earlier where a lease cannot be extended to it."""
+        return self._leases.over_at(self.hard_end)
+
     def extend(self, until: float) -> None:
         """Let the run last until then. Raises `Refused` beyond the limit, and `JournalError`."""
         if until > self.limit + 1:

@@ -309,9 +309,12 @@ class Run:
         """Notice that the credentials have ended. Quick."""
         self._engine.mind_credentials()
 
-    def past_hard_end(self) -> bool:
-        """Return whether the run's time is over."""
-        return self._clock.now() >= self._engine.hard_end
+    def over(self) -> str:
+        """Return why the run's time is over; "": it is not."""
+        now = self._clock.now()
+        if now >= self._engine.hard_end:
+            return "the run reached its hard end (duration)"
+        return "a lease that its nodes end with could not be extended" if now >= self._engine.over_at else ""
 
     def holding(self) -> Holding:
         """Return what is held, by the journal."""

@@ -100,8 +100,8 @@ class Server:
             self._run.mind_credentials()
             for chore in chores:
                 chore.mind()
-            if self._run.past_hard_end():
-                self.end("the run reached its hard end (duration)")
+            if why := self._run.over():
+                self.end(why)
             self._there.mind_the_time(self._clock.now())
         if self._session:
             self._session.clear(self._name, os.getpid())  # A process that comes now begins a run of its own.

@@ -213,6 +213,7 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
     "gone": lambda data: Line(f"gone: {_ids(data)}"),
     "trouble": lambda data: Line(str(data.get("words", "")), "red"),
+    "ending": lambda data: Line(str(data.get("words", "")), "red"),
     "credentials": _credentials,
     "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),
     "database-requested": _database("asking for {engine} {name} in namespace {namespace}"),

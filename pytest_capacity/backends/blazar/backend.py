@@ -41,6 +41,8 @@ class BlazarBackend:
     batch: Mapping[str, int] = {}
     #: Its end is Blazar's own, and can be moved while it stands; the reservations in it go along.
     leased: frozenset[str] = frozenset({LEASE})
+    #: Blazar then has the servers in it deleted.
+    ends_nodes: frozenset[str] = leased
     #: A lease that cannot start stays, in state ERROR; servers for which Nova finds no host, too.
     leftovers: frozenset[str] = frozenset({LEASE, NODE})
 
