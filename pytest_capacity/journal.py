@@ -257,6 +257,17 @@ class LostJournal(Journal):
         """Nothing to close."""
 
 
+class NoJournal(LostJournal):
+    """For those who look before any run has begun: there is nothing in it."""
+
+    def __init__(self) -> None:
+        super().__init__(JournalError("there is no journal yet"))
+
+    def events_after(self, seq: int, kinds: Collection[str], limit: int) -> list[Entry]:
+        """None."""
+        return []
+
+
 class PassingJournal(LostJournal):
     """For those who only ask what others were refused: knows no run, and forgets what it is told."""
 

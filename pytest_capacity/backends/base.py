@@ -20,6 +20,7 @@ from pytest_capacity.config.provider import (
     Section,
 )
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.usage import CloudResource, UseFilter
 
 __all__ = [
     "Backend",
@@ -27,6 +28,7 @@ __all__ = [
     "Examples",
     "GivesNotice",
     "GroupDraft",
+    "ListsUses",
     "PlainProvider",
     "Provider",
     "SctKeys",
@@ -278,6 +280,18 @@ class EndsNodes(Protocol):
 
     #: The kinds of which that is so; all of them are `Backend.leased`.
     ends_nodes: frozenset[str]
+
+
+@runtime_checkable
+class ListsUses(Protocol):
+    """A `Backend` of a cloud that says who uses what of it: others' too, and what is booked for later."""
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield what is used of these regions, or what ``wanted`` asks for; that nobody uses too, without uses.
+
+        Reads only. What could not be read is `Unread`, and the rest is given.
+        """
+        ...
 
 
 def in_order(helds: Sequence[Held], order: Sequence[frozenset[str]]) -> Sequence[Held]:

@@ -32,7 +32,7 @@ from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.report import render
 
 #: The file that is read when nothing names another one.
-_DEFAULT_FILE: Final = "capacity.yaml"
+DEFAULT_FILE: Final = "capacity.yaml"
 
 #: The exit status where the nodes could not be had.
 _NO_CAPACITY: Final = 3
@@ -195,7 +195,7 @@ class Life:
 
 def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
     """Return the checked request. Raises `ConfigError` with every fault."""
-    path = Path(options.config or _DEFAULT_FILE).expanduser()
+    path = Path(options.config or DEFAULT_FILE).expanduser()
     if not path.is_file():
         raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
     values: dict[str, Any] = {
@@ -224,7 +224,7 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
 
 def spawn_options(options: argparse.Namespace, request: Request) -> SpawnOptions:
     """How the process is started that speaks to the cloud. Raises `Misused`, and `ConfigError` for what it lacks."""
-    python = _keeper_python(options.keeper_python)
+    python = keeper_python(options.keeper_python)
     _check_extras(request, python)
     return SpawnOptions(python=python, scenario=_scenario(options.emulator))
 
@@ -247,7 +247,8 @@ def _scenario(given: str | None) -> str | None:
     return os.fspath(path)
 
 
-def _keeper_python(given: str | None) -> str | None:
+def keeper_python(given: str | None) -> str | None:
+    """Return the interpreter that has the cloud's SDK; None: this one. Raises `Misused`."""
     if given is None:
         return None
     # Not resolved: a virtual environment's interpreter is a link, and known by its own path.

@@ -26,8 +26,10 @@ from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.engine.usage import read_usage
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
 from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Unread
+from pytest_capacity.usage import Usage, UseFilter
 
 #: Calls in flight at once.
 WIDTH: Final = 32
@@ -204,6 +206,10 @@ class Engine:
         except TimedOut:
             self.run_state.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
         return placed
+
+    def usage(self, runs: Sequence[str], wanted: UseFilter) -> Usage:
+        """Return who uses what of the run's regions, by the cloud; see `read_usage`."""
+        return read_usage(self._backend, self.request.regions, runs, wanted)
 
     def look_for_preemption(self) -> None:
         """Record in the run's state what the cloud takes back."""

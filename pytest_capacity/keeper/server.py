@@ -158,6 +158,7 @@ class Server:
             protocol.AskDatabase: self._ask_database,
             protocol.WaitOps: self._wait_ops,
             protocol.ListOps: self._list_ops,
+            protocol.NoteUses: self._note_uses,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
         }
@@ -332,6 +333,9 @@ class Server:
     def _list_ops(self, _: Peer, call: protocol.ListOps) -> Answer:
         run = self._the_run()
         return _ops(run, run.scaling.state.of_target(call.target) if call.target else run.scaling.state.all())
+
+    def _note_uses(self, _: Peer, call: protocol.NoteUses) -> Answer:
+        return protocol.UsesNoted(unread=self._the_run().note_uses(call.wanted))
 
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
         return self._run.holding() if self._run else protocol.Holding(held=())

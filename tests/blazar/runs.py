@@ -134,5 +134,3 @@ class Suite:
         for process in self._going:
             process.poll()
         return not self.others()
-
-

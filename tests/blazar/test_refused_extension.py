@@ -87,7 +87,7 @@ def test_tests_are_warned_and_the_release_begins_before_the_end(suite: Suite) ->
 
 
 def test_it_is_extended_once_the_others_booking_is_gone(lab: BlazarLab, tmp_path: Path) -> None:
-    """Until the end it is asked for again: then the run lasts, and what Blazar and the journal say of the end agrees."""
+    """Until the end it is asked for again: then the run lasts, and Blazar and the journal agree on the end."""
     bench = Bench(lab, tmp_path / "journal.sqlite")
     engine = bench.engine(lab.request(group("db", 2, reservation="physical:host")))
     engine.provision("default")

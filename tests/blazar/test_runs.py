@@ -8,6 +8,7 @@ import signal
 from tests.blazar.lab import until
 from tests.blazar.runs import PATIENCE, Suite
 
+
 def test_a_run_is_placed_and_given_back(suite: Suite) -> None:
     """From the configuration to the receipt: nothing is left, and the run says so."""
     suite.let_go()
