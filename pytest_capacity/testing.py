@@ -146,7 +146,8 @@ class Bench:
         self._journals.append(journal)
         state = RunState(journal, request.run, self._clock)
         if not state.live:
-            state.intend("run-started", data={"started": self._clock.now(), "nonce": "n"})
+            data = {"started": self._clock.now(), "nonce": "n", "request": request}
+            state.intend("run-started", data=data)
         backend = self.lab.backend(request)
         engine = Engine(request, cast("Backend", _Dying(backend, fatal)) if fatal else backend, state, self._clock)
         self._engines.append(engine)

@@ -132,7 +132,7 @@ def test_what_has_changed_is_as_it_was_read_last(lab: Lab) -> None:
 
 def test_a_lease_that_has_ended_is_its_own_resource_unless_its_hosts_are_known(lab: Lab) -> None:
     """The cloud has the lease still, and not its hosts: where the index saw it on hosts, it is there already."""
-    over = {"ended": MIDNIGHT + HOUR, "state": "gone"}
+    over: dict[str, Any] = {"ended": MIDNIGHT + HOUR, "state": "gone"}
     with lab.view() as view:
         view.note("blazar", [resource("1", use("res-1"))], ["r1"])
         lab.clock.at += 2 * HOUR

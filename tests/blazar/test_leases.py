@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from pytest_capacity.allocations import Filter, open_view
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.blazar.backend import BlazarBackend
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup, Unread
 from pytest_capacity.testing import Bench
@@ -303,15 +302,3 @@ def test_what_has_ended_is_known_to_the_journal_only(lab: BlazarLab, bench: Benc
     on_hosts = {one.reservation for one in ended if one.resource.isdecimal()}
     assert on_hosts == reservations
     assert all(one.ended is not None and one.ended <= time.time() for one in ended)
-
-
-def test_the_backend_reads_blazars_own_allocations(lab: BlazarLab) -> None:
-    """Of everybody, with the filters that Blazar has."""
-    lease = lab.openstack.lease(hosts_of(2))
-    backend = BlazarBackend(lab.request())
-    found = backend.allocations("RegionOne", lease=lease["id"])
-    assert {(one.lease, one.reservation) for one in found} == {(lease["id"], lease["reservations"][0]["id"])}
-    assert len({one.host for one in found}) == 2
-    assert backend.allocations("RegionOne", lease="does-not-exist") == []
-    (one,) = backend.allocations("RegionOne", host=found[0].host)
-    assert (one.start_date, one.end_date) == (lease["start_date"], lease["end_date"])

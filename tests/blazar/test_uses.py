@@ -36,9 +36,7 @@ def bench(lab: BlazarLab, tmp_path: Path) -> Iterator[Bench]:
 
 def read(lab: BlazarLab, wanted: UseFilter = EVERYTHING) -> tuple[list[CloudResource], list[Unread]]:
     """What the backend says now."""
-    backend = lab.backend(lab.request())
-    assert isinstance(backend, BlazarBackend)
-    found = list(backend.uses((REGION,), wanted))
+    found = list(BlazarBackend(lab.request()).uses((REGION,), wanted))
     return [one for one in found if isinstance(one, CloudResource)], [one for one in found if isinstance(one, Unread)]
 
 
