@@ -154,6 +154,8 @@ class BlazarBackend:
             region.call(COMPUTE, "POST", f"/servers/{held.id}/metadata", body=body)
             return replace(held, deadline=float(int(to.deadline)))
         end = plan.whole_minute(to.deadline)
+        if held.deadline is not None and end < held.deadline:
+            raise ValueError(f"lease {held.id} is never ended earlier than {plan.date(held.deadline)}, as it was asked")
         region.call(BLAZAR, "PUT", f"/leases/{held.id}", body={"end_date": plan.date(end)}, timeout=LONG)
         return replace(held, deadline=end)
 
