@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 from pytest_capacity.usage import CloudResource, CloudUse
@@ -23,20 +23,22 @@ class _Key(NamedTuple):
 
 
 _STANDING: Final = """
-SELECT r.region, r.id, a.reservation, a.lease, a.slot, a.n FROM allocations a JOIN resources r ON r.n = a.resource
-WHERE a.source = 'cloud' AND a.ended IS NULL AND r.backend = ?
+SELECT r.region, r.id, a.reservation, a.lease, a.slot, a.n, a.state, a.since, a.until
+FROM allocations a JOIN resources r ON r.n = a.resource WHERE a.source = 'cloud' AND a.ended IS NULL AND r.backend = ?
 """
 
 
 def note_uses(
-    index: sqlite3.Connection, backend: str, found: Iterable[CloudResource], whole: Collection[str], at: float
+    index: sqlite3.Connection, backend: str, found: Collection[CloudResource], whole: Collection[str], at: float
 ) -> None:
     """Take what was read of a cloud at a time into the index; within the caller's transaction.
 
     ``whole`` are the regions that were read whole: what stood there, and is there no more, has ended. The cloud may
     keep no memory of it; the index does.
     """
-    standing = {_Key(*row[:5]): int(row[5]) for row in index.execute(_STANDING, (backend,))}
+    standing = {_Key(*row[:5]): row[5:] for row in index.execute(_STANDING, (backend,))}
+    regions = {*whole, *(resource.region for resource in found)}
+    index.executemany("INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", [(backend, name, at) for name in regions])
     for resource in found:
         number = _resource(index, backend, resource)
         slots: dict[tuple[str | None, str], int] = {}
@@ -44,10 +46,10 @@ def note_uses(
             slot = slots[use.reservation, use.lease] = slots.get((use.reservation, use.lease), -1) + 1
             known = standing.pop(_Key(resource.region, resource.id, use.reservation, use.lease, slot), None)
             if known is not None:
-                _update(index, known, use, at)
+                _update(index, known, use)
             elif use.ended is None or not _is_known(index, use):
                 _insert(index, number, resource, use, slot, at)
-    for key, number in standing.items():
+    for key, (number, *_) in standing.items():
         if key.region in whole:
             _end(index, number, at)
 
@@ -101,28 +103,25 @@ def _insert(
         "project": use.project,
         # What a cloud does not say of the begin: since it is known.
         "since": at if use.since is None else use.since,
-        **_values(use, at),
+        **_values(use),
     }
     names, marks = ", ".join(values), ", ".join("?" for _ in values)
     index.execute(f"INSERT INTO allocations ({names}) VALUES ({marks})", tuple(values.values()))
 
 
-def _update(index: sqlite3.Connection, n: int, use: CloudUse, at: float) -> None:
-    values = _values(use, at)
+def _update(index: sqlite3.Connection, known: Sequence[Any], use: CloudUse) -> None:
+    n, state, since, until = known
+    if use.ended is None and (state, until) == (use.state, use.until) and use.since in (None, since):
+        return  # As nearly all of a large cloud at nearly every reading.
+    values = _values(use)
     if use.since is not None:
         values["since"] = use.since
     sets = ", ".join(f"{name} = ?" for name in values)
     index.execute(f"UPDATE allocations SET {sets} WHERE n = ?", (*values.values(), n))
 
 
-def _values(use: CloudUse, at: float) -> dict[str, Any]:
-    return {
-        "state": use.state,
-        "until": use.until,
-        "stops": use.until if use.ends else None,
-        "ended": use.ended,
-        "seen": at,
-    }
+def _values(use: CloudUse) -> dict[str, Any]:
+    return {"state": use.state, "until": use.until, "stops": use.until if use.ends else None, "ended": use.ended}
 
 
 def _end(index: sqlite3.Connection, n: int, at: float) -> None:

@@ -33,13 +33,14 @@ CREATE TABLE allocations (
     run TEXT NOT NULL, held_kind TEXT NOT NULL, held_region TEXT NOT NULL, held_id TEXT NOT NULL,
     reservation TEXT, lease TEXT NOT NULL, topology TEXT NOT NULL, grp TEXT, name TEXT NOT NULL,
     instance_type TEXT NOT NULL, market TEXT NOT NULL, state TEXT NOT NULL,
-    owner TEXT NOT NULL DEFAULT '', project TEXT, seen REAL,
+    owner TEXT NOT NULL DEFAULT '', project TEXT,
     since REAL NOT NULL, until REAL, stops REAL, ended REAL
 );
 CREATE INDEX by_resource ON allocations (resource, ended, since);
 CREATE INDEX by_held ON allocations (run, held_id, ended);
 CREATE INDEX by_lease ON allocations (lease);
 CREATE INDEX by_reservation ON allocations (reservation);
+CREATE TABLE readings (backend TEXT, region TEXT, at REAL NOT NULL, PRIMARY KEY (backend, region)) WITHOUT ROWID;
 CREATE TABLE uses (
     n INTEGER PRIMARY KEY, run TEXT NOT NULL, node TEXT NOT NULL, loan TEXT NOT NULL, test TEXT NOT NULL,
     since REAL NOT NULL, until REAL
@@ -48,7 +49,7 @@ CREATE INDEX by_node ON uses (run, node, n);
 CREATE INDEX by_loan ON uses (run, loan);
 """
 
-_TABLES: Final = ("folded", "runs", "resources", "allocations", "uses")
+_TABLES: Final = ("folded", "runs", "resources", "allocations", "readings", "uses")
 
 
 def open_index(journal: Path | None) -> sqlite3.Connection:

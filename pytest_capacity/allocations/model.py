@@ -55,7 +55,7 @@ class Allocation(Struct, frozen=True, kw_only=True):
     renewable_until: float | None = None
     #: When it ended; None: it stands, or is still to come.
     ended: float | None = None
-    #: When the cloud said so; None: the journal does.
+    #: When the cloud was read that says so; None: the journal does.
     seen: float | None = None
     #: The tests that held it, in the order of their first use.
     tests: tuple[str, ...] = ()

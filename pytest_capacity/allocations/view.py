@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +26,9 @@ _BATCH: Final = 5000
 
 _COLUMNS: Final = """
 a.n, a.reservation, a.lease, a.run, a.source, a.owner, coalesce(a.project, u.project), u.session, a.topology, a.grp,
-a.name, a.instance_type, a.market, a.state, a.seen, a.since, a.until, iif(a.source = '', u.hard_end, NULL),
+a.name, a.instance_type, a.market, a.state,
+(SELECT at FROM readings WHERE a.source != '' AND backend = page.backend AND region = page.region),
+a.since, a.until, iif(a.source = '', u.hard_end, NULL),
 CASE WHEN a.ended IS NOT NULL THEN a.ended WHEN a.stops <= :now THEN a.stops END,
 (SELECT group_concat(test, char(10)) FROM
     (SELECT test FROM uses WHERE run = a.run AND node = a.held_id GROUP BY test ORDER BY min(n)))
@@ -93,7 +95,7 @@ class AllocationView:
                 count += batch
         return count
 
-    def note(self, backend: str, found: Iterable[CloudResource], whole: Collection[str]) -> None:
+    def note(self, backend: str, found: Collection[CloudResource], whole: Collection[str]) -> None:
         """Take in what was read of a cloud just now; ``whole`` are the regions that were read whole.
 
         Raises `JournalError`.
@@ -200,6 +202,7 @@ def _query(wanted: Filter, now: float) -> tuple[str, dict[str, Any]]:
         ours = "EXISTS (SELECT 1 FROM allocations j WHERE j.resource = r.n AND j.source = '')"
         resource.append(f"(r.backend = :cloud OR {ours})" if wanted.cloud else ours)
     else:
+        resource += _narrowed(wanted)
         there = condition.format(resources="r")
         resource.append(f"EXISTS (SELECT 1 FROM allocations a WHERE a.resource = r.n AND {there})")
     return (
@@ -209,6 +212,19 @@ def _query(wanted: Filter, now: float) -> tuple[str, dict[str, Any]]:
         f"LEFT JOIN allocations a ON a.resource = page.n AND {condition.format(resources='page')} "
         "LEFT JOIN runs u ON u.run = a.run ORDER BY page.n, a.since, a.n"
     ), values
+
+
+def _narrowed(wanted: Filter) -> list[str]:
+    """Conditions on resources by which a few of them are found, where all of them would be looked through."""
+    narrow = []
+    if wanted.lease:
+        narrow.append(
+            "r.n IN (SELECT resource FROM allocations WHERE lease = :lease "
+            "UNION ALL SELECT resource FROM allocations WHERE run = :lease)"
+        )
+    if wanted.reservation:
+        narrow.append("r.n IN (SELECT resource FROM allocations WHERE reservation = :reservation)")
+    return narrow
 
 
 def _allocations(rows: Sequence[tuple[Any, ...]]) -> Allocations:

@@ -108,9 +108,7 @@ def _second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Openstack]:
 
 
 @pytest.fixture
-def clouds(
-    openstack: Openstack, _second: Openstack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> TwoClouds:
+def clouds(openstack: Openstack, _second: Openstack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TwoClouds:
     """Both, empty; the credentials stand in clouds.yaml alone."""
     _second.clear()
     for name in environment(openstack):
