@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         KeeperError,
         NodeError,
         Refused,
+        ScalingError,
         TimedOut,
         Unreachable,
     )
@@ -50,6 +51,7 @@ __all__ = [
     "NodeGroup",
     "Refused",
     "Reservation",
+    "ScalingError",
     "TimedOut",
     "Topology",
     "Unreachable",
@@ -80,6 +82,7 @@ _HOMES: Final = {
             "KeeperError",
             "NodeError",
             "Refused",
+            "ScalingError",
             "TimedOut",
             "Unreachable",
         ),

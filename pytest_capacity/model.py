@@ -193,6 +193,8 @@ class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ready_timeout_s: float = 300.0
     #: cloud-init's, as the user wrote it: a script, ``#cloud-config``, or whatever else it takes.
     user_data: str | None = None
+    #: Who logs in by SSH; None: as the ``ssh:`` section says.
+    user: str | None = None
     #: The machines of the group, where they are the user's own (``backend: static``).
     hosts: tuple[Host, ...] = ()
     #: Settings of this group alone for the cloud in use (the mapping of the group that bears the backend's name).
@@ -204,6 +206,8 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
 
     groups: tuple[NodeGroup, ...]
     name: str = DEFAULT_TOPOLOGY
+    #: Where it may be placed, in order; empty: in the regions of the run.
+    regions: tuple[str, ...] = ()
 
     def group(self, name: str) -> NodeGroup:
         """The group called ``name``; ``KeyError`` with the names there are."""
@@ -232,6 +236,7 @@ class Request(Struct, frozen=True, kw_only=True):
     run: str
     project: str
     topologies: Mapping[str, Topology]
+    #: All of the run, those that a topology has for itself too.
     regions: tuple[str, ...]
     #: As the user wrote them: letters, names or zone ids; empty: every zone that offers all the types.
     zones: tuple[str, ...] = ()
@@ -311,6 +316,10 @@ class Offer(Struct, frozen=True):
     lacks: tuple[str, ...] = ()
     #: This zone holds capacity that the user told us to use: try it first.
     preferred: bool = False
+    #: Which group, as which type, each reservation serves that the user named; never as spot.
+    serves: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    #: Why others that the user named serve nothing here, in words.
+    unused: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -396,9 +405,52 @@ class Change(Struct, frozen=True, kw_only=True):
     """What a thing is to become, as absolute values. None: as it is."""
 
     deadline: float | None = None
+    #: Of a reservation: for how many nodes it is to hold capacity, of all types that it is for.
     count: int | None = None
+    #: Of a node that is stopped; always with ``reservation_id``. Of a reservation, beside ``count``: the type of the
+    #: nodes of which there are to be more or fewer, where a cloud's reservation is for several types.
     instance_type: str | None = None
+    #: Of a node: the least size of the disk that `backends.base.ScalesNodes.disks` speaks of.
     disk_gb: int | None = None
+    #: Of a node: False stops it, so that it takes up no capacity and can be changed; True starts it again.
+    running: bool | None = None
+    #: Of a node that is stopped: the id of the reservation, of ours, in which it sits from its next start on. "": none.
+    reservation_id: str | None = None
+
+
+#: How a node group gets another instance type: by new nodes, after which the old ones go; or by stopping the nodes,
+#: changing them and starting them again.
+ResizeMode = Literal["replace", "in_place"]
+
+
+class NodeChange(Struct, frozen=True, kw_only=True):
+    """What a test wants of a node group that stands. What is None stays."""
+
+    topology: str
+    group: str
+    count: int | None = None
+    #: Names or ids of the nodes that go where the group becomes smaller; empty: the youngest.
+    remove: tuple[str, ...] = ()
+    instance_type: str | None = None
+    mode: ResizeMode = "replace"
+    #: Whether nodes may be stopped that have disks of their machine, which lose what is on them.
+    lose_local_disks: bool = False
+    disk_gb: int | None = None
+    #: The caller's own: a call that is sent again after a keeper's death has the same, and makes nothing twice.
+    key: str = ""
+
+    @property
+    def target(self) -> str:
+        """Return the group's name in the journal: ``group/default/db``."""
+        return f"group/{self.topology}/{self.group}"
+
+
+class Obstacle(Struct, frozen=True):
+    """Why a cloud cannot change a node group as asked. ``words`` go into a message, and begin with what is wrong."""
+
+    #: ``local-disks``: what is on the nodes' own disks would be lost, which the test may allow.
+    kind: Literal["unknown-type", "architecture", "local-disks", "unsupported"]
+    words: str
 
 
 class Piece(Struct, frozen=True, kw_only=True):
@@ -437,7 +489,8 @@ class Held(Struct, frozen=True, kw_only=True):
 
     ``facts`` of a node: name, instance_type, market, private_ip, public_ip, reservation_id (the reservation that it
     sits in, by the cloud's word), incarnation (what differs when the cloud has put another machine in its place under
-    the same id); of a reservation: instance_type, available. All strings.
+    the same id), power (``off`` once it is stopped, and can be changed and started); of a reservation: instance_type,
+    available. All strings.
     """
 
     kind: str
@@ -504,6 +557,8 @@ class Access(Struct, frozen=True, kw_only=True):
     key: str | None = None
     known_hosts: str | None = None
     bastion: str | None = None
+    #: Whether the node is still there after a run that failed: kept, or the user's own.
+    stays: bool = False
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -546,11 +601,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
     outcome: str
     code: str = ""
     words: str = ""
-    #: What the refusal was of, where it was of something: a group, its type, its market (``reserved`` for a
-    #: reservation). Empty where the whole attempt failed, or none did.
+    #: What the refusal was of, where it was of something: groups, their types and markets, and whether a reservation
+    #: was asked for. Of the whole attempt where that failed, or nothing did, with no group.
     group: str = ""
     instance_type: str = ""
     market: str = ""
+    reserved: bool = False
     #: The table's word for the refusal, how far it reaches, and what the user can do about it.
     kind: str = ""
     scope: str = ""

@@ -18,7 +18,7 @@ from pytest_capacity.allocations.fold import FOLDS, fold
 from pytest_capacity.allocations.index import clear, open_index
 from pytest_capacity.allocations.model import Allocation, Allocations, Filter, Page, Resource
 from pytest_capacity.errors import JournalError
-from pytest_capacity.journal import Journal, NoJournal, ReadJournal
+from pytest_capacity.journal import Journal, PassingJournal, ReadJournal
 from pytest_capacity.usage import CloudResource
 
 #: How many events are folded in one transaction: another process that looks waits for no longer than these take.
@@ -58,7 +58,7 @@ def open_view(journal: str | Path, *, now: Callable[[], float] = time.time) -> A
 
 def open_cloud_view(journal: str | Path, *, now: Callable[[], float] = time.time) -> AllocationView:
     """Return the view of this journal's file, and where there is none yet of nothing but what is noted of a cloud."""
-    return open_view(journal, now=now) or AllocationView(NoJournal(), None, now=now)
+    return open_view(journal, now=now) or AllocationView(PassingJournal(Path(journal)), None, now=now)
 
 
 class AllocationView:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from pytest_capacity.config.provider import (
-    AnyCloud,
     Examples,
     GroupDraft,
     Reader,
@@ -19,7 +18,21 @@ from pytest_capacity.config.provider import (
     SctReading,
     Section,
 )
-from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.model import (
+    Change,
+    Diagnosis,
+    Held,
+    Identity,
+    NodeChange,
+    NodeGroup,
+    Obstacle,
+    Offer,
+    Order,
+    Piece,
+    Request,
+    Topology,
+    Unread,
+)
 from pytest_capacity.usage import CloudResource, UseFilter
 
 __all__ = [
@@ -29,16 +42,19 @@ __all__ = [
     "GivesNotice",
     "GroupDraft",
     "ListsUses",
-    "PlainProvider",
     "Provider",
+    "ScalesNodes",
+    "ScalingStep",
     "SctKeys",
     "SctReading",
     "Section",
+    "by_reservation",
     "in_order",
+    "scaling_of",
 ]
 
 
-class Provider(Reader, Protocol):
+class Provider(Reader):
     """The first face of a cloud: all that pytest and the command line need, without the SDK.
 
     One object a process, without state, found by entry point (group ``pytest_capacity.backends``). Its module imports
@@ -47,89 +63,55 @@ class Provider(Reader, Protocol):
     """
 
     #: The modules that the extra brings; looked for, not imported.
-    modules: tuple[str, ...]
+    modules: tuple[str, ...] = ()
     #: Whether the emulator that we bring speaks for it.
-    emulated: bool
+    emulated: bool = False
     #: Who logs in on the nodes by SSH where the user says nothing about it; "": the user that runs the keeper.
-    default_user: str
+    default_user: str = ""
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
-    credential_variables: tuple[str, ...]
+    credential_variables: tuple[str, ...] = ()
     #: Variables that hold paths: they are made absolute before the keeper starts, which works in ``/``.
-    file_variables: tuple[str, ...]
+    file_variables: tuple[str, ...] = ()
     #: What the names of the SDK's variables begin with: none of them reaches an emulator or an emulated run.
-    environment_prefixes: tuple[str, ...]
+    environment_prefixes: tuple[str, ...] = ()
     #: Keys of `Request.settings` that do not shape nodes: two processes may differ in them and share nodes.
-    not_shaping: frozenset[str]
+    not_shaping: frozenset[str] = frozenset()
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
-    errors_file: Path | None
+    errors_file: Path | None = None
+    #: What bills on where the keeper's machine is lost, since the cloud ends nothing at a time; "": it does. One
+    #: sentence for the header of a run.
+    endless: str = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
-        ...
+        return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return the URL that the run talks to, where the file, a flag or the environment names one; for the header."""
-        ...
+        return request.endpoint
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
         """Return the profile of the SDK's files that the run uses; "" where none is named. For the header."""
-        ...
+        return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
         """``request`` with what this process's environment decides (a profile), before the keeper starts."""
-        ...
+        return request
 
     def account_setting(self, request: Request) -> tuple[str, str]:
         """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
-        ...
+        return "", ""
 
     def memory(self, kind: str) -> float | None:
         """For how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
-        ...
+        return None
 
     def open(self, request: Request) -> Backend:
         """Return the second face, for one request. Imports the SDK and makes no call.
 
         Raises `ConfigError` for what is wrong; a `ModuleNotFoundError` is left to `open_backend`.
         """
-        ...
-
-
-class PlainProvider(AnyCloud):
-    """A provider without settings, variables and errors of its own: what others can inherit from. `open` is missing."""
-
-    emulated = False
-    default_user = ""
-    modules: tuple[str, ...] = ()
-    credential_variables: tuple[str, ...] = ()
-    file_variables: tuple[str, ...] = ()
-    environment_prefixes: tuple[str, ...] = ()
-    not_shaping: frozenset[str] = frozenset()
-    errors_file: Path | None = None
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As they are."""
-        return settings
-
-    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """Return the one of the file or of a flag."""
-        return request.endpoint
-
-    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """None."""
-        return ""
-
-    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """As it is."""
-        return request
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        """None."""
-        return "", ""
-
-    def memory(self, kind: str) -> float | None:
-        """As for every cloud."""
-        return None
+        raise NotImplementedError(f"the provider {self.name!r} opens no backend")
 
 
 class Backend(Protocol):
@@ -182,6 +164,11 @@ class Backend(Protocol):
         Pure: the same order gives the same pieces. Subjects are made by `pytest_capacity.model.Subject`, with the
         series of the order (its attempt where that is 0), so that two orders of one series name alike what is alike in
         them. A piece may need what an earlier round makes.
+
+        A group that grows is an order for the nodes that it is to have more, of the series in which the others stand:
+        its fact ``backends.pieces.first_fact(GROUP)`` says with which number their names begin. Their pieces then have
+        subjects of their own; whatever else of the plan stands already (a reservation of the same shape, a network, a
+        key pair) has the subject that it had, and is not made again.
         """
         ...
 
@@ -197,7 +184,9 @@ class Backend(Protocol):
     def change(self, held: Held, to: Change) -> Held:
         """Set what ``to`` names, by one call, to the absolute values that it has.
 
-        A deadline is set where the cloud, or failing that our stamp, keeps it. ``ValueError`` for what cannot be set.
+        A deadline is set where the cloud, or failing that our stamp, keeps it. ``ValueError`` for what cannot be set,
+        before any call. Asked for again it changes nothing more: a keeper that adopts the run asks again for what the
+        one before it may have asked for. `ScalesNodes` says what else than the deadline is set.
         """
         ...
 
@@ -292,6 +281,67 @@ class ListsUses(Protocol):
         Reads only. What could not be read is `Unread`, and the rest is given.
         """
         ...
+
+
+def by_reservation(used: Mapping[tuple[str, str], str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return `Offer.serves`; ``used`` has, by group and type, the existing reservation that serves it."""
+    return {id_: tuple(user for user, one in used.items() if one == id_) for id_ in dict.fromkeys(used.values())}
+
+
+#: What of a node group a cloud can change while it stands. ``count``: more nodes, and fewer. ``replace``: another
+#: instance type by new nodes. ``in-place``: another type for the same nodes. ``storage``: larger disks.
+ScalingStep = Literal["count", "replace", "in-place", "storage"]
+
+
+class ScalesNodes(Protocol):
+    """A `Backend` of a cloud whose node groups can be changed while they stand (`pytest_capacity.scaling.nodes`).
+
+    The engine does all that is alike: the order of the steps, waiting, asking again, undoing, journalling. It uses, of
+    `Backend.change`, in calls of their own:
+
+    - ``Change(count=N, instance_type=T)`` of a reservation of ours, as it grows (before the launch) or shrinks (after
+      the nodes are gone): N is the whole, T the type of which it has more or fewer; a cloud whose reservations are for
+      one type need not look at T. Then it is looked at (`Backend.refresh`) until it is ``ready`` and its `Held.count`
+      is N. ``failed``, or refused: the engine asks for the old count again. One whose last node goes is released.
+    - ``Change(running=False)`` of a node: it is looked at until its fact ``power`` is ``off``. Its `Held.state` is not
+      read in the meantime, so it may be whatever it is for a node that another has stopped.
+    - ``Change(instance_type=T, reservation_id=R)`` of a node that is off. R is the id of a reservation for T that is
+      ready (ours; where a change is undone, the one in which it was), or "" where the group is not reserved: then the
+      node must not take a place in anybody's. It may be several calls where the cloud has no single one; made again
+      after a death in between they do the rest.
+    - ``Change(running=True)`` of a node that is off: it is looked at until it is ``ready``; its facts say type and
+      reservation.
+    - ``Change(disk_gb=N)`` of a node that runs: `disks` is asked until it says N. A disk that is as large already is
+      left alone.
+
+    What is asked for and is so already is no error (a node that is stopped is stopped once more).
+    """
+
+    #: What it can do. Anything else is refused before any call.
+    scaling: frozenset[ScalingStep]
+
+    def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
+        """Return what of ``change`` this cloud cannot do, and why; nothing where it can.
+
+        ``group`` is as it stands (type, market), ``nodes`` are its nodes. Reads only, one round of them at most; called
+        before anything is written or changed. For a type: whether it exists, and, where nodes are changed in place,
+        whether it is of their architecture and whether they have local disks, whatever ``lose_local_disks`` says. What
+        the engine asks itself: the numbers, spot nodes, nodes that are lent, and whether the zone offers the type.
+        Raises what the SDK raises: what cannot be read is not changed.
+        """
+        ...
+
+    def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
+        """Return, for each node, how large the disk is that it starts from, in GB; 0 where it has none that grows.
+
+        Reads only. While a change is under way it is the size before, or 0, until the new size can be used.
+        """
+        ...
+
+
+def scaling_of(backend: Backend) -> tuple[ScalesNodes, frozenset[ScalingStep]]:
+    """Return a backend as one that scales node groups, and what of that it can do: nothing, where it is none."""
+    return cast("ScalesNodes", backend), getattr(backend, "scaling", frozenset())
 
 
 def in_order(helds: Sequence[Held], order: Sequence[frozenset[str]]) -> Sequence[Held]:

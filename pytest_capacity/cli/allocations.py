@@ -13,7 +13,7 @@ import msgspec
 from pytest_capacity.allocations import Allocation, Allocations, Filter, Resource, open_cloud_view
 from pytest_capacity.allocations.web.query import parse_moment
 from pytest_capacity.cli.cloud import cloud_of, journal_of, unread_lines
-from pytest_capacity.cli.console import Misused, complain, tell
+from pytest_capacity.cli.console import Misused, complain, tell, width
 from pytest_capacity.report.tables import aligned
 from pytest_capacity.text import moment
 from pytest_capacity.usage import Usage, UseFilter
@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
             view.note(cloud.backend, usage.resources, usage.whole(cloud.regions, narrow))
         found = list(view.all(wanted))
     if options.json:
-        tell([json.dumps([_plain(one) for one in found], indent=2)])
+        tell([json.dumps([_plain(one) for one in found], indent=2)], whole=True)
     else:
         tell(_table(found) if found else ["nothing is allocated that fits"])
     if usage.unread:
@@ -70,7 +70,7 @@ def _moment(flag: str, text: str | None) -> float | None:
 
 def _table(found: Sequence[Allocations]) -> Iterator[str]:
     rows = [_row(resource.resource, one) for resource in found for one in resource.allocations]
-    yield from aligned([_HEAD, *rows], _WIDTHS)
+    yield from aligned([_HEAD, *rows], _WIDTHS, width())
 
 
 def _row(resource: Resource, one: Allocation) -> tuple[str, ...]:

@@ -53,8 +53,10 @@ class Preemption:
             seen = asked(self._backend, lambda: self._backend.refresh(nodes)) if nodes else []
             if isinstance(seen, Diagnosis):
                 return  # The next look is soon.
+            # What has been changed on purpose since the question was asked is looked at the next time.
+            same = {held.key: held for held in self._watched_now(nodes)}
             for before, held in zip(nodes, seen, strict=True):
-                if words := self._why_lost(before, held):
+                if same.get(before.key) == before and (words := self._why_lost(before, held)):
                     self._note(held, words)
             for held, words in self._announced(nodes):
                 self._note(held, words)
@@ -64,7 +66,6 @@ class Preemption:
         giving, now = self._giving, self._clock.now()
         if giving is None or now < self._notices_at:
             return []
-        self._notices_at = now + NOTICES
         spot = {held.id: held for held in watched if _is_spot(held) and held.id not in self._run_state.preempted}
         nodes = [
             node
@@ -72,11 +73,18 @@ class Preemption:
             for node in _nodes(placed)
             if node.id in spot and node.access is not None
         ]
+        if not nodes:
+            return []  # The first ones are asked at once.
+        self._notices_at = now + NOTICES
         found = outputs(nodes, giving.notice_command, ANSWER)
         said = {id_: giving.read_notice(spot[id_], text) for id_, text in found.items()}
         return [
             (spot[id_], f"will be taken back by {self._backend.name}: {words}") for id_, words in said.items() if words
         ]
+
+    def _watched_now(self, nodes: Sequence[Held]) -> list[Held]:
+        keys, altering = {held.key for held in nodes}, self._run_state.altering()
+        return [held for held in self._run_state.held() if held.key in keys and held.id not in altering]
 
     def _watched(self) -> list[Held]:
         standing = {node.id for placed in self._run_state.placed.values() for node in _nodes(placed)}
@@ -84,7 +92,7 @@ class Preemption:
             held
             for held in self._run_state.held()
             if held.kind == "node"
-            and held.id in standing - self._run_state.preempted.keys()
+            and held.id in standing - self._run_state.preempted.keys() - self._run_state.altering()
             and not self._run_state.accepted(held)
         ]
         if self._clock.now() < self._all_at:

@@ -54,6 +54,7 @@ class Run:
         lock: FileLock,
         clock: Clock,
         scaling: Scaling,
+        loans: Loans,
         places: Places,
     ) -> None:
         #: As its first owner asked for it.
@@ -64,7 +65,7 @@ class Run:
         self._lock = lock
         self._clock = clock
         self._places = places
-        #: Its databases and operation requests.
+        #: Its databases, and the operation requests of these and of its node groups.
         self.scaling = scaling
         self._identity: Future[Identity] = Future()
         #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
@@ -72,7 +73,7 @@ class Run:
         self._returning = {
             borrower: time.monotonic() for borrower in {loan.borrower for loan in run_state.loans.values()}
         }
-        self.loans = Loans(run_state, replaces=request.on_preempt == "replace")
+        self.loans = loans
 
     @staticmethod
     def open(
@@ -159,8 +160,9 @@ class Run:
             advice.complain = run_state.trouble
         which = emulated.identify(request.endpoint)
         engine = Engine(request, backend, run_state, clock, reach, advice or NO_ADVICE, which)
-        scaling = scaling_of(request, engine, run_state, journal, clock)
-        run = Run(asked, engine, run_state, journal, lock, clock, scaling, places)
+        loans = Loans(run_state, replaces=request.on_preempt == "replace")
+        scaling = scaling_of(request, engine, run_state, journal, clock, loans)
+        run = Run(asked, engine, run_state, journal, lock, clock, scaling, loans, places)
         run.credentials |= {call.credentials, run_state.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -11,13 +11,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 from oci.exceptions import RequestException, ServiceError
 
+from pytest_capacity.backends.groups import use_fact
+from pytest_capacity.backends.not_offered import not_offered
 from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
 from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_aliases
 from pytest_capacity.backends.oci.listing import side_by_side
-from pytest_capacity.backends.oci.plan import image_fact
+from pytest_capacity.backends.oci.plan import cluster_of, image_fact
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
-from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of, use_fact
+from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of
 from pytest_capacity.errors import Refused
+from pytest_capacity.ladder import regions_in_use
 from pytest_capacity.model import Offer, Request, Topology
 
 #: Shapes that one capacity report takes (dstack found it by trying).
@@ -39,7 +42,7 @@ class Existing:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._regions = request.regions if request.fallback.regions else request.regions[:1]
+        self._regions = regions_in_use(request)
         self._lock = threading.Lock()
         self._found: dict[str, list[Mapping[str, Any]]] = {}
 
@@ -191,7 +194,7 @@ def _offer(
             known = {shape: images.get((found.operating_system, found.version, shape)) for shape in group.types}
             facts |= {image_fact(group.name, shape): image for shape, image in known.items() if image}
     lacks = _lacks(groups, read, zone)
-    why = _why_not(groups, region, images, lacks)
+    why = _why_not(groups, region, images, lacks, read.shapes or ())
     return Offer(
         region=region,
         zone=zone,
@@ -217,11 +220,12 @@ def _why_not(
     region: str,
     images: Mapping[tuple[str, str, str], str | None],
     lacks: set[str],
+    known: Collection[str],
 ) -> str:
     """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
     lacking = {shape for group in groups if set(group.types) <= lacks for shape in group.types}
     if lacking:
-        return f"does not offer {', '.join(sorted(lacking))}"
+        return not_offered(lacking, known)
     for group in groups:
         found = group.image(region)
         if found is None:
@@ -285,6 +289,5 @@ def _fits(group: GroupSettings, shape: str, fault: str, config: Mapping[str, Any
         config.get("instanceShape") == shape
         and (config.get("faultDomain") or "") == fault
         and all(float(given.get(key, value)) == value for key, value in size.items())
-        and (config.get("clusterPlacementGroupId") or "")
-        == ((group.oci.cluster_placement_group or "") if group.group.placement_group else "")
+        and (config.get("clusterPlacementGroupId") or "") == cluster_of(group)
     )

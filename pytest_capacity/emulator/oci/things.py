@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import FOREVER, Machine, Other, Reservation
 
 INSTANCE: Final = "instance"
@@ -13,6 +14,7 @@ RESERVATION: Final = "capacity-reservation"
 #: The reservation as the API has it, which is one or several configurations.
 ENVELOPE: Final = "capacity-reservation-envelope"
 HISTORY: Final = "console-history"
+CLUSTER: Final = "cluster-placement-group"
 
 _INSTANCE_STATES: Final[Mapping[str, str]] = {
     "starting": "PROVISIONING",
@@ -33,10 +35,20 @@ class Instance(Machine):
     fault_domain: str
     subnet: str
     vnic: str
+    boot_volume: str
+    boot_gb: int
+    #: Until then its boot volume is being changed.
+    boot_ready_at: float = 0.0
+    boot_version: int = 1
+    #: Whether it was stopped and is started again.
+    restarted: bool = False
+    #: The OCID of its cluster placement group.
+    cluster: str = ""
 
     def state(self, now: float) -> str:
         """Return the lifecycle state."""
-        return _INSTANCE_STATES[self.stage(now)]
+        stage = self.stage(now)
+        return "STARTING" if stage == "starting" and self.restarted else _INSTANCE_STATES[stage]
 
 
 @dataclass(kw_only=True)
@@ -47,6 +59,8 @@ class Envelope(Other):
     active_at: float
     gone_at: float = FOREVER
     leaving_at: float = FOREVER
+    #: Until then an update is under way.
+    updating_until: float = 0.0
 
     def state(self, now: float) -> str:
         """Return the lifecycle state."""
@@ -54,7 +68,9 @@ class Envelope(Other):
             return "DELETED"
         if now >= self.leaving_at:
             return "DELETING"
-        return "CREATING" if now < self.active_at else "ACTIVE"
+        if now < self.active_at:
+            return "CREATING"
+        return "UPDATING" if now < self.updating_until else "ACTIVE"
 
     def live(self, now: float) -> bool:
         """Return whether it exists."""
@@ -66,6 +82,31 @@ class Config(Reservation):
     """One configuration of a capacity reservation."""
 
     fault_domain: str = ""
+    #: The OCID of the cluster placement group in which the capacity is.
+    cluster: str = ""
+
+
+@dataclass(kw_only=True)
+class Cluster(Other):
+    """A cluster placement group: creating until ``active_at``, failed from then on where it has ``error``."""
+
+    compartment: str
+    active_at: float
+    inactive: bool = False
+    error: Refusal | None = None
+    leaving_at: float = FOREVER
+
+    def state(self, now: float) -> str:
+        """Return the lifecycle state."""
+        if not self.live(now):
+            return "DELETED"
+        if now >= self.leaving_at:
+            return "DELETING"
+        if now < self.active_at:
+            return "CREATING"
+        if self.error is not None:
+            return "FAILED"
+        return "INACTIVE" if self.inactive else "ACTIVE"
 
 
 @dataclass(kw_only=True)

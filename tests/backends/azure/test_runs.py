@@ -13,7 +13,8 @@ from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.azure.plan import CAPACITY_GROUP, NODE, RESERVATION, RESOURCE_GROUP
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, Order, Placement, Unread
-from pytest_capacity.testing import PATIENCE, Bench, _within
+from pytest_capacity.testing import PATIENCE, Bench
+from pytest_capacity.testing.bench import within
 from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, request
 from tests.emulated import Emulator, rounds
 
@@ -87,7 +88,7 @@ def test_a_failed_machine_and_its_card_are_removed(emulator: Emulator, bench: Be
     placed = engine.provision("default")
     assert placed.zone == "eastus-2"
     assert engine.run_state.attempts[0].code == "ZonalAllocationFailed"
-    engine.release(_within(PATIENCE))
+    engine.release(within(PATIENCE))
     assert not emulator.held()
 
 
@@ -222,7 +223,7 @@ def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> N
     engine = bench.engine()
     engine.provision("default", launch=False)
     emulator.weather(consistency_s=0.5)
-    receipt = engine.release(_within(PATIENCE))
+    receipt = engine.release(within(PATIENCE))
     assert receipt.clean, receipt
     refused = [call for call in emulator.calls("CapacityReservationGroups_Delete") if call["error"]]
     assert refused
@@ -264,7 +265,7 @@ def test_the_inventory_is_of_the_whole_subscription(emulator: Emulator, bench: B
     lists = [call["operation"] for call in emulator.calls()[before:]]
     assert lists.count("ResourceGroups_List") == 1
     assert lists.count("Resources_List") == 1
-    receipt = engine.release(_within(PATIENCE))
+    receipt = engine.release(within(PATIENCE))
     assert receipt.clean, receipt
 
 
@@ -303,7 +304,7 @@ def test_a_given_group_gets_our_member_and_stays(emulator: Emulator, bench: Benc
         one.id.startswith(f"{group}/capacityreservations/".lower()) or group in one.id for one in placed.reservations
     )
     assert CAPACITY_GROUP not in {held.kind for held in engine.run_state.held()}
-    receipt = engine.release(_within(PATIENCE))
+    receipt = engine.release(within(PATIENCE))
     assert receipt.clean, receipt
     assert sorted(one["kind"] for one in emulator.held()) == ["capacityReservationGroups", "resourceGroups"]
 
@@ -332,7 +333,7 @@ def test_an_existing_reservation_is_used(emulator: Emulator, bench: Bench) -> No
     assert placed.zone == "eastus-2"
     assert not placed.reservations
     assert {node.reservation_id for node in placed.nodes["db"]} == {f"{group}/capacityReservations/theirs"}
-    receipt = engine.release(_within(PATIENCE))
+    receipt = engine.release(within(PATIENCE))
     assert receipt.clean
     assert sorted(one["kind"] for one in emulator.held()) == [
         "capacityReservationGroups",

@@ -11,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.emulator.oci.face import ROUTES
+from pytest_capacity.backends.oci.backend import OciBackend
+from pytest_capacity.emulator.oci.face import CLUSTER_ROUTES, ROUTES
 from pytest_capacity.model import Change
 from tests.backends.oci.runs import DB, LOADER, REGION, SETTINGS, request
 from tests.emulated import ROOT, Emulator
@@ -44,13 +45,23 @@ def whole_run(bench: Bench, emulator: Emulator) -> None:
     out = {"error": "InternalError", "message": "Out of host capacity.", "late": True, "times": 1}
     emulator.weather(faults=[{"operation": "LaunchInstance", **out}])
     settings = replace(SETTINGS, public_ip=True, capacity_report=True)
-    engine = bench.engine(request(emulator, DB, LOADER, settings=settings))
+    engine = bench.engine(request(emulator, replace(DB, placement_group=True), LOADER, settings=settings))
     engine.provision("default")
     backend = open_backend(engine.request)
+    assert isinstance(backend, OciBackend)
     assert backend.regions()
     for held in engine.run_state.held():
         backend.change(held, Change(deadline=1_900_000_000.0))
-    backend.console(next(held for held in engine.run_state.held() if held.kind == "node"))
+    node = next(held for held in engine.run_state.held() if held.kind == "node" and held.group == "loader")
+    backend.console(node)
+    for change in (
+        Change(disk_gb=100),
+        Change(running=False),
+        Change(instance_type="VM.Standard2.2", reservation_id=""),
+        Change(running=True),
+    ):
+        backend.change(node, change)
+    assert backend.disks([node]) == [100]
     assert list(backend.inventory("run-1", (REGION,)))
     assert engine.release(within(30)).clean
 
@@ -78,7 +89,7 @@ def test_the_page_has_every_permission(bench: Bench, emulator: Emulator) -> None
     whole_run(bench, emulator)
     called = {call["operation"] for call in emulator.calls()}
     assert called - listed == set()
-    assert listed - {operation for _, _, operation, _ in ROUTES} == set()
+    assert listed - {operation for _, _, operation, _ in (*ROUTES, *CLUSTER_ROUTES)} == set()
     assert len(called) > 30
 
 
@@ -94,7 +105,7 @@ def test_the_policy_covers_what_the_table_has() -> None:
         "compute-capacity-reports": ("COMPUTE_CAPACITY_REPORT_",),
         "compute-capacity-reservations": ("CAPACITY_RESERVATION_",),
         "instance-family": ("INSTANCE_", "CONSOLE_HISTORY_"),
-        "volume-family": (),
+        "volume-family": ("VOLUME_",),
         "virtual-network-family": (
             "VCN_",
             "SUBNET_",
@@ -104,6 +115,7 @@ def test_the_policy_covers_what_the_table_has() -> None:
             "ROUTE_TABLE_",
             "NETWORK_SECURITY_GROUP_",
         ),
+        "cluster-placement-groups": ("CLUSTER_PLACEMENT_GROUP_",),
         "work-requests": ("WORKREQUEST_",),
     }
     assert {kind for _, kind in statements} == set(covers)

@@ -1,0 +1,225 @@
+"""What the suites stand on: the cloud of one test, and engines over it that are keepers of one run."""
+
+from __future__ import annotations
+
+import threading
+import time
+import unittest
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from msgspec import Struct
+
+from pytest_capacity.backends.base import Backend
+from pytest_capacity.engine import Engine
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.journal import Entry, Journal
+from pytest_capacity.model import Change, Held, Piece, Placed, Request
+
+#: How long a release may take here. Seconds.
+PATIENCE = 60.0
+
+
+class ScalingLab(Struct, frozen=True, kw_only=True):
+    """What `ScalingSuite` needs to know of a lab: its attribute ``scaling``. A test is skipped whose part is empty.
+
+    All types are offered in all zones of the lab.
+    """
+
+    #: A type that can be reserved, whose machines have no local disks.
+    type: str
+    #: Another one, of the same architecture.
+    larger: str = ""
+    #: A type of another architecture than ``type``.
+    other_architecture: str = ""
+    #: A type whose machines have local disks, of the architecture of ``larger``.
+    with_local_disks: str = ""
+    #: How large the disk is that a machine starts from, GB; 0: it does not grow.
+    disk_gb: int = 0
+
+
+class Lab(Protocol):
+    """The cloud of one test, and what the test may do with it. Empty, and in fair weather, at the beginning."""
+
+    #: Two zones or more, by the names that `Offer.zone` has, in the order in which ``request`` has them tried.
+    zones: Sequence[str]
+
+    def request(self, **overrides: Any) -> Request:
+        """Return a request for one topology, ``default``, with at least two groups that are reserved, in ``zones``.
+
+        ``overrides`` are fields of `Request`. Nodes are not reached by SSH.
+        """
+        ...
+
+    def backend(self, request: Request) -> Backend:
+        """Return the backend, opened for ``request`` as a keeper opens it."""
+        ...
+
+    def weather(
+        self,
+        *,
+        dry: Sequence[str] = (),
+        late: Sequence[str] = (),
+        lose_reply: bool = False,
+        quota: bool = False,
+        slow_s: float = 0.0,
+    ) -> None:
+        """Set the weather; what is left out is fair.
+
+        ``dry``: zones that refuse every reservation and node at once. ``late``: zones in which these are accepted, and
+        fail later. ``lose_reply``: the next call that makes a reservation is done and its answer is lost. ``quota``:
+        every reservation and node is refused for a quota of the region. ``slow_s``: how long a node takes to become
+        ready, and to go. Raise ``NotImplementedError`` for what the cloud cannot do; the test is skipped then.
+        """
+        ...
+
+    def held(self) -> Sequence[str]:
+        """Return the ids of all that the cloud has in a state that bills or blocks."""
+        ...
+
+    def calls(self) -> Sequence[str]:
+        """Return the operations that were called, oldest first, for the words of a failure."""
+        ...
+
+
+class Killed(BaseException):
+    """What the process that is killed in a test of every boundary dies of."""
+
+
+class Dying:
+    """The backend, in a process that dies before or after its ``fatal``-th mutating call (0: not)."""
+
+    def __init__(self, backend: Backend, fatal: int = 0) -> None:
+        self._backend = backend
+        self.fatal = fatal
+        self.passed = 0
+        #: The mutating calls, in the order of their ends: kind of thing, ``create``, ``change`` or ``release``, and id.
+        self.made: list[tuple[str, str, str]] = []
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def die_at(self, fatal: int) -> None:
+        """Count from now on."""
+        self.fatal, self.passed, self.made = fatal, 0, []
+
+    def _boundary(self) -> None:
+        with self._lock:
+            self.passed += 1
+            if self.fatal and self.passed >= self.fatal:  # What runs beside it on other threads dies too.
+                raise Killed
+
+    def change(self, held: Held, to: Change) -> Held:
+        self._boundary()
+        changed = self._backend.change(held, to)
+        self.made.append((held.kind, "change", held.id))
+        self._boundary()
+        return changed
+
+    def create(self, piece: Piece) -> Sequence[Held]:
+        self._boundary()
+        made = self._backend.create(piece)
+        self.made.append((piece.kind, "create", piece.subject))
+        self._boundary()
+        return made
+
+    def release(self, helds: Sequence[Held]) -> Sequence[Held]:
+        self._boundary()
+        asked = self._backend.release(helds)
+        self.made += [(held.kind, "release", held.id) for held in helds]
+        self._boundary()
+        return asked
+
+
+class _MovedClock(SystemClock):
+    """The machine's clock, moved by so many seconds."""
+
+    moved = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.moved
+
+
+class Bench:
+    """Makes engines over one lab and one journal: each is a keeper of the same run, the later ones adopt it."""
+
+    def __init__(self, lab: Lab, path: Path) -> None:
+        self.lab = lab
+        self._path = path
+        self._clock = _MovedClock()
+        self._engines: list[Engine] = []
+        self._journals: list[Journal] = []
+
+    def engine(self, request: Request | None = None, fatal: int = 0, dying: Dying | None = None) -> Engine:
+        """Return an engine whose account is known, over a backend of its own, or over ``dying``.
+
+        With ``fatal`` it dies (`Killed`) before or after its ``fatal``-th mutating call.
+        """
+        request = request or self.lab.request()
+        journal = Journal(self._path)
+        self._journals.append(journal)
+        state = RunState(journal, request.run, self._clock)
+        if not state.live:
+            data = {"started": self._clock.now(), "nonce": "n", "request": request}
+            state.intend("run-started", data=data)
+        over = dying or (Dying(self.lab.backend(request), fatal) if fatal else self.lab.backend(request))
+        engine = Engine(request, cast("Backend", over), state, self._clock)
+        self._engines.append(engine)
+        engine.open()
+        return engine
+
+    def events(self, run: str) -> list[Entry]:
+        """Return the events of a run."""
+        journal = Journal(self._path)
+        try:
+            return journal.events(run)
+        finally:
+            journal.close()
+
+    def wait_a_minute(self) -> None:
+        """Let things be old enough that the cloud is believed when it says that there is no such thing."""
+        self._clock.moved += 60.0
+
+    def give_back(self, engine: Engine) -> None:
+        """Release all, and see that the cloud has nothing left."""
+        receipt = engine.release(within(PATIENCE))
+        assert receipt.clean, f"left {receipt.left}, unread {receipt.unread}, troubles {receipt.troubles}"
+        assert not self.lab.held(), f"the cloud still has {self.lab.held()} after {list(self.lab.calls())[-10:]}"
+
+    def close(self) -> None:
+        """End what the engines have under way, and close the journals."""
+        for engine in self._engines:
+            engine.stop.set()
+            engine.close(wait=True)
+        for journal in self._journals:
+            journal.close()
+
+
+@contextmanager
+def benched(lab: Lab, path: Path) -> Iterator[Bench]:
+    path.mkdir(exist_ok=True)
+    bench = Bench(lab, path / "journal.sqlite")
+    try:
+        yield bench
+    finally:
+        bench.close()
+
+
+def within(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def set_weather(lab: Lab, **weather: Any) -> None:
+    try:
+        lab.weather(**weather)
+    except NotImplementedError as error:
+        raise unittest.SkipTest(f"the lab cannot do {weather}: {error}") from error
+
+
+def count_nodes(placed: Placed) -> int:
+    return sum(map(len, placed.nodes.values()))
