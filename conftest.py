@@ -100,6 +100,8 @@ def no_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.setenv("PYTEST_CAPACITY_EMULATOR_SECRET_FILE", str(secret_file()))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
+        # Lines are matched whole.
+        patch.delenv("COLUMNS", raising=False)
         yield
 
 

@@ -100,6 +100,12 @@ class Begun(Struct, frozen=True, kw_only=True):
 class Journal:
     """The table. Safe to use from many threads and, since SQLite locks, from many processes."""
 
+    #: The end of the message about a fault of the file.
+    _unusable = (
+        "used: {}. Without it nothing may be created. "
+        "Make room or make it writable, or name another file with --capacity-journal"
+    )
+
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         """Open or make the file (0600, in a 0700 directory). Raises `JournalError` when it cannot be written."""
         self.path = path
@@ -127,27 +133,12 @@ class Journal:
         return Entry(cursor.lastrowid or 0, at, run, kind, subject, plain)
 
     def events(self, run: str) -> list[Entry]:
-        """All events of one run, oldest first."""
-        with self._lock, self._faults():
-            rows = self._base.execute(
-                "SELECT seq, at, run, kind, subject, data FROM events WHERE run = ? ORDER BY seq", (run,)
-            ).fetchall()
-        return [
-            Entry(seq, at, of, kind, subject, msgspec.json.decode(data)) for seq, at, of, kind, subject, data in rows
-        ]
+        """Return all events of one run, oldest first."""
+        return self._entries("data", "run = ? ORDER BY seq", run)
 
     def attempts_since(self, at: float) -> list[Entry]:
-        """The ``attempt-ended`` events of all runs since then, oldest first."""
-        with self._lock, self._faults():
-            rows = self._base.execute(
-                "SELECT seq, at, run, kind, subject, data FROM events "
-                "WHERE kind = 'attempt-ended' AND at > ? ORDER BY at, seq",
-                (at,),
-            ).fetchall()
-        return [
-            Entry(seq, when, run, kind, subject, msgspec.json.decode(data))
-            for seq, when, run, kind, subject, data in rows
-        ]
+        """Return the ``attempt-ended`` events of all runs since then, oldest first."""
+        return self._entries("data", "kind = 'attempt-ended' AND at > ? ORDER BY at, seq", at)
 
     def events_after(self, seq: int, kinds: Collection[str], limit: int) -> list[Entry]:
         """Return at most ``limit`` events of all runs after ``seq``, oldest first.
@@ -155,19 +146,20 @@ class Journal:
         An event of another kind than ``kinds`` has no data: it is there for its ``seq`` alone.
         """
         marks = ", ".join("?" for _ in kinds)
+        data = f"iif(kind IN ({marks}), data, '{{}}')"
+        return self._entries(data, "seq > ? ORDER BY seq LIMIT ?", *kinds, seq, limit)
+
+    def _entries(self, data: str, which: str, *values: object) -> list[Entry]:
         with self._lock, self._faults():
-            rows = self._base.execute(
-                f"SELECT seq, at, run, kind, subject, iif(kind IN ({marks}), data, '{{}}') FROM events "
-                "WHERE seq > ? ORDER BY seq LIMIT ?",
-                (*kinds, seq, limit),
-            ).fetchall()
+            select = f"SELECT seq, at, run, kind, subject, {data} FROM events WHERE {which}"
+            rows = self._base.execute(select, values).fetchall()
         return [
-            Entry(number, at, run, kind, subject, msgspec.json.decode(data))
-            for number, at, run, kind, subject, data in rows
+            Entry(number, at, run, kind, subject, msgspec.json.decode(text))
+            for number, at, run, kind, subject, text in rows
         ]
 
     def runs(self, *, ended: bool = False) -> list[Begun]:
-        """The runs that have begun and not ended with nothing left, oldest first; with ``ended`` those too."""
+        """Return the runs that have begun and not ended with nothing left, oldest first; with ``ended`` those too."""
         with self._lock, self._faults():
             lives = _lives(self._base.execute(_RUNS))
             return [
@@ -191,14 +183,13 @@ class Journal:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(
-                f"the journal {self.path} cannot be used: {error}. Without it nothing may be created. "
-                "Make room or make it writable, or name another file with --capacity-journal"
-            ) from error
+            raise JournalError(f"the journal {self.path} cannot be {self._unusable.format(error)}") from error
 
 
 class ReadJournal(Journal):
-    """For those who only look: makes no file, mends none, and sets none aside."""
+    """For a process that only reads: makes no file, repairs none, and sets none aside."""
+
+    _unusable = "read: {}. Name the right file with --journal"
 
     def __init__(self, path: Path) -> None:
         """Open the file. Raises `JournalError` when it is not there, or is no journal."""
@@ -214,69 +205,52 @@ class ReadJournal(Journal):
         """Raises `JournalError`."""
         raise JournalError(f"the journal {self.path} was opened to be read")
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise JournalError(
-                f"the journal {self.path} cannot be read: {error}. Name the right file with --journal"
-            ) from error
+
+class _EmptyJournal(Journal):
+    """In memory, without an event."""
+
+    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+        self.path = Path(":memory:")
+        self.aside = None
+        self._now = now
+        self._lock = threading.Lock()
+        self._base = _opened(self.path)
 
 
-class LostJournal(Journal):
+class LostJournal(_EmptyJournal):
     """Knows nothing and keeps nothing: for a keeper that must release a run whose journal cannot be opened."""
 
     def __init__(self, why: JournalError) -> None:
-        self.aside = None
+        super().__init__()
         self._why = why
 
     @property
     def set_aside(self) -> bool:
-        """Nothing is known."""
+        """Return True: nothing of what was known before is known here."""
         return True
 
     def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
-        """Raises `JournalError`, so that nothing can be created."""
+        """Raise `JournalError`, so that nothing can be created."""
         raise self._why
 
-    def events(self, run: str) -> list[Entry]:
-        """None."""
-        return []
 
-    def attempts_since(self, at: float) -> list[Entry]:
-        """None."""
-        return []
-
-    def runs(self, *, ended: bool = False) -> list[Begun]:
-        """None."""
-        return []
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-class PassingJournal(LostJournal):
-    """For those who only ask what others were refused: knows no run, and forgets what it is told."""
+class PassingJournal(_EmptyJournal):
+    """For a process that only needs what others were refused: knows no run, and what is written ends with it."""
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        """Open the file to be read; one that is not there, or is no journal, has nothing to tell."""
-        self.aside = None
-        self._now = now
+        """Open the file to be read; one that is not there, or is no journal, has no events."""
+        super().__init__(now=now)
         self._read: ReadJournal | None = None
         with suppress(JournalError):
             self._read = ReadJournal(path)
 
-    def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
-        """The event, which is written nowhere."""
-        return Entry(0, self._now(), run, kind, subject, msgspec.to_builtins({} if data is None else data))
-
     def attempts_since(self, at: float) -> list[Entry]:
-        """As they stand in the file."""
+        """Return those that stand in the file."""
         return self._read.attempts_since(at) if self._read else []
 
     def close(self) -> None:
         """Close the file."""
+        super().close()
         if self._read:
             self._read.close()
 

@@ -145,7 +145,7 @@ def rungs(
     the zones of their region, and zones that hold capacity which the user named come first.
     """
     ranked: list[tuple[tuple[Any, ...], Rung]] = []
-    for at, region in enumerate(regions(request)):
+    for at, region in enumerate(regions(request, topology)):
         for where, offer in enumerate(able(topology, request, offers.get(region, ()))):
             ladders = {group.name: _offered(group, request, offer) for group in topology.groups}
             for level in range(max(map(len, ladders.values()), default=0)):
@@ -178,10 +178,15 @@ def next_rung(
     return Rung(best.region, zones[0], best.choices, tuple(zones))
 
 
-def market_of(group: NodeGroup, request: Request, market: Market) -> str:
-    """The word for users: ``spot``, ``on-demand``, or ``reserved`` where on-demand nodes get a reservation."""
+def is_reserved(group: NodeGroup, request: Request, market: Market) -> bool:
+    """Return whether the nodes of ``group`` get a reservation in ``market``: spot nodes never do."""
     reserve = request.reserve if group.reserve is None else group.reserve
-    return "reserved" if reserve and market == "on-demand" else market
+    return reserve and market == "on-demand"
+
+
+def of_market(reserved: object, *words: object) -> str:
+    """Return a market and what is asked for in it, in words: ``reserved on-demand i4i.large``."""
+    return " ".join(filter(None, ("reserved" if reserved else "", *map(str, words))))
 
 
 def is_open(
@@ -221,19 +226,29 @@ def lasting(refusals: Iterable[Refusal]) -> list[Refusal]:
     return [refusal for refusal in refusals if refusal.diagnosis.kind in LASTING]
 
 
-def regions(request: Request) -> tuple[str, ...]:
-    """Those that a run may use, in order."""
-    return request.regions if request.fallback.regions else request.regions[:1]
+def regions(request: Request, topology: Topology) -> tuple[str, ...]:
+    """Those that a topology may be placed in, in order."""
+    own = topology.regions or request.regions
+    return own if request.fallback.regions else own[:1]
+
+
+def regions_in_use(request: Request) -> tuple[str, ...]:
+    """Those that any topology of the run may be placed in."""
+    every = [region for topology in request.topologies.values() for region in regions(request, topology)]
+    return tuple(dict.fromkeys(every)) or (request.regions if request.fallback.regions else request.regions[:1])
 
 
 def able(topology: Topology, request: Request, offers: Sequence[Offer]) -> list[Offer]:
     """The zones of one region to try, in order: the wanted ones as written, or every one that can.
 
-    Wanted zones of other regions say nothing about this one. Without fallback along zones it is the first that can.
+    Wanted zones of other regions say nothing about this one. Without fallback along zones it is the first that can,
+    of those with capacity that the user named where there is one.
     """
     wanted = [offer for offer in chosen(request.zones, offers) or offers if offer.ok]
     found = [offer for offer in wanted if all(_offered(group, request, offer) for group in topology.groups)]
-    return found if request.fallback.zones or request.colocate == "region" else found[:1]
+    if request.fallback.zones or request.colocate == "region":
+        return found
+    return sorted(found, key=lambda offer: not offer.preferred)[:1]
 
 
 def chosen(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
@@ -262,6 +277,21 @@ def why_not(topology: Topology, request: Request, offer: Offer) -> str:
         return offer.why
     lacking = [" or ".join(_types(group, request)) for group in topology.groups if not _offered(group, request, offer)]
     return f"does not offer {', '.join(sorted(set(lacking)))}" if lacking else ""
+
+
+def unused(rung: Rung, offers: Mapping[str, Sequence[Offer]]) -> dict[str, str]:
+    """Return the reservations that the user named and that nothing uses on this rung, each with why, in words."""
+    places = [offer for offer in offers.get(rung.region, ()) if offer.zone in rung.places]
+    wanted = {(group, choice.instance_type) for group, choice in rung.choices.items() if choice.market == "on-demand"}
+    used = {id_ for offer in places for id_, users in offer.serves.items() if wanted.intersection(users)}
+    found: dict[str, str] = {}
+    for offer in places:
+        for id_, users in offer.serves.items():
+            of = ", ".join(dict.fromkeys(f"{group} as on-demand {type_}" for group, type_ in users))
+            found[id_] = f"it is for {of}, which is not asked for here"
+        for id_, why in offer.unused.items():
+            found.setdefault(id_, why)
+    return {id_: why for id_, why in found.items() if id_ not in used}
 
 
 def _markets(group: NodeGroup, request: Request) -> tuple[Market, ...]:

@@ -193,6 +193,8 @@ class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ready_timeout_s: float = 300.0
     #: cloud-init's, as the user wrote it: a script, ``#cloud-config``, or whatever else it takes.
     user_data: str | None = None
+    #: Who logs in by SSH; None: as the ``ssh:`` section says.
+    user: str | None = None
     #: The machines of the group, where they are the user's own (``backend: static``).
     hosts: tuple[Host, ...] = ()
     #: Settings of this group alone for the cloud in use (the mapping of the group that bears the backend's name).
@@ -204,6 +206,8 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
 
     groups: tuple[NodeGroup, ...]
     name: str = DEFAULT_TOPOLOGY
+    #: Where it may be placed, in order; empty: in the regions of the run.
+    regions: tuple[str, ...] = ()
 
     def group(self, name: str) -> NodeGroup:
         """The group called ``name``; ``KeyError`` with the names there are."""
@@ -232,6 +236,7 @@ class Request(Struct, frozen=True, kw_only=True):
     run: str
     project: str
     topologies: Mapping[str, Topology]
+    #: All of the run, those that a topology has for itself too.
     regions: tuple[str, ...]
     #: As the user wrote them: letters, names or zone ids; empty: every zone that offers all the types.
     zones: tuple[str, ...] = ()
@@ -311,6 +316,10 @@ class Offer(Struct, frozen=True):
     lacks: tuple[str, ...] = ()
     #: This zone holds capacity that the user told us to use: try it first.
     preferred: bool = False
+    #: Which group, as which type, each reservation serves that the user named; never as spot.
+    serves: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    #: Why others that the user named serve nothing here, in words.
+    unused: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -548,6 +557,8 @@ class Access(Struct, frozen=True, kw_only=True):
     key: str | None = None
     known_hosts: str | None = None
     bastion: str | None = None
+    #: Whether the node is still there after a run that failed: kept, or the user's own.
+    stays: bool = False
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -590,11 +601,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
     outcome: str
     code: str = ""
     words: str = ""
-    #: What the refusal was of, where it was of something: a group, its type, its market (``reserved`` for a
-    #: reservation). Empty where the whole attempt failed, or none did.
+    #: What the refusal was of, where it was of something: groups, their types and markets, and whether a reservation
+    #: was asked for. Of the whole attempt where that failed, or nothing did, with no group.
     group: str = ""
     instance_type: str = ""
     market: str = ""
+    reserved: bool = False
     #: The table's word for the refusal, how far it reaches, and what the user can do about it.
     kind: str = ""
     scope: str = ""

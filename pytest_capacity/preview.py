@@ -11,18 +11,19 @@ from msgspec import Struct
 
 from pytest_capacity import ladder
 from pytest_capacity.ladder import Choice, Family, Memory, Refusal, Rung
-from pytest_capacity.model import NodeGroup, Offer, Request, Topology
+from pytest_capacity.model import Market, NodeGroup, Offer, Request, Topology
 
 #: Refusals and when they were said.
 Refused = Sequence[tuple[float, Refusal]]
 
 
 class Asking(Struct, frozen=True, kw_only=True):
-    """What one group asks for on a rung. ``market`` is ``reserved`` where on-demand nodes get a reservation."""
+    """What one group asks for on a rung; ``reserved``: in a reservation."""
 
     count: int
     instance_type: str
-    market: str
+    market: Market
+    reserved: bool = False
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ class PreviewRung(Struct, frozen=True, kw_only=True):
     dry: tuple[Remembered, ...] = ()
     #: A quota that was used up so recently that it is likely to be still. Empty: nothing is known.
     quota: tuple[Remembered, ...] = ()
+    #: Reservations that the user named and that are not used there, and why.
+    unused: Mapping[str, str] = {}
     #: USD an hour for all nodes, by the prices that the user gave; None where one is not known.
     price: float | None = None
 
@@ -99,7 +102,7 @@ def preview_topology(
     alive = [one for one in refused if ladder.remembered([one], now, memory)]
     listed = ladder.rungs(topology, request, offers, ladder.remembered(refused, now, memory))
     rungs = listed if request.colocate != "region" else _spread(listed)
-    planned = [_planned(topology, request, rung, alive, family) for rung in rungs]
+    planned = [_planned(topology, request, rung, alive, family, ladder.unused(rung, offers)) for rung in rungs]
     return TopologyPreview(tuple(planned), tuple(_left_out(topology, request, offers, listed)))
 
 
@@ -111,7 +114,9 @@ def _spread(listed: Sequence[Rung]) -> list[Rung]:
     return [Rung(region, where[0], dict(choices), tuple(where)) for (region, choices), where in zones.items()]
 
 
-def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family) -> PreviewRung:
+def _planned(
+    topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family, unused: Mapping[str, str]
+) -> PreviewRung:
     counts = {group.name: group.count for group in topology.groups}
     types = [(counts[name], choice.instance_type) for name, choice in rung.choices.items()]
     known = all(type_ in request.prices for _, type_ in types)
@@ -122,13 +127,18 @@ def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, f
         groups={group.name: _asking(group, request, rung.choices[group.name]) for group in topology.groups},
         dry=_dry(rung, alive),
         quota=_quota(rung, alive, family),
+        unused=unused,
         price=round(sum(count * request.prices[type_] for count, type_ in types), 6) if known else None,
     )
 
 
 def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
-    market = ladder.market_of(group, request, choice.market)
-    return Asking(count=group.count, instance_type=choice.instance_type, market=market)
+    return Asking(
+        count=group.count,
+        instance_type=choice.instance_type,
+        market=choice.market,
+        reserved=ladder.is_reserved(group, request, choice.market),
+    )
 
 
 def _dry(rung: Rung, alive: Refused) -> tuple[Remembered, ...]:
@@ -171,6 +181,6 @@ def _left_out(
             if (region, offer.zone) not in rungs:
                 why = ladder.why_not(topology, request, offer) or "fallback along zones is off"
                 yield LeftOut(region, offer.zone, why)
-    for region in request.regions:
-        if region not in ladder.regions(request):
+    for region in topology.regions or request.regions:
+        if region not in ladder.regions(request, topology):
             yield LeftOut(region, "", "fallback along regions is off")

@@ -52,14 +52,16 @@ def test_the_rungs_are_those_of_the_ladder() -> None:
         (zone, type_, "c6i.large") for zone in ("r-1a", "r-1b") for type_ in ("i4i.large", "i3en.large")
     ]
     db, loader = plan.rungs[0].groups.values()
-    assert (db.count, db.market, loader.count, loader.market) == (3, "reserved", 1, "on-demand")
+    assert (db.count, db.market, loader.count, loader.market) == (3, "on-demand", 1, "on-demand")
+    assert (db.reserved, loader.reserved) == (True, False)
 
 
 def test_spot_is_never_reserved() -> None:
     """The rung after it is, where that is asked for."""
     topology = Topology((NodeGroup(name="db", count=1, instance_type="t", market="spot", reserve=True),))
     plan = preview_topology(topology, request(), zones("a"))
-    assert [rung.groups["db"].market for rung in plan.rungs] == ["spot", "reserved"]
+    groups = [rung.groups["db"] for rung in plan.rungs]
+    assert [(group.market, group.reserved) for group in groups] == [("spot", False), ("on-demand", True)]
 
 
 def test_groups_that_are_spread_have_their_zones_in_one_rung() -> None:

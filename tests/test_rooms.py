@@ -18,6 +18,7 @@ from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.backends.static import PROVIDER as STATIC
 from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
+from pytest_capacity.install_advice import install_command
 from tests.emulated import ROOT
 
 PACKAGE: Final = ROOT / "pytest_capacity"
@@ -151,9 +152,7 @@ def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     """By the module that its provider wants."""
     monkeypatch.setattr(type(AWS), "modules", ("no_such_sdk",))
     words = missing_extra("aws")
-    assert words == (
-        "'aws' needs the module 'no_such_sdk', which is not installed here: pip install 'pytest-capacity[aws]'"
-    )
+    assert words == f"'aws' needs the module 'no_such_sdk', which is not installed here: {install_command('aws')}"
     assert missing_extra("static") is None
 
 

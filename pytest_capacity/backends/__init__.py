@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_capacity.errors import ConfigError
+from pytest_capacity.install_advice import install_command
 
 if TYPE_CHECKING:
     from pytest_capacity.backends.base import Backend, Provider
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "pytest_capacity.backends"
 
-#: The modules that each extra brings which is no backend's; `pip install 'pytest-capacity[ssh]'`.
+#: The modules that each extra brings which is no backend's.
 _BRINGS: Final = {"emulator": ("moto", "asyncssh"), "ssh": ("paramiko",), "kubedb": ("lightkube",)}
 
 
@@ -114,7 +115,7 @@ def missing_extra(extra: str) -> str | None:
     module = next((module for module in brings if find_spec(module) is None), None)
     if module is None:
         return None
-    return f"{extra!r} needs the module {module!r}, which is not installed here: pip install 'pytest-capacity[{extra}]'"
+    return f"{extra!r} needs the module {module!r}, which is not installed here: {install_command(extra)}"
 
 
 def open_backend(request: Request) -> Backend:
@@ -128,6 +129,6 @@ def open_backend(request: Request) -> Backend:
         raise ConfigError(
             [
                 f"backend {request.backend!r} needs the module {error.name!r}, which is not installed here: "
-                f"pip install 'pytest-capacity[{request.backend}]'"
+                f"{install_command(request.backend)}"
             ]
         ) from error

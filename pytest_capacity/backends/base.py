@@ -47,6 +47,7 @@ __all__ = [
     "SctKeys",
     "SctReading",
     "Section",
+    "by_reservation",
     "in_order",
     "scaling_of",
 ]
@@ -76,6 +77,9 @@ class Provider(Reader, Protocol):
     not_shaping: frozenset[str]
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
     errors_file: Path | None
+    #: What bills on where the keeper's machine is lost, since the cloud ends nothing at a time; "": it does. One
+    #: sentence for the header of a run.
+    endless: str
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
@@ -120,6 +124,7 @@ class PlainProvider(AnyCloud):
     environment_prefixes: tuple[str, ...] = ()
     not_shaping: frozenset[str] = frozenset()
     errors_file: Path | None = None
+    endless = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """As they are."""
@@ -198,7 +203,7 @@ class Backend(Protocol):
         them. A piece may need what an earlier round makes.
 
         A group that grows is an order for the nodes that it is to have more, of the series in which the others stand:
-        its fact ``backends.spread.first_fact(GROUP)`` says with which number their names begin. Their pieces then have
+        its fact ``backends.pieces.first_fact(GROUP)`` says with which number their names begin. Their pieces then have
         subjects of their own; whatever else of the plan stands already (a reservation of the same shape, a network, a
         key pair) has the subject that it had, and is not made again.
         """
@@ -290,6 +295,11 @@ class GivesNotice(Protocol):
     def read_notice(self, held: Held, output: str) -> str:
         """Return the cloud's words in ``output`` of the command where the node will be taken back; else "". Pure."""
         ...
+
+
+def by_reservation(used: Mapping[tuple[str, str], str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return `Offer.serves`; ``used`` has, by group and type, the existing reservation that serves it."""
+    return {id_: tuple(user for user, one in used.items() if one == id_) for id_ in dict.fromkeys(used.values())}
 
 
 #: What of a node group a cloud can change while it stands. ``count``: more nodes, and fewer. ``replace``: another

@@ -62,9 +62,11 @@ def _at_edge(options: argparse.Namespace) -> int:
 def _emulator(arguments: Sequence[str]) -> int:
     missing = [name for name in _EMULATOR_NEEDS if find_spec(name) is None]
     if missing:
+        from pytest_capacity.install_advice import install_command
+
         print(
             f"pytest-capacity emulator: {', '.join(missing)} is not installed in {sys.prefix}. "
-            "Install it by: pip install 'pytest-capacity[emulator]'",
+            f"Install it by: {install_command('emulator')}",
             file=sys.stderr,
         )
         return 1

@@ -12,7 +12,7 @@ import msgspec
 
 from pytest_capacity.allocations import Allocation, Allocations, Filter, open_view
 from pytest_capacity.allocations.web.query import parse_moment
-from pytest_capacity.cli.console import Misused, tell
+from pytest_capacity.cli.console import Misused, tell, width
 from pytest_capacity.keeper.places import Places
 from pytest_capacity.report.tables import aligned
 from pytest_capacity.text import moment
@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
         with view:
             found = list(view.all(wanted))
     if options.json:
-        tell([json.dumps([_plain(one) for one in found], indent=2)])
+        tell([json.dumps([_plain(one) for one in found], indent=2)], whole=True)
     else:
         tell(_table(found) if found else ["nothing is allocated that fits"])
     return 0
@@ -58,7 +58,7 @@ def _moment(flag: str, text: str | None) -> float | None:
 
 def _table(found: Sequence[Allocations]) -> Iterator[str]:
     rows = [_row(one) for resource in found for one in resource.allocations]
-    yield from aligned([_HEAD, *rows], _WIDTHS)
+    yield from aligned([_HEAD, *rows], _WIDTHS, width())
 
 
 def _row(one: Allocation) -> tuple[str, ...]:

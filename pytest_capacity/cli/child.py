@@ -56,56 +56,48 @@ def run_child(command: Sequence[str], environ: Mapping[str, str], signals: Signa
 
     On a terminal it is in the foreground, as a shell would put it, so that it may read, and Ctrl-C is its own.
     """
-    child = subprocess.Popen(command, env=dict(environ), process_group=0)
-    with signals.passed_to(child.pid), _foreground(child.pid) as terminal:
-        status = _wait(child.pid, terminal)
+    with _foreground() as (terminal, prepared):
+        child = subprocess.Popen(command, env=dict(environ), process_group=prepared)
+        group = prepared or child.pid
+        with signals.passed_to(group):
+            status = _wait(child.pid, group, terminal)
     child.returncode = os.waitstatus_to_exitcode(status)
     return child.returncode if child.returncode >= 0 else BY_SIGNAL - child.returncode
 
 
-def _wait(child: int, terminal: int | None) -> int:
-    if terminal is None:
-        return os.waitpid(child, 0)[1]
-    status = _let_read(child)
+def _wait(child: int, group: int, terminal: int | None) -> int:
+    """Return the status with which the child ended; on a terminal, stop and go on with it."""
     while True:
-        if status is None:
-            _, status = os.waitpid(child, os.WUNTRACED)
-        if not os.WIFSTOPPED(status):
+        _, status = os.waitpid(child, os.WUNTRACED if terminal is not None else 0)
+        if terminal is None or not os.WIFSTOPPED(status):
             return status
         # Ctrl-Z: we stop as well, so that the shell has the terminal; `fg` goes on with both. Where there is no shell
         # above us that could do that, the kernel stops no process by this signal.
         _give(terminal, os.getpgrp())
         os.killpg(os.getpgrp(), signal.SIGTSTP)
-        _give(terminal, child)
-        os.killpg(child, signal.SIGCONT)
-        status = None
-
-
-def _let_read(child: int) -> int | None:
-    """Continue what was stopped for reading before the terminal was its own; a status that is there is handed on.
-
-    Looked at first, since this would undo a Ctrl-Z that was typed just now.
-    """
-    found, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
-    if found and not (os.WIFSTOPPED(status) and os.WSTOPSIG(status) in (signal.SIGTTIN, signal.SIGTTOU)):
-        return status
-    with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGCONT)
-    return None
+        _give(terminal, group)
+        os.killpg(group, signal.SIGCONT)
 
 
 @contextmanager
-def _foreground(group: int) -> Iterator[int | None]:
-    """Give the terminal to ``group`` for the time of the block, if it is ours to give; its descriptor."""
+def _foreground() -> Iterator[tuple[int | None, int]]:
+    """Give the terminal to a new process group for the time of the block, if it is ours to give; both, or None and 0.
+
+    The group has the terminal before the child is started in it. A child that began in the background could be stopped
+    for reading, and a Ctrl-Z that comes before it is continued would be lost with that.
+    """
     terminal = _terminal()
     if terminal is None:
-        yield None
+        yield None, 0
         return
-    _give(terminal, group)
-    try:
-        yield terminal
-    finally:
-        _give(terminal, os.getpgrp())
+    # A group needs a process: this one ends when its input does.
+    with subprocess.Popen(("sh", "-c", "read _"), stdin=subprocess.PIPE, process_group=0) as first:
+        _give(terminal, first.pid)
+        try:
+            yield terminal, first.pid
+        finally:
+            _give(terminal, os.getpgrp())
+            first.kill()  # It may have been stopped together with the child.
 
 
 def _terminal() -> int | None:

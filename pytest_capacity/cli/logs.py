@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
 def _show(file: BinaryIO) -> None:
     text = file.read().decode(errors="replace")
     if text:
-        tell(text.splitlines())
+        tell(text.splitlines(), whole=True)
 
 
 def _follow(run: Run, file: BinaryIO) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pytest_capacity.cli.console import tell
+from pytest_capacity.cli.console import tell, width
 from pytest_capacity.cli.runs import Seen, known_runs, look_at_all, request_value
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper import protocol
@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
         seen = [one for one in seen if one.state != "over"]
     now = time.time()
     if options.json:
-        tell([json.dumps([_plain(one, now) for one in seen], indent=2)])
+        tell([json.dumps([_plain(one, now) for one in seen], indent=2)], whole=True)
     else:
         tell(_table(seen, now) if seen else ["no runs"])
     return 0
@@ -45,10 +45,11 @@ def main(options: argparse.Namespace) -> int:
 def _table(seen: Sequence[Seen], now: float) -> Iterator[str]:
     ids = [one.run.id for one in seen]
     rows = [_HEAD, *(_row(one, ids, now) for one in seen)]
-    for number, line in enumerate(aligned(rows, _WIDTHS)):
+    lines = list(aligned(rows, _WIDTHS, width()))
+    yield from lines[: -len(seen)]
+    for line, one in zip(lines[-len(seen) :], seen, strict=True):
         yield line
-        if number:
-            yield from _notes(seen[number - 1])
+        yield from _notes(one)
 
 
 def _row(seen: Seen, ids: Sequence[str], now: float) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from pytest_capacity.cli.console import tell
+from pytest_capacity.cli.console import tell, width
 from pytest_capacity.cli.runs import Run, find, known_runs
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry, ReadJournal
@@ -44,10 +44,13 @@ def _list(options: argparse.Namespace) -> int:
     if options.active:
         found = [(run, request) for run, request in found if request.active]
     if options.json:
-        tell([json.dumps([{"run": run.id, **msgspec.to_builtins(request)} for run, request in found], indent=2)])
+        tell(
+            [json.dumps([{"run": run.id, **msgspec.to_builtins(request)} for run, request in found], indent=2)],
+            whole=True,
+        )
     elif found:
         now = time.time()
-        tell(aligned([_HEAD, *(_row(request, now) for _, request in found)], _WIDTHS))
+        tell(aligned([_HEAD, *(_row(request, now) for _, request in found)], _WIDTHS, width()))
     else:
         tell(["no operation requests"])
     return 0
@@ -56,7 +59,7 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     request = _named(find(options.run, options.journal), options.name)
     if options.json:
-        tell([json.dumps(msgspec.to_builtins(request), indent=2)])
+        tell([json.dumps(msgspec.to_builtins(request), indent=2)], whole=True)
     else:
         tell(_whole(request))
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_capacity.cli.console import tell
+from pytest_capacity.cli.console import tell, width
 from pytest_capacity.cli.run import chosen, read_request, spawn_options
 from pytest_capacity.keeper.oneshot import plan
 from pytest_capacity.preview import Plan, PreviewRung, Remembered
@@ -25,9 +25,9 @@ def main(options: argparse.Namespace) -> int:
     request = replace(request, topologies={name: request.topologies[name] for name in names})
     planned = plan(request, spawn_options(options, request))
     if options.json:
-        tell([json.dumps(_plain(planned), indent=2)])
+        tell([json.dumps(_plain(planned), indent=2)], whole=True)
     else:
-        tell([*([EMULATED] if planned.emulated else []), *tables.plan(planned)])
+        tell([*([EMULATED] if planned.emulated else []), *tables.plan(planned, width=width())])
     return 0 if planned.good else 1
 
 
@@ -54,7 +54,12 @@ def _rung(rung: PreviewRung) -> dict[str, Any]:
         "zone": rung.zone,
         "zones": list(rung.zones),
         "groups": {
-            name: {"count": asked.count, "instance_type": asked.instance_type, "market": asked.market}
+            name: {
+                "count": asked.count,
+                "instance_type": asked.instance_type,
+                "market": asked.market,
+                "reserved": asked.reserved,
+            }
             for name, asked in rung.groups.items()
         },
         "remembered": [_remembered(one) for one in rung.dry],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from pytest_capacity.keeper.protocol import Event, Staying
 from pytest_capacity.keeper.spawn import SpawnOptions, missing_where, needed_extras
 from pytest_capacity.model import Identity, Placed, Receipt, Request
 from pytest_capacity.report import render
+from pytest_capacity.text import width_of
 
 #: The file that is read when nothing names another one.
 _DEFAULT_FILE: Final = "capacity.yaml"
@@ -181,11 +183,18 @@ class Life:
     def _show(self, answer: Receipt | Staying) -> bool:
         request, verbosity = self._owner.request, -1 if self._quiet else 0
         if isinstance(answer, Receipt):
-            say(*(f"capacity: {line.text}" for line in render.summary(answer, request, verbosity=-1)))
+            said = render.summary(answer, request, verbosity=-1, width=self._width())
+            say(*(f"capacity: {line.text}" for line in said))
             return answer.clean
-        told = render.staying_lines(answer, request, time.time(), verbosity=verbosity, since=self._since)
+        told = render.staying_lines(
+            answer, request, time.time(), verbosity=verbosity, since=self._since, width=self._width()
+        )
         say(*(f"capacity: {line.text}" for line in told))
         return True
+
+    def _width(self) -> int | None:
+        columns = width_of(sys.stderr, os.environ)
+        return None if columns is None else columns - len("capacity: ")
 
     def _leave(self) -> None:
         owner = self._owner

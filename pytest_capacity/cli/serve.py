@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_capacity.cli.console import Misused, tell
+from pytest_capacity.install_advice import install_command
 from pytest_capacity.keeper.places import Places
 
 #: Where a script puts a token of its own, so that it need not read ours. The second one has no role but ``member``.
@@ -26,7 +27,7 @@ def main(options: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; return 0. Raises `Misused` where it cannot begin."""
     missing = [name for name in _NEEDS if find_spec(name) is None]
     if missing:
-        raise Misused(f"{', '.join(missing)} is not installed here: pip install 'pytest-capacity[serve]'")
+        raise Misused(f"{', '.join(missing)} is not installed here: {install_command('serve')}")
     from pytest_capacity.allocations.web.guard import Guard, Role
     from pytest_capacity.allocations.web.server import serve
 
@@ -38,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
 
     def ready(url: str) -> None:
         if options.json:
-            tell([json.dumps({"url": url, "token": admin, "pid": os.getpid()})])
+            tell([json.dumps({"url": url, "token": admin, "pid": os.getpid()})], whole=True)
         else:
             tell([f"serving on {url} until Ctrl-C", f"in a browser: {url}/?token={admin}"])
 

@@ -57,6 +57,12 @@ def read_ssh(
         for group in topology.groups
         if needs_ssh(group.ready)
     ]
+    needs += [
+        f"the `ssh` of {topology.name}/{group.name}"
+        for topology in topologies.values()
+        for group in topology.groups
+        if group.user
+    ]
     needs += ["`collect`"] if collect else []
     if value is None:
         ssh = Ssh() if needs or owns_machines else None

@@ -60,10 +60,18 @@ def default_timeout(moving: Moving, duration: float) -> float:
 
 
 def check_moving(
-    source: Source, moving: Moving, regions: Sequence[str], topologies: Iterable[Topology], faults: Faults
+    source: Source,
+    moving: Moving,
+    regions: Sequence[str],
+    own: Mapping[str, Sequence[str]],
+    topologies: Iterable[Topology],
+    faults: Faults,
 ) -> None:
-    """Refuse what contradicts itself: regions against region fallback, and ``colocate`` against the groups."""
-    _check_regions(source, moving.fallback, regions, faults)
+    """Refuse what contradicts itself: regions against region fallback, and ``colocate`` against the groups.
+
+    ``own`` are the regions of the topologies that have some for themselves, ``regions`` those of the others.
+    """
+    _check_regions(source, moving.fallback, regions, own, faults)
     where = source.get("colocate")[1]
     for topology in topologies:
         if moving.colocate == "region":
@@ -147,23 +155,32 @@ def _is_none(value: object) -> bool:
         return False
 
 
-def _check_regions(source: Source, fallback: Fallback, regions: Sequence[str], faults: Faults) -> None:
+def _check_regions(
+    source: Source,
+    fallback: Fallback,
+    regions: Sequence[str],
+    own: Mapping[str, Sequence[str]],
+    faults: Faults,
+) -> None:
     # A flag alone says what is meant now; it is no contradiction of the file.
     if source.is_overridden("regions") != source.is_overridden("fallback"):
         return
-    if len(regions) > 1 and not fallback.regions:
-        where = source.get("regions")[1]
-        remedy = "Write `fallback: {regions: true}` to move on to the next where one has run out, or name one region."
-        faults.add(
-            where,
-            f"{', '.join(regions)}: nodes are placed in one region; a topology across several is not supported",
-            remedy,
-        )
-    if len(regions) == 1 and fallback.regions:
+    sets = {f"{source.file}: topologies.{name}.regions": some for name, some in own.items()}
+    sets = {source.get("regions")[1]: regions, **sets} if regions else sets
+    for where, some in sets.items():
+        if len(some) > 1 and not fallback.regions:
+            remedy = (
+                "Write `fallback: {regions: true}` to move on to the next where one has run out, or name one region. "
+                "Two topologies may be in two regions (`topologies.NAME.regions`)."
+            )
+            what = f"{', '.join(some)}: nodes are placed in one region; a topology across several is not supported"
+            faults.add(where, what, remedy)
+    if fallback.regions and sets and all(len(some) == 1 for some in sets.values()):
         value, where = source.get("fallback")
         at = f"{where}.regions" if isinstance(value, Mapping) else where
         remedy = "Name the others in `regions`, in the order in which they are tried, or leave it out."
-        faults.add(at, f"there is no other region to fall back to than {regions[0]}", remedy)
+        one = ", ".join(dict.fromkeys(region for some in sets.values() for region in some))
+        faults.add(at, f"there is no other region to fall back to than {one}", remedy)
 
 
 def _check_spread(topology: Topology, where: str, faults: Faults) -> None:

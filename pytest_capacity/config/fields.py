@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
@@ -34,6 +34,10 @@ class Faults:
         line = f"{where}: {what}. {remedy}"
         if line not in self.lines:
             self.lines.append(line)
+
+
+#: Reads one value of a key, ``where`` it stands: what it means, or None and a fault.
+Reader = Callable[[object, str, Faults], Any]
 
 
 def as_bool(value: object, where: str, faults: Faults) -> bool | None:
@@ -109,6 +113,71 @@ def as_mapping(value: object, where: str, faults: Faults, example: str) -> Mappi
         return value
     faults.add(where, "does not hold keys and values", f"Write it like {example}.")
     return {}
+
+
+def as_forms(
+    values: Sequence[object], form: re.Pattern[str], example: str, where: str, faults: Faults
+) -> tuple[str, ...]:
+    """Return those of ``values`` that have the form, each once; a fault for each of the others."""
+    read = [as_form(value, form, example, f"{where}[{number}]", faults) for number, value in enumerate(values)]
+    return tuple(dict.fromkeys(value for value in read if value is not None))
+
+
+def as_once(values: Sequence[str], form: re.Pattern[str], example: str, where: str, faults: Faults) -> tuple[str, ...]:
+    """Return the regions of the right form; a fault for each of the others, and where one is there twice."""
+    for value in values:
+        as_form(value, form, example, where, faults)
+    if len(set(values)) < len(values):
+        faults.add(where, "names a region twice", "Name each once.")
+    return tuple(dict.fromkeys(value for value in values if form.fullmatch(value)))
+
+
+def formed(form: re.Pattern[str], example: str) -> Reader:
+    """Return the reader of a text of that form."""
+    return lambda value, where, faults: as_form(value, form, example, where, faults)
+
+
+def listed(form: re.Pattern[str], example: str) -> Reader:
+    """Return the reader of a list of texts of that form."""
+    return lambda value, where, faults: as_forms(as_texts(value, where, faults), form, example, where, faults)
+
+
+def chosen(*choices: str) -> Reader:
+    """Return the reader of one of ``choices``."""
+    return lambda value, where, faults: as_choice(value, choices, where, faults)
+
+
+def counted(least: int, most: int, unit: str = "") -> Reader:
+    """Return the reader of a whole number."""
+    what = f"not a number of {unit}" if unit else f"no whole number from {least} to {most}"
+
+    def read(value: object, where: str, faults: Faults) -> int | None:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        faults.add(where, f"{shown(value)} is {what}", f"Give a whole number from {least} to {most}.")
+        return None
+
+    return read
+
+
+def read_keys(values: Mapping[str, Any], readers: Mapping[str, Reader], where: str, faults: Faults) -> dict[str, Any]:
+    """Return, of the keys that are written and have a reader, the values that are right."""
+    read = {key: reader(values[key], f"{where}.{key}", faults) for key, reader in readers.items() if key in values}
+    return {key: value for key, value in read.items() if value is not None}
+
+
+def by_region(
+    value: object, reader: Reader, regions: Sequence[str], where: str, faults: Faults, *, alone: bool, example: str
+) -> dict[str, Any]:
+    """Return values by region. Where ``value`` is one ``alone``, it stands for each of ``regions``."""
+    if alone:
+        one = reader(value, where, faults)
+        return dict.fromkeys(regions, one) if one else {}
+    read = {
+        region: reader(given, f"{where}.{shown(region)[1:-1]}", faults)
+        for region, given in as_mapping(value, where, faults, example).items()
+    }
+    return {region: one for region, one in read.items() if one}
 
 
 def refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, faults: Faults) -> None:

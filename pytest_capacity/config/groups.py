@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_capacity.config.fields import (
     Faults,
@@ -21,7 +22,7 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.nodes import DEFAULT_READY_S, check_machines, read_own_group, read_ready
+from pytest_capacity.config.nodes import DEFAULT_READY_S, check_machines, read_own_group, read_ready, read_user
 from pytest_capacity.config.provider import GroupDraft, Reader, Section
 from pytest_capacity.config.userdata import read_user_data
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Market, NodeGroup, Topology
@@ -45,6 +46,7 @@ _GROUP_KEYS: Final = (
     "ready",
     "ready_timeout",
     "user_data",
+    "ssh",
 )
 
 
@@ -60,6 +62,10 @@ class Defaults(Struct, frozen=True, kw_only=True):
     providers: tuple[str, ...] = ()
     #: The provider's section of the file, what it says, and whether it had faults.
     section: Section
+    #: The regions of the topologies that have some for themselves.
+    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Those of the others.
+    common_regions: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     settings_wrong: bool = False
     #: What messages call the file.
@@ -69,6 +75,15 @@ class Defaults(Struct, frozen=True, kw_only=True):
     #: What relative paths in the file are relative to.
     base: Path = Path()
     duration_s: float = 5400.0
+
+    def of(self, topology: str) -> Defaults:
+        """Those for the groups of this topology: what is asked of each region is asked of its own."""
+        own = self.regions_of(topology)
+        return replace(self, section=replace(self.section, regions=own)) if own else self
+
+    def regions_of(self, topology: str) -> tuple[str, ...]:
+        """Return those of this topology; empty where all topologies have those of the run."""
+        return self.regions.get(topology, self.common_regions) if self.regions else ()
 
     @property
     def example(self) -> str:
@@ -120,7 +135,7 @@ def _raw_groups(value: object, where: str, defaults: Defaults, faults: Faults) -
 
 def _groups_of(body: object, where: str, defaults: Defaults, faults: Faults) -> Mapping[str, Any]:
     values = as_mapping(body, where, faults, "{groups: {db: " + defaults.example + "}}")
-    refuse_unknown(values, ("groups",), f"{where}.", faults)
+    refuse_unknown(values, ("groups", "regions"), f"{where}.", faults)
     if "groups" not in values:
         if values == body and not values:
             faults.add(where, "has no `groups`", f"Add `groups: {{db: {defaults.example}}}`.")
@@ -148,7 +163,9 @@ def _given_groups(topology: object, provider: str, where: str, faults: Faults) -
 
 
 def _as_written(group: NodeGroup, provider: str) -> dict[str, Any]:
-    body = {key: getattr(group, key) for key in _GROUP_KEYS if key != "ready_timeout"}
+    body = {key: getattr(group, key) for key in _GROUP_KEYS if key not in ("ready_timeout", "ssh")}
+    if group.user is not None:
+        body["ssh"] = {"user": group.user}
     # The default is no wish: it gives way where a run is shorter.
     if group.ready_timeout_s != DEFAULT_READY_S:
         body["ready_timeout"] = f"{group.ready_timeout_s}s"
@@ -165,8 +182,10 @@ def _host_as_written(host: object) -> object:
 
 def _topology(name: str, groups: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> Topology:
     as_form(name, NAME_FORM, "big-cluster (letters, digits, - and _; at most 40)", where, faults)
-    made = [_group(group, body, f"{where}.{shown(group)[1:-1]}", defaults, faults) for group, body in groups.items()]
-    return Topology(groups=tuple(group for group in made if group is not None), name=name)
+    of = defaults.of(name)
+    made = [_group(group, body, f"{where}.{shown(group)[1:-1]}", of, faults) for group, body in groups.items()]
+    own = defaults.regions_of(name)
+    return Topology(groups=tuple(group for group in made if group is not None), name=name, regions=own)
 
 
 def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faults) -> NodeGroup | None:
@@ -183,7 +202,7 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         faults.add(
             f"{where}.hosts", "machines of your own are no cloud's", "Write `backend: static`, or remove the key."
         )
-    known = (*_GROUP_KEYS, *provider.group_keys, "hosts", provider.name, *defaults.providers)
+    known = (*_GROUP_KEYS, "hosts", provider.name, *defaults.providers)
     refuse_unknown(values, known, f"{where}.", faults)
     for key in ("count", "instance_type"):
         if key not in values:
@@ -214,6 +233,7 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
     image = cloud.pop("image") if isinstance(cloud.get("image"), str) else None
     ready, timeout = read_ready(values, where, defaults.duration_s, faults)
     data = _user_data(values, where, defaults, faults)
+    user = read_user(values, where, faults)
     if count is None or instance_type is None:
         return None
     return NodeGroup(
@@ -228,6 +248,7 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         ready=ready,
         ready_timeout_s=timeout,
         user_data=data,
+        user=user,
         cloud=cloud,
     )
 

@@ -37,6 +37,7 @@ from pytest_capacity.config.fields import (
     shown,
 )
 from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
+from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import AnyCloud, Reader, Readers, Section
 from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.config.retention import read_keeping
@@ -110,6 +111,10 @@ class _Cloud(Struct, frozen=True, kw_only=True):
     """What the request says of the cloud, as in `Request`."""
 
     regions: tuple[str, ...]
+    #: Those of the topologies that name some for themselves.
+    own_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Those of the others.
+    common_regions: tuple[str, ...] = ()
     moving: Moving
     zones: tuple[str, ...] = ()
     market: Market = "on-demand"
@@ -164,10 +169,14 @@ def load(
     backend = _backend(source, clouds, faults)
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
     own = backend.owns_machines
-    cloud = _no_cloud(source, backend, clouds, faults) if own else _cloud(source, backend, environ, duration, faults)
-    found = read_topologies(values, topologies or {}, _defaults(source, backend, clouds, cloud, duration), faults)
+    given_topologies = topologies or {}
+    if own:
+        cloud = _no_cloud(source, backend, clouds, faults)
+    else:
+        cloud = _cloud(source, backend, given_topologies, environ, duration, faults)
+    found = read_topologies(values, given_topologies, _defaults(source, backend, clouds, cloud, duration), faults)
     if not own:
-        check_moving(source, cloud.moving, cloud.regions, found.values(), faults)
+        check_moving(source, cloud.moving, cloud.common_regions, cloud.own_regions, found.values(), faults)
     timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
     check_patience(source, cloud.moving, timeout, faults)
     collect = read_collect(source, faults)
@@ -215,8 +224,17 @@ def load(
     return request
 
 
-def _cloud(source: Source, provider: Reader, environ: Mapping[str, str], duration: float, faults: Faults) -> _Cloud:
-    regions = _regions(source, provider, environ, faults)
+def _cloud(
+    source: Source,
+    provider: Reader,
+    topologies: Mapping[str, Topology],
+    environ: Mapping[str, str],
+    duration: float,
+    faults: Faults,
+) -> _Cloud:
+    own = read_own_regions(source, provider, topologies, faults)
+    common = _regions(source, provider, environ, own, faults)
+    regions = tuple(dict.fromkeys((*common, *own.every)))
     moving = read_moving(source, duration, faults)
     market, reserve = _market(source, moving.fallback, faults)
     before = len(faults.lines)
@@ -225,6 +243,8 @@ def _cloud(source: Source, provider: Reader, environ: Mapping[str, str], duratio
     settings_wrong = len(faults.lines) > before
     return _Cloud(
         regions=regions,
+        own_regions=own.named,
+        common_regions=common,
         moving=moving,
         zones=_zones(source, provider, regions, faults),
         market=market,
@@ -273,6 +293,8 @@ def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, 
         provider=provider,
         providers=tuple(clouds.names()),
         section=cloud.section,
+        regions=cloud.own_regions,
+        common_regions=cloud.common_regions,
         settings=cloud.settings,
         settings_wrong=cloud.settings_wrong,
         file=source.file,
@@ -310,8 +332,19 @@ def _backend(source: Source, clouds: Readers, faults: Faults) -> Reader:
     return clouds.get(name) if name in names else AnyCloud()
 
 
-def _regions(source: Source, provider: Reader, environ: Mapping[str, str], faults: Faults) -> tuple[str, ...]:
+def _regions(
+    source: Source,
+    provider: Reader,
+    environ: Mapping[str, str],
+    own: OwnRegions,
+    faults: Faults,
+) -> tuple[str, ...]:
+    """Return those of the topologies that have none for themselves."""
     value, where = source.get("regions")
+    if own.whole:
+        if value is not None and not source.is_overridden("regions"):
+            faults.add(where, "is given, and every topology names regions for itself", "Leave it out.")
+        return ()
     before = len(faults.lines)
     given = split(value, where, faults) if value is not None else ()
     example = provider.examples.region
@@ -320,7 +353,7 @@ def _regions(source: Source, provider: Reader, environ: Mapping[str, str], fault
         where = variable or where
         if not given:
             flag = ", pass --capacity-region" if source.has_flags else ""
-            variables = f", or set {provider.region_variable}" if provider.region_variable else ""
+            variables = "".join(f", or set {name}" for name in provider.region_variables[:1])
             faults.add(where, "no region is named", f"Write `regions: [{example}]`{flag}{variables}.")
     elif not given and len(faults.lines) == before:
         faults.add(where, "names no region", f"Write `regions: [{example}]`.")

@@ -8,7 +8,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pytest_capacity.config.fields import Faults, as_bool, as_count, as_form, as_text, refuse_unknown, shown
+from pytest_capacity.config.fields import (
+    Faults,
+    as_bool,
+    as_count,
+    as_form,
+    as_mapping,
+    as_text,
+    refuse_unknown,
+    shown,
+)
 from pytest_capacity.config.source import as_duration
 from pytest_capacity.model import Host, NodeGroup, Topology
 
@@ -16,7 +25,7 @@ DEFAULT_READY_S: Final = 5 * 60.0
 
 _WORDS: Final = ("running", "ssh", "cloud-init")
 _TCP: Final = "tcp:"
-_GROUP_KEYS: Final = ("hosts", "count", "instance_type", "ready", "ready_timeout")
+_GROUP_KEYS: Final = ("hosts", "count", "instance_type", "ready", "ready_timeout", "ssh")
 _OF_A_CLOUD: Final = ("alternatives", "market", "image", "user_data")
 _HOSTS_EXAMPLE: Final = "[10.0.0.1, {address: 10.0.0.2, name: big, user: admin, port: 2222}]"
 
@@ -64,6 +73,19 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
     return text
 
 
+def read_user(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+    """Return who logs in on the nodes of a group, where it says so itself: ``ssh: {user: ubuntu}``."""
+    if values.get("ssh") is None:
+        return None
+    where = f"{where}.ssh"
+    given = as_mapping(values["ssh"], where, faults, "{user: ubuntu}")
+    for key in given:
+        if key != "user":
+            remedy = "Write it in the section `ssh:`, which is for all nodes."
+            faults.add(f"{where}.{shown(key)[1:-1]}", "is no key of a group: only `user` is", remedy)
+    return as_form(given["user"], USER_FORM, "ubuntu", f"{where}.user", faults) if "user" in given else None
+
+
 def read_own_group(
     name: str, values: Mapping[str, Any], where: str, duration: float, clouds: Sequence[str], faults: Faults
 ) -> NodeGroup | None:
@@ -95,6 +117,7 @@ def read_own_group(
         reserve=False,
         ready=ready,
         ready_timeout_s=timeout,
+        user=read_user(values, where, faults),
         hosts=hosts,
     )
 

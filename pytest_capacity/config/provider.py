@@ -127,12 +127,8 @@ class Reader(Protocol):
     #: The machines are the user's own: there are no regions, markets, reservations, key pairs, and no emulator.
     owns_machines: bool
     examples: Examples
-    #: The variable that names the region where nothing else does: for messages. "" where there is none.
-    region_variable: str
-    #: The most bytes of user data that a machine takes, before they are encoded.
-    user_data_limit: int
-    #: Keys of a group beside the common ones that it takes at group level; most have none.
-    group_keys: tuple[str, ...]
+    #: The variables from which the SDK takes the region where nothing else names it, in its order.
+    region_variables: tuple[str, ...]
     sct: SctKeys
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
@@ -196,14 +192,15 @@ class AnyCloud:
     title = ""
     owns_machines = False
     examples = Examples(group="{count: 3, instance_type: NAME}")
-    region_variable = ""
-    user_data_limit = 0
-    group_keys: tuple[str, ...] = ()
+    region_variables: tuple[str, ...] = ()
     sct = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """One, that need not be named."""
-        return (self.name,), ""
+        """Return what the first of ``region_variables`` says that is set; without any of them, one region for all."""
+        for name in self.region_variables:
+            if environ.get(name):
+                return (environ[name],), name
+        return ((), "") if self.region_variables else ((self.name,), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """All of them."""

@@ -29,8 +29,8 @@ def _make(world: World, secret: Secret) -> Iterator[Face]:
         except ModuleNotFoundError as problem:
             if (problem.name or "").startswith("pytest_capacity"):
                 raise
-            words = f"no {path.parent.name}: {problem.name} is not installed here. Install it by"
-            print(f"pytest-capacity emulator: {words}: pip install 'pytest-capacity[emulator]'", file=sys.stderr)
+            words = f"no {path.parent.name}: {problem.name} is not installed in {sys.prefix}"
+            print(f"pytest-capacity emulator: {words}; the extra `emulator` brings it", file=sys.stderr)
             continue
         face: Face = module.make(world, secret)
         yield face

@@ -189,7 +189,9 @@ class Attempter:
         try:
             self._reach.await_ready(placed, topology, deadline, self._clock, self._note_ready)
         except NodeError as error:
-            diagnosis = Diagnosis("stop", "not-ready", "not-ready", str(error), by="the keeper")
+            diagnosis = Diagnosis(
+                "stop", "not-ready", "not-ready", str(error), by="the keeper", remedy=self._reach.advice
+            )
             raise AttemptFailed(Failure(diagnosis)) from error
         return placed
 

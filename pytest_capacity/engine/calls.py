@@ -34,9 +34,10 @@ def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = 
     of = [diagnosis.operation, _described(piece) if piece else ""]
     call = " for ".join(filter(None, of))
     said = ": ".join(filter(None, (diagnosis.code, diagnosis.words.rstrip(" ."))))
-    # What is said of a node that does not become ready ends with what to do about that.
-    now = "" if diagnosis.kind == "not-ready" else f" {remedy(cloud, diagnosis)}"
-    return Refused(f"{asked}{f' ({call})' if call else ''}, and {diagnosis.by or cloud} said {said or 'nothing'}.{now}")
+    now = remedy(cloud, diagnosis)
+    return Refused(
+        f"{asked}{f' ({call})' if call else ''}, and {diagnosis.by or cloud} said {said or 'nothing'}. {now}"
+    )
 
 
 def _described(piece: Piece) -> str:

@@ -156,6 +156,7 @@ class Climber:
             rung = self._rung(climb)
         order = self._order(climb, rung)
         self._leave(climb.sound, order)
+        self._tell_unused(climb, rung)
         return order
 
     def _rung(self, climb: Climb) -> Rung | None:
@@ -176,7 +177,7 @@ class Climber:
     def _look(self, climb: Climb) -> None:
         """List the rungs by what the zones offer now. Raises `Refused` where there is none."""
         climb.offers, climb.left_out = self._offers.read(climb.name, climb.deadline)
-        check_zones(self._request, climb.offers)
+        check_zones(self._request, {**self._offers.seen(), **climb.offers})
         own = provider(self._request.backend).memory
         memory = ladder.remembered(self._run_state.refused_lately(self._cloud), self._clock.now(), own)
         listed = ladder.rungs(climb.topology, self._request, climb.offers, memory)
@@ -361,6 +362,13 @@ class Climber:
 
     def _change(self, climb: Climb, words: str) -> None:
         self._run_state.note("changed", data={"topology": climb.name, "words": words})
+
+    def _tell_unused(self, climb: Climb, rung: Rung) -> None:
+        """What the user named and is not used is never silent: another reservation may be paid for beside it."""
+        for id_, why in ladder.unused(rung, climb.offers).items():
+            words = messages.unused(id_, climb.name, "+".join(rung.places), why)
+            if words not in self._run_state.changes:
+                self._change(climb, words)
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
         """A market that is not the one asked for is never silent."""

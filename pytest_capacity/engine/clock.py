@@ -11,7 +11,7 @@ from pytest_capacity.errors import Cancelled, TimedOut
 
 #: Pauses between looks at what becomes ready or leaves, seconds. Short at first, since some take no time; for the time
 #: in which a machine that boots fast comes up, no longer than it may take unnoticed; then every five seconds.
-POLLS: Final = (0.2, 0.4, *(0.6,) * 7, 1.0, 1.5, 2.0, 3.0, 5.0)
+POLLS: Final = (0.2, 0.4, *(0.5,) * 9, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 #: How soon a wait sees that a sibling was refused. Seconds.
 SLICE: Final = 0.1

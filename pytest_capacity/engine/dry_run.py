@@ -40,8 +40,7 @@ def make_plan(
         deadline = Deadline(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
         identity = _who_we_are(request, backend, clock, deadline)
         offers = {name: reader.read(name, deadline)[0] for name in request.topologies}
-    for found in offers.values():
-        check_zones(request, found)
+    check_zones(request, {region: zones for found in offers.values() for region, zones in found.items()})
     lately, now = run_state.refused_lately(messages.cloud(request, identity, which())), clock.now()
     return Plan(
         backend=request.backend,

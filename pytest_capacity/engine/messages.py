@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from pytest_capacity import ladder
 from pytest_capacity.backends.diagnosis import remedy
-from pytest_capacity.model import EXHAUSTION, Attempt, Diagnosis, Identity, NodeGroup, Order, Request, Topology
+from pytest_capacity.model import EXHAUSTION, Attempt, Diagnosis, Identity, Market, NodeGroup, Order, Request, Topology
 
 #: Attempts that an error names.
 _SHOWN: Final = 6
@@ -36,7 +36,10 @@ def cloud(request: Request, identity: Identity | None, emulator: str = "") -> st
 
 def rung(order: Order, request: Request) -> dict[str, object]:
     """What is asked for, and where, for an event."""
-    wanted = (f"{_market(group, request)} {group.instance_type}" for group in order.topology.groups)
+    wanted = (
+        ladder.of_market(_is_reserved(group, request), _market(group, request), group.instance_type)
+        for group in order.topology.groups
+    )
     return {**where(order), "wanted": _listed(wanted)}
 
 
@@ -48,6 +51,7 @@ def outcome(attempt: Attempt) -> dict[str, object]:
         "code": attempt.code,
         "words": attempt.words,
         "market": attempt.market,
+        "reserved": attempt.reserved,
         "instance_type": attempt.instance_type,
     }
 
@@ -57,13 +61,14 @@ def asked(order: Order) -> str:
     return f"asked for topology {order.topology.name!r} in {where(order)['zone']}"
 
 
-def asked_for(topology: Topology, request: Request, groups: Sequence[str] = ()) -> dict[str, str]:
+def asked_for(topology: Topology, request: Request, groups: Sequence[str] = ()) -> dict[str, Any]:
     """Groups, types and markets of an attempt: all of its topology's, or those that were refused."""
     named = [group for group in topology.groups if not groups or group.name in groups]
     return {
         "group": _listed(group.name for group in named) if groups else "",
         "instance_type": _listed(group.instance_type for group in named),
         "market": _listed(_market(group, request) for group in named),
+        "reserved": any(_is_reserved(group, request) for group in named),
     }
 
 
@@ -81,7 +86,7 @@ def exhausted(cloud: str, name: str, tried: Sequence[Attempt], rounds: int) -> s
     return "\n".join(
         [
             *_wrapped(f"no capacity for topology {name!r}{again}: {cloud} refused{more}"),
-            *by_reason((one.zone, f"{one.market} {one.instance_type} ({one.code})") for one in last),
+            *by_reason((one.zone, f"{_what(one)} ({one.code})") for one in last),
             *_wrapped(f"{_advice(tried, 'Add zones, name other instance types, or try later')}; {_SUMMARY}"),
         ]
     )
@@ -89,7 +94,7 @@ def exhausted(cloud: str, name: str, tried: Sequence[Attempt], rounds: int) -> s
 
 def not_placed(cloud: str, name: str, tried: Sequence[Attempt], left_out: Mapping[str, Diagnosis]) -> str:
     """Return why a topology was placed nowhere, where that is no mere lack of capacity: the cloud's words, whole."""
-    answers = [(one.zone, f"{one.market} {one.instance_type}: {_said(one.code, one.words)}") for one in tried]
+    answers = [(one.zone, f"{_what(one)}: {_said(one.code, one.words)}") for one in tried]
     answers += [(region, f"not read: {_said(one.code, one.words)}") for region, one in left_out.items()]
     advice = [one.remedy for one in tried if one.kind not in EXHAUSTION]
     advice += [remedy(cloud, one) for one in left_out.values()]
@@ -111,6 +116,11 @@ def none_able(name: str, regions: Collection[str], reasons: Sequence[tuple[str, 
             "Nothing was created. Correct what is said of the zones, or name other ones",
         ]
     )
+
+
+def unused(reservation: str, name: str, zone: str, why: str) -> str:
+    """Return that a reservation which the user named is not used where a topology is tried, and why."""
+    return f"use_reservations: {reservation} is not used for {name!r} in {zone}: {why}"
 
 
 def by_reason(reasons: Iterable[tuple[str, str]], between: str = " ") -> list[str]:
@@ -146,8 +156,16 @@ def lasting(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def _market(group: NodeGroup, request: Request) -> str:
-    return ladder.market_of(group, request, group.market or request.market)
+def _what(attempt: Attempt) -> str:
+    return ladder.of_market(attempt.reserved, attempt.market, attempt.instance_type)
+
+
+def _market(group: NodeGroup, request: Request) -> Market:
+    return group.market or request.market
+
+
+def _is_reserved(group: NodeGroup, request: Request) -> bool:
+    return ladder.is_reserved(group, request, _market(group, request))
 
 
 def _listed(words: Iterable[str]) -> str:

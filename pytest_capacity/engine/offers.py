@@ -40,7 +40,16 @@ class OfferReader:
 
     def ahead(self, name: str) -> list[Future[Sequence[Offer]]]:
         """Begin to read what this topology needs, unless it is being read or was."""
-        return [self._read(name, region) for region in ladder.regions(self._request)]
+        return [self._read(name, region) for region in self._regions(name)]
+
+    def seen(self) -> Offers:
+        """The zones of every region that has been read by now, for whichever topology. Does not wait."""
+        with self._lock:
+            done = [(region, read) for (_, region), read in self._reads.items() if read.done()]
+        return {region: read.result() for region, read in done if read.exception() is None}
+
+    def _regions(self, name: str) -> Sequence[str]:
+        return ladder.regions(self._request, self._request.topologies[name])
 
     def forget(self, name: str) -> None:
         """The next time is another read."""
@@ -55,7 +64,7 @@ class OfferReader:
         self.ahead(name)
         found: dict[str, Sequence[Offer]] = {}
         failures: dict[str, Diagnosis] = {}
-        for region in ladder.regions(self._request):
+        for region in self._regions(name):
             answer = patiently(
                 self._backend, self._clock, partial(self._result, name, region), deadline, partial(self._tell, region)
             )
@@ -118,10 +127,10 @@ def patiently(
 
 
 def check_zones(request: Request, offers: Offers) -> None:
-    """Refuse zones that the account does not have, where all regions could be read. Raises `Refused`."""
+    """Refuse zones that the account does not have, where all regions of the run were read. Raises `Refused`."""
     every = [offer for zones in offers.values() for offer in zones]
     missing = ladder.unknown(request.zones, every)
-    if missing and every and len(offers) == len(ladder.regions(request)):
+    if missing and every and offers.keys() >= set(ladder.regions_in_use(request)):
         known = ", ".join(offer.zone for offer in every)
         raise Refused(
             f"zones {', '.join(missing)} are not in {', '.join(offers)} for this account; it has: {known}. "

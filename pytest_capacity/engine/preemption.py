@@ -66,7 +66,6 @@ class Preemption:
         giving, now = self._giving, self._clock.now()
         if giving is None or now < self._notices_at:
             return []
-        self._notices_at = now + NOTICES
         spot = {held.id: held for held in watched if _is_spot(held) and held.id not in self._run_state.preempted}
         nodes = [
             node
@@ -74,6 +73,9 @@ class Preemption:
             for node in _nodes(placed)
             if node.id in spot and node.access is not None
         ]
+        if not nodes:
+            return []  # The first ones are asked at once.
+        self._notices_at = now + NOTICES
         found = outputs(nodes, giving.notice_command, ANSWER)
         said = {id_: giving.read_notice(spot[id_], text) for id_, text in found.items()}
         return [

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_capacity.backends import provider
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.model import Access, Held, Node, Placed, Request, Topology
 from pytest_capacity.remote.ready import wait_ready
@@ -37,6 +38,15 @@ class Reach:
         self, request: Request, user: str, keys: KeyFiles | None = None, locate: Callable[[], Located] | None = None
     ) -> None:
         self._ssh = request.ssh
+        #: Who logs in, where a group has a user of its own, by topology and group.
+        self._users = {
+            (name, group.name): group.user
+            for name, topology in request.topologies.items()
+            for group in topology.groups
+            if group.user
+        }
+        self._own = provider(request.backend).owns_machines
+        self._stays = self._own or request.keep != "never"
         self._user = user
         self._keys = keys or KeyFiles("", None, None)
         self._locate = locate
@@ -46,6 +56,16 @@ class Reach:
         """What a plan must know: the public half of the key pair to be made, if one is."""
         return {"ssh-key": self._keys.public} if self._keys.public else {}
 
+    @property
+    def advice(self) -> str:
+        """What can be done about a node that was not ready: it is released by the time that this is read."""
+        if self._own:
+            return "Log in and look: the machine is your own, and stays as it is"
+        return (
+            "The nodes are released: to look at one, set `ready: running` for its group, pass --capacity-keep 30m, "
+            "and log in (pytest-capacity ssh)"
+        )
+
     def addressed(self, placed: Placed, helds: Mapping[str, Held], deadline: Deadline) -> Placed:
         """Return the same nodes with their `Access`. Waits for emulated ones that have no port yet."""
         if self._ssh is None:
@@ -53,7 +73,10 @@ class Reach:
         ids = {node.id for nodes in placed.nodes.values() for node in nodes}
         located = self._located(ids, deadline)
         nodes = {
-            group: tuple(replace(node, access=self._access(node, helds.get(node.id), located)) for node in members)
+            group: tuple(
+                replace(node, access=self._access(node, placed.topology, helds.get(node.id), located))
+                for node in members
+            )
             for group, members in placed.nodes.items()
         }
         return replace(placed, nodes=nodes)
@@ -79,7 +102,7 @@ class Reach:
             deadline.wait(_LOOK)
         return {}
 
-    def _access(self, node: Node, held: Held | None, located: Located) -> Access | None:
+    def _access(self, node: Node, topology: str, held: Held | None, located: Located) -> Access | None:
         assert self._ssh is not None
         ssh, facts = self._ssh, held.facts if held else {}
         # An emulated node is on this machine, whatever address it has in the emulated cloud.
@@ -90,10 +113,11 @@ class Reach:
         return Access(
             address=address,
             port=port or int(facts.get("port") or ssh.port),
-            user=facts.get("user") or ssh.user or self._user,
+            user=facts.get("user") or self._users.get((topology, node.group)) or ssh.user or self._user,
             key=ssh.key or self._keys.private,
             known_hosts=self._keys.known_hosts,
             bastion=None if node.id in located else ssh.bastion,
+            stays=self._stays,
         )
 
     def _address(self, node: Node) -> str | None:

@@ -19,6 +19,7 @@ import msgspec
 from pytest_capacity.backends import environment_prefixes
 from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
+from pytest_capacity.install_advice import install_command
 from pytest_capacity.keeper.spawn import last_lines
 
 _BOOT: Final = (
@@ -59,7 +60,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
         raise ConfigError(
             [
                 f"--capacity-emulator: it did not start: {last_lines(log, 1).rstrip('.')}.",
-                f"Correct the scenario, or install the extra (pip install 'pytest-capacity[emulator]'). Its log: {log}",
+                f"Correct the scenario, or install the extra ({install_command('emulator')}). Its log: {log}",
             ]
         ) from None
     os.environ[SECRET_FILE] = ready.secret_file

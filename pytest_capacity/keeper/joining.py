@@ -119,6 +119,8 @@ def _topology(name: str, stands: Topology | None, asked: Topology | None) -> Ite
     if stands is None or asked is None:
         yield _both(f"topology {name}", *_presence(stands, asked))
         return
+    if stands.regions != asked.regions:
+        yield _both(f"{name}.regions", stands.regions, asked.regions)
     there = {group.name: group for group in stands.groups}
     wanted = {group.name: group for group in asked.groups}
     for group in dict.fromkeys((*there, *wanted)):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, cast
 
@@ -14,9 +15,25 @@ from pytest_capacity.keeper.client import BEAT, EventQueue, pause
 from pytest_capacity.keeper.protocol import Event
 from pytest_capacity.report.progress import Progress
 from pytest_capacity.report.render import Line, live
+from pytest_capacity.text import fold_all
 
 if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
+
+
+def width_of(config: pytest.Config) -> int | None:
+    """Return the columns of pytest's terminal; None where it writes to a file or a pipe."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return None
+    return config.get_terminal_writer().fullwidth if reporter.isatty or "COLUMNS" in os.environ else None
+
+
+def folded(lines: Iterable[Line], columns: int | None) -> Iterator[Line]:
+    """Yield lines that are no wider than ``columns``."""
+    for line in lines:
+        for text in fold_all(line.text.splitlines() or [""], columns):
+            yield Line(text, line.colour)
 
 
 class Console:
@@ -90,7 +107,7 @@ class Console:
                 # After live lines the reporter does not know that it has written a test's letter.
                 if self._config.get_terminal_writer().width_of_current_line:
                     reporter.write("\n")
-            for line in lines:
+            for line in folded(lines, width_of(self._config)):
                 if reporter:
                     reporter.write_line(line.text, **line.markup)
                 elif line.colour == "red":

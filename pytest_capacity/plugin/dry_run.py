@@ -18,6 +18,7 @@ from pytest_capacity.keeper.protocol import Consult
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.ladder import Choice, Rung
 from pytest_capacity.model import Request
+from pytest_capacity.plugin.console import folded, width_of
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.runtime import uses_capacity
 from pytest_capacity.preview import LeftOut, Plan, PreviewRung, TopologyPreview
@@ -76,19 +77,20 @@ class DryRun:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The section ``capacity plan``."""
-        lines = list(self._lines())
+        width = width_of(self._config)
+        lines = list(self._lines(width))
         if lines:
             terminalreporter.write_sep("=", "capacity plan")
-        for line in lines:
+        for line in folded(lines, width):
             terminalreporter.write_line(line.text, **line.markup)
 
-    def _lines(self) -> Iterator[Line]:
+    def _lines(self, width: int | None = None) -> Iterator[Line]:
         if self._fault:
             yield Line(clean(str(self._fault), lines=True), "red")
         if self._plan:
             if self._plan.emulated:
                 yield Line(EMULATED, "yellow")
-            yield from map(Line, tables.plan(self._plan))
+            yield from map(Line, tables.plan(self._plan, width=width))
 
     def pytest_unconfigure(self) -> None:
         """Without a terminal the plan is said all the same: it is all that was asked for."""
@@ -98,10 +100,7 @@ class DryRun:
 
 
 def _as_rung(planned: PreviewRung) -> Rung:
-    choices = {
-        name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
-        for name, asked in planned.groups.items()
-    }
+    choices = {name: Choice(asked.market, asked.instance_type) for name, asked in planned.groups.items()}
     return Rung(planned.region, planned.zone, choices)
 
 

@@ -154,7 +154,8 @@ def pytest_capacity_attempt_ended(config: pytest.Config, attempt: Attempt) -> No
 
     :param config: pytest's configuration.
     :param attempt: Where, how long (``seconds``), what came of it (``outcome``: placed, no-capacity, quota, failed,
-        cancelled), and of a refusal ``group``, ``instance_type``, ``market``, ``kind``, ``code``, ``words``.
+        cancelled), and of a refusal ``group``, ``instance_type``, ``market``, ``reserved``, ``kind``, ``code``,
+        ``words``.
     """
 
 

@@ -19,7 +19,7 @@ from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import missing_where, needed_extras
 from pytest_capacity.model import Request, Topology
 from pytest_capacity.plugin.options import Settings, config_file, scenario_file
-from pytest_capacity.text import clean
+from pytest_capacity.text import clean, on_screen
 
 #: Our options by the name of their field in `Overrides`.
 _FIELDS: Final = {
@@ -63,7 +63,7 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
         )
     except ConfigError as error:
         faults = "\n".join(f"  {clean(fault)}" for fault in error.faults)
-        raise pytest.UsageError(f"capacity: the configuration cannot be used:\n{faults}") from None
+        raise pytest.UsageError(on_screen(f"capacity: the configuration cannot be used:\n{faults}")) from None
     # A profile that the environment chose is part of what the run is: the header names it, the keeper uses it.
     return msgspec.structs.replace(
         provider(request.backend).with_environment(request, environ),

@@ -22,7 +22,7 @@ from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.plugin.options import OnExhausted
 from pytest_capacity.plugin.timers import unhurried
 from pytest_capacity.remote.machine import Machine
-from pytest_capacity.text import clean
+from pytest_capacity.text import clean, on_screen
 
 A = TypeVar("A", bound=Answer)
 
@@ -302,7 +302,8 @@ class Runtime(ABC):
                 yield
         except (CapacityError, pytest.UsageError) as error:
             # `from None`, which pytest.fail() cannot say: what is shown must not be a chain of two.
-            raise pytest.fail.Exception(f"capacity: {clean(str(error), lines=True)}", pytrace=False) from None
+            words = on_screen(f"capacity: {clean(str(error), lines=True)}")
+            raise pytest.fail.Exception(words, pytrace=False) from None
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:

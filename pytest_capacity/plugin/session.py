@@ -24,7 +24,7 @@ from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Identity, Request
 from pytest_capacity.plugin.collect import collect_dir
-from pytest_capacity.plugin.console import Console
+from pytest_capacity.plugin.console import Console, folded, width_of
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
@@ -35,7 +35,7 @@ from pytest_capacity.plugin.signals import Pending, Signals
 from pytest_capacity.plugin.worker import hand_over
 from pytest_capacity.report import render
 from pytest_capacity.report.render import Line
-from pytest_capacity.text import clean
+from pytest_capacity.text import clean, fold_all
 
 A = TypeVar("A", bound=Answer)
 
@@ -193,9 +193,10 @@ class Controller(Runtime):
         owner = self._owner
         header = render.header(self.request, owner.log if owner else "", self._endpoint)
         if owner is None:
-            return header
+            return list(fold_all(header, width_of(self.config)))
         drift = owner.answer.drift if owner.answer else ()
-        return [*header, *render.session_lines(self.request, self._now(), owner.found), *render.drift_lines(drift)]
+        said = [*header, *render.session_lines(self.request, self._now(), owner.found), *render.drift_lines(drift)]
+        return list(fold_all(said, width_of(self.config)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse markers that are misused, or that nothing configured can satisfy. Raises `pytest.UsageError`."""
@@ -345,19 +346,25 @@ class Controller(Runtime):
         if receipt and receipt.clean and not receipt.asked and not receipt.troubles and not self._fault:
             return
         terminalreporter.write_sep("=", "capacity")
+        width = width_of(self.config)
+        before: list[Line] = []
         if verbosity < 0:
-            place = render.place_line(self.request, self._endpoint, self._identity)
-            terminalreporter.write_line(place.text)
+            before.append(render.place_line(self.request, self._endpoint, self._identity))
         if self._fault:
-            terminalreporter.write_line(clean(str(self._fault)), red=True)
+            before.append(Line(clean(str(self._fault)), "red"))
         told: Iterable[Line] = self._outcome.words
         if receipt:
-            told = render.summary(receipt, self.request, verbosity=verbosity)
+            told = render.summary(receipt, self.request, verbosity=verbosity, width=width)
         elif self._outcome.staying:
             told = render.staying_lines(
-                self._outcome.staying, self.request, self._now(), verbosity=verbosity, since=self._since
+                self._outcome.staying,
+                self.request,
+                self._now(),
+                verbosity=verbosity,
+                since=self._since,
+                width=width,
             )
-        for line in told:
+        for line in folded([*before, *told], width):
             terminalreporter.write_line(line.text, **line.markup)
 
     def pytest_unconfigure(self) -> None:

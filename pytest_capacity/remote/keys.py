@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_capacity.errors import NodeError
+from pytest_capacity.install_advice import install_command
 
 #: The comment in ``authorized_keys``.
 _COMMENT: Final = "pytest-capacity"
@@ -23,7 +24,7 @@ def make_key_pair(path: Path) -> str:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError as error:
         raise NodeError(
-            f"no key pair can be made for the nodes: {error}. Run: pip install 'pytest-capacity[ssh]', "
+            f"no key pair can be made for the nodes: {error}. Run: {install_command('ssh')}, "
             "or give a key of your own (ssh.key)"
         ) from error
     form = serialization.PrivateFormat.OpenSSH

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from pytest_capacity.errors import CommandFailed, NodeError
+from pytest_capacity.install_advice import install_command
 from pytest_capacity.model import Node
 from pytest_capacity.remote.export import ssh_command
 from pytest_capacity.remote.messages import access_of, brief, describe, last_lines
@@ -153,13 +154,18 @@ class Machine(Node, frozen=True, kw_only=True):
 
 
 def _failed(node: Node, result: Result) -> CommandFailed:
-    by_hand = shlex.join(ssh_command(node))
     return CommandFailed(
         f"{describe(node)}: {result}.{last_lines('stdout', result.stdout)}{last_lines('stderr', result.stderr)}\n"
-        f"Pass check=False if that is no error; look by hand: {by_hand}",
+        f"Pass check=False if that is no error; {_to_look(node)}",
         node,
         result,
     )
+
+
+def _to_look(node: Node) -> str:
+    if node.access is not None and node.access.stays:
+        return f"look by hand: {shlex.join(ssh_command(node))}"
+    return "the node goes with the run: to look by hand, run with --capacity-keep failed"
 
 
 def _with(env: Mapping[str, str] | None, command: str) -> str:
@@ -190,4 +196,4 @@ def need_paramiko(node: Node) -> None:
 
 
 def _missing(node: Node, error: ImportError) -> NodeError:
-    return NodeError(f"{describe(node)} cannot be used: {error}. Run: pip install 'pytest-capacity[ssh]'", node)
+    return NodeError(f"{describe(node)} cannot be used: {error}. Run: {install_command('ssh')}", node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from pytest_capacity.errors import CommandTimedOut, NodeError, Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.machine import Machine, Result, need_paramiko
-from pytest_capacity.remote.messages import bastion_of, brief, describe, error_text, last_lines
+from pytest_capacity.remote.messages import LAST_LINES, bastion_of, brief, describe, error_text, last_lines
 from pytest_capacity.remote.sockets import Countdown, dial
 
 #: The pause between two checks of a node, from the first to the longest. Seconds.
@@ -29,16 +30,17 @@ _SLICE: Final = 0.2
 _POLL: Final = 0.1
 
 _TCP: Final = "tcp:"
+_CLOUD_INIT_LOG: Final = "/var/log/cloud-init-output.log"
 _CLOUD_INIT_STATUS: Final = re.compile(r"^status:\s*(.+?)\s*$", re.MULTILINE)
 
 #: The advice for a node that does not become ready.
 _REMEDIES: Final = {
     "ssh": "Check that its image starts an SSH server, and that this machine may reach it (security group, "
     "ssh.address, ssh.bastion, ssh.user)",
-    "cloud-init": "Log in and look at /var/log/cloud-init-output.log",
+    "cloud-init": "Look at what user_data waits for",
     "tcp": "Check that the service starts there and listens on that address, and that this machine may reach it "
     "(security group)",
-    "command": "Run the command there by hand, and look at what it waits for",
+    "command": "Correct the command, or what it waits for (user_data, the image)",
 }
 
 
@@ -129,14 +131,15 @@ class _Wait:
         look = COMMAND if _kind(ready) == "command" else LOOK
         while not self.over.is_set():
             rest = limit - (self._now() - self._began)
+            # At the limit it is looked at once more.
             why = probe(node.access, node, ready, timeout=min(look, max(rest, _SLICE)))
             passed = self._now() - self._began
             if why is None:
                 self.outcomes.put(_Outcome(node, passed))
                 return
-            if passed + pause >= limit:
+            if passed >= limit:
                 raise NodeError(_not_ready(node, ready, limit, why), node)
-            self._pause(pause)
+            self._pause(min(pause, limit - passed))
             pause = min(pause * _GROWTH, LAST_PAUSE)
 
     def _pause(self, seconds: float) -> None:
@@ -176,11 +179,20 @@ def _cloud_init(machine: Machine, within: Countdown) -> str | None:
         details = _run(machine, "cloud-init status --long", within)
         raise NodeError(
             f"{describe(machine)} will not become ready: cloud-init has failed."
-            f"{last_lines('cloud-init status --long', details.stdout)}\n"
-            "Log in and look at /var/log/cloud-init-output.log; correct the group's user_data",
+            f"{last_lines('cloud-init status --long', details.stdout)}"
+            f"{last_lines(_CLOUD_INIT_LOG, _log_of(machine, within))}\nCorrect the group's user_data",
             machine,
         )
     return f"cloud-init: {brief(result.stdout or result.stderr) or 'no status yet'}"
+
+
+def _log_of(machine: Machine, within: Countdown) -> str:
+    """Return the end of what user data wrote: the node will be gone when the error is read."""
+    with contextlib.suppress(CommandTimedOut, Unreachable):
+        # Images that keep it from ordinary users let them use sudo.
+        tail = f"tail -n {LAST_LINES} {_CLOUD_INIT_LOG}"
+        return _run(machine, f"{tail} 2>/dev/null || sudo -n {tail} 2>/dev/null", within).stdout
+    return ""
 
 
 def _listens(machine: Machine, port: int, within: Countdown) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from pytest_capacity.backends import provider
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper.protocol import Description, Event, Holding, Staying
+from pytest_capacity.ladder import of_market
 from pytest_capacity.model import Attempt, Held, Identity, Node, Placed, Receipt, Request
 from pytest_capacity.report import tables
 from pytest_capacity.scaling.model import GOOD_OUTCOMES
@@ -40,11 +41,13 @@ class Line(NamedTuple):
 
 def header(request: Request, log: str, endpoint: str | None = None) -> list[str]:
     """Return what is known before anything is asked: where, as whom, the run and the keeper's log."""
-    parts = [*_where_to(request, endpoint), f"run {request.run}"]
+    lines = ["capacity: " + clean(", ".join([*_where_to(request, endpoint), f"run {request.run}"]))]
     if log:
-        parts.append(f"keeper log {log}")
-    lines = ["capacity: " + clean(", ".join(parts))]
-    return [*lines, f"capacity: {EMULATED}"] if request.emulated else lines
+        lines.append(clean(f"capacity: keeper log {log}"))
+    if request.emulated:
+        return [*lines, f"capacity: {EMULATED}"]
+    endless = provider(request.backend).endless
+    return [*lines, f"capacity: {endless}"] if endless else lines
 
 
 def place_line(request: Request, endpoint: str | None, identity: Identity | None) -> Line:
@@ -150,7 +153,7 @@ def _attempt_ended(data: Mapping[str, Any]) -> Line:
     if outcome == "placed":
         return Line(f"  {_where(data)}: placed{after}", "green")
     # The words stand in the line of the refusal.
-    what = " ".join(str(data[key]) for key in ("market", "instance_type") if data.get(key))
+    what = of_market(data.get("reserved"), data.get("market", ""), data.get("instance_type", ""))
     why = ", ".join(str(part) for part in (what, code) if part)
     return Line(f"  {_where(data)}: {outcome}{after}{f' ({why})' if why else ''}", "yellow")
 
@@ -228,11 +231,11 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
 }
 
 
-def summary(receipt: Receipt, request: Request, *, verbosity: int) -> Iterator[Line]:
+def summary(receipt: Receipt, request: Request, *, verbosity: int, width: int | None = None) -> Iterator[Line]:
     """The section at the end: attempts, nodes, the receipt. With ``-q`` no nodes, and attempts only if one failed."""
     if request.emulated:
         yield Line(EMULATED, "yellow")
-    yield from attempt_lines(receipt.attempts, receipt.changes, verbosity=verbosity)
+    yield from attempt_lines(receipt.attempts, receipt.changes, verbosity=verbosity, width=width)
     if verbosity >= 0:
         for placed in receipt.placed:
             yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)
@@ -241,10 +244,12 @@ def summary(receipt: Receipt, request: Request, *, verbosity: int) -> Iterator[L
     yield from receipt_lines(receipt, emulated=request.emulated)
 
 
-def attempt_lines(tried: Sequence[Attempt], changes: Sequence[str], *, verbosity: int) -> Iterator[Line]:
+def attempt_lines(
+    tried: Sequence[Attempt], changes: Sequence[str], *, verbosity: int, width: int | None = None
+) -> Iterator[Line]:
     """What was tried, what to change, and what came out otherwise than asked for. With ``-q`` only if one failed."""
     if tried and (verbosity >= 0 or any(attempt.outcome != "placed" for attempt in tried)):
-        yield from map(Line, tables.attempts(tried, verbose=verbosity > 0))
+        yield from map(Line, tables.attempts(tried, verbose=verbosity > 0, width=width))
     for change in dict.fromkeys(changes):
         yield Line(clean(change), "yellow")
 
@@ -343,7 +348,7 @@ def drift_lines(drift: Sequence[str]) -> list[str]:
 
 
 def staying_lines(
-    staying: Staying, request: Request, now: float, *, verbosity: int, since: float = 0.0
+    staying: Staying, request: Request, now: float, *, verbosity: int, since: float = 0.0, width: int | None = None
 ) -> Iterator[Line]:
     """Why nothing was released; and, where the nodes are kept, until when, and what can be done with them meanwhile.
 
@@ -352,7 +357,7 @@ def staying_lines(
     if request.emulated:
         yield Line(EMULATED, "yellow")
     tried = [attempt for attempt in staying.attempts if attempt.started >= since]
-    yield from attempt_lines(tried, staying.changes, verbosity=verbosity)
+    yield from attempt_lines(tried, staying.changes, verbosity=verbosity, width=width)
     if verbosity >= 0:
         for placed in staying.placed:
             yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from textwrap import indent
 from typing import Final
 
 from pytest_capacity.config.durations import format_duration
+from pytest_capacity.ladder import of_market
 from pytest_capacity.model import Attempt
 from pytest_capacity.preview import Asking, Plan, PreviewRung, Remembered, TopologyPreview
 from pytest_capacity.text import clean
@@ -13,28 +15,55 @@ from pytest_capacity.text import clean
 #: Attempts that the summary shows, the last ones, unless pytest is verbose.
 SHOWN_ATTEMPTS: Final = 20
 
-_ATTEMPTS: Final = ("#", "TOPOLOGY", "ZONE", "MARKET", "TYPE", "OUTCOME", "TIME", "THE CLOUD SAID")
+_ATTEMPTS: Final = ("#", "TOPOLOGY", "ZONE", "MARKET", "RESERVED", "TYPE", "OUTCOME", "TIME", "THE CLOUD SAID")
 _RUNGS: Final = ("#", "ZONE", "ASKS FOR", "USD/H", "QUOTA", "REMEMBERED")
 
 #: The widest that a column gets; what is longer is cut.
-_ATTEMPT_WIDTHS: Final = (4, 16, 52, 18, 28, 20, 8, 72)
-_RUNG_WIDTHS: Final = (4, 52, 72, 12, 30, 60)
+_ATTEMPT_WIDTHS: Final = (4, 16, 52, 18, 8, 28, 20, 8, 72)
+_RUNG_WIDTHS: Final = (4, 52, 96, 12, 30, 60)
+
+#: Columns that are wider are narrowed where a table does not fit.
+_READABLE: Final = 12
 
 
-def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
-    """The rows with their columns one below the other, each cut to its width."""
-    cut = [[clean(cell, limit=width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int], width: int | None = None) -> Iterator[str]:
+    """The rows with their columns one below the other, each cut to its width, and all to ``width``.
+
+    Where columns would be too narrow to be read, the heads have no row, and each other row has a line for each cell.
+    """
+    cut = [[clean(cell, limit=limit) for cell, limit in zip(row, widths, strict=True)] for row in rows]
     most = [max(map(len, column)) for column in zip(*cut, strict=True)]
+    if width is not None:
+        most = _narrowed(most, width)
+        if sum(most) + 2 * (len(most) - 1) > width:
+            yield from _as_records(cut)
+            return
     for cells in cut:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, most, strict=True)).rstrip()
+        shown = (clean(cell, limit=limit).ljust(limit) for cell, limit in zip(cells, most, strict=True))
+        yield "  ".join(shown).rstrip()
 
 
-def attempts(tried: Sequence[Attempt], *, verbose: bool = False) -> Iterator[str]:
+def _narrowed(most: Sequence[int], width: int) -> list[int]:
+    """The widths of columns, the widest ones less, until they fit or none is wider than `_READABLE`."""
+    columns = list(most)
+    while sum(columns) + 2 * (len(columns) - 1) > width and max(columns) > _READABLE:
+        columns[columns.index(max(columns))] -= 1
+    return columns
+
+
+def _as_records(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    heads, *others = rows
+    for row in others:
+        said = [f"{head.lower()} {cell}" for head, cell in zip(heads, row, strict=True) if cell]
+        yield "\n  ".join(said)
+
+
+def attempts(tried: Sequence[Attempt], *, verbose: bool = False, width: int | None = None) -> Iterator[str]:
     """Each attempt in a line, and below what can be changed where a topology was not placed: each thing once."""
     shown = tried if verbose else tried[-SHOWN_ATTEMPTS:]
     if len(shown) < len(tried):
         yield f"{len(tried) - len(shown)} attempts before these (-v shows all)"
-    yield from _without_empty([_ATTEMPTS, *map(_attempt, shown)], _ATTEMPT_WIDTHS, _same_topology(tried))
+    yield from _without_empty([_ATTEMPTS, *map(_attempt, shown)], _ATTEMPT_WIDTHS, _same_topology(tried), width)
     for remedy in _remedies(tried):
         yield clean(f"to change: {remedy}")
 
@@ -48,6 +77,7 @@ def _attempt(attempt: Attempt) -> tuple[str, ...]:
         attempt.topology,
         _place(attempt.region, attempt.zone),
         attempt.market,
+        "yes" if attempt.reserved else "",
         attempt.instance_type,
         outcome,
         f"{attempt.seconds:.1f} s",
@@ -60,12 +90,14 @@ def _same_topology(tried: Sequence[Attempt]) -> frozenset[str]:
     return frozenset(["TOPOLOGY"] if len({attempt.topology for attempt in tried}) <= 1 else [])
 
 
-def _without_empty(rows: Sequence[Sequence[str]], widths: Sequence[int], dropped: frozenset[str]) -> Iterator[str]:
+def _without_empty(
+    rows: Sequence[Sequence[str]], widths: Sequence[int], dropped: frozenset[str], width: int | None
+) -> Iterator[str]:
     """The table without the columns that are dropped, and without those that have nothing below their head."""
     kept = [
         number for number, head in enumerate(rows[0]) if head not in dropped and any(row[number] for row in rows[1:])
     ]
-    yield from aligned([[row[number] for number in kept] for row in rows], [widths[number] for number in kept])
+    yield from aligned([[row[number] for number in kept] for row in rows], [widths[number] for number in kept], width)
 
 
 def _remedies(tried: Iterable[Attempt]) -> Iterator[str]:
@@ -75,25 +107,38 @@ def _remedies(tried: Iterable[Attempt]) -> Iterator[str]:
     yield from dict.fromkeys(said)
 
 
-def plan(planned: Plan, wanted: Sequence[str] | None = None) -> Iterator[str]:
+def plan(planned: Plan, wanted: Sequence[str] | None = None, *, width: int | None = None) -> Iterator[str]:
     """The rungs of each topology (or of the ``wanted`` ones) in order, and the zones that are none, with the reason."""
     yield clean(f"{planned.backend} {', '.join(planned.regions)}, account {planned.account}")
     for words in planned.troubles:
         yield clean(f"trouble: {words}")
     for name, topology in planned.topologies.items():
         if wanted is None or name in wanted:
-            yield from _topology(name, topology, planned.at)
+            yield from _topology(name, topology, planned.at, width)
 
 
-def _topology(name: str, planned: TopologyPreview, now: float) -> Iterator[str]:
+def _topology(name: str, planned: TopologyPreview, now: float, width: int | None) -> Iterator[str]:
     if planned.rungs:
         yield f"{name}: tried in this order"
         rows = [_RUNGS, *(_rung(number, rung, now) for number, rung in enumerate(planned.rungs, 1))]
-        yield from (f"  {line}" for line in _without_empty(rows, _RUNG_WIDTHS, frozenset()))
+        room = None if width is None else width - 2
+        yield from (indent(line, "  ") for line in _without_empty(rows, _RUNG_WIDTHS, frozenset(), room))
+        yield from (f"  {line}" for line in _unused(planned.rungs))
     else:
         yield f"{name}: nothing to try"
     for one in planned.left_out:
         yield f"  left out: {clean(f'{_place(one.region, one.zone)}: {one.why}')}"
+
+
+def _unused(rungs: Sequence[PreviewRung]) -> Iterator[str]:
+    """Each reservation that the user named and some rung does not use: the rungs and the reason, equal ones as one."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, rung in enumerate(rungs, 1):
+        for id_, why in rung.unused.items():
+            found.setdefault((id_, why), []).append(number)
+    for (id_, why), numbers in found.items():
+        where = "anywhere" if len(numbers) == len(rungs) else f"by {', '.join(map(str, numbers))}"
+        yield clean(f"not used {where}: {id_}: {why}")
 
 
 def _rung(number: int, rung: PreviewRung, now: float) -> tuple[str, ...]:
@@ -109,7 +154,7 @@ def _rung(number: int, rung: PreviewRung, now: float) -> tuple[str, ...]:
 
 
 def _asking(asked: Asking) -> str:
-    return f"{asked.count} x {asked.instance_type} {asked.market}"
+    return f"{asked.count} x {asked.instance_type} {of_market(asked.reserved, asked.market)}"
 
 
 def _price(rung: PreviewRung) -> str:

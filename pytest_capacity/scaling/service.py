@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.databases import DatabaseChange, KubernetesSettings
 from pytest_capacity.errors import CapacityError, ConfigError, KubeDBError, ScalingError
+from pytest_capacity.install_advice import install_command
 from pytest_capacity.journal import Entry
 from pytest_capacity.model import Held, NodeChange, Receipt, Request, Unread
 from pytest_capacity.scaling.kubedb.standing import DatabaseState, by_hand
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 #: What the extra brings.
 MODULES: Final = ("lightkube",)
-
-MISSING: Final = "databases need the extra kubedb: pip install 'pytest-capacity[kubedb]'"
 
 #: Makes the provider of the node groups, of the requests and of what it calls when one of them has ended.
 MakeNodes = Callable[[OpsState, Callable[[], None]], "NodeGroups"]
@@ -212,7 +211,12 @@ class Scaling:
             if self._kubedb is None or self._databases is None:
                 missing = [name for name in MODULES if find_spec(name) is None]
                 if missing:
-                    raise ConfigError([f"{MISSING} ({', '.join(missing)} is not installed here)"])
+                    raise ConfigError(
+                        [
+                            f"databases need the extra kubedb ({', '.join(missing)} is not installed here): "
+                            f"{install_command('kubedb')}"
+                        ]
+                    )
                 self._make(self._connect(self._request.kubernetes))
             assert self._kubedb is not None
             assert self._databases is not None

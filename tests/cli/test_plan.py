@@ -28,7 +28,9 @@ def test_a_kept_session_is_neither_joined_nor_touched(shell: Shell) -> None:
     assert plan["account"] == "123456789012"
     first = plan["topologies"]["default"]["rungs"][0]
     assert first["zone"] == "us-east-1a"
-    assert first["groups"] == {"db": {"count": 1, "instance_type": "i4i.large", "market": "reserved"}}
+    assert first["groups"] == {
+        "db": {"count": 1, "instance_type": "i4i.large", "market": "on-demand", "reserved": True}
+    }
     assert first["usd_per_hour"] == 0.2
     reads = {call["operation"] for call in shell.emulator.calls()[calls:]}
     assert all(operation.startswith(("Describe", "Get")) for operation in reads), reads

@@ -38,11 +38,15 @@ class Terminal:
 
     def await_text(self, text: str) -> None:
         """Wait until it is shown, after what was waited for before."""
+        self.await_texts(text)
+
+    def await_texts(self, *texts: str) -> None:
+        """Wait until all are shown, in any order, after what was waited for before."""
         end = time.monotonic() + PATIENCE
-        while text not in self.text[self._read :]:
+        while not all(text in self.text[self._read :] for text in texts):
             assert time.monotonic() < end, self.text
             assert self._more(), self.text
-        self._read = self.text.index(text, self._read) + len(text)
+        self._read = max(self.text.index(text, self._read) + len(text) for text in texts)
 
     def wait(self) -> int:
         """Its exit code."""
@@ -149,6 +153,24 @@ def test_ctrl_z_gives_the_shell_its_terminal_back(shell: Shell, terminals: list[
     terminal.type("something\n")
     terminal.await_text("got something")
     terminal.await_text("receipt: 0 things")
+    terminal.type("exit\n")
+    assert terminal.wait() == 0
+
+
+@needs_bash
+def test_ctrl_z_counts_while_the_terminal_is_handed_over(shell: Shell, terminals: list[Terminal]) -> None:
+    """A command that reads at once is never stopped for that, so a Ctrl-Z is not undone by its being continued."""
+    slow = (
+        "import os, time; give = os.tcsetpgrp\n"
+        "os.tcsetpgrp = lambda *to: (time.sleep(1), give(*to), print('given'), time.sleep(1.5))\n"
+    )
+    terminal = in_bash(shell, terminals, slow + BEGIN, 'echo ready; read line; echo "got $line"\n')
+    terminal.await_texts("given", "ready")
+    terminal.type("\x1a")
+    terminal.await_text("Stopped")
+    terminal.type("fg\n")
+    terminal.type("something\n")
+    terminal.await_text("got something")
     terminal.type("exit\n")
     assert terminal.wait() == 0
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.aws.settings import AwsSettings, plain
+from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.run_state import RunState

@@ -181,7 +181,7 @@ def test_without_fallback_along_zones(bench: Bench, emulator: Emulator) -> None:
     """One zone is tried, and the error says what was refused there."""
     emulator.weather(stock={"us-east-1a": {"*": 0}})
     engine = bench.engine(request(emulator, LOADER, fallback=Fallback(zones=False)))
-    with pytest.raises(Exhausted, match=r"us-east-1a reserved c6i\.xlarge \(InsufficientInstanceCapacity\)"):
+    with pytest.raises(Exhausted, match=r"us-east-1a reserved on-demand c6i\.xlarge \(InsufficientInstanceCapacity\)"):
         engine.provision("default")
     assert len(asked(emulator, "CreateCapacityReservation")) == 1
 

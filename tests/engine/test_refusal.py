@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_capacity.engine import calls
+from pytest_capacity.engine.reach import Reach
 from pytest_capacity.errors import Exhausted, Refused
-from pytest_capacity.model import Diagnosis
+from pytest_capacity.model import Diagnosis, Request
 from tests.emulated import Emulator
 from tests.engine.runs import Bench, request, within
 
@@ -59,8 +60,17 @@ def test_a_reservation_that_is_not_there(bench: Bench, emulator: Emulator) -> No
 
 
 def test_a_node_that_is_not_ready() -> None:
-    """Says itself what to do; no advice for a cloud's refusals comes after it."""
+    """What it says is followed by how such a node can be looked at, and by no advice for a cloud's refusals."""
     words = "db-0 was not ready (ssh) within 4 s; last: no answer. Check that its image starts an SSH server"
-    diagnosis = Diagnosis("stop", "not-ready", "not-ready", words, by="us")
+    advice = Reach(request_of("aws"), "ec2-user").advice
+    assert advice.startswith("The nodes are released: to look at one, ")
+    diagnosis = Diagnosis("stop", "not-ready", "not-ready", words, by="us", remedy=advice)
     error = calls.refused("asked for topology 'default'", "aws", diagnosis)
-    assert str(error) == f"asked for topology 'default', and us said not-ready: {words}."
+    assert str(error) == f"asked for topology 'default', and us said not-ready: {words}. {advice}"
+    assert "Log in and look" in Reach(request_of("static"), "me").advice
+
+
+def request_of(backend: str) -> Request:
+    return Request(
+        run="r", project="p", backend=backend, regions=("us-east-1",), topologies={}, duration_s=1, timeout_s=1
+    )

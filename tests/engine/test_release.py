@@ -12,12 +12,12 @@ from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, Bench, request, within
 
 
-def ec2(emulator: Emulator) -> Any:
+def ec2(emulator: Emulator, region: str = "us-east-1") -> Any:
     """A client that is not ours."""
     return boto3.client(
         "ec2",
         endpoint_url=emulator.url,
-        region_name="us-east-1",
+        region_name=region,
         aws_access_key_id="x",
         aws_secret_access_key=emulator.secret,
         config=Config(retries={"mode": "standard", "total_max_attempts": 1}),

@@ -132,7 +132,9 @@ def test_a_node_that_is_never_ready_ends_the_attempt(reaching: Reaching, emulato
     with pytest.raises(Refused, match=r"loader-0.*was not ready.*within 1 s.*half") as caught:
         nodes(owner)
     assert "db-0" not in str(caught.value)
-    assert released(owner).clean
+    receipt = released(owner)
+    assert receipt.clean
+    assert receipt.attempts[-1].remedy.startswith("The nodes are released: to look at one, set `ready: running`")
     assert emulator.held() == []
 
 

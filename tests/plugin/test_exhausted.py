@@ -88,7 +88,7 @@ def test_every_test_without_capacity_ends_as_the_user_says(
         [
             "=* capacity =*",
             "#  ZONE  *",
-            "1  us-east-1a  reserved  i4i.large  capacity-zone  *  InsufficientInstanceCapacity: *",
+            "1  us-east-1a  on-demand  yes  *i4i.large  capacity-zone  *  InsufficientInstanceCapacity: *",
             "2  us-east-1b  *",
             "to change: *",
             "all zones of us-east-1 are exhausted for 'default': us-east-1a, us-east-1b",

@@ -79,7 +79,7 @@ def test_an_interpreter_that_lacks_something(run: Run, pytester: pytest.Pytester
         "sys.modules['botocore'] = None\ncode = sys.argv[3]\nsys.argv[1:] = sys.argv[4:]\nexec(code)\n"
     )
     lacks.chmod(0o755)
-    refused(run(f"--capacity-keeper-python={lacks}", workers), f"beside {lacks}", "pip install 'pytest-capacity[aws]'")
+    refused(run(f"--capacity-keeper-python={lacks}", workers), f"beside {lacks}", "[aws]'")
 
 
 def test_flags_without_a_file(run: Run, pytester: pytest.Pytester) -> None:

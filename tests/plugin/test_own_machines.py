@@ -66,7 +66,7 @@ def test_they_are_used_like_any(pytester: pytest.Pytester, run: Run, config: str
 
 
 def test_a_failure_names_the_machine(pytester: pytest.Pytester, run: Run, config: str) -> None:
-    """And how to look by hand."""
+    """And how to look by hand, since it stays."""
     pytester.makepyfile(FAILS)
     result = run(config=config)
     result.assert_outcomes(failed=1)

@@ -28,8 +28,8 @@ PLAN = [
     "aws us-east-1, account 123456789012",
     "default: tried in this order",
     "  #  ZONE  *ASKS FOR  *USD/H  QUOTA",
-    "  1  us-east-1a  db 2 x i4i.large reserved, loader 1 x c6i.xlarge reserved  ?  *?",
-    "  2  us-east-1b  db 2 x i4i.large reserved, loader 1 x c6i.xlarge reserved  ?  *?",
+    "  1  us-east-1a  db 2 x i4i.large reserved on-demand, loader 1 x c6i.xlarge reserved on-demand  ?  *?",
+    "  2  us-east-1b  db 2 x i4i.large reserved on-demand, loader 1 x c6i.xlarge reserved on-demand  ?  *?",
 ]
 
 

@@ -52,9 +52,10 @@ def test_fixtures_give_the_nodes_that_the_file_asks_for(
     result.assert_outcomes(passed=5)
     result.stdout.fnmatch_lines(
         [
-            "capacity: aws us-east-1, endpoint http://127.0.0.1:*, run *, keeper log */pytest-capacity/logs/*.log",
+            "capacity: aws us-east-1, endpoint http://127.0.0.1:*, run *",
+            "capacity: keeper log */pytest-capacity/logs/*.log",
             "*capacity: account 123456789012*",
-            "*capacity: default: attempt 1 in us-east-1a (reserved i4i.large, reserved c6i.xlarge)",
+            "*capacity: default: attempt 1 in us-east-1a (reserved on-demand i4i.large, reserved on-demand c6i.xlarge)",
             "capacity:   us-east-1a: no reservation: InsufficientInstanceCapacity: *",
             "capacity:   us-east-1a: no-capacity*",
             "capacity: default: attempt 2 in us-east-1b (*",
@@ -63,8 +64,8 @@ def test_fixtures_give_the_nodes_that_the_file_asks_for(
             "capacity: releasing *",
             "=* capacity =*",
             "#  ZONE  *MARKET  *TYPE  *OUTCOME  *TIME  *THE CLOUD SAID",
-            "1  us-east-1a  reserved  *i4i.large  *capacity-zone  * s  InsufficientInstanceCapacity: *",
-            "2  us-east-1b  reserved  i4i.large, c6i.xlarge  placed  * s",
+            "1  us-east-1a  on-demand  yes  *i4i.large  *capacity-zone  * s  InsufficientInstanceCapacity: *",
+            "2  us-east-1b  on-demand  yes  *i4i.large, c6i.xlarge  placed  * s",
             "db: i-* i4i.large on-demand in us-east-1b, *, in cr-*",
             "loader: i-* c6i.xlarge *",
             "receipt: 0 things bearing run * are left (us-east-1 read)",

@@ -41,7 +41,9 @@ def test_a_machine_is_its_node(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_failure_says_all_that_is_needed(machine: Machine) -> None:
-    """An error has node, command, status, the last lines of both outputs, and the ssh command to look by hand."""
+    """An error has node, command, status, the last lines of both outputs, and how to look by hand: the node goes
+    with the run.
+    """
     with pytest.raises(CommandFailed) as caught:
         machine.run("seq 1 30; printf '\\033[31mno disk\\033[0m\\n::error::x\\n' >&2; exit 3")
     error, words = caught.value, str(caught.value)
@@ -55,7 +57,16 @@ def test_a_failure_says_all_that_is_needed(machine: Machine) -> None:
     assert "\nstderr:\n  | no disk\n" in words
     assert "\n::error" not in words
     assert "check=False" in words
-    assert "ssh -o IdentityFile=" in words
+    assert words.endswith("the node goes with the run: to look by hand, run with --capacity-keep failed")
+
+
+def test_a_failure_on_a_node_that_stays_says_how_to_log_in(server: Server, tmp_path: Path) -> None:
+    """By the command that leads to it: it is kept, or a machine of the user's own."""
+    node = server.node(tmp_path)
+    assert node.access is not None
+    stays = replace(node, access=replace(node.access, stays=True))
+    with pytest.raises(CommandFailed, match=r"; look by hand: ssh -o IdentityFile=.*tester@127.0.0.1$"):
+        Machine.of(stays).run("false")
 
 
 def test_a_status_may_be_wanted(machine: Machine) -> None:

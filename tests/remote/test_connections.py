@@ -453,5 +453,5 @@ def test_the_extra_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch, m
     if missing == "testinfra":
         monkeypatch.setitem(sys.modules, "testinfra.backend.base", None)
         monkeypatch.delitem(sys.modules, "pytest_capacity.remote.host", raising=False)
-    with pytest.raises(NodeError, match=r"Run: pip install 'pytest-capacity\[ssh\]'"):
+    with pytest.raises(NodeError, match=r"Run: .*install .*\[ssh\]'"):
         assert machine.host if missing == "testinfra" else machine.run("true")

@@ -124,11 +124,15 @@ def test_cloud_init(
 
 
 def test_cloud_init_has_failed(node: Node, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed cloud-init is an error at once, with its details."""
+    """A failed cloud-init is an error at once, with its details and the end of its log: the node will be gone."""
     monkeypatch.setenv("PATH", f"{server.home}:/usr/bin:/bin")
+    tail = server.home / "tail"
+    tail.write_text('#!/bin/sh\n[ "$*" = "-n 20 /var/log/cloud-init-output.log" ] && echo "E: no package skylla"\n')
+    tail.chmod(0o755)
     cloud_init(server, "status: error", 1, "detail: runcmd went wrong")
-    with pytest.raises(NodeError, match=r"(?s)cloud-init has failed.*detail: runcmd went wrong.*user_data"):
+    with pytest.raises(NodeError, match=r"(?s)cloud-init has failed.*detail: runcmd went wrong.*user_data") as caught:
         look(node, "cloud-init")
+    assert "/var/log/cloud-init-output.log:\n  | E: no package skylla\n" in str(caught.value)
 
 
 def test_no_cloud_init(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,3 +234,17 @@ def test_a_limit_by_another_clock(server: Server, tmp_path: Path) -> None:
     ticks = iter(range(0, 100_000, 1000))
     with pytest.raises(NodeError, match="was not ready"):
         wait_ready([(server.node(tmp_path), "false", 3600.0)], pausing(), lambda: float(next(ticks)), print)
+
+
+def test_the_whole_limit_is_used(server: Server, tmp_path: Path) -> None:
+    """What is said to have taken 20 s did: the last look is at the limit, however long the pauses have become."""
+    clock = [0.0]
+
+    def pause(seconds: float) -> None:
+        clock[0] += seconds
+        if seconds:
+            time.sleep(0.001)
+
+    with pytest.raises(NodeError, match=r"was not ready .* within 20 s"):
+        wait_ready([(server.node(tmp_path), "echo look >> looks; false", 20.0)], pause, lambda: clock[0], print)
+    assert clock[0] == pytest.approx(20.0, abs=0.001)

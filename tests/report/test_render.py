@@ -131,9 +131,13 @@ def test_other_steps_have_none(kind: str) -> None:
 def test_the_header_says_where_and_as_whom() -> None:
     """Backend, regions, profile, run and log; an emulated run says so, and uses no profile."""
     profiled = replace(REQUEST, settings={"profile": "ci"})
-    assert render.header(profiled, "/log") == ["capacity: aws us-east-1, profile ci, run r1, keeper log /log"]
+    assert render.header(profiled, "/log") == [
+        "capacity: aws us-east-1, profile ci, run r1",
+        "capacity: keeper log /log",
+    ]
     assert render.header(replace(profiled, emulated=True), "/log") == [
-        "capacity: aws us-east-1, run r1, keeper log /log",
+        "capacity: aws us-east-1, run r1",
+        "capacity: keeper log /log",
         "capacity: EMULATED: no cloud is used, nothing is billed",
     ]
     assert render.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pytest_capacity.model import Attempt
 from pytest_capacity.preview import Asking, LeftOut, Plan, PreviewRung, Remembered, TopologyPreview
 from pytest_capacity.report import tables
@@ -33,23 +35,25 @@ def attempt(number: int, **parts: Any) -> Attempt:
     )
 
 
+PLAIN: dict[str, Any] = {"kind": "", "code": "", "words": "\x1b[31mno\n::error::way", "remedy": ""}
 PLACED: dict[str, Any] = {"outcome": "placed", "code": "", "words": "", "kind": "", "remedy": ""}
 
 
 def test_an_attempt_says_where_what_why_and_how_long() -> None:
     """Long words of a cloud are cut, its escapes are gone, and what to change is said once for all attempts."""
+    dry = f"spot                 i4i.large  spot-capacity  0.2 s  InsufficientInstanceCapacity: {DRY[:41]}…"
     told = [
         attempt(1),
-        attempt(2, zone="us-east-1b", market="reserved", kind="", code="", words="\x1b[31mno\n::error::way", remedy=""),
+        attempt(2, zone="us-east-1b", market="on-demand", reserved=True, **PLAIN),
         attempt(3, zone="1", region="westeurope", kind="quota", words="", code="Quota", remedy="Raise the quota"),
         attempt(4),
     ]
     assert list(tables.attempts(told)) == [
-        "#  ZONE          MARKET    TYPE       OUTCOME        TIME   THE CLOUD SAID",
-        f"1  us-east-1a    spot      i4i.large  spot-capacity  0.2 s  InsufficientInstanceCapacity: {DRY[:41]}…",
-        "2  us-east-1b    reserved  i4i.large  no-capacity    0.2 s  no ::error::way",
-        "3  westeurope/1  spot      i4i.large  quota          0.2 s  Quota",
-        f"4  us-east-1a    spot      i4i.large  spot-capacity  0.2 s  InsufficientInstanceCapacity: {DRY[:41]}…",
+        "#  ZONE          MARKET     RESERVED  TYPE       OUTCOME        TIME   THE CLOUD SAID",
+        f"1  us-east-1a    {dry}",
+        "2  us-east-1b    on-demand  yes       i4i.large  no-capacity    0.2 s  no ::error::way",
+        "3  westeurope/1  spot                 i4i.large  quota          0.2 s  Quota",
+        f"4  us-east-1a    {dry}",
         "to change: Add zones",
         "to change: Raise the quota",
     ]
@@ -78,7 +82,8 @@ def test_a_plan_says_what_is_known_and_what_is_not() -> None:
     """Order, price, quota and memory; a question mark where nobody knows; the zones that are none, with the reason."""
     dry = Remembered(at=900.0, group="db", code="InsufficientInstanceCapacity", kind="capacity-zone")
     full = Remembered(at=970.0, group="db", code="", kind="quota")
-    on_demand, spot = (Asking(count=3, instance_type="i4i.large", market=market) for market in ("reserved", "spot"))
+    on_demand = Asking(count=3, instance_type="i4i.large", market="on-demand", reserved=True)
+    spot = Asking(count=3, instance_type="i4i.large", market="spot")
     zone = {"region": "us-east-1", "zone": "us-east-1a", "zones": ("us-east-1a",)}
     rungs = (
         PreviewRung(**zone, groups={"db": on_demand}, price=0.516),  # type: ignore[arg-type]
@@ -98,11 +103,28 @@ def test_a_plan_says_what_is_known_and_what_is_not() -> None:
         "aws us-east-1, us-west-2, account 1",
         "trouble: eu-west-1 is left out",
         "default: tried in this order",
-        "  #  ZONE        ASKS FOR                   USD/H       QUOTA                 REMEMBERED",
-        "  1  us-east-1a  db 3 x i4i.large reserved  0.52        ?",
-        "  2  us-east-1a  db 3 x i4i.large spot      up to 0.52  full 30s ago (quota)  "
+        "  #  ZONE        ASKS FOR                             USD/H       QUOTA                 REMEMBERED",
+        "  1  us-east-1a  db 3 x i4i.large reserved on-demand  0.52        ?",
+        "  2  us-east-1a  db 3 x i4i.large spot                up to 0.52  full 30s ago (quota)  "
         "db refused 1m ago (InsufficientInstanceCapacity)",
         "  left out: us-east-1c: does not offer i4i.large",
         "  left out: us-west-2: off",
         "wide: nothing to try",
     ]
+
+
+@pytest.mark.parametrize("width", [72, 80, 101])
+def test_a_table_is_cut_to_the_screen(width: int) -> None:
+    """The widest columns first; the heads and what is short stay whole."""
+    lines = list(tables.attempts([attempt(1), attempt(2, **PLACED)], width=width))
+    assert width - 1 <= max(map(len, lines)) <= width
+    assert lines[0].split()[:4] == ["#", "ZONE", "MARKET", "TYPE"]
+    assert lines[1].startswith("1  us-east-1a  spot    i4i.large  spot-ca")
+    assert lines[1].endswith("…")
+
+
+def test_a_table_that_does_not_fit_becomes_lines() -> None:
+    """A line for each cell that says something, after the head of its column."""
+    rows = [("NAME", "STATE"), ("a" * 40, "up"), ("b", "")]
+    assert list(tables.aligned(rows, (40, 40), 19)) == [f"{'NAME':12}  STATE", f"{'a' * 11}…  up", "b"]
+    assert list(tables.aligned(rows, (40, 40), 18)) == [f"name {'a' * 40}\n  state up", "name b"]

@@ -174,14 +174,14 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_extra_not_installed(suite: Suite, bare_python: Path) -> None:
     """The SDK is not installed beside pytest: the error names the extra, and nothing is started."""
     ended = suite.run(program=(str(bare_python), "-m", "pytest"), env={"PYTHONPATH": _checkout()})
-    refused(suite, ended, "botocore", "pip install 'pytest-capacity[aws]'", "--capacity-keeper-python")
+    refused(suite, ended, "botocore", "[aws]'", "--capacity-keeper-python")
     assert list(suite.state.iterdir()) == []
 
 
 def test_extra_not_installed_for_the_keeper(suite: Suite, bare_python: Path) -> None:
     """The SDK is not installed where the keeper runs: found when it starts, before any call."""
     ended = suite.run(f"--capacity-keeper-python={bare_python}")
-    refused(suite, ended, "botocore", "pip install 'pytest-capacity[aws]'")
+    refused(suite, ended, "botocore", "[aws]'")
 
 
 def test_keeper_on_another_interpreter(suite: Suite, bare_python: Path) -> None:

@@ -38,7 +38,7 @@ def test_exhausted(suite: Suite, workers: str) -> None:
     assert ended.code == 1, ended
     assert (ended.count("error"), ended.count("passed")) == (35, 1), ended
     reason = """capacity: no capacity for topology 'default': aws refused
-  us-east-1a, us-east-1b reserved i4i.large, c6i.xlarge
+  us-east-1a, us-east-1b reserved on-demand i4i.large, c6i.xlarge
     (InsufficientInstanceCapacity)
 """
     told = ended.out.partition("= ERRORS =")[2].partition("= capacity =")[0]

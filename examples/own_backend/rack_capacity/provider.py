@@ -29,6 +29,7 @@ class RackProvider(AnyCloud):
     environment_prefixes: tuple[str, ...] = ("RACK_",)
     not_shaping: frozenset[str] = frozenset()
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = ""
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
         return ("lab",), ""

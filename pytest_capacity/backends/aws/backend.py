@@ -27,10 +27,11 @@ from pytest_capacity.backends.aws.plan import (
 from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import section_of, settings_of
-from pytest_capacity.backends.aws.stamp import DEADLINE, PIECE, RUN, read_stamp
+from pytest_capacity.backends.aws.stamp import read_stamp
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
+from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import (

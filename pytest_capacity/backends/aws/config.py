@@ -6,19 +6,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from pytest_capacity.backends.aws.launch_options import LaunchOptions, plain_options, read_options
 from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
+from pytest_capacity.backends.images import group_images, plain_images
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
+    Reader,
     as_bool,
-    as_choice,
     as_form,
     as_mapping,
+    as_once,
     as_text,
     as_texts,
+    by_region,
+    chosen,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -95,19 +98,14 @@ def read_section(section: Section, faults: Faults) -> AwsSettings:
     """The ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out: there are none."""
     values, regions, where = section.values, section.regions, section.where
     _refuse_unknown(values, _KEYS, where, faults)
-    profile = as_text(values["profile"], f"{where}.profile", faults) if "profile" in values else None
-    account = _account(values, where, faults)
-    settings = AwsSettings(
-        image=as_images(values["image"], regions, f"{where}.image", faults) if "image" in values else {},
-        key_name=as_text(values["key_name"], f"{where}.key_name", faults) if "key_name" in values else None,
-        platform=_choice(values, "platform", PLATFORMS, where, faults) or "auto",
-        self_terminate=_flag(values, "self_terminate", True, where, faults),
-        profile=None if section.emulated else profile,
-        account=None if section.emulated else account,
-        **_of_nodes(values, regions, where, faults),
-    )
-    _check_subnets(settings.subnets, regions, f"{where}.subnets", faults)
-    return settings
+    read = read_keys(values, _READERS, where, faults) | _of_nodes(values, regions, where, faults)
+    if "image" in values:
+        read["image"] = as_images(values["image"], regions, f"{where}.image", faults)
+    if section.emulated:
+        for key in ("profile", "account"):
+            read.pop(key, None)
+    _check_subnets(read.get("subnets", {}), regions, f"{where}.subnets", faults)
+    return AwsSettings(**read)
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, faults: Faults) -> None:
@@ -118,19 +116,13 @@ def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str,
 
 def _of_nodes(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
     """What the section says for all groups and a group for itself: of what is written, what is right."""
-    found = read_options(values, where, faults)
+    found = read_options(values, where, faults) | read_keys(values, _NODE_READERS, where, faults)
     if "subnets" in values:
         found["subnets"] = _subnets(values, regions, where, faults)
         found["subnet_name"] = _subnet_name(values, where, faults)
     if "security_groups" in values:
-        found["security_groups"] = _security_groups(values, regions, where, faults)
-    if "tenancy" in values:
-        found["tenancy"] = _choice(values, "tenancy", ("default", "dedicated"), where, faults) or "default"
-    if "public_ip" in values:
-        found["public_ip"] = _flag(values, "public_ip", False, where, faults)
-    if "tags" in values:
-        found["tags"] = _tags(values, where, faults)
-    if found.get("host_id") and found.get("tenancy"):
+        found["security_groups"] = _security_groups(values["security_groups"], regions, where, faults)
+    if found.get("host_id") and "tenancy" in values:
         faults.add(f"{where}.host_id", "is there beside `tenancy`", "Keep one: nodes on a host have its tenancy.")
     return found
 
@@ -140,33 +132,18 @@ def read_group(settings: AwsSettings, section: Section, group: GroupDraft, fault
     if group.placement_group:
         _check_can_join(group, faults)
     before = len(faults.lines)
-    own: Mapping[str, str | Lookup] = {}
-    where, values = group.where, group.values
-    if "image" in values:
-        own = as_images(values["image"], section.regions, f"{where}.image", faults)
-    _refuse_unknown(group.own, ("image", *_OF_NODES), f"{where}.aws", faults)
-    nodes = _of_nodes(group.own, section.regions, f"{where}.aws", faults)
+    _refuse_unknown(group.own, ("image", *_OF_NODES), f"{group.where}.aws", faults)
+    nodes = _of_nodes(group.own, section.regions, f"{group.where}.aws", faults)
     if "subnets" in nodes:
-        _check_subnets(nodes["subnets"], section.regions, f"{where}.aws.subnets", faults)
-    if "image" in group.own and "image" in values:
-        faults.add(f"{where}.aws.image", "is there beside `image`", "Keep one of them.")
-    elif "image" in group.own:
-        own = as_images(group.own["image"], section.regions, f"{where}.aws.image", faults)
+        _check_subnets(nodes["subnets"], section.regions, f"{group.where}.aws.subnets", faults)
+    own = group_images(group, "aws", lambda value, where: as_images(value, section.regions, where, faults), faults)
     if len(faults.lines) > before:
         return {}
-    for region in section.regions:
-        # Where the section is wrong, that is the fault; that no image came of it is not another one.
-        if region not in own and region not in settings.image and not (group.settings_wrong and not settings.image):
-            remedy = (
-                f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
-            )
-            faults.add(f"{where}.image", f"no image is known for {region}", remedy)
-    more = plain_options(nodes)
-    wanted = {region: own[region] for region in section.regions if region in own}
-    ids = set(wanted.values())
-    if len(wanted) == len(section.regions) and len(ids) == 1 and isinstance(one := ids.pop(), str):
-        return {"image": one, **more}
-    return {"image": msgspec.to_builtins(wanted), **more} if wanted else more
+    return {**plain_images(own, settings.image, section, group, _image_remedy, faults), **plain_options(nodes)}
+
+
+def _image_remedy(region: str) -> str:
+    return f"Give one for all groups (`aws: {{image: {{{region}: ami-...}}}}`) or for this one (`image: ami-...`)."
 
 
 def _check_can_join(group: GroupDraft, faults: Faults) -> None:
@@ -186,11 +163,7 @@ def cannot_join_cluster_group(instance_type: str) -> str | None:
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
     """Return the regions that have the right form, each once."""
-    for value in values:
-        as_form(value, REGION_FORM, "us-east-1", where, faults)
-    if len(set(values)) < len(values):
-        faults.add(where, "names a region twice", "Name each once.")
-    return tuple(dict.fromkeys(value for value in values if REGION_FORM.fullmatch(value)))
+    return as_once(values, REGION_FORM, "us-east-1", where, faults)
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
@@ -240,39 +213,16 @@ def _short(region: str) -> str:
     return area + "".join(words.get(part, part[0]) for part in parts) + number
 
 
-def _choice(values: Mapping[str, Any], key: str, choices: Sequence[str], where: str, faults: Faults) -> str | None:
-    return as_choice(values[key], choices, f"{where}.{key}", faults) if key in values else None
-
-
-def _flag(values: Mapping[str, Any], key: str, default: bool, where: str, faults: Faults) -> bool:
-    given = as_bool(values[key], f"{where}.{key}", faults) if key in values else None
-    return default if given is None else given
-
-
-def _account(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    if "account" not in values:
-        return None
-    account = values["account"]
-    if isinstance(account, int) and not isinstance(account, bool):
-        account = str(account)
-    return as_form(account, _ACCOUNT_FORM, "'123456789012' (12 digits)", f"{where}.account", faults)
+def _account(value: object, where: str, faults: Faults) -> str | None:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return as_form(text, _ACCOUNT_FORM, "'123456789012' (12 digits)", where, faults)
 
 
 def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | Lookup]:
     """Images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
-    if isinstance(value, str) or _is_lookup(value):
-        image = _as_image(value, where, faults)
-        return dict.fromkeys(regions, image) if image else {}
-    images: dict[str, str | Lookup] = {}
-    for region, given in as_mapping(value, where, faults, "{us-east-1: ami-0123456789abcdef0}").items():
-        image = _as_image(given, f"{where}.{shown(region)[1:-1]}", faults)
-        if image:
-            images[region] = image
-    return images
-
-
-def _is_lookup(value: object) -> bool:
-    return isinstance(value, Mapping) and bool({"name", "owner"} & value.keys())
+    alone = isinstance(value, str) or (isinstance(value, Mapping) and bool({"name", "owner"} & value.keys()))
+    example = "{us-east-1: ami-0123456789abcdef0}"
+    return by_region(value, _as_image, regions, where, faults, alone=alone, example=example)
 
 
 def _as_image(value: object, where: str, faults: Faults) -> str | Lookup | None:
@@ -329,12 +279,9 @@ def _subnet_name(values: Mapping[str, Any], where: str, faults: Faults) -> str |
 
 
 def _security_groups(
-    values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults
+    given: object, regions: Sequence[str], where: str, faults: Faults
 ) -> tuple[str, ...] | Mapping[str, tuple[str, ...]]:
     where = f"{where}.security_groups"
-    if "security_groups" not in values:
-        return ()
-    given = values["security_groups"]
     if not isinstance(given, Mapping):
         groups = _security_group_list(given, where, faults)
         if len(regions) > 1 and (ids := [one for one in groups if one.startswith("sg-")]):
@@ -356,11 +303,8 @@ def _security_group_list(value: object, where: str, faults: Faults) -> tuple[str
     return groups
 
 
-def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, str]:
-    if "tags" not in values:
-        return {}
-    where = f"{where}.tags"
-    given = as_mapping(values["tags"], where, faults, "{team: storage}")
+def _tags(value: object, where: str, faults: Faults) -> Mapping[str, str]:
+    given = as_mapping(value, where, faults, "{team: storage}")
     if len(given) > _MAX_TAGS:
         faults.add(where, f"has {len(given)} tags; EC2 takes 50 and ten are ours", f"Keep at most {_MAX_TAGS}.")
     return {key: value for key, value in given.items() if _is_good_tag(key, value, where, faults)}
@@ -378,3 +322,17 @@ def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
     elif len(value) > _MAX_TAG_VALUE:
         faults.add(at, f"a value of {len(value)} characters", f"Keep it to {_MAX_TAG_VALUE}.")
     return len(faults.lines) == before
+
+
+_NODE_READERS: Final[Mapping[str, Reader]] = {
+    "tenancy": chosen("default", "dedicated"),
+    "public_ip": as_bool,
+    "tags": _tags,
+}
+_READERS: Final[Mapping[str, Reader]] = {
+    "key_name": as_text,
+    "platform": chosen(*PLATFORMS),
+    "self_terminate": as_bool,
+    "profile": as_text,
+    "account": _account,
+}

@@ -12,7 +12,17 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_form, as_mapping, refuse_unknown, shown
+from pytest_capacity.config.fields import (
+    Faults,
+    Reader,
+    as_bool,
+    as_mapping,
+    chosen,
+    counted,
+    formed,
+    read_keys,
+    refuse_unknown,
+)
 
 #: Types of EBS volumes (API reference, EbsBlockDevice).
 _VOLUME_TYPES: Final = ("gp2", "gp3", "io1", "io2", "st1", "sc1", "standard")
@@ -88,77 +98,60 @@ class LaunchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def read_options(values: Mapping[str, Any], where: str, faults: Faults) -> dict[str, Any]:
     """Return the launch options among ``values``, those that are written and right."""
-    found: dict[str, Any] = {}
-    if "metadata_options" in values:
-        found["metadata_options"] = _metadata(values["metadata_options"], f"{where}.metadata_options", faults)
-    if "iam_instance_profile" in values:
-        example = "db-nodes, or arn:aws:iam::123456789012:instance-profile/db-nodes"
-        at = f"{where}.iam_instance_profile"
-        found["iam_instance_profile"] = as_form(values["iam_instance_profile"], _PROFILE_FORM, example, at, faults)
-    if "root_volume" in values:
-        found["root_volume"] = _volume(values["root_volume"], f"{where}.root_volume", faults, device=False)
-    if "volumes" in values:
-        found["volumes"] = _volumes(values["volumes"], f"{where}.volumes", faults)
-    for key in ("ebs_optimized", "ipv6"):
-        if key in values:
-            found[key] = as_bool(values[key], f"{where}.{key}", faults)
-    if "host_id" in values:
-        found["host_id"] = as_form(values["host_id"], _HOST_FORM, "h-0123456789abcdef0", f"{where}.host_id", faults)
-    return {key: value for key, value in found.items() if value is not None}
+    return read_keys(values, _OPTIONS, where, faults)
 
 
 def _metadata(value: object, where: str, faults: Faults) -> MetadataOptions:
     values = as_mapping(value, where, faults, "{http_tokens: required, hop_limit: 2}")
     refuse_unknown(values, MetadataOptions.__struct_fields__, f"{where}.", faults)
-    found: dict[str, Any] = {}
-    for key, choices in (
-        ("http_tokens", ("required", "optional")),
-        ("http_endpoint", ("enabled", "disabled")),
-        ("instance_tags", ("enabled", "disabled")),
-    ):
-        if key in values and (chosen := as_choice(values[key], choices, f"{where}.{key}", faults)):
-            found[key] = chosen
-    if "hop_limit" in values:
-        found["hop_limit"] = _number(values["hop_limit"], 1, 64, f"{where}.hop_limit", faults)
-    return MetadataOptions(**found)
+    return MetadataOptions(**read_keys(values, _METADATA, where, faults))
 
 
 def _volumes(value: object, where: str, faults: Faults) -> tuple[Volume, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         faults.add(where, "is not a list", "Write `volumes: [{size_gb: 500, type: gp3}]`.")
         return ()
-    return tuple(_volume(one, f"{where}[{at}]", faults, device=True) for at, one in enumerate(value))
+    return tuple(_read_volume(one, f"{where}[{at}]", faults, _VOLUME) for at, one in enumerate(value))
 
 
-def _volume(value: object, where: str, faults: Faults, *, device: bool) -> Volume:
+def _root(value: object, where: str, faults: Faults) -> Volume:
+    return _read_volume(value, where, faults, {key: reader for key, reader in _VOLUME.items() if key != "device"})
+
+
+def _read_volume(value: object, where: str, faults: Faults, readers: Mapping[str, Reader]) -> Volume:
     values = as_mapping(value, where, faults, "{size_gb: 100, type: gp3, encrypted: true}")
-    known = [key for key in Volume.__struct_fields__ if device or key != "device"]
-    refuse_unknown(values, known, f"{where}.", faults)
-    found: dict[str, Any] = {}
-    # The most of each that any type of volume takes (EBS user guide, "Amazon EBS volume types").
-    for key, least, most in (("size_gb", 1, 65536), ("iops", 100, 256_000), ("throughput", 125, 2000)):
-        if key in values:
-            found[key] = _number(values[key], least, most, f"{where}.{key}", faults)
-    if "type" in values:
-        found["type"] = as_choice(values["type"], _VOLUME_TYPES, f"{where}.type", faults)
-    if "encrypted" in values:
-        found["encrypted"] = as_bool(values["encrypted"], f"{where}.encrypted", faults)
-    if "kms_key" in values:
-        found["kms_key"] = as_form(
-            values["kms_key"], _KEY_FORM, "alias/ebs, an id or an ARN", f"{where}.kms_key", faults
-        )
-        if found.get("encrypted") is False:
-            faults.add(f"{where}.kms_key", "is there beside `encrypted: false`", "Remove one of them.")
-    if device and "device" in values:
-        found["device"] = as_form(values["device"], _DEVICE_FORM, "/dev/sdf", f"{where}.device", faults)
+    refuse_unknown(values, tuple(readers), f"{where}.", faults)
+    found = read_keys(values, readers, where, faults)
+    if "kms_key" in values and found.get("encrypted") is False:
+        faults.add(f"{where}.kms_key", "is there beside `encrypted: false`", "Remove one of them.")
     return Volume(**found)
 
 
-def _number(value: object, least: int, most: int, where: str, faults: Faults) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-        return value
-    faults.add(where, f"{shown(value)} is no whole number from {least} to {most}", "Correct it.")
-    return None
+_METADATA: Final = {
+    "http_tokens": chosen("required", "optional"),
+    "http_endpoint": chosen("enabled", "disabled"),
+    "instance_tags": chosen("enabled", "disabled"),
+    "hop_limit": counted(1, 64),
+}
+# The most of each number that any type of volume takes (EBS user guide, "Amazon EBS volume types").
+_VOLUME: Final[Mapping[str, Reader]] = {
+    "size_gb": counted(1, 65536),
+    "type": chosen(*_VOLUME_TYPES),
+    "iops": counted(100, 256_000),
+    "throughput": counted(125, 2000),
+    "encrypted": as_bool,
+    "kms_key": formed(_KEY_FORM, "alias/ebs, an id or an ARN"),
+    "device": formed(_DEVICE_FORM, "/dev/sdf"),
+}
+_OPTIONS: Final[Mapping[str, Reader]] = {
+    "metadata_options": _metadata,
+    "iam_instance_profile": formed(_PROFILE_FORM, "db-nodes, or arn:aws:iam::123456789012:instance-profile/db-nodes"),
+    "root_volume": _root,
+    "volumes": _volumes,
+    "ebs_optimized": as_bool,
+    "ipv6": as_bool,
+    "host_id": formed(_HOST_FORM, "h-0123456789abcdef0"),
+}
 
 
 def launch_parameters(options: LaunchOptions) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pytest_capacity.backends.aws import reading
 from pytest_capacity.backends.aws.errors import diagnose_error
 from pytest_capacity.backends.aws.plan import KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION, group_name
 from pytest_capacity.backends.aws.session import PAGE, Cloud
-from pytest_capacity.backends.aws.stamp import RUN, read_stamp, tag_value
+from pytest_capacity.backends.aws.stamp import read_stamp, tag_value
+from pytest_capacity.backends.stamp import RUN, owned
 from pytest_capacity.model import Held, Unread
 
 #: What every run may have, and what only one may have whose nodes are reached by SSH with a key pair of its own.
@@ -131,20 +132,12 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, kind: str) -> li
         things = [(one, reading.placement_group(region, "", one)) for one in _groups(cloud, region, mark)]
     else:
         things = [(one, reading.key_pair(region, "", one)) for one in _key_pairs(cloud, region, mark)]
-    ours = (_owned(held, thing, run, project) for thing, held in things if held.state != "gone")
+    ours = (
+        owned(held, read_stamp(thing.get("Tags", ())), run, tag_value(project))
+        for thing, held in things
+        if held.state != "gone"
+    )
     return [held for held in ours if held is not None]
-
-
-def _owned(held: Held, thing: Any, run: str, project: str) -> Held | None:
-    stamp = read_stamp(thing.get("Tags", ()))
-    if stamp.run != run:
-        return None
-    faults = [f"no {key}" for key in stamp.missing]
-    if stamp.project and stamp.project != tag_value(project):
-        faults.append(f"project {stamp.project!r}")
-    if not faults:
-        return held
-    return replace(held, subject="", problem=f"bears this run's tag but not our whole stamp ({', '.join(faults)})")
 
 
 def _filter(name: str, *values: str) -> list[dict[str, Any]]:

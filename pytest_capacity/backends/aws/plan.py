@@ -18,14 +18,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.launch_options import disk_mappings, launch_parameters
-from pytest_capacity.backends.aws.settings import DEFAULT_PLATFORM, GroupSettings, section_of, settings_of, use_fact
-from pytest_capacity.backends.aws.stamp import VALUE_LIMIT, as_specification, stamp_tags, tag_value
+from pytest_capacity.backends.aws.settings import CLUSTER, DEFAULT_PLATFORM, GroupSettings, section_of, settings_of
+from pytest_capacity.backends.aws.stamp import as_specification, tag_value
 from pytest_capacity.backends.aws.userdata import user_data
-from pytest_capacity.backends.spread import first_fact, places
+from pytest_capacity.backends.groups import has_moved, served, used
+from pytest_capacity.backends.pieces import PUBLIC_KEY, first_fact, in_first_zone, make_piece, places, subject_of
+from pytest_capacity.backends.stamp import stamp_tags
 from pytest_capacity.backends.times import format_time
-from pytest_capacity.backends.tokens import fit, token
+from pytest_capacity.backends.tokens import fit
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import Need, Order, Piece, Request, Subject
+from pytest_capacity.model import Need, Order, Piece, Request
 
 NODE: Final = "node"
 RESERVATION: Final = "reservation"
@@ -34,9 +36,6 @@ KEY_PAIR: Final = "key-pair"
 
 #: In the subject of nodes of a spread group: the number with which their names begin.
 FROM: Final = "from-"
-
-#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
-PUBLIC_KEY: Final = "ssh-key"
 
 #: Characters in the name of a placement group and of a key pair (API reference, CreatePlacementGroup, ImportKeyPair).
 _NAME_LIMIT: Final = 255
@@ -49,13 +48,18 @@ _OPERATIONS: Final = {
 }
 
 
+#: The cluster placement group that is made for the run.
+OWN_CLUSTER: Final = "cluster"
+
+
 class Shape(Struct, frozen=True, order=True):
     """What a reservation is for; nodes of one shape can share one."""
 
     instance_type: str
     platform: str
     tenancy: str
-    placement_group: bool
+    #: The cluster placement group: `OWN_CLUSTER`, the ARN of the user's, or none.
+    cluster: str
     #: The group, where it has moved to this type or market: what stands for others by then is not made larger for it.
     moved: str = ""
 
@@ -64,7 +68,7 @@ class Shape(Struct, frozen=True, order=True):
         """The type, and whatever is out of the ordinary: ``i4i.large``, ``i4i.large+Windows+cluster``, ``.../db``."""
         platform = "" if self.platform == DEFAULT_PLATFORM else self.platform.replace(" ", "-").replace("/", "-")
         tenancy = "" if self.tenancy == "default" else self.tenancy
-        cluster = "cluster" if self.placement_group else ""
+        cluster = self.cluster if self.cluster in ("", OWN_CLUSTER) else f"{OWN_CLUSTER}={group_name(self.cluster)}"
         shape = "+".join(part for part in (self.instance_type, platform, tenancy, cluster) if part)
         return f"{shape}/{self.moved}" if self.moved else shape
 
@@ -75,10 +79,12 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     reservations: list[Piece] = []
     nodes: list[Piece] = []
     with_key = False
-    for place in places(order):
-        groups = [settings_of(request, group) for group in place.topology.groups]
+    for one in places(order):
+        groups = [settings_of(request, group) for group in one.topology.groups]
+        place = _with_cluster_in_use(one, groups)
         shapes = {group.name: _shape(request, place, group) for group in groups if _reserves(place, group)}
-        if any(group.group.placement_group and (order.launch or group.name in shapes) for group in groups):
+        needing = [group for group in groups if order.launch or group.name in shapes]
+        if OWN_CLUSTER in {_cluster(place, group) for group in needing}:
             clusters.append(_placement_group(request, place))
         reservations += [_reservation(request, place, shape, groups, shapes) for shape in sorted(set(shapes.values()))]
         if order.launch:
@@ -119,65 +125,46 @@ def _takes_key_pair(order: Order, group: GroupSettings) -> bool:
 
 def _reserves(order: Order, group: GroupSettings) -> bool:
     # A capacity reservation cannot be used on a dedicated host, which is capacity of the account's own.
-    return group.reserve and not group.aws.host_id and not _used(order, group)
+    return group.reserve and not group.aws.host_id and not used(order, group)
 
 
-def _used(order: Order, group: GroupSettings) -> str:
-    """Return what exists already and serves the group as it is now: a reservation's id, or a resource group's ARN."""
-    if group.market == "spot":
+def _cluster(order: Order, group: GroupSettings) -> str:
+    """Return in which cluster placement group the group is: `OWN_CLUSTER`, the ARN of the user's, or "" for none.
+
+    All groups that ask for one are in the same. Where a reservation of the user's serves one of them, that is the one
+    in which the reservation lies: EC2 lets nodes use it in no other.
+    """
+    if not group.group.placement_group:
         return ""
-    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
+    return order.facts.get(CLUSTER, OWN_CLUSTER)
 
 
-def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
-    """Return whether the group's type or market is not the one that the user wants first."""
-    topology = request.topologies.get(order.topology.name)
-    for first in topology.groups if topology else ():
-        if first.name == group.name:
-            wanted = settings_of(request, first)
-            return (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market)
-    return False
+def _with_cluster_in_use(order: Order, groups: Sequence[GroupSettings]) -> Order:
+    """Return ``order`` without the user's cluster group where no group uses the reservation in it as it is now."""
+    in_use = any(group.group.placement_group and used(order, group) for group in groups)
+    facts = {key: value for key, value in order.facts.items() if in_use or key != CLUSTER}
+    return replace(order, facts=facts)
 
 
 def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
     platform = order.facts.get(f"platform/{group.name}") or (
         DEFAULT_PLATFORM if group.aws.platform == "auto" else group.aws.platform
     )
-    moved = group.name if _has_moved(request, order, group) else ""
-    return Shape(group.group.instance_type, platform, group.aws.tenancy, group.group.placement_group, moved)
+    moved = group.name if has_moved(request, order, group) else ""
+    return Shape(group.group.instance_type, platform, group.aws.tenancy, _cluster(order, group), moved)
 
 
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
-    whole = Subject(order.topology.name, _series(order), order.placement.zone, kind, label)
-    return fit(tag_value(str(whole)), VALUE_LIMIT)
+    return tag_value(subject_of(order, kind, label))
 
 
 def _key_pair_subject(order: Order) -> str:
-    """That of the order's first zone: one key pair serves the region."""
-    first = order.shares[0].zone if order.shares else order.placement.zone
-    return _subject(replace(order, placement=replace(order.placement, zone=first)), KEY_PAIR, "run")
-
-
-def _series(order: Order) -> int:
-    return order.series or order.attempt
-
-
-def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
-    region, zone = order.placement.region, order.placement.zone
-    return Piece(
-        kind=kind,
-        subject=subject,
-        region=region,
-        zone=zone,
-        token=token(order.unique_run, subject, region, zone, order.attempt),
-        spec=spec,
-        **more,
-    )
+    return _subject(in_first_zone(order), KEY_PAIR, "run")
 
 
 def _tags(own: Mapping[str, str], order: Order, subject: str, group: str | None = None) -> dict[str, str]:
-    return {**own, **stamp_tags(order, subject, group)}
+    return {**own, **stamp_tags(order, subject, tag_value, "aws", group)}
 
 
 def _placement_group(request: Request, order: Order) -> Piece:
@@ -189,7 +176,7 @@ def _placement_group(request: Request, order: Order) -> Piece:
         "Strategy": "cluster",
         "TagSpecifications": as_specification(tags, "placement-group"),
     }
-    return _piece(order, PLACEMENT_GROUP, subject, spec)
+    return make_piece(order, PLACEMENT_GROUP, subject, spec)
 
 
 def _key_pair(request: Request, order: Order) -> Piece:
@@ -201,12 +188,12 @@ def _key_pair(request: Request, order: Order) -> Piece:
         "PublicKeyMaterial": order.facts[PUBLIC_KEY],
         "TagSpecifications": as_specification(tags, "key-pair"),
     }
-    return _piece(order, KEY_PAIR, subject, spec)
+    return make_piece(order, KEY_PAIR, subject, spec)
 
 
 def _name(order: Order, *more: str) -> str:
     """Return the name of what EC2 knows by name: no other run, topology or series has it."""
-    parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(_series(order)), *more)
+    parts = ("pytest-capacity", order.run, order.nonce, order.topology.name, str(order.series or order.attempt), *more)
     return fit("-".join(filter(None, parts)).encode("ascii", "replace").decode().replace("?", "_"), _NAME_LIMIT)
 
 
@@ -214,35 +201,24 @@ def _reservation(
     request: Request, order: Order, shape: Shape, groups: Sequence[GroupSettings], shapes: Mapping[str, Shape]
 ) -> Piece:
     sharing = [group for group in groups if shapes.get(group.name) == shape]
-    count = sum(group.group.count for group in sharing)
-    owner = sharing[0].name if len(sharing) == 1 else None
+    serves = served(sharing)
     subject = _subject(order, RESERVATION, shape.label)
-    tags = _tags(section_of(request).tags, order, subject, owner)
-    spec = {
+    tags = _tags(section_of(request).tags, order, subject, serves["group"])
+    spec: dict[str, Any] = {
         "InstanceType": shape.instance_type,
         "InstancePlatform": shape.platform,
         "AvailabilityZone": order.placement.zone,
         "Tenancy": shape.tenancy,
-        "InstanceCount": count,
+        "InstanceCount": serves["count"],
         "InstanceMatchCriteria": "targeted",
         "EndDateType": "limited",
         "EndDate": format_time(order.lease_end),
         "TagSpecifications": as_specification(tags, "capacity-reservation"),
     }
-    needs = (_cluster_need(order),) if shape.placement_group else ()
-    shared_by = tuple(group.name for group in sharing)
-    return _piece(
-        order,
-        RESERVATION,
-        subject,
-        spec,
-        count=count,
-        group=owner,
-        groups=shared_by,
-        instance_type=shape.instance_type,
-        market="on-demand",
-        needs=needs,
-    )
+    needs = (_cluster_need(order),) if shape.cluster == OWN_CLUSTER else ()
+    if shape.cluster not in ("", OWN_CLUSTER):
+        spec["PlacementGroupArn"] = shape.cluster
+    return make_piece(order, RESERVATION, subject, spec, **serves, instance_type=shape.instance_type, needs=needs)
 
 
 def _cluster_need(order: Order) -> Need:
@@ -252,7 +228,7 @@ def _cluster_need(order: Order) -> Need:
 def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
     name = group.name
     subject = _subject(order, NODE, _node_label(order, group))
-    used = _used(order, group)
+    existing = used(order, group)
     kinds = ["instance", "volume", "network-interface"] + (["spot-instances-request"] if group.market == "spot" else [])
     tags = {"Name": tag_value(f"{name}-{order.run}")} | _tags(group.aws.tags, order, subject, name)
     spec: dict[str, Any] = {
@@ -263,12 +239,12 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         "Placement": _placement(order, group),
         "TagSpecifications": as_specification(tags, *kinds),
         **_network(order, group),
-        **_market(group, used),
+        **_market(group, existing),
         **_ending(order, group),
         **_disks(order, group),
         **launch_parameters(group.aws),
     }
-    needs = [_cluster_need(order)] if group.group.placement_group else []
+    needs = [_cluster_need(order)] if _cluster(order, group) == OWN_CLUSTER else []
     if group.aws.key_name:
         spec["KeyName"] = group.aws.key_name
     elif _takes_key_pair(order, group):
@@ -277,7 +253,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         needs.append(Need(KEY_PAIR, _key_pair_subject(order)))
     if shape is not None:
         needs.append(Need(RESERVATION, _subject(order, RESERVATION, shape.label)))
-    return _piece(
+    return make_piece(
         order,
         NODE,
         subject,
@@ -287,7 +263,7 @@ def _nodes(order: Order, group: GroupSettings, shape: Shape | None) -> Piece:
         instance_type=group.group.instance_type,
         market=group.market,
         needs=tuple(needs),
-        consumes=used if used.startswith("cr-") else None,
+        consumes=existing if existing.startswith("cr-") else None,
     )
 
 
@@ -297,10 +273,18 @@ def _image(order: Order, group: GroupSettings) -> str:
 
 
 def _node_label(order: Order, group: GroupSettings) -> str:
-    """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them."""
+    """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them.
+
+    Nodes in a cluster group of the user's are told from those in one of ours, which an attempt before may have made.
+    """
     first = order.facts.get(first_fact(group.name))
-    spot = ["spot"] if group.market == "spot" else []
-    return "/".join([group.name, group.group.instance_type, *spot, *([f"{FROM}{first}"] if first else [])])
+    cluster = _cluster(order, group)
+    parts = [
+        "spot" if group.market == "spot" else "",
+        f"in-{group_name(cluster)}" if cluster not in ("", OWN_CLUSTER) else "",
+        f"{FROM}{first}" if first else "",
+    ]
+    return "/".join([group.name, group.group.instance_type, *filter(None, parts)])
 
 
 def _market(group: GroupSettings, used: str) -> dict[str, Any]:
@@ -359,6 +343,13 @@ def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _placement(order: Order, group: GroupSettings) -> dict[str, Any]:
+    cluster = _cluster(order, group)
+    if cluster not in ("", OWN_CLUSTER):
+        return {
+            "AvailabilityZone": order.placement.zone,
+            "Tenancy": group.aws.tenancy,
+            "GroupName": group_name(cluster),
+        }
     if host := group.aws.host_id:
         return {"AvailabilityZone": order.placement.zone, "Tenancy": "host", "HostId": host}
     return {"AvailabilityZone": order.placement.zone, "Tenancy": group.aws.tenancy}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,8 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import config
-from pytest_capacity.backends.aws.settings import AwsSettings, plain, section_of
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.aws.settings import AwsSettings, section_of
+from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, Section
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import form_of, is_plain
@@ -26,12 +27,11 @@ MOST_BYTES: Final = 16 * 1024
 OUR_BYTES: Final = 2 * 1024
 
 
-class AwsProvider:
+class AwsProvider(PlainProvider):
     """`pytest_capacity.backends.base.Provider` for EC2."""
 
     name = "aws"
     title = "EC2"
-    owns_machines = False
     emulated = True
     #: boto3's core; boto3 brings it in the version that it goes with.
     modules: tuple[str, ...] = ("botocore",)
@@ -47,9 +47,7 @@ class AwsProvider:
         section="{image: {us-east-1: ami-0123456789abcdef0}}",
         prices="{i4i.large: 0.172}",
     )
-    region_variable = "AWS_REGION"
-    user_data_limit = MOST_BYTES
-    group_keys: tuple[str, ...] = ()
+    region_variables: tuple[str, ...] = ("AWS_REGION", "AWS_DEFAULT_REGION")
     #: Which of them are there decides whose account it is. None of them is a secret.
     credential_variables: tuple[str, ...] = (
         "AWS_ACCESS_KEY_ID",
@@ -78,13 +76,6 @@ class AwsProvider:
         spot_to_on_demand=True,
         next_zone="aws_fallback_to_next_availability_zone",
     )
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """As the SDKs have it."""
-        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-            if environ.get(name):
-                return (environ[name],), name
-        return (), ""
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """``us-east-1``."""
@@ -139,10 +130,6 @@ class AwsProvider:
             remedy = "Write `ssh: {key: PATH}`, or remove the key: then a key pair is made for the run."
             faults.add(f"{source.file}: aws.key_name", "is there, and not where its private half is", remedy)
 
-    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Nothing beside what `sct` names."""
-        return SctReading()
-
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Less what is as by default."""
         return plain(msgspec.convert(settings, AwsSettings))
@@ -174,10 +161,6 @@ class AwsProvider:
         """``aws.account``."""
         account = section_of(request).account
         return ("aws.account", account) if account else ("", "")
-
-    def memory(self, kind: str) -> float | None:
-        """As for every cloud."""
-        return None
 
     def open(self, request: Request) -> AwsBackend:
         """Return the backend of ``request``.

@@ -9,7 +9,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.plan import FROM, KEY_PAIR, NODE, PLACEMENT_GROUP, RESERVATION
-from pytest_capacity.backends.aws.stamp import Stamp, read_stamp
+from pytest_capacity.backends.aws.stamp import read_stamp
+from pytest_capacity.backends.stamp import Stamp
 from pytest_capacity.model import Held, State, Subject
 
 #: `scheduled` and the like hold or will hold capacity for us as well, though we never ask for such. What is in neither

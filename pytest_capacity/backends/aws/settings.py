@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
 
 from pytest_capacity.backends.aws.launch_options import LaunchOptions
-from pytest_capacity.model import Market, NodeGroup, Request
+from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
+from pytest_capacity.model import NodeGroup, Request
 
 #: The InstancePlatform of most machines.
 DEFAULT_PLATFORM: Final = "Linux/UNIX"
@@ -46,24 +47,10 @@ class AwsSettings(LaunchOptions, frozen=True, kw_only=True, forbid_unknown_field
 
 
 @dataclass(frozen=True)
-class GroupSettings:
+class GroupSettings(PlannedGroup):
     """A group with every default filled in."""
 
-    group: NodeGroup
-    market: Market
-    #: Whether it is reserved as it is now, and whether it would be were it on-demand.
-    reserve: bool
-    wants_reservation: bool
     aws: AwsSettings
-    #: The types that will do, the one in front that is wanted first.
-    types: tuple[str, ...]
-    #: Whether it is on-demand, or can become so.
-    may_be_on_demand: bool
-
-    @property
-    def name(self) -> str:
-        """The group's name."""
-        return self.group.name
 
     def image(self, region: str) -> str | Lookup | None:
         """The image that the group starts from in ``region``, or how it is found: its own, else the section's."""
@@ -87,35 +74,11 @@ def section_of(request: Request) -> AwsSettings:
     return msgspec.convert(request.settings, AwsSettings)
 
 
-def plain(settings: AwsSettings) -> dict[str, Any]:
-    """Return the section as plain data, less what is as by default."""
-    default = msgspec.to_builtins(AwsSettings())
-    return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
-
-
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """``group`` with the defaults of ``request``. A spot group is never reserved: spot cannot use a reservation."""
-    market = group.market or request.market
-    reserve = request.reserve if group.reserve is None else group.reserve
-    others = group.alternatives if request.fallback.instance_types else ()
-    return GroupSettings(
-        group=group,
-        market=market,
-        reserve=reserve and market == "on-demand",
-        wants_reservation=reserve,
-        aws=_merged(section_of(request), group.cloud),
-        types=(group.instance_type, *others),
-        may_be_on_demand=market == "on-demand" or request.fallback.spot_to_on_demand,
-    )
+    """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
+    own = merged(AwsSettings, request.settings, group.cloud, "tags", without="image")
+    return GroupSettings(**defaults_of(request, group), aws=own)
 
 
-def use_fact(group: str, instance_type: str) -> str:
-    """Return the fact of an offer that says which existing reservation serves a group of that type."""
-    return f"use/{group}/{instance_type}"
-
-
-def _merged(section: AwsSettings, own: Mapping[str, Any]) -> AwsSettings:
-    words = {key: value for key, value in own.items() if key != "image"}
-    if "tags" in words:
-        words["tags"] = {**section.tags, **words["tags"]}
-    return msgspec.convert({**msgspec.to_builtins(section), **words}, AwsSettings) if words else section
+#: The fact of an offer that holds the ARN of the user's cluster placement group, where nodes use a reservation in it.
+CLUSTER: Final = "cluster"

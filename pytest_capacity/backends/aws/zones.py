@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pytest_capacity.backends.aws.existing_reservations import Listed, used_reservations
+from pytest_capacity.backends.aws.existing_reservations import Listed, check_usable, use_in_zone
 from pytest_capacity.backends.aws.images import check_architectures, image_facts, why_no_image
 from pytest_capacity.backends.aws.network import network_facts, why_no_network
 from pytest_capacity.backends.aws.reads import Known, Read, read_region
 from pytest_capacity.backends.aws.session import Cloud
-from pytest_capacity.backends.aws.settings import GroupSettings, settings_of, use_fact
+from pytest_capacity.backends.aws.settings import CLUSTER, GroupSettings, settings_of
+from pytest_capacity.backends.base import by_reservation
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.model import Offer, Request, Topology
 
 
@@ -20,13 +22,16 @@ def read_offers(
     """Return the zones of ``region`` by name, each with what it can do for ``topology``; ``known`` as in `read_region`.
 
     Raises the SDK's error when credentials or images are refused, or when asking again may help, and
-    `Refused` when a listed reservation is nowhere and when an image is of another architecture than its machines.
+    `Refused` when a listed reservation is nowhere or of no use to the run, and when an image is of another architecture
+    than its machines.
     """
     groups = [settings_of(request, group) for group in topology.groups]
     read = read_region(cloud, request, region, groups, known)
     listed.check(region, read)
     check_architectures(groups, region, read)
-    return [_offer(request, region, groups, read, name, zone) for name, zone in sorted(_zone_names(read).items())]
+    offers = [_offer(request, region, groups, read, name, zone) for name, zone in sorted(_zone_names(read).items())]
+    check_usable(request, topology, region, read, offers)
+    return offers
 
 
 def _zone_names(read: Read) -> dict[str, dict[str, Any]]:
@@ -38,8 +43,10 @@ def _zone_names(read: Read) -> dict[str, dict[str, Any]]:
 def _offer(
     request: Request, region: str, groups: Sequence[GroupSettings], read: Read, name: str, zone: Mapping[str, Any]
 ) -> Offer:
-    used = used_reservations(request, groups, read, region, name)
-    facts = {"zone_id": zone.get("ZoneId", "")} | {use_fact(*user): id_ for user, id_ in used.items()}
+    use = use_in_zone(request, groups, read, region, name)
+    facts = {"zone_id": zone.get("ZoneId", "")} | {use_fact(*user): id_ for user, id_ in use.used.items()}
+    if use.cluster:
+        facts[CLUSTER] = use.cluster
     for group in groups:
         facts |= {key: value for key, value in image_facts(group, region, read).items() if value}
         facts |= {key: value for key, value in network_facts(group, region, name, read).items() if value}
@@ -53,7 +60,9 @@ def _offer(
         aliases=tuple(filter(None, (name.removeprefix(region), zone.get("ZoneId")))),
         why=why,
         lacks=tuple(sorted(lacks)),
-        preferred=not why and any(id_.startswith("cr-") for user, id_ in used.items() if user in first),
+        preferred=not why and any(id_.startswith("cr-") for user, id_ in use.used.items() if user in first),
+        serves=by_reservation(use.used),
+        unused=use.unused,
         facts=facts,
     )
 

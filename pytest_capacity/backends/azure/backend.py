@@ -40,8 +40,8 @@ from pytest_capacity.backends.azure.plan import (
 )
 from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
 from pytest_capacity.backends.azure.settings import section_of
-from pytest_capacity.backends.azure.stamp import DEADLINE, PIECE, RUN
 from pytest_capacity.backends.diagnosis import diagnose_held
+from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.model import (
     Change,

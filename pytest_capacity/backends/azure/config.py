@@ -8,16 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pytest_capacity.backends.azure.ids import ResourceId
-from pytest_capacity.backends.azure.settings import NATIONAL_CLOUDS, NO_ZONE, AzureSettings, CloudName
+from pytest_capacity.backends.azure.settings import NATIONAL_CLOUDS, NO_ZONE, AzureSettings
+from pytest_capacity.backends.images import group_images, plain_images
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
+    Reader,
     as_bool,
-    as_choice,
     as_form,
     as_mapping,
+    as_once,
     as_text,
     as_texts,
+    by_region,
+    chosen,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -35,6 +40,8 @@ IMAGE_ID_FORM: Final = re.compile(
 UUID_FORM: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 GROUP_NAME_FORM: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,78}[A-Za-z0-9_])?")
 DISK_TYPES: Final = ("Standard_LRS", "StandardSSD_LRS", "StandardSSD_ZRS", "Premium_LRS", "Premium_ZRS")
+_URN: Final = "Canonical:ubuntu-24_04-lts:server:latest"
+_IMAGE_REMEDY: Final = f"Give one for all groups (`azure: {{image: '{_URN}'}}`) or for this one (`image: '{_URN}'`)."
 _ID: Final = "/subscriptions/ID/resourceGroups/NAME/providers"
 _SUBNET: Final = f"{_ID}/Microsoft.Network/virtualNetworks/NAME/subnets/NAME"
 _GUARD: Final = f"{_ID}/Microsoft.Network/networkSecurityGroups/NAME"
@@ -52,36 +59,20 @@ def read_section(section: Section, faults: Faults) -> AzureSettings:
     """The ``azure:`` section. In an emulated run ``subscription`` and ``tenant`` are checked and left out."""
     values, where = section.values, section.where
     refuse_unknown(values, AzureSettings.__struct_fields__, f"{where}.", faults)
-    subscription = _uuid(values, "subscription", where, faults)
-    tenant = _uuid(values, "tenant", where, faults)
-    return AzureSettings(
-        subscription=None if section.emulated else subscription,
-        tenant=None if section.emulated else tenant,
-        cloud=_cloud(values, where, faults),
-        image=as_images(values["image"], section.regions, f"{where}.image", faults) if "image" in values else {},
-        subnets=_ids_by_region(values, "subnets", _SUBNET, section, faults),
-        security_groups=_ids_by_region(values, "security_groups", _GUARD, section, faults),
-        ssh_from=_ranges(values, where, faults),
-        public_ip=_flag(values, "public_ip", False, where, faults),
-        identities=tuple(
-            one
-            for one in as_texts(values.get("identities", ()), f"{where}.identities", faults)
-            if as_id(one, _IDENTITY, f"{where}.identities", faults)
-        ),
-        capacity_reservation_group=_group(values, where, faults),
-        max_price=_price(values, where, faults),
-        os_disk_gb=_disk(values, where, faults),
-        os_disk_type=as_choice(values["os_disk_type"], DISK_TYPES, f"{where}.os_disk_type", faults)
-        if "os_disk_type" in values
-        else None,
-        console=_flag(values, "console", True, where, faults),
-        tags=_tags(values, where, faults),
-    )
+    read = read_keys(values, _READERS, where, faults)
+    if "image" in values:
+        read["image"] = as_images(values["image"], section.regions, f"{where}.image", faults)
+    for key, example in (("subnets", _SUBNET), ("security_groups", _GUARD)):
+        read[key] = _ids_by_region(values, key, example, section, faults)
+    if section.emulated:
+        for key in ("subscription", "tenant"):
+            read.pop(key, None)
+    return AzureSettings(**read)
 
 
 def read_group(settings: AzureSettings, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
     """The group's own images, where it has some; one alone where it is the same in all regions."""
-    where, values, before = group.where, group.values, len(faults.lines)
+    where, before = group.where, len(faults.lines)
     refuse_unknown(group.own, ("image", "availability_set"), f"{where}.azure.", faults)
     if "availability_set" in group.own:
         remedy = "Remove it: zones, or a placement without one, take its place."
@@ -93,34 +84,19 @@ def read_group(settings: AzureSettings, section: Section, group: GroupDraft, fau
             "Azure reserves nothing in a proximity placement group, and it is reserved",
             remedy,
         )
-    own: Mapping[str, str] = {}
-    if "image" in values:
-        own = as_images(values["image"], section.regions, f"{where}.image", faults)
-    if "image" in group.own and "image" in values:
-        faults.add(f"{where}.azure.image", "is there beside `image`", "Keep one of them.")
-    elif "image" in group.own:
-        own = as_images(group.own["image"], section.regions, f"{where}.azure.image", faults)
+    own = group_images(group, "azure", lambda value, at: as_images(value, section.regions, at, faults), faults)
     if len(faults.lines) > before:
         return {}
-    for region in section.regions:
-        if region not in own and region not in settings.image and not (group.settings_wrong and not settings.image):
-            urn = "Canonical:ubuntu-24_04-lts:server:latest"
-            remedy = f"Give one for all groups (`azure: {{image: '{urn}'}}`) or for this one (`image: '{urn}'`)."
-            faults.add(f"{where}.image", f"no image is known for {region}", remedy)
-    wanted = {region: own[region] for region in section.regions if region in own}
-    if len(wanted) == len(section.regions) and len(set(wanted.values())) == 1:
-        return {"image": next(iter(wanted.values()))}
-    return {"image": wanted} if wanted else {}
+    return plain_images(own, settings.image, section, group, lambda region: _IMAGE_REMEDY, faults)
 
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
     """Locations by their names or display names (``East US``), each once."""
-    names = [value.replace(" ", "").lower() for value in values]
-    for name in names:
-        as_form(name, REGION_FORM, "eastus", where, faults)
-    if len(set(names)) < len(names):
-        faults.add(where, "names a region twice", "Name each once.")
-    return tuple(dict.fromkeys(name for name in names if REGION_FORM.fullmatch(name)))
+    return as_once([_location(value) for value in values], REGION_FORM, "eastus", where, faults)
+
+
+def _location(name: str) -> str:
+    return name.replace(" ", "").lower()
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
@@ -158,15 +134,9 @@ def as_image(value: object, where: str, faults: Faults) -> str | None:
 
 def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
     """Images by region. One alone stands for every region of the run."""
-    if isinstance(value, str):
-        image = as_image(value, where, faults)
-        return dict.fromkeys(regions, image) if image else {}
-    images: dict[str, str] = {}
-    example = "{eastus: 'Canonical:ubuntu-24_04-lts:server:latest'}"
-    for region, given in as_mapping(value, where, faults, example).items():
-        if image := as_image(given, f"{where}.{shown(region)[1:-1]}", faults):
-            images[region.replace(" ", "").lower()] = image
-    return images
+    alone, example = isinstance(value, str), f"{{eastus: '{_URN}'}}"
+    read = by_region(value, as_image, regions, where, faults, alone=alone, example=example)
+    return {_location(region): image for region, image in read.items()}
 
 
 def as_id(value: object, example: str, where: str, faults: Faults, type_: str = "") -> str | None:
@@ -184,21 +154,13 @@ def as_id(value: object, example: str, where: str, faults: Faults, type_: str = 
     return None
 
 
-def _cloud(values: Mapping[str, Any], where: str, faults: Faults) -> CloudName:
-    given = as_choice(values["cloud"], tuple(NATIONAL_CLOUDS), f"{where}.cloud", faults) if "cloud" in values else None
-    return next((name for name in NATIONAL_CLOUDS if name == given), "public")
+def _uuid(value: object, where: str, faults: Faults) -> str | None:
+    text = as_form(value, UUID_FORM, "0a1b2c3d-0000-4000-8000-0123456789ab", where, faults)
+    return text.lower() if text else None
 
 
-def _uuid(values: Mapping[str, Any], key: str, where: str, faults: Faults) -> str | None:
-    if key not in values:
-        return None
-    text = as_form(values[key], UUID_FORM, "0a1b2c3d-0000-4000-8000-0123456789ab", f"{where}.{key}", faults)
-    return text.lower() if text and UUID_FORM.fullmatch(text) else None
-
-
-def _flag(values: Mapping[str, Any], key: str, default: bool, where: str, faults: Faults) -> bool:
-    given = as_bool(values[key], f"{where}.{key}", faults) if key in values else None
-    return default if given is None else given
+def _identities(value: object, where: str, faults: Faults) -> tuple[str, ...]:
+    return tuple(one for one in as_texts(value, where, faults) if as_id(one, _IDENTITY, where, faults))
 
 
 def _ids_by_region(
@@ -208,7 +170,7 @@ def _ids_by_region(
         return {}
     where, found = f"{section.where}.{key}", {}
     for region, given in as_mapping(values[key], where, faults, f"{{eastus: {example}}}").items():
-        name = region.replace(" ", "").lower()
+        name = _location(region)
         if section.regions and name not in section.regions:
             faults.add(f"{where}.{shown(region)[1:-1]}", "is not a region of the run", "Name one of its regions.")
         elif text := as_id(given, example, f"{where}.{shown(region)[1:-1]}", faults):
@@ -216,57 +178,47 @@ def _ids_by_region(
     return found
 
 
-def _ranges(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
+def _ranges(value: object, where: str, faults: Faults) -> tuple[str, ...]:
     good = []
-    for one in as_texts(values.get("ssh_from", ()), f"{where}.ssh_from", faults):
+    for one in as_texts(value, where, faults):
         try:
             ipaddress.ip_network(one, strict=False)
         except ValueError:
-            faults.add(
-                f"{where}.ssh_from", f"{shown(one)} is not a range of addresses", "Write it like 203.0.113.0/24."
-            )
+            faults.add(where, f"{shown(one)} is not a range of addresses", "Write it like 203.0.113.0/24.")
         else:
             good.append(one)
     return tuple(good)
 
 
-def _group(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    key = "capacity_reservation_group"
-    text = as_text(values[key], f"{where}.{key}", faults) if key in values else None
+def _group(value: object, where: str, faults: Faults) -> str | None:
+    text = as_text(value, where, faults)
     if text is None:
         return None
     if "/" in text:
-        return as_id(text, _GROUP, f"{where}.{key}", faults)
+        return as_id(text, _GROUP, where, faults)
     # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftcompute
     if GROUP_NAME_FORM.fullmatch(text):
         return text
-    faults.add(f"{where}.{key}", f"{shown(text)} is no name of a group", "Take up to 80 letters, digits, _, . and -.")
+    faults.add(where, f"{shown(text)} is no name of a group", "Take up to 80 letters, digits, _, . and -.")
     return None
 
 
-def _price(values: Mapping[str, Any], where: str, faults: Faults) -> float:
-    value = values.get("max_price", -1)
+def _price(value: object, where: str, faults: Faults) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and (value > 0 or value == -1):
         return float(value)
-    faults.add(f"{where}.max_price", f"{shown(value)} is no price", "Give USD an hour, or -1 for the on-demand price.")
+    faults.add(where, f"{shown(value)} is no price", "Give USD an hour, or -1 for the on-demand price.")
     return -1.0
 
 
-def _disk(values: Mapping[str, Any], where: str, faults: Faults) -> int | None:
-    if "os_disk_gb" not in values:
-        return None
-    value = values["os_disk_gb"]
+def _disk(value: object, where: str, faults: Faults) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_DISK_GB:
         return value
-    faults.add(f"{where}.os_disk_gb", f"{shown(value)} is no size of a disk", f"Give 1 to {_MOST_DISK_GB} GB.")
+    faults.add(where, f"{shown(value)} is no size of a disk", f"Give 1 to {_MOST_DISK_GB} GB.")
     return None
 
 
-def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, str]:
-    if "tags" not in values:
-        return {}
-    where = f"{where}.tags"
-    given = as_mapping(values["tags"], where, faults, "{team: storage}")
+def _tags(value: object, where: str, faults: Faults) -> Mapping[str, str]:
+    given = as_mapping(value, where, faults, "{team: storage}")
     if len(given) > _MAX_TAGS:
         faults.add(where, f"has {len(given)} tags; Azure takes 50 and nine are ours", f"Keep at most {_MAX_TAGS}.")
     return {key: value for key, value in given.items() if _is_good_tag(key, value, where, faults)}
@@ -283,3 +235,19 @@ def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
     elif len(value) > _MAX_TAG_VALUE:
         faults.add(at, f"a value of {len(value)} characters", f"Keep it to {_MAX_TAG_VALUE}.")
     return len(faults.lines) == before
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "subscription": _uuid,
+    "tenant": _uuid,
+    "cloud": chosen(*NATIONAL_CLOUDS),
+    "ssh_from": _ranges,
+    "public_ip": as_bool,
+    "identities": _identities,
+    "capacity_reservation_group": _group,
+    "max_price": _price,
+    "os_disk_gb": _disk,
+    "os_disk_type": chosen(*DISK_TYPES),
+    "console": as_bool,
+    "tags": _tags,
+}

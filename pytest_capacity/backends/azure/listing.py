@@ -31,7 +31,8 @@ from pytest_capacity.backends.azure.ids import (
 from pytest_capacity.backends.azure.operations import poll
 from pytest_capacity.backends.azure.plan import CAPACITY_GROUP, NODE, RESERVATION, RESOURCE_GROUP, TYPE_OF
 from pytest_capacity.backends.azure.session import Arm, ArmError
-from pytest_capacity.backends.azure.stamp import PIECE, RUN, read_stamp, tag_value
+from pytest_capacity.backends.azure.stamp import read_stamp, tag_value
+from pytest_capacity.backends.stamp import PIECE, RUN, owned
 from pytest_capacity.model import Held, Unread
 
 #: Calls side by side of one refresh or inventory.
@@ -62,17 +63,12 @@ class Pace:
         self._due: dict[str, float] = {}
 
     def note(self, identity: str, seconds: float) -> None:
-        """Take note that a thing need not be looked at for so long."""
-        if seconds > 0:
-            self._due[identity] = self._now() + seconds
+        """Take note that a thing need not be looked at for so long; what was said of it before counts no more."""
+        self._due[identity] = self._now() + seconds
 
     def is_due(self, identity: str) -> bool:
         """Return whether it is time to look at a thing."""
         return self._due.get(identity, 0.0) <= self._now()
-
-    def forget(self, identity: str) -> None:
-        """Look at a thing whenever asked to."""
-        self._due.pop(identity, None)
 
 
 def look(arm: Arm, pace: Pace, helds: Sequence[Held]) -> list[Held]:
@@ -290,16 +286,7 @@ class Owner:
 
     def owned(self, held: Held, tags: Mapping[str, str]) -> Held | None:
         """Return ``held`` if it bears the run; without a subject if it does not bear the whole stamp."""
-        stamp = read_stamp(tags)
-        if stamp.run != self._run:
-            return None
-        faults = [f"no {key}" for key in stamp.missing]
-        if stamp.project and stamp.project != self._project:
-            faults.append(f"project {stamp.project!r}")
-        if not faults:
-            return held
-        words = f"bears this run's tag but not our whole stamp ({', '.join(faults)})"
-        return replace(held, subject="", problem=words)
+        return owned(held, read_stamp(tags), self._run, self._project)
 
 
 def _tried(arm: Arm, read: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]] | str:

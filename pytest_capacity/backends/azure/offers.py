@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from pytest_capacity.backends.azure.ids import (
     SKUS_VERSION,
     ResourceId,
     canonical,
+    tags_of,
 )
 from pytest_capacity.backends.azure.listing import allocated, members_of, side_by_side
 from pytest_capacity.backends.azure.plan import GIVEN_GROUP
@@ -28,11 +29,13 @@ from pytest_capacity.backends.azure.settings import (
     GroupSettings,
     section_of,
     settings_of,
-    use_fact,
     zone_name,
     zone_number,
 )
+from pytest_capacity.backends.azure.stamp import read_stamp
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.errors import Refused
+from pytest_capacity.ladder import chosen
 from pytest_capacity.model import Offer, Request, Topology
 
 #: Diagnoses that end the round instead of leaving a question open: asking elsewhere would give the same.
@@ -65,6 +68,11 @@ class Existing(Struct, frozen=True):
     def region(self) -> str:
         """Its region."""
         return str(self.answer.get("location", "")).replace(" ", "").lower()
+
+    @property
+    def zones(self) -> list[str]:
+        """The numbers of its zones; none: its members have no zone."""
+        return [str(one) for one in self.answer.get("zones") or ()]
 
     def member(self, size: str, zone: str) -> Mapping[str, Any] | None:
         """Return the member for a size in a zone (its number; "" for none)."""
@@ -112,26 +120,29 @@ def _wanted(request: Request, region: str) -> list[str]:
 
 def _read(arm: Arm, request: Request, region: str) -> Read:
     wanted = section_of(request).capacity_reservation_group or ""
-    used = sorted({_group_of(one) for one in request.use_reservations})
     listed = [wanted] if "/" in wanted else []
-    ids = [*used, *(canonical(one) for one in listed)]
+    ids = {_group_of(one): "use_reservations" for one in request.use_reservations}
+    ids |= {canonical(one): "azure.capacity_reservation_group" for one in listed}
     reads: dict[str, Callable[[], Any]] = {
         "sizes": lambda: _sizes(arm, region),
         "limits": lambda: _limits(arm, region),
-        **{f"group {one}": (lambda one=one: _existing(arm, one)) for one in ids},  # type: ignore[misc]
+        **{f"group {one}": partial(_existing, arm, one, setting) for one, setting in ids.items()},
     }
     if wanted and not listed:
         reads["named"] = lambda: _named(arm, wanted)
     subnet = section_of(request).subnets.get(region)
     if subnet:
-        reads["subnet"] = lambda: arm.get("Microsoft.Network/virtualNetworks/subnets/read", subnet, NETWORK_VERSION)
+        operation = "Microsoft.Network/virtualNetworks/subnets/read"
+        reads["subnet"] = partial(
+            _named_by, "azure.subnets", "subnet", subnet, lambda: arm.get(operation, subnet, NETWORK_VERSION)
+        )
     answers = dict(zip(reads, side_by_side(lambda read: _open(arm, read), list(reads.values())), strict=True))
     existing = {one: answers[f"group {one}"] for one in ids}
     given = canonical(wanted) if listed else ""
     for answer in answers.get("named") or ():
         if str(answer.get("location", "")).replace(" ", "").lower() == region:
             given = canonical(answer["id"])
-            existing[given] = _open(arm, partial(_existing, arm, given))
+            existing[given] = _open(arm, partial(_existing, arm, given, "azure.capacity_reservation_group"))
     return Read(sizes=answers["sizes"], limits=answers["limits"], groups=existing, given=given)
 
 
@@ -191,8 +202,21 @@ def _is_ours(answer: Mapping[str, Any]) -> bool:
     return any(str(key).lower().startswith("pytest-capacity:") for key in answer.get("tags") or ())
 
 
-def _existing(arm: Arm, group: str) -> Existing:
-    answer = arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION)
+def _named_by(setting: str, what: str, identity: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what is read of a thing that ``setting`` names. Raise `Refused` where it is not there."""
+    try:
+        return read()
+    except ArmError as error:
+        if error.http != 404:
+            raise
+        raise Refused(f"{setting}: there is no {what} {identity}. Correct the id") from None
+
+
+def _existing(arm: Arm, group: str, setting: str) -> Existing:
+    """The group that ``setting`` names."""
+    answer = _named_by(
+        setting, "capacity reservation group", group, lambda: arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION)
+    )
     reads: list[Callable[[], Any]] = [lambda: members_of(arm, group), lambda: allocated(arm, group)]
     members, seats = side_by_side(lambda read: read(), reads)
     return Existing(answer, members, seats)
@@ -215,15 +239,19 @@ def _check_given(request: Request, region: str, read: Read) -> None:
         )
 
 
-def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read, offers: Iterable[Offer]) -> None:
-    """A group takes one member for each size and zone, and one that is not ours is never changed."""
+def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read, offers: Sequence[Offer]) -> None:
+    """A group takes one member for each size and zone, and one that is not ours is never changed.
+
+    What it has in zones that the run does not use is no matter.
+    """
     group = read.groups.get(read.given) if read.given else None
     if group is None:
         return
-    for offer in offers:
+    for offer in chosen(request.zones, offers):
         for size in {type_ for one in groups if one.reserve for type_ in one.types}:
             member = group.member(size, zone_number(offer.zone))
-            if offer.ok and member is not None:
+            # One of this run is what an attempt has left, and is on its way out.
+            if offer.ok and member is not None and read_stamp(tags_of(member)).run != request.run:
                 raise Refused(
                     f"azure.capacity_reservation_group: {read.given} already reserves {size} in {offer.zone} "
                     f"({member['name']}), and Azure takes one reservation for each size and zone. Use that one "
@@ -237,7 +265,7 @@ def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read:
     if read.given:
         facts[GIVEN_GROUP] = read.given
     lacks = _lacks(groups, read, number, used)
-    why = _why_not(groups, read, number, lacks, used)
+    why = _why_not(groups, read, number, lacks, used) or _outside(groups, read, number, used)
     first = {(group.name, group.group.instance_type) for group in groups if group.market == "on-demand"}
     return Offer(
         region=region,
@@ -250,6 +278,16 @@ def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read:
         preferred=not why and bool(first & used.keys()),
         facts=facts,
     )
+
+
+def _outside(groups: Sequence[GroupSettings], read: Read, number: str, used: Mapping[tuple[str, str], str]) -> str:
+    """Why the existing group takes no member of ours in the zone: its own zones never change. Else empty."""
+    group = read.groups.get(read.given) if read.given else None
+    reserved = [one for one in groups if one.reserve and (one.name, one.group.instance_type) not in used]
+    if group is None or not reserved or number in (group.zones or [""]):
+        return ""
+    has = f"zones {', '.join(group.zones)}" if group.zones else "no zones"
+    return f"is none of the zones of azure.capacity_reservation_group, which has {has}"
 
 
 def _lacks(groups: Sequence[GroupSettings], read: Read, number: str, used: Mapping[tuple[str, str], str]) -> set[str]:

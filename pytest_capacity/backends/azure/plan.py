@@ -29,11 +29,19 @@ from pytest_capacity.backends.azure.ids import (
     make_name,
     version_of,
 )
-from pytest_capacity.backends.azure.settings import GroupSettings, settings_of, use_fact, zone_number
-from pytest_capacity.backends.azure.stamp import VALUE_LIMIT, stamp_tags, tag_value
-from pytest_capacity.backends.spread import first_fact, places
-from pytest_capacity.backends.tokens import fit, token
-from pytest_capacity.model import Need, Order, Piece, Request, Subject
+from pytest_capacity.backends.azure.settings import GroupSettings, settings_of, zone_number
+from pytest_capacity.backends.azure.stamp import stamp_tags, tag_value
+from pytest_capacity.backends.groups import has_moved, served, used
+from pytest_capacity.backends.pieces import (
+    PUBLIC_KEY,
+    first_fact,
+    in_first_zone,
+    make_piece,
+    places,
+    subject_of,
+    token_of,
+)
+from pytest_capacity.model import Need, Order, Piece, Request
 
 RESOURCE_GROUP: Final = "resource-group"
 NETWORK: Final = "network"
@@ -53,8 +61,6 @@ TYPE_OF: Final = {
     NODE: MACHINES,
 }
 
-#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
-PUBLIC_KEY: Final = "ssh-key"
 #: The fact that holds the id of the existing capacity reservation group in which our members go; "": ours.
 GIVEN_GROUP: Final = "capacity-group"
 
@@ -153,61 +159,32 @@ def _opens_ssh(request: Request) -> bool:
     return bool(request.settings.get("ssh_from"))
 
 
-def _used(order: Order, group: GroupSettings) -> str:
-    """The id of the existing reservation that serves the group as it is now."""
-    if group.market == "spot":
-        return ""
-    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
-
-
 def _reserves(order: Order, group: GroupSettings) -> bool:
-    return group.reserve and not _used(order, group)
+    return group.reserve and not used(order, group)
 
 
 def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
-    topology = request.topologies.get(order.topology.name)
-    for first in topology.groups if topology else ():
-        if first.name == group.name:
-            wanted = settings_of(request, first)
-            if (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market):
-                return Shape(group.group.instance_type, group.name)
-    return Shape(group.group.instance_type)
+    return Shape(group.group.instance_type, group.name if has_moved(request, order, group) else "")
 
 
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
-    whole = Subject(order.topology.name, order.series or order.attempt, order.placement.zone, kind, label)
-    return fit(tag_value(str(whole)), VALUE_LIMIT)
+    return tag_value(subject_of(order, kind, label))
 
 
 def _regional(order: Order, kind: str) -> str:
     """The subject of what serves all zones of the order: it names the first of them."""
-    first = order.shares[0].zone if order.shares else order.placement.zone
     if order.placement.zones:
-        first = order.placement.zones[0]
-    return _subject(replace(order, placement=replace(order.placement, zone=first)), kind, "run")
+        order = replace(order, placement=replace(order.placement, zone=order.placement.zones[0]), shares=())
+    return _subject(in_first_zone(order), kind, "run")
 
 
 def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
-    region, zone = order.placement.region, order.placement.zone
     spec = {"resource_group": resource_group_name(order), "version": version_of(TYPE_OF[kind]), **spec}
     needs = more.pop("needs", ())
     if kind != RESOURCE_GROUP:
         needs = (Need(RESOURCE_GROUP, _regional(order, RESOURCE_GROUP)), *needs)
-    return Piece(
-        kind=kind,
-        subject=subject,
-        region=region,
-        zone=zone,
-        token=_token(order, subject),
-        spec=spec,
-        needs=needs,
-        **more,
-    )
-
-
-def _token(order: Order, subject: str) -> str:
-    return token(order.unique_run, subject, order.placement.region, order.placement.zone, order.attempt)
+    return make_piece(order, kind, subject, spec, needs=needs, **more)
 
 
 def _tags(request: Request, order: Order, subject: str, group: str | None = None, node: str = "") -> dict[str, str]:
@@ -258,14 +235,12 @@ def _member(
     request: Request, order: Order, shape: Shape, groups: Sequence[GroupSettings], shapes: Mapping[str, Shape]
 ) -> Piece:
     sharing = [group for group in groups if shapes.get(group.name) == shape]
-    count = sum(group.group.count for group in sharing)
-    owner = sharing[0].name if len(sharing) == 1 else None
+    serves = served(sharing)
     subject = _subject(order, RESERVATION, shape.label)
     zone = zone_number(order.placement.zone)
-    body = bodies.member(
-        order.placement.region, zone, shape.instance_type, count, _tags(request, order, subject, owner)
-    )
-    name = make_name(_NAME_LIMIT, shape.instance_type, zone, seed=_token(order, subject))
+    tags = _tags(request, order, subject, serves["group"])
+    body = bodies.member(order.placement.region, zone, shape.instance_type, serves["count"], tags)
+    name = make_name(_NAME_LIMIT, shape.instance_type, zone, seed=token_of(order, subject))
     given = order.facts.get(GIVEN_GROUP, "")
     spec: dict[str, Any] = {"name": name, "body": body}
     needs: tuple[Need, ...] = ()
@@ -275,18 +250,7 @@ def _member(
         group = _capacity_group(request, order, ())
         spec["parent"] = group.spec["name"]
         needs = (Need(CAPACITY_GROUP, group.subject),)
-    return _piece(
-        order,
-        RESERVATION,
-        subject,
-        spec,
-        count=count,
-        group=owner,
-        groups=tuple(group.name for group in sharing),
-        needs=needs,
-        instance_type=shape.instance_type,
-        market="on-demand",
-    )
+    return _piece(order, RESERVATION, subject, spec, **serves, needs=needs, instance_type=shape.instance_type)
 
 
 def _machine(request: Request, order: Order, group: GroupSettings, shape: Shape | None, index: int) -> Piece:
@@ -294,9 +258,9 @@ def _machine(request: Request, order: Order, group: GroupSettings, shape: Shape 
     node = f"{group.name}-{number}"
     spot = ["spot"] if group.market == "spot" else []
     subject = _subject(order, NODE, "/".join([group.name, group.group.instance_type, *spot, str(number)]))
-    used = _used(order, group)
+    existing = used(order, group)
     region = order.placement.region
-    name = make_name(_NAME_LIMIT, group.name, str(number), seed=_token(order, subject))
+    name = make_name(_NAME_LIMIT, group.name, str(number), seed=token_of(order, subject))
     body = bodies.machine(
         region,
         zone_number(order.placement.zone),
@@ -315,8 +279,8 @@ def _machine(request: Request, order: Order, group: GroupSettings, shape: Shape 
     if shape is not None:
         needs.append(Need(RESERVATION, _subject(order, RESERVATION, shape.label)))
     capacity_group = ""
-    if used:
-        member = ResourceId.parse(used)
+    if existing:
+        member = ResourceId.parse(existing)
         capacity_group = str(replace(member, type=GROUPS, name=member.parent, parent=""))
     spec = {
         "name": name,
@@ -332,7 +296,7 @@ def _machine(request: Request, order: Order, group: GroupSettings, shape: Shape 
         spec,
         group=group.name,
         needs=tuple(needs),
-        consumes=used or None,
+        consumes=existing or None,
         instance_type=group.group.instance_type,
         market=group.market,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import config
-from pytest_capacity.backends.azure.settings import AzureSettings, plain, section_of
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.azure.settings import AzureSettings, GroupSettings, section_of, settings_of
+from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
-from pytest_capacity.model import Request
+from pytest_capacity.model import Request, Topology
 
 if TYPE_CHECKING:
     from pytest_capacity.backends.azure.backend import AzureBackend
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
 _GROUP_KEY = "azure_capacity_reservation_group"
 
 
-class AzureProvider:
+def _reserved(request: Request, topology: Topology) -> list[GroupSettings]:
+    return [one for group in topology.groups if (one := settings_of(request, group)).reserve]
+
+
+class AzureProvider(PlainProvider):
     """`pytest_capacity.backends.base.Provider` for Azure."""
 
     name = "azure"
     title = "Azure"
-    owns_machines = False
     emulated = True
     #: Of the namespace itself first: a module in a package that is missing cannot be looked for.
     modules: tuple[str, ...] = ("azure", "azure.core", "azure.identity")
@@ -43,10 +48,10 @@ class AzureProvider:
         section="{image: 'Canonical:ubuntu-24_04-lts:server:latest'}",
         prices="{Standard_L8s_v3: 0.624}",
     )
-    region_variable = "AZURE_DEFAULTS_LOCATION"
+    #: Of the Azure command line.
+    region_variables: tuple[str, ...] = ("AZURE_DEFAULTS_LOCATION",)
     #: OSProfile.customData: before it is encoded.
     user_data_limit = 64 * 1024 - 1
-    group_keys: tuple[str, ...] = ()
     #: Which of them are there decides who we are.
     credential_variables: tuple[str, ...] = (
         "AZURE_CLIENT_ID",
@@ -57,6 +62,7 @@ class AzureProvider:
         "AZURE_FEDERATED_TOKEN_FILE",
         "AZURE_AUTHORITY_HOST",
         "AZURE_CONFIG_DIR",
+        "AZURE_TOKEN_CREDENTIALS",
         "IDENTITY_ENDPOINT",
         "MSI_ENDPOINT",
     )
@@ -68,6 +74,7 @@ class AzureProvider:
     environment_prefixes: tuple[str, ...] = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
     not_shaping: frozenset[str] = frozenset({"subscription", "tenant"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = "nothing at Azure ends by itself: without a keeper, machines and reservations bill until they are removed"
     sct = SctKeys(
         reserve="azure_use_capacity_reservation",
         count="azure_reserved_vm_count",
@@ -82,11 +89,6 @@ class AzureProvider:
         spot_to_on_demand=True,
         others=(_GROUP_KEY,),
     )
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """As the Azure command line has it."""
-        region = environ.get(self.region_variable, "")
-        return ((region,), self.region_variable) if region else ((), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """``eastus``, or ``East US``."""
@@ -124,17 +126,19 @@ class AzureProvider:
             faults.add(where, f"takes {size} bytes; Azure takes {self.user_data_limit}", remedy)
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse spot that is to use a reservation."""
-        spot = [
-            group.name
+        """Refuse what does not fit into one capacity reservation group of the user's."""
+        given = section_of(request).capacity_reservation_group or ""
+        sizes = [
+            size
             for topology in request.topologies.values()
-            for group in topology.groups
-            if (group.market or request.market) == "spot" and group.reserve
+            for size in {one.group.instance_type for one in _reserved(request, topology)}
         ]
-        if spot:
-            remedy = "Write `reserve: false` for it, or `market: on-demand`."
+        twice = sorted(size for size, count in Counter(sizes).items() if count > 1)
+        if twice and "/" in given:
             faults.add(
-                f"{source.file}: groups.{spot[0]}", "is spot and reserved; no spot machine uses a reservation", remedy
+                f"{source.file}: azure.capacity_reservation_group",
+                f"takes one reservation for each size and zone, and {', '.join(twice)} is in several topologies",
+                "Leave it out, then each topology has a group of its own; or write `reserve: false` for one of them.",
             )
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
@@ -147,14 +151,6 @@ class AzureProvider:
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Less what is as by default."""
         return plain(msgspec.convert(settings, AzureSettings))
-
-    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """What the file or a flag says; Azure's libraries read no variable for it."""
-        return request.endpoint
-
-    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """Return "": Azure has no profiles."""
-        return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
         """With the subscription that the environment names, where the file names none."""

@@ -11,7 +11,8 @@ from pytest_capacity.backends.answers import read_answer
 from pytest_capacity.backends.azure.ids import ADDRESSES, CARDS, DISKS, ResourceId, canonical, tags_of
 from pytest_capacity.backends.azure.plan import NODE, RESERVATION, TYPE_OF
 from pytest_capacity.backends.azure.settings import zone_name
-from pytest_capacity.backends.azure.stamp import Stamp, read_stamp
+from pytest_capacity.backends.azure.stamp import read_stamp
+from pytest_capacity.backends.stamp import Stamp
 from pytest_capacity.model import ErrorPart, Held, State, Subject
 
 CARD: Final = "network-card"

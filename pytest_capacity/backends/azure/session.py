@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -77,6 +77,18 @@ class EmulatedCredential:
         return AccessToken(secret, int(time.time()) + 3600)
 
 
+class TenantCredential:
+    """A credential that asks for tokens of one tenant, whatever the one is that its user is at home in."""
+
+    def __init__(self, credential: TokenCredential, tenant: str) -> None:
+        self._credential = credential
+        self._tenant = tenant
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """Return a token of the tenant."""
+        return self._credential.get_token(*scopes, **{**options, "tenant_id": self._tenant})
+
+
 class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse]):
     """azure-core's policy, which refuses to send a token without TLS; here it goes to this machine only."""
 
@@ -85,6 +97,30 @@ class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse
         host = urlsplit(request.http_request.url).hostname or ""
         request.context.options["enforce_https"] = host not in ("127.0.0.1", "localhost", "::1")
         super().on_request(request)
+
+
+class Throttled:
+    """Operations that Azure has throttled, until the time that it named: before that no call is made, but refused here.
+
+    The engine asks again every few seconds; Azure counts calls that it refuses, too
+    (https://learn.microsoft.com/azure/virtual-machines/troubleshooting/troubleshooting-throttling-errors).
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._until: dict[str, tuple[float, ArmError]] = {}
+
+    def note(self, error: ArmError) -> None:
+        """Take note of a refusal, where it is one of those."""
+        if error.http == 429 and error.retry_after:
+            self._until[error.operation] = (self._now() + error.retry_after, error)
+
+    def check(self, operation: str) -> None:
+        """Raise the last refusal of the operation once more, where it is too early to ask again."""
+        until, error = self._until.get(operation, (0.0, None))
+        left = until - self._now()
+        if error is not None and left > 0:
+            raise ArmError(operation, error.http, error.parts, left)
 
 
 class Arm:
@@ -120,6 +156,7 @@ class Arm:
         #: Without credentials: what is fetched by a signed URL needs none, and must not be given any.
         self._anonymous = self._make_client()
         self._scope = cloud.scope
+        self._throttled = Throttled()
 
     def _make_client(self, *policies: Any) -> PipelineClient[HttpRequest, HttpResponse]:
         transport = RequestsTransport(
@@ -200,6 +237,7 @@ class Arm:
         return url
 
     def _send(self, operation: str, request: HttpRequest) -> Answer:
+        self._throttled.check(operation)
         response = self._client.send_request(request)
         text = response.text()
         retry_after = _seconds(response.headers.get("Retry-After", ""))
@@ -209,9 +247,10 @@ class Arm:
             body = None
         if response.status_code >= 400:
             parts = read_answer(text if body is None else body, response.status_code)
-            raise ArmError(
-                operation, response.status_code, parts or (ErrorPart(http=response.status_code),), retry_after
-            )
+            parts = parts or (ErrorPart(http=response.status_code),)
+            error = ArmError(operation, response.status_code, parts, retry_after)
+            self._throttled.note(error)
+            raise error
         if not isinstance(body, dict):
             # Something between us and Azure has answered; what became of the call is not known.
             raise ServiceResponseError(
@@ -230,10 +269,33 @@ def _seconds(text: str) -> float | None:
 def _credential(request: Request) -> TokenCredential:
     if request.emulated:
         return EmulatedCredential()
-    from azure.identity import DefaultAzureCredential
+    from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
     settings = section_of(request)
-    chosen: Mapping[str, Any] = {"additionally_allowed_tenants": [settings.tenant]} if settings.tenant else {}
-    # AZURE_AUTHORITY_HOST goes first, as everywhere in the SDK. The browser is never opened from a test run.
-    authority = os.environ.get("AZURE_AUTHORITY_HOST") or NATIONAL_CLOUDS[settings.cloud].authority
-    return DefaultAzureCredential(authority=authority, exclude_interactive_browser_credential=True, **chosen)
+    # It goes first, as everywhere in the SDK.
+    authority = os.environ.get("AZURE_AUTHORITY_HOST")
+    if not authority and request.endpoint and not _is_azures(request.endpoint):
+        # The credentials that are left log in at Azure itself, or have (the command line) done so.
+        if {"IDENTITY_ENDPOINT", "MSI_ENDPOINT"} & os.environ.keys():
+            return ManagedIdentityCredential(client_id=os.environ.get("AZURE_CLIENT_ID"))
+        raise ConfigError(
+            [
+                f"the endpoint {request.endpoint} is not Azure's, and nothing names the login that goes with it: set "
+                f"AZURE_AUTHORITY_HOST ({NATIONAL_CLOUDS[settings.cloud].authority} is that of Azure itself), or "
+                f"IDENTITY_ENDPOINT"
+            ]
+        )
+    found = DefaultAzureCredential(
+        authority=authority or NATIONAL_CLOUDS[settings.cloud].authority,
+        # No browser is opened by a test run.
+        exclude_interactive_browser_credential=True,
+        additionally_allowed_tenants=[settings.tenant] if settings.tenant else [],
+    )
+    return TenantCredential(found, settings.tenant) if settings.tenant else found
+
+
+def _is_azures(endpoint: str) -> bool:
+    """Whether it is Resource Manager of one of Azure's clouds, or of a region of it."""
+    host = urlsplit(endpoint).hostname or ""
+    known = [urlsplit(cloud.endpoint).hostname or "" for cloud in NATIONAL_CLOUDS.values()]
+    return any(host == one or host.endswith(f".{one}") for one in known)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
 
-from pytest_capacity.model import Market, NodeGroup, Request
+from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
+from pytest_capacity.model import NodeGroup, Request
 
 #: The zone of what is placed without one ("regional"), as the user writes it and as the last part of its name.
 NO_ZONE: Final = "none"
@@ -78,23 +79,10 @@ class AzureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 @dataclass(frozen=True)
-class GroupSettings:
+class GroupSettings(PlannedGroup):
     """A group with every default filled in."""
 
-    group: NodeGroup
-    market: Market
-    #: Whether it is reserved as it is now, and whether it would be were it on-demand.
-    reserve: bool
-    wants_reservation: bool
     azure: AzureSettings
-    #: The sizes that will do, the one in front that is wanted first.
-    types: tuple[str, ...]
-    may_be_on_demand: bool
-
-    @property
-    def name(self) -> str:
-        """The group's name."""
-        return self.group.name
 
     def image(self, region: str) -> str:
         """Return the image that the group starts from in ``region``; "" where none is named."""
@@ -109,36 +97,15 @@ def section_of(request: Request) -> AzureSettings:
     return msgspec.convert(request.settings, AzureSettings)
 
 
-def plain(settings: AzureSettings) -> dict[str, Any]:
-    """Return the section as plain data, less what is as by default."""
-    default = msgspec.to_builtins(AzureSettings())
-    return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
-
-
 def subscription_of(request: Request) -> str:
     """Return the subscription of ``request``; that of the emulator in an emulated run."""
     return EMULATED_SUBSCRIPTION if request.emulated else (section_of(request).subscription or "")
 
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """Return ``group`` with the defaults of ``request``. A spot group is never reserved: it could not be."""
-    market = group.market or request.market
-    reserve = request.reserve if group.reserve is None else group.reserve
-    others = group.alternatives if request.fallback.instance_types else ()
-    return GroupSettings(
-        group=group,
-        market=market,
-        reserve=reserve and market == "on-demand",
-        wants_reservation=reserve,
-        azure=_merged(section_of(request), group.cloud),
-        types=(group.instance_type, *others),
-        may_be_on_demand=market == "on-demand" or request.fallback.spot_to_on_demand,
-    )
-
-
-def use_fact(group: str, instance_type: str) -> str:
-    """Return the fact of an offer that says which existing reservation serves a group of that size."""
-    return f"use/{group}/{instance_type}"
+    """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
+    own = merged(AzureSettings, request.settings, group.cloud, "tags", without="image")
+    return GroupSettings(**defaults_of(request, group), azure=own)
 
 
 def zone_number(zone: str) -> str:
@@ -150,10 +117,3 @@ def zone_number(zone: str) -> str:
 def zone_name(region: str, number: str) -> str:
     """Return our name of a zone, which is that of Kubernetes on Azure: ``eastus-1``."""
     return f"{region}-{number or NO_ZONE}"
-
-
-def _merged(section: AzureSettings, own: Mapping[str, Any]) -> AzureSettings:
-    words = {key: value for key, value in own.items() if key != "image"}
-    if "tags" in words:
-        words["tags"] = {**section.tags, **words["tags"]}
-    return msgspec.convert({**msgspec.to_builtins(section), **words}, AzureSettings) if words else section

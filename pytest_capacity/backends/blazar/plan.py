@@ -17,15 +17,12 @@ from typing import Any, Final
 
 from pytest_capacity.backends.blazar import stamp
 from pytest_capacity.backends.blazar.settings import GroupSettings, settings_of
-from pytest_capacity.backends.tokens import token
+from pytest_capacity.backends.pieces import PUBLIC_KEY, make_piece, token_of
 from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
 NODE: Final = "node"
 RESERVATION: Final = "reservation"
 LEASE: Final = stamp.LEASE
-
-#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
-PUBLIC_KEY: Final = "ssh-key"
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -77,25 +74,9 @@ def _subject(order: Order, kind: str, label: str = "") -> Subject:
     return Subject(order.topology.name, order.series or order.attempt, order.placement.zone, kind, label)
 
 
-def _piece(order: Order, subject: Subject, spec: dict[str, Any], seed: str, **more: Any) -> Piece:
-    return Piece(
-        kind=subject.kind,
-        subject=str(subject),
-        region=order.placement.region,
-        zone=order.placement.zone,
-        token=seed,
-        spec=spec,
-        **more,
-    )
-
-
-def _token(order: Order, subject: Subject) -> str:
-    return token(order.unique_run, str(subject), order.placement.region, order.placement.zone, order.attempt)
-
-
 def _lease(order: Order, reserved: Sequence[GroupSettings]) -> Piece:
     subject = _subject(order, LEASE)
-    seed = _token(order, subject)
+    seed = token_of(order, str(subject))
     spec = {
         "name": stamp.lease_name(order, subject, seed),
         "start_date": "now",
@@ -105,11 +86,11 @@ def _lease(order: Order, reserved: Sequence[GroupSettings]) -> Piece:
     }
     names = tuple(group.name for group in reserved)
     types = {group.group.instance_type for group in reserved}
-    return _piece(
+    return make_piece(
         order,
-        subject,
+        subject.kind,
+        str(subject),
         spec,
-        seed,
         count=1,
         groups=names,
         group=names[0] if len(names) == 1 else None,
@@ -156,7 +137,7 @@ def _flavor(order: Order, name: str) -> tuple[str, str, str, str]:
 
 def _nodes(request: Request, order: Order, group: GroupSettings, lease: Piece | None) -> Piece:
     subject = _subject(order, NODE, f"{group.name}/{group.group.instance_type}")
-    seed = _token(order, subject)
+    seed = token_of(order, str(subject))
     own = group.blazar
     server: dict[str, Any] = {
         "name": stamp.server_name(order.run, group.name, seed),
@@ -179,11 +160,11 @@ def _nodes(request: Request, order: Order, group: GroupSettings, lease: Piece | 
     else:
         server["availability_zone"] = order.placement.zone
     spec = {"server": server, "reservation": own.reservation, "affinity": own.affinity}
-    return _piece(
+    return make_piece(
         order,
-        subject,
+        subject.kind,
+        str(subject),
         spec,
-        seed,
         count=group.group.count,
         group=group.name,
         needs=needs,

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
-from pytest_capacity.backends.blazar.settings import (
-    DEFAULT_USER,
-    KINDS,
-    OF_THE_RUN,
-    BlazarSettings,
-    plain,
-    section_of,
-)
+from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, Section
+from pytest_capacity.backends.blazar.settings import DEFAULT_USER, KINDS, OF_THE_RUN, BlazarSettings, section_of
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import (
     Faults,
+    Reader,
     as_bool,
-    as_choice,
     as_count,
     as_form,
+    as_forms,
     as_mapping,
     as_text,
     as_texts,
+    chosen,
+    formed,
+    listed,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -50,34 +49,29 @@ USER_DATA_LIMIT: Final = 65535 // 4 * 3
 #: The name of a lease has 80 characters, of which this much is left for a topology's name (`stamp`).
 TOPOLOGY_LIMIT: Final = 20
 
+_ID: Final = "70a599e0-31e7-49b7-b260-868f441e862b"
 _CLOUDS_FILE: Final = "OS_CLIENT_CONFIG_FILE"
 
-_Reader = Callable[[object, str, Faults], Any]
 
-
-class BlazarProvider:
+class BlazarProvider(PlainProvider):
     """`pytest_capacity.backends.base.Provider` for OpenStack with Blazar."""
 
     name = "blazar"
     title = "Blazar"
-    owns_machines = False
-    emulated = False
     modules = ("keystoneauth1",)
     default_user = DEFAULT_USER
     examples = Examples(
         region="RegionOne",
         zone="nova",
         instance_type="m1.large",
-        image="70a599e0-31e7-49b7-b260-868f441e862b",
+        image=_ID,
         reservation="none: a run makes its own lease",
         endpoint="http://127.0.0.1:5000/v3",
         group="{count: 3, instance_type: m1.large}",
         section="{cloud: my-cloud}",
         prices="{m1.large: 0.1}",
     )
-    region_variable = "OS_REGION_NAME"
-    user_data_limit = USER_DATA_LIMIT
-    group_keys: tuple[str, ...] = ()
+    region_variables: tuple[str, ...] = ("OS_REGION_NAME",)
     #: Which are there decides whose credentials are used; those that hold a secret are hashed like the others.
     credential_variables = (
         "OS_CLOUD",
@@ -97,20 +91,14 @@ class BlazarProvider:
     environment_prefixes = ("OS_",)
     not_shaping = frozenset({"project_id"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
-    sct = SctKeys()
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """Return what ``OS_REGION_NAME`` says; clouds.yaml is read by the keeper."""
-        region = environ.get(self.region_variable)
-        return ((region,), self.region_variable) if region else ((), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return names of regions, with the cloud of clouds.yaml in front where it is another one."""
-        return _forms(values, REGION_FORM, "RegionOne or other-cloud/RegionOne", where, faults)
+        return as_forms(values, REGION_FORM, "RegionOne or other-cloud/RegionOne", where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return names of Nova's availability zones."""
-        others = _forms([value for value in values if value != "*"], ZONE_FORM, "nova", where, faults)
+        others = as_forms([value for value in values if value != "*"], ZONE_FORM, "nova", where, faults)
         return (*others, *(value for value in values if value == "*"))
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
@@ -170,14 +158,6 @@ class BlazarProvider:
                 remedy = f"Shorten it to {TOPOLOGY_LIMIT}: it is part of the lease's name, which holds 80."
                 faults.add(f"{source.file}: topologies.{shown(name)}", f"has {len(name)} characters", remedy)
 
-    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Return nothing: scylla-cluster-tests has no such backend."""
-        return SctReading()
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return them as they are: there was no earlier form."""
-        return settings
-
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return Keystone's URL, where the request or the environment names one."""
         return request.endpoint or environ.get("OS_AUTH_URL") or None
@@ -200,10 +180,6 @@ class BlazarProvider:
         project = section_of(request).project_id
         return ("blazar.project_id", project) if project else ("", "")
 
-    def memory(self, kind: str) -> float | None:
-        """Return None: as for every cloud."""
-        return None
-
     def open(self, request: Request) -> BlazarBackend:
         """Return the backend of ``request``. Imports keystoneauth1, and makes no call."""
         from pytest_capacity.backends.blazar.backend import BlazarBackend
@@ -211,28 +187,11 @@ class BlazarProvider:
         return BlazarBackend(request)
 
 
-def _forms(values: Sequence[str], form: re.Pattern[str], example: str, where: str, faults: Faults) -> tuple[str, ...]:
-    found = [as_form(value, form, example, f"{where}[{number}]", faults) for number, value in enumerate(values)]
-    return tuple(dict.fromkeys(value for value in found if value is not None))
-
-
 def _read(values: Mapping[str, Any], keys: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
     """The keys that can be used, checked."""
     refuse_unknown(values, keys, where, faults)
-    found = {key: _READERS[key](values[key], f"{where}{key}", faults) for key in keys if values.get(key) is not None}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _choice(*choices: str) -> _Reader:
-    return lambda value, where, faults: as_choice(value, choices, where, faults)
-
-
-def _id(value: object, where: str, faults: Faults) -> str | None:
-    return as_form(value, ID_FORM, "70a599e0-31e7-49b7-b260-868f441e862b", where, faults)
-
-
-def _ids(value: object, where: str, faults: Faults) -> tuple[str, ...]:
-    return _forms(as_texts(value, where, faults), ID_FORM, "70a599e0-31e7-49b7-b260-868f441e862b", where, faults)
+    written = {key: values[key] for key in keys if values.get(key) is not None}
+    return read_keys(written, _READERS, where.removesuffix("."), faults)
 
 
 def _properties(value: object, where: str, faults: Faults) -> str | None:
@@ -255,18 +214,18 @@ def _texts(value: object, where: str, faults: Faults) -> dict[str, str]:
     return {key: text for key in read if (text := as_text(read[key], f"{where}.{key}", faults)) is not None}
 
 
-_READERS: Final[Mapping[str, _Reader]] = {
+_READERS: Final[Mapping[str, Reader]] = {
     "cloud": as_text,
     "clouds_file": as_text,
-    "project_id": _id,
-    "interface": _choice("public", "internal", "admin"),
-    "reservation": _choice(*KINDS),
+    "project_id": formed(ID_FORM, _ID),
+    "interface": chosen("public", "internal", "admin"),
+    "reservation": chosen(*KINDS),
     "resource_properties": _properties,
     "hypervisor_properties": _properties,
     "min_hosts": as_count,
     "affinity": as_bool,
-    "image": _id,
-    "networks": _ids,
+    "image": formed(ID_FORM, _ID),
+    "networks": listed(ID_FORM, _ID),
     "security_groups": as_texts,
     "key_name": as_text,
     "metadata": _texts,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
 
+from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
 from pytest_capacity.model import NodeGroup, Request
 
 #: Who logs in where the user says nothing: cloud-init's user of most images is another one for each.
@@ -54,18 +55,10 @@ OF_THE_RUN: Final = frozenset({"cloud", "clouds_file", "project_id", "interface"
 
 
 @dataclass(frozen=True)
-class GroupSettings:
+class GroupSettings(PlannedGroup):
     """A group with every default filled in."""
 
-    group: NodeGroup
-    reserve: bool
     blazar: BlazarSettings
-    types: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The group's name."""
-        return self.group.name
 
     @property
     def image(self) -> str:
@@ -78,21 +71,7 @@ def section_of(request: Request) -> BlazarSettings:
     return msgspec.convert(dict(request.settings), BlazarSettings)
 
 
-def plain(settings: BlazarSettings) -> dict[str, Any]:
-    """Return the section as plain data, less what is as by default."""
-    default = msgspec.to_builtins(BlazarSettings())
-    return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
-
-
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """Return ``group`` with the defaults of ``request``."""
-    words = dict(group.cloud)
-    if "metadata" in words:
-        words["metadata"] = {**request.settings.get("metadata", {}), **words["metadata"]}
-    others = group.alternatives if request.fallback.instance_types else ()
-    return GroupSettings(
-        group=group,
-        reserve=request.reserve if group.reserve is None else group.reserve,
-        blazar=msgspec.convert({**request.settings, **words}, BlazarSettings),
-        types=(group.instance_type, *others),
-    )
+    """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
+    own = merged(BlazarSettings, request.settings, group.cloud, "metadata")
+    return GroupSettings(**defaults_of(request, group), blazar=own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pytest_capacity.backends.gce import types
@@ -11,12 +11,17 @@ from pytest_capacity.backends.gce.settings import DEFAULT_IMAGE, OF_THE_RUN, Gce
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
+    Reader,
     as_bool,
-    as_choice,
     as_form,
+    as_forms,
     as_mapping,
     as_text,
-    as_texts,
+    chosen,
+    counted,
+    formed,
+    listed,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -52,7 +57,7 @@ _OUR_METADATA: Final = ("user-data", "startup-script", "windows-startup-script-p
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
     """The regions of the right form, each once."""
-    return _forms(values, REGION_FORM, "us-central1", where, faults)
+    return as_forms(values, REGION_FORM, "us-central1", where, faults)
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
@@ -75,14 +80,9 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
 
 def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
     """Names, or links of reservations that another project shares."""
-    return _forms(
+    return as_forms(
         values, RESERVATION_FORM, "my-reservation or projects/P/zones/Z/reservations/my-reservation", where, faults
     )
-
-
-def _forms(values: Sequence[str], form: re.Pattern[str], example: str, where: str, faults: Faults) -> tuple[str, ...]:
-    read = [as_form(value, form, example, f"{where}[{number}]", faults) for number, value in enumerate(values)]
-    return tuple(dict.fromkeys(value for value in read if value is not None))
 
 
 def read_section(section: Section, faults: Faults) -> GceSettings:
@@ -148,44 +148,12 @@ def _check_group(settings: GceSettings, group: GroupDraft, faults: Faults) -> No
 #: Shared-core series and those without compact placement (Compute Engine documentation, "Placement policies").
 _NOT_COMPACT: Final = frozenset({"e2", "f1", "g1", "n1", "t2a"})
 
-_Reader = Callable[[object, str, Faults], Any]
-
 
 def _read(values: Mapping[str, Any], where: str, regions: Sequence[str], faults: Faults) -> dict[str, Any]:
     """The keys of ``values`` that are right."""
-    read: dict[str, Any] = {}
-    for key, reader in _READERS.items():
-        if key in values:
-            found = reader(values[key], f"{where}.{key}", faults)
-            if found is not None:
-                read[key] = found
+    read = read_keys(values, _READERS, where, faults)
     if "subnets" in values:
         read["subnets"] = _subnets(values["subnets"], f"{where}.subnets", regions, faults)
-    return read
-
-
-def _formed(form: re.Pattern[str], example: str) -> _Reader:
-    return lambda value, where, faults: as_form(value, form, example, where, faults)
-
-
-def _listed(form: re.Pattern[str], example: str) -> _Reader:
-    def read(value: object, where: str, faults: Faults) -> tuple[str, ...]:
-        return _forms(as_texts(value, where, faults), form, example, where, faults)
-
-    return read
-
-
-def _chosen(*choices: str) -> _Reader:
-    return lambda value, where, faults: as_choice(value, choices, where, faults)
-
-
-def _number(most: int, unit: str, least: int = 1) -> _Reader:
-    def read(value: object, where: str, faults: Faults) -> int | None:
-        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-            return value
-        faults.add(where, f"{shown(value)} is not a number of {unit}", f"Give a whole number from {least} to {most}.")
-        return None
-
     return read
 
 
@@ -242,33 +210,33 @@ def _accelerators(value: object, where: str, faults: Faults) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, count in as_mapping(value, where, faults, "{nvidia-tesla-t4: 1}").items():
         at = f"{where}.{shown(name)[1:-1]}"
-        number = _number(_MOST_ACCELERATORS, "accelerators")(count, at, faults)
+        number = counted(1, _MOST_ACCELERATORS, "accelerators")(count, at, faults)
         if number is not None and as_form(name, NAME_FORM, "nvidia-tesla-t4", at, faults):
             found[name] = number
     return found
 
 
-_READERS: Final[Mapping[str, _Reader]] = {
-    "project": _formed(PROJECT_FORM, "my-project"),
-    "project_number": _formed(re.compile(r"\d{1,20}"), '"123456789012"'),
-    "impersonate": _formed(ACCOUNT_FORM, "tests@my-project.iam.gserviceaccount.com"),
-    "image": _formed(IMAGE_FORM, "projects/debian-cloud/global/images/family/debian-12"),
-    "network": _formed(NETWORK_FORM, "my-network or projects/P/global/networks/my-network"),
-    "network_tags": _listed(NAME_FORM, "ssh"),
+_READERS: Final[Mapping[str, Reader]] = {
+    "project": formed(PROJECT_FORM, "my-project"),
+    "project_number": formed(re.compile(r"\d{1,20}"), '"123456789012"'),
+    "impersonate": formed(ACCOUNT_FORM, "tests@my-project.iam.gserviceaccount.com"),
+    "image": formed(IMAGE_FORM, "projects/debian-cloud/global/images/family/debian-12"),
+    "network": formed(NETWORK_FORM, "my-network or projects/P/global/networks/my-network"),
+    "network_tags": listed(NAME_FORM, "ssh"),
     "labels": _labels,
     "metadata": _metadata,
     "public_ip": as_bool,
-    "service_account": _formed(ACCOUNT_FORM, "tests@my-project.iam.gserviceaccount.com"),
-    "scopes": _listed(re.compile(r"https://\S+"), "https://www.googleapis.com/auth/cloud-platform"),
-    "disk_gb": _number(_MOST_DISK_GB, "GB"),
-    "disk_type": _formed(NAME_FORM, "pd-ssd"),
-    "local_ssds": _number(_MOST_LOCAL_SSDS, "disks", 0),
-    "local_ssd_interface": _chosen("NVME", "SCSI"),
+    "service_account": formed(ACCOUNT_FORM, "tests@my-project.iam.gserviceaccount.com"),
+    "scopes": listed(re.compile(r"https://\S+"), "https://www.googleapis.com/auth/cloud-platform"),
+    "disk_gb": counted(1, _MOST_DISK_GB, "GB"),
+    "disk_type": formed(NAME_FORM, "pd-ssd"),
+    "local_ssds": counted(0, _MOST_LOCAL_SSDS, "disks"),
+    "local_ssd_interface": chosen("NVME", "SCSI"),
     "min_cpu_platform": as_text,
     "accelerators": _accelerators,
-    "on_host_maintenance": _chosen("MIGRATE", "TERMINATE"),
+    "on_host_maintenance": chosen("MIGRATE", "TERMINATE"),
     "shielded_vm": as_bool,
-    "reservation": _chosen("specific", "automatic"),
-    "share_with": _listed(PROJECT_FORM, "other-project"),
+    "reservation": chosen("specific", "automatic"),
+    "share_with": listed(PROJECT_FORM, "other-project"),
     "self_terminate": as_bool,
 }

@@ -23,6 +23,7 @@ from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION
 from pytest_capacity.backends.gce.session import ApiError, NoProject, Session
 from pytest_capacity.backends.gce.stamp import RUN, label_value, read_stamp, run_prefix
 from pytest_capacity.backends.gce.values import last, region_of
+from pytest_capacity.backends.stamp import disowned, owned
 from pytest_capacity.model import Held, Unread
 
 _log: Final = logging.getLogger("pytest_capacity.gce")
@@ -269,17 +270,9 @@ def _stamped(session: Session, run: str, project: str, kind: str) -> tuple[list[
 
 def _owned(held: Held, thing: Mapping[str, Any], run: str, project: str) -> Held | None:
     stamp = read_stamp(thing)
-    if stamp.run != run:
-        if (thing.get("labels") or {}).get(RUN) != label_value(run):
-            return None
-        faults = ["no description of ours"]
-    else:
-        faults = [f"no {part}" for part in stamp.missing]
-        if stamp.project and stamp.project != project:
-            faults.append(f"project {stamp.project!r}")
-    if not faults:
-        return held
-    return replace(held, subject="", problem=f"bears this run's stamp but not all of ours ({', '.join(faults)})")
+    if stamp.run != run and (thing.get("labels") or {}).get(RUN) == label_value(run):
+        return disowned(held, ["no description of ours"])
+    return owned(held, stamp, run, project)
 
 
 def together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -25,22 +25,18 @@ from pytest_capacity.backends.gce.settings import (
     network_link,
     section_of,
     settings_of,
-    use_fact,
 )
 from pytest_capacity.backends.gce.userdata import metadata_of
 from pytest_capacity.backends.gce.values import without_host
-from pytest_capacity.backends.spread import first_fact, places
+from pytest_capacity.backends.groups import has_moved, served, used
+from pytest_capacity.backends.pieces import PUBLIC_KEY, first_fact, make_piece, places, subject_of, token_of
 from pytest_capacity.backends.times import format_time
-from pytest_capacity.backends.tokens import token
-from pytest_capacity.model import Need, Order, Piece, Request, Subject
+from pytest_capacity.model import Need, Order, Piece, Request
 
 NODE: Final = "node"
 RESERVATION: Final = "reservation"
 POLICY: Final = "placement-policy"
 DISK: Final = "disk"
-
-#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
-PUBLIC_KEY: Final = "ssh-key"
 
 #: How a machine names the reservation that it wants (API reference, ReservationAffinity).
 AFFINITY_KEY: Final = "compute.googleapis.com/reservation-name"
@@ -140,55 +136,17 @@ def names_of(piece: Piece) -> list[str]:
 
 
 def _reserves(order: Order, group: GroupSettings) -> bool:
-    return group.reserve and not _used(order, group)
-
-
-def _used(order: Order, group: GroupSettings) -> str:
-    """What exists already and serves the group as it is now, as a machine names it."""
-    if group.market == "spot":
-        return ""
-    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
+    return group.reserve and not used(order, group)
 
 
 def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
-    return shape_of(group, moved=group.name if _has_moved(request, order, group) else "")
-
-
-def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
-    """Whether the group's type or market is not the one that the user wants first."""
-    topology = request.topologies.get(order.topology.name)
-    for first in topology.groups if topology else ():
-        if first.name == group.name:
-            wanted = settings_of(request, first)
-            return (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market)
-    return False
-
-
-def _subject(order: Order, kind: str, label: str) -> str:
-    series = order.series or order.attempt
-    return str(Subject(order.topology.name, series, order.placement.zone, kind, label))
-
-
-def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
-    return Piece(
-        kind=kind,
-        subject=subject,
-        region=order.placement.region,
-        zone=order.placement.zone,
-        token=_token(order, subject),
-        spec=spec,
-        **more,
-    )
-
-
-def _token(order: Order, subject: str) -> str:
-    return token(order.unique_run, subject, order.placement.region, order.placement.zone, order.attempt)
+    return shape_of(group, moved=group.name if has_moved(request, order, group) else "")
 
 
 def _name(order: Order, subject: str, words: str) -> str:
     """The name of what has no labels: no other run, topology, series, zone or attempt has it."""
     middle = stamp.name_part(words, 30)
-    ends = stamp.digest(_token(order, subject), 12)
+    ends = stamp.digest(token_of(order, subject), 12)
     return stamp.run_prefix(order.run) + "-".join(part for part in (middle, ends) if part)
 
 
@@ -198,51 +156,47 @@ def _node_names(order: Order, subject: str, group: GroupSettings) -> list[str]:
     begin = stamp.name_part(group.name, 16)
     begin = begin if begin[:1].isalpha() else f"node-{begin}".rstrip("-")
     words = "-".join(part for part in (begin, stamp.name_part(order.run, 20)) if part)
-    stem = f"{words}-{stamp.digest(_token(order, subject), 10)}"
+    stem = f"{words}-{stamp.digest(token_of(order, subject), 10)}"
     return [f"{stem}-{first + number}" for number in range(group.group.count)]
 
 
 def _policy(order: Order) -> Piece:
-    subject = _subject(order, POLICY, "cluster")
+    subject = subject_of(order, POLICY, "cluster")
     spec = {
         "name": _name(order, subject, "cluster"),
         "description": stamp.description(order, subject, None, order.hard_end),
         "groupPlacementPolicy": {"collocation": "COLLOCATED"},
     }
-    return _piece(order, POLICY, subject, spec)
+    return make_piece(order, POLICY, subject, spec)
 
 
 def _reservation(
     request: Request, order: Order, shape: Shape, groups: Sequence[GroupSettings], shapes: Mapping[str, Shape]
 ) -> Piece:
     sharing = [group for group in groups if shapes.get(group.name) == shape]
-    count = sum(group.group.count for group in sharing)
-    owner = sharing[0].name if len(sharing) == 1 else None
-    subject = _subject(order, RESERVATION, shape.label)
+    serves = served(sharing)
+    subject = subject_of(order, RESERVATION, shape.label)
     section = section_of(request)
     spec: dict[str, Any] = {
         "name": _name(order, subject, shape.instance_type),
         # It bears the hard end and no lease: neither the description nor `deleteAtTime` can be changed.
-        "description": stamp.description(order, subject, owner, order.hard_end),
+        "description": stamp.description(order, subject, serves["group"], order.hard_end),
         "specificReservationRequired": section.reservation == "specific",
-        "specificReservation": {"count": str(count), "instanceProperties": reserved_properties(shape)},
+        "specificReservation": {"count": str(serves["count"]), "instanceProperties": reserved_properties(shape)},
         "deleteAtTime": format_time(order.hard_end),
     }
     if section.share_with:
         projects = {project: {"projectId": project} for project in section.share_with}
         spec["shareSettings"] = {"shareType": "SPECIFIC_PROJECTS", "projectMap": projects}
-    needs = (Need(POLICY, _subject(order, POLICY, "cluster")),) if shape.placement_group else ()
-    return _piece(
+    needs = (Need(POLICY, subject_of(order, POLICY, "cluster")),) if shape.placement_group else ()
+    return make_piece(
         order,
         RESERVATION,
         subject,
         spec,
-        count=count,
-        group=owner,
-        groups=tuple(group.name for group in sharing),
+        **serves,
         needs=needs,
         instance_type=shape.instance_type,
-        market="on-demand",
         note=NO_REGIONAL if order.shares else "",
     )
 
@@ -267,21 +221,21 @@ def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | 
     first = order.facts.get(first_fact(name))
     spot = ["spot"] if group.market == "spot" else []
     label = "/".join([name, group.group.instance_type, *spot, *([f"from-{first}"] if first else [])])
-    subject = _subject(order, NODE, label)
+    subject = subject_of(order, NODE, label)
     names = _node_names(order, subject, group)
     several = len(names) > 1
     machine = _machine(request, order, group, subject, several)
-    used = _used(order, group)
+    existing = used(order, group)
     automatic = shape is not None and section_of(request).reservation == "automatic"
     needs: list[Need] = []
     if group.group.placement_group:
-        needs.append(Need(POLICY, _subject(order, POLICY, "cluster")))
-    if used:
-        machine["reservationAffinity"] = _affinity(used)
+        needs.append(Need(POLICY, subject_of(order, POLICY, "cluster")))
+    if existing:
+        machine["reservationAffinity"] = _affinity(existing)
     elif automatic:
         machine["reservationAffinity"] = {"consumeReservationType": "ANY_RESERVATION"}
     elif shape is not None:
-        needs.append(Need(RESERVATION, _subject(order, RESERVATION, shape.label)))
+        needs.append(Need(RESERVATION, subject_of(order, RESERVATION, shape.label)))
     else:
         # A machine that says nothing sits down in any automatic reservation of the project.
         machine["reservationAffinity"] = {"consumeReservationType": "NO_RESERVATION"}
@@ -293,7 +247,7 @@ def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | 
             "instanceProperties": machine,
             "perInstanceProperties": {one: {} for one in names},
         }
-    return _piece(
+    return make_piece(
         order,
         NODE,
         subject,
@@ -301,7 +255,7 @@ def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | 
         count=len(names),
         group=name,
         needs=tuple(needs),
-        consumes=used or None,
+        consumes=existing or None,
         instance_type=group.group.instance_type,
         market=group.market,
     )
@@ -356,7 +310,7 @@ def _boot_disk(order: Order, group: GroupSettings, labels: Mapping[str, str], ty
     made: dict[str, Any] = {
         "sourceImage": order.facts.get(f"image/{group.name}") or without_host(group.image),
         "labels": dict(labels),
-        "description": stamp.description(order, _subject(order, DISK, group.name), group.name, order.hard_end),
+        "description": stamp.description(order, subject_of(order, DISK, group.name), group.name, order.hard_end),
     }
     if own.disk_gb:
         made["diskSizeGb"] = str(own.disk_gb)

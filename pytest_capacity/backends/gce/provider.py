@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
 from pytest_capacity.backends.gce import config
-from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, plain, section_of
+from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_form
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import form_of
@@ -33,12 +34,11 @@ _SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match"
 _TYPE: Final = "gce_reservation_type"
 
 
-class GceProvider:
+class GceProvider(PlainProvider):
     """`pytest_capacity.backends.base.Provider` for Compute Engine."""
 
     name = "gce"
     title = "GCE"
-    owns_machines = False
     emulated = True
     modules: tuple[str, ...] = ("google.auth", "requests")
     default_user = DEFAULT_USER
@@ -53,9 +53,7 @@ class GceProvider:
         section="{project: my-project}",
         prices="{n2-standard-8: 0.39}",
     )
-    region_variable = _REGION
-    user_data_limit = VALUE_LIMIT
-    group_keys: tuple[str, ...] = ()
+    region_variables: tuple[str, ...] = (_REGION,)
     #: Which of them are there decides whose credentials are used. None of them is a secret but the token, which is
     #: hashed like the others and never shown.
     credential_variables: tuple[str, ...] = (
@@ -82,10 +80,6 @@ class GceProvider:
         images_needed=False,
         others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network"),
     )
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """As gcloud has it; google-auth knows none."""
-        return ((environ[_REGION],), _REGION) if environ.get(_REGION) else ((), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """``us-central1``."""
@@ -154,10 +148,6 @@ class GceProvider:
                 section[key] = values[f"gce_{key}"]
         return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section)
 
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As they are: no earlier version wrote them in another form."""
-        return settings
-
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """The request's own, or gcloud's override."""
         if request.endpoint or request.emulated:
@@ -182,10 +172,6 @@ class GceProvider:
         """``gce.project_number``."""
         number = section_of(request).project_number
         return ("gce.project_number", number) if number else ("", "")
-
-    def memory(self, kind: str) -> float | None:
-        """As for every cloud."""
-        return None
 
     def open(self, request: Request) -> GceBackend:
         """The backend of ``request``. Imports google-auth and requests, and makes no call."""

@@ -8,8 +8,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pytest_capacity.backends.gce.plan import DISK, NODE, POLICY, RESERVATION, create_call, names_of
-from pytest_capacity.backends.gce.stamp import Stamp, read_stamp
+from pytest_capacity.backends.gce.stamp import read_stamp
 from pytest_capacity.backends.gce.values import last, region_of
+from pytest_capacity.backends.stamp import Stamp
 from pytest_capacity.backends.times import parse_time
 from pytest_capacity.model import ErrorPart, Held, Piece, State, Subject
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
 
 from pytest_capacity.backends.gce.values import without_host
-from pytest_capacity.model import Market, NodeGroup, Request
+from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
+from pytest_capacity.model import NodeGroup, Request
 
 #: What a group starts from that names no image. Debian's images know the metadata's SSH keys and startup script.
 DEFAULT_IMAGE: Final = "projects/debian-cloud/global/images/family/debian-12"
@@ -69,24 +70,10 @@ OF_THE_RUN: Final = frozenset({"project", "project_number", "impersonate", "shar
 
 
 @dataclass(frozen=True)
-class GroupSettings:
+class GroupSettings(PlannedGroup):
     """A group with every default filled in."""
 
-    group: NodeGroup
-    market: Market
-    #: Whether it is reserved as it is now, and whether it would be were it on-demand.
-    reserve: bool
-    wants_reservation: bool
     gce: GceSettings
-    #: The types that will do, the one in front that is wanted first.
-    types: tuple[str, ...]
-    #: Whether it is on-demand, or can become so.
-    may_be_on_demand: bool
-
-    @property
-    def name(self) -> str:
-        """The group's name."""
-        return self.group.name
 
     @property
     def image(self) -> str:
@@ -106,31 +93,10 @@ def section_of(request: Request) -> GceSettings:
     return msgspec.convert(dict(request.settings), GceSettings)
 
 
-def plain(settings: GceSettings) -> dict[str, Any]:
-    """The section as plain data, less what is as by default."""
-    default = msgspec.to_builtins(GceSettings())
-    return {key: value for key, value in msgspec.to_builtins(settings).items() if value != default[key]}
-
-
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """``group`` with the defaults of ``request``. A spot group is never reserved: spot cannot use a reservation."""
-    market = group.market or request.market
-    reserve = request.reserve if group.reserve is None else group.reserve
-    others = group.alternatives if request.fallback.instance_types else ()
-    return GroupSettings(
-        group=group,
-        market=market,
-        reserve=reserve and market == "on-demand",
-        wants_reservation=reserve,
-        gce=_merged(request.settings, group.cloud),
-        types=(group.instance_type, *others),
-        may_be_on_demand=market == "on-demand" or request.fallback.spot_to_on_demand,
-    )
-
-
-def use_fact(group: str, instance_type: str) -> str:
-    """The fact of an offer that says which existing reservation serves a group of that type."""
-    return f"use/{group}/{instance_type}"
+    """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
+    own = merged(GceSettings, request.settings, group.cloud, "labels", "metadata")
+    return GroupSettings(**defaults_of(request, group), gce=own)
 
 
 def image_link(image: str) -> str:
@@ -145,11 +111,3 @@ def network_link(network: str) -> str:
     """``network`` as a link without its host: ``global/networks/default``."""
     link = without_host(network)
     return link if "/" in link else f"global/networks/{link}"
-
-
-def _merged(section: Mapping[str, Any], own: Mapping[str, Any]) -> GceSettings:
-    words = dict(own)
-    for key in ("labels", "metadata"):
-        if key in words:
-            words[key] = {**section.get(key, {}), **words[key]}
-    return msgspec.convert({**section, **words}, GceSettings)

@@ -13,8 +13,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec.structs import replace
 
+from pytest_capacity.backends.stamp import Stamp
 from pytest_capacity.backends.times import format_time, parse_time
 from pytest_capacity.model import Order
 
@@ -31,23 +32,6 @@ LIMIT: Final = 63
 
 _NOT_IN_LABELS: Final = re.compile(r"[^a-z0-9_-]")
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
-
-
-class Stamp(Struct, frozen=True):
-    """What a thing says of its owner."""
-
-    run: str = ""
-    project: str = ""
-    topology: str = ""
-    piece: str = ""
-    group: str | None = None
-    deadline: float | None = None
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The parts that are not there or cannot be read."""
-        parts = {"run": self.run, "project": self.project, "piece": self.piece, "deadline": self.deadline}
-        return tuple(key for key, value in parts.items() if not value)
 
 
 def description(order: Order, subject: str, group: str | None, deadline: float) -> str:
@@ -92,7 +76,7 @@ def read_stamp(thing: Mapping[str, Any]) -> Stamp:
     changed = str((thing.get("labels") or {}).get(DEADLINE, ""))
     if not changed.isdigit():
         return stamp
-    return Stamp(stamp.run, stamp.project, stamp.topology, stamp.piece, stamp.group, float(changed))
+    return replace(stamp, deadline=float(changed))
 
 
 def label_value(text: str) -> str:

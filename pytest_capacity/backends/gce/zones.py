@@ -15,13 +15,9 @@ from pytest_capacity.backends.gce.errors import diagnose_error
 from pytest_capacity.backends.gce.existing_reservations import Listed, read_reservations, used_reservations
 from pytest_capacity.backends.gce.listing import any_of, read_list, together
 from pytest_capacity.backends.gce.session import ApiError, Session
-from pytest_capacity.backends.gce.settings import (
-    GroupSettings,
-    network_link,
-    settings_of,
-    use_fact,
-)
+from pytest_capacity.backends.gce.settings import GroupSettings, network_link, settings_of
 from pytest_capacity.backends.gce.values import last, region_of, without_host
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Offer, Request, Topology
 

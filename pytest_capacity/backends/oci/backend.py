@@ -18,8 +18,8 @@ from pytest_capacity.backends.oci.kinds import KINDS, NODE, RELEASE_ORDER, RESER
 from pytest_capacity.backends.oci.listing import inventory, look, side_by_side
 from pytest_capacity.backends.oci.plan import create_body, plan_rounds
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Answer, Cloud
-from pytest_capacity.backends.oci.stamp import DEADLINE
 from pytest_capacity.backends.oci.zones import Existing, read_offers
+from pytest_capacity.backends.stamp import DEADLINE
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, get_args
 
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import forms, stamp
-from pytest_capacity.backends.oci.settings import (
-    GROUP_KEYS,
-    Auth,
-    ImageLookup,
-    OciSettings,
-    is_flexible,
-    plain,
-)
+from pytest_capacity.backends.oci.settings import GROUP_KEYS, Auth, ImageLookup, OciSettings, is_flexible
+from pytest_capacity.backends.stamp import PREFIX
 from pytest_capacity.config.fields import (
     EVERY_OTHER,
     Faults,
+    Reader,
     as_bool,
-    as_choice,
     as_form,
     as_mapping,
     as_text,
     as_texts,
+    by_region,
+    chosen,
+    formed,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -32,6 +31,7 @@ from pytest_capacity.config.provider import GroupDraft, Section
 ZONE_EXAMPLE: Final = "1, AD-1, Uocm:PHX-AD-1 or AD-1/FAULT-DOMAIN-2"
 IMAGE_EXAMPLE: Final = "ocid1.image.oc1.iad.aaaa..., or {operating_system: Oracle Linux, version: '9'}"
 _KEYS: Final = OciSettings.__struct_fields__
+_LOOKUP_KEYS: Final = frozenset({"operating_system", "version"})
 _SUBNET: Final = forms.ocid("subnet")
 _SECURITY_GROUP: Final = forms.ocid("networksecuritygroup")
 _CLUSTER: Final = forms.ocid("clusterplacementgroup")
@@ -49,28 +49,21 @@ def read_section(section: Section, faults: Faults) -> OciSettings:
     """Return the ``oci:`` section. In an emulated run whose credentials are used is checked and left out."""
     values, where = section.values, section.where
     refuse_unknown(values, _KEYS, f"{where}.", faults)
-    own = section.emulated
-    return OciSettings(
-        compartment=_form(values, "compartment", forms.COMPARTMENT, "ocid1.compartment.oc1..aaaa", where, faults),
-        image=_images(values["image"], section.regions, f"{where}.image", faults) if "image" in values else {},
-        subnets=_subnets(values, section.regions, where, faults),
-        network_security_groups=_security_groups(values, section.regions, where, faults),
-        network_cidr=_cidr(values.get("network_cidr", "10.0.0.0/24"), f"{where}.network_cidr", faults, _PREFIX),
-        ssh_sources=_sources(values, where, faults),
-        public_ip=_flag(values, "public_ip", False, where, faults),
-        ocpus=_number(values, "ocpus", 1, 1000, where, faults),
-        memory_gb=_number(values, "memory_gb", 1, 10000, where, faults),
-        boot_volume_gb=_disk(values, where, faults),
-        fault_domains=_fault_domains(values, where, faults),
-        cluster_placement_group=_cluster(values, where, faults),
-        tags=_tags(values, where, faults),
-        defined_tags=_defined_tags(values, where, faults),
-        capacity_report=_flag(values, "capacity_report", True, where, faults),
-        auth="auto" if own else _auth(values, where, faults),
-        profile=None if own else _text(values, "profile", where, faults),
-        config_file=None if own else _file(values, section, faults),
-        account=None if own else _form(values, "account", _TENANCY, "ocid1.tenancy.oc1..aaaa", where, faults),
-    )
+    read = read_keys(values, {**_READERS, **_OF_GROUPS}, where, faults)
+    if "image" in values:
+        read["image"] = _images(values["image"], section.regions, f"{where}.image", faults)
+    if "subnets" in values:
+        read["subnets"] = _subnets(values["subnets"], section.regions, f"{where}.subnets", faults)
+    if "network_security_groups" in values:
+        given, at = values["network_security_groups"], f"{where}.network_security_groups"
+        read["network_security_groups"] = _security_groups(given, section.regions, at, faults)
+    if config_file := read.get("config_file"):
+        # The keeper works in another folder.
+        read["config_file"] = config_file if config_file.startswith("~") else str(section.base / config_file)
+    if section.emulated:
+        for key in ("auth", "profile", "config_file", "account"):
+            read.pop(key, None)
+    return OciSettings(**read)
 
 
 def read_group(section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
@@ -82,34 +75,19 @@ def read_group(section: Section, group: GroupDraft, faults: Faults) -> Mapping[s
         if "image" in values:
             faults.add(f"{where}.image", "is there beside image", "Write one of them.")
         values["image"] = group.values["image"]
-    own = OciSettings(
-        image=_images(values["image"], section.regions, f"{group.where}.image", faults) if "image" in values else {},
-        ocpus=_number(values, "ocpus", 1, 1000, where, faults),
-        memory_gb=_number(values, "memory_gb", 1, 10000, where, faults),
-        boot_volume_gb=_disk(values, where, faults),
-        cluster_placement_group=_cluster(values, where, faults),
-    )
+    read = read_keys(values, _OF_GROUPS, where, faults)
+    if "image" in values:
+        read["image"] = _images(values["image"], section.regions, f"{group.where}.image", faults)
+    own = OciSettings(**read)
     sized = own.ocpus or own.memory_gb
     if sized and group.types and not any(is_flexible(shape) for shape in group.types):
         remedy = "Name a shape that ends in .Flex, or remove ocpus and memory_gb."
         faults.add(where, f"{group.types[0]} has a fixed size", remedy)
-    if group.placement_group:
-        _check_cluster(own, group, faults)
     read = dict(plain(own))
     images = set(map(str, own.image.values()))
     if len(images) == 1 and set(own.image) == set(section.regions) and isinstance(next(iter(own.image.values())), str):
         read["image"] = next(iter(own.image.values()))
     return read
-
-
-def _check_cluster(own: OciSettings, group: GroupDraft, faults: Faults) -> None:
-    named = own.cluster_placement_group or group.settings.get("cluster_placement_group")
-    if not named and not group.settings_wrong:
-        faults.add(
-            f"{group.where}.placement_group",
-            "is true, and no cluster placement group is named",
-            "Make one in the availability domain and name it: `oci: {cluster_placement_group: OCID}`.",
-        )
 
 
 def read_zones(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
@@ -134,56 +112,22 @@ def read_zones(values: Sequence[str], where: str, faults: Faults) -> tuple[str, 
     return tuple(good)
 
 
-def _form(values: Mapping[str, Any], key: str, form: Any, example: str, where: str, faults: Faults) -> str | None:
-    return as_form(values[key], form, example, f"{where}.{key}", faults) if key in values else None
-
-
-def _text(values: Mapping[str, Any], key: str, where: str, faults: Faults) -> str | None:
-    return as_text(values[key], f"{where}.{key}", faults) if key in values else None
-
-
-def _flag(values: Mapping[str, Any], key: str, default: bool, where: str, faults: Faults) -> bool:
-    given = as_bool(values[key], f"{where}.{key}", faults) if key in values else None
-    return default if given is None else given
-
-
-def _auth(values: Mapping[str, Any], where: str, faults: Faults) -> Auth:
-    choices: Sequence[str] = get_args(Auth)
-    given = as_choice(values["auth"], choices, f"{where}.auth", faults) if "auth" in values else None
-    return cast("Auth", given if given in choices else "auto")
-
-
-def _file(values: Mapping[str, Any], section: Section, faults: Faults) -> str | None:
-    text = _text(values, "config_file", section.where, faults)
-    # The keeper works in another folder.
-    return None if text is None else text if text.startswith("~") else str(section.base / text)
-
-
-def _number(values: Mapping[str, Any], key: str, least: float, most: float, where: str, faults: Faults) -> float | None:
-    if key not in values:
+def _sized(least: float, most: float) -> Reader:
+    def read(value: object, where: str, faults: Faults) -> float | None:
+        if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
+            return float(value)
+        faults.add(where, f"{shown(value)} is not a number from {least} to {most}", "Write it like 4.")
         return None
-    value = values[key]
-    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
-        return float(value)
-    faults.add(f"{where}.{key}", f"{shown(value)} is not a number from {least} to {most}", "Write it like 4.")
-    return None
+
+    return read
 
 
-def _disk(values: Mapping[str, Any], where: str, faults: Faults) -> int | None:
-    given = _number(values, "boot_volume_gb", *_DISK, where, faults)
+def _disk(value: object, where: str, faults: Faults) -> int | None:
+    given = _sized(*_DISK)(value, where, faults)
     return None if given is None else int(given)
 
 
-def _cluster(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    example = "ocid1.clusterplacementgroup.oc1.iad.aaaa"
-    return _form(values, "cluster_placement_group", _CLUSTER, example, where, faults)
-
-
-def _fault_domains(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
-    if "fault_domains" not in values:
-        return ()
-    at = f"{where}.fault_domains"
-    given = values["fault_domains"]
+def _fault_domains(given: object, at: str, faults: Faults) -> tuple[str, ...]:
     listed = (
         [f"FAULT-DOMAIN-{one}" if isinstance(one, int) else one for one in given] if isinstance(given, list) else given
     )
@@ -195,36 +139,25 @@ def _fault_domains(values: Mapping[str, Any], where: str, faults: Faults) -> tup
 
 def _images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | ImageLookup]:
     """Images by region: OCIDs, or lookups by operating system and version. One alone stands for every region."""
-    if isinstance(value, str) or (isinstance(value, Mapping) and {"operating_system", "version"} & value.keys()):
-        image = _image(value, where, faults)
-        return dict.fromkeys(regions, image) if image else {}
-    images: dict[str, str | ImageLookup] = {}
-    for region, given in as_mapping(value, where, faults, "{us-ashburn-1: ocid1.image.oc1.iad.aaaa}").items():
-        image = _image(given, f"{where}.{shown(region)[1:-1]}", faults)
-        if image:
-            images[region] = image
-    return images
+    alone = isinstance(value, str) or (isinstance(value, Mapping) and bool(_LOOKUP_KEYS & value.keys()))
+    example = "{us-ashburn-1: ocid1.image.oc1.iad.aaaa}"
+    return by_region(value, _image, regions, where, faults, alone=alone, example=example)
 
 
 def _image(value: object, where: str, faults: Faults) -> str | ImageLookup | None:
     if not isinstance(value, Mapping):
         return as_form(value, forms.IMAGE, IMAGE_EXAMPLE, where, faults)
     refuse_unknown(value, ("operating_system", "version"), f"{where}.", faults)
-    parts = {key: _text(value, key, where, faults) for key in ("operating_system", "version")}
-    missing = [key for key in parts if key not in value]
+    parts = read_keys(value, {"operating_system": as_text, "version": as_text}, where, faults)
+    missing = [key for key in ("operating_system", "version") if key not in value]
     for key in missing:
         faults.add(f"{where}.{key}", "is missing", f"Write the image like {IMAGE_EXAMPLE}.")
-    if missing or not all(parts.values()):
-        return None
-    return ImageLookup(operating_system=str(parts["operating_system"]), version=str(parts["version"]))
+    return ImageLookup(**parts) if len(parts) == 2 else None
 
 
-def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
-    if "subnets" not in values:
-        return {}
-    at = f"{where}.subnets"
+def _subnets(value: object, regions: Sequence[str], at: str, faults: Faults) -> Mapping[str, str]:
     read: dict[str, str] = {}
-    given = as_mapping(values["subnets"], at, faults, "{us-ashburn-1: ocid1.subnet.oc1.iad.aaaa}")
+    given = as_mapping(value, at, faults, "{us-ashburn-1: ocid1.subnet.oc1.iad.aaaa}")
     for place, value in given.items():
         here = f"{at}.{shown(place)[1:-1]}"
         subnet = as_form(value, _SUBNET, "ocid1.subnet.oc1.iad.aaaa", here, faults)
@@ -244,13 +177,7 @@ def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faul
     return read
 
 
-def _security_groups(
-    values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults
-) -> Mapping[str, tuple[str, ...]]:
-    if "network_security_groups" not in values:
-        return {}
-    at = f"{where}.network_security_groups"
-    given = values["network_security_groups"]
+def _security_groups(given: object, regions: Sequence[str], at: str, faults: Faults) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(given, Mapping):
         given = dict.fromkeys(regions[:1], given)
         if len(regions) > 1:
@@ -278,38 +205,34 @@ def _cidr(value: object, where: str, faults: Faults, prefix: tuple[int, int] | N
     return text
 
 
-def _sources(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[str, ...]:
-    if "ssh_sources" not in values:
-        return ("0.0.0.0/0",)
-    at = f"{where}.ssh_sources"
-    return tuple(_cidr(one, at, faults) for one in as_texts(values["ssh_sources"], at, faults))
+def _network_cidr(value: object, where: str, faults: Faults) -> str:
+    return _cidr(value, where, faults, _PREFIX)
 
 
-def _tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, str]:
-    if "tags" not in values:
-        return {}
-    at = f"{where}.tags"
-    given = as_mapping(values["tags"], at, faults, "{team: storage}")
+def _sources(value: object, where: str, faults: Faults) -> tuple[str, ...]:
+    return tuple(_cidr(one, where, faults) for one in as_texts(value, where, faults))
+
+
+def _tags(value: object, at: str, faults: Faults) -> Mapping[str, str]:
+    given = as_mapping(value, at, faults, "{team: storage}")
     if len(given) > _MOST_OWN:
         what = f"has {len(given)} tags; OCI takes {stamp.MOST_TAGS} free-form ones and {stamp.OUR_TAGS} are ours"
         faults.add(at, what, f"Keep at most {_MOST_OWN}, or use defined_tags.")
     for key in given:
-        if key in _OUR_TAGS or key.startswith(stamp.PREFIX):
+        if key in _OUR_TAGS or key.startswith(PREFIX):
             faults.add(f"{at}.{key}", "is a tag that this plugin sets itself", "Give the tag another name.")
     return {key: value for key, value in given.items() if _is_good_tag(key, value, at, faults)}
 
 
-def _defined_tags(values: Mapping[str, Any], where: str, faults: Faults) -> Mapping[str, Mapping[str, str]]:
-    if "defined_tags" not in values:
-        return {}
-    at, example = f"{where}.defined_tags", "{Operations: {CostCenter: '42'}}"
+def _defined_tags(value: object, at: str, faults: Faults) -> Mapping[str, Mapping[str, str]]:
+    example = "{Operations: {CostCenter: '42'}}"
     return {
         space: {
             key: value
             for key, value in as_mapping(tags, f"{at}.{space}", faults, example).items()
             if _is_good_tag(key, value, f"{at}.{space}", faults)
         }
-        for space, tags in as_mapping(values["defined_tags"], at, faults, example).items()
+        for space, tags in as_mapping(value, at, faults, example).items()
     }
 
 
@@ -323,3 +246,26 @@ def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
     elif len(value) > stamp.VALUE_LIMIT:
         faults.add(at, f"a value of {len(value)} characters", f"Keep it to {stamp.VALUE_LIMIT}.")
     return len(faults.lines) == before
+
+
+#: Keys that a group may have of its own as well; `image` is read apart, by region.
+_OF_GROUPS: Final[Mapping[str, Reader]] = {
+    "ocpus": _sized(1, 1000),
+    "memory_gb": _sized(1, 10000),
+    "boot_volume_gb": _disk,
+    "cluster_placement_group": formed(_CLUSTER, "ocid1.clusterplacementgroup.oc1.iad.aaaa"),
+}
+_READERS: Final[Mapping[str, Reader]] = {
+    "compartment": formed(forms.COMPARTMENT, "ocid1.compartment.oc1..aaaa"),
+    "network_cidr": _network_cidr,
+    "ssh_sources": _sources,
+    "public_ip": as_bool,
+    "fault_domains": _fault_domains,
+    "tags": _tags,
+    "defined_tags": _defined_tags,
+    "capacity_report": as_bool,
+    "auth": chosen(*get_args(Auth)),
+    "profile": as_text,
+    "config_file": as_text,
+    "account": formed(_TENANCY, "ocid1.tenancy.oc1..aaaa"),
+}

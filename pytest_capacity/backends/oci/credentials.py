@@ -13,6 +13,7 @@ from typing import Any, Final
 import oci.auth.signers
 import oci.config
 import oci.exceptions
+import oci.retry
 import oci.signer
 from msgspec import Struct
 
@@ -26,6 +27,34 @@ EMULATED_CONFIG: Final = "oci.config"
 EMULATED_CONFIG_FILE: Final = "PYTEST_CAPACITY_EMULATOR_OCI_CONFIG"
 
 _DEFAULT_FILE: Final = "~/.oci/config"
+#: The SDK's own would go on for three minutes on a machine that is not Oracle's. A metadata service that is there may
+#: be busy (429), or not have its certificate yet (404), while its machine starts.
+_METADATA_RETRIES: Final = (
+    oci.retry.RetryStrategyBuilder(
+        service_error_retry_config={429: [], 404: []},
+        retry_base_sleep_time_seconds=0.2,
+        retry_max_wait_between_calls_seconds=1,
+        decorrelated_jitter=0.1,
+    )
+    .add_max_attempts(3)
+    .add_total_elapsed_time(20)
+    .get_retry_strategy()
+)
+_NO_PRINCIPAL: Final[Mapping[str, str]] = {
+    "instance_principal": "there is no token of an instance at Oracle: its metadata service, or the service that "
+    "gives the token, refused or did not answer. Use auth: instance_principal there, and auth: api_key elsewhere",
+    "resource_principal": "there is no token of a resource at Oracle in the environment "
+    "(OCI_RESOURCE_PRINCIPAL_VERSION and the variables that go with it). Use auth: resource_principal there, and "
+    "auth: api_key elsewhere",
+}
+
+
+#: What a machine of Oracle's, or a function there, signs with: its own principal. To get its token takes calls.
+PRINCIPALS: Final = ("instance_principal", "resource_principal")
+
+
+class NoPrincipalError(Exception):
+    """The machine has no principal of its own, or its token could not be got."""
 
 
 class Credentials(Struct, frozen=True):
@@ -45,17 +74,13 @@ class Credentials(Struct, frozen=True):
 def load(settings: OciSettings, emulated: bool, environ: Mapping[str, str]) -> Credentials:
     """Return the credentials that ``settings`` name. Only those of the machine's own principal take calls to get.
 
-    Raise `ConfigError` naming the file, the profile and what is wrong there.
+    Raise `ConfigError` naming the file, the profile and what is wrong there; `NoPrincipalError` of a principal.
     """
     if emulated:
         return _of_file(_emulated_file(environ), "DEFAULT", "auto", environ)
-    auth = settings.auth if settings.auth != "auto" else _auth_of(environ)
-    if auth == "instance_principal":
-        signer = oci.auth.signers.InstancePrincipalsSecurityTokenSigner()
-        return Credentials(signer, signer.tenancy_id, user=auth)
-    if auth == "resource_principal":
-        signer = oci.auth.signers.get_resource_principals_signer()
-        return Credentials(signer, signer.tenancy_id, user=auth)
+    auth = auth_of(settings, environ)
+    if auth in PRINCIPALS:
+        return _of_principal(auth)
     file = settings.config_file or environ.get("OCI_CLI_CONFIG_FILE") or environ.get("OCI_CONFIG_FILE") or _DEFAULT_FILE
     return _of_file(file, settings.profile or profile_of(environ) or "DEFAULT", auth, environ)
 
@@ -65,8 +90,23 @@ def profile_of(environ: Mapping[str, str]) -> str:
     return environ.get("OCI_CLI_PROFILE") or environ.get("OCI_CONFIG_PROFILE") or ""
 
 
-def _auth_of(environ: Mapping[str, str]) -> str:
-    return environ.get("OCI_CLI_AUTH", "").lower() or "auto"
+def auth_of(settings: OciSettings, environ: Mapping[str, str]) -> str:
+    """Return how the SDK proves who it is: by the settings, or as Oracle's command line reads it (``OCI_CLI_AUTH``)."""
+    return settings.auth if settings.auth != "auto" else environ.get("OCI_CLI_AUTH", "").lower() or "auto"
+
+
+def _of_principal(auth: str) -> Credentials:
+    """Those of the machine. The SDK renews their token, so they have no end."""
+    try:
+        if auth == "instance_principal":
+            signer = oci.auth.signers.InstancePrincipalsSecurityTokenSigner(retry_strategy=_METADATA_RETRIES)
+        else:
+            signer = oci.auth.signers.get_resource_principals_signer()
+    except Exception as error:
+        # Whatever it is (of the SDK, of its copy of requests, of the environment): there are no credentials.
+        words = next((str(one) for one in error.args if isinstance(one, str)), str(error))
+        raise NoPrincipalError(f"{_NO_PRINCIPAL[auth]} ({type(error).__name__}: {words})") from error
+    return Credentials(signer, signer.tenancy_id, user=auth)
 
 
 def _emulated_file(environ: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pytest_capacity.backends.oci.session import COMPUTE
+from pytest_capacity.backends.oci.session import COMPUTE, PLACEMENT
 from pytest_capacity.model import State
 
 NODE: Final = "node"
@@ -17,6 +17,7 @@ GATEWAY: Final = "gateway"
 ROUTES: Final = "route-table"
 SECURITY: Final = "security-list"
 SUBNET: Final = "subnet"
+CLUSTER: Final = "placement-group"
 
 _NETWORK_STATES: Final[Mapping[str, State]] = {
     "PROVISIONING": "creating",
@@ -42,6 +43,16 @@ _RESERVATION_STATES: Final[Mapping[str, State]] = {
     "ACTIVE": "ready",
     "UPDATING": "ready",
     "MOVING": "ready",
+    "DELETING": "leaving",
+    "DELETED": "gone",
+}
+#: A group that is ``INACTIVE`` takes no instances, and only a person deactivates one.
+_CLUSTER_STATES: Final[Mapping[str, State]] = {
+    "CREATING": "creating",
+    "ACTIVE": "ready",
+    "UPDATING": "ready",
+    "INACTIVE": "failed",
+    "FAILED": "failed",
     "DELETING": "leaving",
     "DELETED": "gone",
 }
@@ -85,17 +96,25 @@ KINDS: Final[Mapping[str, Kind]] = {
         "/securityLists", "SecurityList", "network security-list delete --security-list-id", _NETWORK_STATES
     ),
     SUBNET: Kind("/subnets", "Subnet", "network subnet delete --subnet-id", _NETWORK_STATES),
+    CLUSTER: Kind(
+        "/clusterPlacementGroups",
+        "ClusterPlacementGroup",
+        "cpg cluster-placement-group delete --cluster-placement-group-id",
+        _CLUSTER_STATES,
+        service=PLACEMENT,
+    ),
 }
 
 #: What lies in a network that is made for a run.
 IN_NETWORK: Final = (GATEWAY, ROUTES, SECURITY, SUBNET)
 
 #: A reservation cannot go under its instances, nor a subnet under their cards; a route table must let go of its gateway
-#: before that goes, and a subnet of both tables (API reference, the Delete operations).
+#: before that goes, and a subnet of both tables (API reference, the Delete operations). What is in a cluster placement
+#: group has to be deleted before it (OCI documentation, "Deleting a Cluster Placement Group").
 RELEASE_ORDER: Final = (
     frozenset({NODE}),
     frozenset({RESERVATION, SUBNET}),
-    frozenset({ROUTES, SECURITY}),
+    frozenset({ROUTES, SECURITY, CLUSTER}),
     frozenset({GATEWAY}),
     frozenset({NETWORK}),
 )

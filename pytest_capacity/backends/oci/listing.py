@@ -11,13 +11,14 @@ from oci.exceptions import RequestException, ServiceError
 
 from pytest_capacity.backends.oci import reading
 from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
-from pytest_capacity.backends.oci.kinds import IN_NETWORK, KINDS, NETWORK, NODE, RESERVATION
+from pytest_capacity.backends.oci.kinds import CLUSTER, IN_NETWORK, KINDS, NETWORK, NODE, RESERVATION
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, WIDTH, Cloud
 from pytest_capacity.backends.oci.stamp import read_stamp, tag_value
+from pytest_capacity.backends.stamp import owned
 from pytest_capacity.model import Held, Unread
 
 #: What may be listed of a run by itself; what lies in a network is listed once there is one.
-_TOP: Final = (NODE, RESERVATION, NETWORK)
+_TOP: Final = (NODE, RESERVATION, NETWORK, CLUSTER)
 
 #: How a read may end that is reported and not raised.
 _UNREAD: Final = (ServiceError, RequestException)
@@ -105,12 +106,14 @@ def _addressed(node: Held, card: dict[str, Any] | None) -> Held:
 
 def _reason(cloud: Cloud, failed: Held) -> Held:
     """A thing that failed with the errors of its work request, where OCI says why; the state it is in says how far."""
+    # Cluster placement groups have work requests of their own service.
+    service = KINDS[failed.kind].service
     try:
         requests = [failed.facts["work_request"]] if failed.facts.get("work_request") else _work_requests(cloud, failed)
         errors = [
             error
             for one in requests
-            for error in cloud.pages(COMPUTE, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors")
+            for error in cloud.pages(service, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors")
         ]
     except _UNREAD:
         return failed
@@ -120,7 +123,7 @@ def _reason(cloud: Cloud, failed: Held) -> Held:
 def _work_requests(cloud: Cloud, failed: Held) -> list[str]:
     """The failed work requests of a thing of which only the id is known: after a crash, say."""
     found = cloud.pages(
-        COMPUTE,
+        KINDS[failed.kind].service,
         failed.region,
         "ListWorkRequests",
         "/workRequests",
@@ -171,21 +174,26 @@ def _answers(cloud: Cloud, asked: dict[Future[list[Held]], tuple[str, str]]) -> 
 def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind: str, vcn: str) -> list[Held]:
     query = {"vcnId": vcn} if vcn else {}
     ours: list[Held] = []
-    for thing in list_kind(cloud, region, place, kind, **query):
-        held = reading.held(kind, region, thing)
-        if held.state != "gone" and held.facts.get("run") == run:
-            ours.append(_owned(held, thing, project))
+    try:
+        for thing in list_kind(cloud, region, place, kind, **query):
+            held = reading.held(kind, region, thing)
+            whole = owned(held, read_stamp(thing.get("freeformTags")), run, tag_value(project))
+            if held.state != "gone" and whole:
+                ours.append(whole)
+    except _UNREAD as error:
+        if kind == CLUSTER and not cloud.makes_clusters and _is_not_ours(error):
+            return []
+        raise
     return ours
 
 
-def _owned(held: Held, thing: dict[str, Any], project: str) -> Held:
-    stamp = read_stamp(thing.get("freeformTags"))
-    faults = [f"no {key}" for key in stamp.missing]
-    if stamp.project and stamp.project != tag_value(project):
-        faults.append(f"project {stamp.project!r}")
-    if not faults:
-        return held
-    return replace(held, subject="", problem=f"bears this run's tag but not our whole stamp ({', '.join(faults)})")
+def _is_not_ours(error: Exception) -> bool:
+    """Return whether the service of cluster placement groups is not there for these credentials, or not in the region.
+
+    The tenancy has to be enabled for it, and few policies speak of it. A run that makes none is not kept from a clean
+    receipt by that; one that makes some is.
+    """
+    return is_hidden(error) or isinstance(error, RequestException)
 
 
 def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str], list[Unread]]:

@@ -2,7 +2,8 @@
 
 One capacity reservation an availability domain, with one configuration a shape (and its OCPUs, memory and fault
 domain), serves all groups that are reserved, unless groups may fall back to other types; each node is a launch of its
-own. Where no subnet is named, a network is
+own. Groups with ``placement_group: true`` that name no cluster placement group have one that is made for them; the
+reservation, whose configurations name it, comes after it. Where no subnet is named, a network is
 made for the run: the VCN, side by side with the reservation; its gateway and security list; the route table; the
 subnet. A piece's ``spec`` is the body of its call in Oracle's names, less what another piece has to exist for;
 `create_body` puts that in.
@@ -12,24 +13,35 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
+from pytest_capacity.backends.groups import has_moved, served, used
 from pytest_capacity.backends.oci.forms import split_zone
-from pytest_capacity.backends.oci.kinds import GATEWAY, NETWORK, NODE, RESERVATION, ROUTES, SECURITY, SUBNET
-from pytest_capacity.backends.oci.settings import GroupSettings, OciSettings, section_of, settings_of, use_fact
-from pytest_capacity.backends.oci.stamp import VALUE_LIMIT, stamp_tags, tag_value
-from pytest_capacity.backends.spread import first_fact, places
-from pytest_capacity.backends.tokens import fit, token
-from pytest_capacity.model import Need, Order, Piece, Request, Subject
+from pytest_capacity.backends.oci.kinds import CLUSTER, GATEWAY, NETWORK, NODE, RESERVATION, ROUTES, SECURITY, SUBNET
+from pytest_capacity.backends.oci.settings import GroupSettings, OciSettings, section_of, settings_of
+from pytest_capacity.backends.oci.stamp import stamp_tags, tag_value
+from pytest_capacity.backends.pieces import (
+    PUBLIC_KEY,
+    first_fact,
+    in_first_zone,
+    make_piece,
+    places,
+    subject_of,
+    token_of,
+)
+from pytest_capacity.backends.tokens import fit
+from pytest_capacity.model import Need, Order, Piece, Request
 
-#: The fact of an order that holds the public key, as OpenSSH writes it, of the run's key pair.
-PUBLIC_KEY: Final = "ssh-key"
+#: In a body, where the OCID of the cluster placement group goes that is made for the run.
+OWN_CLUSTER: Final = "made-for-the-run"
 
 #: Characters in a display name (API reference, LaunchInstanceDetails).
 _NAME_LIMIT: Final = 255
+#: Of a cluster placement group no limit is documented; this one fits where a display name does.
+_GROUP_NAME_LIMIT: Final = 100
 _ANYWHERE: Final = "0.0.0.0/0"
 _TCP: Final = "6"
 _SSH_PORT: Final = 22
@@ -41,11 +53,14 @@ class Shape(Struct, frozen=True, order=True):
     instance_type: str
     ocpus: float
     memory_gb: float
+    #: The OCID of a cluster placement group; `OWN_CLUSTER`: that of the run; empty: none.
+    cluster: str = ""
 
     @property
     def label(self) -> str:
-        """The shape, and its size where it is flexible: ``VM.Standard.E4.Flex-4-64``."""
-        return "-".join([self.instance_type, *(f"{value:g}" for value in self.config.values())])
+        """The shape, and its size where it is flexible: ``VM.Standard.E4.Flex-4-64``; and whether it is in a group."""
+        cluster = ["cluster"] if self.cluster else []
+        return "-".join([self.instance_type, *(f"{value:g}" for value in self.config.values()), *cluster])
 
     @property
     def config(self) -> dict[str, float]:
@@ -56,19 +71,25 @@ class Shape(Struct, frozen=True, order=True):
 
 def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     """Return the rounds of ``order``, of all its zones side by side; empty ones are left out."""
+    clusters: list[Piece] = []
     reservations: list[Piece] = []
     nodes: list[Piece] = []
     makes_network = False
     for place in places(order):
         groups = [settings_of(request, group) for group in place.topology.groups]
-        reserved = [group for group in groups if group.reserve and not _used(place, group)]
+        reserved = [group for group in groups if group.reserve and not used(place, group)]
         reservations += _reservations(request, place, reserved)
+        members = [group for group in groups if cluster_of(group) == OWN_CLUSTER]
+        if any(order.launch or group in reserved for group in members):
+            clusters.append(_cluster(request, place, members))
         if order.launch:
             nodes += [piece for group in groups for piece in _nodes(request, order, place, group, reserved)]
             makes_network = makes_network or any(not _subnet(place, group) for group in groups)
     network = _network(request, order) if makes_network else []
-    first = [*(network[0] if network else []), *reservations]
-    return [pieces for pieces in (first, *network[1:], nodes) if pieces]
+    later = [piece for piece in reservations if piece.needs]
+    beside = [[*clusters, *(piece for piece in reservations if not piece.needs)], later]
+    rounds = [[*some, *more] for some, more in zip_longest(network, beside, fillvalue=())]
+    return [pieces for pieces in (*rounds, nodes) if pieces]
 
 
 def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
@@ -78,6 +99,8 @@ def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
     """
     body = {**piece.spec, "compartmentId": piece.spec["compartmentId"] or compartment}
     inputs = piece.inputs
+    if cluster := inputs.get(CLUSTER):
+        body = _with_cluster(body, cluster)
     if piece.kind == NODE:
         if reservation := inputs.get(RESERVATION):
             body["capacityReservationId"] = reservation
@@ -95,45 +118,31 @@ def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
     return body
 
 
-def _used(order: Order, group: GroupSettings) -> str:
-    """The OCID of the existing reservation that serves the group as it is now."""
-    if group.market == "spot":
-        return ""
-    return order.facts.get(use_fact(group.name, group.group.instance_type), "")
+def _with_cluster(body: Mapping[str, Any], cluster: str) -> dict[str, Any]:
+    """Return a body with the OCID of the run's cluster placement group, also in the configurations of a reservation."""
+    filled = dict(body)
+    if filled.get("clusterPlacementGroupId") == OWN_CLUSTER:
+        filled["clusterPlacementGroupId"] = cluster
+    if configs := filled.get("instanceReservationConfigs"):
+        filled["instanceReservationConfigs"] = [_with_cluster(config, cluster) for config in configs]
+    return filled
 
 
 def _shape(group: GroupSettings) -> Shape:
     config = group.shape_config(group.group.instance_type)
-    return Shape(group.group.instance_type, config.get("ocpus", 0.0), config.get("memoryInGBs", 0.0))
+    return Shape(group.group.instance_type, config.get("ocpus", 0.0), config.get("memoryInGBs", 0.0), cluster_of(group))
 
 
-def _has_moved(request: Request, order: Order, group: GroupSettings) -> bool:
-    """Whether the group's type or market is not the one that the user wants first."""
-    topology = request.topologies.get(order.topology.name)
-    for first in topology.groups if topology else ():
-        if first.name == group.name:
-            wanted = settings_of(request, first)
-            return (wanted.group.instance_type, wanted.market) != (group.group.instance_type, group.market)
-    return False
+def cluster_of(group: GroupSettings) -> str:
+    """Return the cluster placement group of a group: an OCID that the user named, `OWN_CLUSTER`, or none (empty)."""
+    if not group.group.placement_group:
+        return ""
+    return group.oci.cluster_placement_group or OWN_CLUSTER
 
 
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
-    whole = Subject(order.topology.name, order.series or order.attempt, order.placement.zone, kind, label)
-    return fit(tag_value(str(whole)), VALUE_LIMIT)
-
-
-def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
-    region, zone = order.placement.region, order.placement.zone
-    return Piece(
-        kind=kind,
-        subject=subject,
-        region=region,
-        zone=zone,
-        token=token(order.unique_run, subject, region, zone, order.attempt),
-        spec=spec,
-        **more,
-    )
+    return tag_value(subject_of(order, kind, label))
 
 
 def _common(order: Order, own: OciSettings, subject: str, name: str, group: str | None = None) -> dict[str, Any]:
@@ -156,7 +165,7 @@ def _reservation_label(request: Request, order: Order, group: GroupSettings) -> 
     configuration of a reservation it was for.
     """
     shape = _shape(group)
-    if _has_moved(request, order, group):
+    if has_moved(request, order, group):
         return f"{shape.label}/{group.name}"
     topology = request.topologies.get(order.topology.name)
     groups = topology.groups if topology else ()
@@ -177,41 +186,58 @@ def _reservation(request: Request, order: Order, label: str, groups: Sequence[Gr
     for group in groups:
         counts[_shape(group)] = counts.get(_shape(group), 0) + group.group.count
     own = section_of(request)
-    clusters = {_shape(group): group.oci.cluster_placement_group for group in groups if group.group.placement_group}
     subject = _subject(order, RESERVATION, label)
-    owner = groups[0].name if len(groups) == 1 else None
+    serves = served(groups)
     spec = {
-        **_common(order, own, subject, f"{order.run}-{order.topology.name}", owner),
+        **_common(order, own, subject, f"{order.run}-{order.topology.name}", serves["group"]),
         "availabilityDomain": domain,
         # A default reservation takes in every launch of the compartment that fits: other people's, too.
         "isDefaultReservation": False,
-        "instanceReservationConfigs": [
-            _config(shape, count, fault_domain, clusters.get(shape)) for shape, count in sorted(counts.items())
-        ],
+        "instanceReservationConfigs": [_config(shape, count, fault_domain) for shape, count in sorted(counts.items())],
     }
-    return _piece(
+    clustered = any(shape.cluster == OWN_CLUSTER for shape in counts)
+    return make_piece(
         order,
         RESERVATION,
         subject,
         spec,
-        count=sum(counts.values()),
-        group=owner,
-        groups=tuple(group.name for group in groups),
+        **serves,
         instance_type="" if len(counts) > 1 else groups[0].group.instance_type,
-        market="on-demand",
+        needs=(_cluster_need(order),) if clustered else (),
     )
 
 
-def _config(shape: Shape, count: int, fault_domain: str, cluster: str | None) -> dict[str, Any]:
+def _config(shape: Shape, count: int, fault_domain: str) -> dict[str, Any]:
     """One configuration of a reservation. One without fault domain serves only launches that name none."""
     config: dict[str, Any] = {"instanceShape": shape.instance_type, "reservedCount": count}
     if shape.config:
         config["instanceShapeConfig"] = shape.config
     if fault_domain:
         config["faultDomain"] = fault_domain
-    if cluster:
-        config["clusterPlacementGroupId"] = cluster
+    if shape.cluster:
+        config["clusterPlacementGroupId"] = shape.cluster
     return config
+
+
+def _cluster_need(order: Order) -> Need:
+    return Need(CLUSTER, _subject(order, CLUSTER, "cluster"))
+
+
+def _cluster(request: Request, order: Order, members: Sequence[GroupSettings]) -> Piece:
+    """The cluster placement group of a placement, for all groups that want one and name none."""
+    own, subject = section_of(request), _cluster_need(order).subject
+    common = _common(order, own, subject, "")
+    del common["displayName"]
+    mark = token_of(order, subject)[-8:]
+    spec = {
+        **common,
+        # Two groups of one name would be told apart by OCID alone, so each attempt's has a name of its own.
+        "name": f"{fit(f'{order.run}-{order.topology.name}', _GROUP_NAME_LIMIT)}-{mark}",
+        "description": fit(f"Made by pytest-capacity for {order.run}", _NAME_LIMIT),
+        "clusterPlacementGroupType": "STANDARD",
+        "availabilityDomain": split_zone(order.placement.zone)[0],
+    }
+    return make_piece(order, CLUSTER, subject, spec, groups=tuple(group.name for group in members))
 
 
 def _nodes(
@@ -225,12 +251,14 @@ def _nodes(
         needs.append(Need(RESERVATION, _subject(place, RESERVATION, label)))
     if not _subnet(place, group):
         needs.append(Need(SUBNET, _network_subject(order, SUBNET)))
+    if cluster_of(group) == OWN_CLUSTER:
+        needs.append(_cluster_need(place))
     return [_node(place, group, number, tuple(needs)) for number in range(first, first + group.group.count)]
 
 
 def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ...]) -> Piece:
     domain, fault_domain = split_zone(order.placement.zone)
-    shape, used = group.group.instance_type, _used(order, group)
+    shape, existing = group.group.instance_type, used(order, group)
     spot = ["spot"] if group.market == "spot" else []
     subject = _subject(order, NODE, "/".join([group.name, shape, *spot, str(number)]))
     spec: dict[str, Any] = {
@@ -240,20 +268,20 @@ def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ..
         "sourceDetails": _source(order, group),
         "createVnicDetails": _card(order, group),
         # The empty text keeps a launch off every default reservation: those are other people's.
-        "capacityReservationId": used,
+        "capacityReservationId": existing,
     }
     if config := group.shape_config(shape):
         spec["shapeConfig"] = config
     if fault_domain:
         spec["faultDomain"] = fault_domain
-    if group.group.placement_group and group.oci.cluster_placement_group:
-        spec["clusterPlacementGroupId"] = group.oci.cluster_placement_group
+    if cluster := cluster_of(group):
+        spec["clusterPlacementGroupId"] = cluster
     if group.market == "spot":
         action = {"type": "TERMINATE", "preserveBootVolume": False}
         spec["preemptibleInstanceConfig"] = {"preemptionAction": action}
     if metadata := _metadata(order, group):
         spec["metadata"] = metadata
-    return _piece(
+    return make_piece(
         order,
         NODE,
         subject,
@@ -262,7 +290,7 @@ def _node(order: Order, group: GroupSettings, number: int, needs: tuple[Need, ..
         instance_type=shape,
         market=group.market,
         needs=needs,
-        consumes=used or None,
+        consumes=existing or None,
     )
 
 
@@ -311,9 +339,7 @@ def _subnet(order: Order, group: GroupSettings) -> str:
 
 
 def _network_subject(order: Order, kind: str) -> str:
-    """That of the order's first zone: one network serves the region."""
-    first = order.shares[0].zone if order.shares else order.placement.zone
-    return _subject(replace(order, placement=replace(order.placement, zone=first)), kind, "run")
+    return _subject(in_first_zone(order), kind, "run")
 
 
 def _network(request: Request, order: Order) -> list[list[Piece]]:
@@ -327,7 +353,7 @@ def _network(request: Request, order: Order) -> list[list[Piece]]:
 
     def piece(this: Need, spec: Mapping[str, Any], *needs: Need) -> Piece:
         body = {**_common(order, own, this.subject, f"{order.run}-{order.topology.name}"), **spec}
-        return _piece(order, this.kind, this.subject, body, needs=needs)
+        return make_piece(order, this.kind, this.subject, body, needs=needs)
 
     network = piece(vcn, {"cidrBlocks": [own.network_cidr]})
     rules = piece(security, _security_rules(own), vcn)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import config, forms
-from pytest_capacity.backends.oci.settings import OciSettings, plain, section_of
-from pytest_capacity.config.fields import Faults, as_form
-from pytest_capacity.config.source import Source
+from pytest_capacity.backends.oci.settings import OciSettings, section_of
+from pytest_capacity.config.fields import Faults, as_form, as_once
 from pytest_capacity.model import Request
 
 if TYPE_CHECKING:
@@ -25,12 +25,11 @@ _METADATA_BYTES: Final = 32000
 MOST_BYTES: Final = 22 * 1024
 
 
-class OciProvider:
+class OciProvider(PlainProvider):
     """`pytest_capacity.backends.base.Provider` for OCI."""
 
     name = "oci"
     title = "OCI"
-    owns_machines = False
     emulated = True
     modules: tuple[str, ...] = ("oci",)
     default_user = "opc"
@@ -45,9 +44,8 @@ class OciProvider:
         section="{compartment: ocid1.compartment.oc1..aaaa, image: {operating_system: Oracle Linux, version: '9'}}",
         prices="{VM.Standard.E4.Flex: 0.147}",
     )
-    region_variable = "OCI_CLI_REGION"
-    user_data_limit = MOST_BYTES
-    group_keys: tuple[str, ...] = ()
+    #: Of Oracle's command line and SDK; a profile may name one as well, which only the SDK reads.
+    region_variables: tuple[str, ...] = ("OCI_CLI_REGION", "OCI_REGION")
     #: Which of them are there decides whose tenancy it is. None of them is a secret.
     credential_variables: tuple[str, ...] = (
         "OCI_CONFIG_FILE",
@@ -62,6 +60,7 @@ class OciProvider:
     #: Whose credentials are used is told by the tenancy, not by what the profile is called.
     not_shaping: frozenset[str] = frozenset({"profile", "account", "config_file", "auth"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
+    endless = "nothing at OCI ends by itself: without a keeper, instances and reservations bill until they are removed"
     sct = SctKeys(
         reserve="oci_use_capacity_reservation",
         count="oci_reserved_instance_count",
@@ -72,20 +71,9 @@ class OciProvider:
         others=("oci_compartment_id",),
     )
 
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """As Oracle's command line and SDK have it; a profile may name one as well, which only the SDK reads."""
-        for name in ("OCI_CLI_REGION", "OCI_REGION"):
-            if environ.get(name):
-                return (environ[name],), name
-        return (), ""
-
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """``us-ashburn-1``."""
-        for value in values:
-            as_form(value, forms.REGION, "us-ashburn-1", where, faults)
-        if len(set(values)) < len(values):
-            faults.add(where, "names a region twice", "Name each once.")
-        return tuple(dict.fromkeys(value for value in values if forms.REGION.fullmatch(value)))
+        return as_once(values, forms.REGION, "us-ashburn-1", where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Availability domains by number, short or full name, with a fault domain behind them or without."""
@@ -120,9 +108,6 @@ class OciProvider:
             what = f"takes {size} bytes in base64; OCI takes {_METADATA_BYTES} of all metadata"
             faults.add(where, what, "Let it fetch the rest (#include URL).")
 
-    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Nothing: what is named by region or domain is checked where it is read."""
-
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
         """The compartment."""
         key = "oci_compartment_id"
@@ -134,10 +119,6 @@ class OciProvider:
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Less what is as by default."""
         return plain(msgspec.convert(settings, OciSettings))
-
-    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """What was asked for; the SDK has no variable for it."""
-        return request.endpoint
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
         """``oci.profile``, or the variable that Oracle's command line reads."""
@@ -155,10 +136,6 @@ class OciProvider:
         """``oci.account``."""
         account = section_of(request).account
         return ("oci.account", account) if account else ("", "")
-
-    def memory(self, kind: str) -> float | None:
-        """As for every cloud."""
-        return None
 
     def open(self, request: Request) -> OciBackend:
         """Return the backend of ``request``; raise `ConfigError` for credentials that cannot be read."""

@@ -51,7 +51,8 @@ def _problem(kind: str, word: str, state: State, thing: Mapping[str, Any], befor
     was_running = kind == NODE and before is not None and before.state == "ready"
     if was_running and state in ("leaving", "gone") and thing.get("preemptibleInstanceConfig"):
         return "the preemptible instance was terminated, and not by this run", PREEMPTED
-    return f"the {KINDS[kind].noun} is {word}", f"{KINDS[kind].noun}.{word}"
+    why = f": {thing['lifecycleDetails']}" if thing.get("lifecycleDetails") else ""
+    return f"the {KINDS[kind].noun} is {word}{why}", f"{KINDS[kind].noun}.{word}"
 
 
 def _zone(thing: Mapping[str, Any], subject: str) -> str:

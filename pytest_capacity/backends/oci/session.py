@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 
 from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.backends.oci import credentials
-from pytest_capacity.backends.oci.settings import section_of
+from pytest_capacity.backends.oci.settings import makes_clusters, section_of
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
 
@@ -80,13 +80,16 @@ class Cloud:
             raise ConfigError(["an emulated run has no endpoint: start the emulator and pass --capacity-endpoint URL"])
         self._request = request
         self.settings: Final = section_of(request)
+        #: Whether the run may make cluster placement groups.
+        self.makes_clusters: Final = makes_clusters(request)
         #: What OCI's errors mean to this user.
         self.errors: Final = table_of("oci", request.errors)
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], BaseClient] = {}
         self._generation = 0
         self._credentials: credentials.Credentials | None = None
-        if self.settings.auth not in ("instance_principal", "resource_principal"):
+        auth = credentials.auth_of(self.settings, credentials.environment())
+        if request.emulated or auth not in credentials.PRINCIPALS:
             # A file that cannot be read is said before anything else is done.
             self._credentials = self._load()
 

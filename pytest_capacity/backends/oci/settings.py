@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct, field
 
-from pytest_capacity.model import Market, NodeGroup, Request
+from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
+from pytest_capacity.model import NodeGroup, Request
 
 #: Keys that a group may have of its own under ``oci:``, over those of the section.
 GROUP_KEYS: Final = ("image", "ocpus", "memory_gb", "boot_volume_gb", "cluster_placement_group")
@@ -33,7 +35,7 @@ class ImageLookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     version: str
 
 
-class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``oci:`` section. What is keyed by region is keyed by its name (``us-ashburn-1``)."""
 
     #: The OCID of the compartment in which everything is made; None: the root compartment of the tenancy.
@@ -54,7 +56,7 @@ class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     boot_volume_gb: int | None = None
     #: ``FAULT-DOMAIN-1`` ...: each is a place of its own to fall back to; empty: the cloud chooses one.
     fault_domains: tuple[str, ...] = ()
-    #: The OCID of an existing cluster placement group.
+    #: The OCID of an existing cluster placement group; None: one is made for groups with ``placement_group: true``.
     cluster_placement_group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     defined_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -67,21 +69,11 @@ class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     account: str | None = None
 
 
-class GroupSettings(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True)
+class GroupSettings(PlannedGroup):
     """A group with every default filled in."""
 
-    group: NodeGroup
-    market: Market
-    #: Whether it is reserved as it is now: a preemptible instance cannot use a reservation.
-    reserve: bool
     oci: OciSettings
-    #: The shapes that will do, the one in front that is wanted first.
-    types: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The group's name."""
-        return self.group.name
 
     def image(self, region: str) -> str | ImageLookup | None:
         """Return the image of its nodes in ``region``: an OCID or a lookup; None where none is named."""
@@ -108,24 +100,14 @@ def section_of(request: Request) -> OciSettings:
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
     """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
-    market = group.market or request.market
-    reserve = request.reserve if group.reserve is None else group.reserve
-    others = group.alternatives if request.fallback.instance_types else ()
-    return GroupSettings(
-        group=group,
-        market=market,
-        reserve=reserve and market == "on-demand",
-        oci=msgspec.convert({**request.settings, **group.cloud}, OciSettings),
-        types=(group.instance_type, *others),
+    own = merged(OciSettings, request.settings, group.cloud)
+    return GroupSettings(**defaults_of(request, group), oci=own)
+
+
+def makes_clusters(request: Request) -> bool:
+    """Return whether a group of ``request`` wants a cluster placement group and names none."""
+    return any(
+        group.placement_group and not settings_of(request, group).oci.cluster_placement_group
+        for topology in request.topologies.values()
+        for group in topology.groups
     )
-
-
-def use_fact(group: str, instance_type: str) -> str:
-    """Return the fact of an offer that says which existing reservation serves a group of that type."""
-    return f"use/{group}/{instance_type}"
-
-
-def plain(settings: OciSettings) -> Mapping[str, Any]:
-    """Return the section as plain data, less what is as by default."""
-    read: Mapping[str, Any] = msgspec.to_builtins(settings)
-    return read

@@ -11,13 +11,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 from oci.exceptions import RequestException, ServiceError
 
+from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
 from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_aliases
 from pytest_capacity.backends.oci.listing import side_by_side
-from pytest_capacity.backends.oci.plan import image_fact
+from pytest_capacity.backends.oci.plan import cluster_of, image_fact
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
-from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of, use_fact
+from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of
 from pytest_capacity.errors import Refused
+from pytest_capacity.ladder import regions_in_use
 from pytest_capacity.model import Offer, Request, Topology
 
 #: Shapes that one capacity report takes (dstack found it by trying).
@@ -39,7 +41,7 @@ class Existing:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._regions = request.regions if request.fallback.regions else request.regions[:1]
+        self._regions = regions_in_use(request)
         self._lock = threading.Lock()
         self._found: dict[str, list[Mapping[str, Any]]] = {}
 
@@ -285,6 +287,5 @@ def _fits(group: GroupSettings, shape: str, fault: str, config: Mapping[str, Any
         config.get("instanceShape") == shape
         and (config.get("faultDomain") or "") == fault
         and all(float(given.get(key, value)) == value for key, value in size.items())
-        and (config.get("clusterPlacementGroupId") or "")
-        == ((group.oci.cluster_placement_group or "") if group.group.placement_group else "")
+        and (config.get("clusterPlacementGroupId") or "") == cluster_of(group)
     )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import DecodeError
 
-from pytest_capacity.emulator.azure import compute, groups, network
+from pytest_capacity.emulator.azure import groups, machines, network, reservations, sizes
 from pytest_capacity.emulator.azure.catalogue import LOCATIONS, SUBSCRIPTION, TENANT, AzureCatalogue, zone_name
 from pytest_capacity.emulator.azure.context import CLOUD, Context
 from pytest_capacity.emulator.azure.wire import (
@@ -45,23 +45,23 @@ _VERBS: Final = {"PUT": "CreateOrUpdate", "PATCH": "Update", "GET": "Get", "HEAD
 
 _OF_TYPE: Final[Mapping[str, Mapping[str, Handler]]] = {
     "VirtualMachines": {
-        "CreateOrUpdate": compute.put_machine,
-        "Get": compute.get_machine,
-        "List": compute.list_machines,
-        "Delete": compute.delete_machine,
+        "CreateOrUpdate": machines.put_machine,
+        "Get": machines.get_machine,
+        "List": machines.list_machines,
+        "Delete": machines.delete_machine,
     },
     "CapacityReservationGroups": {
-        "CreateOrUpdate": compute.put_group,
-        "Get": compute.get_group,
-        "List": compute.list_groups,
-        "Delete": compute.delete_group,
+        "CreateOrUpdate": reservations.put_group,
+        "Get": reservations.get_group,
+        "List": reservations.list_groups,
+        "Delete": reservations.delete_group,
     },
     "CapacityReservations": {
-        "CreateOrUpdate": compute.put_member,
-        "Update": compute.patch_member,
-        "Get": compute.get_member,
-        "List": compute.list_members,
-        "Delete": compute.delete_member,
+        "CreateOrUpdate": reservations.put_member,
+        "Update": reservations.patch_member,
+        "Get": reservations.get_member,
+        "List": reservations.list_members,
+        "Delete": reservations.delete_member,
     },
     "Subnets": {"Get": network.get_subnet},
 }
@@ -83,10 +83,10 @@ _OTHERS: Final[Mapping[str, Handler]] = {
     "Operations_Get": groups.get_operation,
     "Tokens_Get": groups.get_token,
     "Blobs_Get": groups.console,
-    "ResourceSkus_List": compute.list_skus,
-    "Usage_List": compute.list_usages,
-    "VirtualMachines_InstanceView": compute.machine_action,
-    "VirtualMachines_RetrieveBootDiagnosticsData": compute.machine_action,
+    "ResourceSkus_List": sizes.list_skus,
+    "Usage_List": sizes.list_usages,
+    "VirtualMachines_InstanceView": machines.machine_action,
+    "VirtualMachines_RetrieveBootDiagnosticsData": machines.machine_action,
     "Subscriptions_Get": lambda _, __: HttpResponse.of_json(groups.subscription_body()),
     "Subscriptions_List": lambda _, __: HttpResponse.of_json({"value": [groups.subscription_body()]}),
     "Subscriptions_ListLocations": lambda _, __: HttpResponse.of_json({"value": groups.locations()}),

@@ -8,9 +8,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pytest_capacity.emulator.azure.catalogue import LOCATIONS, SUBSCRIPTION, TENANT
-from pytest_capacity.emulator.azure.compute import group_body, machine_body, member_body
 from pytest_capacity.emulator.azure.context import CLOUD, Context, accepted
+from pytest_capacity.emulator.azure.machines import machine_body
 from pytest_capacity.emulator.azure.network import plain_body
+from pytest_capacity.emulator.azure.reservations import group_body, member_body
 from pytest_capacity.emulator.azure.things import Member, Resource, Vm
 from pytest_capacity.emulator.azure.wire import base_url, error_body, make_id, paged, read_path, retry_after
 from pytest_capacity.emulator.face import Asked

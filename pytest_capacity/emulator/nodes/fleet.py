@@ -77,8 +77,8 @@ class Fleet:
             return
         if find_spec("asyncssh") is None:
             self._missing = True
-            words = "machines have no SSH server: asyncssh is not installed here. Install it by"
-            print(f"pytest-capacity emulator: {words}: pip install 'pytest-capacity[emulator]'", file=sys.stderr)
+            words = f"machines have no SSH server: asyncssh is not installed in {sys.prefix}"
+            print(f"pytest-capacity emulator: {words}; install it there, and start again", file=sys.stderr)
             return
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="nodes", daemon=True)
         self._thread.start()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpResponse
-from pytest_capacity.emulator.oci import network, reservations
+from pytest_capacity.emulator.oci import clusters, network, reservations
 from pytest_capacity.emulator.oci.api import CLOUD, Api, accepted, answer, hidden, invalid, paged, required, when
 from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, IMAGES, REGIONS, SHAPES, ImageKind
 from pytest_capacity.emulator.oci.signing import TENANCY
@@ -119,9 +119,11 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
         raise invalid("A preemptible instance cannot use a capacity reservation.")
     market = "spot" if spot else "on-demand"
     place = api.place(asked.region, domain, fault_domain)
+    cluster = clusters.usable(api, body.get("clusterPlacementGroupId"), asked.region, domain)
     config = None
     if reservation:
-        config = reservations.seat(api, reservation, asked.region, shape, fault_domain, body.get("shapeConfig"))
+        wanted = reservations.Wanted(shape, fault_domain, cluster, body.get("shapeConfig"))
+        config = reservations.seat(api, reservation, asked.region, wanted)
     seats = api.world.seats(
         place, shape, market, 1, 1, api.world.free_seats(config) if config else (), only_reserved=config is not None
     )
@@ -156,6 +158,7 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
         fault_domain=fault_domain or FAULT_DOMAINS[api.world.number() % len(FAULT_DOMAINS)],
         subnet=subnet.id,
         vnic=api.ocid("vnic", asked.region),
+        cluster=cluster,
     )
     instance.details = {
         "work": api.work(asked, "LaunchInstance", id_, compartment, boot, late),
@@ -326,6 +329,8 @@ def shown(api: Api, instance: Instance) -> dict[str, Any]:
         body["shapeConfig"] = details["shapeConfig"]
     if details["reservation"] and instance.reservation_id:
         body["capacityReservationId"] = details["reservation"]
+    if instance.cluster:
+        body["clusterPlacementGroupId"] = instance.cluster
     if details["preemptible"]:
         body["preemptibleInstanceConfig"] = details["preemptible"]
     return body
@@ -425,6 +430,7 @@ def list_work_requests(api: Api, asked: Asked) -> HttpResponse:
         _shown_work(api, one)
         for one in api.world.operations.values()
         if one.cloud == CLOUD
+        and not clusters.is_ours(one)
         and one.region == asked.region
         and one.details["compartmentId"] == compartment
         and resource in ("", one.target)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pytest_capacity.emulator.catalogue import Catalogue
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
-from pytest_capacity.emulator.oci import compute, identity, network, reservations
+from pytest_capacity.emulator.oci import clusters, compute, identity, network, reservations
 from pytest_capacity.emulator.oci.api import COMPARTMENTS, Api, hidden, invalid, region_of_ocid, token_key
 from pytest_capacity.emulator.oci.catalogue import DOMAINS, SHAPES, OciCatalogue
 from pytest_capacity.emulator.oci.signing import REGION, TENANCY, USER, Signatures
@@ -37,8 +37,10 @@ from pytest_capacity.emulator.world import World
 
 Do = Callable[[Api, Asked], HttpResponse]
 
-_VERSIONS: Final = "20160918|20230801"
-_PATH: Final = re.compile(rf"(?:/oci/(?P<region>[a-z0-9-]+))?/(?:{_VERSIONS})(?P<path>/.*)")
+#: The API versions of the core services and of cluster placement groups; a path is one of its version.
+CORE: Final = "20160918"
+CLUSTERS: Final = "20230801"
+_PATH: Final = re.compile(rf"(?:/oci/(?P<region>[a-z0-9-]+))?/(?P<version>{CORE}|{CLUSTERS})(?P<path>/.*)")
 
 #: Of codes that are scripted without a status.
 _STATUS: Final = {
@@ -123,7 +125,23 @@ ROUTES: Final[list[tuple[str, str, str, Do]]] = [
     ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", compute.list_work_request_errors),
     *_network_routes(),
 ]
-_COMPILED: Final = [(method, re.compile(path), operation, do) for method, path, operation, do in ROUTES]
+_GROUPS: Final = "/clusterPlacementGroups"
+CLUSTER_ROUTES: Final[list[tuple[str, str, str, Do]]] = [
+    ("POST", _GROUPS, "CreateClusterPlacementGroup", clusters.create),
+    ("GET", _GROUPS, "ListClusterPlacementGroups", clusters.list_),
+    ("GET", f"{_GROUPS}/{_ID}", "GetClusterPlacementGroup", clusters.get),
+    ("PUT", f"{_GROUPS}/{_ID}", "UpdateClusterPlacementGroup", clusters.update),
+    ("DELETE", f"{_GROUPS}/{_ID}", "DeleteClusterPlacementGroup", clusters.delete),
+    ("POST", f"{_GROUPS}/{_ID}/actions/activate", "ActivateClusterPlacementGroup", clusters.switch(False)),
+    ("POST", f"{_GROUPS}/{_ID}/actions/deactivate", "DeactivateClusterPlacementGroup", clusters.switch(True)),
+    ("GET", "/workRequests/?", "ListWorkRequests", clusters.list_work_requests),
+    ("GET", f"/workRequests/{_ID}", "GetWorkRequest", clusters.get_work_request),
+    ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", clusters.list_work_request_errors),
+]
+_COMPILED: Final = {
+    version: [(method, re.compile(path), operation, do) for method, path, operation, do in routes]
+    for version, routes in ((CORE, ROUTES), (CLUSTERS, CLUSTER_ROUTES))
+}
 
 
 class OciFace:
@@ -135,7 +153,7 @@ class OciFace:
         self._world = world
         self._signatures = Signatures(secret)
         self._api = Api(world)
-        self._catalogue = OciCatalogue(operation for _, _, operation, _ in ROUTES)
+        self._catalogue = OciCatalogue(dict.fromkeys(operation for _, _, operation, _ in (*ROUTES, *CLUSTER_ROUTES)))
 
     @property
     def catalogue(self) -> Catalogue:
@@ -150,7 +168,7 @@ class OciFace:
         """By method and path."""
         found = _PATH.fullmatch(request.path)
         path = found["path"] if found else ""
-        for method, form, operation, do in _COMPILED:
+        for method, form, operation, do in _COMPILED[found["version"]] if found else ():
             match = form.fullmatch(path)
             if match and method == request.method:
                 return self._asked(request, found["region"] if found else None, operation, do, match.groupdict())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpResponse
+from pytest_capacity.emulator.oci import clusters
 from pytest_capacity.emulator.oci.api import (
     CLOUD,
     Api,
@@ -84,6 +85,7 @@ def _config(api: Api, asked: Asked, envelope: Envelope, number: int, given: Mapp
     size = given.get("instanceShapeConfig")
     if SHAPES[shape].flexible and not (size and size.get("ocpus") and size.get("memoryInGBs")):
         raise Refusal("MissingParameter", f"instanceShapeConfig must be given for the flexible shape {shape}.", 400)
+    cluster = clusters.usable(api, given.get("clusterPlacementGroupId"), asked.region, envelope.zone)
     place = api.place(asked.region, envelope.zone, fault_domain)
     if api.world.lacks_type(place, shape):
         raise invalid(f"The shape {shape} is not available in {place.zone}.")
@@ -103,6 +105,7 @@ def _config(api: Api, asked: Asked, envelope: Envelope, number: int, given: Mapp
         count=int(given["reservedCount"]),
         active_at=envelope.active_at,
         fault_domain=fault_domain,
+        cluster=cluster,
         details={"instanceShapeConfig": size} if size else {},
     )
 
@@ -176,8 +179,8 @@ def _reconfigure(api: Api, asked: Asked, envelope: Envelope, given: list[Mapping
             api.world.resize(known, one.count)
 
 
-def _key(config: Config) -> tuple[str, str, str]:
-    return config.type, config.fault_domain, repr(config.details.get("instanceShapeConfig"))
+def _key(config: Config) -> tuple[str, str, str, str]:
+    return config.type, config.fault_domain, config.cluster, repr(config.details.get("instanceShapeConfig"))
 
 
 def delete(api: Api, asked: Asked) -> HttpResponse:
@@ -211,7 +214,16 @@ def configs_of(api: Api, envelope: Envelope) -> list[Config]:
     return [one for one in api.world.of(Config, CLOUD, envelope.region) if one.container == envelope.id]
 
 
-def seat(api: Api, reservation: str, region: str, type_: str, fault_domain: str, size: Any) -> Config:
+class Wanted(NamedTuple):
+    """What a launch says that has to be as a configuration of its reservation has it."""
+
+    type: str
+    fault_domain: str
+    cluster: str
+    size: Any
+
+
+def seat(api: Api, reservation: str, region: str, wanted: Wanted) -> Config:
     """Return the configuration of a reservation in which a launch finds its seat."""
     envelope = api.need(reservation, {ENVELOPE: Envelope}, region)
     if envelope.state(api.now) != "ACTIVE":
@@ -219,12 +231,14 @@ def seat(api: Api, reservation: str, region: str, type_: str, fault_domain: str,
     fitting = [
         one
         for one in configs_of(api, envelope)
-        if one.type == type_
-        and one.fault_domain == fault_domain
-        and (not size or _same_size(one.details.get("instanceShapeConfig"), size))
+        if (one.type, one.fault_domain, one.cluster) == (wanted.type, wanted.fault_domain, wanted.cluster)
+        and (not wanted.size or _same_size(one.details.get("instanceShapeConfig"), wanted.size))
     ]
     if not fitting:
-        raise invalid("The capacity reservation has no configuration for the shape and fault domain of the instance.")
+        raise invalid(
+            "The capacity reservation has no configuration for the shape, fault domain and cluster placement group of "
+            "the instance."
+        )
     return next((one for one in fitting if api.world.free_seats(one)), fitting[0])
 
 
@@ -276,7 +290,8 @@ def _shown_config(api: Api, config: Config) -> dict[str, Any]:
         "usedCount": api.world.inside(config),
         **config.details,
     }
-    return {**body, "faultDomain": config.fault_domain} if config.fault_domain else body
+    places = {"faultDomain": config.fault_domain, "clusterPlacementGroupId": config.cluster}
+    return {**body, **{key: value for key, value in places.items() if value}}
 
 
 def report(api: Api, asked: Asked) -> HttpResponse:

@@ -1,4 +1,9 @@
-"""The emulator's API key, its config file, and the check of signatures (draft-cavage-http-signatures-08)."""
+"""The emulator's API key, its config file, and the check of signatures (draft-cavage-http-signatures-08).
+
+Security tokens are JSON Web Tokens that Oracle has signed, with the public half of the key that signs the requests in
+their claim ``jwk``. Here the emulator's key stands for Oracle's: a test that plays the federation service of instance
+principals signs with ``oci.key.pem``.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,11 @@ import hmac
 import json
 import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -49,7 +55,7 @@ class Signatures:
         der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         digest = hashlib.md5(der, usedforsecurity=False).hexdigest()
         self.fingerprint = ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
-        self.token = _token(secret.text)
+        self.token = _token(self._key)
         self.config_file = self._write(secret.folder)
 
     def _write(self, folder: Path) -> Path:
@@ -70,7 +76,8 @@ class Signatures:
         if not given.startswith("Signature "):
             return "The required information to complete authentication was not provided or was incorrect."
         parts = dict(_PARTS.findall(given))
-        if parts.get("algorithm") != "rsa-sha256" or not self._knows(parts.get("keyId", "")):
+        key = self._key_of(parts.get("keyId", ""), now) if parts.get("algorithm") == "rsa-sha256" else None
+        if key is None:
             return "The key of the signature is not known here."
         covered = parts.get("headers", "").lower().split()
         dated = next((name for name in _DATES if name in covered), "")
@@ -86,35 +93,75 @@ class Signatures:
             return "x-content-sha256 is not the digest of the body."
         if abs(_date(request.headers.get(dated, "")) - now) > _SKEW:
             return "The date of the request is more than five minutes off."
-        return self._verify(request, covered, parts.get("signature", ""))
+        return _verify(key, request, covered, parts.get("signature", ""))
 
-    def _knows(self, key: str) -> bool:
-        known = f"{TENANCY}/{USER}/{self.fingerprint}", f"ST${self.token}"
-        return any(hmac.compare_digest(key.encode(), one.encode()) for one in known)
-
-    def _verify(self, request: HttpRequest, covered: list[str], signature: str) -> str:
-        target = f"{request.path}?{request.query_text}" if request.query_text else request.path
-        lines = [
-            f"(request-target): {request.method.lower()} {target}"
-            if name == "(request-target)"
-            else f"{name}: {request.headers.get(name, '')}"
-            for name in covered
-        ]
+    def _key_of(self, named: str, now: float) -> rsa.RSAPublicKey | None:
+        """The public key with which a request has to be verified: ours, or that of a security token that is good."""
+        if hmac.compare_digest(named.encode(), f"{TENANCY}/{USER}/{self.fingerprint}".encode()):
+            return self._public
+        claims = self._claims(named.removeprefix("ST$")) if named.startswith("ST$") else {}
+        # Tokens of a resource write the tenancy with a prefix.
+        if TENANCY not in (claims.get("tenant"), claims.get("res_tenant")) or float(claims.get("exp") or 0) <= now:
+            return None
         try:
-            text = "\n".join(lines).encode()
-            self._public.verify(base64.b64decode(signature), text, padding.PKCS1v15(), hashes.SHA256())
+            return _public_key(json.loads(claims["jwk"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        """What a token says, if our key has signed it."""
+        try:
+            head, body, mark = token.split(".")
+            self._public.verify(_unpacked(mark), f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
+            claims = json.loads(_unpacked(body))
         except (InvalidSignature, ValueError):
-            return "The signature does not belong to this request."
-        return ""
+            return {}
+        return claims if isinstance(claims, dict) else {}
 
 
-def _token(secret: str) -> str:
-    """A token of the form that Oracle's have: what is signed here is the request, so nothing of it need be verified."""
+def _verify(key: rsa.RSAPublicKey, request: HttpRequest, covered: list[str], signature: str) -> str:
+    target = f"{request.path}?{request.query_text}" if request.query_text else request.path
+    lines = [
+        f"(request-target): {request.method.lower()} {target}"
+        if name == "(request-target)"
+        else f"{name}: {request.headers.get(name, '')}"
+        for name in covered
+    ]
+    try:
+        text = "\n".join(lines).encode()
+        key.verify(base64.b64decode(signature), text, padding.PKCS1v15(), hashes.SHA256())
+    except (InvalidSignature, ValueError):
+        return "The signature does not belong to this request."
+    return ""
+
+
+def _token(key: rsa.RSAPrivateKey) -> str:
+    """A token of the form that Oracle's have, for requests that the same key signs."""
+    numbers = key.public_key().public_numbers()
+    jwk = {"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "emulated"}
+    jwk |= {name: _packed(_bytes_of(value)) for name, value in (("n", numbers.n), ("e", numbers.e))}
     end = int(datetime.now(UTC).timestamp() + _TOKEN_S)
-    parts = ({"alg": "RS256", "kid": "emulated"}, {"sub": USER, "tenant": TENANCY, "exp": end})
-    body = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
-    mark = hashlib.sha256(f"{secret}{body}".encode()).digest()
-    return f"{body}.{base64.urlsafe_b64encode(mark).decode().rstrip('=')}"
+    claims = {"sub": USER, "tenant": TENANCY, "exp": end, "jwk": json.dumps(jwk)}
+    parts = ({"alg": "RS256", "kid": "emulated"}, claims)
+    body = ".".join(_packed(json.dumps(part).encode()) for part in parts)
+    return f"{body}.{_packed(key.sign(body.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def _public_key(jwk: Mapping[str, Any]) -> rsa.RSAPublicKey:
+    exponent, modulus = (int.from_bytes(_unpacked(str(jwk[name]))) for name in ("e", "n"))
+    return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def _bytes_of(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8)
+
+
+def _packed(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _unpacked(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _date(text: str) -> float:

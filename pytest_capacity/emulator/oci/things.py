@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import FOREVER, Machine, Other, Reservation
 
 INSTANCE: Final = "instance"
@@ -13,6 +14,7 @@ RESERVATION: Final = "capacity-reservation"
 #: The reservation as the API has it, which is one or several configurations.
 ENVELOPE: Final = "capacity-reservation-envelope"
 HISTORY: Final = "console-history"
+CLUSTER: Final = "cluster-placement-group"
 
 _INSTANCE_STATES: Final[Mapping[str, str]] = {
     "starting": "PROVISIONING",
@@ -33,6 +35,8 @@ class Instance(Machine):
     fault_domain: str
     subnet: str
     vnic: str
+    #: The OCID of its cluster placement group.
+    cluster: str = ""
 
     def state(self, now: float) -> str:
         """Return the lifecycle state."""
@@ -66,6 +70,31 @@ class Config(Reservation):
     """One configuration of a capacity reservation."""
 
     fault_domain: str = ""
+    #: The OCID of the cluster placement group in which the capacity is.
+    cluster: str = ""
+
+
+@dataclass(kw_only=True)
+class Cluster(Other):
+    """A cluster placement group: creating until ``active_at``, failed from then on where it has ``error``."""
+
+    compartment: str
+    active_at: float
+    inactive: bool = False
+    error: Refusal | None = None
+    leaving_at: float = FOREVER
+
+    def state(self, now: float) -> str:
+        """Return the lifecycle state."""
+        if not self.live(now):
+            return "DELETED"
+        if now >= self.leaving_at:
+            return "DELETING"
+        if now < self.active_at:
+            return "CREATING"
+        if self.error is not None:
+            return "FAILED"
+        return "INACTIVE" if self.inactive else "ACTIVE"
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws.settings import AwsSettings, plain
+from pytest_capacity.backends.aws.settings import AwsSettings
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.model import NodeGroup, Offer, Order, Placement, Request, Topology
 
 RUN: Final = "run-1"

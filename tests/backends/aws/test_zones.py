@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.errors import Refused
-from pytest_capacity.model import Fallback, NodeGroup, Offer
+from pytest_capacity.model import Fallback, NodeGroup, Offer, Topology
 from tests.backends.aws.account import Account, rounds
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator
@@ -168,26 +170,161 @@ def test_groups_share_what_an_existing_reservation_has_left(emulator: Emulator) 
     assert {key for key in facts if key.startswith("use/")} == {"use/a/i4i.large", "use/b/i4i.large"}
 
 
+def cluster(emulator: Emulator, name: str = "mine") -> str:
+    """The ARN of a cluster placement group that the user made."""
+    made = stranger(emulator).create_placement_group(GroupName=name, Strategy="cluster")
+    return str(made["PlacementGroup"]["GroupArn"])
+
+
+CLUSTERED = group("db", "c6i.xlarge", 2, placement_group=True)
+
+
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
+    ("theirs", "ours", "more", "why"),
     [
-        ({"InstanceType": "i4i.xlarge"}, DB),
-        ({"InstancePlatform": "Windows"}, DB),
-        ({"Tenancy": "dedicated"}, DB),
-        ({}, group("db", "i4i.large", 4)),
-        ({}, group("db", "i4i.large", 3, market="spot", reserve=None)),
-        ({}, group("db", "i4i.large", 3, placement_group=True)),
+        ({"InstanceType": "i4i.xlarge"}, DB, {}, "db is i4i.large"),
+        ({"InstancePlatform": "Windows"}, DB, {}, "db is of platform Linux/UNIX, and it of Windows"),
+        ({"Tenancy": "dedicated"}, DB, {}, "db has tenancy default, and it dedicated"),
+        ({}, group("db", "i4i.large", 4), {}, "db needs 4, and it has 3"),
+        ({}, group("db", "i4i.large", cloud={"host_id": "h-0123456789abcdef0"}), {}, "is on a dedicated host"),
+        (
+            {},
+            group("db", "i4i.large", 3, market="spot", reserve=None),
+            {"fallback": Fallback(spot_to_on_demand=False)},
+            "db is spot, which uses no reservation",
+        ),
+        ({}, group("db", "i4i.large", 3, placement_group=True), {}, "`placement_group: true`, and it is in no"),
+        ({}, DB, {"zones": ("b", "us-east-1c")}, "`zones` are b, us-east-1c"),
     ],
-    ids=["type", "platform", "tenancy", "count", "spot", "placement group"],
+    ids=["type", "platform", "tenancy", "count", "host", "spot", "placement group", "zone"],
 )
-def test_a_reservation_that_does_not_fit_is_not_used(
-    emulator: Emulator, theirs: dict[str, Any], ours: NodeGroup
+def test_a_reservation_that_no_node_can_ever_use_is_refused(
+    emulator: Emulator, theirs: dict[str, Any], ours: NodeGroup, more: dict[str, Any], why: str
 ) -> None:
-    """EC2 would refuse the launch, and the zone is not preferred for it. A spot group may yet become on-demand."""
+    """A second one would be paid for beside it: the run stops before anything is made, and says what does not fit."""
     listed = reserved(emulator, "us-east-1a", 3, **theirs)
-    found = offers(emulator, ours, use_reservations=(listed,))["us-east-1a"]
-    assert ("use/db/i4i.large" in found.facts) is (ours.market == "spot")
+    with pytest.raises(Refused) as caught:
+        offers(emulator, ours, use_reservations=(listed,), **more)
+    words = str(caught.value)
+    assert words.startswith(f"use_reservations names {listed} (3 x ")
+    assert why in words
+    assert "in us-east-1a), which no node of this run can use" in words
+    assert words.endswith("Correct that, or take it out of use_reservations")
+
+
+def test_a_reservation_in_a_placement_group_needs_nodes_in_one(emulator: Emulator) -> None:
+    """EC2 gives it to nodes of that group alone."""
+    theirs = reserved(emulator, "us-east-1a", 3, InstanceType="c6i.xlarge", PlacementGroupArn=cluster(emulator))
+    with pytest.raises(Refused, match="it is in placement group mine, and db has no `placement_group: true`"):
+        offers(emulator, group("db", "c6i.xlarge", 2), use_reservations=(theirs,))
+
+
+def test_a_reservation_that_was_cancelled_is_refused(emulator: Emulator) -> None:
+    """It holds nothing any more."""
+    theirs = reserved(emulator, "us-east-1a", 3)
+    stranger(emulator).cancel_capacity_reservation(CapacityReservationId=theirs)
+    with pytest.raises(Refused, match=f"{theirs} .*which no node of this run can use: it is cancelled"):
+        offers(emulator, DB, use_reservations=(theirs,))
+
+
+def test_a_reservation_for_another_topology_is_no_fault(emulator: Emulator) -> None:
+    """Nor is it spoken of: some topology uses it."""
+    theirs = reserved(emulator, "us-east-1a", 3)
+    topologies = {"default": Topology((MONITOR,)), "big": Topology((DB,), "big")}
+    wanted = request(MONITOR, topologies=topologies, use_reservations=(theirs,))
+    account = Account(emulator, wanted)
+    said = {name: account.backend.offers(REGION, one)[0] for name, one in topologies.items()}
+    assert {name: (offer.preferred, offer.unused) for name, offer in said.items()} == {
+        "default": (False, {}),
+        "big": (True, {}),
+    }
+
+
+def test_a_reservation_that_is_full_says_so(emulator: Emulator) -> None:
+    """It may serve another time, so the run goes on; the zone is not preferred for it, and says why it is not used."""
+    theirs = reserved(emulator, "us-east-1a", 4)
+    target = {"CapacityReservationTarget": {"CapacityReservationId": theirs}}
+    stranger(emulator).run_instances(
+        ImageId=IMAGE, InstanceType="i4i.large", MinCount=2, MaxCount=2, CapacityReservationSpecification=target
+    )
+    found = offers(emulator, DB, use_reservations=(theirs,))
+    assert not any(offer.preferred for offer in found.values())
+    assert found["us-east-1a"].unused == {theirs: "2 of 4 are free, and db needs 3"}
+    assert found["us-east-1b"].unused == {theirs: "it is in us-east-1a"}
+
+
+def test_a_reservation_that_may_not_be_looked_at_says_so(emulator: Emulator) -> None:
+    """What cannot be read decides nothing, but it is not silent."""
+    theirs = reserved(emulator, "us-east-1a", 4)
+    emulator.weather(faults=[{"operation": "DescribeCapacityReservations", "error": "UnauthorizedOperation"}])
+    found = offers(emulator, DB, use_reservations=(theirs,))["us-east-1a"]
+    assert found.unused[theirs].startswith("it could not be read (UnauthorizedOperation: ")
+
+
+def test_a_spot_group_may_yet_use_a_reservation(emulator: Emulator) -> None:
+    """Once it has become on-demand; its zone is not preferred before."""
+    listed = reserved(emulator, "us-east-1a", 3)
+    spot = group("db", "i4i.large", 3, market="spot", reserve=None)
+    found = offers(emulator, spot, use_reservations=(listed,))["us-east-1a"]
+    assert found.serves == {listed: (("db", "i4i.large"),)}
     assert not found.preferred
+
+
+def test_nodes_join_the_placement_group_in_which_the_reservation_lies(emulator: Emulator) -> None:
+    """All groups that ask for one are in it, with the reservations made for them; no second group is made."""
+    arn = cluster(emulator)
+    theirs = reserved(emulator, "us-east-1c", 2, InstanceType="c6i.xlarge", PlacementGroupArn=arn)
+    loader = group("loader", "c6i.large", placement_group=True)
+    account = Account(emulator, request(CLUSTERED, loader, MONITOR, use_reservations=(theirs,)))
+    found = {offer.zone: offer for offer in account.backend.offers(REGION, account.request.topologies["default"])}
+    there, elsewhere = (
+        account.backend.plan(order(account.request, found[zone])) for zone in ("us-east-1c", "us-east-1a")
+    )
+    assert [piece.kind for pieces in there for piece in pieces] == ["reservation", "node", "node", "node"]
+    assert next(piece.kind for pieces in elsewhere for piece in pieces) == "placement-group"
+    assert there[0][0].spec["PlacementGroupArn"] == arn
+    made = account.make(order(account.request, found["us-east-1c"], now=time.time()))
+    ec2 = stranger(emulator)
+    described = ec2.describe_instances(InstanceIds=[held.id for held in made if held.kind == "node"])
+    placed = [
+        (one["InstanceType"], one["Placement"].get("GroupName"), one.get("CapacityReservationId") == theirs)
+        for some in described["Reservations"]
+        for one in some["Instances"]
+    ]
+    assert sorted(placed, key=str) == [
+        ("c6i.large", "mine", False),
+        ("c6i.xlarge", "mine", True),
+        ("c6i.xlarge", "mine", True),
+        ("t3.large", "", False),
+    ]
+    assert [one["GroupName"] for one in ec2.describe_placement_groups()["PlacementGroups"]] == ["mine"]
+
+
+def test_one_placement_group_is_used_of_two(emulator: Emulator) -> None:
+    """Groups that ask for a placement group are in the same one, so a reservation in another one serves none."""
+    first, second = (
+        reserved(emulator, "us-east-1a", 2, InstanceType="c6i.xlarge", PlacementGroupArn=cluster(emulator, name))
+        for name in ("one", "two")
+    )
+    other = group("loader", "c6i.xlarge", 2, placement_group=True)
+    found = offers(emulator, CLUSTERED, other, use_reservations=(first, second))["us-east-1a"]
+    assert found.serves == {first: (("db", "c6i.xlarge"),)}
+    assert found.facts["cluster"].endswith("/one")
+    assert found.unused == {second: "it is in placement group two, and the nodes are in one"}
+
+
+def test_a_group_that_has_become_spot_is_in_a_placement_group_of_the_run(emulator: Emulator) -> None:
+    """It uses no reservation, so nothing holds it to that of the user; its nodes are told from those that do."""
+    theirs = reserved(emulator, "us-east-1a", 2, InstanceType="c6i.xlarge", PlacementGroupArn=cluster(emulator))
+    spot = group("db", "c6i.xlarge", 2, market="spot", placement_group=True)
+    wanted = request(spot, use_reservations=(theirs,))
+    offer = offers(emulator, spot, use_reservations=(theirs,))["us-east-1a"]
+    first = order(wanted, offer)
+    later = order(wanted, offer, topology=Topology((replace(spot, market="on-demand"),)))
+    backend = Account(emulator, wanted).backend
+    kinds = {name: [p.kind for ps in backend.plan(one) for p in ps] for name, one in (("1", first), ("2", later))}
+    assert kinds == {"1": ["placement-group", "node"], "2": ["node"]}
+    assert backend.plan(later)[0][0].subject.endswith("/node/db/c6i.xlarge/in-mine")
 
 
 def test_a_listed_reservation_that_is_nowhere_is_refused(emulator: Emulator) -> None:
@@ -245,10 +382,10 @@ def test_an_existing_reservation_of_another_type_serves_where_the_group_has_move
 
 def test_a_spot_group_that_stays_spot_uses_no_reservation(emulator: Emulator) -> None:
     """Only where it may become on-demand is there anything to match."""
-    theirs = reserved(emulator, "us-east-1a", 3)
-    spot = group("db", "i4i.large", 3, market="spot", reserve=None)
+    theirs = reserved(emulator, "us-east-1a", 6)
+    groups = group("db", "i4i.large", 3, market="spot", reserve=None), group("other", "i4i.large", 3)
     facts = {
-        may: offers(emulator, spot, use_reservations=(theirs,), fallback=Fallback(spot_to_on_demand=may))[
+        may: offers(emulator, *groups, use_reservations=(theirs,), fallback=Fallback(spot_to_on_demand=may))[
             "us-east-1a"
         ].facts
         for may in (True, False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.azure.settings import AzureSettings, plain
-from pytest_capacity.backends.base import Backend
-from pytest_capacity.model import NodeGroup, Request, Topology
+from pytest_capacity.backends.azure.settings import AzureSettings
+from pytest_capacity.backends.groups import plain
+from pytest_capacity.model import NodeGroup, Request
+from tests.backends.lab import EmulatedLab, Wanted, request_to
 from tests.emulated import Emulator
 
 SIZE: Final = "Standard_L8s_v3"
@@ -24,55 +24,28 @@ SETTINGS: Final = AzureSettings(image={REGION: URN, "westeurope": URN})
 
 def request(emulator: Emulator, *groups: NodeGroup, settings: AzureSettings = SETTINGS, **changes: Any) -> Request:
     """Two database nodes and a loader in the zones 1 and 2, unless something else is asked for."""
-    wanted: dict[str, Any] = {
-        "backend": "azure",
-        "run": "run-1",
-        "project": "tests",
-        "topologies": {"default": Topology(groups or (DB, LOADER))},
-        "regions": (REGION,),
-        "zones": ("1", "2"),
-        "duration_s": 5400.0,
-        "timeout_s": 60.0,
-        "endpoint": emulator.url,
-        "emulated": True,
-        "settings": plain(settings),
-    }
-    return Request(**{**wanted, **changes})
+    where: dict[str, Any] = {"regions": (REGION,), "zones": ("1", "2"), "settings": plain(settings)}
+    return request_to(emulator, "azure", groups or (DB, LOADER), **{**where, **changes})
 
 
-class AzureLab:
+class AzureLab(EmulatedLab):
     """Azure, emulated, for the conformance suite."""
 
     zones: Sequence[str] = ZONES
 
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
-
-    def request(self, **overrides: Any) -> Request:
+    def request(self, *groups: NodeGroup, **overrides: Any) -> Request:
         """As `request`."""
-        return request(self._emulator, **overrides)
+        return request(self.emulator, *groups, **overrides)
 
-    def backend(self, request: Request) -> Backend:
-        """The real one."""
-        return open_backend(request)
-
-    def weather(
-        self,
-        *,
-        dry: Sequence[str] = (),
-        late: Sequence[str] = (),
-        lose_reply: bool = False,
-        quota: bool = False,
-        slow_s: float = 0.0,
-    ) -> None:
-        """``dry`` is what Azure says at once; most lack of capacity it tells late: ``late`` is an empty zone."""
+    def parts(self, wanted: Wanted) -> dict[str, Any]:
+        """Most lack of capacity Azure tells late: ``late`` is an empty zone, ``dry`` is what it says at once."""
         faults: list[dict[str, Any]] = [
             {"cloud": "azure", "operation": operation, "zone": zone, "error": "SkuNotAvailable", "message": words}
-            for zone in dry
+            for zone in wanted.dry
             for operation in ("CapacityReservations_CreateOrUpdate", "VirtualMachines_CreateOrUpdate")
             for words in ["The requested size is not available: Following SKUs have failed for Capacity Restrictions"]
         ]
-        if quota:
+        if wanted.quota:
             # Not by the limit itself: one that is too small for the topology is read before anything is made.
             words = (
                 "Operation could not be completed as it results in exceeding approved Total Regional Cores quota. "
@@ -82,20 +55,12 @@ class AzureLab:
             refused = {"error": "OperationNotAllowed", "message": words, "http": 409}
             kinds = ("CapacityReservations", "VirtualMachines")
             faults += [{"operation": f"{kind}_CreateOrUpdate", **refused} for kind in kinds]
-        if lose_reply:
+        if wanted.lose_reply:
             faults.append({"operation": "CapacityReservations_CreateOrUpdate", "lose_reply": True, "times": 1})
-        self._emulator.weather(
-            stock={zone: {"*": 0} for zone in late},
-            faults=faults,
-            boot_s=slow_s,
-            stop_s=slow_s,
-            operation_s=0.05 if late else slow_s / 4,
-        )
-
-    def held(self) -> Sequence[str]:
-        """The ids of all that is there."""
-        return [one["id"] for one in self._emulator.held()]
-
-    def calls(self) -> Sequence[str]:
-        """The operations that were called."""
-        return [call["operation"] for call in self._emulator.calls()]
+        return {
+            "stock": {zone: {"*": 0} for zone in wanted.late},
+            "faults": faults,
+            "boot_s": wanted.slow_s,
+            "stop_s": wanted.slow_s,
+            "operation_s": 0.05 if wanted.late else wanted.slow_s / 4,
+        }

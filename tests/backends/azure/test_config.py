@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.backends.azure.provider import AzureProvider
-from pytest_capacity.backends.azure.settings import section_of
+from pytest_capacity.backends.azure.settings import section_of, settings_of
 from pytest_capacity.backends.azure.sizes import family
 from pytest_capacity.backends.base import Provider
 from pytest_capacity.model import Request
+from pytest_capacity.report.render import header
 from tests.config.files import Loader
 
 URN = "Canonical:ubuntu-24_04-lts:server:latest"
 SUBSCRIPTION = "0a1b2c3d-0000-4000-8000-0123456789ab"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/c"
+
+SPOT_ONLY = {"spot_to_on_demand": False}
 
 
 @pytest.fixture
@@ -76,7 +80,11 @@ def test_a_whole_section(loading: Loader) -> None:
         (file(db={"instance_type": "i4i.large"}), "instance_type: 'i4i.large' does not have the right form"),
         (file(db={"azure": {"availability_set": "a"}}), "no reservation serves a machine in an availability set"),
         (file(db={"placement_group": True}), "Azure reserves nothing in a proximity placement group"),
-        (file(db={"market": "spot", "reserve": True}), "no spot machine uses a reservation"),
+        (
+            file(db={"market": "spot", "reserve": True}, fallback=SPOT_ONLY),
+            "groups.db.reserve: is true, and the market is spot",
+        ),
+        (file(market="spot", reserve=True, fallback=SPOT_ONLY), "A spot instance cannot use a reservation"),
         (file(db={"user_data": "#!" + "x" * 70_000}), "bytes; Azure takes 65535"),
         (file(use_reservations=["cr-0123"]), "use_reservations: 'cr-0123' does not have the right form"),
     ],
@@ -85,6 +93,38 @@ def test_what_cannot_be_is_told_at_once(loading: Loader, values: dict[str, Any],
     """Each mistake is named with its key, before anything is asked of Azure."""
     found = loading.faults(values)
     assert any(fault in line for line in found), found
+
+
+def test_spot_nodes_are_reserved_when_they_have_become_on_demand(loading: Loader) -> None:
+    """Only who asks for both is refused: reservations are the default, and for what the spot nodes may become."""
+    for values in (file(db={"market": "spot"}), file(market="spot", fallback={"spot_to_on_demand": True})):
+        request = loading(values)
+        (group,) = request.topologies["default"].groups
+        found = settings_of(request, group)
+        assert (found.market, found.reserve, found.wants_reservation) == ("spot", False, True)
+
+
+def test_two_topologies_do_not_fit_into_one_given_group(loading: Loader) -> None:
+    """Azure takes one reservation for each size and zone in a group: of one size in two topologies one is refused."""
+    groups = {"groups": {"db": {"count": 2, "instance_type": "Standard_L8s_v3"}}}
+    other = {"groups": {"app": {"count": 1, "instance_type": "Standard_D4s_v5"}}}
+    file_of = {**file({"capacity_reservation_group": GROUP}), "topologies": {"one": groups, "two": groups}}
+    del file_of["groups"]
+    (fault,) = loading.faults(file_of)
+    assert "takes one reservation for each size and zone, and Standard_L8s_v3 is in several topologies" in fault
+    assert loading({**file_of, "topologies": {"one": groups, "two": other}}).topologies.keys() == {"one", "two"}
+    named = {**file_of, "azure": {**file_of["azure"], "capacity_reservation_group": "mine"}}
+    assert loading(named).topologies.keys() == {"one", "two"}
+    unreserved = {"groups": {"db": {**groups["groups"]["db"], "reserve": False}}}
+    assert loading({**file_of, "topologies": {"one": groups, "two": unreserved}}).topologies.keys() == {"one", "two"}
+
+
+def test_the_header_says_that_nothing_ends_by_itself(loading: Loader) -> None:
+    """But where nothing is billed."""
+    request = loading(file())
+    words = "capacity: nothing at Azure ends by itself: without a keeper, machines and reservations bill until they are"
+    assert header(request, "")[-1] == f"{words} removed"
+    assert not any("ends by itself" in line for line in header(replace(request, emulated=True), ""))
 
 
 def test_no_image_is_told_with_what_to_write(loading: Loader) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,9 +29,13 @@ from pytest_capacity.keeper.run import run_keys
 from pytest_capacity.model import Node, Ssh
 from pytest_capacity.remote.connection import close
 from pytest_capacity.remote.machine import Machine
-from tests.backends.azure.runs import DB, LOADER, request
+from tests.backends.azure.runs import DB, LOADER, REGION, SIZE, URN, request
+from tests.backends.azure.test_kills import environment
 from tests.emulated import Emulator
+from tests.emulator.azure.conftest import SUBSCRIPTION
 from tests.engine.runs import within
+from tests.safety.phases import TESTS, let_go
+from tests.safety.runs import PATIENCE, suite_in, until
 
 PATH = "/metadata/scheduledevents?api-version=2020-07-01"
 
@@ -72,7 +76,7 @@ def test_what_the_events_say(text: str, words: str) -> None:
 
 
 @contextmanager
-def metadata_service(answer: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
+def metadata_service(answer: Callable[[], dict[str, Any]]) -> Iterator[tuple[int, list[str]]]:
     """Answers as the metadata service does, which wants its header; its port, and who asked (the User-Agent)."""
     asked: list[str] = []
 
@@ -80,7 +84,7 @@ def metadata_service(answer: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
         def do_GET(self) -> None:
             asked.append(self.headers["User-Agent"])
             good = self.path == PATH and self.headers.get("Metadata") == "true"
-            body = json.dumps(answer).encode()
+            body = json.dumps(answer()).encode()
             self.send_response(200 if good else 400)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -127,7 +131,8 @@ def test_a_spot_node_is_asked_by_ssh(emulator: Emulator, tmp_path: Path) -> None
         placed = engine.provision("default")
         nodes = placed.nodes["db"]
         doomed = nodes[1]
-        with metadata_service(document(doomed.id.rpartition("/")[2])) as (port, asked):
+        told = document(doomed.id.rpartition("/")[2])
+        with metadata_service(lambda: told) as (port, asked):
             for node in (*nodes, *placed.nodes["loader"]):
                 rule = f'connect-to = "169.254.169.254:80:127.0.0.1:{port}"\n'
                 Machine.of(node).run("cat > .curlrc", input=rule)
@@ -155,3 +160,32 @@ def test_a_spot_node_is_asked_by_ssh(emulator: Emulator, tmp_path: Path) -> None
         engine.close()
         journal.close()
     assert emulator.held() == []
+
+
+def test_a_keeper_hears_it_of_the_node(tmp_path: Path, emulator_process: Emulator) -> None:
+    """In a whole run: the keeper asks the node by SSH, and both say that it will go while it still stands."""
+    emulator = emulator_process
+    emulator.renew()
+
+    def told() -> dict[str, Any]:
+        return document(*(str(held["id"]).rpartition("/")[2] for held in emulator.held("virtualMachines")))
+
+    with suite_in(tmp_path, emulator) as suite, metadata_service(told) as (port, asked):
+        # It has to be there before the keeper asks, and is: a node is used when this has succeeded on it.
+        ready = f"echo 'connect-to = \"169.254.169.254:80:127.0.0.1:{port}\"' > .curlrc"
+        group = {"count": 1, "instance_type": SIZE, "market": "spot", "ready": ready}
+        section = {"subscription": SUBSCRIPTION, "image": URN}
+        suite.configure({"db": group}, backend="azure", regions=[REGION], zones=["1"], aws=None, ssh={}, azure=section)
+        suite.write("test_suite.py", TESTS)
+        going = suite.start(env=dict(environment(suite.emulator)))
+        words = "will be taken back by azure: Preempt: Scheduled not before Mon"
+        # pytest itself shows it when the test has ended.
+        until(lambda: words in suite.logs(), PATIENCE, words)
+        assert emulator.calls("VirtualMachines_Delete") == [], going.written()
+        let_go(suite)
+        ended = going.wait()
+        assert words in ended.out
+        assert all(who.startswith("curl/") for who in asked)
+        assert "nothing at Azure ends by itself" in ended.out
+        assert "receipt: 0 things" in ended.text
+        suite.nothing_left()

@@ -2,45 +2,146 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.azure.errors import diagnose_error
+from pytest_capacity.backends.azure.listing import Pace
 from pytest_capacity.backends.azure.operations import read_outcome
-from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
+from pytest_capacity.backends.azure.session import Answer, Arm, ArmError, Throttled
+from pytest_capacity.backends.azure.settings import EMULATED_SUBSCRIPTION, EMULATED_TENANT, CloudName
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import Held
-from tests.backends.azure.runs import ZONES, request
+from pytest_capacity.model import Held, Request
+from tests.backends.azure.runs import SETTINGS, ZONES, request
 from tests.emulated import Emulator
 
 
-def test_nothing_reaches_azure(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hosts that were looked up or connected to; none but this machine is reached."""
+    hosts: list[str] = []
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple):
+            hosts.append(address[0])
+            if address[0] != "127.0.0.1":
+                raise ConnectionRefusedError(str(address))
+        connect(self, address)
+
+    def looked_up(host: Any, *more: Any, **options: Any) -> Any:
+        if host != "127.0.0.1":
+            hosts.append(host)
+            raise socket.gaierror(f"a test tried to reach {host}")
+        return look_up(host, *more, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    for name in list(os.environ):
+        if name.startswith(("AZURE_", "IDENTITY_", "MSI_")):
+            monkeypatch.delenv(name)
+    return hosts
+
+
+def as_a_cloud(emulator: Emulator, **settings: Any) -> Request:
+    """A request for the emulator as if it were an endpoint of somebody's: the login is azure-identity's."""
+    wanted = {**settings, "subscription": EMULATED_SUBSCRIPTION}
+    return request(emulator, emulated=False, settings=replace(SETTINGS, **wanted))
+
+
+@pytest.mark.parametrize("cloud", ["public", "government", "china"])
+def test_an_endpoint_is_not_logged_in_to_at_azure(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tried: list[str], cloud: str
+) -> None:
+    """Credentials that would log in at Azure are not used for an endpoint that is not Azure's, unless named for it."""
+    for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"):
+        monkeypatch.setenv(name, EMULATED_TENANT)
+    with pytest.raises(ConfigError, match="nothing names the login that goes with it: set AZURE_AUTHORITY_HOST"):
+        open_backend(as_a_cloud(emulator, cloud=cloud))
+    monkeypatch.setenv("IDENTITY_ENDPOINT", emulator.ready["clouds"]["azure"]["identity_endpoint"])
+    monkeypatch.setenv("IDENTITY_HEADER", emulator.secret)
+    identity = open_backend(as_a_cloud(emulator, cloud=cloud)).whoami()
+    assert (identity.account, identity.place, identity.who) == (EMULATED_SUBSCRIPTION, EMULATED_TENANT, "emulated")
+    assert set(tried) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("cloud", "endpoint", "login"),
+    [
+        ("public", "https://management.azure.com", "login.microsoftonline.com"),
+        ("government", "https://management.usgovcloudapi.net", "login.microsoftonline.us"),
+        ("china", "https://management.chinacloudapi.cn", "login.chinacloudapi.cn"),
+    ],
+)
+def test_each_cloud_has_its_endpoint_and_its_login(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tried: list[str], cloud: CloudName, endpoint: str, login: str
+) -> None:
+    """azure-identity asks the cloud's own authority for a token for the cloud's own endpoint."""
+    for name in ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"):
+        monkeypatch.setenv(name, EMULATED_TENANT)
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    # azure-identity tries again, with pauses.
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    arm = Arm(replace(as_a_cloud(emulator, cloud=cloud), endpoint=None))
+    assert (arm.endpoint, arm._scope) == (endpoint, f"{endpoint}/.default")
+    with pytest.raises((ClientAuthenticationError, ServiceRequestError)):
+        arm.whoami()
+    assert set(tried) == {login}
+
+
+AZ = """#!/bin/sh
+echo "$@" >> "$0.calls"
+echo '{"accessToken": "%s", "expires_on": 4102444800}'
+"""
+
+
+def test_the_tenant_is_the_one_that_is_logged_in_to(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tried: list[str], tmp_path: Path
+) -> None:
+    """The command line is asked for a token of ``azure.tenant``; a subscription of another tenant is refused."""
+    az = tmp_path / "az"
+    az.write_text(AZ % emulator.secret, encoding="utf-8")
+    az.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://login.test")
+    identity = open_backend(as_a_cloud(emulator, tenant=EMULATED_TENANT)).whoami()
+    assert (identity.place, identity.who) == (EMULATED_TENANT, "")
+    calls = Path(f"{az}.calls").read_text(encoding="utf-8")
+    assert f"--tenant {EMULATED_TENANT}" in calls
+    other = EMULATED_SUBSCRIPTION
+    backend = open_backend(as_a_cloud(emulator, tenant=other))
+    with pytest.raises(ArmError, match=f"is of tenant {EMULATED_TENANT}, and azure.tenant is {other}") as refused:
+        backend.whoami()
+    assert (backend.diagnose(refused.value).kind, backend.diagnose(refused.value).step) == ("auth", "stop")
+    assert set(tried) == {"127.0.0.1"}
+
+
+def test_nothing_reaches_azure(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tried: list[str]) -> None:
     """An emulated run connects to this machine alone, whatever credentials and proxies the environment has."""
     monkeypatch.setenv("HTTPS_PROXY", "http://192.0.2.1:1")
     monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("AZURE_CLIENT_ID", "someone")
-    tried: list[Any] = []
-    connect = socket.socket.connect
-
-    def guarded(self: socket.socket, address: Any) -> None:
-        tried.append(address)
-        if isinstance(address, tuple) and address[0] != "127.0.0.1":
-            raise ConnectionRefusedError(str(address))
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
     backend = open_backend(request(emulator))
     assert backend.whoami().account == "00000000-0000-4000-8000-000000000001"
     assert "eastus" in backend.regions()
     offers = backend.offers("eastus", request(emulator).topologies["default"])
     assert [offer.zone for offer in offers] == [*ZONES, "eastus-3", "eastus-none"]
     assert [offer.aliases for offer in offers] == [("1",), ("2",), ("3",), ("none",)]
-    assert {address[0] for address in tried} == {"127.0.0.1"}
+    assert set(tried) == {"127.0.0.1"}
 
 
 def test_a_call_is_made_once(emulator: Emulator) -> None:
@@ -72,6 +173,79 @@ def test_a_throttled_call_is_told_as_one(emulator: Emulator) -> None:
     found = backend.diagnose(refused.value)
     assert (found.kind, found.step, found.code) == ("throttle", "back-off", "TooManyRequests")
     assert refused.value.retry_after == 1.0
+    # Not before the time that Azure has named; what it did not name may be called.
+    assert len(emulator.calls("Usage_List")) == 1
+    with pytest.raises(ArmError, match="HTTP 429") as again:
+        backend.offers("eastus", request(emulator).topologies["default"])
+    assert 0.0 < (again.value.retry_after or 0.0) <= 1.0
+    assert len(emulator.calls("Usage_List")) == 1
+    assert backend.whoami().account == EMULATED_SUBSCRIPTION
+
+
+def test_a_throttled_call_is_made_when_its_time_has_come() -> None:
+    """The wait is Azure's; a refusal without a time, or of another kind, is followed by no wait."""
+    now = [100.0]
+    throttled = Throttled(lambda: now[0])
+    throttled.note(ArmError("a", 429, (), 20.0))
+    throttled.note(ArmError("b", 429, ()))
+    throttled.note(ArmError("c", 503, (), 20.0))
+    for operation in ("b", "c", "d"):
+        throttled.check(operation)
+    now[0] = 119.0
+    with pytest.raises(ArmError) as refused:
+        throttled.check("a")
+    assert (refused.value.http, refused.value.retry_after) == (429, 1.0)
+    now[0] = 120.0
+    throttled.check("a")
+
+
+def test_a_thing_is_looked_at_when_its_time_has_come() -> None:
+    """The last answer about a thing counts, also where that names no time."""
+    now = [100.0]
+    pace = Pace(lambda: now[0])
+    assert pace.is_due("x")
+    pace.note("x", 7.0)
+    now[0] = 106.9
+    assert (pace.is_due("x"), pace.is_due("y")) == (False, True)
+    now[0] = 107.0
+    assert pace.is_due("x")
+    pace.note("x", 7.0)
+    pace.note("x", 0.0)
+    assert pace.is_due("x")
+
+
+@contextmanager
+def storage(asked: list[dict[str, str]]) -> Iterator[str]:
+    """A server that has one text, and writes down the headers of who asks for it; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(200 if self.path.endswith("sig=good") else 403)
+            self.end_headers()
+            self.wfile.write(b"the console")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_signed_url_is_given_no_token(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage of the boot diagnostics is another server, and the URL is all that it needs."""
+    monkeypatch.setenv("IDENTITY_ENDPOINT", emulator.ready["clouds"]["azure"]["identity_endpoint"])
+    monkeypatch.setenv("IDENTITY_HEADER", emulator.secret)
+    arm, asked = Arm(as_a_cloud(emulator)), list[dict[str, str]]()
+    with storage(asked) as url:
+        assert arm.fetch(f"{url}/log?sig=good") == "the console"
+        assert arm.fetch(f"{url}/log?sig=old") == ""
+        with pytest.raises(ServiceResponseError, match="which is another server"):
+            Arm(request(emulator)).fetch(f"{url}/log?sig=good")
+    assert len(asked) == 2
+    assert all("authorization" not in headers for headers in asked)
 
 
 def test_the_token_goes_nowhere_else(emulator: Emulator) -> None:

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import requests
 
-from tests.emulated import ROOT, Emulator
-from tests.safety.phases import TESTS, let_go, said, under_way
-from tests.safety.runs import PATIENCE, Going, Suite, suite_in, until
+from tests.backends.kills import Kills, quick_start
+from tests.emulated import Emulator
+from tests.safety.phases import TESTS
+from tests.safety.runs import Suite, suite_in
 
 PROJECT: Final = "emulated-project"
 
-#: The call during which a run is in a phase, and that the weather delays.
-CALLS: Final = {
-    "reserving": "reservations.insert",
-    "launching": "instances.bulkInsert",
-    "waiting": "zoneOperations.get",
-    "releasing": "instances.delete",
-    "releasing reservations": "reservations.delete",
-}
-PHASES: Final = ("reserving", "launching", "waiting", "testing", "releasing", "releasing reservations")
+
+def others(emulator: Emulator) -> list[str]:
+    """Make a reservation of another team; its id in the World."""
+    specific = {"count": "1", "instanceProperties": {"machineType": "n2-standard-2"}}
+    body = {"name": "other-team", "specificReservation": specific}
+    url = f"{emulator.url}/compute/v1/projects/{PROJECT}/zones/us-central1-a/reservations"
+    headers = {"Authorization": f"Bearer {emulator.secret}"}
+    requests.post(url, json=body, headers=headers, timeout=10).raise_for_status()
+    (held,) = emulator.held()
+    return [str(held["id"])]
+
+
+def environment(emulator: Emulator) -> Mapping[str, str]:
+    """Return a token."""
+    return {"CLOUDSDK_AUTH_ACCESS_TOKEN": emulator.secret}
+
+
+KILLS: Final = Kills(
+    calls={
+        "reserving": "reservations.insert",
+        "launching": "instances.bulkInsert",
+        "waiting": "zoneOperations.get",
+        "releasing": "instances.delete",
+        "releasing reservations": "reservations.delete",
+    },
+    environment=environment,
+    others=others,
+    delay_s=1.0,
+    weather={"operation_s": 0.2},
+)
 
 
 @pytest.fixture
@@ -46,52 +64,17 @@ def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
         yield suite
 
 
-def other(emulator: Emulator) -> str:
-    """Make a reservation of another team; its id in the World."""
-    specific = {"count": "1", "instanceProperties": {"machineType": "n2-standard-2"}}
-    body = {"name": "other-team", "specificReservation": specific}
-    url = f"{emulator.url}/compute/v1/projects/{PROJECT}/zones/us-central1-a/reservations"
-    headers = {"Authorization": f"Bearer {emulator.secret}"}
-    requests.post(url, json=body, headers=headers, timeout=10).raise_for_status()
-    (held,) = emulator.held()
-    return str(held["id"])
-
-
-def started(suite: Suite, *arguments: str) -> Going:
-    """A run that talks to the emulator as to any endpoint, with a token."""
-    return suite.start(*arguments, env={"CLOUDSDK_AUTH_ACCESS_TOKEN": suite.emulator.secret})
-
-
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", KILLS.phases)
 def test_a_killed_run_leaves_nothing(suite: Suite, phase: str, number: signal.Signals) -> None:
     """Whatever call was under way, all that is the run's goes, and nothing of another team's."""
-    theirs = other(suite.emulator)
-    call = CALLS.get(phase)
-    suite.emulator.weather(faults=[{"operation": call, "delay_s": 1.0}] if call else [], operation_s=0.2)
-    going = started(suite)
-    if phase.startswith("releasing"):
-        let_go(suite)
-
-    def reached() -> bool:
-        assert going.process.poll() is None, f"the run ended before {phase}: {going.wait()}"
-        return said(suite, "testing-0") is not None if call is None else call in under_way(suite.emulator)
-
-    until(reached, PATIENCE, f"the run is {phase}")
-    going.kill(number)
-    let_go(suite)
-    suite.nothing_left(but=[theirs])
-    going.wait()
-    assert [held["id"] for held in suite.emulator.held()] == [theirs]
+    KILLS.killed_run_leaves_nothing(suite, phase, number)
 
 
 def test_a_lost_reply_and_a_kill(suite: Suite) -> None:
     """The call was granted, its answer lost, and pytest killed: nothing is made twice, and nothing left."""
-    fault: dict[str, Any] = {"operation": "instances.bulkInsert", "delay_s": 0.5, "lose_reply": True, "times": 1}
-    suite.emulator.weather(faults=[fault])
-    going = started(suite)
-    until(lambda: "instances.bulkInsert" in under_way(suite.emulator), PATIENCE, "the launch is under way")
+    going = KILLS.reached(suite, "launching", lose_reply=True, times=1)
     going.kill(signal.SIGKILL)
     suite.nothing_left()
     going.wait()
@@ -101,15 +84,6 @@ def test_a_lost_reply_and_a_kill(suite: Suite) -> None:
 
 def test_the_quick_start_runs_on_it(tmp_path: Path) -> None:
     """The same suite as on every cloud, with its own file and scenario: one dry zone, five tests, nothing left."""
-    folder = tmp_path / "quickstart"
-    shutil.copytree(ROOT / "examples" / "quickstart", folder)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOX_"))}
-    environment |= {"XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": str(ROOT)}
-    files = ("--capacity-config=capacity.gce.yaml", "--capacity-emulator=scenario.gce.yaml")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", *files]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
-    assert "us-central1-a: no-capacity after" in done.stdout
-    assert "(us-central1 read)" in done.stdout
-    assert "receipt: 0 things" in done.stdout
+    out = quick_start(tmp_path, "gce", "-n", "2")
+    assert "us-central1-a: no-capacity after" in out
+    assert "(us-central1 read)" in out

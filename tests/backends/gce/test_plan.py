@@ -9,9 +9,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_capacity.backends.gce.backend import GceBackend
-from pytest_capacity.backends.gce.plan import PUBLIC_KEY, create_call, request_id
+from pytest_capacity.backends.gce.plan import create_call, request_id
 from pytest_capacity.backends.gce.routes import ROUTES
-from pytest_capacity.backends.gce.stamp import Stamp, label_value, name_part, read_stamp
+from pytest_capacity.backends.gce.stamp import label_value, name_part, read_stamp
+from pytest_capacity.backends.pieces import PUBLIC_KEY
+from pytest_capacity.backends.stamp import Stamp
 from pytest_capacity.model import NodeGroup, Order, Piece, Placement, Request, Ssh, Topology
 from tests.backends.gce.lab import DB, LOADER, REGION, ZONES
 from tests.emulator.gce.discovery import describe, wrong_value

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, Final
 
+import oci.cluster_placement_groups.models
 import oci.core.models
 import oci.identity.models
 import oci.work_requests.models
 
-_MODULES: Final = (oci.core.models, oci.identity.models, oci.work_requests.models)
+CORE: Final = (oci.core.models, oci.identity.models, oci.work_requests.models)
+CLUSTERS: Final = (oci.cluster_placement_groups.models,)
 _PLAIN: Final[dict[str, tuple[type, ...]]] = {
     "str": (str,),
     "bool": (bool,),
@@ -22,31 +25,34 @@ _PLAIN: Final[dict[str, tuple[type, ...]]] = {
 _REQUIRED: Final = re.compile(r"\*\*\[Required\]\*\*")
 
 
-def strangers(name: str, value: Any, where: str = "") -> Iterator[str]:
-    """Yield what is in ``value`` and not in the SDK's type ``name``, and what the type requires and is not there."""
+def strangers(name: str, value: Any, modules: tuple[ModuleType, ...] = CORE, where: str = "") -> Iterator[str]:
+    """Yield what is in ``value`` and not in the SDK's type ``name``, and what the type requires and is not there.
+
+    ``modules`` are those in which the type is looked for: two services have types of the same name.
+    """
     where = where or name
     if found := re.fullmatch(r"list\[(.*)\]", name):
         if not isinstance(value, list):
             yield f"{where}: no list"
             return
         for number, one in enumerate(value):
-            yield from strangers(found[1], one, f"{where}[{number}]")
+            yield from strangers(found[1], one, modules, f"{where}[{number}]")
     elif found := re.fullmatch(r"dict\(([^,]*), (.*)\)", name):
         for key, one in value.items():
-            yield from strangers(found[2], one, f"{where}.{key}")
+            yield from strangers(found[2], one, modules, f"{where}.{key}")
     elif name in _PLAIN:
         if not isinstance(value, _PLAIN[name]) or (isinstance(value, bool) and name in ("int", "float")):
             yield f"{where}: {value!r} is no {name}"
     else:
-        yield from _of_model(name, value, where)
+        yield from _of_model(name, value, modules, where)
 
 
-def _of_model(name: str, value: Any, where: str) -> Iterator[str]:
-    class_ = next(getattr(module, name) for module in _MODULES if hasattr(module, name))
+def _of_model(name: str, value: Any, modules: tuple[ModuleType, ...], where: str) -> Iterator[str]:
+    class_ = next(getattr(module, name) for module in modules if hasattr(module, name))
     if hasattr(class_, "get_subtype"):
         class_ = next(
             getattr(module, class_.get_subtype(value))
-            for module in _MODULES
+            for module in modules
             if hasattr(module, class_.get_subtype(value))
         )
     model = class_()
@@ -55,7 +61,7 @@ def _of_model(name: str, value: Any, where: str) -> Iterator[str]:
         if key not in names:
             yield f"{where}: unknown key {key}"
         elif one is not None:
-            yield from strangers(model.swagger_types[names[key]], one, f"{where}.{key}")
+            yield from strangers(model.swagger_types[names[key]], one, modules, f"{where}.{key}")
     for json, python in names.items():
         about = getattr(class_, python).__doc__ or ""
         if _REQUIRED.search(about) and value.get(json) is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.base import Backend
-from pytest_capacity.backends.oci.settings import ImageLookup, OciSettings, plain
-from pytest_capacity.model import NodeGroup, Request, Topology
+from pytest_capacity.backends.groups import plain
+from pytest_capacity.backends.oci.settings import ImageLookup, OciSettings
+from pytest_capacity.model import NodeGroup, Request
+from tests.backends.lab import EmulatedLab, Wanted, request_to
 from tests.emulated import Emulator
 
 SHAPE: Final = "VM.Standard.E4.Flex"
@@ -35,62 +35,31 @@ SETTINGS: Final = OciSettings(
 
 def request(emulator: Emulator, *groups: NodeGroup, settings: OciSettings = SETTINGS, **changes: Any) -> Request:
     """Two database nodes and a loader in the domains 1 and 2, unless something else is asked for."""
-    wanted: dict[str, Any] = {
-        "backend": "oci",
-        "run": "run-1",
-        "project": "tests",
-        "topologies": {"default": Topology(groups or (DB, LOADER))},
-        "regions": (REGION,),
-        "zones": ("AD-1", "2"),
-        "duration_s": 5400.0,
-        "timeout_s": 60.0,
-        "endpoint": emulator.url,
-        "emulated": True,
-        "settings": plain(settings),
-    }
-    return Request(**{**wanted, **changes})
+    where: dict[str, Any] = {"regions": (REGION,), "zones": ("AD-1", "2"), "settings": plain(settings)}
+    return request_to(emulator, "oci", groups or (DB, LOADER), **{**where, **changes})
 
 
-class OciLab:
+class OciLab(EmulatedLab):
     """OCI, emulated, for the conformance suite."""
 
     zones: Sequence[str] = DOMAINS[:2]
 
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
+    def request(self, *groups: NodeGroup, **overrides: Any) -> Request:
+        return request(self.emulator, *groups, **overrides)
 
-    def request(self, **overrides: Any) -> Request:
-        return request(self._emulator, **overrides)
-
-    def backend(self, request: Request) -> Backend:
-        return open_backend(request)
-
-    def weather(
-        self,
-        *,
-        dry: Sequence[str] = (),
-        late: Sequence[str] = (),
-        lose_reply: bool = False,
-        quota: bool = False,
-        slow_s: float = 0.0,
-    ) -> None:
+    def parts(self, wanted: Wanted) -> dict[str, Any]:
+        """A late refusal comes with the launch."""
         faults: list[dict[str, Any]] = []
-        if lose_reply:
+        if wanted.lose_reply:
             faults.append({"operation": "CreateComputeCapacityReservation", "lose_reply": True, "times": 1})
-        for zone in late:
+        for zone in wanted.late:
             out = {"zone": zone, "error": "InternalError", "message": "Out of host capacity.", "late": True}
             faults += [{"cloud": "oci", "operation": one, **out} for one in ("LaunchInstance",)]
-        self._emulator.weather(
-            stock={zone: {"*": 0} for zone in dry},
-            quota={REGION: {"vcpus": 0}} if quota else {},
-            faults=faults,
-            boot_s=slow_s or (0.05 if late else 0.0),
-            pending_s=slow_s / 2,
-            stop_s=slow_s,
-        )
-
-    def held(self) -> Sequence[str]:
-        return [one["id"] for one in self._emulator.held()]
-
-    def calls(self) -> Sequence[str]:
-        return [call["operation"] for call in self._emulator.calls()]
+        return {
+            "stock": {zone: {"*": 0} for zone in wanted.dry},
+            "quota": {REGION: {"vcpus": 0}} if wanted.quota else {},
+            "faults": faults,
+            "boot_s": wanted.slow_s or (0.05 if wanted.late else 0.0),
+            "pending_s": wanted.slow_s / 2,
+            "stop_s": wanted.slow_s,
+        }

@@ -16,7 +16,7 @@ from oci.exceptions import ServiceError
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.oci.backend import OciBackend
-from pytest_capacity.backends.oci.session import COMPUTE, WrongTenancyError
+from pytest_capacity.backends.oci.session import COMPUTE, PLACEMENT, WrongTenancyError
 from pytest_capacity.backends.oci.settings import OciSettings
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Change, Held, NodeGroup, Request, Unread
@@ -76,10 +76,10 @@ def test_a_later_deadline_keeps_every_configuration(emulator: Emulator) -> None:
     assert after["freeformTags"] == tags
 
 
-@pytest.mark.parametrize("kind", ["node", "network"])
+@pytest.mark.parametrize("kind", ["node", "network", "placement-group"])
 def test_a_later_deadline_is_in_the_tags(emulator: Emulator, kind: str) -> None:
     """Of anything else the stamp moves, and the rest of the tags stays."""
-    asked = request(emulator)
+    asked = request(emulator, replace(DB, placement_group=True))
     backend = opened(asked)
     held = only(made(backend, asked), kind)
     backend.change(held, Change(deadline=1_900_001_000.0))
@@ -234,6 +234,47 @@ def test_inventory_says_what_it_could_not_read(emulator: Emulator) -> None:
     listed = list(backend.inventory("run-1", (REGION,)))
     assert {(one.region, one.kind) for one in listed if isinstance(one, Unread)} == {(REGION, "network")}
     assert sorted({one.kind for one in listed if isinstance(one, Held)}) == ["node", "reservation"]
+
+
+@pytest.mark.parametrize(("wants", "unread"), [(True, {"placement-group"}), (False, set())])
+def test_inventory_without_rights_to_cluster_placement_groups(
+    emulator: Emulator, wants: bool, unread: set[str]
+) -> None:
+    """A run that makes none is not kept from a clean receipt by a policy that does not speak of them; another is."""
+    backend = opened(request(emulator, replace(DB, placement_group=wants)))
+    missing = {"error": "NotAuthorizedOrNotFound", "http": 404}
+    emulator.weather(faults=[{"operation": "ListClusterPlacementGroups", **missing}])
+    assert {one.kind for one in backend.inventory("run-1", (REGION,)) if isinstance(one, Unread)} == unread
+    emulator.weather(faults=[{"operation": "ListClusterPlacementGroups", "error": "InternalError", "http": 500}])
+    every = {one.kind for one in backend.inventory("run-1", (REGION,)) if isinstance(one, Unread)}
+    assert every == {"placement-group"}
+
+
+def test_inventory_finds_cluster_placement_groups(emulator: Emulator) -> None:
+    """One that is left is found, by a run that makes none, too; a deleted one is not."""
+    asked = request(emulator, replace(DB, placement_group=True))
+    backend = opened(asked)
+    group = only(made(backend, asked, launch=False), "placement-group")
+    plain = opened(request(emulator))
+    found = [one for one in plain.inventory("run-1", (REGION,)) if isinstance(one, Held)]
+    assert group.key in {one.key for one in found}
+    with pytest.raises(ServiceError, match="has resources in it"):
+        backend.release([group])
+    backend.release([one for one in found if one.kind == "reservation"])
+    backend.release([group])
+    assert list(plain.inventory("run-1", (REGION,))) == []
+
+
+def test_a_cluster_placement_group_that_is_deactivated_has_failed(emulator: Emulator) -> None:
+    """It takes no launches: what is asked for in it next would be refused."""
+    asked = request(emulator, replace(DB, placement_group=True))
+    backend = opened(asked)
+    group = only(made(backend, asked, launch=False), "placement-group")
+    path = f"/clusterPlacementGroups/{group.id}/actions/deactivate"
+    backend._cloud.call(PLACEMENT, REGION, "DeactivateClusterPlacementGroup", "POST", path, body={})
+    (now,) = backend.refresh([group])
+    assert (now.state, now.problem_code) == ("failed", "ClusterPlacementGroup.INACTIVE")
+    assert backend.diagnose(now).step == "stop"
 
 
 def test_inventory_says_that_compartments_could_not_be_read(emulator: Emulator) -> None:

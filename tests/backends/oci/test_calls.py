@@ -6,6 +6,7 @@ import inspect
 import re
 from typing import Any, Final, NamedTuple
 
+import oci.cluster_placement_groups
 import oci.core
 import oci.identity
 import oci.work_requests
@@ -22,6 +23,7 @@ _CLIENTS: Final = (
     oci.core.VirtualNetworkClient,
     oci.identity.IdentityClient,
     oci.work_requests.WorkRequestClient,
+    oci.cluster_placement_groups.ClusterPlacementGroupsCPClient,
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.emulator.oci.face import ROUTES
+from pytest_capacity.emulator.oci.face import CLUSTER_ROUTES, ROUTES
 from pytest_capacity.model import Change
 from tests.backends.oci.runs import DB, LOADER, REGION, SETTINGS, request
 from tests.emulated import ROOT, Emulator
@@ -44,7 +44,7 @@ def whole_run(bench: Bench, emulator: Emulator) -> None:
     out = {"error": "InternalError", "message": "Out of host capacity.", "late": True, "times": 1}
     emulator.weather(faults=[{"operation": "LaunchInstance", **out}])
     settings = replace(SETTINGS, public_ip=True, capacity_report=True)
-    engine = bench.engine(request(emulator, DB, LOADER, settings=settings))
+    engine = bench.engine(request(emulator, replace(DB, placement_group=True), LOADER, settings=settings))
     engine.provision("default")
     backend = open_backend(engine.request)
     assert backend.regions()
@@ -78,7 +78,7 @@ def test_the_page_has_every_permission(bench: Bench, emulator: Emulator) -> None
     whole_run(bench, emulator)
     called = {call["operation"] for call in emulator.calls()}
     assert called - listed == set()
-    assert listed - {operation for _, _, operation, _ in ROUTES} == set()
+    assert listed - {operation for _, _, operation, _ in (*ROUTES, *CLUSTER_ROUTES)} == set()
     assert len(called) > 30
 
 
@@ -104,6 +104,7 @@ def test_the_policy_covers_what_the_table_has() -> None:
             "ROUTE_TABLE_",
             "NETWORK_SECURITY_GROUP_",
         ),
+        "cluster-placement-groups": ("CLUSTER_PLACEMENT_GROUP_",),
         "work-requests": ("WORKREQUEST_",),
     }
     assert {kind for _, kind in statements} == set(covers)

@@ -72,9 +72,11 @@ CASES: Final[list[tuple[str, str, int | None, str]]] = [
     ("PreemptibleInstanceTerminated", "", None, "preempted type+zone+market move-on"),
     ("ComputeCapacityReservation.DELETED", "", None, "conflict reservation stop"),
     ("Instance.TERMINATED", "", None, "conflict none stop"),
+    ("ClusterPlacementGroup.FAILED", "", None, "conflict placement-group stop"),
     ("ConnectTimeout", "", None, "timeout none back-off"),
     ("RequestException", "", None, "transient none ask-again"),
     ("WrongTenancyError", "", None, "auth cloud stop"),
+    ("NoPrincipalError", "", None, "auth cloud stop"),
 ]
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.backends.oci.plan import PUBLIC_KEY, create_body, plan_rounds
+from pytest_capacity.backends.oci.plan import create_body, plan_rounds
 from pytest_capacity.backends.oci.settings import OciSettings
+from pytest_capacity.backends.pieces import PUBLIC_KEY
 from pytest_capacity.model import NodeGroup, Order, Piece, Placement, Request, Share, Topology
-from tests.backends.oci.models import strangers
+from tests.backends.oci.models import CLUSTERS, CORE, strangers
 from tests.backends.oci.runs import (
     COMPARTMENT,
     DB,
@@ -35,6 +36,7 @@ MODELS = {
     "route-table": "CreateRouteTableDetails",
     "security-list": "CreateSecurityListDetails",
     "subnet": "CreateSubnetDetails",
+    "placement-group": "CreateClusterPlacementGroupDetails",
 }
 FACTS = {f"image/{group}/{shape}": "ocid1.image.oc1.iad.aaaa" for group in ("db", "loader") for shape in (SHAPE, FIXED)}
 SUBNET = "ocid1.subnet.oc1.iad.aaaa"
@@ -80,6 +82,12 @@ def body(piece: Piece) -> dict[str, Any]:
     return create_body(
         replace(piece, inputs={need.key: f"ocid1.{need.kind}.oc1.iad.a" for need in piece.needs}), TENANCY
     )
+
+
+def faults_of(piece: Piece) -> list[str]:
+    """What the SDK's model of the call has against the body of a piece."""
+    modules = CLUSTERS if piece.kind == "placement-group" else CORE
+    return list(strangers(MODELS[piece.kind], body(piece), modules))
 
 
 def test_rounds_of_a_network_with_a_way_out() -> None:
@@ -129,7 +137,7 @@ def test_every_body_is_the_sdks_own(market: Any, public: bool) -> None:
     asked = wanted(replace(DB, market=market, user_data="#!/bin/sh\ntrue\n"), LOADER, settings=settings)
     zone = f"{DOMAINS[0]}.FAULT-DOMAIN-1"
     rounds = plan(asked, placement=Placement(REGION, zone), facts={**FACTS, PUBLIC_KEY: "ssh-ed25519 AAAA"})
-    faults = [fault for pieces in rounds for piece in pieces for fault in strangers(MODELS[piece.kind], body(piece))]
+    faults = [fault for pieces in rounds for piece in pieces for fault in faults_of(piece)]
     assert faults == []
 
 
@@ -163,6 +171,80 @@ def test_a_fault_domain_is_in_reservation_and_launch() -> None:
     assert {one["faultDomain"] for one in body(reservation)["instanceReservationConfigs"]} == {"FAULT-DOMAIN-2"}
     assert {body(node)["faultDomain"] for node in of_kind(rounds, "node")} == {"FAULT-DOMAIN-2"}
     assert {body(node)["availabilityDomain"] for node in of_kind(rounds, "node")} == {DOMAINS[0]}
+
+
+CLUSTERED = replace(DB, placement_group=True)
+
+
+def test_a_cluster_placement_group_is_made_first() -> None:
+    """Its reservation names it, so that comes after it, beside the network; both domains and nodes agree on it."""
+    rounds = plan(wanted(CLUSTERED, LOADER))
+    assert [sorted(piece.kind for piece in pieces) for pieces in rounds] == [
+        ["network", "placement-group"],
+        ["reservation", "security-list"],
+        ["subnet"],
+        ["node", "node", "node"],
+    ]
+    (group,) = of_kind(rounds, "placement-group")
+    assert faults_of(group) == []
+    assert body(group)["availabilityDomain"] == DOMAINS[0]
+    assert body(group)["compartmentId"] == COMPARTMENT
+    assert body(group)["freeformTags"]["pytest-capacity:piece"] == group.subject
+    (reservation,) = of_kind(rounds, "reservation")
+    assert faults_of(reservation) == []
+    named = {one["instanceShape"]: one.get("clusterPlacementGroupId") for one in configs_of(reservation)}
+    assert named == {SHAPE: "ocid1.placement-group.oc1.iad.a", FIXED: None}
+    nodes = {node.group: body(node).get("clusterPlacementGroupId") for node in of_kind(rounds, "node")}
+    assert nodes == {"db": "ocid1.placement-group.oc1.iad.a", "loader": None}
+
+
+def configs_of(piece: Piece) -> list[dict[str, Any]]:
+    configs: list[dict[str, Any]] = body(piece)["instanceReservationConfigs"]
+    return configs
+
+
+def test_one_shape_inside_and_outside_of_a_cluster_is_two_configurations() -> None:
+    """Capacity inside of a cluster placement group serves only launches into it."""
+    beside = replace(DB, name="beside", count=1)
+    (reservation,) = of_kind(plan(wanted(CLUSTERED, beside)), "reservation")
+    inside = {one.get("clusterPlacementGroupId"): one["reservedCount"] for one in configs_of(reservation)}
+    assert inside == {"ocid1.placement-group.oc1.iad.a": 2, None: 1}
+
+
+def test_each_attempt_has_a_cluster_of_its_own() -> None:
+    """By name, too; all groups of an attempt that want one are in the same."""
+    other = replace(LOADER, placement_group=True)
+    asked = wanted(CLUSTERED, other)
+    (first,) = of_kind(plan(asked), "placement-group")
+    (second,) = of_kind(plan(asked, attempt=2), "placement-group")
+    assert first.groups == ("db", "loader")
+    assert body(first)["name"] != body(second)["name"]
+    assert body(first)["name"].startswith("run-1-default-")
+
+
+def test_a_cluster_placement_group_that_is_named_is_used() -> None:
+    """None is made; reservation and nodes name the user's."""
+    named = "ocid1.clusterplacementgroup.oc1.iad.mine"
+    rounds = plan(wanted(CLUSTERED, settings=replace(SETTINGS, cluster_placement_group=named)))
+    assert not of_kind(rounds, "placement-group")
+    (reservation,) = of_kind(rounds, "reservation")
+    assert [one["clusterPlacementGroupId"] for one in configs_of(reservation)] == [named]
+    assert {body(node)["clusterPlacementGroupId"] for node in of_kind(rounds, "node")} == {named}
+
+
+@pytest.mark.parametrize(
+    ("reserve", "launch", "kinds"),
+    [
+        (True, False, [["placement-group"], ["reservation"]]),
+        (False, False, []),
+        (False, True, [["placement-group"], ["node"]]),
+    ],
+)
+def test_a_cluster_without_nodes_or_reservation(reserve: bool, launch: bool, kinds: list[list[str]]) -> None:
+    """It is made where something goes into it, and only there."""
+    asked = wanted(replace(CLUSTERED, reserve=reserve), settings=replace(SETTINGS, subnets={REGION: SUBNET}))
+    rounds = plan(asked, launch=launch)
+    assert [sorted({piece.kind for piece in pieces}) for pieces in rounds] == kinds
 
 
 def test_a_node_without_reservation_says_so() -> None:

@@ -105,7 +105,6 @@ def test_bad_sections(loading: Loader, changes: dict[str, Any], words: str) -> N
         ({"instance_type": "i4i.large"}, "'i4i.large' does not have the right form. Write it like VM.Standard.E4.Flex"),
         ({"instance_type": "VM.Standard2.1", "oci": {"ocpus": 4}}, "groups.db.oci: VM.Standard2.1 has a fixed size"),
         ({"oci": {"subnets": {}}}, "groups.db.oci.subnets: is not a known key"),
-        ({"placement_group": True}, "groups.db.placement_group: is true, and no cluster placement group is named"),
         ({"image": IMAGE, "oci": {"image": IMAGE}}, "groups.db.oci.image: is there beside image"),
         ({"user_data": "#!/bin/sh\n" + "x" * 24000}, "takes 32016 bytes in base64"),
     ],

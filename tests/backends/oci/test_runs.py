@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.oci.backend import OciBackend
+from pytest_capacity.backends.oci.session import COMPUTE
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Fallback
 from tests.backends.oci.runs import COMPARTMENT, DB, DOMAINS, FIXED, LOADER, OTHER, REGION, SETTINGS, SHAPE, request
@@ -208,6 +210,47 @@ def test_the_capacity_report_fails_open(bench: Bench, emulator: Emulator) -> Non
     give_back(bench, emulator)
 
 
+CLUSTERED = replace(DB, placement_group=True)
+
+
+def test_nodes_stand_in_a_cluster_placement_group(bench: Bench, emulator: Emulator) -> None:
+    """One is made in the domain that has room; nodes and reserved capacity are in it, and it goes after them."""
+    emulator.weather(stock={DOMAINS[0]: {"*": 0}}, pending_s=0.2, stop_s=0.2)
+    engine = bench.engine(request(emulator, CLUSTERED, LOADER))
+    placed = engine.provision("default")
+    assert (placed.zone, len(placed.reservations)) == (DOMAINS[1], 1)
+    (cluster,) = emulator.held("cluster-placement-group")
+    assert cluster["zone"] == DOMAINS[1]
+    backend = open_backend(engine.request)
+    assert isinstance(backend, OciBackend)
+    inside = {node: clusters_of(backend, node.id) for nodes in placed.nodes.values() for node in nodes}
+    assert {node.group: cluster for node, cluster in inside.items()} == {"db": cluster["id"], "loader": ""}
+    assert all(node.reservation_id for node in inside)
+    give_back(bench, emulator)
+    deletes = [call["operation"] for call in emulator.calls() if call["operation"].startswith(("Delete", "Terminate"))]
+    assert "Conflict" not in {call["error"] for call in emulator.calls()}
+    last = {one: number for number, one in enumerate(deletes)}
+    assert last["DeleteClusterPlacementGroup"] > last["DeleteComputeCapacityReservation"] > last["TerminateInstance"]
+    assert deletes.count("DeleteClusterPlacementGroup") == 2  # One is that of the dry domain.
+
+
+def clusters_of(backend: OciBackend, node: str) -> str:
+    """The cluster placement group in which the cloud has a node."""
+    body = backend._cloud.get(COMPUTE, REGION, "GetInstance", f"/instances/{node}").data
+    return str(body.get("clusterPlacementGroupId", ""))
+
+
+def test_a_cluster_placement_group_that_fails_stops_the_run(bench: Bench, emulator: Emulator) -> None:
+    """Why stands in its own service's work request; another domain is not tried, and nothing is left."""
+    words = {"error": "InvalidParameter", "message": "The tenancy is not enabled.", "late": True}
+    emulator.weather(pending_s=0.2, faults=[{"operation": "CreateClusterPlacementGroup", **words}])
+    engine = bench.engine(request(emulator, CLUSTERED))
+    with pytest.raises(Refused, match="The tenancy is not enabled"):
+        engine.provision("default")
+    assert len(emulator.calls("CreateClusterPlacementGroup")) == 1
+    give_back(bench, emulator)
+
+
 def test_release_goes_from_the_nodes_to_the_network(bench: Bench, emulator: Emulator) -> None:
     """Instances; then reservation and subnet; the tables; the gateway; the VCN. No delete is refused on the way."""
     engine = bench.engine(request(emulator, settings=replace(SETTINGS, public_ip=True)))
@@ -297,13 +340,13 @@ def test_a_reservation_that_is_nowhere_is_refused(bench: Bench, emulator: Emulat
     assert emulator.held() == []
 
 
-@pytest.mark.parametrize("lost", ["LaunchInstance", "CreateVcn", "CreateSubnet"])
+@pytest.mark.parametrize("lost", ["LaunchInstance", "CreateVcn", "CreateSubnet", "CreateClusterPlacementGroup"])
 def test_a_lost_answer_makes_one_thing(bench: Bench, emulator: Emulator, lost: str) -> None:
     """The call is asked again with its retry token, and gives what the first one made."""
     emulator.weather(faults=[{"operation": lost, "lose_reply": True, "times": 1}])
-    bench.engine(request(emulator)).provision("default")
+    bench.engine(request(emulator, CLUSTERED, LOADER)).provision("default")
     assert len(emulator.held("instance")) == 3
-    assert len(emulator.held("vcn")) == len(emulator.held("subnet")) == 1
+    assert {len(emulator.held(kind)) for kind in ("vcn", "subnet", "cluster-placement-group")} == {1}
     give_back(bench, emulator)
 
 
@@ -316,10 +359,12 @@ def test_too_many_calls_are_waited_out(bench: Bench, emulator: Emulator) -> None
     give_back(bench, emulator)
 
 
-@pytest.mark.parametrize("refused", ["DeleteSubnet", "DeleteComputeCapacityReservation", "DeleteVcn"])
+@pytest.mark.parametrize(
+    "refused", ["DeleteSubnet", "DeleteComputeCapacityReservation", "DeleteClusterPlacementGroup", "DeleteVcn"]
+)
 def test_a_conflict_at_the_end_is_waited_out(bench: Bench, emulator: Emulator, refused: str) -> None:
     """Oracle lets go of a card a while after its instance: a delete that is refused for it is asked again."""
-    engine = bench.engine(request(emulator))
+    engine = bench.engine(request(emulator, CLUSTERED, LOADER))
     engine.provision("default")
     emulator.weather(faults=[{"operation": refused, "error": "Conflict", "message": "It is in use.", "times": 2}])
     give_back(bench, emulator)

@@ -14,14 +14,17 @@ import pytest
 from tests.emulated import Emulator
 from tests.emulator.azure.test_sdk import KEY, SIZE
 
-#: A folder with ``node_modules`` that has the two packages: ``npm install @azure/arm-compute @azure/arm-resources``.
+#: The program, and the list of what it needs: ``npm ci --ignore-scripts`` in this folder installs that (CI does).
+FOLDER: Final = Path(__file__).with_name("javascript")
+
+#: Another folder with ``node_modules``.
 MODULES: Final = "CAPACITY_AZURE_JS"
 
 
 @pytest.fixture
 def modules() -> Path:
     """The folder with the packages."""
-    folder = Path(os.environ.get(MODULES, Path.home() / ".cache" / "pytest-capacity-azure-js"))
+    folder = Path(os.environ.get(MODULES, FOLDER))
     if shutil.which("node") is None or not (folder / "node_modules" / "@azure" / "arm-compute").is_dir():
         pytest.skip(f"node, or @azure/arm-compute and @azure/arm-resources in {folder} ({MODULES}), are not installed")
     return folder
@@ -31,7 +34,7 @@ def test_group_member_and_machine_by_the_javascript_clients(emulator: Emulator, 
     """They create, list, get and delete, follow pages and operations, and read a failure within a poll."""
     emulator.weather(stock={"eastus-2": {SIZE: 0}}, operation_s=0.05)
     done = subprocess.run(
-        ["node", str(Path(__file__).with_name("client.mjs")), emulator.url, emulator.secret, KEY],
+        ["node", str(FOLDER / "client.mjs"), emulator.url, emulator.secret, KEY],
         env={**os.environ, "AZURE_JS_MODULES": str(modules), "NODE_NO_WARNINGS": "1"},
         capture_output=True,
         text=True,

@@ -53,13 +53,3 @@ def test_libcloud_logs_in_lists_and_destroys(emulator: Emulator, compute: Any, s
     assert driver.destroy_node(node, ex_destroy_nic=False, ex_destroy_vhd=False)
     assert driver.list_nodes(ex_resource_group="Mine") == []
     assert driver.ex_list_nics("Mine") == []
-
-
-@pytest.fixture
-def subnet(resource: Any, network: Any) -> str:
-    """A subnet in the resource group ``Mine``."""
-    resource.resource_groups.create_or_update("Mine", {"location": "eastus"})
-    subnets = [{"name": "s", "properties": {"addressPrefix": "10.0.0.0/24"}}]
-    space = {"addressPrefixes": ["10.0.0.0/16"]}
-    body = {"location": "eastus", "properties": {"addressSpace": space, "subnets": subnets}}
-    return str(network.virtual_networks.begin_create_or_update("Mine", "net", body).result().subnets[0].id)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from tests.emulated import Emulator
+from tests.emulator.azure.conftest import cards
 
 SIZE: Final = "Standard_L8s_v3"
 KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPLV7aFaGeQ5JFz1yAWSB80CsSwJFrojWjpKC5j7Zn5o"
@@ -58,21 +59,6 @@ def machine(zone: str, subnet: str, group: str = "", **more: Any) -> dict[str, A
     return {"location": "eastus", "zones": [zone], "properties": properties}
 
 
-@pytest.fixture
-def subnet(resource: Any, network: Any) -> str:
-    """A subnet in the resource group ``Mine``."""
-    resource.resource_groups.create_or_update("Mine", {"location": "eastus", "tags": {"team": "a"}})
-    body = {
-        "location": "eastus",
-        "properties": {
-            "addressSpace": {"addressPrefixes": ["10.0.0.0/16"]},
-            "subnets": [{"name": "s", "properties": {"addressPrefix": "10.0.0.0/24"}}],
-        },
-    }
-    made = network.virtual_networks.begin_create_or_update("Mine", "net", body).result()
-    return str(made.subnets[0].id)
-
-
 def test_group_member_and_machine_live_and_go(compute: Any, resource: Any, subnet: str) -> None:
     """A reservation is made, a machine sits in it, and each goes in the order that Azure asks for."""
     from azure.core.exceptions import HttpResponseError
@@ -102,7 +88,7 @@ def test_group_member_and_machine_live_and_go(compute: Any, resource: Any, subne
     assert not list(resource.resource_groups.list())
 
 
-def test_a_failure_comes_within_a_successful_poll(emulator: Emulator, compute: Any, network: Any, subnet: str) -> None:
+def test_a_failure_comes_within_a_successful_poll(emulator: Emulator, compute: Any, subnet: str) -> None:
     """A machine that cannot be allocated is told of by HTTP 200, and stays with its card until it is deleted."""
     from azure.core.exceptions import HttpResponseError
 
@@ -114,9 +100,9 @@ def test_a_failure_comes_within_a_successful_poll(emulator: Emulator, compute: A
     left = compute.virtual_machines.get("Mine", "m", expand="instanceView")
     assert left.provisioning_state == "Failed"
     assert left.instance_view.statuses[0].code == "ProvisioningState/failed/ZonalAllocationFailed"
-    assert [one.virtual_machine.id for one in network.network_interfaces.list("Mine")] == [left.id]
+    assert cards(emulator) == [left.id]
     compute.virtual_machines.begin_delete("Mine", "m").result()
-    assert not list(network.network_interfaces.list("Mine"))
+    assert not cards(emulator)
     assert not list(compute.disks.list())
 
 
@@ -146,9 +132,7 @@ def test_spot_is_refused_at_once(emulator: Emulator, compute: Any, subnet: str) 
     assert not list(compute.virtual_machines.list("Mine"))
 
 
-def test_an_evicted_machine_is_deleted_with_its_card(
-    emulator: Emulator, compute: Any, network: Any, subnet: str
-) -> None:
+def test_an_evicted_machine_is_deleted_with_its_card(emulator: Emulator, compute: Any, subnet: str) -> None:
     """With eviction policy Delete nothing is left of it."""
     from azure.core.exceptions import ResourceNotFoundError
 
@@ -157,7 +141,7 @@ def test_an_evicted_machine_is_deleted_with_its_card(
     emulator.weather(reclaim=[{"cloud": "azure"}])
     with pytest.raises(ResourceNotFoundError):
         compute.virtual_machines.get("Mine", "m")
-    assert not list(network.network_interfaces.list("Mine"))
+    assert not cards(emulator)
 
 
 def test_a_quota_is_named_in_the_text(emulator: Emulator, compute: Any, subnet: str) -> None:
@@ -178,10 +162,13 @@ def test_a_quota_is_named_in_the_text(emulator: Emulator, compute: Any, subnet: 
 
 def test_a_resource_group_takes_all_along(compute: Any, resource: Any, network: Any, subnet: str) -> None:
     """Its deletion removes machines, reservations, cards and networks, in an order of its own."""
+    (net,) = network.virtual_networks.list("Mine")
+    assert [one.id for one in net.subnets] == [subnet]
     group = compute.capacity_reservation_groups.create_or_update("Mine", "G", {"location": "eastus", "zones": ["1"]})
     body = {"location": "eastus", "zones": ["1"], "sku": {"name": SIZE, "capacity": 1}}
     compute.capacity_reservations.begin_create_or_update("Mine", "G", "R", body).result()
-    compute.virtual_machines.begin_create_or_update("Mine", "m", machine("1", subnet, group.id)).result()
+    made = compute.virtual_machines.begin_create_or_update("Mine", "m", machine("1", subnet, group.id)).result()
+    assert [one.virtual_machine.id for one in network.network_interfaces.list("Mine")] == [made.id]
     resource.resource_groups.begin_delete("mine").result()
     assert not list(resource.resources.list())
     assert not list(compute.virtual_machines.list_all())

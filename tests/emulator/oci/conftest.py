@@ -12,13 +12,14 @@ from tests.emulated import Emulator
 
 pytest.importorskip("oci", reason="the extra [oci] is not installed")
 
+import oci.cluster_placement_groups
 import oci.config
 import oci.core
 import oci.identity
 import oci.retry
 import oci.work_requests
 
-from tests.backends.oci.models import strangers
+from tests.backends.oci.models import CLUSTERS, CORE, strangers
 
 #: Makes one of the SDK's clients: ``connect(oci.core.ComputeClient, "us-phoenix-1")``.
 Connect = Callable[..., Any]
@@ -27,7 +28,7 @@ Connect = Callable[..., Any]
 @pytest.fixture
 def connect(emulator: Emulator) -> Iterator[Connect]:
     """Makes clients without retries; at the end every answer is held against the type that the SDK expects there."""
-    answers: list[tuple[str, Any]] = []
+    answers: list[tuple[str, Any, Any]] = []
     told = emulator.ready["clouds"]["oci"]
 
     def make(client: Any, region: str = "us-ashburn-1", profile: str = "DEFAULT") -> Any:
@@ -40,17 +41,18 @@ def connect(emulator: Emulator) -> Iterator[Connect]:
         )
         base = made.base_client
         deserialize = base.deserialize_response_data
+        modules = CLUSTERS if client.__module__.startswith("oci.cluster_placement_groups") else CORE
 
         def listen(data: bytes, kind: str, *rest: Any) -> Any:
             if kind != "str":
-                answers.append((kind, json.loads(data)))
+                answers.append((kind, json.loads(data), modules))
             return deserialize(data, kind, *rest)
 
         base.deserialize_response_data = listen
         return made
 
     yield make
-    faults = [fault for kind, answer in answers for fault in strangers(kind, answer)]
+    faults = [fault for kind, answer, modules in answers for fault in strangers(kind, answer, modules)]
     assert faults == []
 
 
@@ -70,6 +72,12 @@ def network(connect: Connect) -> Any:
 def identity(connect: Connect) -> Any:
     """Identity of us-ashburn-1."""
     return connect(oci.identity.IdentityClient)
+
+
+@pytest.fixture
+def clusters(connect: Connect) -> Any:
+    """Cluster placement groups of us-ashburn-1."""
+    return connect(oci.cluster_placement_groups.ClusterPlacementGroupsCPClient)
 
 
 @pytest.fixture

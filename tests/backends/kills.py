@@ -1,0 +1,93 @@
+"""Whole runs of pytest on an emulated cloud, killed in each phase: what is alike on all clouds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, field
+
+from tests.emulated import ROOT, Emulator
+from tests.safety.phases import let_go, said, under_way
+from tests.safety.runs import PATIENCE, Going, Suite, until
+
+
+class Kills(Struct, frozen=True, kw_only=True):
+    """What the runs on one cloud need and do."""
+
+    #: The call during which a run is in a phase, and that the weather delays.
+    calls: Mapping[str, str]
+    #: What a run reads to talk to the emulator as to any endpoint.
+    environment: Callable[[Emulator], Mapping[str, str]]
+    #: Makes a reservation of another team in the same account, and returns the ids of its things in the World.
+    others: Callable[[Emulator], Sequence[str]]
+    #: How long a call of the phase takes. Seconds.
+    delay_s: float = 0.5
+    weather: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """All phases."""
+        return (*self.calls, "testing")
+
+    def reached(self, suite: Suite, phase: str, **fault: Any) -> Going:
+        """Start a run, and wait until it is in the phase; before "releasing" its tests are let go."""
+        call = self.calls.get(phase)
+        faults = [{"operation": call, "delay_s": self.delay_s, **fault}] if call else []
+        suite.emulator.weather(faults=faults, **self.weather)
+        going = suite.start(env=dict(self.environment(suite.emulator)))
+        if phase.startswith("releasing"):
+            let_go(suite)
+
+        def reached() -> bool:
+            assert going.process.poll() is None, f"the run ended before {phase}: {going.wait()}"
+            return said(suite, "testing-0") is not None if call is None else call in under_way(suite.emulator)
+
+        until(reached, PATIENCE, phase)
+        return going
+
+    def killed_run_leaves_nothing(self, suite: Suite, phase: str, number: signal.Signals) -> None:
+        """Whatever call was under way, all that is the run's goes, and nothing of another team's."""
+        theirs = self.others(suite.emulator)
+        going = self.reached(suite, phase)
+        going.kill(number)
+        let_go(suite)
+        going.wait()
+        suite.nothing_left(but=theirs)
+        assert sorted(str(held["id"]) for held in suite.emulator.held()) == sorted(theirs)
+
+    def second_keeper_goes_on(self, suite: Suite, phase: str) -> None:
+        """SIGKILL of the keeper: another adopts the run, and releases all."""
+        theirs = self.others(suite.emulator)
+        going = self.reached(suite, phase, times=2)
+        for pid in suite.keepers():
+            os.kill(pid, signal.SIGKILL)
+        let_go(suite)
+        ended = going.wait()
+        assert ended.code == 0, (ended, suite.logs())
+        assert "receipt: 0 things" in ended.text
+        suite.nothing_left(but=theirs)
+
+
+def quick_start(tmp_path: Path, cloud: str, *options: str) -> str:
+    """Run the suite that runs on every cloud with the cloud's own file and scenario; what pytest printed."""
+    folder = tmp_path / "quickstart"
+    shutil.copytree(ROOT / "examples" / "quickstart", folder)
+    dropped = ("PYTEST_", "TOX_", "AZURE_", "IDENTITY_", "OCI_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    environment |= {"XDG_STATE_HOME": str(tmp_path / "state"), "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    files = (f"--capacity-config=capacity.{cloud}.yaml", f"--capacity-emulator=scenario.{cloud}.yaml")
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *options, *files]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout
+    assert "receipt: 0 things" in done.stdout
+    return done.stdout
