@@ -29,7 +29,7 @@ from pytest_capacity.backends.gce.backend import GceBackend
 from pytest_capacity.backends.gce.listing import inventory, look
 from pytest_capacity.backends.gce.session import ApiError, NoProject, Session, is_loopback
 from pytest_capacity.backends.gce.settings import GceSettings
-from pytest_capacity.model import Held, Unread
+from pytest_capacity.model import Held, Offer, Topology, Unread
 from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import DB, REGION, GceLab, request
 from tests.emulated import ROOT, Emulator
@@ -258,8 +258,8 @@ def answering(
 ) -> Iterator[tuple[str, list[str]]]:
     """A server and proxy of this machine that has an answer for each path; its URL, and the paths that were asked for.
 
-    As a proxy for TLS it is the host itself, with the key and certificate of ``authority``. ``seen`` gets what each
-    request bears as Authorization.
+    An answer is a body, or a status and a body. As a proxy for TLS it is the host itself, with the key and certificate
+    of ``authority``. ``seen`` gets what each request bears as Authorization.
     """
     asked: list[str] = []
     said: list[str] = [] if seen is None else seen
@@ -271,8 +271,9 @@ def answering(
             asked.append(path)
             said.append(self.headers.get("Authorization") or "")
             answer = answers[path]
+            status, answer = answer if isinstance(answer, tuple) else (200, answer)
             body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(200)
+            self.send_response(status)
             if path.startswith("/computeMetadata") or path == "/":
                 self.send_header("Metadata-Flavor", "Google")
             self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
@@ -326,6 +327,94 @@ def test_what_did_not_answer_is_unread(emulator: Emulator) -> None:
             kind="node", id="x", region="us-east1", zone="us-east1-b", state="ready", facts={"number": "1"}
         )
         assert [held.state for held in look(session, "run-1", table, [node, elsewhere])] == ["ready", "gone"]
+
+
+V1 = "/compute/v1/projects"
+DENIED = (
+    403,
+    {"error": {"code": 403, "message": "no", "errors": [{"reason": "forbidden", "message": "no", "domain": "global"}]}},
+)
+
+
+def zone(letter: str, **more: Any) -> dict[str, Any]:
+    """A zone as it is listed."""
+    return {"name": f"{REGION}-{letter}", "region": f"https://x/compute/v1/regions/{REGION}", "status": "UP", **more}
+
+
+def reads(**changes: Any) -> dict[str, Any]:
+    """The answers to what is read of a region with two zones before a run."""
+    image = f"{V1}/debian-cloud/global/images/family/debian-12"
+    types = {
+        f"zones/{REGION}-{letter}": {"machineTypes": [{"name": DB.instance_type, "zone": f"{REGION}-{letter}"}]}
+        for letter in "abc"
+    }
+    answers: dict[str, Any] = {
+        f"{V1}/{PROJECT}/zones": {"items": [zone("a"), zone("b")]},
+        f"{V1}/{PROJECT}/aggregated/machineTypes": {"items": types},
+        f"{V1}/{PROJECT}/global/networks/default": {"name": "default"},
+        image: {"name": "debian", "selfLink": f"https://x/compute/v1/{image}"},
+    }
+    return {**answers, **{f"{V1}/{path}": answer for path, answer in changes.items()}}
+
+
+def offers(emulator: Emulator, answers: dict[str, Any], **keys: Any) -> dict[str, Offer]:
+    """What the zones of the region offer, by letter."""
+    with answering(answers) as (url, _):
+        backend = GceBackend(request(emulator, DB, endpoint=url, **keys))
+        return {one.zone[-1]: one for one in backend.offers(REGION, Topology((DB,)))}
+
+
+def test_zones_that_are_down_or_end_are_left_out(emulator: Emulator) -> None:
+    """With the cloud's word for it."""
+    zones = [
+        zone("a", status="DOWN"),
+        zone("b", deprecated={"state": "OBSOLETE"}),
+        zone("c", deprecated={"state": "DEPRECATED"}),
+    ]
+    found = offers(emulator, reads(**{f"{PROJECT}/zones": {"items": zones}}))
+    assert {letter: one.why for letter, one in found.items()} == {
+        "a": "the zone is DOWN",
+        "b": "the zone is OBSOLETE",
+        "c": "",
+    }
+
+
+def test_a_region_that_is_down_is_none(emulator: Emulator) -> None:
+    """It is not looked at, nor fallen back to."""
+    items = [{"name": "us-east1", "status": "DOWN"}, {"name": REGION, "status": "UP"}]
+    with answering({f"{V1}/{PROJECT}/regions": {"items": items}}) as (url, _):
+        assert list(GceBackend(request(emulator, DB, endpoint=url)).regions()) == [REGION]
+
+
+@pytest.mark.parametrize(
+    "path", ["aggregated/machineTypes", "global/networks/default", "aggregated/reservations", "zones"]
+)
+def test_what_may_not_be_read_rules_nothing_out(emulator: Emulator, path: str) -> None:
+    """Zones, types, networks and listed reservations."""
+    answers = reads(**{f"{PROJECT}/aggregated/reservations": {"items": {}}, f"{PROJECT}/{path}": DENIED})
+    keys = {"use_reservations": ("mine",)} if path.endswith("reservations") else {}
+    found = offers(emulator, answers, **keys)
+    assert [one.why for one in found.values()] == [""] * (3 if path == "zones" else 2)
+    assert [dict(one.unused) for one in found.values()][:1] == [{"mine": "it could not be read"} if keys else {}]
+
+
+def test_a_reservation_of_another_project_is_named_with_it(emulator: Emulator) -> None:
+    """It is looked for there, and one of the same name of our own project is another one."""
+    properties = {"machineType": DB.instance_type}
+    theirs = {
+        "name": "theirs",
+        "zone": f"{REGION}-b",
+        "status": "READY",
+        "specificReservationRequired": True,
+        "specificReservation": {"count": "2", "instanceProperties": properties},
+    }
+    listed = {"items": {f"zones/{REGION}-b": {"reservations": [theirs]}}}
+    link = f"projects/other/zones/{REGION}-b/reservations/theirs"
+    found = offers(emulator, reads(**{"other/aggregated/reservations": listed}), use_reservations=(link,))
+    fact = f"use/db/{DB.instance_type}"
+    assert found["b"].facts[fact] == "projects/other/reservations/theirs"
+    assert fact not in found["a"].facts
+    assert (found["a"].preferred, found["b"].preferred) == (False, True)
 
 
 @pytest.mark.parametrize(("status", "state"), [("RUNNING", "creating"), ("DONE", "ready")])
