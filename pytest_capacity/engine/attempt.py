@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Final, get_args
 
 from msgspec import Struct
@@ -58,26 +59,17 @@ class AttemptFailed(Exception):
         return tuple(dict.fromkeys(named)) if all(failure.groups for failure in self.failures) else ()
 
 
+@dataclass(eq=False)
 class Attempter:
     """Tries rungs, one call of `attempt` each."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        maker: Maker,
-        pool: Executor,
-        reach: Reach,
-        advice: Advice = NO_ADVICE,
-    ) -> None:
-        self._backend = backend
-        self._advice = advice
-        self._run_state = run_state
-        self._clock = clock
-        self._maker = maker
-        self._pool = pool
-        self._reach = reach
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _maker: Maker
+    _pool: Executor
+    _reach: Reach
+    _advice: Advice = NO_ADVICE
 
     def attempt(self, order: Order, deadline: Deadline) -> Placed:
         """All of it or none: the placed topology, or `AttemptFailed` (and what was made is still held).

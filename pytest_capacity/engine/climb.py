@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -74,34 +75,21 @@ class Climb(Struct):
     round: int = 1
 
 
+@dataclass(eq=False)
 class Climber:
     """Places topologies. One climb of a topology at a time; several topologies may climb at once."""
 
-    def __init__(
-        self,
-        request: Request,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        attempter: Attempter,
-        abandoned: Abandoned,
-        offers: OfferReader,
-        bounds: Bounds,
-        facts: Mapping[str, str],
-        advice: Advice,
-        emulator: Callable[[], str] = str,
-    ) -> None:
-        self._request = request
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._attempter = attempter
-        self._abandoned = abandoned
-        self._offers = offers
-        self._bounds = bounds
-        self._facts = facts
-        self._advice = advice
-        self._emulator = emulator
+    _request: Request
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _attempter: Attempter
+    _abandoned: Abandoned
+    _offers: OfferReader
+    _bounds: Bounds
+    _facts: Mapping[str, str]
+    _advice: Advice
+    _emulator: Callable[[], str] = str
 
     def place(self, name: str, launch: bool, deadline: Deadline) -> Placed:
         """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""

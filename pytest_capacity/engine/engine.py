@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import Account, CredentialWatch
 from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
 from pytest_capacity.engine.leases import LEASE, Leases
+from pytest_capacity.engine.local_endpoint import LocalEndpoint
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
 from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
@@ -153,7 +155,14 @@ class Engine:
         for name in self.request.topologies:
             self.offers.ahead(name)
         deadline = Deadline(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
-        identity = patiently(self._backend, self._clock, self._backend.whoami, deadline)
+        endpoint = provider(self.request.backend).endpoint_of(self.request, os.environ)
+        identity = patiently(
+            self._backend,
+            self._clock,
+            self._backend.whoami,
+            deadline,
+            give_up=LocalEndpoint(endpoint, self._clock).give_up,
+        )
         if isinstance(identity, Diagnosis):
             raise refused("asked the cloud who we are", self._backend.name, identity)
         stranger = self._account.pin(identity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
@@ -73,26 +74,18 @@ class Scope:
         return not self.doubts() and all(map(self._run_state.accepted, self.held()))
 
 
+@dataclass(eq=False)
 class Releaser:
     """Releases scopes. One may be at work on several at once, on different threads."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        maker: Maker,
-        pool: Executor,
-        credentials: CredentialWatch,
-    ) -> None:
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._maker = maker
-        self._pool = pool
-        self._credentials = credentials
-        #: What the last listing of the whole run could not read.
-        self.unread: tuple[Unread, ...] = ()
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _maker: Maker
+    _pool: Executor
+    _credentials: CredentialWatch
+    #: What the last listing of the whole run could not read.
+    unread: tuple[Unread, ...] = field(default=(), init=False)
 
     def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event | None = None) -> bool:
         """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.

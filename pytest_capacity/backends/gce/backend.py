@@ -69,8 +69,8 @@ class GceBackend:
     ``creating`` until `refresh` has seen the operation end, and ``failed`` with all of its errors where it ended so.
     """
 
-    name: Final = CLOUD
-    title: Final = "GCE"
+    name: str = CLOUD
+    title: str = "GCE"
     default_user: str = DEFAULT_USER
     batch: Mapping[str, int] = {}
     #: `deleteAtTime` and `terminationTime` are enforced, and cannot be changed: they are the hard end from the start.

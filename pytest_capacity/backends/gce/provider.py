@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.gce import config
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
@@ -34,7 +34,7 @@ _SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match"
 _TYPE: Final = "gce_reservation_type"
 
 
-class GceProvider(PlainProvider):
+class GceProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for Compute Engine."""
 
     name = "gce"
