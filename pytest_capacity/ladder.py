@@ -185,7 +185,7 @@ def is_reserved(group: NodeGroup, request: Request, market: Market) -> bool:
 
 
 def of_market(reserved: object, *words: object) -> str:
-    """Return a market and what is asked for in it, in words: ``reserved on-demand i4i.large``."""
+    """Return a market and what is asked for in it, in words: ``reserved on-demand TYPE``."""
     return " ".join(filter(None, ("reserved" if reserved else "", *map(str, words))))
 
 

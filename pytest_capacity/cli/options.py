@@ -141,7 +141,8 @@ def _plan(parser: argparse.ArgumentParser) -> None:
 
 def _wanted(parser: argparse.ArgumentParser) -> None:
     """What is needed, and of whom."""
-    _flag(parser, "config", metavar="FILE", help="what is needed (default: capacity.yaml)")
+    what = "what is needed (default: capacity.yaml; repeatable: a later one goes before)"
+    _flag(parser, "config", metavar="FILE", action="append", help=what)
     _flag(parser, "backend", metavar="NAME", help="the cloud")
     _flag(parser, "region", metavar="REGION", action="append", help="region to use")
     _flag(parser, "zone", metavar="ZONE", action="append", help="zone to try (repeatable)")

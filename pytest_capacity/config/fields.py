@@ -90,9 +90,8 @@ def as_count(value: object, where: str, faults: Faults) -> int | None:
     """Return a whole number of at least 1. None, and a fault, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000:
         return value
-    faults.add(
-        where, f"{shown(value)} is not a number of nodes", "Give a whole number from 1 to 1000, or remove the group."
-    )
+    remedy = "Give a whole number from 1 to 1000, or remove the group."
+    faults.add(where, f"{shown(value)} is not a number of nodes", remedy)
     return None
 
 
@@ -147,9 +146,9 @@ def chosen(*choices: str) -> Reader:
     return lambda value, where, faults: as_choice(value, choices, where, faults)
 
 
-def counted(least: int, most: int, unit: str = "") -> Reader:
+def counted(least: int, most: int, unit: str = "", *, what: str = "") -> Reader:
     """Return the reader of a whole number."""
-    what = f"not a number of {unit}" if unit else f"no whole number from {least} to {most}"
+    what = what or (f"not a number of {unit}" if unit else f"no whole number from {least} to {most}")
 
     def read(value: object, where: str, faults: Faults) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:

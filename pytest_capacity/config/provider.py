@@ -90,16 +90,35 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     images_needed: bool = True
     #: What ``instance_provision_fallback_on_demand`` is where the file does not say.
     spot_to_on_demand: bool = False
+    #: What a file that says nothing of ``instance_provision`` means.
+    market: Market = "on-demand"
+    #: The cloud's own key of the regions, which goes before ``region_name``.
+    regions: str = ""
+    #: The key that says who logs in, by group; the one under "" is for all.
+    users: Mapping[str, str] = field(default_factory=dict)
+    #: The key of the provider's section that names the account's key pair, which is called as the file of its private
+    #: half.
+    key_name: str = ""
+    #: Where a group's own section has the size of the root disk in GB.
+    root_disk: tuple[str, ...] = ()
+    #: Keys of a group's own section whose values stand behind the type, after colons: ``SHAPE:16:192``.
+    type_fields: tuple[str, ...] = ()
+    #: What a value of an image's key means where it is not one of `Reader.read_image`: a lookup, as our file has it;
+    #: None where it is none.
+    lookup: Callable[[str], Mapping[str, Any] | None] | None = None
     #: The deprecated name of ``fallback_to_next_availability_zone``.
     next_zone: str = ""
+    #: Keys of machines that cannot be had, and what to do instead. Off (0, false, nothing), they do no harm.
+    refused: Mapping[str, str] = field(default_factory=dict)
     #: Further keys, which `Reader.read_sct` checks.
     others: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
         """Every key, once."""
-        named = (self.reserve, self.count, self.instance_type, self.next_zone)
-        keys = (*named, *self.zones, *self.types.values(), *self.images.values(), *self.others)
+        named = (self.reserve, self.count, self.instance_type, self.next_zone, self.regions)
+        by_group = (*self.types.values(), *self.images.values(), *self.users.values())
+        keys = (*named, *self.zones, *by_group, *self.others)
         return tuple(dict.fromkeys(key for key in keys if key))
 
 
@@ -110,6 +129,10 @@ class SctReading(Struct, frozen=True, kw_only=True):
     spread_by: str = ""
     #: For the provider's section of `capacity.yaml`.
     section: Mapping[str, Any] = field(default_factory=dict)
+    #: For the provider's section of a group, by its name.
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The user's keys by ours, where these are in ``groups``: for messages.
+    names: Mapping[str, str] = field(default_factory=dict)
     #: For ``use_reservations``.
     use_reservations: tuple[str, ...] = ()
 

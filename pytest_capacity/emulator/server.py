@@ -22,6 +22,7 @@ from pytest_capacity.emulator.nodes.fleet import Fleet
 from pytest_capacity.emulator.owners import Owners
 from pytest_capacity.emulator.refusal import Refusal, Throttled
 from pytest_capacity.emulator.secret import Secret
+from pytest_capacity.emulator.view import tell
 from pytest_capacity.emulator.weather import WeatherError, read_change
 from pytest_capacity.emulator.world import World
 
@@ -126,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
                 if request.path == "/_world/ssh":
                     told: Any = self.server.fleet.doors()
                 else:
-                    told = self.server.world.tell(request.first("calls", "1") != "0")
+                    told = tell(self.server.world, request.first("calls", "1") != "0")
             self._send(HttpResponse.of_json(told))
         else:
             self._refuse(404, "nothing here; GET /_world tells what the World holds")
@@ -151,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.owners.add(change.owner)
         with world.lock:
             world.change(change)
-            told = world.tell(calls=False)
+            told = tell(world, calls=False)
         # A client that empties the World finds nothing of it, ports and directories included.
         self.server.fleet.follow()
         self._send(HttpResponse.of_json(told))

@@ -97,7 +97,7 @@ class Server:
             self._expect_an_owner()
             if self._run is None:
                 continue
-            self._run.mind_credentials()
+            self._run.engine.mind_credentials()
             for chore in chores:
                 chore.mind()
             if self._run.past_hard_end():
@@ -298,7 +298,7 @@ class Server:
         kept = self._there.extend(call.until)
         if kept is not None:
             run.note_kept(kept)
-        return protocol.Extended(hard_end=run.hard_end, kept_until=kept)
+        return protocol.Extended(hard_end=run.engine.hard_end, kept_until=kept)
 
     def _describe(self, _: Peer, __: protocol.Describe) -> Answer:
         description = self._the_run().describe()
@@ -308,7 +308,7 @@ class Server:
         )
 
     def _read_console(self, _: Peer, call: protocol.ReadConsole) -> Answer:
-        return protocol.Console(text=self._the_run().console(call.node))
+        return protocol.Console(text=self._the_run().engine.console(call.node))
 
     def _find_preempted(self, _: Peer, __: protocol.FindPreempted) -> Answer:
         known = self._the_run().preempted()
@@ -389,7 +389,7 @@ class Server:
             self._settled.set()
             return 0
         began = time.monotonic()
-        patience = OUTLIVE if self._post.outlive_job else run.patience
+        patience = OUTLIVE if self._post.outlive_job else run.engine.request.release_timeout_s
         receipt = run.release(lambda: time.monotonic() - began > patience)
         self._receipt = receipt
         self._settled.set()

@@ -14,6 +14,7 @@ from pytest_capacity.config.fields import (
     Faults,
     Reader,
     as_bool,
+    as_choice,
     as_form,
     as_mapping,
     as_once,
@@ -31,6 +32,8 @@ IMAGE_FORM: Final = re.compile(r"ami-[0-9a-f]{8,17}")
 OWNER_FORM: Final = re.compile(r"self|amazon|\d{12}")
 INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
 RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resource-groups:[^:]+:\d{12}:group/.+")
+_PARAMETER_FORM: Final = re.compile(r"(?!\s)[\w./:-]{1,1011}")
+_PARAMETER: Final = "/aws/service/debian/release/12/latest/amd64"
 _LOOKUP: Final = "{name: 'scylla-5.4-*', owner: self}"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-strategies.html#placement-groups-limitations-cluster
 _CANNOT_JOIN: Final = (
@@ -220,7 +223,7 @@ def _account(value: object, where: str, faults: Faults) -> str | None:
 
 def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | Lookup]:
     """Images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
-    alone = isinstance(value, str) or (isinstance(value, Mapping) and bool({"name", "owner"} & value.keys()))
+    alone = isinstance(value, str) or (isinstance(value, Mapping) and bool({"name", "owner", "ssm"} & value.keys()))
     example = "{us-east-1: ami-0123456789abcdef0}"
     return by_region(value, _as_image, regions, where, faults, alone=alone, example=example)
 
@@ -229,13 +232,33 @@ def _as_image(value: object, where: str, faults: Faults) -> str | Lookup | None:
     if not isinstance(value, Mapping):
         return as_form(value, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
     values = as_mapping(value, where, faults, _LOOKUP)
-    refuse_unknown(values, ("name", "owner"), f"{where}.", faults)
+    refuse_unknown(values, ("name", "owner", "architecture", "or_tag", "ssm"), f"{where}.", faults)
+    if "ssm" in values:
+        if more := sorted(values.keys() - {"ssm"}):
+            faults.add(f"{where}.ssm", f"is there beside {', '.join(more)}", "Keep one way to name the image.")
+        parameter = as_form(values["ssm"], _PARAMETER_FORM, _PARAMETER, f"{where}.ssm", faults)
+        return Lookup(ssm=parameter) if parameter else None
     if "name" not in values:
         faults.add(f"{where}.name", "is missing", f"Write the image like {_LOOKUP}.")
         return None
     name = as_text(values["name"], f"{where}.name", faults)
-    owner = as_owner(values.get("owner", "self"), f"{where}.owner", faults)
-    return Lookup(name=name, owner=owner) if name and owner else None
+    owner = as_owners(values.get("owner", "self"), f"{where}.owner", faults)
+    if "architecture" in values:
+        of = as_choice(values["architecture"], ("x86_64", "arm64"), f"{where}.architecture", faults) or ""
+    else:
+        of = ""
+    or_tag = "or_tag" in values and bool(as_bool(values["or_tag"], f"{where}.or_tag", faults))
+    return Lookup(name=name, owner=owner, architecture=of, or_tag=or_tag) if name and owner else None
+
+
+def as_owners(value: object, where: str, faults: Faults) -> str | tuple[str, ...] | None:
+    """Return one owner, or several where there is a list."""
+    if not isinstance(value, list | tuple):
+        return as_owner(value, where, faults)
+    found = [as_owner(one, f"{where}[{at}]", faults) for at, one in enumerate(value)]
+    if not found:
+        faults.add(where, "names no owner", "Write it like [self, amazon], or leave it out.")
+    return tuple(one for one in found if one is not None) or None
 
 
 def as_owner(value: object, where: str, faults: Faults) -> str | None:

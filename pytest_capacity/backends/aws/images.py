@@ -62,7 +62,7 @@ def why_no_image(group: GroupSettings, region: str, read: Read) -> str:
 
 def _why_not_found(lookup: Lookup, group: GroupSettings, region: str, read: Read) -> str:
     found = read.found.get(lookup)
-    called = f"image of {lookup.owner} called {lookup.name!r}"
+    called = lookup.words
     if found is None:
         return f"whether there is an {called} could not be read ({read.unread.get('images', 'it is not known why')})"
     if not found:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import config
+from pytest_capacity.backends.aws import config, sct
 from pytest_capacity.backends.aws.settings import AwsSettings, section_of
-from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
@@ -73,6 +73,13 @@ class AwsProvider(Provider):
     sct = SctKeys(
         images={"db": "ami_id_db_scylla", "loader": "ami_id_loader", "monitor": "ami_id_monitor"},
         unique_zones=False,
+        market="spot",
+        users={"db": "ami_db_scylla_user", "loader": "ami_loader_user", "monitor": "ami_monitor_user"},
+        key_name="key_name",
+        root_disk=("root_volume", "size_gb"),
+        lookup=sct.lookup,
+        refused=sct.REFUSED,
+        others=sct.KEYS,
         spot_to_on_demand=True,
         next_zone="aws_fallback_to_next_availability_zone",
     )
@@ -129,6 +136,10 @@ class AwsProvider(Provider):
         if request.ssh and request.ssh.key is None and not written and section_of(request).key_name:
             remedy = "Write `ssh: {key: PATH}`, or remove the key: then a key pair is made for the run."
             faults.add(f"{source.file}: aws.key_name", "is there, and not where its private half is", remedy)
+
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """Instance profiles, data volumes and public addresses."""
+        return sct.read(values, where, faults)
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Less what is as by default."""

@@ -173,8 +173,19 @@ def _images(cloud: Cloud, region: str, ids: Sequence[str]) -> dict[str, dict[str
 
 
 def _find_images(cloud: Cloud, region: str, lookup: Lookup) -> list[dict[str, Any]]:
-    filters = [{"Name": "name", "Values": [lookup.name]}, {"Name": "state", "Values": ["available"]}]
-    found = cloud.ec2(region, "describe_images", Owners=[lookup.owner], Filters=filters)["Images"]
+    if lookup.ssm:
+        answer = cloud.call("ssm", region, "get_parameter", Name=lookup.ssm)
+        found = cloud.ec2(region, "describe_images", ImageIds=[answer["Parameter"]["Value"]])["Images"]
+        return list(found)
+    more = [{"Name": "state", "Values": ["available"]}]
+    if lookup.architecture:
+        more.append({"Name": "architecture", "Values": [lookup.architecture]})
+    # An account sees its own tags and no other's, so a name goes before a tag.
+    for key in ("name", "tag:Name") if lookup.or_tag else ("name",):
+        filters = [{"Name": key, "Values": [lookup.name]}, *more]
+        found = cloud.ec2(region, "describe_images", Owners=list(lookup.owners), Filters=filters)["Images"]
+        if found:
+            break
     return sorted(found, key=lambda image: (image.get("CreationDate", ""), image["ImageId"]), reverse=True)
 
 

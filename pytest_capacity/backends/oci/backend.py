@@ -119,7 +119,7 @@ class OciBackend:
             tags = dict(read.data.get("freeformTags") or {})
             body["freeformTags"] = {**tags, DEADLINE: format_time(to.deadline)}
         if held.kind == RESERVATION:
-            body["instanceReservationConfigs"] = scaling.configs_of(read.data, to)
+            body["instanceReservationConfigs"] = scaling.configs_of(self._cloud, self._request, held, read.data, to)
         kind = KINDS[held.kind]
         headers = {"if-match": read.etag} if read.etag else {}
         answer = self._cloud.call(
