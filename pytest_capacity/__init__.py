@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         KeeperError,
         NodeError,
         Refused,
+        ScalingError,
         TimedOut,
         Unreachable,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "NodeGroup",
     "Refused",
     "Reservation",
+    "ScalingError",
     "TimedOut",
     "Topology",
     "Unreachable",
@@ -77,6 +79,7 @@ _HOMES: Final = {
             "KeeperError",
             "NodeError",
             "Refused",
+            "ScalingError",
             "TimedOut",
             "Unreachable",
         ),

@@ -97,6 +97,10 @@ class Disabled(CapacityError):
     """A test asks for capacity, and no backend was chosen."""
 
 
+class ScalingError(CapacityError):
+    """A node group could not be changed; the message says what it is now."""
+
+
 class KubeDBError(CapacityError):
     """A database could not be changed, provisioned or looked at; the server's own words are in the message."""
 

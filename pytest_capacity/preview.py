@@ -66,6 +66,8 @@ class TopologyPreview(Struct, frozen=True):
 
     rungs: tuple[PreviewRung, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    #: What the summary of a run in the first placement would say besides (`Piece.note`).
+    remarks: tuple[str, ...] = ()
 
 
 class Plan(Struct, frozen=True, kw_only=True):

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from pytest_capacity.config.provider import (
-    AnyCloud,
     Examples,
     GroupDraft,
     Reader,
@@ -40,7 +39,6 @@ __all__ = [
     "Examples",
     "GivesNotice",
     "GroupDraft",
-    "PlainProvider",
     "Provider",
     "ScalesNodes",
     "ScalingStep",
@@ -49,10 +47,11 @@ __all__ = [
     "Section",
     "by_reservation",
     "in_order",
+    "scaling_of",
 ]
 
 
-class Provider(Reader, Protocol):
+class Provider(Reader):
     """The first face of a cloud: all that pytest and the command line need, without the SDK.
 
     One object a process, without state, found by entry point (group ``pytest_capacity.backends``). Its module imports
@@ -61,93 +60,55 @@ class Provider(Reader, Protocol):
     """
 
     #: The modules that the extra brings; looked for, not imported.
-    modules: tuple[str, ...]
+    modules: tuple[str, ...] = ()
     #: Whether the emulator that we bring speaks for it.
-    emulated: bool
+    emulated: bool = False
     #: Who logs in on the nodes by SSH where the user says nothing about it; "": the user that runs the keeper.
-    default_user: str
+    default_user: str = ""
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
-    credential_variables: tuple[str, ...]
+    credential_variables: tuple[str, ...] = ()
     #: Variables that hold paths: they are made absolute before the keeper starts, which works in ``/``.
-    file_variables: tuple[str, ...]
+    file_variables: tuple[str, ...] = ()
     #: What the names of the SDK's variables begin with: none of them reaches an emulator or an emulated run.
-    environment_prefixes: tuple[str, ...]
+    environment_prefixes: tuple[str, ...] = ()
     #: Keys of `Request.settings` that do not shape nodes: two processes may differ in them and share nodes.
-    not_shaping: frozenset[str]
+    not_shaping: frozenset[str] = frozenset()
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
-    errors_file: Path | None
+    errors_file: Path | None = None
     #: What bills on where the keeper's machine is lost, since the cloud ends nothing at a time; "": it does. One
     #: sentence for the header of a run.
-    endless: str
+    endless: str = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
-        ...
+        return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return the URL that the run talks to, where the file, a flag or the environment names one; for the header."""
-        ...
+        return request.endpoint
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
         """Return the profile of the SDK's files that the run uses; "" where none is named. For the header."""
-        ...
+        return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
         """``request`` with what this process's environment decides (a profile), before the keeper starts."""
-        ...
+        return request
 
     def account_setting(self, request: Request) -> tuple[str, str]:
         """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
-        ...
+        return "", ""
 
     def memory(self, kind: str) -> float | None:
         """For how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
-        ...
+        return None
 
     def open(self, request: Request) -> Backend:
         """Return the second face, for one request. Imports the SDK and makes no call.
 
         Raises `ConfigError` for what is wrong; a `ModuleNotFoundError` is left to `open_backend`.
         """
-        ...
-
-
-class PlainProvider(AnyCloud):
-    """A provider without settings, variables and errors of its own: what others can inherit from. `open` is missing."""
-
-    emulated = False
-    default_user = ""
-    modules: tuple[str, ...] = ()
-    credential_variables: tuple[str, ...] = ()
-    file_variables: tuple[str, ...] = ()
-    environment_prefixes: tuple[str, ...] = ()
-    not_shaping: frozenset[str] = frozenset()
-    errors_file: Path | None = None
-    endless = ""
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As they are."""
-        return settings
-
-    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """Return the one of the file or of a flag."""
-        return request.endpoint
-
-    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """None."""
-        return ""
-
-    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """As it is."""
-        return request
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        """None."""
-        return "", ""
-
-    def memory(self, kind: str) -> float | None:
-        """As for every cloud."""
-        return None
+        raise NotImplementedError(f"the provider {self.name!r} opens no backend")
 
 
 class Backend(Protocol):
@@ -306,7 +267,6 @@ def by_reservation(used: Mapping[tuple[str, str], str]) -> dict[str, tuple[tuple
 ScalingStep = Literal["count", "replace", "in-place", "storage"]
 
 
-@runtime_checkable
 class ScalesNodes(Protocol):
     """A `Backend` of a cloud whose node groups can be changed while they stand (`pytest_capacity.scaling.nodes`).
 
@@ -319,9 +279,10 @@ class ScalesNodes(Protocol):
       is N. ``failed``, or refused: the engine asks for the old count again. One whose last node goes is released.
     - ``Change(running=False)`` of a node: it is looked at until its fact ``power`` is ``off``. Its `Held.state` is not
       read in the meantime, so it may be whatever it is for a node that another has stopped.
-    - ``Change(instance_type=T, reservation_id=R)`` of a node that is off. R is the id of a reservation of ours for T,
-      ready, or "" where the group is not reserved: then the node must not take a place in anybody's. It may be several
-      calls where the cloud has no single one; made again after a death in between they do the rest.
+    - ``Change(instance_type=T, reservation_id=R)`` of a node that is off. R is the id of a reservation for T that is
+      ready (ours; where a change is undone, the one in which it was), or "" where the group is not reserved: then the
+      node must not take a place in anybody's. It may be several calls where the cloud has no single one; made again
+      after a death in between they do the rest.
     - ``Change(running=True)`` of a node that is off: it is looked at until it is ``ready``; its facts say type and
       reservation.
     - ``Change(disk_gb=N)`` of a node that runs: `disks` is asked until it says N. A disk that is as large already is
@@ -350,6 +311,11 @@ class ScalesNodes(Protocol):
         Reads only. While a change is under way it is the size before, or 0, until the new size can be used.
         """
         ...
+
+
+def scaling_of(backend: Backend) -> tuple[ScalesNodes, frozenset[ScalingStep]]:
+    """Return a backend as one that scales node groups, and what of that it can do: nothing, where it is none."""
+    return cast("ScalesNodes", backend), getattr(backend, "scaling", frozenset())
 
 
 def in_order(helds: Sequence[Held], order: Sequence[frozenset[str]]) -> Sequence[Held]:

@@ -146,11 +146,25 @@ def _row(own: ErrorRow) -> Row:
     )
 
 
+#: By class, what can be done in this process alone, whatever the tables say.
+_here: Final[dict[str, str]] = {}
+
+
+def advise(kind: str, words: str) -> None:
+    """Let ``words`` be the advice about refusals of a class in this process: a keeper has one run, of one cloud."""
+    _here[kind] = words
+
+
 def remedy(cloud: str, diagnosis: Diagnosis) -> str:
     """What the user can do about a refusal of ``cloud``: one sentence, without its full stop."""
     file = _file_of(cloud)
     words: Mapping[str, str] = {**_read(_REMEDIES), **_read(file).get("remedies", {})} if file else {}
-    said = diagnosis.remedy or words.get(diagnosis.kind) or words.get("unknown", "See the keeper's log")
+    said = (
+        _here.get(diagnosis.kind)
+        or diagnosis.remedy
+        or words.get(diagnosis.kind)
+        or words.get("unknown", "See the keeper's log")
+    )
     return said.replace("{operation}", diagnosis.operation or "the call")
 
 

@@ -42,6 +42,7 @@ def _plain(planned: Plan) -> dict[str, Any]:
             name: {
                 "rungs": [_rung(rung) for rung in topology.rungs],
                 "left_out": [{"region": one.region, "zone": one.zone, "why": one.why} for one in topology.left_out],
+                "remarks": list(topology.remarks),
             }
             for name, topology in planned.topologies.items()
         },

@@ -39,7 +39,7 @@ from pytest_capacity.config.fields import (
 from pytest_capacity.config.files import Files, read_files
 from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
-from pytest_capacity.config.provider import AnyCloud, Reader, Readers, Section
+from pytest_capacity.config.provider import Reader, Readers, Section
 from pytest_capacity.config.retention import read_keeping
 from pytest_capacity.config.sct import in_their_words, is_sct, translate
 from pytest_capacity.config.sct import is_reserving as is_sct_reserving
@@ -334,9 +334,9 @@ def _backend(source: Source, clouds: Readers, faults: Faults) -> Reader:
     if value is None:
         flag = f"Pass --capacity-backend={names[0]}, or write" if source.has_flags else "Write"
         faults.add(where, "no backend is chosen", f"{flag} `backend: {names[0]}`. What there is: {', '.join(names)}.")
-        return AnyCloud()
+        return Reader()
     name = as_choice(value, names, where, faults)
-    return clouds.get(name) if name in names else AnyCloud()
+    return clouds.get(name) if name in names else Reader()
 
 
 def _regions(

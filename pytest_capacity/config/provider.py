@@ -137,130 +137,74 @@ class SctReading(Struct, frozen=True, kw_only=True):
     use_reservations: tuple[str, ...] = ()
 
 
-class Reader(Protocol):
+class Reader:
     """The part of a provider that reads a configuration. Pure: no call, no SDK, no file but those that it is given.
 
     Methods with ``faults`` add one for each thing that is wrong and return what is usable; ``where`` begins a message.
+    This class takes every value: it stands where no backend is chosen, so that the rest of the file is still checked,
+    and a provider inherits from it what its cloud does not have.
     """
 
     #: The value of ``backend:``, and the name of the provider's section and of its extra.
-    name: str
+    name: str = ""
     #: What messages call it.
-    title: str
+    title: str = ""
     #: The machines are the user's own: there are no regions, markets, reservations, key pairs, and no emulator.
-    owns_machines: bool
-    examples: Examples
+    owns_machines: bool = False
+    examples: Examples = Examples(group="{count: 3, instance_type: NAME}")
     #: The variables from which the SDK takes the region where nothing else names it, in its order.
-    region_variables: tuple[str, ...]
-    sct: SctKeys
+    region_variables: tuple[str, ...] = ()
+    sct: SctKeys = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
         """The regions that the SDK would take, and the variable that says so. ``((), "")`` where there is none."""
-        ...
-
-    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the regions of the right form, each once."""
-        ...
-
-    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
-        ...
-
-    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """An instance type (machine type, size, shape). None, and a fault, for anything else."""
-        ...
-
-    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return the id of an image. None, and a fault, for anything else."""
-        ...
-
-    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the existing reservations of ``use_reservations``."""
-        ...
-
-    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """The section, checked: plain data (what JSON has), for `Request.settings`. What is default is left out."""
-        ...
-
-    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """What the group says beside the common keys (its own section, ``image``): plain data, for `NodeGroup.cloud`.
-
-        A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
-        """
-        ...
-
-    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
-        """Refuse user data that no machine of this cloud would get or read. Never quote it: it may hold secrets."""
-        ...
-
-    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` says where a key stands."""
-        ...
-
-    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Return what ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
-
-        Called with every file of scylla-cluster-tests, of another cloud too: then only the forms count.
-        """
-        ...
-
-
-class AnyCloud:
-    """The `Reader` where no backend is chosen: it takes every value, so that the rest of the file is still checked.
-
-    Also what a provider can inherit from, for all that its cloud does not have.
-    """
-
-    name = ""
-    title = ""
-    owns_machines = False
-    examples = Examples(group="{count: 3, instance_type: NAME}")
-    region_variables: tuple[str, ...] = ()
-    sct = SctKeys()
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """Return what the first of ``region_variables`` says that is set; without any of them, one region for all."""
         for name in self.region_variables:
             if environ.get(name):
                 return (environ[name],), name
         return ((), "") if self.region_variables else ((self.name,), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """All of them."""
+        """Return the regions of the right form, each once."""
         return tuple(values)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """All of them."""
+        """Return the zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
         return tuple(values)
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """Any text."""
+        """An instance type (machine type, size, shape). None, and a fault, for anything else."""
         return as_text(value, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """Any text."""
+        """Return the id of an image. None, and a fault, for anything else."""
         return as_text(value, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """All of them."""
+        """Return the existing reservations of ``use_reservations``."""
         return tuple(values)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """Nothing."""
+        """The section, checked: plain data (what JSON has), for `Request.settings`. What is default is left out."""
         return {}
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Nothing."""
+        """What the group says beside the common keys (its own section, ``image``): plain data, for `NodeGroup.cloud`.
+
+        A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
+        """
         return {}
 
     def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
-        """Any text will do."""
+        """Refuse user data that no machine of this cloud would get or read. Never quote it: it may hold secrets."""
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Nothing contradicts itself."""
+        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` says where a key stands."""
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Nothing."""
+        """Return what ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
+
+        Called with every file of scylla-cluster-tests, of another cloud too: then only the forms count.
+        """
         return SctReading()
 
 

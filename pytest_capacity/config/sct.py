@@ -16,7 +16,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, shown
-from pytest_capacity.config.provider import AnyCloud, Reader, Readers, SctReading
+from pytest_capacity.config.provider import Reader, Readers, SctReading
 from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored
 from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles
 from pytest_capacity.config.sct_words import in_their_advice
@@ -86,7 +86,7 @@ def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> b
 def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers, faults: Faults) -> bool:
     """Return whether it names a cloud and switches its reservations on."""
     backend = values.get("cluster_backend")
-    provider = clouds.get(backend) if backend in tuple(clouds.names()) else AnyCloud()
+    provider = clouds.get(backend) if backend in tuple(clouds.names()) else Reader()
     key = _reserve_key(values, provider)
     on = as_bool(values[key], f"{where}: {key}", faults) if _given(values, key) else False
     return bool(backend) and bool(on)
@@ -186,7 +186,7 @@ class _Reader:
         self._warn = warn
         self._faults = faults
         names = tuple(clouds.names())
-        self._provider: Reader = AnyCloud()
+        self._provider: Reader = Reader()
         self.backend = source.overrides.backend or self._word("cluster_backend", names)
         if self.backend in names:
             self._provider = clouds.get(self.backend)

@@ -187,8 +187,10 @@ def read_scenario(path: str, names: Names) -> Change:
     """The weather in a YAML file; `WeatherError` names the file and the fault."""
     try:
         told = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise WeatherError(f"{path}: cannot be read as YAML: {problem}. Give a file of weather") from None
+    except OSError as problem:
+        raise WeatherError(f"{path}: {problem.strerror or problem}. Name a file of weather (YAML)") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise WeatherError(f"{path}: cannot be read as YAML: {problem}. Correct it") from None
     try:
         change = read_change({} if told is None else told, names)
     except WeatherError as problem:

@@ -251,9 +251,9 @@ class World:
         return [reservation] * (reservation.count - self.inside(reservation))
 
     def inside(self, reservation: Reservation) -> int:
-        """Return how many machines sit in a reservation; one on its way out still does."""
+        """Return how many machines sit in a reservation; one on its way out still does, a stopped one does not."""
         now = self.clock.now()
-        return sum(1 for one in self.machines.values() if one.reservation_id == reservation.id and one.live(now))
+        return sum(1 for one in self.machines.values() if one.reservation_id == reservation.id and one.occupies(now))
 
     def zones_with_stock(self, place: Place, zones: Iterable[str], type_: str, market: str, count: int) -> list[str]:
         """Return those of ``zones`` (of the region of ``place``) that could give ``count`` machines now."""
@@ -400,6 +400,11 @@ class World:
         self.others[thing.id] = thing
         if thing.hourly:
             self._bill(thing, "", "", 1, thing.made)
+
+    def reprice(self, thing: Other, hourly: float) -> None:
+        """Let a thing cost ``hourly`` from now on."""
+        thing.hourly = hourly
+        self._bill(thing, "", "", 1, self.clock.now())
 
     def remove(self, thing: Other, *, forget: bool = True) -> None:
         """Let a thing go; without ``forget`` it stays known, as deleted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Final, get_args
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from pytest_capacity.engine.make import Maker, PieceRefused
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, NodeError
-from pytest_capacity.model import Diagnosis, Held, Need, Node, Order, Piece, Placed, Reservation, Scope
+from pytest_capacity.model import Diagnosis, Held, Need, Node, Order, Piece, Placed, Reservation, Scope, Topology
 
 #: The narrowest first.
 SCOPES: Final[tuple[str, ...]] = get_args(Scope)
@@ -58,26 +59,17 @@ class AttemptFailed(Exception):
         return tuple(dict.fromkeys(named)) if all(failure.groups for failure in self.failures) else ()
 
 
+@dataclass(eq=False)
 class Attempter:
     """Tries rungs, one call of `attempt` each."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        maker: Maker,
-        pool: Executor,
-        reach: Reach,
-        advice: Advice = NO_ADVICE,
-    ) -> None:
-        self._backend = backend
-        self._advice = advice
-        self._run_state = run_state
-        self._clock = clock
-        self._maker = maker
-        self._pool = pool
-        self._reach = reach
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _maker: Maker
+    _pool: Executor
+    _reach: Reach
+    _advice: Advice = NO_ADVICE
 
     def attempt(self, order: Order, deadline: Deadline) -> Placed:
         """All of it or none: the placed topology, or `AttemptFailed` (and what was made is still held).
@@ -91,7 +83,7 @@ class Attempter:
             self._wait_ready(bound, deadline)
             pieces += bound
         self._verify(pieces)
-        placed = self._usable(self._placed(order, pieces), order, deadline)
+        placed = self.usable(self._placed(order, pieces), order.topology, deadline)
         self._note_remarks(order, pieces)
         return placed
 
@@ -183,11 +175,11 @@ class Attempter:
         groups = (held.group,) if held.group else failure.groups
         return Failure(failure.diagnosis, groups, held.zone or piece.zone, piece)
 
-    def _usable(self, placed: Placed, order: Order, deadline: Deadline) -> Placed:
+    def usable(self, placed: Placed, topology: Topology, deadline: Deadline) -> Placed:
         """The nodes with the addresses at which they are reached, once each is ready as its group says."""
         placed = self._reach.addressed(placed, {held.id: held for held in self._run_state.held()}, deadline)
         try:
-            self._reach.await_ready(placed, order.topology, deadline, self._clock, self._note_ready)
+            self._reach.await_ready(placed, topology, deadline, self._clock, self._note_ready)
         except NodeError as error:
             diagnosis = Diagnosis(
                 "stop", "not-ready", "not-ready", str(error), by="the keeper", remedy=self._reach.advice
@@ -217,11 +209,11 @@ class Attempter:
         reservations: list[Reservation] = []
         for piece in pieces:
             made = self._run_state.made(piece.subject)
-            reservations += [_reservation(held) for held in made if held.kind == "reservation"]
+            reservations += [reservation_of(held) for held in made if held.kind == "reservation"]
             members = sorted((held for held in made if held.kind == "node"), key=_launch_order)
             for held in members:
                 if group := held.group or piece.group:
-                    nodes[group] = (*nodes.get(group, ()), _node(held))
+                    nodes[group] = (*nodes.get(group, ()), node_of(held))
         return Placed(
             topology=order.topology.name,
             region=order.placement.region,
@@ -243,7 +235,8 @@ def _launch_order(held: Held) -> tuple[int, str]:
     return int(digits or 0), held.id
 
 
-def _reservation(held: Held) -> Reservation:
+def reservation_of(held: Held) -> Reservation:
+    """Return a held reservation as tests see it."""
     return Reservation(
         id=held.id,
         region=held.region,
@@ -253,7 +246,8 @@ def _reservation(held: Held) -> Reservation:
     )
 
 
-def _node(held: Held) -> Node:
+def node_of(held: Held) -> Node:
+    """Return a held node as tests see it, without its `Access`."""
     facts: Mapping[str, str] = held.facts
     return Node(
         id=held.id,

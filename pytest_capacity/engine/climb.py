@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -74,34 +75,21 @@ class Climb(Struct):
     round: int = 1
 
 
+@dataclass(eq=False)
 class Climber:
     """Places topologies. One climb of a topology at a time; several topologies may climb at once."""
 
-    def __init__(
-        self,
-        request: Request,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        attempter: Attempter,
-        abandoned: Abandoned,
-        offers: OfferReader,
-        bounds: Bounds,
-        facts: Mapping[str, str],
-        advice: Advice,
-        emulator: Callable[[], str] = str,
-    ) -> None:
-        self._request = request
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._attempter = attempter
-        self._abandoned = abandoned
-        self._offers = offers
-        self._bounds = bounds
-        self._facts = facts
-        self._advice = advice
-        self._emulator = emulator
+    _request: Request
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _attempter: Attempter
+    _abandoned: Abandoned
+    _offers: OfferReader
+    _bounds: Bounds
+    _facts: Mapping[str, str]
+    _advice: Advice
+    _emulator: Callable[[], str] = str
 
     def place(self, name: str, launch: bool, deadline: Deadline) -> Placed:
         """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
@@ -245,7 +233,7 @@ class Climber:
 
     def _order(self, climb: Climb, rung: Rung) -> Order:
         offers = {offer.zone: offer for offer in climb.offers[rung.region]}
-        topology = _chosen(climb.topology, rung)
+        topology = chosen(climb.topology, rung)
         order = Order(
             run=self._request.run,
             project=self._request.project,
@@ -257,7 +245,7 @@ class Climber:
             launch=climb.launch,
             nonce=self._run_state.nonce,
             facts={**offers[rung.zone].facts, **(self._facts if climb.launch else {})},
-            shares=_shares(topology, rung, offers) if self._request.colocate == "region" else (),
+            shares=shares(topology, rung, offers) if self._request.colocate == "region" else (),
         )
         return self._going_on(climb.sound, order)
 
@@ -394,8 +382,8 @@ def subjects(backend: Backend, order: Order) -> frozenset[str]:
     return frozenset(piece.subject for planned in backend.plan(order) for piece in planned)
 
 
-def _chosen(topology: Topology, rung: Rung) -> Topology:
-    """The topology with the type and market of this rung."""
+def chosen(topology: Topology, rung: Rung) -> Topology:
+    """Return the topology with the types and markets of ``rung``."""
     groups = tuple(
         replace(
             group,
@@ -412,8 +400,8 @@ def _choices(order: Order, request: Request) -> dict[str, Choice]:
     return {group.name: Choice(group.market or request.market, group.instance_type) for group in order.topology.groups}
 
 
-def _shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:
-    """Each group's nodes over the zones in turn; zones that get none are left out."""
+def shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:
+    """Return each group's nodes over the zones of ``rung`` in turn; zones that get none are left out."""
     places = rung.places
     counts: dict[str, dict[str, int]] = {zone: {} for zone in places}
     for group in topology.groups:

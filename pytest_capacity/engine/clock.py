@@ -72,6 +72,11 @@ class Deadline:
         if self._refused:
             self._refused.set()
 
+    @property
+    def over(self) -> bool:
+        """Return whether the time is over."""
+        return self._clock.now() >= self._until
+
     def check(self) -> None:
         """Raise `Cancelled` or `TimedOut` when it is time to stop."""
         if self._event.is_set():

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
+
+from msgspec.structs import replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
+from pytest_capacity.engine.alter import Alterer
 from pytest_capacity.engine.attempt import Attempter
 from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import Bounds, Climber, subjects
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import Account, CredentialWatch
 from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
-from pytest_capacity.engine.leases import Leases
+from pytest_capacity.engine.leases import LEASE, Leases
+from pytest_capacity.engine.local_endpoint import LocalEndpoint
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
 from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
@@ -27,7 +32,7 @@ from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
-from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Unread
+from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Topology, Unread
 
 #: Calls in flight at once.
 WIDTH: Final = 32
@@ -71,6 +76,8 @@ class Engine:
         self._lock = threading.Lock()
         #: Set: stop provisioning, at the next boundary between calls.
         self.stop = threading.Event()
+        #: Set: the account is known, and what an earlier keeper was releasing is released on.
+        self.opened = threading.Event()
         maker = Maker(backend, run_state, clock)
         self._credentials = CredentialWatch(backend, run_state, request.prices, self.ends)
         self._account = Account(
@@ -78,8 +85,11 @@ class Engine:
         )
         self._leases = Leases(backend, run_state, clock, self._pool, self._credentials)
         reach = reach or Reach(request, backend.default_user)
+        self._facts = reach.facts
         attempter = Attempter(backend, run_state, clock, maker, self._creates, reach, advice)
         self._releaser = Releaser(backend, run_state, clock, maker, self._pool, self._credentials)
+        #: Changes what stands, for `pytest_capacity.scaling.nodes`.
+        self.alterer = Alterer(backend, run_state, clock, attempter, self._releaser, self._topology_locks, self.stop)
         self._abandoned = Abandoned(self._releaser, run_state, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, run_state, clock, self._chores)
         self._preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
@@ -145,13 +155,21 @@ class Engine:
         for name in self.request.topologies:
             self.offers.ahead(name)
         deadline = Deadline(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
-        identity = patiently(self._backend, self._clock, self._backend.whoami, deadline)
+        endpoint = provider(self.request.backend).endpoint_of(self.request, os.environ)
+        identity = patiently(
+            self._backend,
+            self._clock,
+            self._backend.whoami,
+            deadline,
+            give_up=LocalEndpoint(endpoint, self._clock).give_up,
+        )
         if isinstance(identity, Diagnosis):
             raise refused("asked the cloud who we are", self._backend.name, identity)
         stranger = self._account.pin(identity)
         if stranger:
             raise Refused(f"{stranger}. Nothing was created. Use the credentials of that account")
         self._take_up()
+        self.opened.set()
         return identity
 
     def provision(self, name: str, *, launch: bool = True) -> Placed:
@@ -183,6 +201,8 @@ class Engine:
     def _take_up(self) -> None:
         """What an earlier keeper of this run was releasing is released on."""
         orders = [*self.run_state.orders.values(), *itertools.chain(*self.run_state.fulfilled.values())]
+        # What an alteration has made is its own to use or to remove.
+        orders += [one.order for one in list(self.run_state.alterations.values()) if one.order]
         placed = self.run_state.placed.values()
         ids = {node.id for one in placed for nodes in one.nodes.values() for node in nodes}
         ids |= {reservation.id for one in placed for reservation in one.reservations}
@@ -227,7 +247,7 @@ class Engine:
             limit = f"replacing nodes of {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
             deadline = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
             try:
-                part = self._climber.place_beside(placed, part_of(self.request.topologies[name], missing), deadline)
+                part = self._climber.place_beside(placed, part_of(self._as_it_stands(name), missing), deadline)
             except Cancelled:
                 return
             except CapacityError as error:
@@ -236,6 +256,27 @@ class Engine:
                 self.run_state.trouble(f"nodes that were taken back could not be replaced: {error}")
                 return
             self._hand_over(mended(placed, missing, part))
+
+    def _as_it_stands(self, name: str) -> Topology:
+        """Return a topology with the instance types that its groups were given while they stood."""
+        topology = self.request.topologies[name]
+        types = self.run_state.types
+        groups = (
+            replace(group, instance_type=types[name, group.name], alternatives=())
+            if (name, group.name) in types
+            else group
+            for group in topology.groups
+        )
+        return replace(topology, groups=tuple(groups))
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Return what every order that launches must know."""
+        return self._facts
+
+    def lease_end(self) -> float:
+        """Return until when the first lease of what is made now runs."""
+        return min(self._clock.now() + LEASE, self.hard_end)
 
     def mind_credentials(self) -> None:
         """Once the known end of the credentials is past, see whether they still work. Quick; call it every second."""
@@ -256,6 +297,7 @@ class Engine:
             with lock:
                 pass  # The call in flight is finished first.
         wait(self._abandoned.under_way())
+        wait(self.alterer.under_way())
         if not self.run_state.regions:
             return self._receipt(self.run_state, ())
         if not self._account.is_ours(until):

@@ -105,10 +105,12 @@ def patiently(
     read: Callable[[], T],
     deadline: Deadline,
     tell: Callable[[Diagnosis], None] = lambda _: None,
+    give_up: Callable[[Diagnosis], Diagnosis | None] = lambda _: None,
 ) -> T | Diagnosis:
     """Read, again and again while the cloud only says "not now"; at ``deadline`` what it said last.
 
-    ``tell`` is called when that is said for the first time, and whenever something else is said.
+    ``tell`` is called when that is said for the first time, and whenever something else is said. ``give_up`` is asked
+    each time, and what it returns ends the reading.
     """
     pause = FIRST_PAUSE
     told = ""
@@ -119,6 +121,8 @@ def patiently(
         if answer.code != told:
             tell(answer)
             told = answer.code
+        if (end := give_up(answer)) is not None:
+            return end
         try:
             deadline.wait(clock.jitter(pause))
         except TimedOut:

@@ -53,8 +53,10 @@ class Preemption:
             seen = asked(self._backend, lambda: self._backend.refresh(nodes)) if nodes else []
             if isinstance(seen, Diagnosis):
                 return  # The next look is soon.
+            # What has been changed on purpose since the question was asked is looked at the next time.
+            same = {held.key: held for held in self._watched_now(nodes)}
             for before, held in zip(nodes, seen, strict=True):
-                if words := self._why_lost(before, held):
+                if same.get(before.key) == before and (words := self._why_lost(before, held)):
                     self._note(held, words)
             for held, words in self._announced(nodes):
                 self._note(held, words)
@@ -80,13 +82,17 @@ class Preemption:
             (spot[id_], f"will be taken back by {self._backend.name}: {words}") for id_, words in said.items() if words
         ]
 
+    def _watched_now(self, nodes: Sequence[Held]) -> list[Held]:
+        keys, altering = {held.key for held in nodes}, self._run_state.altering()
+        return [held for held in self._run_state.held() if held.key in keys and held.id not in altering]
+
     def _watched(self) -> list[Held]:
         standing = {node.id for placed in self._run_state.placed.values() for node in _nodes(placed)}
         ours = [
             held
             for held in self._run_state.held()
             if held.kind == "node"
-            and held.id in standing - self._run_state.preempted.keys()
+            and held.id in standing - self._run_state.preempted.keys() - self._run_state.altering()
             and not self._run_state.accepted(held)
         ]
         if self._clock.now() < self._all_at:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
@@ -27,7 +28,7 @@ LONG_PAUSE: Final = 30.0
 
 
 class Scope:
-    """What to release: all of the run, or, where ``subjects`` are given, what came of these.
+    """What to release: all of the run, or, where ``subjects`` are given, what came of these, or else ``keys`` alone.
 
     Of ``unlisted`` something may exist that the journal does not know of: it is looked for in ``regions`` by the stamp.
     """
@@ -38,12 +39,16 @@ class Scope:
         subjects: Collection[str] | None = None,
         unlisted: Collection[str] = (),
         regions: Iterable[str] = (),
+        keys: Collection[HeldKey] | None = None,
     ) -> None:
         self._run_state = run_state
-        self._subjects = subjects
+        self._keys = keys
+        self._subjects = () if subjects is None and keys is not None else subjects
         self._regions = frozenset(regions)
         self.unlisted = frozenset(unlisted)
-        self.whole = subjects is None
+        self.whole = subjects is None and keys is None
+        #: What the cloud has refused to remove, for certain.
+        self.refused: list[Diagnosis] = []
 
     @property
     def regions(self) -> list[str]:
@@ -56,6 +61,8 @@ class Scope:
 
     def held(self) -> list[Held]:
         """Return what of it is held."""
+        if self._keys is not None:
+            return [held for held in self._run_state.held() if held.key in self._keys]
         return [held for held in self._run_state.held() if self.has(held.subject)]
 
     def doubts(self) -> list[Piece]:
@@ -67,26 +74,18 @@ class Scope:
         return not self.doubts() and all(map(self._run_state.accepted, self.held()))
 
 
+@dataclass(eq=False)
 class Releaser:
     """Releases scopes. One may be at work on several at once, on different threads."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        maker: Maker,
-        pool: Executor,
-        credentials: CredentialWatch,
-    ) -> None:
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._maker = maker
-        self._pool = pool
-        self._credentials = credentials
-        #: What the last listing of the whole run could not read.
-        self.unread: tuple[Unread, ...] = ()
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _maker: Maker
+    _pool: Executor
+    _credentials: CredentialWatch
+    #: What the last listing of the whole run could not read.
+    unread: tuple[Unread, ...] = field(default=(), init=False)
 
     def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event | None = None) -> bool:
         """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.
@@ -120,9 +119,8 @@ class Releaser:
         listed = False
         while now := [held for held in self._backend.releasable(scope.held()) if held.key not in tried]:
             tried.update(held.key for held in now)
-            list(
-                self._pool.map(self._release, self._batches(held for held in now if not self._run_state.accepted(held)))
-            )
+            batches = self._batches(held for held in now if not self._run_state.accepted(held))
+            list(self._pool.map(lambda helds: self._release(helds, scope), batches))
             still = {held.key: held for held in scope.held()}
             if listed := scope.whole and first and not any(held.kind == "node" for held in still.values()):
                 listed, first = self._list(scope), False
@@ -151,10 +149,10 @@ class Releaser:
             batches += [like[start : start + size] for start in range(0, len(like), size)]
         return batches
 
-    def _release(self, helds: list[Held]) -> None:
+    def _release(self, helds: list[Held], scope: Scope) -> None:
         answer = asked(self._backend, lambda: list(self._backend.release(helds)))
         if isinstance(answer, Diagnosis):
-            self._refused(helds, answer)
+            self._refused(helds, answer, scope)
             return
         self._credentials.reset()
         before = {held.key: held for held in helds}
@@ -166,12 +164,15 @@ class Releaser:
         if steps:
             self._run_state.note("state", data={"held": steps})
 
-    def _refused(self, helds: list[Held], diagnosis: Diagnosis) -> None:
+    def _refused(self, helds: list[Held], diagnosis: Diagnosis, scope: Scope) -> None:
         if diagnosis.step == "gone" and len(helds) > 1:
-            list(map(self._release, ([held] for held in helds)))
+            for held in helds:
+                self._release([held], scope)
         elif diagnosis.step == "gone" and self._run_state.age(helds[0]) > YOUNG:
             self._run_state.note_gone(helds)
         elif diagnosis.step not in ("back-off", "gone") and not self._credentials.report(diagnosis):
+            if diagnosis.step != "ask-again":
+                scope.refused.append(diagnosis)
             self._complain(helds, diagnosis)
 
     def _complain(self, helds: list[Held], diagnosis: Diagnosis) -> None:

@@ -33,6 +33,23 @@ class Loan(Struct, frozen=True):
     ids: tuple[str, ...]
 
 
+class Alteration(Struct, frozen=True, kw_only=True):
+    """A change of a node group that is under way, so that another keeper can finish or undo it."""
+
+    #: That of its operation request.
+    token: str
+    topology: str
+    group: str
+    #: Nodes that it stops or removes, by id: no test gets them meanwhile, and it is no loss that they do not run.
+    ids: tuple[str, ...] = ()
+    #: By which it makes what it needs; None: it makes nothing.
+    order: Order | None = None
+    #: What is to be done, which only `pytest_capacity.scaling.nodes` reads.
+    task: Mapping[str, Any] = {}
+    #: Why it is being undone; "": it is not.
+    undo: str = ""
+
+
 class RunState:
     """What one run holds. All methods may be called from any thread."""
 
@@ -66,6 +83,11 @@ class RunState:
         self.orders: dict[str, Order] = {}
         #: By which what stands was placed, by topology: the whole, and then what was replaced.
         self.fulfilled: dict[str, list[Order]] = {}
+        #: Changes of node groups that are under way, by token; and the ended ones: what failed, in words, "" for none.
+        self.alterations: dict[str, Alteration] = {}
+        self.altered: dict[str, str] = {}
+        #: The instance types of groups that have been given another one since they were placed, by topology and group.
+        self.types: dict[tuple[str, str], str] = {}
         self.attempts: list[Attempt] = []
         self.placed: dict[str, Placed] = {}
         self.suspects: set[str] = set()
@@ -155,6 +177,11 @@ class RunState:
     def made(self, subject: str) -> list[Held]:
         """Return what came of one piece."""
         return self.held([subject])
+
+    def altering(self) -> frozenset[str]:
+        """Return the ids of nodes that are being stopped or removed on purpose."""
+        with self._lock:
+            return frozenset(id_ for one in self.alterations.values() for id_ in one.ids)
 
     def doubtful(self) -> list[Piece]:
         """Pieces whose create call has an intent and no answer."""
@@ -304,9 +331,34 @@ def _attempt_ended(run_state: RunState, entry: Entry) -> None:
 def _placed(run_state: RunState, entry: Entry) -> None:
     placed = msgspec.convert(entry.data["placed"], Placed)
     run_state.placed[placed.topology] = placed
-    order = run_state.orders.pop(placed.topology, None)
+    if "alteration" in entry.data:
+        alteration = run_state.alterations.get(entry.data["alteration"])
+        order = alteration.order if alteration and entry.data.get("made") else None
+    else:
+        order = run_state.orders.pop(placed.topology, None)
     if order:
         run_state.fulfilled.setdefault(placed.topology, []).append(order)
+    for group, type_ in entry.data.get("types", {}).items():
+        run_state.types[placed.topology, group] = type_
+
+
+def _alteration_started(run_state: RunState, entry: Entry) -> None:
+    alteration = msgspec.convert(entry.data["alteration"], Alteration)
+    run_state.alterations[alteration.token] = alteration
+    if alteration.order:
+        run_state.tried = max(run_state.tried, alteration.order.attempt)
+        run_state.regions.add(alteration.order.placement.region)
+
+
+def _alteration_undoing(run_state: RunState, entry: Entry) -> None:
+    alteration = run_state.alterations.get(entry.data["token"])
+    if alteration:
+        run_state.alterations[alteration.token] = msgspec.structs.replace(alteration, undo=entry.data["words"])
+
+
+def _alteration_ended(run_state: RunState, entry: Entry) -> None:
+    run_state.alterations.pop(entry.data["token"], None)
+    run_state.altered[entry.data["token"]] = entry.data["words"]
 
 
 def _releasing(run_state: RunState, entry: Entry) -> None:
@@ -376,6 +428,9 @@ _FOLDS: Mapping[str, Callable[[RunState, Entry], None]] = {
     "state": _state,
     "attempt-ended": _attempt_ended,
     "placed": _placed,
+    "alteration-started": _alteration_started,
+    "alteration-undoing": _alteration_undoing,
+    "alteration-ended": _alteration_ended,
     "releasing": _releasing,
     "gone": _gone,
     "renewed": _renewed,

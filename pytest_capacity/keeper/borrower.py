@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.keeper.client import BEAT, Beat, Connection, pause
+from pytest_capacity.keeper.client import BEAT, Beat, Connection, Listener, pause
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.keeper.spawn import last_lines
 
@@ -17,11 +17,13 @@ A = TypeVar("A", bound=Answer)
 class Borrower:
     """Uses a run that another process owns."""
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, on_event: Listener | None = None) -> None:
+        """``on_event`` is called, on a thread of its own, when nodes have come or gone."""
+        self._on_event = on_event
         self._path = path
         self._name = name
         self._past = 0
-        self._connection = Connection(path, "borrower", name)
+        self._connection = Connection(path, "borrower", name, on_event=on_event)
 
     @property
     def deaths(self) -> int:
@@ -42,7 +44,7 @@ class Borrower:
     def _reconnect(self, beat: Beat | None) -> None:
         for _ in range(round(protocol.COMING_BACK / BEAT)):
             try:
-                connection = Connection(self._path, "borrower", self._name)
+                connection = Connection(self._path, "borrower", self._name, on_event=self._on_event)
             except KeeperError:
                 if not Path(self._path).parent.exists():
                     break  # The owner has given up.

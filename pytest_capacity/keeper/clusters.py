@@ -1,8 +1,9 @@
-"""Which cluster a run's databases are in: the configured one, or the emulator's."""
+"""What a run scales: its node groups, and its databases in the configured cluster, or in the emulator's."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_capacity.databases import KubernetesSettings
@@ -10,18 +11,26 @@ from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.engine import Engine
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
+from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.model import Request
+from pytest_capacity.scaling.nodes.provider import NodeGroups
 from pytest_capacity.scaling.service import Connect, Scaling
+from pytest_capacity.scaling.state import OpsState
 
 if TYPE_CHECKING:
     from pytest_capacity.scaling.kubedb.client import Kubernetes
 
 
-def scaling_of(request: Request, engine: Engine, state: RunState, journal: Journal, clock: Clock) -> Scaling:
+def scaling_of(
+    request: Request, engine: Engine, state: RunState, journal: Journal, clock: Clock, loans: Loans
+) -> Scaling:
     """Return what a run scales. ``request.endpoint`` is the emulator's where the run has one."""
 
     def wait(seconds: float, wake: threading.Event) -> bool:
         return clock.wait(seconds, wake)
+
+    def nodes(requests: OpsState, on_end: Callable[[], None]) -> NodeGroups:
+        return NodeGroups(engine, requests, loans, request.scaling.timeout_s, on_end)
 
     return Scaling(
         request,
@@ -32,6 +41,7 @@ def scaling_of(request: Request, engine: Engine, state: RunState, journal: Journ
         wait,
         lambda: engine.hard_end,
         _connector(request),
+        nodes,
     )
 
 

@@ -87,8 +87,13 @@ class Loans:
             loans = [loan for loan in self._run_state.loans.values() if loan.borrower == borrower]
             self._end(loans, {node for loan in loans for node in loan.ids} if suspect else ())
 
+    def hold(self, take: Callable[[], None]) -> None:
+        """Call ``take`` while no node is lent or given back."""
+        with self._lock:
+            take()
+
     def look_again(self) -> None:
-        """Nodes were taken back or replaced."""
+        """Nodes were taken back or replaced, or have come or gone."""
         with self._lock:
             self._grant()
 
@@ -147,6 +152,8 @@ class Loans:
 
     def _free(self, wish: LoanRequest) -> list[Node]:
         taken = {identifier for loan in self._run_state.loans.values() for identifier in loan.ids}
+        # They may be waited for: such a node is lent again once it is changed, or another one in its place.
+        taken |= self._run_state.altering()
         return [
             node for node in self._candidates(wish) if node.id not in taken and node.id not in self._run_state.preempted
         ]

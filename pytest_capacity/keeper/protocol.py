@@ -15,12 +15,12 @@ from msgspec import Struct, field
 
 from pytest_capacity.databases import DatabaseChange
 from pytest_capacity.ladder import Rung
-from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Node, Placed, Receipt, Request
+from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Node, NodeChange, Placed, Receipt, Request
 from pytest_capacity.scaling.model import OpsRequest, TargetState
 from pytest_capacity.version import __version__
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
-VERSION: Final = 4
+VERSION: Final = 5
 
 #: Larger frames are refused: nothing that we say is near it.
 MAX_FRAME: Final = 16 * 1024 * 1024
@@ -157,6 +157,12 @@ class PatchDatabase(Call, frozen=True, tag="patch-database"):
     change: DatabaseChange
 
 
+class ScaleNodes(Call, frozen=True, tag="scale-nodes"):
+    """Change a node group of the run. Answered by `OpsAnswer` at once, or by `Failed`."""
+
+    change: NodeChange
+
+
 class AskDatabase(Call, frozen=True, tag="ask-database"):
     """Provision a database of ``databases:``, or wait for it. Answered by `DatabaseReady` or `Failed`."""
 
@@ -204,6 +210,7 @@ AnyCall = (
     | ReadConsole
     | FindPreempted
     | PatchDatabase
+    | ScaleNodes
     | AskDatabase
     | WaitOps
     | ListOps
@@ -348,7 +355,10 @@ class Consult(Answer, frozen=True, tag="consult"):
 
 
 class Event(Answer, frozen=True, tag="event"):
-    """One step of the journal, as it happens, to owners. ``kind`` as in `pytest_capacity.journal`."""
+    """One step of the journal, as it happens, to owners; ``placed``, that nodes have come or gone, to borrowers too.
+
+    ``kind`` as in `pytest_capacity.journal`.
+    """
 
     at: float
     kind: str

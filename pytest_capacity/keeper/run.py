@@ -52,6 +52,7 @@ class Run:
         lock: FileLock,
         clock: Clock,
         scaling: Scaling,
+        loans: Loans,
     ) -> None:
         #: As its first owner asked for it.
         self.request = request
@@ -60,7 +61,7 @@ class Run:
         self._journal = journal
         self._lock = lock
         self._clock = clock
-        #: Its databases and operation requests.
+        #: Its databases, and the operation requests of these and of its node groups.
         self.scaling = scaling
         self._identity: Future[Identity] = Future()
         #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
@@ -68,7 +69,7 @@ class Run:
         self._returning = {
             borrower: time.monotonic() for borrower in {loan.borrower for loan in run_state.loans.values()}
         }
-        self.loans = Loans(run_state, replaces=request.on_preempt == "replace")
+        self.loans = loans
 
     @staticmethod
     def open(
@@ -155,8 +156,9 @@ class Run:
             advice.complain = run_state.trouble
         which = emulated.identify(request.endpoint)
         engine = Engine(request, backend, run_state, clock, reach, advice or NO_ADVICE, which)
-        scaling = scaling_of(request, engine, run_state, journal, clock)
-        run = Run(asked, engine, run_state, journal, lock, clock, scaling)
+        loans = Loans(run_state, replaces=request.on_preempt == "replace")
+        scaling = scaling_of(request, engine, run_state, journal, clock, loans)
+        run = Run(asked, engine, run_state, journal, lock, clock, scaling, loans)
         run.credentials |= {call.credentials, run_state.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run

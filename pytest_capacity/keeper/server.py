@@ -155,6 +155,7 @@ class Server:
             protocol.ReadConsole: self._read_console,
             protocol.FindPreempted: self._find_preempted,
             protocol.PatchDatabase: self._patch_database,
+            protocol.ScaleNodes: self._scale_nodes,
             protocol.AskDatabase: self._ask_database,
             protocol.WaitOps: self._wait_ops,
             protocol.ListOps: self._list_ops,
@@ -320,6 +321,12 @@ class Server:
         requests = run.scaling.patch(call.change)
         return protocol.OpsAnswer(requests=requests, targets=(run.scaling.status(call.change.target),))
 
+    def _scale_nodes(self, _: Peer, call: protocol.ScaleNodes) -> Answer:
+        run = self._the_run()
+        self._still_on()
+        requests = run.scaling.scale(call.change)
+        return protocol.OpsAnswer(requests=requests, targets=(run.scaling.status(call.change.target),))
+
     def _ask_database(self, _: Peer, call: protocol.AskDatabase) -> Answer:
         run = self._the_run()
         self._still_on()
@@ -443,6 +450,11 @@ class Server:
         event = protocol.Event(at=entry.at, kind=entry.kind, subject=entry.subject, data=plain)
         for owner in self._there.owners():
             owner.send(msgspec.structs.replace(event, data=entry.data) if owner in self._whole else event)
+        if entry.kind == "placed" and "alteration" in entry.data:
+            # Who has the nodes in hand must learn that others have come, or that some are gone.
+            for peer in self._there.everybody():
+                if peer.role == "borrower":
+                    peer.send(event)
 
 
 def _owners_only(peer: Peer) -> None:

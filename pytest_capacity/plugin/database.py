@@ -3,90 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from pytest_capacity.databases import DatabaseChange, StorageMode
 from pytest_capacity.errors import KubeDBError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.keeper.protocol import Answer, Call
-from pytest_capacity.model import Request
-from pytest_capacity.scaling.model import GOOD_OUTCOMES, OpsRequest, TargetState
-from pytest_capacity.scaling.results import result_of
-
-A = TypeVar("A", bound=Answer)
-T = TypeVar("T")
+from pytest_capacity.plugin.scaled import Keeper, Scaled, beside
+from pytest_capacity.scaling.model import OpsRequest, TargetState
 
 #: What is refused is shown at the line of the test that asked; how it got there is ours.
 __tracebackhide__ = True
-
-
-class Keeper(Protocol):
-    """The run's keeper, as a handle asks it (`runtime.Runtime`)."""
-
-    @property
-    def request(self) -> Request:
-        """Return what the run asked for."""
-        ...
-
-    def call(self, message: Call, answer: type[A]) -> A:
-        """Send ``message`` and return the answer. Raise `CapacityError`."""
-        ...
-
-    def call_patiently(self, message: Call, answer: type[A]) -> A:
-        """Return the answer to what may take minutes."""
-        ...
-
-
-class Scaled(Mapping[str, Any]):
-    """What `Database.patch` returns at once: the seeds' keys, and the requests, whose end can be waited for.
-
-    Keys: ``ops_request_name``, ``ops_request_uid``, ``ops_type``, ``message``, and what was asked for (``size``,
-    ``replicas``, ``storage_gb``); of several requests ``ops_request_names`` and ``ops_types`` too.
-    """
-
-    def __init__(self, runtime: Keeper, requests: Sequence[OpsRequest]) -> None:
-        self._runtime = runtime
-        self._result = result_of(requests)
-        #: The requests as they were last seen, in the order in which they are carried out.
-        self.requests: tuple[OpsRequest, ...] = tuple(requests)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._result[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._result)
-
-    def __len__(self) -> int:
-        return len(self._result)
-
-    def __repr__(self) -> str:
-        return f"<Scaled {self._result!r}>"
-
-    def wait(self, timeout: float = 600.0) -> tuple[OpsRequest, ...]:
-        """Wait until all of it is done, ``timeout`` seconds at most; returns the requests.
-
-        Raises `KubeDBError` with the reason where one did not succeed, and where the time is over.
-        """
-        __tracebackhide__ = True
-        tokens = tuple(request.token for request in self.requests)
-        call = protocol.WaitOps(tokens=tokens, timeout_s=timeout)
-        self.requests = self._runtime.call_patiently(call, protocol.OpsAnswer).requests
-        for request in self.requests:
-            if request.outcome is None:
-                raise KubeDBError(
-                    f"{request.kind} {request.label} of {request.target} is {request.phase or 'new'} after "
-                    f"{timeout:g} s. Wait longer, or see `pytest-capacity ops ls`"
-                )
-            if request.outcome not in GOOD_OUTCOMES:
-                raise KubeDBError(
-                    f"{request.kind} {request.label} of {request.target} {request.outcome}: {request.reason}"
-                )
-        return self.requests
-
-    async def wait_async(self, timeout: float = 600.0) -> tuple[OpsRequest, ...]:
-        """Wait as `wait` does, without blocking the event loop."""
-        return await _beside(lambda: self.wait(timeout))
 
 
 class Database:
@@ -135,11 +61,11 @@ class Database:
             key=secrets.token_hex(8),
         )
         answer = self._runtime.call_patiently(protocol.PatchDatabase(change=change), protocol.OpsAnswer)
-        return Scaled(self._runtime, answer.requests)
+        return Scaled(self._runtime, answer.requests, KubeDBError)
 
     async def patch_async(self, **change: Any) -> Scaled:
         """Ask for a change as `patch` does, without blocking the event loop."""
-        return await _beside(lambda: self.patch(**change))
+        return await beside(lambda: self.patch(**change))
 
     @property
     def status(self) -> TargetState:
@@ -151,13 +77,6 @@ class Database:
     def requests(self) -> tuple[OpsRequest, ...]:
         """Return all requests that this run has made of it, the oldest first."""
         return self._runtime.call(protocol.ListOps(target=self.target), protocol.OpsAnswer).requests
-
-
-async def _beside(do: Callable[[], T]) -> T:
-    """Run ``do`` on a thread. A caller has an event loop, so asyncio is loaded; runs without one save its import."""
-    import asyncio
-
-    return await asyncio.to_thread(do)
 
 
 def database(runtime: Keeper, name: str, engine: str | None, namespace: str | None) -> Database:

@@ -112,7 +112,8 @@ def _reordered(topology: TopologyPreview, chosen: Sequence[int]) -> TopologyPrev
         LeftOut(region, zone, f"{count} of its rungs, by the hook pytest_capacity_ladder")
         for (region, zone), count in counts.items()
     ]
-    return TopologyPreview(tuple(topology.rungs[number] for number in chosen), (*topology.left_out, *left_out))
+    rungs = tuple(topology.rungs[number] for number in chosen)
+    return replace(topology, rungs=rungs, left_out=(*topology.left_out, *left_out))
 
 
 def stay_alone(config: pytest.Config) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from pytest_capacity.errors import CapacityError
-from pytest_capacity.model import Placed, Request, Reservation
-from pytest_capacity.plugin.database import Database, Keeper, database
+from msgspec.structs import replace
+
+from pytest_capacity.errors import CapacityError, ScalingError
+from pytest_capacity.keeper import protocol
+from pytest_capacity.model import NodeChange, Placed, Request, Reservation, ResizeMode
+from pytest_capacity.plugin.database import Database, database
 from pytest_capacity.plugin.node_usage import Uses
+from pytest_capacity.plugin.scaled import Keeper, Scaled
 from pytest_capacity.remote import export
 from pytest_capacity.remote.machine import Machine
+from pytest_capacity.scaling.model import OpsRequest, TargetState
 
 if TYPE_CHECKING:
     from pytest_capacity.allocations import Allocations
@@ -133,6 +138,72 @@ class Capacity:
         ``namespace`` is that of the configuration unless given. Raises `KubeDBError`.
         """
         return database(self._runtime, name, engine, namespace)
+
+    def scale(self, group: str, count: int | None = None, *, remove: Sequence[str | Machine] = ()) -> Scaled:
+        """Let ``group`` have ``count`` nodes; returns at once. Nodes come and go while the test runs.
+
+        More nodes: the reservation grows first, then they are launched in its zone. Fewer: the youngest go, or those in
+        ``remove`` (their names, ids, or themselves; ``count`` may be left out then), and then the reservation shrinks.
+        A node that a test has borrowed is never removed. Raises `ScalingError` for what is refused before any change;
+        whether it succeeds says `Scaled.wait`.
+        """
+        __tracebackhide__ = True
+        named = tuple(one if isinstance(one, str) else one.id for one in remove)
+        return self._change(NodeChange(topology=self.name, group=group, count=count, remove=named))
+
+    def resize(
+        self,
+        group: str,
+        instance_type: str,
+        *,
+        count: int | None = None,
+        mode: ResizeMode = "replace",
+        lose_local_disks: bool = False,
+    ) -> Scaled:
+        """Let the nodes of ``group`` be of another instance type, and, with ``count``, as many; returns at once.
+
+        ``replace``: new nodes in a new reservation, which take the names of the old ones; then the old ones go.
+        ``in_place``: a reservation of the new type, then the same nodes are stopped, changed and started. Refused for
+        spot nodes, for a type of another architecture, and, without ``lose_local_disks``, where the nodes have disks of
+        their machine, whose data is lost. Raises as `scale` does.
+        """
+        __tracebackhide__ = True
+        change = NodeChange(
+            topology=self.name,
+            group=group,
+            count=count,
+            instance_type=instance_type,
+            mode=mode,
+            lose_local_disks=lose_local_disks,
+        )
+        return self._change(change)
+
+    def expand_storage(self, group: str, gb: int) -> Scaled:
+        """Let the disk that each node of ``group`` starts from have ``gb`` GB; returns at once. It only grows.
+
+        The disk grows, not what is on it: the file system is for the test to grow. Raises as `scale` does.
+        """
+        __tracebackhide__ = True
+        return self._change(NodeChange(topology=self.name, group=group, disk_gb=gb))
+
+    def status(self, group: str) -> TargetState:
+        """Return what the run's requests say a group is in: RUNNING, SCALING, UPDATING, or FAILED with the reason."""
+        target = NodeChange(topology=self.name, group=group).target
+        answer = self._runtime.call(protocol.ListOps(target=target), protocol.OpsAnswer)
+        return answer.targets[0] if answer.targets else TargetState(target=target)
+
+    def ops_requests(self, group: str) -> tuple[OpsRequest, ...]:
+        """Return all requests that this run has made of a group, the oldest first."""
+        target = NodeChange(topology=self.name, group=group).target
+        return self._runtime.call(protocol.ListOps(target=target), protocol.OpsAnswer).requests
+
+    def _change(self, change: NodeChange) -> Scaled:
+        __tracebackhide__ = True
+        if change.mode not in get_args(ResizeMode):
+            raise ScalingError(f"mode is {change.mode!r}, and can be {' or '.join(map(repr, get_args(ResizeMode)))}")
+        call = protocol.ScaleNodes(change=replace(change, key=secrets.token_hex(8)))
+        answer = self._runtime.call_patiently(call, protocol.OpsAnswer)
+        return Scaled(self._runtime, answer.requests, ScalingError)
 
     def allocations(
         self,

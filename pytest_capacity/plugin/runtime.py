@@ -63,6 +63,9 @@ class Runtime(ABC):
         self.collect_dir: Final = collect_dir
         self.uses: Final = Uses()
         self._answers: dict[str, Placed | CapacityError] = {}
+        #: How often nodes have come or gone so far, and how often they had when each answer was asked for.
+        self._changes = 0
+        self._asked_at: dict[str, int] = {}
         self._machines: dict[Node, Machine] = {}
         self._deaths_known = 0
         self._lost_capacity: CapacityError | None = None
@@ -102,7 +105,7 @@ class Runtime(ABC):
         if not groups:
             known = ", ".join(group.name for group in topology.groups)
             raise CapacityError(f"no group {asked.group!r} in topology {topology.name!r}. It has: {known}")
-        count = sum(group.count for group in groups)
+        count = max(sum(group.count for group in groups), self._standing(asked.topology, asked.group))
         if asked.count > count:
             whose = (
                 f"group {asked.group!r} of topology {topology.name!r}" if asked.group else f"topology {topology.name!r}"
@@ -112,12 +115,20 @@ class Runtime(ABC):
                 "Lower count=, or raise the group's count"
             )
 
+    def _standing(self, topology: str, group: str | None) -> int:
+        """How many nodes a group, or all, has by now, so far as this process knows: it may have grown."""
+        answer = self._answers.get(self.known(topology))
+        if not isinstance(answer, Placed):
+            return 0
+        return sum(len(nodes) for name, nodes in answer.nodes.items() if group in (None, name))
+
     def placed(self, topology: str) -> Placed:
         """``topology`` as it stands; provisioned at the first call of any process. Raises `CapacityError`."""
         __tracebackhide__ = True
         topology = self.known(topology)
         answer = self._answers.get(topology)
-        if answer is None or (isinstance(answer, Placed) and self.request.on_preempt == "replace"):
+        if answer is None or (isinstance(answer, Placed) and self._may_have_changed(topology)):
+            self._asked_at[topology] = self._changes
             try:
                 answer = self._call_unhurried(protocol.Ask(topology=topology), protocol.Ready).placed
             except CapacityError as error:
@@ -127,6 +138,14 @@ class Runtime(ABC):
         if isinstance(answer, CapacityError):
             raise answer.with_traceback(None)
         return answer
+
+    def _may_have_changed(self, topology: str) -> bool:
+        return self.request.on_preempt == "replace" or self._asked_at.get(topology) != self._changes
+
+    def on_event(self, event: protocol.Event) -> None:
+        """Take note of an event of the keeper's, on the thread that reads them."""
+        if event.kind == "placed" and "alteration" in event.data:
+            self._changes += 1
 
     def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
         """Return the nodes of ``topology`` by group, as tests get them. Raises as `placed` does."""

@@ -243,6 +243,7 @@ class Controller(Runtime):
         return any(map(uses_capacity, session.items))
 
     def _on_event(self, event: Event) -> None:
+        self.on_event(event)
         self._begun = self._begun or event.kind in ("attempt-started", "database-requested")
         self._console.on_event(event)
         self._hooks.on_event(event)

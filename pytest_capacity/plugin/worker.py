@@ -64,7 +64,7 @@ class Worker(Runtime):
     def pytest_sessionstart(self) -> None:
         """Connect."""
         try:
-            self._borrower = Borrower(self._path, self._name)
+            self._borrower = Borrower(self._path, self._name, self.on_event)
         except KeeperError as error:
             # Tests that need no capacity can still run; the others say this.
             self._lost = error

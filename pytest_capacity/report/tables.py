@@ -126,6 +126,8 @@ def _topology(name: str, planned: TopologyPreview, now: float, width: int | None
         yield from (f"  {line}" for line in _unused(planned.rungs))
     else:
         yield f"{name}: nothing to try"
+    for words in planned.remarks:
+        yield clean(f"  {words}")
     for one in planned.left_out:
         yield f"  left out: {clean(f'{_place(one.region, one.zone)}: {one.why}')}"
 

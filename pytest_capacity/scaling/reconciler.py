@@ -81,7 +81,7 @@ def advance(
     moved = replace(request, phase=seen.phase, conditions=seen.conditions, uid=seen.uid or request.uid, begun=begun)
     if moved.phase in TERMINAL:
         return _end(moved, _OUTCOMES[moved.phase], now, "" if moved.phase in GOOD else why(moved))
-    if now - since > timeout_s:
+    if now - since > timeout_s and moved.via != "engine":  # The engine ends its own in time, and undoes them.
         last = why(moved) if moved.conditions else f"its phase is {moved.phase or 'empty'}"
         words = f"{moved.label} did not end within {timeout_s:g} s; the last that was said of it: {last}"
         return _end(moved, "timed-out", now, words)
@@ -118,11 +118,11 @@ class Reconciler:
         #: One look at a time; another thread may want one now.
         self._looking = threading.Lock()
 
-    def look(self) -> None:
-        """Look at every active request once. Quick when there is none."""
+    def look(self, only: str = "") -> None:
+        """Look at every active request once, or at those of one provider. Quick when there is none."""
         with self._looking:
             for name, batch in self._batches():
-                if self._quiet_until.get(name, 0.0) <= self._now():
+                if only in ("", name) and self._quiet_until.get(name, 0.0) <= self._now():
                     self._look_at(self._providers[name], batch)
             self._send_queued()
         self.wake()

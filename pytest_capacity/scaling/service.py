@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from pytest_capacity.databases import DatabaseChange, KubernetesSettings
-from pytest_capacity.errors import CapacityError, ConfigError, KubeDBError
+from pytest_capacity.errors import CapacityError, ConfigError, KubeDBError, ScalingError
 from pytest_capacity.install_advice import install_command
 from pytest_capacity.journal import Entry
-from pytest_capacity.model import Held, Receipt, Request, Unread
+from pytest_capacity.model import Held, NodeChange, Receipt, Request, Unread
 from pytest_capacity.scaling.kubedb.standing import DatabaseState, by_hand
 from pytest_capacity.scaling.model import OpsRequest, TargetState
 from pytest_capacity.scaling.reconciler import Provider, Reconciler
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from pytest_capacity.scaling.kubedb.client import Kubernetes
     from pytest_capacity.scaling.kubedb.provision import Databases
     from pytest_capacity.scaling.kubedb.requests import KubeDB
+    from pytest_capacity.scaling.nodes.provider import NodeGroups
 
 #: What the extra brings.
 MODULES: Final = ("lightkube",)
+
+#: Makes the provider of the node groups, of the requests and of what it calls when one of them has ended.
+MakeNodes = Callable[[OpsState, Callable[[], None]], "NodeGroups"]
 
 #: Opens the cluster of the settings; imports its client.
 Connect = Callable[[KubernetesSettings], "Kubernetes"]
@@ -35,8 +39,8 @@ Connect = Callable[[KubernetesSettings], "Kubernetes"]
 class Scaling:
     """What one run scales.
 
-    A second keeper makes it of the journal's events, and goes on with what is active. ``providers`` are those beside
-    KubeDB: the run's node groups. All methods may be called from any thread.
+    A second keeper makes it of the journal's events, and goes on with what is active. All methods may be called
+    from any thread.
     """
 
     def __init__(
@@ -49,8 +53,9 @@ class Scaling:
         wait: Callable[[float, threading.Event], bool],
         hard_end: Callable[[], float],
         connect: Connect,
-        providers: Mapping[str, Provider] | None = None,
+        nodes: MakeNodes | None = None,
     ) -> None:
+        """``nodes`` makes the provider of the run's node groups; without it none can be changed."""
         self._request = request
         self._now = now
         self._wait = wait
@@ -59,11 +64,14 @@ class Scaling:
         run = _of_this_run(entries)
         #: Tells the run from an earlier one of the same id; a second keeper has the one with which the run began.
         self._nonce = str(run[0].data.get("nonce", "")) if run and run[0].kind == "run-started" else ""
-        self._providers: dict[str, Provider] = dict(providers or {})
+        self._providers: dict[str, Provider] = {}
         self.state = OpsState(run, intend, note)
         #: With those of an earlier run of the same id: what it left is given back too.
         self.standing = DatabaseState(entries, intend, note)
         self._reconciler = Reconciler(self._providers, self.state, request.scaling, now)
+        self._nodes = nodes(self.state, self._nodes_ended) if nodes else None
+        if self._nodes:
+            self._providers[self._nodes.name] = self._nodes
         self._opening = threading.Lock()
         self._kubedb: KubeDB | None = None
         self._databases: Databases | None = None
@@ -87,6 +95,16 @@ class Scaling:
         self._still_on()
         standing = databases.ask(key)
         return standing.engine, standing.namespace, standing.name
+
+    def scale(self, change: NodeChange) -> tuple[OpsRequest, ...]:
+        """Ask for a change of a node group; returns at once. Raises `ScalingError`, `Refused`, `Cancelled`."""
+        if self._nodes is None:
+            raise ScalingError("this run has no node groups that can be changed")
+        return self._nodes.ask(change)
+
+    def _nodes_ended(self) -> None:
+        if self._nodes:
+            self._reconciler.look(self._nodes.name)
 
     def wait(self, tokens: Sequence[str], timeout_s: float) -> tuple[OpsRequest, ...]:
         """Return these requests when all have ended, or as they are after ``timeout_s`` seconds."""
@@ -156,7 +174,8 @@ class Scaling:
             self.look()
         for request in self.state.active():
             if request.sent or self.state.is_doubtful(request.token):
-                words = f"the run ended while it was {request.phase or 'new'}; the server goes on with it"
+                goes_on = "" if request.via == "engine" else "; the server goes on with it"
+                words = f"the run ended while it was {request.phase or 'new'}{goes_on}"
                 self.state.ended(replace(request, outcome="left", finished=self._now(), reason=words))
             else:
                 words = "the run ended before it was sent"

@@ -16,7 +16,7 @@ from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.journal import Journal
+from pytest_capacity.journal import Entry, Journal
 from pytest_capacity.model import Change, Held, Piece, Placed, Request
 
 #: How long a release may take here. Seconds.
@@ -96,14 +96,16 @@ class Dying:
         self._backend = backend
         self.fatal = fatal
         self.passed = 0
+        #: The mutating calls, in the order of their ends: kind of thing, ``create``, ``change`` or ``release``, and id.
+        self.made: list[tuple[str, str, str]] = []
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def arm(self, fatal: int) -> None:
+    def die_at(self, fatal: int) -> None:
         """Count from now on."""
-        self.fatal, self.passed = fatal, 0
+        self.fatal, self.passed, self.made = fatal, 0, []
 
     def _boundary(self) -> None:
         with self._lock:
@@ -114,18 +116,21 @@ class Dying:
     def change(self, held: Held, to: Change) -> Held:
         self._boundary()
         changed = self._backend.change(held, to)
+        self.made.append((held.kind, "change", held.id))
         self._boundary()
         return changed
 
     def create(self, piece: Piece) -> Sequence[Held]:
         self._boundary()
         made = self._backend.create(piece)
+        self.made.append((piece.kind, "create", piece.subject))
         self._boundary()
         return made
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
         self._boundary()
         asked = self._backend.release(helds)
+        self.made += [(held.kind, "release", held.id) for held in helds]
         self._boundary()
         return asked
 
@@ -149,8 +154,8 @@ class Bench:
         self._engines: list[Engine] = []
         self._journals: list[Journal] = []
 
-    def engine(self, request: Request | None = None, fatal: int = 0) -> Engine:
-        """Return an engine whose account is known, over a backend of its own.
+    def engine(self, request: Request | None = None, fatal: int = 0, dying: Dying | None = None) -> Engine:
+        """Return an engine whose account is known, over a backend of its own, or over ``dying``.
 
         With ``fatal`` it dies (`Killed`) before or after its ``fatal``-th mutating call.
         """
@@ -160,11 +165,19 @@ class Bench:
         state = RunState(journal, request.run, self._clock)
         if not state.live:
             state.intend("run-started", data={"started": self._clock.now(), "nonce": "n"})
-        backend = self.lab.backend(request)
-        engine = Engine(request, cast("Backend", Dying(backend, fatal)) if fatal else backend, state, self._clock)
+        over = dying or (Dying(self.lab.backend(request), fatal) if fatal else self.lab.backend(request))
+        engine = Engine(request, cast("Backend", over), state, self._clock)
         self._engines.append(engine)
         engine.open()
         return engine
+
+    def events(self, run: str) -> list[Entry]:
+        """Return the events of a run."""
+        journal = Journal(self._path)
+        try:
+            return journal.events(run)
+        finally:
+            journal.close()
 
     def wait_a_minute(self) -> None:
         """Let things be old enough that the cloud is believed when it says that there is no such thing."""
@@ -187,6 +200,7 @@ class Bench:
 
 @contextmanager
 def benched(lab: Lab, path: Path) -> Iterator[Bench]:
+    path.mkdir(exist_ok=True)
     bench = Bench(lab, path / "journal.sqlite")
     try:
         yield bench

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.model import NodeGroup, Request
-from pytest_capacity.testing import ConformanceSuite
+from pytest_capacity.testing import ConformanceSuite, ScalingLab, ScalingSuite
 from tests.backends.lab import EmulatedLab, Wanted
 from tests.emulated import Emulator
 from tests.engine.runs import DB, LOADER, request
@@ -19,6 +19,13 @@ class AwsLab(EmulatedLab):
     """EC2, emulated."""
 
     zones: Sequence[str] = ("us-east-1a", "us-east-1b")
+    scaling = ScalingLab(
+        type="c6i.large",
+        larger="c6i.xlarge",
+        other_architecture="c6g.large",
+        with_local_disks="i4i.large",
+        disk_gb=8,
+    )
 
     def request(self, *groups: NodeGroup, **overrides: Any) -> Request:
         return request(self.emulator, *(groups or (replace(DB, count=2), LOADER)), **overrides)
@@ -39,7 +46,7 @@ class AwsLab(EmulatedLab):
         }
 
 
-class TestAws(ConformanceSuite):
+class TestAws(ConformanceSuite, ScalingSuite):
     """EC2."""
 
     @pytest.fixture(autouse=True)

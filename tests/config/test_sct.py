@@ -15,7 +15,7 @@ from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.config import Overrides, backend_of, load
 from pytest_capacity.config.fields import Faults, as_choice
 from pytest_capacity.config.loading import _KEYS, is_reserving
-from pytest_capacity.config.provider import AnyCloud, Reader, SctKeys, SctReading
+from pytest_capacity.config.provider import Reader, SctKeys, SctReading
 from pytest_capacity.config.sct import is_sct, sct_keys, translate
 from pytest_capacity.config.source import Source
 from pytest_capacity.errors import ConfigError
@@ -289,7 +289,7 @@ def test_params() -> None:
 # Keys of a provider alone.
 
 
-class Cloudy(AnyCloud):
+class Cloudy(Reader):
     """A cloud with every kind of key that a provider can add."""
 
     name = "cloudy"

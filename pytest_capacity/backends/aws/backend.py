@@ -11,7 +11,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ProfileNotFound
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import reading, types
+from pytest_capacity.backends.aws import changes, reading, types
 from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, encoded_reason
 from pytest_capacity.backends.aws.existing_reservations import Listed
 from pytest_capacity.backends.aws.listing import KINDS, KINDS_WITH_KEYS, inventory, look
@@ -29,7 +29,7 @@ from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import section_of, settings_of
 from pytest_capacity.backends.aws.stamp import read_stamp
 from pytest_capacity.backends.aws.zones import read_offers
-from pytest_capacity.backends.base import in_order
+from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
 from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
 from pytest_capacity.backends.times import format_time
@@ -39,6 +39,9 @@ from pytest_capacity.model import (
     Diagnosis,
     Held,
     Identity,
+    NodeChange,
+    NodeGroup,
+    Obstacle,
     Offer,
     Order,
     Piece,
@@ -69,6 +72,7 @@ class AwsBackend:
     leased: frozenset[str] = frozenset({RESERVATION})
     #: EC2 makes nothing by a call that it refuses.
     leftovers: frozenset[str] = frozenset()
+    scaling: frozenset[ScalingStep] = changes.CAN
     #: Of Amazon's own images; others have others (``ubuntu``, ``admin``), which ``ssh: {user: ...}`` says.
     default_user: str = "ec2-user"
 
@@ -162,10 +166,12 @@ class AwsBackend:
     def change(self, held: Held, to: Change) -> Held:
         """Set the end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
 
-        Nothing else of a thing is changed: ``ValueError``.
+        What else of a thing is changed is in `changes.change`; for anything else ``ValueError``.
         """
-        if to.deadline is None or to != Change(deadline=to.deadline):
-            raise ValueError(f"only the deadline of a {held.kind} can be changed, and {to} was asked for")
+        if to.deadline is None:
+            return changes.change(self._cloud, held, to)
+        if to != Change(deadline=to.deadline):
+            raise ValueError(f"a deadline is changed alone, and {to} was asked for")
         time = format_time(to.deadline)
         if held.kind == RESERVATION:
             self._cloud.ec2(
@@ -180,6 +186,14 @@ class AwsBackend:
             tags = [{"Key": DEADLINE, "Value": time}]
             self._cloud.ec2(held.region, "create_tags", Resources=[resource], Tags=tags)
         return replace(held, deadline=float(int(to.deadline)))
+
+    def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
+        """For a change in place: DescribeInstanceTypes."""
+        return changes.obstacles(self._cloud, change, group, nodes)
+
+    def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
+        """Return the sizes of the root volumes, by DescribeVolumes."""
+        return changes.disks(self._cloud, nodes)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
         """One describe a kind and region, all of them at once."""

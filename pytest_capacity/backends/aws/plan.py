@@ -298,6 +298,11 @@ def _market(group: GroupSettings, used: str) -> dict[str, Any]:
     return {"CapacityReservationSpecification": {"CapacityReservationPreference": "none"}}
 
 
+def aimed_at(reservation: str) -> dict[str, Any]:
+    """Return the CapacityReservationSpecification of a node in that reservation; of "", of one that takes no seat."""
+    return _target(reservation) if reservation else {"CapacityReservationPreference": "none"}
+
+
 def _target(reservation: str) -> dict[str, Any]:
     """Aimed at an id or a resource group's ARN; EC2 refuses a preference beside a target."""
     key = "CapacityReservationId" if reservation.startswith("cr-") else "CapacityReservationResourceGroupArn"

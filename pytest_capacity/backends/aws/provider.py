@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import config, sct
 from pytest_capacity.backends.aws.settings import AwsSettings, section_of
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
@@ -27,7 +27,7 @@ MOST_BYTES: Final = 16 * 1024
 OUR_BYTES: Final = 2 * 1024
 
 
-class AwsProvider(PlainProvider):
+class AwsProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for EC2."""
 
     name = "aws"

@@ -92,9 +92,20 @@ def _node_facts(instance: Mapping[str, Any], stamp: Stamp) -> dict[str, str]:
         "private_ip": instance.get("PrivateIpAddress"),
         "public_ip": instance.get("PublicIpAddress"),
         "reservation_id": instance.get("CapacityReservationId"),
+        "root_volume": _root_volume(instance),
+        "power": "off" if instance["State"]["Name"] == "stopped" else None,
         "run": stamp.run,
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def _root_volume(instance: Mapping[str, Any]) -> str | None:
+    """Return the volume that the instance starts from; None while it is being attached, or where there is none."""
+    for mapping in instance.get("BlockDeviceMappings", ()):
+        if mapping.get("DeviceName") == instance.get("RootDeviceName"):
+            volume: str | None = mapping.get("Ebs", {}).get("VolumeId")
+            return volume
+    return None
 
 
 def reservation(region: str, answer: Mapping[str, Any]) -> Held:

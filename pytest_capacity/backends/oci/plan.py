@@ -162,15 +162,18 @@ def _reservation_label(request: Request, order: Order, group: GroupSettings) -> 
 
     What stands for others is not made larger for a group that has moved to another type: it has one of its own. And
     where groups have other types to fall back to, each shape has its own, for a refusal does not say which
-    configuration of a reservation it was for.
+    configuration of a reservation it was for. The same holds where one shape is wanted in two sizes: a change of its
+    count does not say which.
     """
     shape = _shape(group)
     if has_moved(request, order, group):
         return f"{shape.label}/{group.name}"
     topology = request.topologies.get(order.topology.name)
     groups = topology.groups if topology else ()
-    may_move = request.fallback.instance_types and any(one.alternatives for one in groups)
-    return shape.label if may_move else "all"
+    if request.fallback.instance_types and any(one.alternatives for one in groups):
+        return shape.label
+    sizes = {_shape(one) for one in (settings_of(request, group) for group in groups) if one.reserve}
+    return shape.label if any(one != shape and one.instance_type == shape.instance_type for one in sizes) else "all"
 
 
 def _reservations(request: Request, order: Order, reserved: Sequence[GroupSettings]) -> list[Piece]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import config, forms
 from pytest_capacity.backends.oci.settings import OciSettings, section_of
@@ -25,7 +25,7 @@ _METADATA_BYTES: Final = 32000
 MOST_BYTES: Final = 22 * 1024
 
 
-class OciProvider(PlainProvider):
+class OciProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for OCI."""
 
     name = "oci"

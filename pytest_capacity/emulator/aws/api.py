@@ -19,9 +19,11 @@ from pytest_capacity.emulator.aws import (
     launch,
     offerings,
     placement_groups,
+    power,
     reservations,
     spot,
     tagging,
+    volumes,
     wire,
 )
 from pytest_capacity.emulator.aws.catalogue import Ec2Catalogue
@@ -53,12 +55,18 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "DescribeSpotInstanceRequests": spot.describe,
     "DescribeSpotPriceHistory": spot.prices,
     "DescribeTags": tagging.describe,
+    "DescribeVolumes": volumes.describe,
+    "DescribeVolumesModifications": volumes.describe_modifications,
     "GetCapacityReservationUsage": reservations.usage,
     "GetConsoleOutput": console.get,
     "ImportKeyPair": key_pairs.import_,
     "ModifyCapacityReservation": reservations.modify,
-    "ModifyInstanceAttribute": instances.modify_attribute,
+    "ModifyInstanceAttribute": power.modify_attribute,
+    "ModifyInstanceCapacityReservationAttributes": power.modify_reservation,
+    "ModifyVolume": volumes.modify,
     "RunInstances": launch.run,
+    "StartInstances": power.start,
+    "StopInstances": power.stop,
     "TerminateInstances": instances.terminate,
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from pytest_capacity.emulator.aws import volumes
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT
 from pytest_capacity.emulator.aws.context import Context, check_id, render_tags, when
 from pytest_capacity.emulator.aws.listing import Reading, choose, page
@@ -41,7 +42,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 def terminate(ctx: Context) -> dict[str, Any]:
     """TerminateInstances: all of them, or none if one is unknown. Those that are gone already stay as they are."""
     ctx.require("InstanceIds")
-    instances = _all_of(ctx, ctx.params["InstanceIds"], seen=False)
+    instances = all_of(ctx, ctx.params["InstanceIds"], seen=False)
     protected = [one.id for one in instances if one.details["DisableApiTermination"]]
     if protected:
         words = f"The instance '{protected[0]}' may not be terminated. Modify its 'disableApiTermination' instance"
@@ -52,7 +53,7 @@ def terminate(ctx: Context) -> dict[str, Any]:
         before = one.state(ctx.now)
         ctx.world.leave(one)
         after = "terminated" if one.state(ctx.world.clock.now()) == "terminated" else "shutting-down"
-        changes.append({"InstanceId": one.id, "CurrentState": _state(after), "PreviousState": _state(before)})
+        changes.append({"InstanceId": one.id, "CurrentState": state_of(after), "PreviousState": state_of(before)})
     return {"TerminatingInstances": changes}
 
 
@@ -77,25 +78,6 @@ def describe_attribute(ctx: Context) -> dict[str, Any]:
     return {"InstanceId": one.id, name: value}
 
 
-def modify_attribute(ctx: Context) -> dict[str, Any]:
-    """ModifyInstanceAttribute, for the two that matter at the end of a machine."""
-    (one,) = _all_of(ctx, [ctx.params["InstanceId"]], seen=False)
-    changed = dict(one.details)
-    protection = ctx.params.get("DisableApiTermination")
-    behaviour = ctx.params.get("InstanceInitiatedShutdownBehavior")
-    if protection is None and behaviour is None:
-        words = "The emulator changes only DisableApiTermination and InstanceInitiatedShutdownBehavior."
-        raise Refusal("UnsupportedOperation", words)
-    if protection is not None:
-        changed["DisableApiTermination"] = protection["Value"]
-    if behaviour is not None:
-        changed["ShutdownBehavior"] = behaviour["Value"]
-    ctx.dry_run()
-    one.ends_by_shutdown = changed["ShutdownBehavior"] == "terminate"
-    one.details = changed
-    return {}
-
-
 def describe_status(ctx: Context) -> dict[str, Any]:
     """DescribeInstanceStatus; machines that do not run only with IncludeAllInstances."""
     found = listed(ctx, ctx.params.get("InstanceIds", []))
@@ -108,17 +90,18 @@ def describe_status(ctx: Context) -> dict[str, Any]:
 def listed(ctx: Context, ids: Sequence[str]) -> list[Instance]:
     """The machines of this region that listings show: those of ``ids``, which must all be there, or all."""
     if ids:
-        return _all_of(ctx, ids, seen=True)
+        return all_of(ctx, ids, seen=True)
     return [one for one in ctx.instances.values() if one.visible(ctx.now)]
 
 
 def the(ctx: Context, id_: str) -> Instance:
     """The one machine of this id that listings show; refuses as EC2 does if there is none."""
-    (one,) = _all_of(ctx, [id_], seen=True)
+    (one,) = all_of(ctx, [id_], seen=True)
     return one
 
 
-def _all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
+def all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
+    """The machines of these ids; with ``seen`` those alone that listings show. Refuses the call for one unknown id."""
     for id_ in ids:
         check_id(id_, "i", ERROR)
     instances = ctx.instances
@@ -148,7 +131,8 @@ def _launch(ctx: Context, instances: Sequence[Instance], fresh: bool = False) ->
     }
 
 
-def _state(name: str) -> dict[str, Any]:
+def state_of(name: str) -> dict[str, Any]:
+    """A state as EC2 writes it."""
     return {"Code": CODES[name], "Name": name}
 
 
@@ -165,7 +149,7 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
     return {
         "InstanceId": one.id,
         "ImageId": details["ImageId"],
-        "State": _state("pending" if fresh and not gone else state),
+        "State": state_of("pending" if fresh and not gone else state),
         "PrivateDnsName": _dns("ip", private_ip, "ec2.internal"),
         "PublicDnsName": _dns("ec2", public_ip, "compute.amazonaws.com"),
         "StateTransitionReason": one.transition() if left else "",
@@ -189,6 +173,7 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
         "PublicIpAddress": public_ip,
         "Architecture": details["Architecture"],
         "RootDeviceName": details["RootDeviceName"],
+        "BlockDeviceMappings": [] if gone else volumes.attachments(ctx, one),
         "RootDeviceType": "ebs",
         "VirtualizationType": "hvm",
         "Hypervisor": "xen",
@@ -214,7 +199,7 @@ def _status(ctx: Context, one: Instance) -> dict[str, Any]:
     return {
         "AvailabilityZone": one.zone,
         "InstanceId": one.id,
-        "InstanceState": _state(state),
+        "InstanceState": state_of(state),
         "InstanceStatus": {"Status": health, "Details": [{"Name": "reachability", "Status": "passed"}]},
         "SystemStatus": {"Status": health, "Details": [{"Name": "reachability", "Status": "passed"}]},
     }

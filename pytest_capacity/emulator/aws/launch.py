@@ -16,6 +16,7 @@ from pytest_capacity.emulator.aws.key_pairs import by_name as key_by_name
 from pytest_capacity.emulator.aws.placement_groups import by_name
 from pytest_capacity.emulator.aws.reservations import get as get_reservation
 from pytest_capacity.emulator.aws.things import Instance, Reservation, ResourceGroup, SpotRequest
+from pytest_capacity.emulator.aws.volumes import add_volumes
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Market
 from pytest_capacity.emulator.timer import shutdown_at
@@ -100,14 +101,14 @@ def _read(ctx: Context) -> Launch:
     public_key = key_by_name(ctx, key).public_key if key is not None else ""
     image = ctx.image(params["ImageId"])
     if image.architecture not in ctx.catalogue.architectures(type_):
-        raise _wrong_architecture(ctx.catalogue.architectures(type_)[-1], image.architecture)
+        raise wrong_architecture(ctx.catalogue.architectures(type_)[-1], image.architecture)
     subnet, interface = _interface(ctx)
     network = _network(ctx, subnet)
     ctx.check_type(type_, network.zone)
     market = _market(ctx, type_)
     placement = params.get("Placement", {})
     tenancy = placement.get("Tenancy", "default")
-    preference, target = _reservation_wish(ctx, market)
+    preference, target = reservation_wish(ctx, market, params.get("CapacityReservationSpecification", {}))
     return Launch(
         type=type_,
         market=market,
@@ -130,7 +131,8 @@ def _read(ctx: Context) -> Launch:
     )
 
 
-def _wrong_architecture(of_type: str, of_image: str) -> Refusal:
+def wrong_architecture(of_type: str, of_image: str) -> Refusal:
+    """The refusal of a type that cannot start the image."""
     return Refusal(
         "InvalidParameterValue",
         f"The architecture '{of_type}' of the specified instance type does not match the architecture '{of_image}' of "
@@ -215,8 +217,10 @@ def _market(ctx: Context, type_: str) -> Market:
     return cast("Market", market)
 
 
-def _reservation_wish(ctx: Context, market: str) -> tuple[str, list[Reservation] | None]:
-    specification = ctx.params.get("CapacityReservationSpecification", {})
+def reservation_wish(
+    ctx: Context, market: str, specification: Mapping[str, Any]
+) -> tuple[str, list[Reservation] | None]:
+    """The preference of a specification, and the reservations at which it is aimed; None where it is at none."""
     preference = specification.get("CapacityReservationPreference")
     target = specification.get("CapacityReservationTarget")
     if preference not in (None, "open", "none", "capacity-reservations-only"):
@@ -329,7 +333,7 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
             "SecurityGroups": [{"GroupId": id_, "GroupName": name} for id_, name in launch.security_groups],
             "KeyName": params.get("KeyName"),
             "AmiLaunchIndex": index,
-            "CapacityReservationSpecification": _echo(params.get("CapacityReservationSpecification")),
+            "CapacityReservationSpecification": echo(params.get("CapacityReservationSpecification")),
             "UserData": params.get("UserData"),
             "ShutdownBehavior": params.get("InstanceInitiatedShutdownBehavior", "stop"),
             "DisableApiTermination": params.get("DisableApiTermination", False),
@@ -337,6 +341,7 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
             "IamInstanceProfile": params.get("IamInstanceProfile"),
         },
     )
+    add_volumes(ctx, instance, launch.image.root_device, launch.tags["volume"])
     if instance.ends_by_shutdown:
         instance.shutdown_at = shutdown_at(instance.user_data, instance.running_at)
     if launch.market == "spot":
@@ -344,7 +349,8 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
     return instance
 
 
-def _echo(specification: Mapping[str, Any] | None) -> dict[str, Any]:
+def echo(specification: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A specification as a machine shows it."""
     if not specification:
         return {"CapacityReservationPreference": "open"}
     target: Literal["CapacityReservationTarget"] = "CapacityReservationTarget"
