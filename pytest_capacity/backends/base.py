@@ -29,6 +29,7 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Topology,
     Unread,
@@ -40,6 +41,7 @@ __all__ = [
     "GivesNotice",
     "GroupDraft",
     "Provider",
+    "ReadsQuotas",
     "ScalesNodes",
     "ScalingStep",
     "SctKeys",
@@ -254,6 +256,18 @@ class GivesNotice(Protocol):
 
     def read_notice(self, held: Held, output: str) -> str:
         """Return the cloud's words in ``output`` of the command where the node will be taken back; else "". Pure."""
+        ...
+
+
+@runtime_checkable
+class ReadsQuotas(Protocol):
+    """A `Backend` that can say beforehand what the quotas of the account allow: for the plan, which only reads."""
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """Return the quotas of ``region`` that machines of these types count against, of every market. Reads only.
+
+        Raises what the SDK raises.
+        """
         ...
 
 
