@@ -29,6 +29,7 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Topology,
     Unread,
@@ -43,6 +44,7 @@ __all__ = [
     "GroupDraft",
     "ListsUses",
     "Provider",
+    "ReadsQuotas",
     "ScalesNodes",
     "ScalingStep",
     "SctKeys",
@@ -279,6 +281,18 @@ class ListsUses(Protocol):
         """Yield what is used of these regions, or what ``wanted`` asks for; that nobody uses too, without uses.
 
         Reads only. What could not be read is `Unread`, and the rest is given.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsQuotas(Protocol):
+    """A `Backend` that can say beforehand what the quotas of the account allow: for the plan, which only reads."""
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """Return the quotas of ``region`` that machines of these types count against, of every market. Reads only.
+
+        Raises what the SDK raises.
         """
         ...
 
