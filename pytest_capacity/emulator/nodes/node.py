@@ -100,7 +100,7 @@ class Node:
         self.home.remove()
 
     def end_cloud_init(self, status: str) -> None:
-        """What cloud-init says from now on: done, degraded or error."""
+        """Set what cloud-init says from now on: done, degraded or error."""
         self.cloud_init_ended = True
         # Whole or not at all: a command may read it now.
         new = self.home.cloud_init.with_suffix(".new")
@@ -108,7 +108,7 @@ class Node:
         new.replace(self.home.cloud_init)
 
     def console(self) -> str:
-        """The host key's fingerprint, as cloud-init prints it, and what the node's commands wrote."""
+        """Return the host key's fingerprint, as cloud-init prints it, and what the node's commands wrote."""
         host = f"root@{self.hostname}"
         line = self.host_key.export_public_key().decode("ascii").split()
         bar = "#" * 61
@@ -129,7 +129,7 @@ class Node:
             return ""
 
     def environment(self, process: asyncssh.SSHServerProcess[bytes]) -> Mapping[str, str]:
-        """What a command is given: nothing of the emulator's own environment."""
+        """Return what a command is given: nothing of the emulator's own environment."""
         user = str(process.get_extra_info("username"))
         path = f"{self.home.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         told = {str(name): str(value) for name, value in process.env.items()}
