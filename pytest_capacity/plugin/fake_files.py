@@ -1,8 +1,8 @@
 """Beside pyfakefs: a test that has a made-up file system still reaches its nodes.
 
 pyfakefs puts its own ``os``, ``pathlib`` and ``open`` into every module, so that key files are not there, and a library
-that is first imported meanwhile finds no metadata of itself: paramiko seems not to be installed. So what a node needs is
-imported before, and pyfakefs is told to leave it alone, by the sets that its documentation names for that.
+that is first imported meanwhile finds no metadata of itself: paramiko seems not to be installed. So what a node needs
+is imported before, and pyfakefs is told to leave it alone, by the sets that its documentation names for that.
 """
 
 from __future__ import annotations
