@@ -16,7 +16,7 @@ from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, r
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import Connection
-from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.sessions import Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines, spawn
 from pytest_capacity.model import Receipt
 from pytest_capacity.report.render import receipt_lines
@@ -107,9 +107,7 @@ def _adopt(run: Run) -> Receipt:
         )
         keeper = spawn(post)
         if session:
-            session.write(
-                Record(run=run.id, socket=path, pid=keeper.pid, log=run.log, deaths=_DEAD, journal=run.places.journal)
-            )
+            session.write(post.record(keeper.pid))
     try:
         connection = Connection(path, "visitor", f"pytest-capacity {os.getpid()}")
         try:

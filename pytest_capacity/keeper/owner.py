@@ -375,9 +375,7 @@ class Owner:
         )
         self._process = spawn(post, self._options.python)
         if self._session and not over:
-            pid, log, journal = self._process.pid, self._places.log, self._places.journal
-            record = Record(run=self.run, socket=path, pid=pid, log=log, deaths=self._fallen, journal=journal)
-            self._session.write(record)
+            self._session.write(post.record(self._process.pid))
         try:
             connection = self._connect(path)
         except KeeperError as error:

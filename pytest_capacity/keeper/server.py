@@ -27,7 +27,7 @@ from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.peers import Peers
 from pytest_capacity.keeper.places import Places, remove_dir
-from pytest_capacity.keeper.protocol import COMING_BACK, Answer, AnyCall
+from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.schedule import Task
 from pytest_capacity.keeper.sessions import Session
@@ -138,7 +138,7 @@ class Server:
             run=self._name, pid=os.getpid(), log=self._places.log, deaths=self._post.deaths if self._session else 0
         )
 
-    def handle(self, peer: Peer, call: AnyCall) -> None:
+    def handle(self, peer: Peer, call: Call) -> None:
         """Answer ``call``, on a thread of its own."""
         if isinstance(call, protocol.Advise):
             self._advice.take(call)
@@ -177,7 +177,7 @@ class Server:
         if self._run and not self._over.is_set():
             self._run.loans.borrower_gone(peer.name, suspect=crashed)
 
-    def _answer(self, peer: Peer, call: AnyCall, answer: Callable[[Peer, Any], Answer]) -> None:
+    def _answer(self, peer: Peer, call: Call, answer: Callable[[Peer, Any], Answer]) -> None:
         try:
             peer.send(answer(peer, call), call)
         except CapacityError as error:
