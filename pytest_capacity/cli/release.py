@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -52,16 +52,13 @@ def main(options: argparse.Namespace) -> int:
 
 def _order(run: Run, *, force: bool) -> Receipt:
     """Tell the keeper, and wait."""
-    connection = visit(run)
-    try:
+    with closing(visit(run)) as connection:
         try:
             return _release(connection, run, force=force)
         except InUse as error:
             if not _agreed(str(error)):
                 raise
         return _release(connection, run, force=True)
-    finally:
-        connection.close()
 
 
 def _agreed(words: str) -> bool:
@@ -109,11 +106,8 @@ def _adopt(run: Run) -> Receipt:
         if session:
             session.write(post.record(keeper.pid))
     try:
-        connection = Connection(path, "visitor", f"pytest-capacity {os.getpid()}")
-        try:
+        with closing(Connection(path, "visitor", f"pytest-capacity {os.getpid()}")) as connection:
             return _release(connection, run, force=True)
-        finally:
-            connection.close()
     except KeeperError as error:
         raise KeeperError(f"{error}. The keeper's log {run.log} ends:\n{last_lines(run.log)}") from error
     finally:

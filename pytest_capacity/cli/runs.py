@@ -8,7 +8,7 @@ import platform
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -281,11 +281,8 @@ def visit(run: Run) -> Connection:
 
 def describe(run: Run) -> protocol.Description:
     """Return what its keeper says of it."""
-    connection = visit(run)
-    try:
+    with closing(visit(run)) as connection:
         return connection.call(protocol.Describe(), protocol.Description)
-    finally:
-        connection.close()
 
 
 def within(seconds: float, ask: Callable[[], T]) -> T:
