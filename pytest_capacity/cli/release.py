@@ -16,13 +16,10 @@ from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, r
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import Connection
-from pytest_capacity.keeper.sessions import Session
+from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines, spawn
 from pytest_capacity.model import Receipt
 from pytest_capacity.report.render import receipt_lines
-
-#: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
-_DEAD: Final = 2
 
 #: How long a keeper that is ending anyway is waited for, beyond the time that a release may take. Seconds.
 _PATIENCE: Final = 30.0
@@ -99,7 +96,7 @@ def _adopt(run: Run) -> Receipt:
             socket=path,
             parent=os.getpid(),
             session=run.record_name,
-            deaths=_DEAD,
+            deaths=LIVES,
             adopt=True,
         )
         keeper = spawn(post)

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from pytest_capacity.errors import CapacityError, KeeperError, Silent
 from pytest_capacity.keeper import places
 from pytest_capacity.keeper.liveness import Watch
-from pytest_capacity.keeper.sessions import Session
+from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import (
     KeeperArgs,
     as_text,
@@ -31,9 +31,6 @@ from pytest_capacity.keeper.spawn import (
     read_keeper_args,
     spawn,
 )
-
-#: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
-_DEAD: Final = 2
 
 #: How long a keeper that took over may take to say that it is there. Seconds.
 _PATIENCE: Final = 15.0
@@ -118,7 +115,7 @@ def _finish_release(post: KeeperArgs) -> None:
             return
         except KeeperError:
             path = places.same_socket_dir(post.socket)
-            spawn(replace(post, socket=path, parent=os.getpid(), session=None, deaths=_DEAD, adopt=True))
+            spawn(replace(post, socket=path, parent=os.getpid(), session=None, deaths=LIVES, adopt=True))
     except CapacityError as error:
         print(f"guard of session {post.session}: {error}", file=sys.stderr)
 

@@ -32,14 +32,11 @@ from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import BEAT, Advisor, Beat, Connection, Listener, expect, pause
 from pytest_capacity.keeper.joining import credentials_of
 from pytest_capacity.keeper.protocol import Answer, Call
-from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.sessions import LIVES, Record, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, SpawnOptions, last_lines, spawn
 from pytest_capacity.model import Identity, Receipt, Request
 
 A = TypeVar("A", bound=Answer)
-
-#: So many keepers may die; the next one only releases.
-LIVES: Final = 2
 
 #: How long the owner, having said goodbye, waits for the keeper's process to end. Seconds.
 FAREWELL: Final = 2.0

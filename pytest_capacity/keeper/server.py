@@ -30,7 +30,7 @@ from pytest_capacity.keeper.places import Places, remove_dir
 from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.schedule import Task
-from pytest_capacity.keeper.sessions import Session
+from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines
 from pytest_capacity.model import Receipt
 from pytest_capacity.scaling.model import OpsRequest
@@ -205,7 +205,7 @@ class Server:
                 f"session {self._post.session!r} has its nodes in account {identity.account}, and these credentials "
                 f"are of account {call.account}. Use the same credentials, or name another session (--capacity-session)"
             )
-        if self._deaths >= 2:
+        if self._deaths >= LIVES:
             self.end("two keepers of this run died, so this one only releases")
         elif self._there.admit(peer, call.request):
             run.note_kept(None)
@@ -244,7 +244,7 @@ class Server:
                 until = self._run.kept_until
                 self._there.kept_until = self._clock.now() + COMING_BACK if until is None else until
             self._begun.set()
-        if self._run is None or self._deaths >= 2:
+        if self._run is None or self._deaths >= LIVES:
             self.end("the keeper of this session died")
         else:
             self._start_guard()
@@ -252,7 +252,7 @@ class Server:
     def _keep(self, peer: Peer, *, failed: bool) -> float | None:
         """Return until when the run is kept after its last owner; None: not at all. Quick: in the lock of `Peers`."""
         wanted = self._there.wishes.get(peer)
-        if self._run is None or wanted is None or self._deaths >= 2 or not self._run.stands:
+        if self._run is None or wanted is None or self._deaths >= LIVES or not self._run.stands:
             return None
         if wanted.keep == "never" or (wanted.keep == "failed" and not failed):
             return None
@@ -377,7 +377,7 @@ class Server:
             return self._run
 
     def _still_on(self) -> None:
-        if self._deaths >= 2:
+        if self._deaths >= LIVES:
             tail = last_lines(self._places.log)
             raise errors.KeeperError(f"the keeper of this run died twice; its log {self._places.log} ends:\n{tail}")
         if self._over.is_set():
