@@ -125,8 +125,6 @@ class Server:
             self._why = why
         self._over.set()
 
-    # What peers ask.
-
     def greet(self, peer: Peer, call: protocol.Hello) -> Answer:
         """Let a peer in, if it is one of our own user's, and comes in time."""
         peer.name, peer.role = call.name, call.role
@@ -383,8 +381,6 @@ class Server:
         if self._over.is_set():
             raise errors.Cancelled(f"the run is ending ({self._why}), so nothing more is provisioned")
 
-    # The end.
-
     def _release(self) -> int:
         """Give everything back; go on as long as anything could still bill. Returns how much is left."""
         with self._run_lock:
@@ -413,8 +409,6 @@ class Server:
             self._failure = error
             _log.error("what an earlier keeper of this run held cannot be released: %s", error)
             return None
-
-    # Around it.
 
     def _accept(self) -> None:
         while True:
