@@ -55,8 +55,6 @@ class Alterer:
         self._under_way: list[Future[None]] = []
         self._lock = threading.Lock()
 
-    # -- work beside the tests -----------------------------------------------------------------------------------
-
     def beside(self, work: Callable[[], None]) -> Future[None]:
         """Do ``work`` on a thread; the run's release waits until it has ended."""
         future: Future[None] = Future()
@@ -88,8 +86,6 @@ class Alterer:
         """Return whether the run is ending."""
         return self._stop.is_set()
 
-    # -- reads ----------------------------------------------------------------------------------------------------
-
     def read(self, what: str, call: Callable[[], T], deadline: Deadline) -> T:
         """Return what the cloud answers, asked again while it only says "not now". Raises `Refused`."""
         return self._patiently(what, call, deadline)
@@ -105,8 +101,6 @@ class Alterer:
         if news:
             self._run_state.note("state", data={"held": news})
         return seen
-
-    # -- changes --------------------------------------------------------------------------------------------------
 
     def change(self, held: Held, to: Change, deadline: Deadline) -> Held:
         """Set what ``to`` says; returns when the cloud has accepted it. Raises `Refused` with its words."""
@@ -217,8 +211,6 @@ class Alterer:
             raise failures[0]
         return [result for result in results if isinstance(result, Held)]
 
-    # -- what tests have ------------------------------------------------------------------------------------------
-
     def hand_over(
         self,
         topology: str,
@@ -243,8 +235,6 @@ class Alterer:
         """Return it with its reservations as they are held, less those that are gone."""
         held = {held.id: reservation_of(held) for held in self._run_state.held() if held.kind == "reservation"}
         return replace(placed, reservations=tuple(held[one.id] for one in placed.reservations if one.id in held))
-
-    # -- inside ---------------------------------------------------------------------------------------------------
 
     def _patiently(self, what: str, call: Callable[[], T], deadline: Deadline, *, young: bool = False) -> T:
         pause = FIRST_PAUSE

@@ -77,8 +77,6 @@ class NodeGroups:
         self._conditions: dict[str, tuple[Condition, ...]] = {}
         self._working: set[str] = set()
 
-    # -- asking for changes ---------------------------------------------------------------------------------------
-
     def ask(self, change: NodeChange) -> tuple[OpsRequest, ...]:
         """Ask for a change and return at once: the requests, in the order in which they are carried out.
 
@@ -181,8 +179,6 @@ class NodeGroups:
             facts={"change": msgspec.to_builtins(change)},
         )
 
-    # -- carrying them out ----------------------------------------------------------------------------------------
-
     def _work(self, token: str) -> None:
         """Start a thread for a request, unless it has one, or the run is ending."""
         with self._lock:
@@ -261,8 +257,6 @@ class NodeGroups:
         condition = Condition(type=what, status="True", message=words, at=self._alterer.clock.now())
         with self._lock:
             self._conditions[token] = (*self._conditions.get(token, ()), condition)
-
-    # -- the reconciler's side ------------------------------------------------------------------------------------
 
     def observe(self, requests: Sequence[OpsRequest]) -> Mapping[str, OpsRequest]:
         """Return the requests as they are. One that no thread works on is gone on with."""

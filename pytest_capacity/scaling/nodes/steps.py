@@ -89,8 +89,6 @@ class Steps:
         ]
         return f"{'; '.join(parts)}. All of it is released at the run's end"
 
-    # -- the steps ------------------------------------------------------------------------------------------------
-
     def _grow(self, deadline: Deadline) -> None:
         task, order = self._task, self._order
         if self.handed_over:
@@ -193,8 +191,6 @@ class Steps:
     def _read_sizes(self, sizes: Callable[[], list[int]], deadline: Deadline) -> list[int]:
         return self._alterer.read(f"asked for the size of the disks of group {self._group!r}", sizes, deadline)
 
-    # -- nodes that are changed in place --------------------------------------------------------------------------
-
     def _retype(self, instance_type: str, aim: Callable[[Held], str], deadline: Deadline) -> None:
         """Let all nodes be of that type, in the reservations at which they are aimed ("": in none), and run."""
         alterer = self._alterer
@@ -256,8 +252,6 @@ class Steps:
         now = tuple(replace(node_of(held), name=names[held.id]) for held in self._helds())
         part = replace(self._state.placed[self._change.topology], nodes={self._group: now}, reservations=())
         return self._alterer.usable(part, self._order.topology, deadline).nodes[self._group]
-
-    # -- parts of several -----------------------------------------------------------------------------------------
 
     @property
     def _order(self) -> Order:

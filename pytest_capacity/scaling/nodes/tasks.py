@@ -143,8 +143,6 @@ class Planner:
             "Let the run end, and begin another"
         )
 
-    # -- what stands against it -----------------------------------------------------------------------------------
-
     def _check_offered(self, step: Step, change: NodeChange, standing: Standing, deadline: Deadline) -> None:
         backend, can = scaling_of(self._backend)
         offered = _OFFERED[step]
@@ -175,8 +173,6 @@ class Planner:
 
     def _read(self, what: str, call: Callable[[], Sequence[T]], deadline: Deadline) -> Sequence[T]:
         return self._engine.alterer.read(what, call, deadline)
-
-    # -- one maker a step -----------------------------------------------------------------------------------------
 
     def _grow(self, change: NodeChange, standing: Standing, deadline: Deadline) -> Task:
         more = (change.count or 0) - len(standing.nodes)
@@ -258,8 +254,6 @@ class Planner:
                 f"group {change.group!r} has disks of {wanted} GB already. Ask for more. Nothing was changed"
             )
         return Task(step="storage", change=change, type=standing.group.instance_type, nodes=standing.nodes)
-
-    # -- orders and reservations ----------------------------------------------------------------------------------
 
     def _order(self, standing: Standing, count: int, facts: Mapping[str, str]) -> Order:
         """The group's own order, for ``count`` nodes."""
