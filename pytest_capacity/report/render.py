@@ -214,6 +214,9 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
     "attempt-ended": _attempt_ended,
     "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
+    "changing": lambda data: Line(
+        f"  {_where(data)}: changing {data.get('kind', 'thing')} {data.get('id', '?')}: {data.get('words', '')}"
+    ),
     "gone": lambda data: Line(f"gone: {_ids(data)}"),
     "trouble": lambda data: Line(str(data.get("words", "")), "red"),
     "credentials": _credentials,

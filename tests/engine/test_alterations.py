@@ -83,6 +83,12 @@ def test_groups_of_one_shape_share_a_reservation(bench: Bench) -> None:
     assert changes.ask("web", instance_type="c6i.large", mode="in_place").phase == "Successful"
     assert counts(engine) == {"c6i.large": [4]}
     assert len({name for name, _ in changes.nodes("web")}) == 3
+    # Nodes that were changed in place stand under the subjects of their first type, and are not taken for new ones.
+    assert changes.ask("web", instance_type="c6i.xlarge", mode="in_place").phase == "Successful"
+    before = engine.run_state.placed["default"].nodes["web"]
+    assert changes.ask("web", instance_type="c6i.large").phase == "Successful"
+    assert not {node.id for node in before} & {node.id for node in engine.run_state.placed["default"].nodes["web"]}
+    assert counts(engine) == {"c6i.large": [4]}
     give_back(bench, engine)
 
 
