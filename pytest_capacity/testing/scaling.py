@@ -365,7 +365,7 @@ def _counts(lab: Lab, engine: Engine) -> dict[str, int]:
 
 
 def _is_true(lab: Lab, engine: Engine) -> None:
-    """Check that the cloud has the nodes and reservations that the journal has, and each reservation as many as sit in it."""
+    """Check that the cloud has the nodes and reservations of the journal, and each of these as many as sit in it."""
     placed = engine.run_state.placed["default"]
     nodes = [node for members in placed.nodes.values() for node in members]
     live = [held for held in _inventory(lab, engine) if held.state in ("creating", "ready")]

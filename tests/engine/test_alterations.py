@@ -23,6 +23,7 @@ from pytest_capacity.scaling.nodes.provider import NodeGroups
 from pytest_capacity.scaling.state import OpsState
 from pytest_capacity.testing.scaling import NoLoans
 from tests.engine.runs import Bench, request, within
+from tests.engine.test_release import ec2
 
 WEB = NodeGroup(name="web", count=2, instance_type="c6i.large", market="on-demand", reserve=True)
 CACHE = NodeGroup(name="cache", count=1, instance_type="c6i.large", market="on-demand", reserve=True)
@@ -127,6 +128,9 @@ def test_spot_nodes_are_replaced_and_not_stopped(bench: Bench) -> None:
 
 def test_unreserved_nodes_stay_out_of_every_reservation(bench: Bench) -> None:
     """A group that is not reserved is changed without one, and sits in nobody's open reservation after it."""
+    others = ec2(bench.emulator).create_capacity_reservation(
+        InstanceType="c6i.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1a", InstanceCount=2
+    )["CapacityReservation"]
     engine = bench.engine(request(bench.emulator, replace(WEB, reserve=False)))
     engine.provision("default")
     changes = Changes(engine)
@@ -134,7 +138,20 @@ def test_unreserved_nodes_stay_out_of_every_reservation(bench: Bench) -> None:
     assert changes.ask("web", count=1).phase == "Successful"
     (node,) = bench.emulator.held("instance")
     assert (node["type"], node["reservation"]) == ("c6i.xlarge", None)
-    assert bench.emulator.calls("CreateCapacityReservation") == []
+    (mine,) = bench.emulator.calls("CreateCapacityReservation")
+    assert mine["token"] is None
+    assert engine.release(within(60)).clean
+    assert [one["id"] for one in bench.emulator.held()] == [others["CapacityReservationId"]]
+
+
+def test_another_architecture_is_refused_with_both(bench: Bench) -> None:
+    """What the old type is of, and what the new one."""
+    engine = bench.engine(request(bench.emulator, WEB))
+    engine.provision("default")
+    with pytest.raises(ScalingError, match=r"c6i.large is of x86_64, and c6g.large of arm64. Nothing was changed"):
+        Changes(engine).ask("web", instance_type="c6g.large", mode="in_place")
+    with pytest.raises(ScalingError, match=r"us-east-1 has no instance type c6i.none"):
+        Changes(engine).ask("web", instance_type="c6i.none", mode="in_place")
     give_back(bench, engine)
 
 
