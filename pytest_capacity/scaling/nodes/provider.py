@@ -96,7 +96,8 @@ class NodeGroups:
 
     def _ask(self, parts: Sequence[NodeChange]) -> list[OpsRequest]:
         # Those that a keeper made before its death cut off the answer.
-        requests = list(self._state.by_token([_token(part) for part in parts]))
+        known = self._state.by_token([_token(part) for part in parts])
+        requests = [request for request in known if not self._came_to_nothing(request)]
         if not requests:
             requests.append(self._ask_first(parts))
         for part in parts[len(requests) :]:
@@ -119,6 +120,11 @@ class NodeGroups:
         request = self._request(parts[0], "")
         self._state.requested(request)
         return self._begin(request, tasks[0])
+
+    def _came_to_nothing(self, request: OpsRequest) -> bool:
+        """Return whether a request's keeper died before it had decided what to do: it is asked for once more."""
+        begun = request.token in self._run.alterations or request.token in self._run.altered
+        return not (request.sent or request.after or begun)
 
     def _begin(self, request: OpsRequest, task: Task) -> OpsRequest:
         """Write down what will be done, keep its nodes from tests, and start."""
