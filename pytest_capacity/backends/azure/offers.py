@@ -55,6 +55,10 @@ class Size(Struct, frozen=True):
     #: Zones, or all of the region, that this subscription may not use for it.
     barred: frozenset[str]
     barred_region: bool
+    architecture: str = "x64"
+    #: Whether it has a temporary disk, and NVMe disks: both are lost when a machine is deallocated.
+    resource_disk: bool = False
+    nvme: bool = False
 
 
 class Existing(Struct, frozen=True):
@@ -124,7 +128,7 @@ def _read(arm: Arm, request: Request, region: str) -> Read:
     ids = {_group_of(one): "use_reservations" for one in request.use_reservations}
     ids |= {canonical(one): "azure.capacity_reservation_group" for one in listed}
     reads: dict[str, Callable[[], Any]] = {
-        "sizes": lambda: _sizes(arm, region),
+        "sizes": lambda: read_sizes(arm, region),
         "limits": lambda: _limits(arm, region),
         **{f"group {one}": partial(_existing, arm, one, setting) for one, setting in ids.items()},
     }
@@ -157,7 +161,8 @@ def _open(arm: Arm, read: Callable[[], Any]) -> Any:
         return None
 
 
-def _sizes(arm: Arm, region: str) -> dict[str, Size]:
+def read_sizes(arm: Arm, region: str) -> dict[str, Size]:
+    """Return the sizes of machines in a region, by their names in small letters."""
     path = arm.path(f"/providers/{COMPUTE}/skus")
     query = {"$filter": f"location eq '{region}'"}
     skus = arm.pages(f"{COMPUTE}/skus/read", path, SKUS_VERSION, **query)
@@ -183,6 +188,9 @@ def _size(sku: Mapping[str, Any]) -> Size:
         spot=capabilities.get("LowPriorityCapable", "True") != "False",
         barred=frozenset(barred),
         barred_region=any(one.get("type") == "Location" for one in restrictions),
+        architecture=capabilities.get("CpuArchitectureType", "x64"),
+        resource_disk=capabilities.get("MaxResourceVolumeMB", "0") not in ("", "0"),
+        nvme=capabilities.get("NvmeDiskSizeInMiB", "0") not in ("", "0"),
     )
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend, ScalingStep, scaling_of
-from pytest_capacity.backends.spread import first_fact
+from pytest_capacity.backends.pieces import first_fact
 from pytest_capacity.engine.clock import Deadline
 from pytest_capacity.engine.engine import Engine
 from pytest_capacity.errors import ScalingError
