@@ -256,7 +256,8 @@ def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read
     if group is None:
         return
     for offer in chosen(request.zones, offers):
-        for size in {type_ for one in groups if one.reserve for type_ in one.types}:
+        # What has moved to another size is in a group of ours.
+        for size in {one.group.instance_type for one in groups if one.reserve}:
             member = group.member(size, zone_number(offer.zone))
             # One of this run is what an attempt has left, and is on its way out.
             if offer.ok and member is not None and read_stamp(tags_of(member)).run != request.run:
