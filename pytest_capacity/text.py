@@ -26,7 +26,7 @@ _OLD_COMMAND: Final = re.compile(r"##(?=\[|vso\[)")
 
 
 def clean(words: str, *, limit: int | None = None, lines: bool = False) -> str:
-    """``words`` without control characters and CI commands; on one line unless ``lines``, at most ``limit`` long."""
+    """Return ``words`` without control characters and CI commands, on one line unless ``lines``, cut to ``limit``."""
     text = _CONTROL.sub("", _ESCAPE.sub("", words.replace("\r\n", "\n").replace("\r", "\n")))
     if not lines:
         text = " ".join(text.split())
@@ -79,6 +79,34 @@ def on_screen(words: str) -> str:
     return "\n".join(fold_all(words.splitlines(), width_of(sys.__stderr__, os.environ)))
 
 
+def distance(one: str, other: str) -> int:
+    """Return how many slips lie between two words: a letter too many, too few, another one, or two that changed places.
+
+    difflib counts letters in common, and so finds us-west-1 nearer to us-esat-1 than us-east-1.
+    """
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, its in enumerate(other, 1):
+            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != its))
+            if i > 1 and j > 1 and (letter, one[i - 2]) == (other[j - 2], its):
+                best = min(best, rows[-2][j - 2] + 1)
+            row.append(best)
+        rows.append(row)
+    return rows[-1][-1]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return which of ``known`` was probably meant by ``word``: a slip or two away, whatever the case; "" for none.
+
+    Also empty where ``word`` itself is known.
+    """
+    far = max(2, len(word) // 6)
+    near = [(distance(word.lower(), one.lower()), one) for one in known if abs(len(one) - len(word)) <= far]
+    slips, best = min(near, default=(0, ""))
+    return best if 0 < slips <= far else ""
+
+
 def moment(at: float) -> str:
-    """``2026-11-21 01:16:48 UTC``."""
+    """Return ``2026-11-21 01:16:48 UTC``."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

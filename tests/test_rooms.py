@@ -162,10 +162,10 @@ def test_variables_that_hold_paths_come_from_the_providers() -> None:
 
 
 LAB: Final = """
-from pytest_capacity.backends.base import Examples, PlainProvider
+from pytest_capacity.backends.base import Examples, Provider
 
 
-class Lab(PlainProvider):
+class Lab(Provider):
     name, title = "lab", "the lab"
     examples = Examples(region="berlin", instance_type="big", group="{count: 3, instance_type: big}")
     file_variables, environment_prefixes = ("LAB_TOKEN_FILE",), ("LAB_",)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from pytest_capacity.config.provider import (
-    AnyCloud,
     Examples,
     GroupDraft,
     Reader,
@@ -40,7 +39,6 @@ __all__ = [
     "Examples",
     "GivesNotice",
     "GroupDraft",
-    "PlainProvider",
     "Provider",
     "ScalesNodes",
     "ScalingStep",
@@ -53,7 +51,7 @@ __all__ = [
 ]
 
 
-class Provider(Reader, Protocol):
+class Provider(Reader):
     """The first face of a cloud: all that pytest and the command line need, without the SDK.
 
     One object a process, without state, found by entry point (group ``pytest_capacity.backends``). Its module imports
@@ -62,93 +60,55 @@ class Provider(Reader, Protocol):
     """
 
     #: The modules that the extra brings; looked for, not imported.
-    modules: tuple[str, ...]
+    modules: tuple[str, ...] = ()
     #: Whether the emulator that we bring speaks for it.
-    emulated: bool
+    emulated: bool = False
     #: Who logs in on the nodes by SSH where the user says nothing about it; "": the user that runs the keeper.
-    default_user: str
+    default_user: str = ""
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
-    credential_variables: tuple[str, ...]
+    credential_variables: tuple[str, ...] = ()
     #: Variables that hold paths: they are made absolute before the keeper starts, which works in ``/``.
-    file_variables: tuple[str, ...]
+    file_variables: tuple[str, ...] = ()
     #: What the names of the SDK's variables begin with: none of them reaches an emulator or an emulated run.
-    environment_prefixes: tuple[str, ...]
+    environment_prefixes: tuple[str, ...] = ()
     #: Keys of `Request.settings` that do not shape nodes: two processes may differ in them and share nodes.
-    not_shaping: frozenset[str]
+    not_shaping: frozenset[str] = frozenset()
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
-    errors_file: Path | None
+    errors_file: Path | None = None
     #: What bills on where the keeper's machine is lost, since the cloud ends nothing at a time; "": it does. One
     #: sentence for the header of a run.
-    endless: str
+    endless: str = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
-        ...
+        """Return `Request.settings` of an earlier version's journal in the form of `read_section`. Pure."""
+        return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return the URL that the run talks to, where the file, a flag or the environment names one; for the header."""
-        ...
+        return request.endpoint
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
         """Return the profile of the SDK's files that the run uses; "" where none is named. For the header."""
-        ...
+        return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """``request`` with what this process's environment decides (a profile), before the keeper starts."""
-        ...
+        """Return ``request`` with what this process's environment decides (a profile), before the keeper starts."""
+        return request
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
-        ...
+        """Return the setting that pins the account, and the account; or two empty texts."""
+        return "", ""
 
     def memory(self, kind: str) -> float | None:
-        """For how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
-        ...
+        """Return for how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
+        return None
 
     def open(self, request: Request) -> Backend:
         """Return the second face, for one request. Imports the SDK and makes no call.
 
         Raises `ConfigError` for what is wrong; a `ModuleNotFoundError` is left to `open_backend`.
         """
-        ...
-
-
-class PlainProvider(AnyCloud):
-    """A provider without settings, variables and errors of its own: what others can inherit from. `open` is missing."""
-
-    emulated = False
-    default_user = ""
-    modules: tuple[str, ...] = ()
-    credential_variables: tuple[str, ...] = ()
-    file_variables: tuple[str, ...] = ()
-    environment_prefixes: tuple[str, ...] = ()
-    not_shaping: frozenset[str] = frozenset()
-    errors_file: Path | None = None
-    endless = ""
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """As they are."""
-        return settings
-
-    def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """Return the one of the file or of a flag."""
-        return request.endpoint
-
-    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """None."""
-        return ""
-
-    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """As it is."""
-        return request
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        """None."""
-        return "", ""
-
-    def memory(self, kind: str) -> float | None:
-        """As for every cloud."""
-        return None
+        raise NotImplementedError(f"the provider {self.name!r} opens no backend")
 
 
 class Backend(Protocol):

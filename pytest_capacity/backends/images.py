@@ -9,6 +9,7 @@ import msgspec
 
 from pytest_capacity.config.fields import Faults
 from pytest_capacity.config.provider import GroupDraft, Section
+from pytest_capacity.text import nearest
 
 #: Reads ``image:``: images by region.
 ImagesReader = Callable[[object, str], Mapping[str, Any]]
@@ -39,7 +40,9 @@ def plain_images(
     for region in section.regions:
         # Where the section is wrong, that is the fault; that no image came of it is not another one.
         if region not in own and region not in common and not (group.settings_wrong and not common):
-            faults.add(f"{group.where}.image", f"no image is known for {region}", remedy(region))
+            near = nearest(region, [*own, *common])
+            meant = f"Did you mean the region {near}, which has one?" if near else remedy(region)
+            faults.add(f"{group.where}.image", f"no image is known for {region}", meant)
     wanted = {region: own[region] for region in section.regions if region in own}
     images = set(wanted.values())
     if len(wanted) == len(section.regions) and len(images) == 1 and isinstance(one := images.pop(), str):

@@ -90,16 +90,35 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     images_needed: bool = True
     #: What ``instance_provision_fallback_on_demand`` is where the file does not say.
     spot_to_on_demand: bool = False
+    #: What a file that says nothing of ``instance_provision`` means.
+    market: Market = "on-demand"
+    #: The cloud's own key of the regions, which goes before ``region_name``.
+    regions: str = ""
+    #: The key that says who logs in, by group; the one under "" is for all.
+    users: Mapping[str, str] = field(default_factory=dict)
+    #: The key of the provider's section that names the account's key pair, which is called as the file of its private
+    #: half.
+    key_name: str = ""
+    #: Where a group's own section has the size of the root disk in GB.
+    root_disk: tuple[str, ...] = ()
+    #: Keys of a group's own section whose values stand behind the type, after colons: ``SHAPE:16:192``.
+    type_fields: tuple[str, ...] = ()
+    #: What a value of an image's key means where it is not one of `Reader.read_image`: a lookup, as our file has it;
+    #: None where it is none.
+    lookup: Callable[[str], Mapping[str, Any] | None] | None = None
     #: The deprecated name of ``fallback_to_next_availability_zone``.
     next_zone: str = ""
+    #: Keys of machines that cannot be had, and what to do instead. Off (0, false, nothing), they do no harm.
+    refused: Mapping[str, str] = field(default_factory=dict)
     #: Further keys, which `Reader.read_sct` checks.
     others: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
         """Every key, once."""
-        named = (self.reserve, self.count, self.instance_type, self.next_zone)
-        keys = (*named, *self.zones, *self.types.values(), *self.images.values(), *self.others)
+        named = (self.reserve, self.count, self.instance_type, self.next_zone, self.regions)
+        by_group = (*self.types.values(), *self.images.values(), *self.users.values())
+        keys = (*named, *self.zones, *by_group, *self.others)
         return tuple(dict.fromkeys(key for key in keys if key))
 
 
@@ -110,134 +129,82 @@ class SctReading(Struct, frozen=True, kw_only=True):
     spread_by: str = ""
     #: For the provider's section of `capacity.yaml`.
     section: Mapping[str, Any] = field(default_factory=dict)
+    #: For the provider's section of a group, by its name.
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The user's keys by ours, where these are in ``groups``: for messages.
+    names: Mapping[str, str] = field(default_factory=dict)
     #: For ``use_reservations``.
     use_reservations: tuple[str, ...] = ()
 
 
-class Reader(Protocol):
+class Reader:
     """The part of a provider that reads a configuration. Pure: no call, no SDK, no file but those that it is given.
 
     Methods with ``faults`` add one for each thing that is wrong and return what is usable; ``where`` begins a message.
+    This class takes every value: it stands where no backend is chosen, so that the rest of the file is still checked,
+    and a provider inherits from it what its cloud does not have.
     """
 
     #: The value of ``backend:``, and the name of the provider's section and of its extra.
-    name: str
+    name: str = ""
     #: What messages call it.
-    title: str
+    title: str = ""
     #: The machines are the user's own: there are no regions, markets, reservations, key pairs, and no emulator.
-    owns_machines: bool
-    examples: Examples
+    owns_machines: bool = False
+    examples: Examples = Examples(group="{count: 3, instance_type: NAME}")
     #: The variables from which the SDK takes the region where nothing else names it, in its order.
-    region_variables: tuple[str, ...]
-    sct: SctKeys
-
-    def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """The regions that the SDK would take, and the variable that says so. ``((), "")`` where there is none."""
-        ...
-
-    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the regions of the right form, each once."""
-        ...
-
-    def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
-        ...
-
-    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """An instance type (machine type, size, shape). None, and a fault, for anything else."""
-        ...
-
-    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return the id of an image. None, and a fault, for anything else."""
-        ...
-
-    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the existing reservations of ``use_reservations``."""
-        ...
-
-    def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """The section, checked: plain data (what JSON has), for `Request.settings`. What is default is left out."""
-        ...
-
-    def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """What the group says beside the common keys (its own section, ``image``): plain data, for `NodeGroup.cloud`.
-
-        A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
-        """
-        ...
-
-    def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
-        """Refuse user data that no machine of this cloud would get or read. Never quote it: it may hold secrets."""
-        ...
-
-    def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` says where a key stands."""
-        ...
-
-    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Return what ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
-
-        Called with every file of scylla-cluster-tests, of another cloud too: then only the forms count.
-        """
-        ...
-
-
-class AnyCloud:
-    """The `Reader` where no backend is chosen: it takes every value, so that the rest of the file is still checked.
-
-    Also what a provider can inherit from, for all that its cloud does not have.
-    """
-
-    name = ""
-    title = ""
-    owns_machines = False
-    examples = Examples(group="{count: 3, instance_type: NAME}")
     region_variables: tuple[str, ...] = ()
-    sct = SctKeys()
+    sct: SctKeys = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """Return what the first of ``region_variables`` says that is set; without any of them, one region for all."""
+        """Return the regions that the SDK would take, and the variable that says so; ``((), "")`` without one."""
         for name in self.region_variables:
             if environ.get(name):
                 return (environ[name],), name
         return ((), "") if self.region_variables else ((self.name,), "")
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """All of them."""
+        """Return the regions of the right form, each once."""
         return tuple(values)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """All of them."""
+        """Return the zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
         return tuple(values)
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """Any text."""
+        """Return an instance type (machine type, size, shape). None, and a fault, for anything else."""
         return as_text(value, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """Any text."""
+        """Return the id of an image. None, and a fault, for anything else."""
         return as_text(value, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """All of them."""
+        """Return the existing reservations of ``use_reservations``."""
         return tuple(values)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """Nothing."""
+        """Return the section, checked: plain data (what JSON has), for `Request.settings`, less what is default."""
         return {}
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Nothing."""
+        """Return what the group says beside the common keys (its own section, ``image``), for `NodeGroup.cloud`.
+
+        A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
+        """
         return {}
 
     def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
-        """Any text will do."""
+        """Refuse user data that no machine of this cloud would get or read. Never quote it: it may hold secrets."""
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Nothing contradicts itself."""
+        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` says where a key stands."""
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Nothing."""
+        """Return what ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
+
+        Called with every file of scylla-cluster-tests, of another cloud too: then only the forms count.
+        """
         return SctReading()
 
 

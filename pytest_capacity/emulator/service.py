@@ -6,6 +6,7 @@ It prints one JSON line when it is ready, and needs its standard output no more.
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import json
 import os
@@ -29,11 +30,13 @@ from pytest_capacity.emulator.world import World
 #: Seconds that it serves on when its owner is gone and no request comes (a keeper may still be releasing).
 PATIENCE_S: Final = 15.0
 
+_HIGHEST_PORT: Final = 65535
+
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the emulator until it is told to stop. 0: stopped; 2: the scenario or the port is no good."""
     parser = argparse.ArgumentParser(prog="pytest-capacity emulator", description="Clouds in a box, on loopback.")
-    parser.add_argument("--port", type=int, default=0, help="the port (default: any that is free)")
+    parser.add_argument("--port", type=_port, default=0, help="the port (default: any that is free)")
     parser.add_argument("--scenario", metavar="FILE", help="the weather, as YAML")
     parser.add_argument("--owner", type=int, metavar="PID", help="end after this process does")
     parser.add_argument(
@@ -57,9 +60,9 @@ def run(argv: Sequence[str] | None = None) -> int:
             world.change(read_scenario(options.scenario, world.names))
         owners = Owners(options.owner)
         server = Server(options.port, world, faces, secret, fleet, owners, time.time, time.sleep)
-    except (WeatherError, OSError, OverflowError) as problem:
+    except (WeatherError, OSError) as problem:
         secret.remove()
-        return _fail(problem)
+        return _fail(_in_words(problem, options.port))
     stop = _stop_signals()
     for face in faces:
         face.warm()
@@ -75,7 +78,25 @@ def run(argv: Sequence[str] | None = None) -> int:
     os._exit(0)
 
 
-def _fail(problem: Exception) -> int:
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= _HIGHEST_PORT:
+        raise ValueError(text)
+    return number
+
+
+_port.__name__ = f"port (0 to {_HIGHEST_PORT})"  # argparse writes it into its error
+
+
+def _in_words(problem: Exception, port: int) -> str:
+    if isinstance(problem, OSError) and problem.errno == errno.EADDRINUSE:
+        return f"port {port} is in use. Name another one, or leave --port out: then it takes one that is free"
+    if isinstance(problem, PermissionError):
+        return f"port {port} may not be used by this user. Name one above 1023, or leave --port out"
+    return str(problem)
+
+
+def _fail(problem: Exception | str) -> int:
     print(f"pytest-capacity emulator: {problem}", file=sys.stderr)
     return 2
 
@@ -100,7 +121,7 @@ def _announce(server: Server) -> None:
 
 
 def _stop_signals() -> int:
-    """A file descriptor that can be read once the process is told to stop.
+    """Return a file descriptor that can be read once the process is told to stop.
 
     A pipe, and no `threading.Event`: its lock is taken while the main thread waits, and a handler that runs in the same
     thread would wait for it for ever.

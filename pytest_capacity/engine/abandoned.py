@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
 
 from pytest_capacity.engine.clock import Deadline
 from pytest_capacity.engine.release import Releaser, Scope
@@ -12,27 +13,20 @@ from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.model import Order, Subject
 
 
+@dataclass(eq=False)
 class Abandoned:
     """The releases of failed attempts. ``stop``: the run's own release takes over.
 
     ``leftovers`` are the backend's: kinds of which a refused create call may have made something nevertheless.
     """
 
-    def __init__(
-        self,
-        releaser: Releaser,
-        run_state: RunState,
-        pool: Executor,
-        stop: threading.Event,
-        leftovers: Collection[str] = frozenset(),
-    ) -> None:
-        self._releaser = releaser
-        self._run_state = run_state
-        self._pool = pool
-        self._stop = stop
-        self._leftovers = leftovers
-        self._lock = threading.Lock()
-        self._releases: list[tuple[Scope, Future[bool]]] = []
+    _releaser: Releaser
+    _run_state: RunState
+    _pool: Executor
+    _stop: threading.Event
+    _leftovers: Collection[str] = frozenset()
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _releases: list[tuple[Scope, Future[bool]]] = field(default_factory=list, init=False)
 
     def release(self, topology: str, series: int, keep: Collection[str], regions: Iterable[str]) -> None:
         """Begin to release what this series of attempts has made by now, less the subjects to ``keep``."""
@@ -60,7 +54,7 @@ class Abandoned:
     def take_up(
         self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]], standing: Collection[str]
     ) -> None:
-        """What an earlier keeper was releasing is released on: all but the subjects that these orders plan.
+        """Release on what an earlier keeper was releasing: all but the subjects that these orders plan.
 
         Those that are ``standing`` are in the hands of tests, whatever is planned.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -74,37 +75,24 @@ class Climb(Struct):
     round: int = 1
 
 
+@dataclass(eq=False)
 class Climber:
     """Places topologies. One climb of a topology at a time; several topologies may climb at once."""
 
-    def __init__(
-        self,
-        request: Request,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        attempter: Attempter,
-        abandoned: Abandoned,
-        offers: OfferReader,
-        bounds: Bounds,
-        facts: Mapping[str, str],
-        advice: Advice,
-        emulator: Callable[[], str] = str,
-    ) -> None:
-        self._request = request
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._attempter = attempter
-        self._abandoned = abandoned
-        self._offers = offers
-        self._bounds = bounds
-        self._facts = facts
-        self._advice = advice
-        self._emulator = emulator
+    _request: Request
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _attempter: Attempter
+    _abandoned: Abandoned
+    _offers: OfferReader
+    _bounds: Bounds
+    _facts: Mapping[str, str]
+    _advice: Advice
+    _emulator: Callable[[], str] = str
 
     def place(self, name: str, launch: bool, deadline: Deadline) -> Placed:
-        """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
+        """Return the topology where it stands now. Raise a `CapacityError` where it cannot be placed."""
         topology = self._request.topologies[name]
         if not launch:
             # What is only reserved is on-demand: no reservation serves spot.
@@ -113,7 +101,7 @@ class Climber:
         return self._place(Climb(name, topology, launch, deadline, self._clock.now()))
 
     def place_beside(self, placed: Placed, part: Topology, deadline: Deadline) -> Placed:
-        """A part of a topology once more, where the rest of it stands. Raises as `place` does."""
+        """Place a part of a topology once more, where the rest of it stands. Raise as `place` does."""
         return self._place(Climb(placed.topology, part, True, deadline, self._clock.now(), placed))
 
     def _place(self, climb: Climb) -> Placed:
@@ -147,7 +135,7 @@ class Climber:
             order = self._next(climb)
 
     def _next(self, climb: Climb) -> Order:
-        """The order of the next rung. What the failed one leaves that this one cannot use is on its way out."""
+        """Return the order of the next rung. What the failed one leaves that this one cannot use is on its way out."""
         if not climb.listed:
             self._look(climb)
         rung = self._rung(climb)
@@ -228,7 +216,7 @@ class Climber:
         self._look(climb)
 
     def _nothing_left(self, climb: Climb) -> CapacityError:
-        """`Exhausted` for a lack of capacity or quota alone: a fault of account or configuration is never skipped."""
+        """Return `Exhausted` for a lack of capacity or quota alone: no other fault is ever skipped."""
         cloud, faults = self._backend.name, {one.kind for one in climb.left_out.values()}
         if ladder.is_exhaustion(climb.kinds | faults):
             return Exhausted(messages.exhausted(cloud, climb.name, climb.tried, climb.round))
@@ -245,7 +233,7 @@ class Climber:
 
     def _order(self, climb: Climb, rung: Rung) -> Order:
         offers = {offer.zone: offer for offer in climb.offers[rung.region]}
-        topology = _chosen(climb.topology, rung)
+        topology = chosen(climb.topology, rung)
         order = Order(
             run=self._request.run,
             project=self._request.project,
@@ -257,12 +245,12 @@ class Climber:
             launch=climb.launch,
             nonce=self._run_state.nonce,
             facts={**offers[rung.zone].facts, **(self._facts if climb.launch else {})},
-            shares=_shares(topology, rung, offers) if self._request.colocate == "region" else (),
+            shares=shares(topology, rung, offers) if self._request.colocate == "region" else (),
         )
         return self._going_on(climb.sound, order)
 
     def _going_on(self, failed: Order | None, order: Order) -> Order:
-        """The same order in the series of the failed one, where what stands there fits: it is not made twice."""
+        """Return the same order in the series of the failed one, where what stands there fits: it is not made twice."""
         if failed is None or failed.placement != order.placement:
             return order
         later = replace(order, series=failed.series or failed.attempt)
@@ -275,7 +263,7 @@ class Climber:
         return later
 
     def _try(self, order: Order, climb: Climb) -> Placed | None:
-        """One rung. Adds what came of it to the climb; raises what ends it. A failed one's things may still stand."""
+        """Try one rung, and add its outcome to the climb; raise what ends that. What a failed one made may stand."""
         if self._run_state.orders.get(order.topology.name) != order:
             self._run_state.intend("attempt-started", data={"order": order, **messages.rung(order, self._request)})
         began = self._clock.now()
@@ -342,7 +330,7 @@ class Climber:
         }
 
     def _refusals(self, order: Order, failed: AttemptFailed) -> list[Refusal]:
-        """What was refused, each once: of a hundred nodes asked for one by one, most are refused alike."""
+        """Return what was refused, each once: of a hundred nodes asked for one by one, most are refused alike."""
         found: list[Refusal] = []
         for failure in failed.failures:
             refusal = self._refusal(order, failure)
@@ -364,14 +352,14 @@ class Climber:
         self._run_state.note("changed", data={"topology": climb.name, "words": words})
 
     def _tell_unused(self, climb: Climb, rung: Rung) -> None:
-        """What the user named and is not used is never silent: another reservation may be paid for beside it."""
+        """Tell what the user named and is not used: another reservation may be paid for beside it."""
         for id_, why in ladder.unused(rung, climb.offers).items():
             words = messages.unused(id_, climb.name, "+".join(rung.places), why)
             if words not in self._run_state.changes:
                 self._change(climb, words)
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
-        """A market that is not the one asked for is never silent."""
+        """Tell of a market that is not the one asked for."""
         for group in climb.topology.groups:
             wanted = group.market or self._request.market
             got = {node.market for node in placed.nodes.get(group.name, ())} - {wanted}
@@ -382,7 +370,7 @@ class Climber:
 
 
 def _is_whole(made: Sequence[Held], piece: Piece) -> bool:
-    """Whether what stands of a piece, if anything, is all that it asks for, and none of it has failed."""
+    """Return whether what stands of a piece, if anything, is all that it asks for, and none of it has failed."""
     counted = [held for held in made if held.kind == piece.kind] or made
     if any(held.state not in ("creating", "ready") for held in made):
         return False
@@ -390,12 +378,12 @@ def _is_whole(made: Sequence[Held], piece: Piece) -> bool:
 
 
 def subjects(backend: Backend, order: Order) -> frozenset[str]:
-    """The subjects of all pieces of an order."""
+    """Return the subjects of all pieces of an order."""
     return frozenset(piece.subject for planned in backend.plan(order) for piece in planned)
 
 
-def _chosen(topology: Topology, rung: Rung) -> Topology:
-    """The topology with the type and market of this rung."""
+def chosen(topology: Topology, rung: Rung) -> Topology:
+    """Return the topology with the types and markets of ``rung``."""
     groups = tuple(
         replace(
             group,
@@ -412,8 +400,8 @@ def _choices(order: Order, request: Request) -> dict[str, Choice]:
     return {group.name: Choice(group.market or request.market, group.instance_type) for group in order.topology.groups}
 
 
-def _shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:
-    """Each group's nodes over the zones in turn; zones that get none are left out."""
+def shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:
+    """Return each group's nodes over the zones of ``rung`` in turn; zones that get none are left out."""
     places = rung.places
     counts: dict[str, dict[str, int]] = {zone: {} for zone in places}
     for group in topology.groups:

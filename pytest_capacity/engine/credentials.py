@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
@@ -19,6 +20,7 @@ from pytest_capacity.model import Diagnosis, Held, Identity
 LOOK_AGAIN: Final = 30.0
 
 
+@dataclass(eq=False)
 class CredentialWatch:
     """Reports once, and again only after the credentials have worked in between.
 
@@ -26,19 +28,12 @@ class CredentialWatch:
     until when things stay without a release.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        run_state: RunState,
-        prices: Mapping[str, float],
-        ends: Callable[[Sequence[Held]], Expiry],
-    ) -> None:
-        self._backend = backend
-        self._run_state = run_state
-        self._prices = prices
-        self._ends = ends
-        self._lock = threading.Lock()
-        self._sounding = False
+    _backend: Backend
+    _run_state: RunState
+    _prices: Mapping[str, float]
+    _ends: Callable[[Sequence[Held]], Expiry]
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _sounding: bool = field(default=False, init=False)
 
     def report(self, diagnosis: Diagnosis) -> bool:
         """Return whether the diagnosis says that the credentials are no good, and report them if so."""
@@ -51,7 +46,7 @@ class CredentialWatch:
         return True
 
     def reset(self) -> None:
-        """The credentials work."""
+        """Note that the credentials work."""
         with self._lock:
             self._sounding = False
 
@@ -69,7 +64,7 @@ class CredentialWatch:
 
 
 def _cost(helds: Sequence[Held], prices: Mapping[str, float]) -> str:
-    """A node in a reservation is not billed beside it."""
+    """Return what the nodes cost an hour, in words. A node in a reservation is not billed beside it."""
     reservations = {held.id for held in helds if held.kind == "reservation"}
     billed = [
         (held.facts.get("instance_type", ""), held.count)
@@ -92,24 +87,22 @@ def _until(ends: Expiry) -> str:
     return words
 
 
+@dataclass(eq=False)
 class Account:
     """Pins the run to one account: nothing is created, released or taken for gone in another.
 
     ``wanted`` is the setting that pins the account, and the account; two empty texts: none does.
     """
 
-    def __init__(
-        self, backend: Backend, run_state: RunState, clock: Clock, credentials: CredentialWatch, wanted: tuple[str, str]
-    ) -> None:
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._credentials = credentials
-        self._wanted = wanted
-        #: Whether this process has seen that its credentials are of the run's account.
-        self._trusted = False
-        #: When to look again whether credentials still work that should have ended.
-        self._look_at = 0.0
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _credentials: CredentialWatch
+    _wanted: tuple[str, str]
+    #: Whether this process has seen that its credentials are of the run's account.
+    _trusted: bool = field(default=False, init=False)
+    #: When to look again whether credentials still work that should have ended.
+    _look_at: float = field(default=0.0, init=False)
 
     def pin(self, identity: Identity) -> str:
         """Make it the run's account; why that cannot be, or nothing."""
@@ -123,7 +116,7 @@ class Account:
         return stranger(identity, self._wanted, self._run_state.identity)
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
-        """Whether the credentials are the run's own, asked until ``until``: in another one a listing says nothing."""
+        """Return whether these are the run's credentials, asked until ``until``: elsewhere a listing says nothing."""
         pause, said = FIRST_PAUSE, ""
         while not self._trusted:
             identity = asked(self._backend, self._backend.whoami)
@@ -146,7 +139,7 @@ class Account:
         return True
 
     def has_ended(self) -> bool:
-        """Whether the known end of the credentials is past, so that it is time to look. Quick; True now and then."""
+        """Return whether the known end is past, so that it is time to look. Quick; True now and then."""
         expires = self._run_state.identity.expires if self._run_state.identity else None
         now = self._clock.now()
         if expires is None or now < max(expires, self._look_at):

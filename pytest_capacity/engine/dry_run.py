@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+
+from msgspec.structs import replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import messages
 from pytest_capacity.engine.calls import refused
+from pytest_capacity.engine.climb import chosen, shares
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import stranger
+from pytest_capacity.engine.local_endpoint import LocalEndpoint
 from pytest_capacity.engine.offers import READING, OfferReader, check_zones, patiently
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import Diagnosis, Identity, Request
-from pytest_capacity.preview import Plan, preview_topology
+from pytest_capacity.ladder import Choice, Rung
+from pytest_capacity.model import Diagnosis, Identity, Offer, Order, Placement, Request, Topology
+from pytest_capacity.preview import Plan, TopologyPreview, preview_topology
 
 #: Reads at once.
 _WIDTH: Final = 16
@@ -42,24 +48,60 @@ def make_plan(
         offers = {name: reader.read(name, deadline)[0] for name in request.topologies}
     check_zones(request, {region: zones for found in offers.values() for region, zones in found.items()})
     lately, now = run_state.refused_lately(messages.cloud(request, identity, which())), clock.now()
+
+    def preview(name: str) -> TopologyPreview:
+        topology, memory = request.topologies[name], provider(request.backend).memory
+        found = preview_topology(topology, request, offers[name], lately, now, backend.family, memory)
+        return replace(found, remarks=_remarks(request, backend, topology, found, offers[name], now))
+
     return Plan(
         backend=request.backend,
         account=identity.account,
         regions=request.regions,
         at=now,
         emulated=request.emulated,
-        topologies={
-            name: preview_topology(
-                topology, request, offers[name], lately, now, backend.family, provider(request.backend).memory
-            )
-            for name, topology in request.topologies.items()
-        },
+        topologies={name: preview(name) for name in request.topologies},
         troubles=tuple(run_state.troubles),
     )
 
 
+def _remarks(
+    request: Request,
+    backend: Backend,
+    topology: Topology,
+    found: TopologyPreview,
+    offers: Mapping[str, Sequence[Offer]],
+    now: float,
+) -> tuple[str, ...]:
+    """Return what the pieces of the first placement have for the summary, each text once."""
+    if not found.rungs:
+        return ()
+    first = found.rungs[0]
+    choices = {
+        name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
+        for name, asked in first.groups.items()
+    }
+    rung = Rung(first.region, first.zone, choices, first.zones)
+    here = {offer.zone: offer for offer in offers[first.region]}
+    wanted = chosen(topology, rung)
+    order = Order(
+        run=request.run,
+        project=request.project,
+        topology=wanted,
+        placement=Placement(first.region, first.zone, first.zones),
+        attempt=1,
+        lease_end=now,
+        hard_end=now + request.duration_s,
+        facts=here[first.zone].facts,
+        shares=shares(wanted, rung, here) if request.colocate == "region" else (),
+    )
+    notes = [piece.note for planned in backend.plan(order) for piece in planned]
+    return tuple(dict.fromkeys(filter(None, notes)))
+
+
 def _who_we_are(request: Request, backend: Backend, clock: Clock, deadline: Deadline) -> Identity:
-    identity = patiently(backend, clock, backend.whoami, deadline)
+    endpoint = LocalEndpoint(provider(request.backend).endpoint_of(request, os.environ), clock)
+    identity = patiently(backend, clock, backend.whoami, deadline, give_up=endpoint.give_up)
     if isinstance(identity, Diagnosis):
         raise refused("asked the cloud who we are", backend.name, identity)
     other = stranger(identity, provider(request.backend).account_setting(request))

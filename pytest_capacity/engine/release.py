@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
@@ -73,26 +74,18 @@ class Scope:
         return not self.doubts() and all(map(self._run_state.accepted, self.held()))
 
 
+@dataclass(eq=False)
 class Releaser:
     """Releases scopes. One may be at work on several at once, on different threads."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        maker: Maker,
-        pool: Executor,
-        credentials: CredentialWatch,
-    ) -> None:
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._maker = maker
-        self._pool = pool
-        self._credentials = credentials
-        #: What the last listing of the whole run could not read.
-        self.unread: tuple[Unread, ...] = ()
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _maker: Maker
+    _pool: Executor
+    _credentials: CredentialWatch
+    #: What the last listing of the whole run could not read.
+    unread: tuple[Unread, ...] = field(default=(), init=False)
 
     def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event | None = None) -> bool:
         """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.
@@ -228,14 +221,14 @@ class Releaser:
         return not unread
 
     def _close_old(self, doubts: Sequence[Piece]) -> None:
-        """A create call that was made long ago, and whose thing a whole listing does not show, made nothing."""
+        """Settle create calls made long ago whose things a whole listing does not show: they made nothing."""
         for piece in doubts:
             if self._clock.now() - self._run_state.asked.get(piece.subject, self._clock.now()) > HORIZON:
                 words = f"not listed {HORIZON:g} s after the call"
                 self._run_state.note("refused", piece.subject, {"kind": piece.kind, "step": "gone", "words": words})
 
     def _adopt(self, scope: Scope, listed: Sequence[Held]) -> None:
-        """Things with our whole stamp that we did not know of: what a lost answer or a refused call made (rule 7)."""
+        """Hold what has our whole stamp and was not known: a lost answer or a refused call made it (rule 7)."""
         known = {held.key for held in self._run_state.held()}
         for held in listed:
             if not held.subject and scope.whole:

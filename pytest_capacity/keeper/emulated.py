@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pytest_capacity.backends import environment_prefixes
+from pytest_capacity.backends import environment_prefixes, missing_extra
 from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.install_advice import install_command
 from pytest_capacity.keeper.spawn import last_lines
 
 _BOOT: Final = (
@@ -57,11 +56,9 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     except msgspec.DecodeError:
         process.kill()  # It says nothing more, whatever it does.
         process.wait()
+        advice = missing_extra("emulator") or ("Correct the scenario" if scenario else "Report it")
         raise ConfigError(
-            [
-                f"--capacity-emulator: it did not start: {last_lines(log, 1).rstrip('.')}.",
-                f"Correct the scenario, or install the extra ({install_command('emulator')}). Its log: {log}",
-            ]
+            [f"the emulator did not start: {last_lines(log, 1).rstrip('.')}.", f"{advice}. Its log: {log}"]
         ) from None
     os.environ[SECRET_FILE] = ready.secret_file
     return ready.url
@@ -118,7 +115,15 @@ def identify(endpoint: str | None) -> Callable[[], str]:
 
 
 def isolate() -> None:
-    """Take every cloud's variables from this process: nothing of the user's accounts reaches an emulated run."""
+    """Take every cloud's variables from this process: nothing of the user's accounts reaches an emulated run.
+
+    So no advice of this process is about them either.
+    """
+    from pytest_capacity.backends.diagnosis import advise  # Only a keeper needs the tables.
+
+    advise(
+        "auth", f"An emulator refuses what its scenario says (faults), and clients without its secret ({SECRET_FILE})"
+    )
     for name in [name for name in os.environ if name.startswith(environment_prefixes())]:
         del os.environ[name]
 

@@ -103,7 +103,7 @@ class Dying:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def arm(self, fatal: int) -> None:
+    def die_at(self, fatal: int) -> None:
         """Count from now on."""
         self.fatal, self.passed, self.made = fatal, 0, []
 

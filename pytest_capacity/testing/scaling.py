@@ -81,7 +81,7 @@ class ScalingSuite:
             scaling, dying, engine = _standing(lab, bench)
             group = _group(engine)
             before = _nodes(engine)
-            dying.arm(0)
+            dying.die_at(0)
             (request,) = Scaler(bench, engine).ask(group, count=4)
             assert request.outcome == "successful", request.reason
             after = _nodes(engine)
@@ -101,7 +101,7 @@ class ScalingSuite:
         with benched(lab, tmp_path) as bench:
             _, dying, engine = _standing(lab, bench, count=3)
             group, before = _group(engine), _nodes(engine)
-            dying.arm(0)
+            dying.die_at(0)
             scaler = Scaler(bench, engine)
             (request,) = scaler.ask(group, count=2)
             assert request.outcome == "successful", request.reason
@@ -165,7 +165,7 @@ class ScalingSuite:
             scaling, dying, engine = _standing(lab, bench)
             larger = _needs(scaling.larger, "a larger type")
             before = _nodes(engine)
-            dying.arm(0)
+            dying.die_at(0)
             (request,) = Scaler(bench, engine).ask(_group(engine), instance_type=larger)
             assert request.outcome == "successful", request.reason
             after = _nodes(engine)
@@ -203,7 +203,7 @@ class ScalingSuite:
             _needs("in-place" in _can(engine), "changes in place")
             larger = _needs(scaling.larger, "a larger type")
             before = _nodes(engine)
-            dying.arm(0)
+            dying.die_at(0)
             (request,) = Scaler(bench, engine).ask(_group(engine), instance_type=larger, mode="in_place")
             assert request.outcome == "successful", request.reason
             after = _nodes(engine)
@@ -324,14 +324,14 @@ def _request(lab: Lab, count: int, type_: str, **overrides: Any) -> Request:
 def _standing(
     lab: Lab, bench: Bench, count: int = 2, *, with_local_disks: bool = False, **overrides: Any
 ) -> tuple[ScalingLab, Dying, Engine]:
-    """The lab's topology, provisioned; the backend counts what it is asked to make, from `Dying.arm` on."""
+    """The lab's topology, provisioned; the backend counts what it is asked to make, from `Dying.die_at` on."""
     scaling = _scaling(lab)
     type_ = scaling.with_local_disks if with_local_disks and scaling.with_local_disks else scaling.type
     request = _request(lab, count, type_, **overrides)
     dying = Dying(lab.backend(request))
     engine = bench.engine(request, dying=dying)
     engine.provision("default")
-    dying.arm(0)
+    dying.die_at(0)
     return scaling, dying, engine
 
 
@@ -388,7 +388,7 @@ def _fails_and_stays(lab: Lab, bench: Bench, engine: Engine, **change: Any) -> N
 
 def _refused(bench: Bench, engine: Engine, dying: Dying, group: str = "", **change: Any) -> str:
     """Ask for what is refused; the words. Nothing is changed by it."""
-    dying.arm(0)
+    dying.die_at(0)
     try:
         Scaler(bench, engine).ask(group or _group(engine), **change)
     except CapacityError as error:
@@ -413,14 +413,14 @@ def _die_everywhere(
         with benched(lab, path / str(fatal)) as bench:
             _, dying, engine = _standing(lab, bench, run=f"scaling-{fatal}")
             set_weather(lab, **(weather or {}))
-            dying.arm(fatal)
+            dying.die_at(fatal)
             try:
                 Scaler(bench, engine).ask(_group(engine), **change)
             except Killed:
                 died = True
             else:
                 died = False
-            dying.arm(0)
+            dying.die_at(0)
             if died:
                 engine.stop.set()
                 bench.wait_a_minute()

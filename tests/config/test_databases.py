@@ -99,6 +99,7 @@ def test_every_setting_is_read(loading: Loader) -> None:
         (orders(version=None), "databases.orders.version: is missing. Name a version that KubeDB has there"),
         (orders(version=7), "databases.orders.version: 7 is not a text"),
         (orders(replicas=0), "databases.orders.replicas: 0 is not a number from 1 to 100"),
+        (orders(replicas=True), "databases.orders.replicas: True is not a number from 1 to 100"),
         (orders(storage_gb=0), "databases.orders.storage_gb: 0 is not a number from 1 to 1000000"),
         (orders(size="db.t9.huge"), "databases.orders.size: 'db.t9.huge' is not a known size"),
         (orders(engine="mysql", replicas=2), "databases.orders.replicas: 2 is no group of MySQL"),

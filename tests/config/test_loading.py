@@ -158,6 +158,11 @@ def test_the_whole_file(loading: Loader) -> None:
         (db(aws={"key": 1}), "groups.db.aws.key: is not a known key", "image"),
         (with_(aws=None), "groups.db.image: no image is known for us-east-1", "or for this one (`image: ami-...`)"),
         (with_(aws={"image": {"eu-west-1": IMAGE}}), "groups.db.image: no image is known for us-east-1", "aws: {image"),
+        (
+            with_(regions=["us-esat-1"], aws={"image": {"us-east-1": IMAGE}}),
+            "groups.db.image: no image is known for us-esat-1",
+            "Did you mean the region us-east-1, which has one?",
+        ),
         (db(placement_group=True, instance_type="t3.large"), "groups.db.placement_group: 't3.large'", "false"),
         (db(placement_group=True, instance_type="t4g.nano"), "groups.db.placement_group: 't4g.nano'", "false"),
         (

@@ -299,3 +299,20 @@ def test_a_scenario_that_makes_no_sense_is_refused(tmp_path: Path, text: str, wo
         start_emulator(None, "--scenario", str(scenario), measured=True)
     assert "odd.yaml" in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_a_scenario_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """It is not said to be bad YAML."""
+    with pytest.raises(RuntimeError, match=r"none\.yaml: No such file or directory\. Name a file of weather \(YAML\)"):
+        start_emulator(None, "--scenario", str(tmp_path / "none.yaml"), measured=True)
+
+
+def test_a_port_in_use_is_named(emulator: Emulator) -> None:
+    """With what to do; the folder with the secret goes again."""
+    port = emulator.url.rpartition(":")[2]
+    with pytest.raises(RuntimeError, match=f"port {port} is in use. Name another one, or leave --port out"):
+        start_emulator(None, "--port", port, measured=True)
+    with pytest.raises(
+        RuntimeError, match=r"(?s)ended with 2: .*argument --port: invalid port \(0 to 65535\) value: '65536'"
+    ):
+        start_emulator(None, "--port", "65536", measured=True)

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_capacity.backends import register
-from pytest_capacity.backends.base import Backend, PlainProvider, in_order
+from pytest_capacity.backends.base import Backend, Provider, in_order
 from pytest_capacity.backends.diagnosis import Table, diagnose_held, diagnose_parts, make_table
 from pytest_capacity.backends.tokens import token
 from pytest_capacity.engine import Engine
@@ -43,7 +43,7 @@ from pytest_capacity.model import (
 )
 
 
-class MadeUpProvider(PlainProvider):
+class MadeUpProvider(Provider):
     """The first face: the engine asks it for the pinned account and for how long refusals are remembered."""
 
     name = "made-up"

@@ -69,7 +69,7 @@ def test_a_late_failure_is_read_for_the_market_that_was_tried(bench: MadeUpBench
         engine.provision("default")
     assert [(one.market, one.kind) for one in engine.run_state.attempts] == [
         ("spot", "spot-capacity"),
-        ("reserved", "unknown"),
+        ("on-demand", "unknown"),
     ]
     bench.give_back()
 

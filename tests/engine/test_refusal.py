@@ -24,7 +24,8 @@ def test_a_denied_launch(bench: Bench, emulator: Emulator) -> None:
     assert str(refused.value) == (
         "asked for topology 'default' in us-east-1a (RunInstances for group 'db': 3 i4i.large), and aws said "
         "UnauthorizedOperation: You are not authorized to perform this operation. "
-        "Allow RunInstances to these credentials: docs/how-to/aws.md lists every permission that is needed"
+        "Allow RunInstances to these credentials: the documentation (docs/how-to/aws.md) lists every permission that "
+        "is needed"
     )
     assert engine.release(within(20)).clean
 

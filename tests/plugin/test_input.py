@@ -173,3 +173,18 @@ def test_old_logs_go_when_a_run_starts(run_on: Run, monkeypatch: pytest.MonkeyPa
     os.utime(logs / "old.log", (month, month))
     run_on().assert_outcomes(passed=3)
     assert [log.name == "old.log" for log in logs.iterdir()] == [False]
+
+
+def test_an_emulated_run_is_told_nothing_of_credentials(run: Run, pytester: pytest.Pytester) -> None:
+    """It has none of the user's, and it is emulated already: what refuses it is the scenario."""
+    pytester.makepyfile("def test_nodes(capacity): pass")
+    (pytester.path / "sc.yaml").write_text(
+        "faults: [{operation: GetCallerIdentity, error: InvalidClientTokenId}]\n", encoding="utf-8"
+    )
+    result = run("--capacity-emulator=sc.yaml")
+    result.assert_outcomes(errors=1)
+    told = result.stdout.str()
+    assert "InvalidClientTokenId" in told
+    assert "An emulator refuses what its scenario says (faults)" in told
+    assert "working credentials" not in told
+    assert "try --capacity-emulator" not in told

@@ -6,30 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_capacity.backends.base import Examples, Section
+from pytest_capacity.backends.base import Examples, Provider, Section
 from pytest_capacity.config.fields import Faults, refuse_unknown
-from pytest_capacity.config.provider import AnyCloud
 from pytest_capacity.model import Request
 
 if TYPE_CHECKING:
     from rack_capacity.backend import RackBackend
 
 
-class RackProvider(AnyCloud):
-    """`pytest_capacity.backends.base.Provider`; `AnyCloud` answers for all that a rack does not have."""
+class RackProvider(Provider):
+    """`pytest_capacity.backends.base.Provider`, which answers for all that a rack does not have."""
 
     name = "rack"
     title = "the rack controller"
-    emulated = False
-    modules: tuple[str, ...] = ()
     default_user = "lab"
     examples = Examples(region="lab", zone="left", instance_type="big", group="{count: 2, instance_type: big}")
     credential_variables: tuple[str, ...] = ("RACK_USER",)
-    file_variables: tuple[str, ...] = ()
     environment_prefixes: tuple[str, ...] = ("RACK_",)
-    not_shaping: frozenset[str] = frozenset()
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
-    endless = ""
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
         return ("lab",), ""
@@ -38,23 +32,8 @@ class RackProvider(AnyCloud):
         refuse_unknown(section.values, ("user",), f"{section.where}.", faults)
         return {"user": str(section.values["user"])} if "user" in section.values else {}
 
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        return settings
-
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         return request.endpoint or environ.get("RACK_URL")
-
-    def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        return ""
-
-    def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        return request
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        return "", ""
-
-    def memory(self, kind: str) -> float | None:
-        return None
 
     def open(self, request: Request) -> RackBackend:
         from rack_capacity.backend import RackBackend

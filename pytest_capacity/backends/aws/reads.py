@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeVar
@@ -36,6 +36,8 @@ class Read(Struct, frozen=True):
     #: What each lookup of an image found, the newest first.
     found: Mapping[Lookup, list[dict[str, Any]] | None]
     unread: Mapping[str, str]
+    #: Types of the region that are spelled like one that no zone has.
+    similar: frozenset[str] = frozenset()
 
 
 #: What one region has said, by the question.
@@ -66,9 +68,30 @@ def read_region(cloud: Cloud, request: Request, region: str, groups: Sequence[Gr
         raise troubles[0]
     if answers["zones"] is None and answers["offerings"] is None:
         asked["zones"].result()  # not one zone is known by name, so the reason is the answer
+    nowhere = _nowhere(groups, answers["offerings"])
     found = {name: answer for name, answer in answers.items() if isinstance(name, Lookup)}
     by_name = {name: answer for name, answer in answers.items() if isinstance(name, str)}
-    return Read(**by_name, found=found, unread=unread)
+    return Read(**by_name, found=found, unread=unread, similar=_similar(cloud, region, nowhere))
+
+
+def _nowhere(groups: Sequence[GroupSettings], offerings: Mapping[str, set[str]] | None) -> set[str]:
+    """Return the types that no zone of the region has; none where that could not be read."""
+    if offerings is None:
+        return set()
+    return {type_ for group in groups for type_ in group.types}.difference(*offerings.values())
+
+
+def _similar(cloud: Cloud, region: str, nowhere: Collection[str]) -> frozenset[str]:
+    """Return the region's types of the same families, and of the same sizes. No call where each type is somewhere."""
+    parts = [one.partition(".") for one in nowhere]
+    patterns = {f"{family}.*" for family, _, _ in parts} | {f"*.{size}" for _, _, size in parts if size}
+    if not patterns:
+        return frozenset()
+    try:
+        offered = _offerings(cloud, region, sorted(patterns), "region")
+    except (ClientError, BotoCoreError):
+        return frozenset()  # Only a hint.
+    return frozenset().union(*offered.values())
 
 
 def _questions(request: Request, region: str, groups: Sequence[GroupSettings]) -> dict[str | Lookup, tuple[Any, ...]]:
@@ -99,7 +122,7 @@ def _security_group_names(groups: Sequence[GroupSettings], region: str) -> list[
 
 
 def _foreign_pairs(request: Request, region: str, groups: Sequence[GroupSettings]) -> list[str]:
-    """The user's key pairs, where the region is not the first: a key pair is one region's, and easily forgotten."""
+    """Return the user's key pairs, where the region is not the first: they are one region's."""
     if region == request.regions[0]:
         return []
     return sorted({group.aws.key_name for group in groups if group.aws.key_name})
@@ -125,14 +148,16 @@ def _zones(cloud: Cloud, region: str) -> list[dict[str, Any]]:
     return [zone for zone in zones if zone.get("ZoneType", "availability-zone") == "availability-zone"]
 
 
-def _offerings(cloud: Cloud, region: str, types: Sequence[str]) -> dict[str, set[str]]:
+def _offerings(
+    cloud: Cloud, region: str, types: Sequence[str], location: str = "availability-zone"
+) -> dict[str, set[str]]:
     """Return the types among ``types`` that each zone has; every zone that EC2 names for at least one of them."""
     offered: dict[str, set[str]] = {}
     for offering in cloud.pages(
         region,
         "describe_instance_type_offerings",
         "InstanceTypeOfferings",
-        LocationType="availability-zone",
+        LocationType=location,
         Filters=[{"Name": "instance-type", "Values": list(types)}],
         MaxResults=PAGE,
     ):
@@ -148,8 +173,19 @@ def _images(cloud: Cloud, region: str, ids: Sequence[str]) -> dict[str, dict[str
 
 
 def _find_images(cloud: Cloud, region: str, lookup: Lookup) -> list[dict[str, Any]]:
-    filters = [{"Name": "name", "Values": [lookup.name]}, {"Name": "state", "Values": ["available"]}]
-    found = cloud.ec2(region, "describe_images", Owners=[lookup.owner], Filters=filters)["Images"]
+    if lookup.ssm:
+        answer = cloud.call("ssm", region, "get_parameter", Name=lookup.ssm)
+        found = cloud.ec2(region, "describe_images", ImageIds=[answer["Parameter"]["Value"]])["Images"]
+        return list(found)
+    more = [{"Name": "state", "Values": ["available"]}]
+    if lookup.architecture:
+        more.append({"Name": "architecture", "Values": [lookup.architecture]})
+    # An account sees its own tags and no other's, so a name goes before a tag.
+    for key in ("name", "tag:Name") if lookup.or_tag else ("name",):
+        filters = [{"Name": key, "Values": [lookup.name]}, *more]
+        found = cloud.ec2(region, "describe_images", Owners=list(lookup.owners), Filters=filters)["Images"]
+        if found:
+            break
     return sorted(found, key=lambda image: (image.get("CreationDate", ""), image["ImageId"]), reverse=True)
 
 
@@ -162,7 +198,7 @@ def _reservations(cloud: Cloud, region: str, listed: Sequence[str]) -> list[dict
 
 
 def _subnets(cloud: Cloud, region: str, all_: bool, default: bool) -> list[dict[str, Any]]:
-    """All of them, the default ones alone, or none."""
+    """Return all of them, the default ones alone, or none."""
     if all_:
         # An account has few, and where security groups are given by name, their VPC is that of the subnet.
         return list(cloud.pages(region, "describe_subnets", "Subnets", MaxResults=PAGE))

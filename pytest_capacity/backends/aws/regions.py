@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
+from pytest_capacity.text import distance
+
 #: What a region says of credentials that it does not know, since it is closed to their account.
 _NOT_ACCEPTED: Final = frozenset(
     {"AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"}
@@ -39,23 +41,6 @@ class UnknownRegionError(BotoCoreError):
     fmt = "there is no region {region!r}{near}"
 
 
-def _distance(one: str, other: str) -> int:
-    """Return how many slips lie between two words: a letter too many, too few, another one, or two that changed places.
-
-    difflib counts letters in common, and so finds us-west-1 nearer to us-esat-1 than us-east-1.
-    """
-    rows = [list(range(len(other) + 1))]
-    for i, letter in enumerate(one, 1):
-        row = [i]
-        for j, its in enumerate(other, 1):
-            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != its))
-            if i > 1 and j > 1 and (letter, one[i - 2]) == (other[j - 2], its):
-                best = min(best, rows[-2][j - 2] + 1)
-            row.append(best)
-        rows.append(row)
-    return rows[-1][-1]
-
-
 def home_of(region: str) -> str:
     """Return the region of the same partition that every account has."""
     return next((home for prefix, home in _HOMES.items() if region.startswith(prefix)), "us-east-1")
@@ -82,7 +67,7 @@ def why(problem: Exception, region: str, regions: Sequence[str], call: Call) -> 
             continue
         states = {one["RegionName"]: one.get("OptInStatus", "") for one in answer}
         if region not in states:
-            near = min(sorted(states), key=lambda one: _distance(region, one))
+            near = min(sorted(states), key=lambda one: distance(region, one))
             return UnknownRegionError(region=region, near=f"; the nearest that there is: {near}")
         status = states[region]
         code = problem.response["Error"]["Code"] if isinstance(problem, ClientError) else type(problem).__name__

@@ -13,6 +13,7 @@ from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import CLUSTER, GroupSettings, settings_of
 from pytest_capacity.backends.base import by_reservation
 from pytest_capacity.backends.groups import use_fact
+from pytest_capacity.backends.not_offered import not_offered
 from pytest_capacity.model import Offer, Request, Topology
 
 
@@ -83,6 +84,6 @@ def _why_not(
         return f"the zone is {state}"
     lacking = {type_ for group in groups if set(group.types) <= set(lacks) for type_ in group.types}
     if lacking:
-        return f"does not offer {', '.join(sorted(lacking))}"
+        return not_offered(lacking, read.similar)
     reasons = (why_no_image(group, region, read) or why_no_network(group, region, name, read) for group in groups)
     return next(filter(None, reasons), "")

@@ -34,6 +34,7 @@ from pytest_capacity.backends.azure.settings import (
 )
 from pytest_capacity.backends.azure.stamp import read_stamp
 from pytest_capacity.backends.groups import use_fact
+from pytest_capacity.backends.not_offered import not_offered
 from pytest_capacity.errors import Refused
 from pytest_capacity.ladder import chosen
 from pytest_capacity.model import Offer, Request, Topology
@@ -335,7 +336,7 @@ def _why_not(
         more = (
             f" ({', '.join(sorted(unreservable))} cannot be reserved: write `reserve: false`)" if unreservable else ""
         )
-        return f"does not offer {', '.join(sorted(lacking))}{more}"
+        return f"{not_offered(lacking, sizes)}{more}"
     return _over_quota(groups, read)
 
 

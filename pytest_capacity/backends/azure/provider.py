@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import config
 from pytest_capacity.backends.azure.settings import AzureSettings, GroupSettings, section_of, settings_of
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
@@ -28,7 +28,7 @@ def _reserved(request: Request, topology: Topology) -> list[GroupSettings]:
     return [one for group in topology.groups if (one := settings_of(request, group)).reserve]
 
 
-class AzureProvider(PlainProvider):
+class AzureProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for Azure."""
 
     name = "azure"
@@ -86,6 +86,10 @@ class AzureProvider(PlainProvider):
         },
         images={"db": "azure_image_db", "loader": "azure_image_loader", "monitor": "azure_image_monitor"},
         images_by_region=False,
+        market="spot",
+        regions="azure_region_name",
+        users={"": "azure_image_username"},
+        root_disk=("os_disk_gb",),
         spot_to_on_demand=True,
         others=(_GROUP_KEY,),
     )

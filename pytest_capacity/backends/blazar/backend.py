@@ -35,8 +35,8 @@ class BlazarBackend:
     Neither Blazar nor Nova knows tokens, so before each create call what an earlier one made is looked for by name.
     """
 
-    name: Final = CLOUD
-    title: Final = "Blazar"
+    name: str = CLOUD
+    title: str = "Blazar"
     default_user: str = DEFAULT_USER
     batch: Mapping[str, int] = {}
     #: Its end is Blazar's own, and can be moved while it stands; the reservations in it go along.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, Section
 from pytest_capacity.backends.blazar.settings import DEFAULT_USER, KINDS, OF_THE_RUN, BlazarSettings, section_of
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import (
@@ -53,7 +53,7 @@ _ID: Final = "70a599e0-31e7-49b7-b260-868f441e862b"
 _CLOUDS_FILE: Final = "OS_CLIENT_CONFIG_FILE"
 
 
-class BlazarProvider(PlainProvider):
+class BlazarProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for OpenStack with Blazar."""
 
     name = "blazar"

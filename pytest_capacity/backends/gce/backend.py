@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import in_order
+from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held, table_of
 from pytest_capacity.backends.gce import listing, operations, reading, types
 from pytest_capacity.backends.gce.errors import CLOUD, diagnose_error, market_of
@@ -23,14 +23,29 @@ from pytest_capacity.backends.gce.plan import (
     plan_rounds,
     request_id,
 )
+from pytest_capacity.backends.gce.scaling import Changer
 from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, section_of, settings_of
-from pytest_capacity.backends.gce.stamp import DEADLINE, read_stamp
+from pytest_capacity.backends.gce.stamp import read_stamp
 from pytest_capacity.backends.gce.zones import Once, read_offers
 from pytest_capacity.backends.times import parse_time
-from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.model import (
+    Change,
+    Diagnosis,
+    Held,
+    Identity,
+    NodeChange,
+    NodeGroup,
+    Obstacle,
+    Offer,
+    Order,
+    Piece,
+    Request,
+    Topology,
+    Unread,
+)
 
-#: A reservation cannot go while a machine sits in it, nor a placement policy while either uses it.
+#: A reservation cannot be deleted while a machine consumes it, nor a placement policy while either uses it.
 _ORDER: Final = (frozenset({NODE}), frozenset({RESERVATION, DISK}), frozenset({POLICY}))
 
 _DELETES: Final[Mapping[str, tuple[str, str]]] = {
@@ -54,14 +69,15 @@ class GceBackend:
     ``creating`` until `refresh` has seen the operation end, and ``failed`` with all of its errors where it ended so.
     """
 
-    name: Final = CLOUD
-    title: Final = "GCE"
+    name: str = CLOUD
+    title: str = "GCE"
     default_user: str = DEFAULT_USER
     batch: Mapping[str, int] = {}
     #: `deleteAtTime` and `terminationTime` are enforced, and cannot be changed: they are the hard end from the start.
     leased: frozenset[str] = frozenset()
     #: A bulk insert that failed may leave a machine, and a machine its disk.
     leftovers: frozenset[str] = frozenset({NODE})
+    scaling: frozenset[ScalingStep] = frozenset({"count", "replace", "in-place", "storage"})
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -69,6 +85,7 @@ class GceBackend:
         self._session = Session(request, self._settings)
         self._table = table_of(CLOUD, request.errors)
         self._once = Once()
+        self._changer = Changer(self._session, request)
 
     def whoami(self) -> Identity:
         """Return the project: its number, by which a run is pinned, and its id."""
@@ -102,7 +119,7 @@ class GceBackend:
         return plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """One mutating call, with the piece's token as its requestId.
+        """Make the piece by one mutating call, with the piece's token as its requestId.
 
         Raises `OperationFailed` where the answer is an operation that has ended with errors, as one of an earlier call
         with this token.
@@ -120,7 +137,7 @@ class GceBackend:
         return reading.accepted(piece, operation)
 
     def _made_before(self, piece: Piece) -> list[Held]:
-        """What an earlier call for ``piece`` has made, all of it; empty where there is not all, or not ours."""
+        """Return what an earlier call for ``piece`` has made; empty where not all of it is there, or is ours."""
         wanted = names_of(piece)
         method, key = listing.LISTS[piece.kind]
         filter_ = listing.any_of(f'name="{name}"' for name in wanted)
@@ -133,36 +150,23 @@ class GceBackend:
         return [found[name] for name in wanted] if set(wanted) <= found.keys() else []
 
     def change(self, held: Held, to: Change) -> Held:
-        """Set a machine's deadline, which is a label, or the count of a reservation.
+        """Set a deadline (a label of a machine), the count of a reservation, or what `ScalesNodes` names of a machine.
 
-        Labels are set all together, so a machine is read first. ``ValueError`` for anything else: a reservation's
-        description and ``deleteAtTime`` and a machine's ``terminationTime`` are fixed when they are made.
+        Raise ``ValueError`` for anything else: a reservation's description and ``deleteAtTime`` and a machine's
+        ``terminationTime`` are fixed when they are made.
         """
-        if held.kind == RESERVATION and to.count is not None and to == Change(count=to.count):
-            self._session.call(
-                "reservations.resize",
-                {"zone": held.zone, "reservation": held.id},
-                query={"requestId": str(uuid.uuid4())},
-                body={"specificSkuCount": str(to.count)},
-            )
-            return replace(held, count=to.count)
-        if held.kind != NODE or to.deadline is None or to != Change(deadline=to.deadline):
-            raise ValueError(f"{held.kind} {held.id}: Compute Engine cannot change {to}")
-        machine = {"zone": held.zone, "instance": held.id}
-        now = self._session.call("instances.get", machine)
-        self._session.call(
-            "instances.setLabels",
-            machine,
-            query={"requestId": str(uuid.uuid4())},
-            body={
-                "labels": {**(now.get("labels") or {}), DEADLINE: str(int(to.deadline))},
-                "labelFingerprint": now.get("labelFingerprint", ""),
-            },
-        )
-        return replace(held, deadline=float(int(to.deadline)))
+        return self._changer.change(held, to)
+
+    def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
+        """Return what of ``change`` Compute Engine cannot do with the group. One list at most."""
+        return self._changer.obstacles(change, group)
+
+    def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
+        """Return the size of the disk that each node starts from, in GB. One list."""
+        return self._changer.disks(nodes)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One list a kind, and one of operations where any of them is being made or is spot, all at once."""
+        """Return the things as listed now: one list a kind, and one of operations where it is needed, all at once."""
         return listing.look(self._session, self._request.run, self._table, helds) if helds else []
 
     def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
@@ -170,7 +174,7 @@ class GceBackend:
         return in_order(helds, _ORDER)
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One call; what is not there any more is ``gone``.
+        """Delete each thing by one call; what is not there any more is ``gone``.
 
         What has no subject is left alone and named in a ``ValueError``.
         """

@@ -56,12 +56,12 @@ _OUR_METADATA: Final = ("user-data", "startup-script", "windows-startup-script-p
 
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """The regions of the right form, each once."""
+    """Return the regions of the right form, each once."""
     return as_forms(values, REGION_FORM, "us-central1", where, faults)
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Letters and names; a name must be of one of the regions."""
+    """Return the letters and names that are right; a name must be of one of the regions."""
     found: list[str] = []
     for number, value in enumerate(values):
         at = f"{where}[{number}]"
@@ -79,14 +79,14 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
 
 
 def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Names, or links of reservations that another project shares."""
+    """Return the names, and the links of reservations that another project shares, that are right."""
     return as_forms(
         values, RESERVATION_FORM, "my-reservation or projects/P/zones/Z/reservations/my-reservation", where, faults
     )
 
 
 def read_section(section: Section, faults: Faults) -> GceSettings:
-    """The section. In an emulated run what says whose credentials count is checked and left out."""
+    """Return the section. In an emulated run the keys of project and credentials are checked and left out."""
     refuse_unknown(section.values, GceSettings.__struct_fields__, f"{section.where}.", faults)
     read = _read(section.values, section.where, section.regions, faults)
     if section.emulated:
@@ -96,7 +96,7 @@ def read_section(section: Section, faults: Faults) -> GceSettings:
 
 
 def read_group(settings: GceSettings, section: Section, group: GroupDraft, faults: Faults) -> dict[str, Any]:
-    """What the group sets of its own, checked together with what it has of the section."""
+    """Return the group's own settings, checked together with those that it has from the section."""
     where = f"{group.where}.gce"
     known = [key for key in GceSettings.__struct_fields__ if key not in OF_THE_RUN]
     for key in OF_THE_RUN & set(group.own):
@@ -123,7 +123,7 @@ def _plain(settings: GceSettings) -> dict[str, Any]:
 
 
 def _check_group(settings: GceSettings, group: GroupDraft, faults: Faults) -> None:
-    """What contradicts itself, before any call: a machine of such a kind does not exist."""
+    """Add a fault for each contradiction that the API would refuse."""
     for type_ in group.types:
         if settings.local_ssds and not types.takes_local_ssds(type_):
             remedy = "Take a type of n1, n2, n2d, c2, c2d, or one with them built in (`-lssd`) and no local_ssds."
@@ -131,7 +131,7 @@ def _check_group(settings: GceSettings, group: GroupDraft, faults: Faults) -> No
         if settings.accelerators and not types.takes_accelerators(type_):
             remedy = "Take a type of n1, or one with accelerators built in (a2, g2) and no `accelerators`."
             faults.add(group.where, f"{shown(type_)} takes no accelerators", remedy)
-        if group.placement_group and types.series(type_) in _NOT_COMPACT:
+        if group.placement_group and types.series(type_) in NOT_COMPACT:
             remedy = "Take another type, or set placement_group to false."
             faults.add(f"{group.where}.placement_group", f"{shown(type_)} cannot be placed compactly", remedy)
     if settings.on_host_maintenance == "MIGRATE":
@@ -146,11 +146,11 @@ def _check_group(settings: GceSettings, group: GroupDraft, faults: Faults) -> No
 
 
 #: Shared-core series and those without compact placement (Compute Engine documentation, "Placement policies").
-_NOT_COMPACT: Final = frozenset({"e2", "f1", "g1", "n1", "t2a"})
+NOT_COMPACT: Final = frozenset({"e2", "f1", "g1", "n1", "t2a"})
 
 
 def _read(values: Mapping[str, Any], where: str, regions: Sequence[str], faults: Faults) -> dict[str, Any]:
-    """The keys of ``values`` that are right."""
+    """Return the values of the keys that are right."""
     read = read_keys(values, _READERS, where, faults)
     if "subnets" in values:
         read["subnets"] = _subnets(values["subnets"], f"{where}.subnets", regions, faults)

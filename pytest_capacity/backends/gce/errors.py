@@ -15,7 +15,7 @@ CLOUD: Final = "gce"
 
 
 def diagnose_error(problem: BaseException, table: Table, market: Market | None = None) -> Diagnosis:
-    """What ``problem`` means; ``market`` is the one that was tried.
+    """Return what ``problem`` means; ``market`` is the one that was tried.
 
     An error that did not come from the API is looked up by the names of its classes.
     """
@@ -32,5 +32,5 @@ def diagnose_error(problem: BaseException, table: Table, market: Market | None =
 
 
 def market_of(piece: Piece | None) -> Market | None:
-    """The market that a piece is for; None where it is for none, or where there is no piece."""
+    """Return the market that a piece is for; None where it is for none, or where there is no piece."""
     return piece.market or None if piece is not None else None

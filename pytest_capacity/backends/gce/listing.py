@@ -42,6 +42,9 @@ LISTS: Final[Mapping[str, tuple[str, str]]] = {
 #: Names in one filter: a URL should stay below 8 KB.
 FILTER_NAMES: Final = 60
 
+#: What has failed stays so: the thing may be there unchanged, and the operation alone says why.
+_CHANGING: Final = ("creating", "failed")
+
 #: Errors of the API and of the way to it.
 ERRORS: Final = (ApiError, NoProject, requests.RequestException, GoogleAuthError)
 
@@ -54,7 +57,7 @@ class Listing(Struct):
     _read: dict[str, Held] | None = None
 
     def helds(self, kind: str) -> Mapping[str, Held]:
-        """The items as things of ``kind``, by their places."""
+        """Return the items as things of ``kind``, by their places."""
         if self._read is None:
             helds = [reading.READERS[kind](item) for item in self.items]
             self._read = {_place(held): held for held in helds}
@@ -62,7 +65,7 @@ class Listing(Struct):
 
 
 def read_list(session: Session, method: str, key: str, filter_: str, path: Mapping[str, str] | None = None) -> Listing:
-    """All pages of an aggregated list. A part of the project that did not answer is never taken for empty."""
+    """Return all pages of an aggregated list. A zone that did not answer is named in it, and is not empty."""
     listing = Listing()
     for page in session.pages(method, path, query={"filter": filter_} if filter_ else None):
         listing.unreachable |= {last(place) for place in page.get("unreachables") or ()}
@@ -74,24 +77,24 @@ def read_list(session: Session, method: str, key: str, filter_: str, path: Mappi
 
 
 def look(session: Session, run: str, table: Table, helds: Sequence[Held]) -> list[Held]:
-    """``helds`` as Compute Engine has them now, in the same order; ``unseen`` where it lists none.
+    """Return ``helds`` as Compute Engine has them now, in the same order; ``unseen`` where it lists none.
 
     All reads go side by side: one list a kind, and one of the operations by which things are made and taken back.
     """
     kinds = sorted({held.kind for held in helds})
-    tasks: list[Callable[[], Any]] = [_listed_by(session, run, kind, helds) for kind in kinds]
+    tasks: list[Callable[[], Any]] = [listed_by(session, run, kind, helds) for kind in kinds]
     tasks.append(lambda: _operations(session, table, helds))
     *lists, known = together(tasks)
     _show_warnings(session, known)
     listings = dict(zip(kinds, lists, strict=True))
     # A list may have been read a moment before the operation ended by which a thing came to be.
     again = sorted({held.kind for held in helds if known.has_made(held) and not _is_listed(held, listings)})
-    listings.update(zip(again, together([_listed_by(session, run, kind, helds) for kind in again]), strict=True))
+    listings.update(zip(again, together([listed_by(session, run, kind, helds) for kind in again]), strict=True))
     return [_merged(held, _find(held, listings), known, listings[held.kind].unreachable) for held in helds]
 
 
 def _show_warnings(session: Session, known: Operations) -> None:
-    """Write into the keeper's log, once, what an operation that went well says besides."""
+    """Write the warnings of operations that succeeded into the keeper's log, each once."""
     for name, operation in known.by_name.items():
         if operations.is_done(operation) and name not in session.warned:
             session.warned.add(name)
@@ -111,21 +114,22 @@ def _place(held: Held) -> str:
     return f"{held.region if held.kind == POLICY else held.zone}/{held.id}"
 
 
-def _listed_by(session: Session, run: str, kind: str, helds: Sequence[Held]) -> Callable[[], Listing]:
+def listed_by(session: Session, run: str, kind: str, helds: Sequence[Held]) -> Callable[[], Listing]:
+    """Return the call that lists the things of a kind that the runs of ``helds`` have."""
     runs = sorted({held.facts.get("run") or run for held in helds if held.kind == kind})
     method, key = LISTS[kind]
     return lambda: read_list(session, method, key, any_of(_of_run(kind, one) for one in runs))
 
 
 def _of_run(kind: str, run: str) -> str:
-    """The filter of what a run has of a kind: by label, or by what its names begin with where there are none."""
+    """Return the filter of what a run has of a kind: by label, or by the prefix of names where there are no labels."""
     if kind in (NODE, DISK):
         return f'labels.{RUN}="{label_value(run)}"'
     return f'name eq "{run_prefix(run)}.*"'
 
 
 def any_of(filters: Iterable[str]) -> str:
-    """The filter that any of ``filters`` satisfies."""
+    """Return the filter that any of ``filters`` satisfies."""
     given = list(filters)
     return given[0] if len(given) == 1 else " OR ".join(f"({one})" for one in given)
 
@@ -137,24 +141,24 @@ class Operations(Struct):
     preempted: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def making(self, held: Held) -> dict[str, Any] | None:
-        """The operation by which ``held`` is being made, where that is known."""
-        return self.by_name.get(held.facts.get(reading.OPERATION, "")) if held.state == "creating" else None
+        """Return the operation by which ``held`` is being made or changed, where that is known."""
+        return self.by_name.get(held.facts.get(reading.OPERATION, "")) if held.state in _CHANGING else None
 
     def has_made(self, held: Held) -> bool:
-        """Whether the operation has ended, and well."""
+        """Return whether the operation has ended without an error."""
         operation = self.making(held)
         return operation is not None and operations.is_done(operation) and not operations.error_parts(operation)
 
 
 def _operations(session: Session, table: Table, helds: Sequence[Held]) -> Operations:
-    """The operations of what is being made, and those by which our spot machines were taken back.
+    """Return the operations of what is being made, and those by which our spot machines were taken back.
 
     One alone is asked for by name; several by one list, which costs one call for any number of zones.
     """
     wanted = {
         held.facts[reading.OPERATION]: held
         for held in helds
-        if held.state == "creating" and held.facts.get(reading.OPERATION)
+        if held.state in _CHANGING and held.facts.get(reading.OPERATION)
     }
     spot = any(held.facts.get("market") == "spot" and held.state == "ready" for held in helds)
     known = Operations()
@@ -198,12 +202,11 @@ def _one_operation(session: Session, name: str, held: Held) -> dict[str, Any] | 
 
 
 def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[str]) -> Held:
-    """What Compute Engine says now, under the name by which we know it."""
+    """Return what Compute Engine says now, under the name by which we know it."""
     operation = known.making(before)
     if operation is not None and (parts := operations.error_parts(operation)):
-        return reading.failed(before, parts)
+        return reading.failed(before if now is None else _known_as(before, now), parts)
     under_way = operation is not None and not operations.is_done(operation)
-    kept = {key: before.facts[key] for key in (reading.OPERATION, reading.OPERATION_AT) if key in before.facts}
     if now is None:
         if under_way:
             return before
@@ -211,10 +214,16 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
             return before
         # What was listed once is in every list for as long as it exists.
         return _taken_back(replace(before, state="gone" if reading.NUMBER in before.facts else "unseen"), known)
-    held = replace(
+    held = _known_as(before, now)
+    # A bulk insert is over only when all of it is: what runs already may yet be rolled back.
+    return _taken_back(replace(held, state="creating") if under_way else held, known)
+
+
+def _known_as(before: Held, now: Held) -> Held:
+    """Return what is listed now, with what we know of it and the list does not say."""
+    kept = {key: before.facts[key] for key in (reading.OPERATION, reading.OPERATION_AT) if key in before.facts}
+    return replace(
         now,
-        # A bulk insert is over only when all of it is: what runs already may yet be rolled back.
-        state="creating" if under_way else now.state,
         subject=before.subject or now.subject,
         group=before.group if before.group is not None else now.group,
         zone=now.zone or before.zone,
@@ -223,11 +232,10 @@ def _merged(before: Held, now: Held | None, known: Operations, unreachable: set[
         problem_code=now.problem_code or before.problem_code,
         facts={**now.facts, **kept},
     )
-    return _taken_back(held, known)
 
 
 def _taken_back(held: Held, known: Operations) -> Held:
-    """``held`` with the word for it, where a spot machine was, or is about to be, taken back."""
+    """Return ``held``, with the reason as its problem where the spot machine was or is being taken back."""
     operation = known.preempted.get(f"{held.zone}/{held.id}") if held.kind == NODE else None
     # Of the same name there may have been another machine.
     if operation is None or operation.get("targetId", "") not in ("", held.facts.get(reading.NUMBER, "")):
@@ -239,7 +247,7 @@ def _taken_back(held: Held, known: Operations) -> Held:
 def inventory(
     session: Session, table: Table, run: str, project: str, regions: Sequence[str]
 ) -> Iterator[Held | Unread]:
-    """What bears the stamp of ``run`` and is not over: one list a kind, all at once.
+    """Yield what bears the stamp of ``run`` and still exists: one list a kind, all at once.
 
     The stamp is read again here: what does not bear this run is not ours, whatever the filter let through; what bears
     the run without the rest of the stamp comes without a subject, to be reported and never released.
@@ -276,7 +284,7 @@ def _owned(held: Held, thing: Mapping[str, Any], run: str, project: str) -> Held
 
 
 def together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """What ``tasks`` return, in their order, done side by side; the first error is raised when all are over."""
+    """Return the results of ``tasks``, in their order, run side by side; raise the first error when all have ended."""
     if len(tasks) < 2:
         return [task() for task in tasks]
     with ThreadPoolExecutor(len(tasks), thread_name_prefix="read") as pool:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_capacity.backends.answers import read_answer
-from pytest_capacity.backends.gce.values import last
 from pytest_capacity.model import ErrorPart
 
 DONE: Final = "DONE"
@@ -32,12 +31,12 @@ class OperationFailed(Exception):
 
 
 def is_done(operation: Mapping[str, Any]) -> bool:
-    """Whether nothing of it is to come, a rollback included."""
+    """Return whether the operation has ended, its rollback included."""
     return operation.get("status") == DONE
 
 
 def error_parts(operation: Mapping[str, Any]) -> tuple[ErrorPart, ...]:
-    """Every error that an operation holds; none where it went well or runs."""
+    """Return every error of an operation; none where it succeeded or still runs."""
     if not is_done(operation):
         return ()
     http = operation.get("httpErrorStatusCode")
@@ -52,7 +51,7 @@ def error_parts(operation: Mapping[str, Any]) -> tuple[ErrorPart, ...]:
 
 
 def answer_parts(body: object, status: int) -> tuple[ErrorPart, ...]:
-    """Every error of an answer that is no success.
+    """Return every error of an answer that is no success.
 
     The API says the same thing twice, once with its status as the code and once with a reason: the first says nothing
     more.
@@ -63,11 +62,6 @@ def answer_parts(body: object, status: int) -> tuple[ErrorPart, ...]:
 
 
 def warnings(operation: Mapping[str, Any]) -> tuple[str, ...]:
-    """What an operation that went well says besides: ``DISK_SIZE_LARGER_THAN_IMAGE_SIZE: ...``."""
+    """Return the warnings of an operation that succeeded: ``DISK_SIZE_LARGER_THAN_IMAGE_SIZE: ...``."""
     told = operation.get("warnings") or ()
     return tuple(f"{one.get('code', '')}: {one.get('message', '')}" for one in told if isinstance(one, Mapping))
-
-
-def place_of(operation: Mapping[str, Any]) -> tuple[str, str]:
-    """Zone and region of an operation, as names; empty where it has none."""
-    return last(operation.get("zone")), last(operation.get("region"))

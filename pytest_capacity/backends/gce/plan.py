@@ -62,7 +62,7 @@ class Shape(Struct, frozen=True, order=True):
 
     @property
     def label(self) -> str:
-        """The type, and whatever is out of the ordinary: ``n2-standard-8+2ssd``."""
+        """Return the type, and what else the shape has: ``n2-standard-8+2ssd``."""
         platform = self.min_cpu_platform.lower().replace(" ", "-")
         disks = f"{self.local_ssds}ssd" if self.local_ssds else ""
         boards = [f"{count}x{name}" for name, count in self.accelerators]
@@ -72,7 +72,7 @@ class Shape(Struct, frozen=True, order=True):
 
 
 def shape_of(group: GroupSettings, instance_type: str = "", moved: str = "") -> Shape:
-    """The shape of the group's machines, as ``instance_type`` or as they are."""
+    """Return the shape of the group's machines, as ``instance_type`` or as they are."""
     own = group.gce
     return Shape(
         instance_type=instance_type or group.group.instance_type,
@@ -86,7 +86,7 @@ def shape_of(group: GroupSettings, instance_type: str = "", moved: str = "") -> 
 
 
 def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
-    """The rounds of ``order``, of all its zones side by side; empty ones are left out."""
+    """Return the rounds of ``order``, of all its zones side by side, without empty ones."""
     policies: list[Piece] = []
     reservations: list[Piece] = []
     nodes: list[Piece] = []
@@ -102,12 +102,12 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
 
 
 def request_id(piece_token: str) -> str:
-    """The requestId of a logical create: a UUID, as the API wants it."""
+    """Return the requestId of a logical create: a UUID, as the API wants it."""
     return str(uuid.uuid5(_NAMESPACE, piece_token))
 
 
 def create_call(piece: Piece) -> tuple[str, dict[str, str], dict[str, Any]]:
-    """The method that makes ``piece``, its path and its body, with what the piece needs put in."""
+    """Return the method that makes ``piece``, its path and its body, with what the piece needs put in."""
     body = dict(piece.spec)
     policy = piece.inputs.get(POLICY, "")
     if piece.kind == POLICY:
@@ -123,14 +123,14 @@ def create_call(piece: Piece) -> tuple[str, dict[str, str], dict[str, Any]]:
         several = machine is not body
         machine["resourcePolicies"] = [policy if several else f"regions/{piece.region}/resourcePolicies/{policy}"]
     if reservation := piece.inputs.get(RESERVATION):
-        machine["reservationAffinity"] = _affinity(reservation)
+        machine["reservationAffinity"] = reservation_affinity(reservation)
     if machine is body:
         return "instances.insert", path, body
     return "instances.bulkInsert", path, {**body, "instanceProperties": machine}
 
 
 def names_of(piece: Piece) -> list[str]:
-    """The names of what the call for ``piece`` makes, in their order."""
+    """Return the names of what the call for ``piece`` makes, in their order."""
     several = piece.spec.get("perInstanceProperties")
     return list(several) if several else [piece.spec["name"]]
 
@@ -144,14 +144,14 @@ def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
 
 
 def _name(order: Order, subject: str, words: str) -> str:
-    """The name of what has no labels: no other run, topology, series, zone or attempt has it."""
+    """Return the name of a thing without labels, unique by run, topology, series, zone and attempt."""
     middle = stamp.name_part(words, 30)
     ends = stamp.digest(token_of(order, subject), 12)
     return stamp.run_prefix(order.run) + "-".join(part for part in (middle, ends) if part)
 
 
 def _node_names(order: Order, subject: str, group: GroupSettings) -> list[str]:
-    """``db-run-1-1a2b3c4d5e-0``: the group and the run to read, the rest to be like no other."""
+    """Return names such as ``db-run-1-1a2b3c4d5e-0``: group and run, then what makes them unique."""
     first = int(order.facts.get(first_fact(group.name), "0"))
     begin = stamp.name_part(group.name, 16)
     begin = begin if begin[:1].isalpha() else f"node-{begin}".rstrip("-")
@@ -202,7 +202,7 @@ def _reservation(
 
 
 def reserved_properties(shape: Shape) -> dict[str, Any]:
-    """What a reservation says of the machines that it is for."""
+    """Return the machine properties of a reservation for ``shape``."""
     properties: dict[str, Any] = {"machineType": shape.instance_type}
     if shape.min_cpu_platform:
         properties["minCpuPlatform"] = shape.min_cpu_platform
@@ -231,13 +231,13 @@ def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | 
     if group.group.placement_group:
         needs.append(Need(POLICY, subject_of(order, POLICY, "cluster")))
     if existing:
-        machine["reservationAffinity"] = _affinity(existing)
+        machine["reservationAffinity"] = reservation_affinity(existing)
     elif automatic:
         machine["reservationAffinity"] = {"consumeReservationType": "ANY_RESERVATION"}
     elif shape is not None:
         needs.append(Need(RESERVATION, subject_of(order, RESERVATION, shape.label)))
     else:
-        # A machine that says nothing sits down in any automatic reservation of the project.
+        # A machine without an affinity consumes any automatic reservation of the project.
         machine["reservationAffinity"] = {"consumeReservationType": "NO_RESERVATION"}
     spec: dict[str, Any] = {"name": names[0], **machine}
     if several:
@@ -261,12 +261,13 @@ def _nodes(request: Request, order: Order, group: GroupSettings, shape: Shape | 
     )
 
 
-def _affinity(reservation: str) -> dict[str, Any]:
+def reservation_affinity(reservation: str) -> dict[str, Any]:
+    """Return how a machine names the one reservation that it consumes."""
     return {"consumeReservationType": "SPECIFIC_RESERVATION", "key": AFFINITY_KEY, "values": [reservation]}
 
 
 def _machine(request: Request, order: Order, group: GroupSettings, subject: str, several: bool) -> dict[str, Any]:
-    """What the machines of a group are like. A bulk insert takes names where a single insert takes links of a zone."""
+    """Return the body of a group's machines. A bulk insert takes names where a single insert takes links of a zone."""
     own = group.gce
     inside = "" if several else f"zones/{order.placement.zone}/"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.gce import config
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
@@ -32,9 +32,19 @@ _REGION: Final = "CLOUDSDK_COMPUTE_REGION"
 #: Seeds' keys: whether a reservation is consumed by name only. Two spellings of one thing.
 _SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match")
 _TYPE: Final = "gce_reservation_type"
+_REFUSED: Final = dict.fromkeys(
+    (*(f"gce_pd_ssd_disk_size_{group}" for group in ("db", "loader", "monitor")), "gce_pd_standard_disk_size_db"),
+    "Set it to 0: nodes have their root disk here, and local SSDs (`gce_n_local_ssd_disk_db`).",
+)
+#: The disks of a group: the group, and what it is in its own section.
+_DISKS: Final = {
+    f"gce_{key}_{group}": (group, ours)
+    for group in ("db", "loader", "monitor")
+    for key, ours in (("n_local_ssd_disk", "local_ssds"), ("root_disk_type", "disk_type"))
+}
 
 
-class GceProvider(PlainProvider):
+class GceProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for Compute Engine."""
 
     name = "gce"
@@ -78,39 +88,44 @@ class GceProvider(PlainProvider):
         images={"db": "gce_image_db", "loader": "gce_image_loader", "monitor": "gce_image_monitor"},
         images_by_region=False,
         images_needed=False,
-        others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network"),
+        market="spot",
+        regions="gce_datacenter",
+        users={"": "gce_image_username"},
+        root_disk=("disk_gb",),
+        refused=_REFUSED,
+        others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network", *_DISKS),
     )
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """``us-central1``."""
+        """Return the regions: ``us-central1``."""
         return config.read_regions(values, where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Letters or names."""
+        """Return the zones: letters or names."""
         return config.read_zones(values, regions, where, faults)
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """``n2-standard-8``, ``custom-4-8192``."""
+        """Return the machine type: ``n2-standard-8``, ``custom-4-8192``."""
         return as_form(value, config.NAME_FORM, self.examples.instance_type, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """A name, ``family/NAME``, or a link."""
+        """Return the image: a name, ``family/NAME``, or a link."""
         return as_form(value, config.IMAGE_FORM, self.examples.image, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Names, or links of shared ones."""
+        """Return the reservations: names, or links of shared ones."""
         return config.read_reservations(values, where, faults)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """`GceSettings`, less what is as by default."""
+        """Return `GceSettings` as plain data, less the defaults."""
         return plain(config.read_section(section, faults))
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Its own settings, and its image."""
+        """Return the group's own settings and its image."""
         return config.read_group(msgspec.convert(dict(group.settings), GceSettings), section, group, faults)
 
     def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
-        """A value of the metadata, which the guest environment or cloud-init reads."""
+        """Add a fault for user data that no machine would read, or that is too long for a metadata value."""
         if form_of(text) is None:
             remedy = "Begin it with #!, #cloud-config or another word that cloud-init knows."
             faults.add(where, "begins with nothing that the guest environment or cloud-init reads", remedy)
@@ -120,23 +135,23 @@ class GceProvider(PlainProvider):
             faults.add(where, f"takes {size} bytes; Compute Engine takes {VALUE_LIMIT}", remedy)
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Spot machines cannot sit in a reservation, whatever its form."""
+        """Add a fault for keys about reservations where every node is spot: none is reserved."""
         section = section_of(request)
         groups = [group for topology in request.topologies.values() for group in topology.groups]
         spot_only = groups and not request.fallback.spot_to_on_demand
         if spot_only and all((group.market or request.market) == "spot" for group in groups):
             for key, is_there in (
-                ("share_with", section.share_with),
-                ("reservation", section.reservation != "specific"),
+                ("use_reservations", request.use_reservations),
+                ("gce.share_with", section.share_with),
+                ("gce.reservation", section.reservation != "specific"),
             ):
                 if is_there:
                     remedy = "Remove it, or let nodes fall back (`fallback: {spot_to_on_demand: true}`)."
-                    faults.add(
-                        f"{source.file}: gce.{key}", "is there, and all nodes are spot: none is reserved", remedy
-                    )
+                    what = "is there, and all nodes are spot: a spot machine cannot use a reservation"
+                    faults.add(f"{source.file}: {key}", what, remedy)
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """Zonal or regional, specific or shared, project and network."""
+        """Return the section of zonal or regional, specific or shared, project and network."""
         type_ = as_choice(values[_TYPE], ("zonal", "regional"), where(_TYPE), faults) if _TYPE in values else None
         said = {key: as_bool(values[key], where(key), faults) for key in _SPECIFIC if key in values}
         specific = {value for value in said.values() if value is not None}
@@ -146,20 +161,26 @@ class GceProvider(PlainProvider):
         for key in ("project", "network"):
             if f"gce_{key}" in values:
                 section[key] = values[f"gce_{key}"]
-        return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section)
+        groups: dict[str, dict[str, Any]] = {}
+        names = {f"groups.{group}.gce.{ours}": key for key, (group, ours) in _DISKS.items()}
+        for key, (group, ours) in _DISKS.items():
+            if values.get(key) and values[key] != "0":
+                text = str(values[key])
+                groups.setdefault(group, {})[ours] = int(text) if text.isdigit() else text
+        return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section, groups=groups, names=names)
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """The request's own, or gcloud's override."""
+        """Return the request's own endpoint, or that of gcloud's override."""
         if request.endpoint or request.emulated:
             return request.endpoint
         return environ.get(_ENDPOINT) or None
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """The service account that is impersonated."""
+        """Return the service account that is impersonated."""
         return section_of(request).impersonate or environ.get(_IMPERSONATE) or ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """With the project, the endpoint and the service account that the environment chose."""
+        """Return the request with the project, endpoint and service account that the environment names."""
         if request.emulated:
             return request
         section = section_of(request)
@@ -169,12 +190,12 @@ class GceProvider(PlainProvider):
         return replace(request, settings=settings, endpoint=self.endpoint_of(request, environ))
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """``gce.project_number``."""
+        """Return ``gce.project_number`` and its value."""
         number = section_of(request).project_number
         return ("gce.project_number", number) if number else ("", "")
 
     def open(self, request: Request) -> GceBackend:
-        """The backend of ``request``. Imports google-auth and requests, and makes no call."""
+        """Return the backend of ``request``. Imports google-auth and requests, and makes no call."""
         from pytest_capacity.backends.gce.backend import GceBackend
 
         return GceBackend(request)

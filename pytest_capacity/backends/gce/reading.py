@@ -22,6 +22,11 @@ NUMBER: Final = "number"
 #: When Compute Engine ends a machine by its own clock, fixed when it was made.
 ENDS: Final = "ends"
 
+#: The fact of a machine that is stopped, so that it can be changed and started.
+POWER: Final = "power"
+OFF: Final = "off"
+_OFF: Final = ("TERMINATED", "STOPPED")
+
 #: A machine that stopped has ended for us: nothing but a person stops one of ours, and its disks are billed.
 _INSTANCE_STATES: Final[Mapping[str, State]] = {
     "PENDING": "creating",
@@ -56,7 +61,7 @@ _POLICY_STATES: Final[Mapping[str, State]] = {
 
 
 def node(instance: Mapping[str, Any]) -> Held:
-    """A machine. ``reservation_id`` is the reservation that it sits in, by Compute Engine's word."""
+    """Return a machine. ``reservation_id`` is the reservation that it consumes, as Compute Engine says."""
     stamp = read_stamp(instance)
     zone = last(instance.get("zone"))
     word = instance.get("status", "")
@@ -74,6 +79,7 @@ def node(instance: Mapping[str, Any]) -> Held:
         "private_ip": address.get("networkIP"),
         "public_ip": external.get("natIP"),
         "reservation_id": last(consumed),
+        POWER: OFF if word in _OFF else None,
         "incarnation": str(instance.get("id", "")),
         ENDS: scheduling.get("terminationTime"),
     }
@@ -82,7 +88,7 @@ def node(instance: Mapping[str, Any]) -> Held:
 
 
 def reservation(answer: Mapping[str, Any]) -> Held:
-    """A reservation. Its deadline is the later one of its ``deleteAtTime`` and of its stamp."""
+    """Return a reservation. Its deadline is the later one of its ``deleteAtTime`` and of its stamp."""
     stamp = read_stamp(answer)
     word = answer.get("status", "")
     specific = answer.get("specificReservation") or {}
@@ -106,7 +112,7 @@ def reservation(answer: Mapping[str, Any]) -> Held:
 
 
 def policy(answer: Mapping[str, Any]) -> Held:
-    """A placement policy. It belongs to a region; its zone is the one that its subject names."""
+    """Return a placement policy. It belongs to a region; its zone is the one that its subject names."""
     word = answer.get("status", "READY")
     held = _held(
         POLICY,
@@ -122,7 +128,7 @@ def policy(answer: Mapping[str, Any]) -> Held:
 
 
 def disk(answer: Mapping[str, Any]) -> Held:
-    """A disk that its machine has left behind, as an inventory finds it."""
+    """Return a disk that its machine has left behind, as an inventory finds it."""
     zone = last(answer.get("zone"))
     state: State = "leaving" if answer.get("status") == "DELETING" else "ready"
     facts = {"size_gb": str(answer.get("sizeGb", ""))}
@@ -133,7 +139,7 @@ READERS: Final = {NODE: node, RESERVATION: reservation, POLICY: policy, DISK: di
 
 
 def accepted(piece: Piece, operation: Mapping[str, Any]) -> list[Held]:
-    """What a create call has promised: things that are being made, until their operation is DONE and they are there."""
+    """Return what a create call will make, as ``creating`` until its operation is DONE and it is listed."""
     at = piece.region if piece.kind == POLICY else piece.zone
     facts = {OPERATION: str(operation.get("name", "")), OPERATION_AT: at}
     if piece.kind in (NODE, RESERVATION):
@@ -159,13 +165,13 @@ def accepted(piece: Piece, operation: Mapping[str, Any]) -> list[Held]:
 
 
 def failed(held: Held, parts: tuple[ErrorPart, ...]) -> Held:
-    """``held``, of which its operation says that it did not come to be."""
+    """Return ``held`` as failed, with the errors of its operation."""
     first = parts[0]
     return replace(held, state="failed", problem=first.message, problem_code=first.code, parts=parts)
 
 
 def zone_of(subject: str) -> str:
-    """The zone that a subject names; empty where it is none of ours."""
+    """Return the zone that a subject names; empty for a text that is no subject."""
     try:
         return Subject.parse(subject).zone
     except ValueError:
@@ -178,7 +184,7 @@ def _described(piece: Piece) -> Mapping[str, Any]:
 
 
 def _node_name(name: str, stamp: Stamp) -> str:
-    """``db-0``: the group, and the number at the end of the machine's own name."""
+    """Return a name such as ``db-0``: the group, and the number at the end of the machine's own name."""
     number = name.rpartition("-")[2]
     return f"{stamp.group}-{number}" if stamp.group and number.isdigit() else name
 

@@ -66,12 +66,19 @@ ROUTES: Final[Mapping[str, Route]] = {
     "instances.delete": Route(
         "DELETE", f"{_ZONE}/instances/{{instance}}", ("compute.instances.delete", "compute.disks.delete")
     ),
+    "instances.stop": Route("POST", f"{_ZONE}/instances/{{instance}}/stop", ("compute.instances.stop",)),
+    "instances.start": Route("POST", f"{_ZONE}/instances/{{instance}}/start", ("compute.instances.start",)),
+    "instances.setMachineType": Route(
+        "POST", f"{_ZONE}/instances/{{instance}}/setMachineType", ("compute.instances.setMachineType",)
+    ),
+    "instances.update": Route("PUT", f"{_ZONE}/instances/{{instance}}", ("compute.instances.update",)),
     "instances.setLabels": Route("POST", f"{_ZONE}/instances/{{instance}}/setLabels", ("compute.instances.setLabels",)),
     "instances.getSerialPortOutput": Route(
         "GET", f"{_ZONE}/instances/{{instance}}/serialPort", ("compute.instances.getSerialPortOutput",)
     ),
     "instances.aggregatedList": Route("GET", f"{_TOTAL}/instances", ("compute.instances.list",)),
     "disks.delete": Route("DELETE", f"{_ZONE}/disks/{{disk}}", ("compute.disks.delete",)),
+    "disks.resize": Route("POST", f"{_ZONE}/disks/{{disk}}/resize", ("compute.disks.resize",)),
     "disks.aggregatedList": Route("GET", f"{_TOTAL}/disks", ("compute.disks.list",)),
     "resourcePolicies.insert": Route("POST", f"{_REGION}/resourcePolicies", ("compute.resourcePolicies.create",)),
     "resourcePolicies.delete": Route(

@@ -12,7 +12,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +38,11 @@ TIMEOUT: Final = (10.0, 60.0)
 #: Connections that are kept; as many calls as the engine makes side by side.
 CONNECTIONS: Final = 64
 
+#: Seconds for the answer to when a token ends, which nothing depends on.
+TOKEN_TIMEOUT: Final = (5.0, 10.0)
+#: Says when a token ends (Google's OAuth 2.0 documentation, "Using OAuth 2.0 to access Google APIs").
+TOKEN_INFO: Final = "https://oauth2.googleapis.com/tokeninfo"
+
 #: Things in one page of a list (API reference: at most 500).
 PAGE: Final = 500
 
@@ -48,7 +52,7 @@ EMULATED_PROJECT: Final = "emulated-project"
 #: Where a started emulator has left the secret that its calls must bear.
 SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 
-#: A ready-made access token, as gcloud heeds it.
+#: A ready-made access token: the variable of gcloud.
 TOKEN_VARIABLE: Final = "CLOUDSDK_AUTH_ACCESS_TOKEN"
 
 
@@ -91,28 +95,41 @@ class Session:
         #: Operations of which the warnings were shown.
         self.warned: set[str] = set()
         self._credentials: Any = None
+        self._expires: float | None = None
         self._project = ""
 
     @property
     def project(self) -> str:
-        """The project's id. Raises `NoProject`, and what google-auth raises where there are no credentials."""
+        """Return the project's id. Raises `NoProject`, and what google-auth raises where there are no credentials."""
         self._open()
         return self._project
 
     @property
     def who(self) -> str:
-        """Whose credentials they are, where they say so."""
+        """Return the e-mail address of the service account, where the credentials name one."""
         self._open()
         return str(getattr(self._credentials, "service_account_email", "") or "")
 
     @property
     def expires(self) -> float | None:
-        """When credentials end that nothing renews; None for others."""
-        credentials = self._credentials
-        expiry = getattr(credentials, "expiry", None)
-        if expiry is None or getattr(credentials, "refresh_token", None) or not _is_bare_token(credentials):
+        """Return when the credentials end, where nothing renews them; None for others, and where it is not known.
+
+        A ready-made token does not say it, so Google is asked, but by no session with an endpoint of its own.
+        """
+        self._open()
+        if self._request.endpoint or not isinstance(self._credentials, TokenCredentials):
             return None
-        return float(expiry.replace(tzinfo=UTC).timestamp())
+        if self._expires is None and _is_bare_token(self._credentials):
+            self._expires = self._token_end()
+        return self._expires
+
+    def _token_end(self) -> float | None:
+        query = {"access_token": str(self._credentials.token)}
+        try:
+            answer = self._http.get(TOKEN_INFO, params=query, timeout=TOKEN_TIMEOUT, allow_redirects=False)
+            return float(answer.json()["exp"]) if answer.ok else None
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return None
 
     def call(
         self,
@@ -122,7 +139,7 @@ class Session:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The decoded answer of one call of ``method`` (a key of `ROUTES`) at ``path``. One attempt, no waiting.
+        """Return the decoded answer of one call of ``method`` (a key of `ROUTES`) at ``path``. One attempt, no waiting.
 
         Raises `ApiError` for every answer that is no success, and what requests and google-auth raise.
         """
@@ -147,7 +164,7 @@ class Session:
     def pages(
         self, method: str, path: Mapping[str, str] | None = None, *, query: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The answers of a list, page after page."""
+        """Yield the answers of a list, page after page."""
         following: dict[str, str] = {}
         while True:
             answer = self.call(method, path, query={"maxResults": str(PAGE), **(query or {}), **following})
@@ -173,7 +190,7 @@ class Session:
                 self._credentials, self._project = self._find()
 
     def _find(self) -> tuple[Any, str]:
-        """Credentials and project. An emulator, and an endpoint of this machine, get nothing of the user's."""
+        """Return credentials and project. An emulator, and an endpoint of this machine, get none of the user's."""
         endpoint = self._request.endpoint
         if self._request.emulated:
             return _emulated(), EMULATED_PROJECT
@@ -200,10 +217,10 @@ class _NoCredentials:
     valid = True
 
     def refresh(self, request: object) -> None:
-        """Nothing to renew."""
+        """Do nothing: there is nothing to renew."""
 
     def apply(self, headers: dict[str, str], token: str | None = None) -> None:
-        """Nothing to show."""
+        """Add no header: there are no credentials."""
 
 
 def _emulated() -> Any:
@@ -214,14 +231,14 @@ def _emulated() -> Any:
 
 
 def _is_bare_token(credentials: Any) -> bool:
-    """Whether nothing could renew them."""
+    """Return whether nothing can renew the credentials."""
     if isinstance(credentials, _NoCredentials):
         return True
     return type(credentials) is TokenCredentials and not credentials.refresh_token
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether ``endpoint`` is on this machine."""
+    """Return whether ``endpoint`` is on this machine."""
     host = urlsplit(endpoint).hostname or ""
     try:
         return ip_address(host).is_loopback

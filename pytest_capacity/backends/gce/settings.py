@@ -1,4 +1,4 @@
-"""What the configuration says for one group: the ``gce:`` section, with the group's own words over it."""
+"""What the configuration says for one group: the ``gce:`` section, with the group's own settings over it."""
 
 from __future__ import annotations
 
@@ -77,19 +77,18 @@ class GroupSettings(PlannedGroup):
 
     @property
     def image(self) -> str:
-        """The image that the group starts from, as a link: ``projects/P/global/images/...``, or ``global/images/...``
-        for one of the run's own project."""
+        """Return the image as a link: ``projects/P/global/images/...``, or ``global/images/...`` in the run's."""
         return image_link(self.group.image or self.gce.image)
 
     def subnet(self, region: str) -> str:
-        """Its subnet in ``region`` as a link; empty: the one that the network has there by itself."""
+        """Return its subnet in ``region`` as a link; empty for the one that the network has there by itself."""
         given = self.gce.subnets
         name = given if isinstance(given, str) else given.get(region, "")
         return name if not name or "/" in name else f"regions/{region}/subnetworks/{name}"
 
 
 def section_of(request: Request) -> GceSettings:
-    """The ``gce:`` section of ``request``."""
+    """Return the ``gce:`` section of ``request``."""
     return msgspec.convert(dict(request.settings), GceSettings)
 
 
@@ -100,7 +99,7 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
 
 
 def image_link(image: str) -> str:
-    """``image`` as a link without its host: ``projects/P/global/images/family/F``, ``global/images/NAME``."""
+    """Return ``image`` as a link without its host: ``projects/P/global/images/family/F``, ``global/images/NAME``."""
     link = without_host(image)
     if link.startswith(("projects/", "global/")):
         return link
@@ -108,6 +107,6 @@ def image_link(image: str) -> str:
 
 
 def network_link(network: str) -> str:
-    """``network`` as a link without its host: ``global/networks/default``."""
+    """Return ``network`` as a link without its host: ``global/networks/default``."""
     link = without_host(network)
     return link if "/" in link else f"global/networks/{link}"

@@ -35,7 +35,7 @@ _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 
 
 def description(order: Order, subject: str, group: str | None, deadline: float) -> str:
-    """The stamp as it stands in a description."""
+    """Return the stamp as it stands in a description."""
     parts = {
         "run": order.run,
         "project": order.project,
@@ -48,7 +48,7 @@ def description(order: Order, subject: str, group: str | None, deadline: float) 
 
 
 def labels(order: Order, group: str | None, own: Mapping[str, str]) -> dict[str, str]:
-    """The labels of one piece, the user's own among them, and the one that the older tools of the field look for."""
+    """Return the labels of one piece: the user's own, ours, and ``testid``, which scylla-cluster-tests looks for."""
     ours = {
         RUN: label_value(order.run),
         PROJECT: label_value(order.project),
@@ -60,7 +60,7 @@ def labels(order: Order, group: str | None, own: Mapping[str, str]) -> dict[str,
 
 
 def read_stamp(thing: Mapping[str, Any]) -> Stamp:
-    """The stamp of a thing as the API lists it; of an empty one where its description is not ours."""
+    """Return the stamp of a thing as the API lists it; an empty one where its description is not ours."""
     try:
         parts = json.loads(thing.get("description") or "")[KEY]
         stamp = Stamp(
@@ -80,21 +80,21 @@ def read_stamp(thing: Mapping[str, Any]) -> Stamp:
 
 
 def label_value(text: str) -> str:
-    """``text`` as it can stand in a label; what had to be changed keeps a hash of the whole."""
+    """Return ``text`` as it can stand in a label; what had to be changed keeps a hash of the whole."""
     plain = _NOT_IN_LABELS.sub("_", text.lower())
     return plain if plain == text and len(text) <= LIMIT else f"{plain[: LIMIT - 9]}-{digest(text, 8)}"
 
 
 def name_part(text: str, most: int) -> str:
-    """At most ``most`` characters of ``text`` as they can stand in a name; empty where it has none of those."""
+    """Return at most ``most`` characters of ``text`` as they can stand in a name; maybe none."""
     return _NOT_IN_NAMES.sub("-", text.lower()).strip("-")[:most].rstrip("-")
 
 
 def run_prefix(run: str) -> str:
-    """With what the names of all that a run makes begin, machines and their disks apart: ``pc-1a2b3c4d-``."""
+    """Return the prefix of the names of all that a run makes but machines and their disks: ``pc-1a2b3c4d-``."""
     return f"pc-{digest(run, 8)}-"
 
 
 def digest(text: str, digits: int) -> str:
-    """Hexadecimal digits that stand for ``text``."""
+    """Return that many hexadecimal digits of the hash of ``text``."""
     return hashlib.sha256(text.encode()).hexdigest()[:digits]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
-
-#: ``n2-standard-8``, ``custom-4-8192``, ``n2-custom-4-8192-ext``, ``a2-highgpu-1g``, ``e2-micro``, ``z3-highmem-88``.
-TYPE: Final = re.compile(r"(?:[a-z][a-z0-9]*-)?(?:[a-z]+[a-z0-9]*)(?:-[a-z0-9]+)*")
 
 #: Series whose vCPUs count against CPUS; every other one has a metric of its own (Compute Engine documentation,
 #: "Allocation quotas", section "CPU quota").
@@ -21,21 +17,21 @@ _TAKE_ACCELERATORS: Final = frozenset({"n1", "custom"})
 
 
 def series(instance_type: str) -> str:
-    """The machine series: ``n2`` of ``n2-standard-8``."""
+    """Return the machine series: ``n2`` of ``n2-standard-8``."""
     return instance_type.partition("-")[0]
 
 
 def family(instance_type: str) -> str:
-    """The metric of the regional quota that the vCPUs of the type count against: ``CPUS``, ``N2_CPUS``."""
+    """Return the metric of the regional quota that the type's vCPUs count against: ``CPUS``, ``N2_CPUS``."""
     name = series(instance_type)
     return "CPUS" if name in _COMMON else f"{name.upper()}_CPUS"
 
 
 def takes_local_ssds(instance_type: str) -> bool:
-    """Whether local SSDs can be added to machines of the type."""
+    """Return whether local SSDs can be added to machines of the type."""
     return series(instance_type) in _TAKE_LOCAL_SSDS
 
 
 def takes_accelerators(instance_type: str) -> bool:
-    """Whether accelerators can be attached to machines of the type."""
+    """Return whether accelerators can be attached to machines of the type."""
     return series(instance_type) in _TAKE_ACCELERATORS

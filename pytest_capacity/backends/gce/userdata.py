@@ -21,7 +21,7 @@ _BLOCK: Final = re.compile(r"<(powershell|script)>\r?\n?(.*?)</\1>", re.DOTALL |
 
 
 def metadata_of(group: GroupSettings, public_key: str, user: str) -> dict[str, str]:
-    """The metadata of the group's machines by key; ``public_key`` is the run's own, empty where it has none.
+    """Return the metadata of the group's machines by key; ``public_key`` is the run's own, empty where it has none.
 
     Keys of the project are kept off, and so is OS Login, under which the key would not count.
     """
@@ -36,7 +36,7 @@ def metadata_of(group: GroupSettings, public_key: str, user: str) -> dict[str, s
 
 
 def _user_data(text: str) -> dict[str, str]:
-    """User data under the keys of the metadata where machines read it."""
+    """Return user data under the keys of the metadata where machines read it."""
     form = form_of(text)
     if form == WINDOWS:
         return {_WINDOWS_KEYS[language.lower()]: body for language, body in _BLOCK.findall(text)}

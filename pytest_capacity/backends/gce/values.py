@@ -4,16 +4,16 @@ from __future__ import annotations
 
 
 def last(link: object) -> str:
-    """The name at the end of a link: ``.../zones/us-central1-a`` -> ``us-central1-a``."""
+    """Return the name at the end of a link: ``.../zones/us-central1-a`` -> ``us-central1-a``."""
     return str(link or "").rpartition("/")[2]
 
 
 def region_of(zone: str) -> str:
-    """``us-central1-a`` -> ``us-central1``."""
+    """Return the region of a zone: ``us-central1-a`` -> ``us-central1``."""
     return zone.rpartition("-")[0]
 
 
 def without_host(link: str) -> str:
-    """``https://www.googleapis.com/compute/v1/projects/P/...`` -> ``projects/P/...``."""
+    """Return a link without its host: ``https://.../compute/v1/projects/P/...`` -> ``projects/P/...``."""
     _, _, path = link.partition("/compute/v1/")
     return path if link.startswith(("http://", "https://")) and path else link

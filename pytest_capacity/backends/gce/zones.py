@@ -10,9 +10,15 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
+from pytest_capacity.backends.base import by_reservation
 from pytest_capacity.backends.diagnosis import Table
 from pytest_capacity.backends.gce.errors import diagnose_error
-from pytest_capacity.backends.gce.existing_reservations import Listed, read_reservations, used_reservations
+from pytest_capacity.backends.gce.existing_reservations import (
+    Listed,
+    check_reservations,
+    read_reservations,
+    use_in_zone,
+)
 from pytest_capacity.backends.gce.listing import any_of, read_list, together
 from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import GroupSettings, network_link, settings_of
@@ -33,7 +39,7 @@ class Once:
         self._asked: dict[Hashable, Future[Any]] = {}
 
     def get(self, key: Hashable, read: Callable[[], Any]) -> Any:
-        """What ``read`` returned for ``key``, in whichever thread. What it raised is raised, and forgotten."""
+        """Return what ``read`` returned for ``key``, in any thread; raise what it raised, and forget it."""
         with self._lock:
             future = self._asked.get(key)
             mine = future is None
@@ -68,7 +74,7 @@ class Read(Struct, frozen=True):
 def read_offers(
     session: Session, once: Once, table: Table, request: Request, region: str, topology: Topology
 ) -> list[Offer]:
-    """The zones of ``region`` by name, each with what it can do for ``topology``. One round of reads.
+    """Return the zones of ``region`` by name, each with what it can do for ``topology``. One round of reads.
 
     Raises what the API says where credentials are refused or asking again may help, and `Refused` for an image, a
     network or a listed reservation that is not there, or does not fit the machines.
@@ -77,7 +83,7 @@ def read_offers(
     read = _read(session, once, table, request, region, groups)
     _check_images(groups, read)
     if read.reservations is not None:
-        _check_reservations(request, read.reservations)
+        check_reservations(request, read.reservations)
     names = sorted(read.zones) if read.zones is not None else _zones_of_types(read, region)
     return [_offer(request, region, groups, read, name) for name in names]
 
@@ -119,7 +125,7 @@ def _read(
 
 
 def _if_allowed(once: Once, table: Table, key: Hashable, read: Callable[[], Any]) -> Any:
-    """What ``read`` returns; None where these credentials may not read it."""
+    """Return what ``read`` returns; None where these credentials may not read it."""
     try:
         return once.get(key, read)
     except ApiError as error:
@@ -129,7 +135,7 @@ def _if_allowed(once: Once, table: Table, key: Hashable, read: Callable[[], Any]
 
 
 def _zones(session: Session) -> dict[str, dict[str, dict[str, Any]]]:
-    """Zones by region and name."""
+    """Return the zones by region and name."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for page in session.pages("zones.list"):
         for zone in page.get("items") or ():
@@ -138,7 +144,7 @@ def _zones(session: Session) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _by_zone(session: Session, collection: str, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Things of these names, by zone and name: one list of the whole project."""
+    """Return things of these names, by zone and name: one list of the whole project."""
     filter_ = any_of(f'name="{name}"' for name in names)
     listing = read_list(session, f"{collection}.aggregatedList", collection, filter_)
     found: dict[str, dict[str, dict[str, Any]]] = {}
@@ -148,7 +154,7 @@ def _by_zone(session: Session, collection: str, names: Sequence[str]) -> dict[st
 
 
 def _image(session: Session, link: str) -> dict[str, Any]:
-    """The image of a link. Raises `Refused` where there is none."""
+    """Return the image of a link. Raise `Refused` where there is none."""
     head, _, name = link.rpartition("/")
     own = last(head.removesuffix("/global/images").removesuffix("/global/images/family"))
     path = {"project": own} if link.startswith("projects/") else {}
@@ -223,28 +229,10 @@ def _check_images(groups: Sequence[GroupSettings], read: Read) -> None:
                 )
 
 
-def _check_reservations(request: Request, listed: Sequence[Listed]) -> None:
-    """Refuse what ``use_reservations`` names that is not there, and what fits no machine of the run."""
-    for name in request.use_reservations:
-        found = [one for one in listed if one.name == last(name)]
-        if not found:
-            raise Refused(
-                f"use_reservations asks for {name}; Compute Engine lists no such reservation for this project. "
-                "Nothing was created. Correct the name, or gce.project"
-            )
-        groups = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
-        if not any(one.fits(group, type_) for one in found for group in groups for type_ in group.types):
-            raise Refused(
-                f"use_reservations asks for {name}, which is for {found[0].words}: no group asks for such machines. "
-                "Nothing was created. Type, local SSDs, minimum CPU platform and accelerators must all be equal, and "
-                "the reservation must be one that is consumed by name"
-            )
-
-
 def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read: Read, name: str) -> Offer:
     zone = (read.zones or {}).get(name, {})
-    used = used_reservations(request, groups, read.reservations or (), name)
-    facts = {use_fact(*user): affinity for user, affinity in used.items()}
+    use = use_in_zone(request, groups, read.reservations, name)
+    facts = {use_fact(*user): affinity for user, affinity in use.affinities.items()}
     for group in groups:
         if image := read.images.get(group.image):
             # The image, and not its family: all nodes of a run start from the same one.
@@ -259,13 +247,15 @@ def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read:
         ok=not why,
         why=why,
         lacks=tuple(sorted(lacks)),
-        preferred=not why and any(user in first for user in used),
+        preferred=not why and any(user in first for user in use.served),
+        serves=by_reservation(use.served),
+        unused=use.unused,
         facts=facts,
     )
 
 
 def _lacks(groups: Sequence[GroupSettings], read: Read, name: str) -> set[str]:
-    """The types that the zone does not have; none where that could not be read."""
+    """Return the types that the zone does not have; none where that could not be read."""
     if read.types is None:
         return set()
     return {type_ for group in groups for type_ in group.types} - set(read.types.get(name, ()))
@@ -274,11 +264,14 @@ def _lacks(groups: Sequence[GroupSettings], read: Read, name: str) -> set[str]:
 def _why_not(
     groups: Sequence[GroupSettings], region: str, read: Read, name: str, zone: Mapping[str, Any], lacks: set[str]
 ) -> str:
-    """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
+    """Return why the zone cannot take the groups, for the user; empty where nothing is known against it."""
     if zone.get("status", "UP") != "UP":
         return f"the zone is {zone['status']}"
     if (zone.get("deprecated") or {}).get("state") in ("OBSOLETE", "DELETED"):
         return f"the zone is {zone['deprecated']['state']}"
+    platforms = {group.gce.min_cpu_platform for group in groups if group.gce.min_cpu_platform}
+    if missing := platforms - set(zone.get("availableCpuPlatforms") or platforms):
+        return f"has no CPU platform {', '.join(sorted(missing))}"
     lacking = {type_ for group in groups if set(group.types) <= lacks for type_ in group.types}
     if lacking:
         return f"does not offer {', '.join(sorted(lacking))}"

@@ -10,9 +10,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 from oci.exceptions import ServiceError
 
-from pytest_capacity.backends.base import in_order
+from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
-from pytest_capacity.backends.oci import forms, reading
+from pytest_capacity.backends.oci import forms, reading, scaling
 from pytest_capacity.backends.oci.errors import CLOUD, diagnose_error, is_hidden
 from pytest_capacity.backends.oci.kinds import KINDS, NODE, RELEASE_ORDER, RESERVATION
 from pytest_capacity.backends.oci.listing import inventory, look, side_by_side
@@ -21,17 +21,22 @@ from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Answer, Clou
 from pytest_capacity.backends.oci.zones import Existing, read_offers
 from pytest_capacity.backends.stamp import DEADLINE
 from pytest_capacity.backends.times import format_time
-from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
-
-#: What a configuration of a reservation says again in an update; what it is used for is the answer's alone.
-_CONFIG_KEYS: Final = (
-    "instanceShape",
-    "instanceShapeConfig",
-    "faultDomain",
-    "reservedCount",
-    "clusterConfig",
-    "clusterPlacementGroupId",
+from pytest_capacity.model import (
+    Change,
+    Diagnosis,
+    Held,
+    Identity,
+    NodeChange,
+    NodeGroup,
+    Obstacle,
+    Offer,
+    Order,
+    Piece,
+    Request,
+    Topology,
+    Unread,
 )
+
 #: Bytes of a console's history that are asked for: all that OCI keeps (1 MB).
 _HISTORY: Final = 1048576
 
@@ -48,6 +53,7 @@ class OciBackend:
     title: str = "OCI"
     batch: Mapping[str, int] = dict.fromkeys(KINDS, 1)
     leased: frozenset[str] = frozenset()
+    scaling: frozenset[ScalingStep] = frozenset({"count", "replace", "in-place", "storage"})
     #: What OCI refuses at once is not made; what it takes back later is listed as failed.
     leftovers: frozenset[str] = frozenset()
     #: Of Oracle Linux; Ubuntu's images have ``ubuntu``, which ``ssh: {user: ...}`` says.
@@ -99,32 +105,36 @@ class OciBackend:
         return [reading.as_piece(made, piece.subject, piece.group, piece.zone, answer.work_request)]
 
     def change(self, held: Held, to: Change) -> Held:
-        """Set the deadline in the stamp, the count of a reservation, or the shape of a node.
+        """Set the deadline in the stamp, the count of a reservation, or what a node is (`scaling.change_node`).
 
         Oracle replaces tags and configurations as a whole and drops what is left out, so the thing is read first, all
         of it is sent again, and only if it is still as it was read (``if-match``).
         """
-        if to.disk_gb is not None or (to.count is not None and held.kind != RESERVATION):
-            raise ValueError(f"of a {held.kind} at OCI that cannot be changed: {to}")
-        if to.instance_type is not None and held.kind != NODE:
-            raise ValueError(f"only a node has a shape that can be changed, and this is a {held.kind}")
+        scaling.check_change(held, to)
+        if held.kind == NODE and to.deadline is None:
+            return scaling.change_node(self._cloud, self._request, held, to)
         read = self._read(held)
         body: dict[str, Any] = {}
         if to.deadline is not None:
             tags = dict(read.data.get("freeformTags") or {})
             body["freeformTags"] = {**tags, DEADLINE: format_time(to.deadline)}
         if held.kind == RESERVATION:
-            body["instanceReservationConfigs"] = _configs(read.data, to.count)
-        if to.instance_type is not None:
-            body["shape"] = to.instance_type
+            body["instanceReservationConfigs"] = scaling.configs_of(self._cloud, self._request, held, read.data, to)
         kind = KINDS[held.kind]
         headers = {"if-match": read.etag} if read.etag else {}
-        self._cloud.call(
+        answer = self._cloud.call(
             kind.service, held.region, f"Update{kind.noun}", "PUT", f"{kind.path}/{held.id}", body=body, headers=headers
         )
-        deadline = held.deadline if to.deadline is None else float(int(to.deadline))
-        facts = {**held.facts, **({"instance_type": to.instance_type} if to.instance_type else {})}
-        return replace(held, deadline=deadline, count=held.count if to.count is None else to.count, facts=facts)
+        changed = held if to.deadline is None else replace(held, deadline=float(int(to.deadline)))
+        return changed if to.count is None else reading.resizing(changed, to.count, answer.work_request)
+
+    def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
+        """Return what of ``change`` Oracle cannot do, by its lists of shapes."""
+        return scaling.obstacles(self._cloud, self._request, change, group, nodes)
+
+    def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
+        """Return the sizes of the nodes' boot volumes; 0 while one is being changed."""
+        return scaling.disks(self._cloud, nodes)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
         """Return them by one list a kind, region and compartment, all of them at once."""
@@ -229,16 +239,3 @@ class OciBackend:
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)
         return diagnose_error(problem, table, market)
-
-
-def _configs(reservation: Mapping[str, Any], count: int | None) -> list[dict[str, Any]]:
-    """Every configuration of a reservation, as an update takes it; with another count, where there is only one."""
-    configs = [
-        {key: one[key] for key in _CONFIG_KEYS if one.get(key) is not None}
-        for one in reservation.get("instanceReservationConfigs") or ()
-    ]
-    if count is not None:
-        if len(configs) != 1:
-            raise ValueError(f"the reservation has {len(configs)} configurations, and one count was given for all")
-        configs[0]["reservedCount"] = count
-    return configs

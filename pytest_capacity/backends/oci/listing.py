@@ -58,10 +58,32 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
         zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True)
     )
     # What went without an error of its work request went because it was asked to: by a release of this run, say.
-    return [
+    told = [
         _as_listed(held, listed) if held in failed and not reasons[held.id].parts else reasons.get(held.id, held)
         for held in now
     ]
+    return side_by_side(lambda held: _updated(cloud, held), told) if kind == RESERVATION else told
+
+
+def _updated(cloud: Cloud, reservation: Held) -> Held:
+    """A reservation as the work request of its update says, where there is one: being changed, changed, or failed.
+
+    The reservation's own state has no word for an update that failed: it is ``ACTIVE`` again, with the old count.
+    """
+    request = reservation.facts.get(reading.UPDATE)
+    if not request or reservation.state not in ("ready", "creating"):
+        return reservation
+    status = cloud.get(COMPUTE, reservation.region, "GetWorkRequest", f"/workRequests/{request}").data.get("status")
+    if status not in ("SUCCEEDED", "FAILED", "CANCELED"):
+        return replace(reservation, state="creating")
+    facts = {key: value for key, value in reservation.facts.items() if key != reading.UPDATE}
+    if status == "SUCCEEDED":
+        return replace(reservation, facts=facts)
+    path = f"/workRequests/{request}/errors"
+    errors = list(cloud.pages(COMPUTE, reservation.region, "ListWorkRequestErrors", path))
+    code = f"{KINDS[RESERVATION].noun}.{status}"
+    failed = replace(reservation, state="failed", facts=facts, problem=f"its update is {status}", problem_code=code)
+    return reading.with_errors(failed, errors)
 
 
 def _as_listed(held: Held, listed: Mapping[str, dict[str, Any]]) -> Held:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import Examples, GroupDraft, PlainProvider, SctKeys, SctReading, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import config, forms
 from pytest_capacity.backends.oci.settings import OciSettings, section_of
@@ -25,7 +25,7 @@ _METADATA_BYTES: Final = 32000
 MOST_BYTES: Final = 22 * 1024
 
 
-class OciProvider(PlainProvider):
+class OciProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for OCI."""
 
     name = "oci"
@@ -67,6 +67,15 @@ class OciProvider(PlainProvider):
         zones=("oci_availability_domain",),
         images={"db": "oci_image_db", "loader": "oci_image_loader", "monitor": "oci_image_monitor"},
         images_by_region=False,
+        regions="oci_region_name",
+        users={"": "oci_image_username"},
+        root_disk=("boot_volume_gb",),
+        types={
+            "db": "oci_instance_type_db",
+            "loader": "oci_instance_type_loader",
+            "monitor": "oci_instance_type_monitor",
+        },
+        type_fields=("ocpus", "memory_gb"),
         instance_type="oci_instance_shape",
         others=("oci_compartment_id",),
     )

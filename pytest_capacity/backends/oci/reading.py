@@ -12,6 +12,11 @@ from pytest_capacity.backends.oci.kinds import KINDS, NODE, RESERVATION
 from pytest_capacity.backends.oci.stamp import read_stamp
 from pytest_capacity.model import ErrorPart, Held, State, Subject
 
+#: The fact of a reservation that names the work request of an update that is under way.
+UPDATE: Final = "update"
+#: Facts of a node that are not kept when the cloud does not say them again.
+_PASSING: Final = ("power", "reservation_id")
+
 #: Our own word: a preemptible instance went though neither we nor a stop asked for it.
 PREEMPTED: Final = "PreemptibleInstanceTerminated"
 
@@ -74,6 +79,8 @@ def _facts(kind: str, thing: Mapping[str, Any], run: str, subject: str) -> dict[
             "market": "spot" if thing.get("preemptibleInstanceConfig") else "on-demand",
             "reservation_id": str(thing.get("capacityReservationId") or ""),
             "fault_domain": str(thing.get("faultDomain") or ""),
+            "image": _image(thing),
+            "power": "off" if thing.get("lifecycleState") == "STOPPED" else "",
         }
     if kind == RESERVATION:
         configs = thing.get("instanceReservationConfigs") or ()
@@ -83,6 +90,17 @@ def _facts(kind: str, thing: Mapping[str, Any], run: str, subject: str) -> dict[
             "available": str(reserved - used),
         }
     return facts
+
+
+def _image(thing: Mapping[str, Any]) -> str:
+    source = thing.get("sourceDetails") or {}
+    return str(source.get("imageId") or thing.get("imageId") or "")
+
+
+def resizing(before: Held, count: int, work_request: str) -> Held:
+    """Return a reservation whose update was accepted: its work request tells when it is done, or that it failed."""
+    facts = {**before.facts, UPDATE: work_request} if work_request else before.facts
+    return replace(before, count=count, state="creating", facts=facts, parts=(), problem="", problem_code="")
 
 
 def with_errors(failed: Held, errors: Sequence[Mapping[str, Any]]) -> Held:
@@ -110,6 +128,9 @@ def merged(before: Held, now: Held | None) -> Held:
     """
     if now is None:
         return replace(before, state="unseen")
+    kept = before.facts
+    if now.state not in ("leaving", "gone"):
+        kept = {key: value for key, value in kept.items() if key not in _PASSING}
     return replace(
         now,
         subject=before.subject or now.subject,
@@ -119,6 +140,6 @@ def merged(before: Held, now: Held | None) -> Held:
         problem=now.problem or before.problem,
         problem_code=now.problem_code or before.problem_code,
         parts=now.parts or before.parts,
-        facts={**before.facts, **now.facts},
+        facts={**kept, **now.facts},
         output=before.output,
     )

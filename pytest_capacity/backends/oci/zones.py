@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from oci.exceptions import RequestException, ServiceError
 
 from pytest_capacity.backends.groups import use_fact
+from pytest_capacity.backends.not_offered import not_offered
 from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
 from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_aliases
 from pytest_capacity.backends.oci.listing import side_by_side
@@ -193,7 +194,7 @@ def _offer(
             known = {shape: images.get((found.operating_system, found.version, shape)) for shape in group.types}
             facts |= {image_fact(group.name, shape): image for shape, image in known.items() if image}
     lacks = _lacks(groups, read, zone)
-    why = _why_not(groups, region, images, lacks)
+    why = _why_not(groups, region, images, lacks, read.shapes or ())
     return Offer(
         region=region,
         zone=zone,
@@ -219,11 +220,12 @@ def _why_not(
     region: str,
     images: Mapping[tuple[str, str, str], str | None],
     lacks: set[str],
+    known: Collection[str],
 ) -> str:
     """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
     lacking = {shape for group in groups if set(group.types) <= lacks for shape in group.types}
     if lacking:
-        return f"does not offer {', '.join(sorted(lacking))}"
+        return not_offered(lacking, known)
     for group in groups:
         found = group.image(region)
         if found is None:

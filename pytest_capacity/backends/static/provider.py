@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_capacity.backends.base import Examples, PlainProvider, Section
+from pytest_capacity.backends.base import Examples, Provider, Section
 from pytest_capacity.config.fields import Faults, refuse_unknown
 from pytest_capacity.model import Request
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_capacity.backends.static.backend import StaticBackend
 
 
-class StaticProvider(PlainProvider):
+class StaticProvider(Provider):
     """`pytest_capacity.backends.base.Provider` for hosts that the file names. There is no cloud to choose from.
 
     By ssh's own rule who we are here, we are there: so there is no default user.
@@ -25,7 +25,7 @@ class StaticProvider(PlainProvider):
     examples = Examples(group="{hosts: [10.0.0.1, 10.0.0.2]}")
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """Nothing: every key is one too many."""
+        """Refuse every key: there are no settings."""
         refuse_unknown(section.values, (), f"{section.where}.", faults)
         return {}
 

@@ -54,8 +54,21 @@ TYPES: Final[Mapping[str, MachineType]] = {
     **_series("n2d", {"standard": 4, "highmem": 8}, (2, 4, 8, 16, 32, 64), 0.0423),
     **_series("c2", {"standard": 4}, (4, 8, 16, 30, 60), 0.0522),
     **_series("c3", {"standard": 4, "highmem": 8}, (4, 8, 22, 44, 88), 0.0504),
+    # With local SSDs built in.
+    **{f"{name}-lssd": type_ for name, type_ in _series("c3", {"standard": 4}, (4, 8, 22, 44, 88), 0.0604).items()},
     **_series("t2a", {"standard": 4}, (1, 2, 4, 8, 16, 32, 48), 0.0385, "arm64"),
     **_series("z3", {"highmem": 8}, (88, 176), 0.09),
+}
+
+#: Local SSDs that machines of a type have built in: how many of 375 GB.
+BUNDLED_SSDS: Final[Mapping[str, int]] = {
+    "c3-standard-4-lssd": 1,
+    "c3-standard-8-lssd": 2,
+    "c3-standard-22-lssd": 4,
+    "c3-standard-44-lssd": 8,
+    "c3-standard-88-lssd": 16,
+    "z3-highmem-88": 12,
+    "z3-highmem-176": 12,
 }
 
 #: Accelerator types, and the zones that have them.

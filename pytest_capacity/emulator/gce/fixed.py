@@ -9,6 +9,7 @@ from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.gce.catalogue import (
     ACCELERATORS,
+    BUNDLED_SSDS,
     IMAGES,
     PROJECT,
     PROJECT_NUMBER,
@@ -98,10 +99,15 @@ def _machine_types(context: Context, zone_name: str) -> list[dict[str, Any]]:
             "zone": zone_name,
             "isSharedCpu": name in _SHARED,
             "architecture": "ARM64" if type_.architecture == "arm64" else "X86_64",
+            **({"bundledLocalSsds": _bundled(BUNDLED_SSDS[name])} if name in BUNDLED_SSDS else {}),
         }
         for name, type_ in TYPES.items()
         if not context.world.lacks_type(place, name)
     ]
+
+
+def _bundled(disks: int) -> dict[str, Any]:
+    return {"defaultInterface": "NVME", "partitionCount": disks}
 
 
 def _accelerator_types(context: Context, zone_name: str) -> list[dict[str, Any]]:

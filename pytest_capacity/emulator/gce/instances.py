@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pytest_capacity.emulator.face import Asked
-from pytest_capacity.emulator.gce.catalogue import PROJECT
-from pytest_capacity.emulator.gce.context import CLOUD, Context
+from pytest_capacity.emulator.gce.catalogue import BUNDLED_SSDS, PROJECT
+from pytest_capacity.emulator.gce.context import CLOUD, Context, thing_path
+from pytest_capacity.emulator.gce.launch import Wish, end_of
 from pytest_capacity.emulator.gce.reservations import check_type
 from pytest_capacity.emulator.gce.things import Disk, GceOperation, GceReservation, Instance
 from pytest_capacity.emulator.gce.wire import fingerprint, last, link, missing, number_id, time_text
@@ -53,7 +55,7 @@ def told(context: Context, one: Instance) -> dict[str, Any]:
         "startRestricted": False,
         "deletionProtection": False,
         "fingerprint": fingerprint(one.version),
-        "reservationAffinity": body.get("reservationAffinity") or {"consumeReservationType": "ANY_RESERVATION"},
+        "reservationAffinity": _affinity(one),
     }
     if one.running_at <= context.now:
         answer["lastStartTimestamp"] = time_text(one.running_at)
@@ -70,7 +72,7 @@ def told(context: Context, one: Instance) -> dict[str, Any]:
             link(f"regions/{one.region}/resourcePolicies/{last(policy)}") for policy in body["resourcePolicies"]
         ]
     reservation = context.world.get(one.reservation_id or "")
-    if isinstance(reservation, GceReservation):
+    if isinstance(reservation, GceReservation) and one.occupies(context.now):
         consumed = link(f"{zone}/reservations/{reservation.name}")
         answer["resourceStatus"] = {"reservationConsumptionInfo": {"consumedReservation": consumed}}
     return answer
@@ -161,11 +163,47 @@ def set_metadata(context: Context, asked: Asked) -> GceOperation:
 
 def set_machine_type(context: Context, asked: Asked) -> GceOperation:
     """Give a stopped machine another type."""
-    one = find(context, asked.zone or "", asked.params["name"])
+    one = _ready(context, asked)
     type_ = last(asked.params["body"].get("machineType"))
     check_type(context, context.place(asked), type_)
-    context.world.change_type(one, type_)
-    return context.begin(asked, "setMachineType", f"zones/{one.zone}/instances/{one.name}", one.number)
+    _check_stopped(context, one)
+    then = partial(context.world.change_type, one, type_)
+    return context.begin(asked, "setMachineType", thing_path(one, "instances"), one.number, then=then)
+
+
+def update(context: Context, asked: Asked) -> GceOperation:
+    """Let a stopped machine consume another reservation; that is all that is emulated of it."""
+    one = _ready(context, asked)
+    body = asked.params["body"]
+    if body.get("fingerprint") != fingerprint(one.version):
+        raise StaleVersion("instance", one.name, str(body.get("fingerprint")), fingerprint(one.version))
+    affinity = body.get("reservationAffinity") or {}
+    if affinity != _affinity(one):
+        _check_stopped(context, one)
+
+    def aim() -> None:
+        one.body = {**one.body, "reservationAffinity": affinity}
+        one.version += 1
+
+    return context.begin(asked, "update", thing_path(one, "instances"), one.number, then=aim)
+
+
+def _affinity(one: Instance) -> Any:
+    return one.body.get("reservationAffinity") or {"consumeReservationType": "ANY_RESERVATION"}
+
+
+def _ready(context: Context, asked: Asked) -> Instance:
+    """Return the machine of a call. Raise `Refusal` while another operation changes it."""
+    one = find(context, asked.zone or "", asked.params["name"])
+    path = thing_path(one, "instances")
+    if any(operation.target == path and not operation.ended for operation in context.world.operations.values()):
+        raise Refusal("resourceNotReady", f"The resource 'projects/{PROJECT}/{path}' is not ready")
+    return one
+
+
+def _check_stopped(context: Context, one: Instance) -> None:
+    if one.stage(context.now) != "stopped":
+        raise Refusal("invalid", f"Instance {one.name} must be stopped (TERMINATED); it is {one.state(context.now)}.")
 
 
 def delete(context: Context, asked: Asked) -> GceOperation:
@@ -179,25 +217,33 @@ def delete(context: Context, asked: Asked) -> GceOperation:
 
 
 def stop(context: Context, asked: Asked) -> GceOperation:
-    """Stop one."""
-    one = find(context, asked.zone or "", asked.params["name"])
+    """Stop one. What becomes of its local SSDs must be said."""
+    one = _ready(context, asked)
+    local = one.type in BUNDLED_SSDS or any(disk.get("type") == "SCRATCH" for disk in one.body.get("disks") or ())
+    if local and asked.request.first("discardLocalSsd") not in ("true", "false"):
+        raise Refusal("invalid", "VM has a Local SSD attached but an undefined value for `discard-local-ssd`.")
     context.world.stop(one)
-    return context.begin(asked, "stop", f"zones/{one.zone}/instances/{one.name}", one.number)
+    return context.begin(asked, "stop", thing_path(one, "instances"), one.number)
 
 
 def start(context: Context, asked: Asked) -> GceOperation:
-    """Start a stopped one again. What stock and quota do not allow is told by the operation."""
-    one = find(context, asked.zone or "", asked.params["name"])
-    path = f"zones/{one.zone}/instances/{one.name}"
-    if one.stage(context.now) == "running":
+    """Start a stopped one again, in the reservation that it names. What there is no place for is told later."""
+    one = _ready(context, asked)
+    path = thing_path(one, "instances")
+    if one.stage(context.now) in ("starting", "running"):
         return context.begin(asked, "start", path, one.number)
-    try:
-        context.world.start(one)
-    except Refusal as refusal:
-        if refusal.code in ("NoStock", "OverQuota", "ReservationFull"):
-            return context.begin(asked, "start", path, one.number, error=refusal)
-        raise
-    return context.begin(asked, "start", path, one.number)
+    _check_stopped(context, one)
+    late = asked.strike.late()
+    if late is None:
+        try:
+            (seat,) = Wish(context.place(asked), one.type, one.market, one.body).seats(context, 1, 1)
+            context.world.start(one, seat)
+        except Refusal as refusal:
+            late = refusal
+        else:
+            scheduling = one.body.get("scheduling") or {}
+            one.shutdown_at = end_of(context, scheduling)
+    return context.begin(asked, "start", path, one.number, error=late)
 
 
 def serial_port(context: Context, asked: Asked) -> dict[str, Any]:

@@ -23,94 +23,15 @@ _LEAST_S: Final = 30
 _MINE: Final = f"projects/{PROJECT}/reservations/"
 
 
-class Plan:
-    """The machines that a call wants: all alike, and checked."""
+class Wish:
+    """What a machine is like as far as reservations and stock are concerned, and where it can have its place."""
 
-    def __init__(self, context: Context, place: Place, body: Mapping[str, Any]) -> None:
+    def __init__(self, place: Place, type_: str, market: str, body: Mapping[str, Any]) -> None:
         self.place = place
+        self.type = type_
+        self.market = market
         self.body = body
-        self.type = last(body.get("machineType"))
-        scheduling = body.get("scheduling") or {}
-        self.scheduling = scheduling
-        spot = scheduling.get("provisioningModel") == "SPOT" or bool(scheduling.get("preemptible"))
-        self.market: Any = "spot" if spot else "on-demand"
-        self.action = scheduling.get("instanceTerminationAction") or "STOP"
-        check_type(context, place, self.type)
-        self._check_links()
-        self.end = self._end(context)
-        self.warning: tuple[str, str] | None = None
-        self.image = self._check_disks(context)
-        self._check_network()
-        self._check_maintenance()
-        for policy in body.get("resourcePolicies") or ():
-            need_policy(context, place.region, last(policy))
         self.affinity = body.get("reservationAffinity") or {}
-        if spot and self.affinity.get("consumeReservationType") == "SPECIFIC_RESERVATION":
-            raise invalid(
-                "resource.reservationAffinity", "SPECIFIC_RESERVATION", "Spot instances cannot consume reservations."
-            )
-
-    def _check_links(self) -> None:
-        """A link of one zone's type cannot stand in another zone's machine."""
-        path = path_of(self.body.get("machineType"))
-        if "/" in path and f"zones/{self.place.zone}/" not in f"{path}/":
-            raise invalid("resource.machineType", path, f"The resource is not in zone '{self.place.zone}'.")
-
-    def _end(self, context: Context) -> float | None:
-        """When it is ended by the clock: an absolute time, or seconds from its start."""
-        limit, at = self.scheduling.get("maxRunDuration"), self.scheduling.get("terminationTime")
-        if limit and at:
-            raise invalid("resource.scheduling", "maxRunDuration", "Only one of the two may be set.")
-        if (limit or at) and not self.scheduling.get("instanceTerminationAction"):
-            raise invalid("resource.scheduling", "", "instanceTerminationAction must be specified.")
-        if at:
-            end = read_time(at)
-            if end < context.now + _LEAST_S:
-                raise invalid("resource.scheduling.terminationTime", str(at), "Must be at least 30 seconds away.")
-            return end
-        if limit:
-            return context.now + whole(limit.get("seconds", ""), "resource.scheduling.maxRunDuration.seconds", _LEAST_S)
-        return None
-
-    def _check_disks(self, context: Context) -> Image:
-        disks = self.body.get("disks") or ()
-        boot = next((disk for disk in disks if disk.get("boot")), None)
-        if boot is None:
-            raise invalid("resource.disks", "", "At least one boot disk must be specified.")
-        given = boot.get("initializeParams") or {}
-        image = fixed.find_image(path_of(given.get("sourceImage")))
-        size = whole(given.get("diskSizeGb") or image.disk_gb, "resource.disks[0].initializeParams.diskSizeGb", 1)
-        if size < image.disk_gb:
-            raise invalid(
-                "resource.disks[0].initializeParams.diskSizeGb",
-                str(size),
-                f"Requested disk size cannot be smaller than the image size ({image.disk_gb} GB)",
-            )
-        if size > image.disk_gb:
-            words = (
-                f"Disk size: '{size} GB' is larger than image size: '{image.disk_gb} GB'. You might need to resize the "
-                "root repartition manually if the operating system does not support automatic resizing."
-            )
-            self.warning = ("DISK_SIZE_LARGER_THAN_IMAGE_SIZE", words)
-        local = [disk for disk in disks if disk.get("type") == "SCRATCH"]
-        if local and context.catalogue.family(self.type) not in _LOCAL_SSDS:
-            raise invalid("resource.disks", self.type, "Local SSDs are not supported by this machine type.")
-        return image
-
-    def _check_network(self) -> None:
-        for one in self.body.get("networkInterfaces") or ():
-            fixed.check_network(path_of(one.get("network")) or "global/networks/default")
-            if one.get("subnetwork"):
-                fixed.check_subnet(path_of(one["subnetwork"]), self.place.region)
-
-    def _check_maintenance(self) -> None:
-        boards = self.body.get("guestAccelerators") or ()
-        for board in boards:
-            check_accelerator(self.place, last(board.get("acceleratorType")))
-        if boards and self.scheduling.get("onHostMaintenance", "MIGRATE") != "TERMINATE":
-            raise invalid(
-                "resource.scheduling", "MIGRATE", "Instances with guest accelerators do not support live migration."
-            )
 
     def seats(self, context: Context, least: int, most: int) -> list[Reservation | None]:
         """Return where each machine sits. Raise what the operation has to tell."""
@@ -157,6 +78,109 @@ class Plan:
         return body.get("guestAccelerators") or ()
 
 
+class Plan:
+    """The machines that a call wants: all alike, and checked."""
+
+    def __init__(self, context: Context, place: Place, body: Mapping[str, Any]) -> None:
+        self.place = place
+        self.body = body
+        self.type = last(body.get("machineType"))
+        scheduling = body.get("scheduling") or {}
+        self.scheduling = scheduling
+        spot = scheduling.get("provisioningModel") == "SPOT" or bool(scheduling.get("preemptible"))
+        self.market: Any = "spot" if spot else "on-demand"
+        self.action = scheduling.get("instanceTerminationAction") or "STOP"
+        check_type(context, place, self.type)
+        self._check_links()
+        self.end = end_of(context, self.scheduling)
+        self.warning: tuple[str, str] | None = None
+        self.image = self._check_disks(context)
+        self._check_network()
+        self._check_platform()
+        self._check_maintenance()
+        for policy in body.get("resourcePolicies") or ():
+            need_policy(context, place.region, last(policy))
+        self.wish = Wish(place, self.type, self.market, body)
+        if spot and self.wish.affinity.get("consumeReservationType") == "SPECIFIC_RESERVATION":
+            raise invalid(
+                "resource.reservationAffinity", "SPECIFIC_RESERVATION", "Spot instances cannot consume reservations."
+            )
+
+    def _check_links(self) -> None:
+        """A link of one zone's type cannot stand in another zone's machine."""
+        path = path_of(self.body.get("machineType"))
+        if "/" in path and f"zones/{self.place.zone}/" not in f"{path}/":
+            raise invalid("resource.machineType", path, f"The resource is not in zone '{self.place.zone}'.")
+
+    def _check_disks(self, context: Context) -> Image:
+        disks = self.body.get("disks") or ()
+        boot = next((disk for disk in disks if disk.get("boot")), None)
+        if boot is None:
+            raise invalid("resource.disks", "", "At least one boot disk must be specified.")
+        given = boot.get("initializeParams") or {}
+        image = fixed.find_image(path_of(given.get("sourceImage")))
+        size = whole(given.get("diskSizeGb") or image.disk_gb, "resource.disks[0].initializeParams.diskSizeGb", 1)
+        if size < image.disk_gb:
+            raise invalid(
+                "resource.disks[0].initializeParams.diskSizeGb",
+                str(size),
+                f"Requested disk size cannot be smaller than the image size ({image.disk_gb} GB)",
+            )
+        if size > image.disk_gb:
+            words = (
+                f"Disk size: '{size} GB' is larger than image size: '{image.disk_gb} GB'. You might need to resize the "
+                "root repartition manually if the operating system does not support automatic resizing."
+            )
+            self.warning = ("DISK_SIZE_LARGER_THAN_IMAGE_SIZE", words)
+        local = [disk for disk in disks if disk.get("type") == "SCRATCH"]
+        if local and context.catalogue.family(self.type) not in _LOCAL_SSDS:
+            raise invalid("resource.disks", self.type, "Local SSDs are not supported by this machine type.")
+        return image
+
+    def _check_network(self) -> None:
+        for one in self.body.get("networkInterfaces") or ():
+            fixed.check_network(path_of(one.get("network")) or "global/networks/default")
+            if one.get("subnetwork"):
+                fixed.check_subnet(path_of(one["subnetwork"]), self.place.region)
+
+    def _check_platform(self) -> None:
+        platform = self.body.get("minCpuPlatform")
+        if platform and platform not in fixed.PLATFORMS:
+            raise invalid(
+                "resource.minCpuPlatform",
+                str(platform),
+                f"CPU platform type with name '{platform}' does not exist in zone '{self.place.zone}'.",
+            )
+
+    def _check_maintenance(self) -> None:
+        boards = self.body.get("guestAccelerators") or ()
+        for board in boards:
+            check_accelerator(self.place, last(board.get("acceleratorType")))
+        if self.market == "spot" and self.scheduling.get("onHostMaintenance", "TERMINATE") != "TERMINATE":
+            raise invalid("resource.scheduling", "MIGRATE", "Spot instances do not support live migration.")
+        if boards and self.scheduling.get("onHostMaintenance", "MIGRATE") != "TERMINATE":
+            raise invalid(
+                "resource.scheduling", "MIGRATE", "Instances with guest accelerators do not support live migration."
+            )
+
+
+def end_of(context: Context, scheduling: Mapping[str, Any]) -> float | None:
+    """Return when a machine is ended by the clock: at an absolute time, or seconds from its start. Raise `Refusal`."""
+    limit, at = scheduling.get("maxRunDuration"), scheduling.get("terminationTime")
+    if limit and at:
+        raise invalid("resource.scheduling", "maxRunDuration", "Only one of the two may be set.")
+    if (limit or at) and not scheduling.get("instanceTerminationAction"):
+        raise invalid("resource.scheduling", "", "instanceTerminationAction must be specified.")
+    if at:
+        end = read_time(at)
+        if end < context.now + _LEAST_S:
+            raise invalid("resource.scheduling.terminationTime", str(at), "Must be at least 30 seconds away.")
+        return end
+    if limit:
+        return context.now + whole(limit.get("seconds", ""), "resource.scheduling.maxRunDuration.seconds", _LEAST_S)
+    return None
+
+
 def insert(context: Context, asked: Asked) -> GceOperation:
     """Make one machine."""
     body = asked.params["body"]
@@ -166,7 +190,7 @@ def insert(context: Context, asked: Asked) -> GceOperation:
     path = f"zones/{plan.place.zone}/instances/{name}"
     late = asked.strike.late()
     try:
-        seats = plan.seats(context, 1, 1)
+        seats = plan.wish.seats(context, 1, 1)
     except (NoStock, OverQuota, ReservationFull) as refusal:
         late = late or refusal
     except Refusal as refusal:
@@ -191,7 +215,7 @@ def bulk_insert(context: Context, asked: Asked) -> GceOperation:
     late = asked.strike.late()
     seats: list[Reservation | None] = []
     try:
-        seats = plan.seats(context, least, count)
+        seats = plan.wish.seats(context, least, count)
     except (NoStock, OverQuota) as refusal:
         late = late or refusal
         seats = [None] * min(refusal.left, count)

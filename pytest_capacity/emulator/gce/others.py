@@ -111,6 +111,24 @@ def delete_disk(context: Context, asked: Asked) -> GceOperation:
     return context.begin(asked, "delete", path, one.number, then=lambda: context.world.remove(one))
 
 
+def resize_disk(context: Context, asked: Asked) -> GceOperation:
+    """Make a disk larger, whether or not a machine uses it; no disk can become smaller."""
+    one = find_disk(context, asked.zone or "", asked.params["name"])
+    size = whole(asked.params["body"].get("sizeGb", ""), "sizeGb", 1)
+    now = int(one.body.get("sizeGb") or 10)
+    if size < now:
+        raise invalid("sizeGb", str(size), f"Disk size cannot be decreased: it is {now} GB.")
+    late = asked.strike.late()
+
+    def grow() -> None:
+        one.body = {**one.body, "sizeGb": str(size)}
+        if not one.auto_delete:
+            context.world.reprice(one, size * GB_HOURLY)
+
+    path, then = f"zones/{one.zone}/disks/{one.name}", grow if late is None else None
+    return context.begin(asked, "resizeDisk", path, one.number, error=late, then=then)
+
+
 def policy_told(one: Policy) -> dict[str, Any]:
     """Return a resource policy as the API tells it."""
     return {

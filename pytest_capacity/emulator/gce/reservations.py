@@ -24,6 +24,9 @@ from pytest_capacity.emulator.gce.wire import (
 from pytest_capacity.emulator.refusal import AlreadyExists, NoStock, OverQuota, Refusal
 from pytest_capacity.emulator.things import FOREVER
 
+#: Machines in one reservation (API reference, ReservationsResizeRequest).
+_MOST = 1000
+
 #: The least time until a reservation is deleted by itself. Seconds.
 _LEAST_S = 60
 
@@ -56,9 +59,9 @@ def told(context: Context, one: GceReservation) -> dict[str, Any]:
         "description": body.get("description", ""),
         "specificReservation": {
             "instanceProperties": body["specificReservation"]["instanceProperties"],
-            "count": str(one.count),
+            "count": str(one.told_count(context.now)),
             "inUseCount": str(context.world.inside(one)),
-            "assuredCount": str(one.count),
+            "assuredCount": str(one.told_count(context.now)),
         },
         "specificReservationRequired": bool(body.get("specificReservationRequired")),
         "status": one.state(context.now),
@@ -163,7 +166,11 @@ def delete(context: Context, asked: Asked) -> GceOperation:
     """Remove one that no machine sits in."""
     one = find(context, asked.zone or "", asked.params["name"])
     path = f"zones/{one.zone}/reservations/{one.name}"
-    users = [machine.name for machine in context.world.of(Instance, CLOUD) if machine.reservation_id == one.id]
+    users = [
+        machine.name
+        for machine in context.world.of(Instance, CLOUD)
+        if machine.reservation_id == one.id and machine.occupies(context.now)
+    ]
     if users and one.body.get("specificReservationRequired"):
         raise Refusal(
             "resourceInUseByAnotherResource",
@@ -180,10 +187,17 @@ def delete(context: Context, asked: Asked) -> GceOperation:
 
 
 def resize(context: Context, asked: Asked) -> GceOperation:
-    """Make it larger or smaller, never smaller than what sits in it."""
+    """Make it larger or smaller, never smaller than what is in use; while that is under way it is UPDATING.
+
+    What quota and stock do not allow is told by the operation, and the count stays.
+    """
     one = find(context, asked.zone or "", asked.params["name"])
     path = f"zones/{one.zone}/reservations/{one.name}"
     count = whole(asked.params["body"].get("specificSkuCount", ""), "resource.specificSkuCount", 1)
+    if count > _MOST:
+        raise invalid("resource.specificSkuCount", str(count), f"Value must be at most {_MOST}.")
+    if context.now < max(one.updating_until, one.active_at) or one.leaving_at != FOREVER:
+        raise Refusal("resourceNotReady", f"The resource 'projects/{PROJECT}/{path}' is not ready")
     late = asked.strike.late()
     if count < context.world.inside(one):
         raise invalid("resource.specificSkuCount", str(count), "Must not be less than the number in use.")
@@ -192,6 +206,7 @@ def resize(context: Context, asked: Asked) -> GceOperation:
             context.world.check_room(context.place(asked), one.type, "on-demand", count - one.count)
         except (NoStock, OverQuota) as refusal:
             late = late or refusal
+    one.updating_until, one.count_before = context.now + context.seconds("operation_s"), one.count
     if late is None:
         context.world.resize(one, count)
     return context.begin(asked, "resize", path, one.number, error=late)

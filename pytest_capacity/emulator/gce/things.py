@@ -43,11 +43,20 @@ class GceReservation(Reservation):
 
     body: Mapping[str, Any] = field(default_factory=dict)
     leaving_at: float = FOREVER
+    #: While it is resized: until when, and what its count was.
+    updating_until: float = 0.0
+    count_before: int = 0
+
+    def told_count(self, now: float) -> int:
+        """Return the count that the API tells: the one before while it is resized."""
+        return self.count_before if now < self.updating_until else self.count
 
     def state(self, now: float) -> str:
         """Return the API's word."""
         if now >= self.leaving_at:
             return "DELETING"
+        if now < self.updating_until:
+            return "UPDATING"
         return "CREATING" if now < self.active_at else "READY"
 
 

@@ -74,8 +74,17 @@ class Api:
             return make()
         return self.world.once(token_key(asked), meaning, lambda: [make()])[0]
 
-    def work(self, asked: Asked, verb: str, target: str, compartment: str, seconds: float, error: Any = None) -> str:
-        """Begin a work request; return its OCID."""
+    def work(
+        self,
+        asked: Asked,
+        verb: str,
+        target: str,
+        compartment: str,
+        seconds: float,
+        error: Any = None,
+        then: Callable[[Operation], None] | None = None,
+    ) -> str:
+        """Begin a work request, after which ``then`` is done; return its OCID."""
         operation = Operation(
             **self.world.born(CLOUD),
             id=self.ocid("coreservicesworkrequest", asked.region),
@@ -85,6 +94,7 @@ class Api:
             target=target,
             done_at=self.now + seconds,
             error=error,
+            then=then,
             details={"compartmentId": compartment},
         )
         return self.world.begin(operation).id

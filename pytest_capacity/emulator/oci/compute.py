@@ -10,25 +10,34 @@ from typing import Any, Final
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpResponse
-from pytest_capacity.emulator.oci import clusters, network, reservations
+from pytest_capacity.emulator.oci import clusters, network, reservations, volumes
 from pytest_capacity.emulator.oci.api import CLOUD, Api, accepted, answer, hidden, invalid, paged, required, when
 from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, IMAGES, REGIONS, SHAPES, ImageKind
 from pytest_capacity.emulator.oci.signing import TENANCY
 from pytest_capacity.emulator.oci.things import HISTORY, INSTANCE, Instance, NetworkThing
-from pytest_capacity.emulator.refusal import Refusal
+from pytest_capacity.emulator.refusal import Refusal, WrongState
 from pytest_capacity.emulator.things import Operation, Other
 
 #: Bytes of all metadata of an instance.
 _METADATA: Final = 32000
 _BEGAN: Final = 1760000000.0
+#: What shapes begin with that can be changed (OCI documentation, "Changing the Shape of an Instance").
+_RESHAPED: Final = ("VM.Standard", "VM.Optimized")
 
 
 def list_shapes(api: Api, asked: Asked) -> HttpResponse:
-    """Return the shapes of a domain, or of the region."""
+    """Return the shapes of a domain, or of the region; with an image, those that can boot it."""
     api.compartment(asked.request.first("compartmentId"))
-    given = asked.request.first("availabilityDomain")
+    given, image = asked.request.first("availabilityDomain"), asked.request.first("imageId")
     place = api.place(asked.region, api.domain(asked, given)) if given else None
-    listed = [_shown_shape(name) for name in SHAPES if place is None or not api.world.lacks_type(place, name)]
+    booted = _images(api, asked.region).get(image)
+    if image and booted is None:
+        raise hidden(f"image {image}")
+    listed = [
+        _shown_shape(name)
+        for name, shape in SHAPES.items()
+        if (place is None or not api.world.lacks_type(place, name)) and (booted is None or booted.arm == shape.arm)
+    ]
     return paged(listed, asked)
 
 
@@ -159,6 +168,8 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
         subnet=subnet.id,
         vnic=api.ocid("vnic", asked.region),
         cluster=cluster,
+        boot_volume=api.ocid("bootvolume", asked.region),
+        boot_gb=volumes.size_of((body["sourceDetails"]).get("bootVolumeSizeInGBs")),
     )
     instance.details = {
         "work": api.work(asked, "LaunchInstance", id_, compartment, boot, late),
@@ -166,6 +177,7 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
         "image": body["sourceDetails"]["imageId"],
         "shapeConfig": body.get("shapeConfig") or {},
         "preemptible": body.get("preemptibleInstanceConfig"),
+        "faultDomain": fault_domain,
         "metadata": dict(metadata),
         "definedTags": body.get("definedTags") or {},
     }
@@ -247,23 +259,51 @@ def update(api: Api, asked: Asked) -> HttpResponse:
     instance = _live(api, asked)
     api.world.check_version(instance, asked.request.headers.get("if-match"))
     body = asked.params["body"]
-    if "freeformTags" in body:
-        instance.tags = api.tags(body)
-    instance.name = str(body.get("displayName") or instance.name)
-    if body.get("shape") and body["shape"] != instance.type:
+    tags = api.tags(body) if "freeformTags" in body else instance.tags
+    if {"shape", "shapeConfig", "capacityReservationId"} & body.keys():
         _reshape(api, asked, instance, body)
+    instance.tags = tags
+    instance.name = str(body.get("displayName") or instance.name)
     instance.version += 1
     work = api.work(asked, "UpdateInstance", instance.id, instance.compartment, 0.0)
     return answer(instance, shown(api, instance), work)
 
 
 def _reshape(api: Api, asked: Asked, instance: Instance, body: Mapping[str, Any]) -> None:
-    """Give an instance another shape: it is restarted for it, in the same place."""
-    _check_shape(api, asked, {"shapeConfig": instance.details["shapeConfig"], **body}, instance.domain_name)
-    place = api.place(instance.region, instance.domain_name)
-    api.world.check_room(place, str(body["shape"]), instance.market, 1)
-    instance.type = str(body["shape"])
-    instance.details = {**instance.details, "shapeConfig": body.get("shapeConfig") or instance.details["shapeConfig"]}
+    """Give an instance another shape, size or reservation, all by one update. One that runs is restarted for it."""
+    stage = instance.stage(api.now)
+    if stage not in ("running", "stopped"):
+        raise WrongState(instance.kind, instance.id, instance.state(api.now))
+    shape = str(body.get("shape") or instance.type)
+    size = body.get("shapeConfig") or (instance.details["shapeConfig"] if shape == instance.type else None)
+    if SHAPES[shape].flexible if shape in SHAPES else False:
+        # What an update leaves out is as by default for the shape (API reference, UpdateInstanceShapeConfigDetails).
+        size = {"ocpus": SHAPES[shape].ocpus, "memoryInGBs": SHAPES[shape].memory_gb, **(size or {})}
+    _check_shape(api, asked, {"shape": shape, "shapeConfig": size}, instance.domain_name)
+    image = _images(api, asked.region)[instance.details["image"]]
+    if shape != instance.type:
+        for one in (instance.type, shape):
+            if not one.startswith(_RESHAPED):
+                raise invalid(f"The shape {one} cannot be changed to or from.")
+        if image.arm != SHAPES[shape].arm:
+            raise invalid(f"Shape {shape} is not valid for image {instance.details['image']}.")
+        if stage == "running" and body.get("updateOperationConstraint") == "AVOID_DOWNTIME":
+            raise WrongState(instance.kind, instance.id, instance.state(api.now))
+    reservation = str(body.get("capacityReservationId", instance.details["reservation"]) or "")
+    wanted = reservations.Wanted(shape, _asked_domain(instance), instance.cluster, size)
+    config = reservations.seat_for(api, reservation, instance, wanted) if reservation else None
+    if config is None and stage == "running":
+        place = api.place(instance.region, instance.domain_name, _asked_domain(instance))
+        api.world.check_room(place, shape, instance.market, 1)
+    instance.type = shape
+    if stage == "running":
+        instance.reservation_id = config.id if config else None
+    instance.details = {**instance.details, "shapeConfig": size or {}, "reservation": reservation}
+
+
+def _asked_domain(instance: Instance) -> str:
+    """The fault domain that its launch named; empty where OCI chose one."""
+    return str(instance.details["faultDomain"])
 
 
 def terminate(api: Api, asked: Asked) -> HttpResponse:
@@ -273,7 +313,7 @@ def terminate(api: Api, asked: Asked) -> HttpResponse:
     if asked.request.first("preserveBootVolume", "false") == "true":
         volume = Other(
             **api.world.born(CLOUD),
-            id=api.ocid("bootvolume", asked.region),
+            id=instance.boot_volume,
             kind="boot-volume",
             region=asked.region,
             zone=instance.domain_name,
@@ -286,12 +326,21 @@ def terminate(api: Api, asked: Asked) -> HttpResponse:
 
 
 def act(api: Api, asked: Asked) -> HttpResponse:
-    """Stop or start one."""
+    """Stop or start one. It starts in the reservation that it is in, or not at all."""
     instance, action = _live(api, asked), asked.request.first("action").upper()
+    api.world.check_version(instance, asked.request.headers.get("if-match"))
     if action in ("STOP", "SOFTSTOP"):
+        if instance.stage(api.now) != "running":
+            raise WrongState(instance.kind, instance.id, instance.state(api.now))
         api.world.stop(instance)
     elif action == "START":
-        api.world.start(instance)
+        reservation = str(instance.details["reservation"])
+        wanted = reservations.Wanted(
+            instance.type, _asked_domain(instance), instance.cluster, instance.details["shapeConfig"]
+        )
+        config = reservations.seat_for(api, reservation, instance, wanted) if reservation else None
+        api.world.start(instance, config)
+        instance.restarted = True
     else:
         raise invalid(f"The action {action!r} is not one of STOP, SOFTSTOP, START.")
     instance.version += 1
@@ -327,7 +376,7 @@ def shown(api: Api, instance: Instance) -> dict[str, Any]:
     }
     if details["shapeConfig"]:
         body["shapeConfig"] = details["shapeConfig"]
-    if details["reservation"] and instance.reservation_id:
+    if details["reservation"] and (instance.reservation_id or instance.stage(api.now) in ("stopping", "stopped")):
         body["capacityReservationId"] = details["reservation"]
     if instance.cluster:
         body["clusterPlacementGroupId"] = instance.cluster

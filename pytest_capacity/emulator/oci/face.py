@@ -14,7 +14,7 @@ from typing import Any, Final
 from pytest_capacity.emulator.catalogue import Catalogue
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
-from pytest_capacity.emulator.oci import clusters, compute, identity, network, reservations
+from pytest_capacity.emulator.oci import clusters, compute, identity, network, reservations, volumes
 from pytest_capacity.emulator.oci.api import COMPARTMENTS, Api, hidden, invalid, region_of_ocid, token_key
 from pytest_capacity.emulator.oci.catalogue import DOMAINS, SHAPES, OciCatalogue
 from pytest_capacity.emulator.oci.signing import REGION, TENANCY, USER, Signatures
@@ -102,6 +102,9 @@ ROUTES: Final[list[tuple[str, str, str, Do]]] = [
     ("PUT", f"/instances/{_ID}", "UpdateInstance", compute.update),
     ("POST", f"/instances/{_ID}", "InstanceAction", compute.act),
     ("DELETE", f"/instances/{_ID}", "TerminateInstance", compute.terminate),
+    ("GET", "/bootVolumeAttachments/?", "ListBootVolumeAttachments", volumes.list_attachments),
+    ("GET", f"/bootVolumes/{_ID}", "GetBootVolume", volumes.get),
+    ("PUT", f"/bootVolumes/{_ID}", "UpdateBootVolume", volumes.update),
     ("GET", "/vnicAttachments/?", "ListVnicAttachments", network.list_vnic_attachments),
     ("GET", f"/vnics/{_ID}", "GetVnic", network.get_vnic),
     ("POST", _RESERVATIONS, "CreateComputeCapacityReservation", reservations.create),

@@ -25,6 +25,7 @@ from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, SHAPES
 from pytest_capacity.emulator.oci.signing import TENANCY
 from pytest_capacity.emulator.oci.things import ENVELOPE, RESERVATION, Config, Envelope, Instance
 from pytest_capacity.emulator.refusal import NoStock, Refusal
+from pytest_capacity.emulator.things import Operation
 
 #: Shapes in one report.
 _MOST_SHAPES: Final = 10
@@ -145,17 +146,44 @@ def update(api: Api, asked: Asked) -> HttpResponse:
     """Change tags and configurations. A configuration that the body leaves out is deleted."""
     envelope = _active(api, asked)
     body = asked.params["body"]
-    if "freeformTags" in body:
-        envelope.tags = api.tags(body)
-        for one in configs_of(api, envelope):
-            one.tags = envelope.tags
-    if "instanceReservationConfigs" in body:
-        _reconfigure(api, asked, envelope, body["instanceReservationConfigs"] or [])
+    given = body.get("instanceReservationConfigs")
+    tags = api.tags(body) if "freeformTags" in body else envelope.tags
+    changes = None if given is None else _reconfigured(api, asked, envelope, given)
+    late = asked.strike.late()
+    pending = api.world.seconds("pending_s", CLOUD) if changes is not None and any(changes) else 0.0
+    envelope.tags = tags
+    for one in configs_of(api, envelope):
+        one.tags = tags
     envelope.version += 1
-    return accepted(api.work(asked, "UPDATE_CAPACITY_RESERVATION", envelope.id, envelope.compartment, 0.0))
+    envelope.updating_until = api.now + pending
+
+    def then(operation: Operation) -> None:
+        envelope.version += 1
+        if changes is not None and operation.error is None:
+            changes.apply(api)
+
+    verb = "UPDATE_CAPACITY_RESERVATION"
+    return accepted(api.work(asked, verb, envelope.id, envelope.compartment, pending, late, then=then))
 
 
-def _reconfigure(api: Api, asked: Asked, envelope: Envelope, given: list[Mapping[str, Any]]) -> None:
+class Changes(NamedTuple):
+    """What an update of a reservation comes to, once it is done."""
+
+    new: list[Config]
+    resized: list[tuple[Config, int]]
+    left_out: list[Config]
+
+    def apply(self, api: Api) -> None:
+        """Hold what is held from now on."""
+        for one in self.left_out:
+            api.world.end_reservation(one, "cancelled")
+        for one in self.new:
+            api.world.add_reservation(one)
+        for one, count in self.resized:
+            api.world.resize(one, count)
+
+
+def _reconfigured(api: Api, asked: Asked, envelope: Envelope, given: list[Mapping[str, Any]]) -> Changes:
     now = {_key(one): one for one in configs_of(api, envelope)}
     number = len(api.world.contents(envelope.id)) + int(envelope.version) * 100
     wanted = [_config(api, asked, envelope, number + at, one) for at, one in enumerate(given)]
@@ -169,14 +197,8 @@ def _reconfigure(api: Api, asked: Asked, envelope: Envelope, given: list[Mapping
     left_out = [one for key, one in now.items() if key not in {_key(new) for new in wanted}]
     if any(api.world.inside(one) for one in left_out):
         raise conflict("Instances use a configuration that the update leaves out.")
-    for one in left_out:
-        api.world.end_reservation(one, "cancelled")
-    for one in wanted:
-        known = now.get(_key(one))
-        if known is None:
-            api.world.add_reservation(one)
-        elif known.count != one.count:
-            api.world.resize(known, one.count)
+    resized = [(now[_key(one)], one.count) for one in wanted if _key(one) in now and now[_key(one)].count != one.count]
+    return Changes([one for one in wanted if _key(one) not in now], resized, left_out)
 
 
 def _key(config: Config) -> tuple[str, str, str, str]:
@@ -228,18 +250,37 @@ def seat(api: Api, reservation: str, region: str, wanted: Wanted) -> Config:
     envelope = api.need(reservation, {ENVELOPE: Envelope}, region)
     if envelope.state(api.now) != "ACTIVE":
         raise Refusal("IncorrectState", f"The capacity reservation is {envelope.state(api.now)}.", 409)
-    fitting = [
-        one
-        for one in configs_of(api, envelope)
-        if (one.type, one.fault_domain, one.cluster) == (wanted.type, wanted.fault_domain, wanted.cluster)
-        and (not wanted.size or _same_size(one.details.get("instanceShapeConfig"), wanted.size))
-    ]
+    fitting = _fitting(api, envelope, wanted)
     if not fitting:
         raise invalid(
             "The capacity reservation has no configuration for the shape, fault domain and cluster placement group of "
             "the instance."
         )
     return next((one for one in fitting if api.world.free_seats(one)), fitting[0])
+
+
+def _fitting(api: Api, envelope: Envelope, wanted: Wanted) -> list[Config]:
+    return [
+        one
+        for one in configs_of(api, envelope)
+        if (one.type, one.fault_domain, one.cluster) == (wanted.type, wanted.fault_domain, wanted.cluster)
+        and (not wanted.size or _same_size(one.details.get("instanceShapeConfig"), wanted.size))
+    ]
+
+
+def seat_for(api: Api, reservation: str, instance: Instance, wanted: Wanted) -> Config:
+    """Return the configuration with room for an instance that is there; its own seat is as good as a free one."""
+    envelope = api.need(reservation, {ENVELOPE: Envelope}, instance.region)
+    if envelope.compartment != instance.compartment or envelope.zone != instance.domain_name:
+        raise invalid("The capacity reservation is in another compartment or availability domain than the instance.")
+    fitting = [one for one in _fitting(api, envelope, wanted) if _has_room(api, one, instance)]
+    if not fitting or envelope.state(api.now) not in ("ACTIVE", "UPDATING"):
+        raise invalid("The reservation does not have sufficient capacity for the new shape.")
+    return fitting[0]
+
+
+def _has_room(api: Api, config: Config, instance: Instance) -> bool:
+    return instance.reservation_id == config.id or bool(api.world.free_seats(config))
 
 
 def _same_size(one: Any, other: Any) -> bool:

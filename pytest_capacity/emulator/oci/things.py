@@ -35,12 +35,20 @@ class Instance(Machine):
     fault_domain: str
     subnet: str
     vnic: str
+    boot_volume: str
+    boot_gb: int
+    #: Until then its boot volume is being changed.
+    boot_ready_at: float = 0.0
+    boot_version: int = 1
+    #: Whether it was stopped and is started again.
+    restarted: bool = False
     #: The OCID of its cluster placement group.
     cluster: str = ""
 
     def state(self, now: float) -> str:
         """Return the lifecycle state."""
-        return _INSTANCE_STATES[self.stage(now)]
+        stage = self.stage(now)
+        return "STARTING" if stage == "starting" and self.restarted else _INSTANCE_STATES[stage]
 
 
 @dataclass(kw_only=True)
@@ -51,6 +59,8 @@ class Envelope(Other):
     active_at: float
     gone_at: float = FOREVER
     leaving_at: float = FOREVER
+    #: Until then an update is under way.
+    updating_until: float = 0.0
 
     def state(self, now: float) -> str:
         """Return the lifecycle state."""
@@ -58,7 +68,9 @@ class Envelope(Other):
             return "DELETED"
         if now >= self.leaving_at:
             return "DELETING"
-        return "CREATING" if now < self.active_at else "ACTIVE"
+        if now < self.active_at:
+            return "CREATING"
+        return "UPDATING" if now < self.updating_until else "ACTIVE"
 
     def live(self, now: float) -> bool:
         """Return whether it exists."""

@@ -83,8 +83,6 @@ def lost_fields(sent: object, kept: object, path: str = "spec") -> list[str]:
     if isinstance(sent, Mapping):
         if not isinstance(kept, Mapping):
             return [path]
-        if not sent:
-            return []
         return [lost for key, value in sent.items() for lost in _lost_key(key, value, kept, path)]
     if isinstance(sent, list):
         if not isinstance(kept, list) or len(kept) != len(sent):

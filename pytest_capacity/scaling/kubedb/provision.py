@@ -169,7 +169,8 @@ class Databases:
                 return ready
             if self._waiter.now() > until:
                 raise KubeDBError(
-                    f"{standing.target} is not Ready after {database.ready_timeout_s:g} s: {last}. Look at it by: "
+                    f"{standing.target} is not Ready after {database.ready_timeout_s:g} s: {last}. Raise its "
+                    "ready_timeout; to see what it waits for, before this run ends and removes it: "
                     f"kubectl describe {engine.plural}.{DATABASE_GROUP} {standing.name} -n {standing.namespace}"
                 )
             if self._waiter.pause(READY_PAUSE):

@@ -22,7 +22,7 @@ from pytest_capacity.errors import Cancelled, CapacityError, ScalingError
 from pytest_capacity.model import NodeChange
 from pytest_capacity.scaling.model import Condition, Kind, OpsRequest
 from pytest_capacity.scaling.nodes.steps import Steps
-from pytest_capacity.scaling.nodes.tasks import Planner, Task, check_lent, check_numbers, lent, touched
+from pytest_capacity.scaling.nodes.tasks import Planner, Task, check_lent, check_numbers, lent, reservations_of, touched
 from pytest_capacity.scaling.reconciler import log_event
 from pytest_capacity.scaling.state import OpsState
 
@@ -159,9 +159,9 @@ class NodeGroups:
 
     def _check_shared(self, task: Task) -> None:
         """One request at a time for a reservation: groups of like machines share one, and its count is absolute."""
-        keys = {seats.key for seats in task.seats}
+        keys = reservations_of(task)
         for other in list(self._run.alterations.values()):
-            if keys & {seats.key for seats in msgspec.convert(other.task, Task).seats}:
+            if keys & reservations_of(msgspec.convert(other.task, Task)):
                 raise ScalingError(
                     f"group {task.change.group!r} shares a reservation with group {other.group!r}, which is being "
                     "changed. Wait for the end of that, and ask again"

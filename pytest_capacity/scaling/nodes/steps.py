@@ -71,8 +71,7 @@ class Steps:
         elif task.step == "in-place":
             self._bring_back(deadline)
         self._remove_made(deadline)
-        if task.step == "grow":
-            self._resize(task.seats, deadline, back=True)
+        self._resize(task.seats, deadline, back=True)
 
     def left(self) -> str:
         """Return what the group is now, and what there is beside it, in words."""
@@ -121,7 +120,7 @@ class Steps:
             )
         )
         self._remove(task.victims, deadline)
-        self._resize(task.seats, deadline)
+        self._resize(task.freed, deadline)
         self._hand_over(lambda placed: placed)
 
     def _replace(self, deadline: Deadline) -> None:
@@ -130,8 +129,9 @@ class Steps:
             (group,) = order.topology.groups
             where = order.placement.where
             what = f"asked for {group.count} nodes of type {group.instance_type} for group {self._group!r} in {where}"
+            self._resize(task.seats, deadline)
             part = self._alterer.make(order, what, deadline)
-            new = part.nodes.get(self._group, ())
+            new = self._renamed(part.nodes.get(self._group, ()))
             self._say("NodesReady", ", ".join(f"{node.name} ({node.id})" for node in new))
             self._hand_over(
                 lambda placed: replace(
@@ -141,7 +141,7 @@ class Steps:
                 made=True,
             )
         self._remove(task.victims, deadline)
-        self._resize(task.seats, deadline)
+        self._resize(task.freed, deadline)
         self._hand_over(lambda placed: placed)
 
     def _in_place(self, deadline: Deadline) -> None:
@@ -150,6 +150,7 @@ class Steps:
             (group,) = order.topology.groups
             where = order.placement.where
             what = f"asked for capacity for {group.count} {group.instance_type} in {where}"
+            self._resize(task.seats, deadline)
             part = self._alterer.make(order, what, deadline)
             aims = {(one.region, one.zone): one.id for one in part.reservations}
             if aims:
@@ -163,7 +164,7 @@ class Steps:
                 {self._group: group.instance_type},
                 made=True,
             )
-        self._resize(task.seats, deadline)
+        self._resize(task.freed, deadline)
         self._hand_over(lambda placed: placed)
 
     def _storage(self, deadline: Deadline) -> None:
@@ -245,6 +246,11 @@ class Steps:
 
         self._hand_over(whole)
 
+    def _renamed(self, new: Sequence[Node]) -> list[Node]:
+        """The new nodes under the names of the old ones, in their order."""
+        names = [node.name for node in self._task.nodes]
+        return [replace(node, name=names[n]) if n < len(names) else node for n, node in enumerate(new)]
+
     def _as_they_are(self, deadline: Deadline) -> tuple[Node, ...]:
         """Return the group's nodes with their types and addresses of now, under the names that they had."""
         names = {node.id: node.name for node in self._task.nodes}
@@ -287,7 +293,7 @@ class Steps:
                 self._alterer.remove([seats.key], deadline)
                 self._say("ReservationReleased", reservation.id)
             else:
-                self._alterer.set_count(reservation, count, self._task.type, deadline)
+                self._alterer.set_count(reservation, count, seats.type, deadline)
                 self._say("ReservationResized", f"{reservation.id} holds {count}")
 
     def _remove(self, keys: Sequence[HeldKey], deadline: Deadline) -> None:

@@ -52,9 +52,10 @@ _WORDS: Final[Mapping[ScalingStep, str]] = {
 
 
 class Seats(Struct, frozen=True):
-    """A reservation of ours that holds capacity for more or fewer nodes: for ``before``, then for ``after``."""
+    """A reservation of ours that holds capacity for more or fewer nodes of ``type``: for ``before``, then ``after``."""
 
     key: HeldKey
+    type: str
     before: int
     after: int
 
@@ -69,8 +70,10 @@ class Task(Struct, frozen=True, kw_only=True):
     nodes: tuple[Node, ...]
     #: The nodes that go.
     victims: tuple[HeldKey, ...] = ()
-    #: Reservations that grow before anything else, or shrink (to 0: go) when nodes are gone.
+    #: Reservations that stand and grow before anything else.
     seats: tuple[Seats, ...] = ()
+    #: Those that shrink when nodes are gone; to 0: they go.
+    freed: tuple[Seats, ...] = ()
     #: What is made.
     order: Order | None = None
     #: The subjects of the order of which nothing stood before it: what an undo removes.
@@ -177,10 +180,10 @@ class Planner:
 
     def _grow(self, change: NodeChange, standing: Standing, deadline: Deadline) -> Task:
         more = (change.count or 0) - len(standing.nodes)
-        first = 1 + max(map(number_of, standing.nodes))
-        order = self._order(standing, more, {first_fact(change.group): str(first)})
+        order = self._order(standing, more, {})
         if order.shares:
             order = replace(order, shares=self._more_shares(order, standing, more, deadline))
+        order = self._numbered(order, 1 + max(map(number_of, standing.nodes)))
         seats, mine = self._of_plan(order)
         return Task(
             step="grow",
@@ -200,34 +203,37 @@ class Planner:
             type=standing.group.instance_type,
             nodes=standing.nodes,
             victims=tuple(held.key for held in victims),
-            seats=self._freed(victims),
+            freed=self._freed(victims, standing, ()),
         )
 
     def _replace(self, change: NodeChange, standing: Standing, deadline: Deadline) -> Task:
         count = change.count or len(standing.nodes)
         order = self._moved(change, standing, count, deadline, launch=True)
+        seats, mine = self._of_plan(order)
         return Task(
             step="replace",
             change=change,
             type=standing.group.instance_type,
             nodes=standing.nodes,
             victims=tuple(held.key for held in standing.helds),
-            seats=self._freed(standing.helds),
+            seats=seats,
+            freed=self._freed(standing.helds, standing, seats),
             order=order,
-            mine=self._of_plan(order)[1],
+            mine=mine,
         )
 
     def _in_place(self, change: NodeChange, standing: Standing, deadline: Deadline) -> Task:
         order = self._moved(change, standing, len(standing.nodes), deadline, launch=False)
-        planned = self._backend.plan(order)
+        seats, mine = self._of_plan(order)
         return Task(
             step="in-place",
             change=change,
             type=standing.group.instance_type,
             nodes=standing.nodes,
-            seats=self._freed(standing.helds),
+            seats=seats,
+            freed=self._freed(standing.helds, standing, seats),
             order=order,
-            mine=self._of_plan(order)[1] if any(planned) else (),
+            mine=mine,
         )
 
     def _storage(self, change: NodeChange, standing: Standing, deadline: Deadline) -> Task:
@@ -283,11 +289,8 @@ class Planner:
         return tuple(Share(zone, {standing.group.name: number}, facts[zone]) for zone, number in chosen.items())
 
     def _moved(self, change: NodeChange, standing: Standing, count: int, deadline: Deadline, *, launch: bool) -> Order:
-        """An order for the group as another type, where it stands.
-
-        In the group's series, so that a placement group or a key pair is the same; but where something stands under a
-        subject of it, in a series of its own, whose number is the attempt's.
-        """
+        """An order for the group as another type, where it stands: in its series, so that a network, a placement group
+        or a key pair is the same."""
         group = replace(standing.group, instance_type=change.instance_type or "", alternatives=(), count=count)
         part = Topology((group,), change.topology)
         order = self._order(standing, count, {})
@@ -298,8 +301,18 @@ class Planner:
             zones = [node.zone for node in standing.nodes] if not launch else _in_turn(order, count)
             shares = [Share(zone, {group.name: zones.count(zone)}, offers[zone].facts) for zone in dict.fromkeys(zones)]
             moved = replace(moved, shares=tuple(shares))
-        stands = any(self._state.made(piece.subject) for piece in self._pieces(moved) if piece.kind in _GROUPS_OWN)
-        return replace(moved, series=0) if stands else moved
+        return self._numbered(moved, 0)
+
+    def _numbered(self, order: Order, first: int) -> Order:
+        """The same with a number, at least ``first``, from which on no node stands under the subjects of its nodes."""
+        (group,) = order.topology.groups
+        while True:
+            facts = {**order.facts, first_fact(group.name): str(first)} if first else order.facts
+            numbered = replace(order, facts=facts)
+            nodes = [piece.subject for piece in self._pieces(numbered) if piece.kind == "node"]
+            if not any(map(self._state.made, nodes)):
+                return numbered
+            first += 1
 
     def _offers(self, order: Order, part: Topology, deadline: Deadline) -> dict[str, Offer]:
         region, (group,) = order.placement.region, part.groups
@@ -317,42 +330,41 @@ class Planner:
         return offers
 
     def _pieces(self, order: Order) -> list[Piece]:
-        # The attempt tells series apart; any number that is not used yet will do here.
-        numbered = order if order.series else replace(order, attempt=self._state.tried + 1)
-        return [piece for planned in self._backend.plan(numbered) for piece in planned]
+        return [piece for planned in self._backend.plan(order) for piece in planned]
 
     def _of_plan(self, order: Order) -> tuple[tuple[Seats, ...], tuple[str, ...]]:
         """The reservations that stand already and must hold more, and the subjects of which nothing stands."""
         seats: list[Seats] = []
         mine: list[str] = []
+        (group,) = order.topology.groups
         for piece in self._pieces(order):
-            made = self._state.made(piece.subject)
+            made = [held for held in self._state.made(piece.subject) if not self._state.accepted(held)]
             if not made:
                 mine.append(piece.subject)
             elif piece.kind == "reservation":
                 seats += [
-                    Seats(held.key, held.count, held.count + piece.count) for held in made if held.kind == piece.kind
+                    Seats(held.key, group.instance_type, held.count, held.count + piece.count)
+                    for held in made
+                    if held.kind == piece.kind
                 ]
         return tuple(seats), tuple(mine)
 
-    def _freed(self, victims: Sequence[Held]) -> tuple[Seats, ...]:
-        """The reservations of ours in which ``victims`` sit, with what is left of them."""
+    def _freed(self, victims: Sequence[Held], standing: Standing, grown: Sequence[Seats]) -> tuple[Seats, ...]:
+        """The reservations of ours in which ``victims`` sit, with what is left of them, once some have ``grown``."""
         seats: list[Seats] = []
+        after = {one.key: one.after for one in grown}
         for held in self._state.held():
             if held.kind == "reservation" and not self._state.accepted(held):
                 inside = [
                     one for one in victims if (one.region, one.facts.get("reservation_id")) == (held.region, held.id)
                 ]
                 if inside:
-                    seats.append(Seats(held.key, held.count, held.count - len(inside)))
+                    now = after.get(held.key, held.count)
+                    seats.append(Seats(held.key, standing.group.instance_type, now, now - len(inside)))
         return tuple(seats)
 
     def _lent(self) -> dict[str, str]:
         return lent(self._engine)
-
-
-#: The kinds of pieces that a group has for itself; the others it shares with the topology.
-_GROUPS_OWN: Final = frozenset({"node", "reservation"})
 
 
 def lent(engine: Engine) -> dict[str, str]:
@@ -386,6 +398,11 @@ def touched(task: Task) -> tuple[str, ...]:
     if task.step == "in-place":
         return tuple(node.id for node in task.nodes)
     return tuple(id_ for _, _, id_ in task.victims)
+
+
+def reservations_of(task: Task) -> set[HeldKey]:
+    """Return the reservations whose counts a task sets."""
+    return {seats.key for seats in (*task.seats, *task.freed)}
 
 
 def number_of(node: Node) -> int:

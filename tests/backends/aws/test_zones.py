@@ -77,6 +77,15 @@ def test_all_is_read_in_one_round(emulator: Emulator) -> None:
     assert rounds(calls) == 1
 
 
+def test_a_type_that_no_zone_has_is_named_with_the_nearest(emulator: Emulator) -> None:
+    """Its family and its size are looked for in one call more."""
+    found = offers(emulator, replace(DB, instance_type="i4i.lrage"))
+    assert {offer.why for offer in found.values()} == {"does not offer i4i.lrage (did you mean i4i.large?)"}
+    assert len(emulator.calls("DescribeInstanceTypeOfferings")) == 2
+    far = offers(emulator, replace(DB, instance_type="i4ii4i.large"))
+    assert {offer.why for offer in far.values()} == {"does not offer i4ii4i.large"}
+
+
 def test_a_zone_without_a_type_cannot_take_the_topology(emulator: Emulator) -> None:
     """And says which type it lacks."""
     emulator.weather(offerings={"us-east-1b": {"exclude": ["i4i.large"]}})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_capacity.model import NodeGroup, Request
+from pytest_capacity.testing import ScalingLab
 from tests.backends.lab import EmulatedLab, Wanted, request_to
 from tests.emulated import Emulator
 
@@ -25,6 +26,12 @@ class GceLab(EmulatedLab):
     """Compute Engine, emulated."""
 
     zones: Sequence[str] = ZONES[:2]
+    scaling = ScalingLab(
+        type="n2-standard-2",
+        larger="n2-standard-4",
+        other_architecture="t2a-standard-2",
+        disk_gb=10,
+    )
 
     def request(self, *groups: NodeGroup, **overrides: Any) -> Request:
         """As `request`."""
@@ -34,8 +41,9 @@ class GceLab(EmulatedLab):
         """Every lack of stock is told late here; ``late`` is told later still, and by a scripted error."""
         code = "ZONE_RESOURCE_POOL_EXHAUSTED"
         faults: list[dict[str, Any]] = [
-            {"cloud": "gce", "operation": "reservations.insert", "zone": zone, "error": code, "late": True}
+            {"cloud": "gce", "operation": operation, "zone": zone, "error": code, "late": True}
             for zone in wanted.late
+            for operation in ("reservations.insert", "instances.insert", "instances.bulkInsert")
         ]
         if wanted.lose_reply:
             faults.append({"operation": "reservations.insert", "lose_reply": True, "times": 1})

@@ -135,6 +135,26 @@ def test_a_group_has_its_own(loading: Loader) -> None:
             },
             "gce.share_with: is there, and all nodes are spot",
         ),
+        (
+            {
+                **db(market="spot", reserve=False),
+                "fallback": {"spot_to_on_demand": False},
+                "use_reservations": ["mine"],
+            },
+            "use_reservations: is there, and all nodes are spot: a spot machine cannot use a reservation",
+        ),
+        (
+            {
+                **db(market="spot", reserve=False),
+                "fallback": {"spot_to_on_demand": False},
+                "gce": {"reservation": "automatic"},
+            },
+            "gce.reservation: is there, and all nodes are spot",
+        ),
+        (
+            {**db(market="spot", reserve=True), "fallback": {"spot_to_on_demand": False}},
+            "groups.db.reserve: is true, and the market is spot",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(loading: Loader, values: Mapping[str, Any], words: str) -> None:

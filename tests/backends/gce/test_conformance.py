@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_capacity.testing import ConformanceSuite
+from pytest_capacity.testing import ConformanceSuite, ScalingSuite
 
 
-class TestGce(ConformanceSuite):
+class TestGce(ConformanceSuite, ScalingSuite):
     """Compute Engine, by the fixture ``lab`` of this folder."""

@@ -12,14 +12,21 @@ import pytest
 import requests
 from msgspec.structs import replace
 
+from pytest_capacity.backends.gce.operations import OperationFailed
 from pytest_capacity.backends.gce.plan import NO_REGIONAL
 from pytest_capacity.backends.gce.session import ApiError
+from pytest_capacity.backends.gce.stamp import run_prefix
+from pytest_capacity.backends.times import format_time
 from pytest_capacity.engine import Engine
+from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.dry_run import make_plan
 from pytest_capacity.errors import CapacityError, Exhausted, Refused
+from pytest_capacity.journal import PassingJournal
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup
+from pytest_capacity.report import tables
 from pytest_capacity.report.render import attempt_lines
 from pytest_capacity.testing import Bench
-from tests.backends.gce.lab import DB, REGION, ZONES, GceLab
+from tests.backends.gce.lab import DB, LOADER, REGION, ZONES, GceLab
 from tests.backends.gce.test_plan import order
 from tests.emulated import rounds
 from tests.emulator.gce.wire import Exchange
@@ -59,6 +66,8 @@ def test_what_a_reservation_says(bench: Bench, exchanges: list[Exchange]) -> Non
     assert db["specificReservationRequired"] is True
     assert db["name"].startswith("pc-")
     assert '"run":"run-1"' in db["description"]
+    assert db["deleteAtTime"] == format_time(engine.hard_end)
+    assert db["name"].startswith(run_prefix("run-1"))
     held = next(held for held in engine.run_state.held() if held.id == db["name"])
     assert held.deadline == pytest.approx(engine.hard_end, abs=1)
     assert engine.ends([held]).until == held.deadline
@@ -120,8 +129,11 @@ def test_all_that_a_group_can_ask_for(bench: Bench, exchanges: list[Exchange]) -
         "disk_type": "pd-ssd",
         "network_tags": ["ssh"],
         "service_account": "tests@emulated-project.iam.gserviceaccount.com",
+        "scopes": ["https://www.googleapis.com/auth/devstorage.read_only"],
         "labels": {"team": "storage"},
         "shielded_vm": True,
+        "subnets": "default",
+        "local_ssd_interface": "SCSI",
         "image": "projects/ubuntu-os-cloud/global/images/family/ubuntu-2404-lts-amd64",
     }
     script = "#!/bin/sh\ntrue\n"
@@ -132,10 +144,26 @@ def test_all_that_a_group_can_ask_for(bench: Bench, exchanges: list[Exchange]) -
     assert reservation["specificReservation"]["instanceProperties"] == {
         "machineType": "n1-standard-8",
         "minCpuPlatform": "Intel Skylake",
-        "localSsds": [{"diskSizeGb": "375", "interface": "NVME"}] * 2,
+        "localSsds": [{"diskSizeGb": "375", "interface": "SCSI"}] * 2,
         "guestAccelerators": [{"acceleratorType": "nvidia-tesla-t4", "acceleratorCount": 1}],
     }
     assert machine["scheduling"]["onHostMaintenance"] == "TERMINATE"
+    assert machine["tags"] == {"items": ["ssh"]}
+    assert machine["serviceAccounts"] == [{"email": own["service_account"], "scopes": own["scopes"]}]
+    assert set(machine["shieldedInstanceConfig"].values()) == {True}
+    assert machine["networkInterfaces"] == [
+        {
+            "network": "global/networks/default",
+            "subnetwork": f"regions/{REGION}/subnetworks/default",
+            "accessConfigs": [{"name": "External NAT", "type": "ONE_TO_ONE_NAT"}],
+        }
+    ]
+    boot, local, _ = machine["disks"]
+    assert boot["initializeParams"]["diskSizeGb"] == "50"
+    assert boot["initializeParams"]["diskType"] == f"zones/{ZONES[0]}/diskTypes/pd-ssd"
+    assert boot["initializeParams"]["labels"] == machine["labels"]
+    assert local["interface"] == "SCSI"
+    assert local["initializeParams"] == {"diskType": f"zones/{ZONES[0]}/diskTypes/local-ssd"}
     assert [disk["type"] for disk in machine["disks"]] == ["PERSISTENT", "SCRATCH", "SCRATCH"]
     assert machine["disks"][0]["initializeParams"]["sourceImage"].endswith("ubuntu-2404-noble-amd64-v20261018")
     assert {item["key"]: item["value"] for item in machine["metadata"]["items"]} == {"startup-script": script}
@@ -226,6 +254,20 @@ def test_spot_falls_to_on_demand(bench: Bench, lab: GceLab, exchanges: list[Exch
     assert first["scheduling"]["provisioningModel"] == "SPOT"
     assert first["scheduling"]["instanceTerminationAction"] == "DELETE"
     assert first["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
+    bench.give_back(engine)
+
+
+def test_spot_is_deleted_whatever_else_ends_it(bench: Bench, exchanges: list[Exchange]) -> None:
+    """Though nodes do not end by the clock: a spot machine that only stopped would go on to bill its disks."""
+    engine = standing(bench, replace(SPOT, count=1), settings={"self_terminate": False})
+    (machine,) = bodies(exchanges, "instances.insert")
+    assert machine["scheduling"] == {
+        "provisioningModel": "SPOT",
+        "instanceTerminationAction": "DELETE",
+        "automaticRestart": False,
+        "onHostMaintenance": "TERMINATE",
+    }
+    assert engine.ends([one for one in engine.run_state.held() if one.kind == "node"]).until is None
     bench.give_back(engine)
 
 
@@ -349,14 +391,31 @@ def test_the_summary_says_that_no_reservation_is_regional(
     bench.give_back(engine)
 
 
-def make_reservation(lab: GceLab, name: str, type_: str, count: int = 2) -> None:
+@pytest.mark.parametrize(
+    ("changes", "remarks"),
+    [({"colocate": "region"}, (NO_REGIONAL,)), ({}, ()), ({"colocate": "region", "reserve": False}, ())],
+)
+def test_the_plan_says_so_too(lab: GceLab, tmp_path: Path, changes: dict[str, Any], remarks: tuple[str, ...]) -> None:
+    """Before anything is created, below the rungs."""
+    db = NodeGroup(name="db", count=2, instance_type="n2-standard-2")
+    wanted = lab.request(db, **changes)
+    plan = make_plan(wanted, lab.backend(wanted), PassingJournal(tmp_path / "journal.sqlite"), SystemClock())
+    assert plan.topologies["default"].remarks == remarks
+    shown = [line.strip() for line in tables.plan(plan)]
+    assert [line for line in shown if "reservations of a whole region" in line] == list(remarks)
+    assert not lab.held()
+
+
+def make_reservation(
+    lab: GceLab, name: str, type_: str, count: int = 2, zone: str = ZONES[1], specific: bool = True
+) -> None:
     """A reservation that is the user's."""
     lab.backend(lab.request())._session.call(  # type: ignore[attr-defined]
         "reservations.insert",
-        {"zone": ZONES[1]},
+        {"zone": zone},
         body={
             "name": name,
-            "specificReservationRequired": True,
+            "specificReservationRequired": specific,
             "specificReservation": {"count": str(count), "instanceProperties": {"machineType": type_}},
         },
     )
@@ -371,6 +430,98 @@ def test_an_existing_reservation_is_used(bench: Bench, lab: GceLab) -> None:
     assert {node.reservation_id for node in placed.nodes["db"]} == {"mine"}
     assert engine.release(lambda: False).clean
     assert [one["name"] for one in lab.emulator.held()] == ["mine"]
+
+
+@pytest.mark.parametrize("host", ["", "https://www.googleapis.com/compute/v1/"])
+def test_a_link_names_the_reservation_of_one_zone(bench: Bench, lab: GceLab, host: str) -> None:
+    """Another one of the same name, in a zone that would be tried first, is left alone."""
+    for zone in ZONES[:2]:
+        make_reservation(lab, "mine", "n2-standard-2", zone=zone)
+    link = f"{host}projects/emulated-project/zones/{ZONES[1]}/reservations/mine"
+    engine = standing(bench, DB, use_reservations=(link,))
+    assert engine.run_state.placed["default"].zone == ZONES[1]
+    assert {one.reservation_id for one in engine.run_state.placed["default"].nodes["db"]} == {"mine"}
+    assert engine.release(lambda: False).clean
+    assert len(lab.held()) == 2
+
+
+def test_one_that_is_not_used_is_told(bench: Bench, lab: GceLab) -> None:
+    """In the plan and in the summary, with why: too few are free, or it is in another zone."""
+    make_reservation(lab, "mine", "n2-standard-2", count=1)
+    wanted = lab.request(DB, use_reservations=("mine",))
+    backend, journal = lab.backend(wanted), PassingJournal(Path("none-such"))
+    plan = make_plan(wanted, backend, journal, SystemClock())
+    assert [dict(rung.unused) for rung in plan.topologies["default"].rungs] == [
+        {"mine": "it is in us-central1-b"},
+        {"mine": "1 of 1 are free, and db needs 2"},
+    ]
+    engine = standing(bench, DB, use_reservations=("mine",))
+    words = "use_reservations: mine is not used for 'default' in us-central1-a: it is in us-central1-b"
+    assert engine.run_state.changes == [words]
+    assert engine.release(lambda: False).clean
+
+
+def test_one_for_nodes_that_are_spot_is_told(bench: Bench, lab: GceLab) -> None:
+    """Spot uses none; it is used where they become on-demand."""
+    make_reservation(lab, "mine", "n2-standard-2", count=3, zone=ZONES[0])
+    lab.emulator.weather(stock={zone: {"spot": {"*": 0}} for zone in ZONES})
+    wanted = lab.request(SPOT, use_reservations=("mine",))
+    plan = make_plan(wanted, lab.backend(wanted), PassingJournal(Path("none-such")), SystemClock())
+    assert list(plan.topologies["default"].rungs[0].unused.values()) == [
+        "it is for db as on-demand n2-standard-2, which is not asked for here"
+    ]
+    engine = standing(bench, SPOT, use_reservations=("mine",))
+    assert {one.reservation_id for one in engine.run_state.placed["default"].nodes["db"]} == {"mine"}
+    assert engine.release(lambda: False).clean
+
+
+def test_a_name_without_a_zone_counts_in_all(bench: Bench, lab: GceLab) -> None:
+    """And a link beside it, to the same one, makes no difference."""
+    for zone in ZONES[:2]:
+        make_reservation(lab, "mine", "n2-standard-2", zone=zone)
+    link = f"projects/emulated-project/zones/{ZONES[1]}/reservations/mine"
+    engine = standing(bench, DB, use_reservations=("mine", link))
+    assert engine.run_state.placed["default"].zone == ZONES[0]
+    assert {one.reservation_id for one in engine.run_state.placed["default"].nodes["db"]} == {"mine"}
+    assert engine.release(lambda: False).clean
+    assert len(lab.held()) == 2
+
+
+def test_a_link_to_a_zone_without_it_is_refused(bench: Bench, lab: GceLab) -> None:
+    """Though another zone has one of that name."""
+    make_reservation(lab, "mine", "n2-standard-2")
+    link = f"projects/emulated-project/zones/{ZONES[0]}/reservations/mine"
+    assert f"use_reservations asks for {link}" in refused(bench, DB, use_reservations=(link,))
+
+
+@pytest.mark.parametrize("error", ["resourceNotReady", "conflict", "resourceInUseByAnotherResource"])
+@pytest.mark.parametrize("call", ["instances.delete", "reservations.delete"])
+def test_a_release_that_is_refused_for_now_is_asked_again(bench: Bench, lab: GceLab, call: str, error: str) -> None:
+    """Until it is accepted, and the release is as clean as any other."""
+    engine = standing(bench, DB)
+    http = 409 if error == "conflict" else 400
+    lab.emulator.weather(faults=[{"operation": call, "error": error, "http": http, "times": 1}])
+    receipt = engine.release(lambda: False)
+    assert receipt.clean
+    assert not receipt.troubles
+    assert lab.calls().count(call) == (3 if call == "instances.delete" else 2)
+    assert not lab.held()
+
+
+def test_labels_that_changed_meanwhile_are_read_anew(bench: Bench, lab: GceLab) -> None:
+    """A renewal that met another's change says so, and the next one is accepted."""
+    engine = standing(bench, LOADER)
+    backend = lab.backend(engine.request)
+    node = next(one for one in engine.run_state.held() if one.kind == "node")
+    fault = {"operation": "instances.setLabels", "error": "conditionNotMet", "http": 412, "times": 1}
+    lab.emulator.weather(
+        faults=[{**fault, "message": "Supplied fingerprint does not match current metadata fingerprint."}]
+    )
+    with pytest.raises(ApiError) as caught:
+        backend.change(node, Change(deadline=2e9))
+    assert backend.diagnose(caught.value).step == "ask-again"
+    assert backend.change(node, Change(deadline=2e9)).deadline == 2e9
+    bench.give_back(engine)
 
 
 def refused(bench: Bench, *groups: NodeGroup, **keys: Any) -> str:
@@ -388,10 +539,14 @@ def own(**settings: Any) -> NodeGroup:
 def test_bad_input_makes_nothing(bench: Bench, lab: GceLab) -> None:
     """An unknown reservation, one of another shape, image, network, subnet, and what does not fit together."""
     make_reservation(lab, "mine", "n2-standard-8")
+    make_reservation(lab, "any", "n2-standard-4", specific=False)
     before = len(lab.emulator.calls("reservations.insert"))
     cases = {
         "use_reservations asks for none-such": refused(bench, DB, use_reservations=("none-such",), run="r1"),
         "mine, which is for n2-standard-8: no group": refused(bench, DB, use_reservations=("mine",), run="r2"),
+        "n2-standard-4, consumed automatically: no group": refused(
+            bench, replace(DB, instance_type="n2-standard-4"), use_reservations=("any",), run="r14"
+        ),
         "has no such image family": refused(bench, own(image="projects/debian-cloud/global/images/family/x"), run="r3"),
         "has no such image (": refused(bench, own(image="nothing"), run="r4"),
         "has no such network": refused(bench, own(network="global/networks/none"), run="r5"),
@@ -403,6 +558,9 @@ def test_bad_input_makes_nothing(bench: Bench, lab: GceLab) -> None:
         "has no nvidia-tesla-t4": refused(
             bench, own(accelerators={"nvidia-tesla-t4": 1}), zones=("us-central1-c",), run="r9"
         ),
+        "zones us-central1-x are not in us-central1": refused(bench, DB, zones=("us-central1-x",), run="r11"),
+        "zones x are not in us-central1": refused(bench, DB, zones=("x",), run="r12"),
+        "has no CPU platform Intel None": refused(bench, own(min_cpu_platform="Intel None"), run="r13"),
         "does not offer n2-standard-3": refused(
             bench, NodeGroup(name="db", count=1, instance_type="n2-standard-3"), run="r10"
         ),
@@ -461,6 +619,19 @@ def test_a_name_that_is_taken_by_ourselves(lab: GceLab, kind: str) -> None:
             assert [(one.id, one.subject, one.state) for one in again] == [
                 (one.id, piece.subject, "ready") for one in first
             ]
+
+
+def test_a_call_again_that_failed_says_so_at_once(lab: GceLab) -> None:
+    """With the token of a call whose operation has ended with errors: those errors, in the same words."""
+    wanted = lab.request(DB)
+    backend = lab.backend(wanted)
+    piece = backend.plan(order(wanted, hard_end=time.time() + 3600))[0][0]
+    lab.weather(dry=ZONES)
+    assert backend.create(piece)[0].state == "creating"
+    with pytest.raises(OperationFailed, match=r"reservations\.insert: ZONE_RESOURCE_POOL_EXHAUSTED") as caught:
+        backend.create(piece)
+    found = backend.diagnose(caught.value, piece)
+    assert (found.kind, found.operation) == ("capacity-zone", "reservations.insert")
 
 
 def test_a_name_that_is_taken_by_another(lab: GceLab) -> None:

@@ -140,6 +140,21 @@ CASES: Final[list[Said]] = [
         "account-blocked zone move-on",
     ),
     ("RESOURCE_NOT_READY", "", None, "conflict none back-off"),
+    (
+        "resourceNotReady",
+        "The resource 'projects/p/zones/z/reservations/r' is not ready",
+        400,
+        "conflict none back-off",
+    ),
+    ("conflict", "The operation was aborted", 409, "conflict none back-off"),
+    (
+        "conditionNotMet",
+        "Supplied fingerprint does not match current metadata fingerprint.",
+        412,
+        "conflict none ask-again",
+    ),
+    ("resourceAvailability", "", None, "capacity-zone type+zone+market move-on"),
+    ("resource_availability", "", None, "capacity-zone type+zone+market move-on"),
     ("alreadyExists", "", None, "conflict none ask-again"),
     ("resourceInUseByAnotherResource", "", None, "conflict none back-off"),
     ("", "The resource_policy resource 'p' is already being used by 'r'", None, "conflict none back-off"),
@@ -255,6 +270,15 @@ def test_an_answer_tells_the_third() -> None:
     assert (found.code, found.step, found.operation) == ("rateLimitExceeded", "back-off", "instances.insert")
     plain = diagnose_error(ApiError("instances.insert", 502, "<html>Bad Gateway</html>"), TABLE)
     assert (plain.kind, plain.step) == ("transient", "ask-again")
+
+
+def test_a_reason_that_no_row_knows_is_shown() -> None:
+    """Not the status that stands before it as a code."""
+    body = {"error": {"code": 418, "message": "Tea", "errors": [{"reason": "teapot", "message": "Tea"}]}}
+    found = diagnose_error(ApiError("instances.insert", 418, body), TABLE)
+    assert (found.kind, found.code, found.words) == ("unknown", "teapot", "Tea")
+    bare = diagnose_error(ApiError("instances.insert", 418, {}), TABLE)
+    assert (bare.kind, bare.words) == ("unknown", "HTTP 418")
 
 
 def test_the_reason_beside_a_vague_code_counts() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from msgspec.structs import replace
 
+from pytest_capacity.backends.base import scaling_of
 from pytest_capacity.backends.gce.routes import ROUTES
 from pytest_capacity.model import Change
 from pytest_capacity.testing import Bench
@@ -47,6 +48,10 @@ def test_a_run_calls_nothing_else(lab: GceLab, exchanges: list[Exchange], tmp_pa
     backend.console(kinds["node"])
     backend.change(kinds["node"], Change(deadline=2e9))
     backend.change(kinds["reservation"], Change(count=5))
+    backend.change(kinds["node"], Change(disk_gb=scaling_of(backend)[0].disks([kinds["node"]])[0] + 1))
+    backend.change(kinds["node"], Change(running=False))
+    backend.change(kinds["node"], Change(instance_type="c2-standard-4", reservation_id="another"))
+    backend.change(kinds["node"], Change(running=True))
     list(backend.inventory("run-1", (REGION,)))
     bench.give_back(engine)
     bench.close()

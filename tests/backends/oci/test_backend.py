@@ -20,7 +20,7 @@ from pytest_capacity.backends.oci.session import COMPUTE, PLACEMENT, WrongTenanc
 from pytest_capacity.backends.oci.settings import OciSettings
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Change, Held, NodeGroup, Request, Unread
-from tests.backends.oci.runs import COMPARTMENT, DB, DOMAINS, LOADER, OTHER, REGION, SETTINGS, SHAPE, TENANCY, request
+from tests.backends.oci.runs import COMPARTMENT, DB, DOMAINS, LOADER, REGION, SETTINGS, SHAPE, TENANCY, request
 from tests.backends.oci.test_plan import order
 from tests.emulated import PATIENCE, Emulator
 
@@ -85,44 +85,6 @@ def test_a_later_deadline_is_in_the_tags(emulator: Emulator, kind: str) -> None:
     backend.change(held, Change(deadline=1_900_001_000.0))
     (now,) = backend.refresh([held])
     assert (now.deadline, now.subject, now.state) == (1_900_001_000.0, held.subject, "ready")
-
-
-def test_a_reservation_grows(emulator: Emulator) -> None:
-    """One configuration takes a new count; several have no single one."""
-    asked = request(emulator, DB)
-    backend = opened(asked)
-    reservation = only(made(backend, asked), "reservation")
-    assert backend.change(reservation, Change(count=5)).count == 5
-    (now,) = backend.refresh([reservation])
-    assert now.count == 5
-    both = request(emulator, run="two")
-    two = opened(both)
-    with pytest.raises(ValueError, match="2 configurations"):
-        two.change(only(made(two, both), "reservation"), Change(count=5))
-
-
-def test_a_node_takes_another_shape(emulator: Emulator) -> None:
-    """The shape that is asked for is the shape that it has then."""
-    asked = request(emulator, replace(DB, count=1, reserve=False))
-    backend = opened(asked)
-    node = only(made(backend, asked), "node")
-    backend.change(node, Change(instance_type=OTHER))
-    (now,) = backend.refresh([node])
-    assert now.facts["instance_type"] == OTHER
-
-
-def test_what_cannot_be_changed_is_refused(emulator: Emulator) -> None:
-    """A disk, the count of a node and the shape of a reservation are no changes of OCI."""
-    asked = request(emulator, DB)
-    backend = opened(asked)
-    helds = made(backend, asked)
-    for kind, change in (
-        ("node", Change(disk_gb=100)),
-        ("node", Change(count=2)),
-        ("reservation", Change(instance_type=OTHER)),
-    ):
-        with pytest.raises(ValueError, match="change"):
-            backend.change(only(helds, kind), change)
 
 
 def test_a_change_beside_another_is_refused(emulator: Emulator) -> None:

@@ -21,6 +21,7 @@ from tests.engine.runs import Bench
 _CLIENTS: Final = (
     oci.core.ComputeClient,
     oci.core.VirtualNetworkClient,
+    oci.core.BlockstorageClient,
     oci.identity.IdentityClient,
     oci.work_requests.WorkRequestClient,
     oci.cluster_placement_groups.ClusterPlacementGroupsCPClient,
@@ -76,10 +77,12 @@ def test_every_call_is_the_sdks_own(bench: Bench, emulator: Emulator, calls: set
 
 
 def test_every_create_has_a_retry_token(bench: Bench, emulator: Emulator, calls: set[Call]) -> None:
-    """Of what makes things for the run; and a delete of a reservation is conditional."""
+    """Of what makes things for the run; and what changes or deletes is conditional, where that matters."""
     whole_run(bench, emulator)
     made = {call.operation: call.headers for call in calls if call.method == "POST"}
     without = {operation for operation, headers in made.items() if "opc-retry-token" not in headers}
-    assert without == {"CreateComputeCapacityReport", "CaptureConsoleHistory"}
+    assert without == {"CreateComputeCapacityReport", "CaptureConsoleHistory", "InstanceAction"}
+    changes = {call.headers for call in calls if call.operation == "InstanceAction" or call.method == "PUT"}
+    assert changes == {("if-match",)}
     (delete,) = {call.headers for call in calls if call.operation == "DeleteComputeCapacityReservation"}
     assert delete == ("if-match",)

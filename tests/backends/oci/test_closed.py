@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.oci.backend import OciBackend
 from pytest_capacity.emulator.oci.face import CLUSTER_ROUTES, ROUTES
 from pytest_capacity.model import Change
 from tests.backends.oci.runs import DB, LOADER, REGION, SETTINGS, request
@@ -47,10 +48,20 @@ def whole_run(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine(request(emulator, replace(DB, placement_group=True), LOADER, settings=settings))
     engine.provision("default")
     backend = open_backend(engine.request)
+    assert isinstance(backend, OciBackend)
     assert backend.regions()
     for held in engine.run_state.held():
         backend.change(held, Change(deadline=1_900_000_000.0))
-    backend.console(next(held for held in engine.run_state.held() if held.kind == "node"))
+    node = next(held for held in engine.run_state.held() if held.kind == "node" and held.group == "loader")
+    backend.console(node)
+    for change in (
+        Change(disk_gb=100),
+        Change(running=False),
+        Change(instance_type="VM.Standard2.2", reservation_id=""),
+        Change(running=True),
+    ):
+        backend.change(node, change)
+    assert backend.disks([node]) == [100]
     assert list(backend.inventory("run-1", (REGION,)))
     assert engine.release(within(30)).clean
 
@@ -94,7 +105,7 @@ def test_the_policy_covers_what_the_table_has() -> None:
         "compute-capacity-reports": ("COMPUTE_CAPACITY_REPORT_",),
         "compute-capacity-reservations": ("CAPACITY_RESERVATION_",),
         "instance-family": ("INSTANCE_", "CONSOLE_HISTORY_"),
-        "volume-family": (),
+        "volume-family": ("VOLUME_",),
         "virtual-network-family": (
             "VCN_",
             "SUBNET_",

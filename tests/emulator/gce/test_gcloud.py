@@ -73,6 +73,7 @@ def test_a_reservation_and_a_machine_in_it(gcloud: Gcloud, emulator: Emulator) -
     (listed,) = gcloud("instances", "list")
     assert (listed["name"], listed["status"], listed["labels"]) == ("one", "RUNNING", {"team": "storage"})
     assert listed["resourceStatus"]["reservationConsumptionInfo"]["consumedReservation"].endswith("/held")
+    assert gcloud("instances", "describe", "one", f"--zone={ZONE}")["name"] == "one"
     (reservation,) = gcloud("reservations", "list")
     assert reservation["specificReservation"]["inUseCount"] == "1"
     assert "already being used by" in gcloud("reservations", "delete", "held", f"--zone={ZONE}", refused=True)
@@ -116,5 +117,11 @@ def test_what_else_is_there(gcloud: Gcloud) -> None:
     assert gcloud("disks", "describe", "data", f"--zone={ZONE}")["sizeGb"] == "10"
     operations = gcloud("operations", "list", "--filter=operationType=insert")
     assert [(one["status"], one["operationType"]) for one in operations] == [("DONE", "insert")]
+    described = gcloud("operations", "describe", operations[0]["name"], f"--zone={ZONE}")
+    assert described["targetLink"].endswith("/disks/data")
+    gcloud("disks", "resize", "data", f"--zone={ZONE}", "--size=20GB")
+    assert [one["sizeGb"] for one in gcloud("disks", "list")] == ["20"]
+    assert "cannot be decreased" in gcloud("disks", "resize", "data", f"--zone={ZONE}", "--size=19GB", refused=True)
+    assert gcloud("machine-types", "describe", "n2-standard-2", f"--zone={ZONE}")["memoryMb"] == 8192
     gcloud("disks", "delete", "data", f"--zone={ZONE}")
     assert gcloud("disks", "list") == []

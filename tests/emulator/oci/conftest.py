@@ -75,6 +75,12 @@ def identity(connect: Connect) -> Any:
 
 
 @pytest.fixture
+def volumes(connect: Connect) -> Any:
+    """Block storage of us-ashburn-1."""
+    return connect(oci.core.BlockstorageClient)
+
+
+@pytest.fixture
 def clusters(connect: Connect) -> Any:
     """Cluster placement groups of us-ashburn-1."""
     return connect(oci.cluster_placement_groups.ClusterPlacementGroupsCPClient)
