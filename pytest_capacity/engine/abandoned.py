@@ -58,7 +58,11 @@ class Abandoned:
 
         Those that are ``standing`` are in the hands of tests, whatever is planned.
         """
-        keep = {(order.topology.name, order.series or order.attempt): {*plan(order), *standing} for order in orders}
+        keep: dict[tuple[str, int], set[str]] = {}
+        for order in orders:
+            # Several may be of one series: what was changed while it stood goes on with it.
+            kept = keep.setdefault((order.topology.name, order.series or order.attempt), set(standing))
+            kept.update(plan(order))
         texts = [held.subject for held in self._run_state.held()] + [
             piece.subject for piece in self._run_state.doubtful()
         ]

@@ -154,8 +154,17 @@ class Runtime(ABC):
 
     def everything(self) -> Sequence[Machine]:
         """Return the nodes of all topologies that this process has asked for and got."""
-        stand = [answer for answer in self._answers.values() if isinstance(answer, Placed)]
+        stand = [self._newest(name) for name, answer in list(self._answers.items()) if isinstance(answer, Placed)]
         return [node for placed in stand for nodes in placed.nodes.values() for node in self._usable(nodes)]
+
+    def _newest(self, topology: str) -> Placed:
+        """A topology as this process has it, asked for again where its nodes have changed since."""
+        answer = self._answers[topology]
+        assert isinstance(answer, Placed)
+        if self._asked_at.get(topology) != self._changes:
+            with suppress(CapacityError):
+                return self.placed(topology)
+        return answer
 
     def nodes_of(self, item: pytest.Item) -> Sequence[Machine]:
         """Return the nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""
