@@ -98,8 +98,11 @@ def patch_machine(context: Context, asked: Asked) -> HttpResponse:
 def _check_change(context: Context, asked: Asked, vm: Vm, changes: Mapping[str, Any]) -> None:
     reservation = changes.get("capacityReservation") or {}
     if vm.stage(context.now) != "stopped":
-        words = f"Virtual machine '{vm.name}' is associated with a capacity reservation group and must be deallocated"
-        raise Refusal("OperationNotAllowed", f"{words} before this change.", 409)
+        why = "the requested size is not available in the current hardware cluster"
+        if vm.group_id or reservation:
+            why = "it is associated with a capacity reservation group"
+        words = f"Unable to resize the VM '{vm.name}' because {why}: deallocate it first."
+        raise Refusal("OperationNotAllowed", words, 409)
     if "disableCapacityReservationAssignment" in reservation and asked.params["version"] < OPT_OUT_SINCE:
         raise Refusal("BadRequest", "Could not find member 'disableCapacityReservationAssignment'.")
     size = _size_of(changes, vm)
