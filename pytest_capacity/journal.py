@@ -27,6 +27,7 @@ Kinds of event, with their ``data``:
 ``extended``        hard_end: where the run's end was moved
 ``preempted``       id, words, the `Held` node that the cloud takes back or has replaced
 ``trouble``         words for the user
+``ending``          the same, for tests too: what they use ends before the run's own end
 ``run-ended``       left: how many things were still listed, in doubt or unread
 =================== ==================================================================================================
 """

@@ -209,6 +209,20 @@ class Offer(Struct, frozen=True):
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+class Quota(Struct, frozen=True, kw_only=True):
+    """A quota of the account in one region and market, and what machines of each type count against it."""
+
+    region: str
+    market: Market
+    #: The cloud's name for it, and what it counts: ``vCPUs``.
+    name: str
+    unit: str
+    limit: float
+    #: What is in use; None: that could not be read.
+    used: float | None = None
+    counts: Mapping[str, float] = field(default_factory=dict)
+
+
 class Share(Struct, frozen=True):
     """What one zone has of a topology that is spread over several: nodes by group (none left out), and its facts."""
 

@@ -113,7 +113,7 @@ def _allocations(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--to", dest="end", metavar="TIME", help="its end")
     parser.add_argument("--json", action="store_true", help="as JSON, with all that is known")
-    _journal(parser)
+    _cloud(parser)
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +122,17 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--policy", choices=("admin", "member"), default="admin", help="whose tokens may see allocations"
     )
     parser.add_argument("--json", action="store_true", help="say where it listens, and the token, as JSON")
+    _cloud(parser)
+
+
+def _cloud(parser: argparse.ArgumentParser) -> None:
+    """Which cloud is asked beside the journal."""
+    _flag(parser, "config", metavar="FILE", help="whose cloud is asked, too (default: capacity.yaml, if there is one)")
+    parser.add_argument("--no-cloud", action="store_true", help="ask no cloud: by the journal alone")
+    _flag(parser, "region", metavar="REGION", action="append", help="region to read (default: the file's)")
+    _flag(parser, "endpoint", metavar="URL", help="the cloud's API, instead of the cloud itself")
+    _flag(parser, "keeper-python", metavar="PATH", help="interpreter that has the cloud's SDK (default: this one)")
+    parser.set_defaults(emulator=None)
     _journal(parser)
 
 

@@ -65,6 +65,11 @@ def _rung(rung: PreviewRung) -> dict[str, Any]:
         },
         "remembered": [_remembered(one) for one in rung.dry],
         "quota": [_remembered(one) for one in rung.quota],
+        "quota_room": [
+            {"name": one.name, "unit": one.unit, "asked": one.asked, "limit": one.limit, "free": one.free}
+            for one in rung.room
+        ],
+        "unused": dict(rung.unused),
         "usd_per_hour": rung.price,
     }
 

@@ -31,8 +31,10 @@ from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.engine.usage import read_usage
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
 from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Topology, Unread
+from pytest_capacity.usage import Usage, UseFilter
 
 #: Calls in flight at once.
 WIDTH: Final = 32
@@ -121,6 +123,11 @@ class Engine:
     @property
     def _began(self) -> float:
         return self.run_state.started or self._clock.now()
+
+    @property
+    def over_at(self) -> float:
+        """When to begin to give everything back: at the hard end, or earlier where a lease cannot be extended to it."""
+        return self._leases.over_at(self.hard_end)
 
     def extend(self, until: float) -> None:
         """Let the run last until then. Raises `Refused` beyond the limit, and `JournalError`."""
@@ -219,6 +226,10 @@ class Engine:
         except TimedOut:
             self.run_state.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
         return placed
+
+    def usage(self, runs: Sequence[str], wanted: UseFilter) -> Usage:
+        """Return who uses what of the run's regions, by the cloud; see `read_usage`."""
+        return read_usage(self._backend, self.request.regions, runs, wanted)
 
     def look_for_preemption(self) -> None:
         """Record in the run's state what the cloud takes back."""

@@ -147,6 +147,13 @@ class RunState:
         if words not in self.troubles:
             self.note("trouble", data={"words": words})
 
+    def warn(self, words: str) -> bool:
+        """Something that tests must know beside the user: what they use goes early. Said once; whether it was now."""
+        if words in self.troubles:
+            return False
+        self.note("ending", data={"words": words})
+        return True
+
     @property
     def live(self) -> bool:
         """Whether the run has begun and not ended."""
@@ -439,6 +446,7 @@ _FOLDS: Mapping[str, Callable[[RunState, Entry], None]] = {
     "suspect": _suspect,
     "preempted": _preempted,
     "trouble": _trouble,
+    "ending": _trouble,
     "changed": _changed,
     "kept": _kept,
     "extended": _extended,

@@ -100,8 +100,8 @@ class Server:
             self._run.engine.mind_credentials()
             for chore in chores:
                 chore.mind()
-            if self._run.past_hard_end():
-                self.end("the run reached its hard end (duration)")
+            if why := self._run.over():
+                self.end(why)
             self._there.mind_the_time(self._clock.now())
         if self._session:
             self._session.clear(self._name, os.getpid())  # A process that comes now begins a run of its own.
@@ -159,6 +159,7 @@ class Server:
             protocol.AskDatabase: self._ask_database,
             protocol.WaitOps: self._wait_ops,
             protocol.ListOps: self._list_ops,
+            protocol.NoteUses: self._note_uses,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
         }
@@ -339,6 +340,9 @@ class Server:
     def _list_ops(self, _: Peer, call: protocol.ListOps) -> Answer:
         run = self._the_run()
         return _ops(run, run.scaling.state.of_target(call.target) if call.target else run.scaling.state.all())
+
+    def _note_uses(self, _: Peer, call: protocol.NoteUses) -> Answer:
+        return protocol.UsesNoted(unread=self._the_run().note_uses(call.wanted))
 
     def _status(self, _: Peer, __: protocol.Status) -> Answer:
         return self._run.holding() if self._run else protocol.Holding(held=())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from msgspec.structs import replace
 
-from pytest_capacity.errors import CapacityError, ScalingError
+from pytest_capacity.errors import CapacityError, CapacityWarning, ScalingError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.model import NodeChange, Placed, Request, Reservation, ResizeMode
 from pytest_capacity.plugin.database import Database, database
@@ -19,6 +20,8 @@ from pytest_capacity.plugin.scaled import Keeper, Scaled
 from pytest_capacity.remote import export
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.scaling.model import OpsRequest, TargetState
+from pytest_capacity.text import clean
+from pytest_capacity.usage import UseFilter
 
 if TYPE_CHECKING:
     from pytest_capacity.allocations import Allocations
@@ -217,24 +220,45 @@ class Capacity:
         terminated: bool | None = False,
         start: float | None = None,
         end: float | None = None,
+        cloud: bool = True,
     ) -> tuple[Allocations, ...]:
-        """Return who uses what, by the journal: the resources of every run in it, with their allocations.
+        """Return who uses what: the resources of every run in the journal, and of the cloud, with their allocations.
 
         ``lease`` is a lease of the cloud's own, or a run (`run_id`). ``terminated``: True for what has ended, None for
-        all. ``start`` and ``end`` (seconds since the epoch) are a window in which it may stand. Raises `JournalError`.
+        all. ``start`` and ``end`` (seconds since the epoch) are a window in which it may stand. With ``cloud`` it is
+        asked now; what it does not say is a `CapacityWarning`. Raises `JournalError`.
         """
         # What most tests never ask for is not loaded with the plugin.
         from pytest_capacity.allocations import Filter, open_view
         from pytest_capacity.keeper.places import Places
 
+        if cloud:
+            self._note_uses(UseFilter(resource=resource, lease=lease, reservation=reservation))
         wanted = Filter(
-            resource=resource, lease=lease, reservation=reservation, terminated=terminated, start=start, end=end
+            resource=resource,
+            cloud=self.config.backend if cloud else "",
+            lease=lease,
+            reservation=reservation,
+            terminated=terminated,
+            start=start,
+            end=end,
         )
         view = open_view(Places.of("", self.config.journal).journal)
         if view is None:
             return ()
         with view:
             return tuple(view.all(wanted))
+
+    def _note_uses(self, wanted: UseFilter) -> None:
+        """Have the keeper read who uses what of the cloud, so that the view knows it."""
+        try:
+            noted = self._runtime.call_patiently(protocol.NoteUses(wanted=wanted), protocol.UsesNoted)
+            faults = [f"{part.kind} in {part.region or 'every region'}: {part.why}" for part in noted.unread]
+        except CapacityError as error:
+            faults = [str(error)]
+        for fault in faults:
+            words = f"who uses what was not read from the cloud: {clean(fault)}. The journal's part is there"
+            warnings.warn(CapacityWarning(words), stacklevel=3)
 
     def topology(self, name: str) -> Capacity:
         """Return the handle of another topology; it is provisioned when it is used first."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,7 +20,7 @@ import msgspec
 import pytest
 
 from pytest_capacity.backends import provider
-from pytest_capacity.errors import CapacityError, ConfigError
+from pytest_capacity.errors import CapacityError, CapacityWarning, ConfigError
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
@@ -128,6 +130,8 @@ class Controller(Runtime):
         self._ending = Ending(emulated=request.emulated, session=request.session)
         self._pending = Pending(self._ending.interrupted)
         self._outcome: Outcome | None = None
+        #: What tests are to be warned of, from the reader thread.
+        self._warnings: deque[str] = deque()
 
     def call(self, message: Call, answer: type[A]) -> A:
         """Ask over the owner's connection; live lines appear while it waits."""
@@ -186,7 +190,9 @@ class Controller(Runtime):
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
         if self._owner:
-            node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir, self.on_exhausted)
+            node.workerinput["capacity"] = hand_over(
+                self._owner, self.collect_dir, self.on_exhausted, width_of(self.config)
+            )
 
     def pytest_report_header(self) -> list[str]:
         """Return where, as whom, which run."""
@@ -236,8 +242,17 @@ class Controller(Runtime):
     def pytest_runtest_logfinish(self) -> None:
         """Show, between tests, what has come meanwhile."""
         self._console.beat()
+        self._warn()
         if self._awaits_identity:
             self._identify(0, strict=False)
+
+    def _warn(self) -> None:
+        """Hand the warnings that have come to pytest, which lists them in its summary. For the main thread."""
+        while self._warnings:
+            warning = CapacityWarning(clean(self._warnings.popleft()))
+            # A filter of the suite's may make it an error: outside of any test there is none to fail.
+            with suppress(CapacityWarning):
+                self.config.issue_config_time_warning(warning, stacklevel=2)
 
     def _uses_capacity(self, session: pytest.Session) -> bool:
         return any(map(uses_capacity, session.items))
@@ -245,6 +260,8 @@ class Controller(Runtime):
     def _on_event(self, event: Event) -> None:
         self.on_event(event)
         self._begun = self._begun or event.kind in ("attempt-started", "database-requested")
+        if event.kind == "ending":
+            self._warnings.append(str(event.data.get("words", "")))
         self._console.on_event(event)
         self._hooks.on_event(event)
         if event.kind == "identity" and self._distributed and not self._strict_credentials:
@@ -323,6 +340,7 @@ class Controller(Runtime):
         self._outcome = self._ending.release(self._owner, self._console.beat, self._console.say_all, failed=failed)
         self._hooks.finish()
         self._console.beat()
+        self._warn()
         # Said at once, and again in the summary: after a second Ctrl-C there may be no summary.
         self._console.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
         if session.exitstatus == pytest.ExitCode.OK and not self._outcome.good:

@@ -185,6 +185,7 @@ _TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "gone": ("gone: {listed}", ""),
     "suspect": ("suspect, and not lent again: {listed}", "yellow"),
     "trouble": ("{words}", "red"),
+    "ending": ("{words}", "red"),
     "credentials": ("{words}", "red"),
     "adopted": ("the keeper had died; another one has taken over what the run holds", "yellow"),
     "database-requested": ("database {key}: asking for {engine} {name} in namespace {namespace}", ""),

@@ -9,7 +9,7 @@ from typing import Final
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.ladder import of_market
 from pytest_capacity.model import Attempt
-from pytest_capacity.preview import Asking, Plan, PreviewRung, Remembered, TopologyPreview
+from pytest_capacity.preview import Asking, Plan, PreviewRung, Remembered, Room, TopologyPreview
 from pytest_capacity.text import clean
 
 #: Attempts that the summary shows, the last ones, unless pytest is verbose.
@@ -20,7 +20,7 @@ _RUNGS: Final = ("#", "ZONE", "ASKS FOR", "USD/H", "QUOTA", "REMEMBERED")
 
 #: The widest that a column gets; what is longer is cut.
 _ATTEMPT_WIDTHS: Final = (4, 16, 52, 18, 8, 28, 20, 8, 72)
-_RUNG_WIDTHS: Final = (4, 52, 96, 12, 30, 60)
+_RUNG_WIDTHS: Final = (4, 52, 96, 12, 60, 60)
 
 #: Columns that are wider are narrowed where a table does not fit.
 _READABLE: Final = 12
@@ -150,7 +150,7 @@ def _rung(number: int, rung: PreviewRung, now: float) -> tuple[str, ...]:
         _place(rung.region, "+".join(rung.zones)),
         asks,
         _price(rung),
-        _full(rung.quota, now) or "?",
+        _full(rung.quota, now) or _rooms(rung.room) or "?",
         _dry(rung.dry, now),
     )
 
@@ -169,6 +169,19 @@ def _price(rung: PreviewRung) -> str:
 
 def _full(quota: Sequence[Remembered], now: float) -> str:
     return ", ".join(dict.fromkeys(f"full {_ago(one.at, now)} ({one.code or one.kind})" for one in quota))
+
+
+def _rooms(rooms: Sequence[Room]) -> str:
+    return ", ".join(map(_room, rooms))
+
+
+def _room(room: Room) -> str:
+    """What is asked for, of what is free: ``24 of 40 vCPUs``; where it is too much, the limit as well."""
+    asked, limit = f"{room.asked:g}", f"{room.limit:g}"
+    if room.free is None:
+        return f"{asked} of a limit of {limit} {room.unit}"
+    free = f"{room.free:g}"
+    return f"{asked} of {free} {room.unit}" if room.enough else f"{asked}, and {free} of {limit} {room.unit} are free"
 
 
 def _dry(dry: Sequence[Remembered], now: float) -> str:

@@ -24,6 +24,7 @@ from pytest_capacity.backends.aws.plan import (
     group_name,
     plan_rounds,
 )
+from pytest_capacity.backends.aws.quotas import read_quotas
 from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import section_of, settings_of
@@ -45,6 +46,7 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Subject,
     Topology,
@@ -104,6 +106,10 @@ class AwsBackend:
             raise self._cloud.why_closed(problem, region) from problem
         self._known.pop((region, topology.name), None)
         return offers
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """vCPUs by family and market, with what machines and reservations of the account count against them."""
+        return read_quotas(self._cloud, region, types)
 
     def family(self, instance_type: str) -> str:
         """Return the quota of On-Demand vCPUs; those of Spot are cut alike."""
