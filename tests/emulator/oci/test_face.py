@@ -448,6 +448,14 @@ def test_a_reservation_is_used_and_counts(compute: Any, network: Any, emulator: 
     assert emulator.held("capacity-reservation") == []
 
 
+def test_a_reservation_serves_its_compartment(compute: Any, network: Any) -> None:
+    """A launch in another one is refused, as for what is not there."""
+    held = compute.create_compute_capacity_reservation(reserve(1)).data
+    aimed = {"compartment_id": TENANCY, "capacity_reservation_id": held.id}
+    details = launch(subnet(network).id, shape="VM.Standard2.1", shape_config=None, **aimed)
+    refused("RelatedResourceNotAuthorizedOrNotFound", 400, compute.launch_instance, details)
+
+
 def test_a_reservation_takes_stock_and_all_or_nothing(compute: Any, emulator: Emulator) -> None:
     """What it holds is gone for others; one of two configurations without room takes both along."""
     emulator.weather(stock={DOMAIN: {"VM.Standard2.1": 2, "VM.Standard2.2": 0}})
