@@ -96,7 +96,7 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
     regions: tuple[str, ...] = ()
 
     def group(self, name: str) -> NodeGroup:
-        """The group called ``name``; ``KeyError`` with the names there are."""
+        """Return the group called ``name``; ``KeyError`` with the names there are."""
         for group in self.groups:
             if group.name == name:
                 return group
@@ -207,6 +207,20 @@ class Offer(Struct, frozen=True):
     #: Why others that the user named serve nothing here, in words.
     unused: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """A quota of the account in one region and market, and what machines of each type count against it."""
+
+    region: str
+    market: Market
+    #: The cloud's name for it, and what it counts: ``vCPUs``.
+    name: str
+    unit: str
+    limit: float
+    #: What is in use; None: that could not be read.
+    used: float | None = None
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Share(Struct, frozen=True):

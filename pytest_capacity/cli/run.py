@@ -34,7 +34,7 @@ from pytest_capacity.report import render
 from pytest_capacity.text import width_of
 
 #: The file that is read when nothing names another one.
-_DEFAULT_FILE: Final = "capacity.yaml"
+DEFAULT_FILE: Final = "capacity.yaml"
 
 #: The exit status where the nodes could not be had.
 _NO_CAPACITY: Final = 3
@@ -191,7 +191,7 @@ class Life:
 
 def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
     """Return the checked request. Raises `ConfigError` with every fault."""
-    paths = [Path(one).expanduser() for one in options.config or [_DEFAULT_FILE]]
+    paths = [Path(one).expanduser() for one in options.config or [DEFAULT_FILE]]
     for path in paths:
         if not path.is_file():
             raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
@@ -220,14 +220,14 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
 
 
 def spawn_options(options: argparse.Namespace, request: Request) -> SpawnOptions:
-    """How the process is started that speaks to the cloud. Raises `Misused`, and `ConfigError` for what it lacks."""
-    python = _keeper_python(options.keeper_python)
+    """Return how the process is started that speaks to the cloud. Raise `Misused`, and `ConfigError`."""
+    python = keeper_python(options.keeper_python)
     _check_extras(request, python)
     return SpawnOptions(python=python, scenario=_scenario(options.emulator))
 
 
 def chosen(request: Request, named: Sequence[str] | None) -> list[str]:
-    """The topologies that are named, each once; all where none is. Raises `Misused` for one that is not there."""
+    """Return the topologies that are named, each once; all where none is. Raise `Misused` for an unknown one."""
     unknown = [name for name in named or () if name not in request.topologies]
     if unknown:
         known = ", ".join(request.topologies)
@@ -244,7 +244,8 @@ def _scenario(given: str | None) -> str | None:
     return os.fspath(path)
 
 
-def _keeper_python(given: str | None) -> str | None:
+def keeper_python(given: str | None) -> str | None:
+    """Return the interpreter that has the cloud's SDK; None: this one. Raises `Misused`."""
     if given is None:
         return None
     # Not resolved: a virtual environment's interpreter is a link, and known by its own path.

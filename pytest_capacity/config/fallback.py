@@ -38,7 +38,7 @@ class Moving(Struct, frozen=True, kw_only=True):
 
 
 def read_moving(source: Source, duration: float, faults: Faults) -> Moving:
-    """All four, each by itself; `check_moving` holds them against the rest."""
+    """Return all four, each read by itself; `check_moving` holds them against the rest."""
     colocate: Colocate = "zone"
     match source.read("colocate", chosen(*_COLOCATE), faults):
         case "region":
@@ -83,7 +83,7 @@ def check_moving(
 
 
 def check_patience(source: Source, moving: Moving, timeout: float, faults: Faults) -> None:
-    """A ladder that may be gone round for longer than provisioning may take would be cut short."""
+    """Refuse a ladder that may be gone round for longer than provisioning may take: it would be cut short."""
     value, where = source.get("retry_until")
     same_level = source.is_overridden("timeout") == source.is_overridden("retry_until")
     if moving.retry_until_s > timeout and same_level:
@@ -92,7 +92,7 @@ def check_patience(source: Source, moving: Moving, timeout: float, faults: Fault
 
 
 def _fallback(source: Source, faults: Faults) -> Fallback:
-    """The section, with the switches as a flag sets them: exactly the axes that it names. The order is the file's."""
+    """Return the section, with the switches as a flag sets them: just the axes that it names, in the file's order."""
     value, where = source.get("fallback")
     written = source.values.get("fallback")
     section = Fallback()
@@ -123,7 +123,7 @@ def _section(values: Mapping[str, Any], where: str, faults: Faults) -> Fallback:
 
 
 def _order(value: object, where: str, faults: Faults) -> tuple[Axis, ...]:
-    """All four axes. A part of them would leave open where the others go, which is what costs money or time."""
+    """Return all four axes. A part of them would leave open where the others go, which is what costs money or time."""
     names = as_texts(value, where, faults)
     if sorted(names) != sorted(AXES):
         remedy = f"Name each of the four once, the innermost (tried out first) in front: [{', '.join(AXES)}]."
@@ -187,7 +187,7 @@ def _check_spread(topology: Topology, where: str, faults: Faults) -> None:
 
 
 def _check_alone(topology: Topology, fallback: Fallback, where: str, faults: Faults) -> None:
-    """Without colocation each node would move by itself, and a mixture of placements would come of it."""
+    """Refuse fallback without colocation: each node would move by itself, into a mixture of placements."""
     count = sum(group.count for group in topology.groups)
     axes = [word for word, on in (("zones", fallback.zones), ("regions", fallback.regions)) if on]
     if count > 1 and axes:

@@ -258,7 +258,7 @@ def _cloud(
 
 
 def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> _Cloud:
-    """Machines of the user's own: what only a cloud could do is a fault, since it would not be done."""
+    """Return what the user's own machines have; refuse what only a cloud could do, as it would not be done."""
     sections = [name for name in clouds.names() if name != provider.name]
     for key in (*_OF_A_CLOUD, *sections):
         value, where = source.get(key)
@@ -383,7 +383,7 @@ def _duration(source: Source, key: str, default: float, most: float, faults: Fau
 
 
 def _endpoint(source: Source, provider: Reader, faults: Faults) -> str | None:
-    """The URL to use; None too where an emulator is started, whose URL is not known yet (a flag beats the file)."""
+    """Return the URL to use; None too where an emulator is started, whose URL is not known yet."""
     value, where = source.get("endpoint")
     if value is None:
         return None

@@ -128,7 +128,7 @@ def read_own_group(
 
 
 def check_machines(topologies: Iterable[Topology], where: str, faults: Faults) -> None:
-    """A machine serves one group, and a name means one node: two tests would share what each takes for its own."""
+    """Refuse a machine in two groups, and a name for two nodes: two tests would share what each takes for its own."""
     machines: dict[tuple[str, int | None], str] = {}
     for topology in topologies:
         names: dict[str, str] = {}

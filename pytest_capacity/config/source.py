@@ -96,7 +96,7 @@ def split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
 
 
 def as_duration(value: object, where: str, most: float, limit: str, faults: Faults) -> float | None:
-    """Seconds, more than none and at most ``most``. None, and a fault, for anything else.
+    """Return seconds, more than none and at most ``most``. None, and a fault, for anything else.
 
     ``limit`` begins the sentence that ends with ``most``: "a run lasts at most".
     """

@@ -66,7 +66,7 @@ class Server(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is nothing to report."""
+        """Report nothing of a connection that broke."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
     _hosts: ClassVar = frozenset({LOOPBACK, "localhost"})
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Calls are told by /_world; stderr is for what went wrong in the emulator itself."""
+        """Write nothing: calls are listed by /_world; stderr is for what went wrong in the emulator itself."""
 
     def _serve(self) -> None:
         self.server.last_request = self.server.clock()

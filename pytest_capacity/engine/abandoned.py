@@ -54,7 +54,7 @@ class Abandoned:
     def take_up(
         self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]], standing: Collection[str]
     ) -> None:
-        """What an earlier keeper was releasing is released on: all but the subjects that these orders plan.
+        """Release on what an earlier keeper was releasing: all but the subjects that these orders plan.
 
         Those that are ``standing`` are in the hands of tests, whatever is planned.
         """

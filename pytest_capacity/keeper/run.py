@@ -22,6 +22,7 @@ from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.expiry import standing
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.engine.usage import open_runs
 from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
@@ -32,9 +33,10 @@ from pytest_capacity.keeper.loans import Loans
 from pytest_capacity.keeper.places import Places, prune
 from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start, Staying
 from pytest_capacity.keeper.spawn import collect_garbage
-from pytest_capacity.model import Identity, Placed, Receipt, Request
+from pytest_capacity.model import Identity, Placed, Receipt, Request, Unread
 from pytest_capacity.remote.keys import make_key_pair
 from pytest_capacity.scaling.service import Scaling
+from pytest_capacity.usage import UseFilter
 
 #: How much longer than it looks for us we wait for a borrower. Seconds.
 GRACE: Final = 10.0
@@ -53,6 +55,7 @@ class Run:
         clock: Clock,
         scaling: Scaling,
         loans: Loans,
+        places: Places,
     ) -> None:
         #: As its first owner asked for it.
         self.request = request
@@ -61,6 +64,7 @@ class Run:
         self._journal = journal
         self._lock = lock
         self._clock = clock
+        self._places = places
         #: Its databases, and the operation requests of these and of its node groups.
         self.scaling = scaling
         self._identity: Future[Identity] = Future()
@@ -158,7 +162,7 @@ class Run:
         engine = Engine(request, backend, run_state, clock, reach, advice or NO_ADVICE, which)
         loans = Loans(run_state, replaces=request.on_preempt == "replace")
         scaling = scaling_of(request, engine, run_state, journal, clock, loans)
-        run = Run(asked, engine, run_state, journal, lock, clock, scaling, loans)
+        run = Run(asked, engine, run_state, journal, lock, clock, scaling, loans, places)
         run.credentials |= {call.credentials, run_state.credentials}
         threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
         return run
@@ -213,7 +217,7 @@ class Run:
             raise OtherCredentials("these credentials are not those with which the session began")
 
     def resume(self) -> None:
-        """Another owner has come: whatever those before it received or sent, it may have nodes."""
+        """Provision again for an owner that has come: whatever those before it received or sent, it may have nodes."""
         self.engine.resume()
         self.scaling.resume()
 
@@ -234,6 +238,20 @@ class Run:
             self.scaling.extend(self.engine.hard_end)
         except CapacityError as error:
             self._run_state.trouble(f"the new end could not be written to the databases: {error}")
+
+    def note_uses(self, wanted: UseFilter) -> tuple[Unread, ...]:
+        """Read who uses what of the cloud, for the allocation view of this journal; what could not be read.
+
+        Raises `JournalError`.
+        """
+        from pytest_capacity.allocations import open_cloud_view  # What most runs never ask for.
+
+        request = self.request
+        runs = open_runs(self._journal, request.backend)
+        found = self.engine.usage(runs, wanted)
+        with open_cloud_view(self._places.journal, now=self._clock.now) as view:
+            view.note(request.backend, found.resources, found.whole(request.regions, wanted))
+        return found.unread
 
     @property
     def stands(self) -> bool:
@@ -262,7 +280,7 @@ class Run:
         )
 
     def told(self, staying: Staying) -> Staying:
-        """With what an owner that leaves is to know of the run."""
+        """Return ``staying`` with what an owner that leaves is to know of the run."""
         run_state = self._run_state
         return replace(
             staying,
@@ -293,9 +311,12 @@ class Run:
         self.loans.look_again()
         return dict(self._run_state.preempted)
 
-    def past_hard_end(self) -> bool:
-        """Return whether the run's time is over."""
-        return self._clock.now() >= self.engine.hard_end
+    def over(self) -> str:
+        """Return why the run's time is over; "": it is not."""
+        now = self._clock.now()
+        if now >= self.engine.hard_end:
+            return "the run reached its hard end (duration)"
+        return "a lease that its nodes end with could not be extended" if now >= self.engine.over_at else ""
 
     def holding(self) -> Holding:
         """Return what is held, by the journal."""
@@ -353,7 +374,7 @@ class Run:
 
 
 def run_keys(request: Request, places: Places) -> KeyFiles:
-    """The run's key pair, made if the user has none of their own, and where the host keys of its nodes are written.
+    """Return the run's key pair, made if the user has none, and where its nodes' host keys are written.
 
     Machines of the user's own are known to the user's own SSH.
     """

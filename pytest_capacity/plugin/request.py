@@ -55,7 +55,7 @@ def _warn(config: pytest.Config, words: str) -> None:
 
 
 def _journal(journal: str | None, base: Path) -> str | None:
-    """The journal's absolute path: the keeper does not run where we do. In the file it is relative to the file."""
+    """Return the journal's absolute path: the keeper runs elsewhere. In the file it is relative to the file."""
     return None if journal is None else os.fspath(base.absolute() / Path(journal).expanduser())
 
 
