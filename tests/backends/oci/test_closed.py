@@ -72,6 +72,8 @@ def test_nothing_reaches_oracle(
     """No name is looked up and no host is connected to but this machine, whatever proxies the environment has."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://proxy.example:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     whole_run(bench, emulator)
     assert set(reached) == {"127.0.0.1"}
 
