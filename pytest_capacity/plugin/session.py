@@ -190,7 +190,9 @@ class Controller(Runtime):
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
         if self._owner:
-            node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir, self.on_exhausted)
+            node.workerinput["capacity"] = hand_over(
+                self._owner, self.collect_dir, self.on_exhausted, width_of(self.config)
+            )
 
     def pytest_report_header(self) -> list[str]:
         """Return where, as whom, which run."""
