@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pytest_capacity.errors import (
         Cancelled,
         CapacityError,
+        CapacityWarning,
         ChangedSession,
         CommandFailed,
         CommandTimedOut,
@@ -35,6 +36,7 @@ __all__ = [
     "Capacity",
     "CapacityError",
     "CapacityReservation",
+    "CapacityWarning",
     "ChangedSession",
     "CommandFailed",
     "CommandTimedOut",
@@ -68,6 +70,7 @@ _HOMES: Final = {
         (
             "Cancelled",
             "CapacityError",
+            "CapacityWarning",
             "ChangedSession",
             "CommandFailed",
             "CommandTimedOut",

@@ -37,6 +37,10 @@ class CapacityError(Exception):
     """The base class of all errors of this package."""
 
 
+class CapacityWarning(UserWarning):
+    """What a run uses goes before its time, and its tests should know: a lease that cannot be extended."""
+
+
 class ConfigError(CapacityError):
     """The configuration is wrong: the message has one line a fault, each naming file, key and remedy."""
 

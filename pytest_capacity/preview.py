@@ -139,7 +139,7 @@ def preview_topology(
 
 
 def _spread(listed: Sequence[Rung]) -> list[Rung]:
-    """The rungs of groups that are spread over zones: every zone of a region that takes the same choices is in one."""
+    """Return the rungs of spread groups: one has every zone of a region that takes the same choices."""
     zones: dict[tuple[str, tuple[tuple[str, Choice], ...]], list[str]] = {}
     for rung in listed:
         zones.setdefault((rung.region, tuple(rung.choices.items())), []).append(rung.zone)
@@ -171,7 +171,7 @@ def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
 
 
 def _dry(rung: Rung, alive: Refused) -> tuple[Remembered, ...]:
-    """By group the newest refusal of just this choice, in any of the zones."""
+    """Return by group the newest refusal of just this choice, in any of the zones."""
     return _newest(
         (name, at, refusal)
         for name, choice in rung.choices.items()
@@ -181,7 +181,7 @@ def _dry(rung: Rung, alive: Refused) -> tuple[Remembered, ...]:
 
 
 def _quota(rung: Rung, alive: Refused, family: Family) -> tuple[Remembered, ...]:
-    """By group the newest refusal of a quota that it shares."""
+    """Return by group the newest refusal of a quota that it shares."""
     return _newest(
         (name, at, refusal)
         for name, choice in rung.choices.items()
@@ -228,7 +228,7 @@ def _newest(found: Iterable[tuple[str, float, Refusal]]) -> tuple[Remembered, ..
 def _left_out(
     topology: Topology, request: Request, offers: Mapping[str, Sequence[Offer]], listed: Sequence[Rung]
 ) -> Iterator[LeftOut]:
-    """The zones that were wanted and are no rungs, and the regions that the run may not move to."""
+    """Yield the zones that were wanted and are no rungs, and the regions that the run may not move to."""
     rungs = {(rung.region, rung.zone) for rung in listed}
     for region, zones in offers.items():
         for offer in ladder.chosen(request.zones, zones) or zones:

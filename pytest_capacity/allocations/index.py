@@ -1,7 +1,8 @@
 """The index of the allocation view: a SQLite file beside the journal that can be made again from it at any time.
 
 It is a file of its own so that reading writes nothing to the journal, and so that no keeper waits for a reader. A
-damaged, old or foreign one is thrown away and folded again from the journal's events.
+damaged, old or foreign one is thrown away and folded again from the journal's events. What was read of a cloud stands
+in it, too, and is read again; of what has ended there it may be the only memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 #: The tables' form. A file of another one is made anew.
-FORM: Final = 1
+FORM: Final = 2
 
 #: What is beside the name of the journal.
 SUFFIX: Final = ".allocations"
@@ -25,19 +26,21 @@ CREATE TABLE runs (
 ) WITHOUT ROWID;
 CREATE TABLE resources (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, backend TEXT NOT NULL, region TEXT NOT NULL,
-    zone TEXT NOT NULL, UNIQUE (id, backend, region)
+    zone TEXT NOT NULL, name TEXT NOT NULL DEFAULT '', UNIQUE (id, backend, region)
 );
 CREATE TABLE allocations (
-    n INTEGER PRIMARY KEY, resource INTEGER NOT NULL, slot INTEGER NOT NULL,
+    n INTEGER PRIMARY KEY, resource INTEGER NOT NULL, slot INTEGER NOT NULL, source TEXT NOT NULL DEFAULT '',
     run TEXT NOT NULL, held_kind TEXT NOT NULL, held_region TEXT NOT NULL, held_id TEXT NOT NULL,
     reservation TEXT, lease TEXT NOT NULL, topology TEXT NOT NULL, grp TEXT, name TEXT NOT NULL,
     instance_type TEXT NOT NULL, market TEXT NOT NULL, state TEXT NOT NULL,
+    owner TEXT NOT NULL DEFAULT '', project TEXT,
     since REAL NOT NULL, until REAL, stops REAL, ended REAL
 );
 CREATE INDEX by_resource ON allocations (resource, ended, since);
 CREATE INDEX by_held ON allocations (run, held_id, ended);
 CREATE INDEX by_lease ON allocations (lease);
 CREATE INDEX by_reservation ON allocations (reservation);
+CREATE TABLE readings (backend TEXT, region TEXT, at REAL NOT NULL, PRIMARY KEY (backend, region)) WITHOUT ROWID;
 CREATE TABLE uses (
     n INTEGER PRIMARY KEY, run TEXT NOT NULL, node TEXT NOT NULL, loan TEXT NOT NULL, test TEXT NOT NULL,
     since REAL NOT NULL, until REAL
@@ -46,11 +49,16 @@ CREATE INDEX by_node ON uses (run, node, n);
 CREATE INDEX by_loan ON uses (run, loan);
 """
 
-_TABLES: Final = ("folded", "runs", "resources", "allocations", "uses")
+_TABLES: Final = ("folded", "runs", "resources", "allocations", "readings", "uses")
 
 
-def open_index(journal: Path) -> sqlite3.Connection:
-    """Return the index of ``journal``, made where it is missing; one in memory where no file can be written."""
+def open_index(journal: Path | None) -> sqlite3.Connection:
+    """Return the index of ``journal``, made where it is missing; one in memory where no file can be written.
+
+    None: there is no journal yet.
+    """
+    if journal is None:
+        return _with_schema(_connect(":memory:"))
     path = journal.with_name(journal.name + SUFFIX)
     for _ in range(2):
         try:

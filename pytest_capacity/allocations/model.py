@@ -6,9 +6,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-#: ``node``: a machine of ours. ``host``: a host of the cloud's own, which a lease holds for us. ``reservation``:
-#: capacity that the cloud ties to no host; it is its own resource.
-ResourceKind = Literal["node", "host", "reservation"]
+from pytest_capacity.usage import ResourceKind
+
+#: Who says so: the journal, or the cloud itself, which knows others' too.
+Source = Literal["journal", "cloud"]
 
 
 class Resource(Struct, frozen=True, kw_only=True):
@@ -19,17 +20,23 @@ class Resource(Struct, frozen=True, kw_only=True):
     backend: str
     region: str
     zone: str = ""
+    #: What people call a host; empty: nothing but its id.
+    name: str = ""
 
 
 class Allocation(Struct, frozen=True, kw_only=True):
-    """One reservation on one resource, as the journal knows it."""
+    """One reservation on one resource, as the journal knows it; what it does not know, as the cloud has it."""
 
     resource: str
     #: The cloud's id of the reservation that the node sits in; None: it sits in none.
     reservation: str | None
     #: The cloud's own lease, where it has leases; else the run.
     lease: str
+    #: Ours; empty: another's, which bears no stamp of ours.
     run: str
+    source: Source = "journal"
+    #: Whom the cloud's says it belongs to.
+    owner: str = ""
     project: str = ""
     session: str | None = None
     topology: str = ""
@@ -38,7 +45,8 @@ class Allocation(Struct, frozen=True, kw_only=True):
     name: str = ""
     instance_type: str = ""
     market: str = ""
-    #: ``creating``, ``ready``, ``failed``, ``leaving``, ``preempted`` or ``gone``, by the newest event.
+    #: ``creating``, ``ready``, ``failed``, ``leaving``, ``preempted`` or ``gone``, by the newest event; ``pending``: it
+    #: is to come.
     state: str = ""
     since: float
     #: When the cloud, or our stamp, ends it unless it is renewed.
@@ -47,6 +55,8 @@ class Allocation(Struct, frozen=True, kw_only=True):
     renewable_until: float | None = None
     #: When it ended; None: it stands, or is still to come.
     ended: float | None = None
+    #: When the cloud was read that says so; None: the journal does.
+    seen: float | None = None
     #: The tests that held it, in the order of their first use.
     tests: tuple[str, ...] = ()
 
@@ -80,7 +90,11 @@ class Page(Struct, frozen=True, kw_only=True):
 class Filter(Struct, frozen=True, kw_only=True):
     """Which allocations. All that is named must hold; what is None or empty does not count."""
 
+    #: By its id, or by what people call it.
     resource: str = ""
+    #: A backend, of whose cloud what was read (`AllocationView.note`) counts beside the journal. Empty: the journal
+    #: alone.
+    cloud: str = ""
     backend: str = ""
     region: str = ""
     #: The lease of the cloud, or the run.

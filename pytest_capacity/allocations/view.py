@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -13,18 +13,22 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from pytest_capacity.allocations.cloud import note_uses
 from pytest_capacity.allocations.fold import FOLDS, fold
 from pytest_capacity.allocations.index import clear, open_index
 from pytest_capacity.allocations.model import Allocation, Allocations, Filter, Page, Resource
 from pytest_capacity.errors import JournalError
-from pytest_capacity.journal import Journal, ReadJournal
+from pytest_capacity.journal import Journal, PassingJournal, ReadJournal
+from pytest_capacity.usage import CloudResource
 
 #: How many events are folded in one transaction: another process that looks waits for no longer than these take.
 _BATCH: Final = 5000
 
 _COLUMNS: Final = """
-a.n, a.reservation, a.lease, a.run, u.project, u.session, a.topology, a.grp, a.name, a.instance_type, a.market,
-a.state, a.since, a.until, u.hard_end,
+a.n, a.reservation, a.lease, a.run, a.source, a.owner, coalesce(a.project, u.project), u.session, a.topology, a.grp,
+a.name, a.instance_type, a.market, a.state,
+(SELECT at FROM readings WHERE a.source != '' AND backend = page.backend AND region = page.region),
+a.since, a.until, iif(a.source = '', u.hard_end, NULL),
 CASE WHEN a.ended IS NOT NULL THEN a.ended WHEN a.stops <= :now THEN a.stops END,
 (SELECT group_concat(test, char(10)) FROM
     (SELECT test FROM uses WHERE run = a.run AND node = a.held_id GROUP BY test ORDER BY min(n)))
@@ -33,7 +37,16 @@ CASE WHEN a.ended IS NOT NULL THEN a.ended WHEN a.stops <= :now THEN a.stops END
 #: What has ended by an event, or by itself since: a lease of the cloud's own, at its end.
 _ENDED: Final = "(a.ended IS NOT NULL OR a.stops <= :now)"
 _LATEST_END: Final = """
-coalesce(a.ended, max(coalesce(a.until, 0), coalesce((SELECT hard_end FROM runs WHERE run = a.run), 0)))
+coalesce(a.ended, max(coalesce(a.until, 0),
+    coalesce((SELECT hard_end FROM runs WHERE run = a.run AND a.source = ''), 0)))
+"""
+
+#: Of what both know the journal knows more; what it takes for gone, and the cloud has, is shown.
+_FROM_CLOUD: Final = """
+({resources}.backend = :cloud AND NOT EXISTS (
+    SELECT 1 FROM allocations j WHERE j.source = '' AND j.resource = a.resource AND j.slot = a.slot
+    AND j.reservation IS a.reservation
+    AND (a.ended IS NOT NULL OR a.stops <= :now OR (j.ended IS NULL AND (j.stops IS NULL OR j.stops > :now)))))
 """
 
 
@@ -43,14 +56,19 @@ def open_view(journal: str | Path, *, now: Callable[[], float] = time.time) -> A
     return AllocationView(ReadJournal(path), path, now=now) if path.exists() else None
 
 
+def open_cloud_view(journal: str | Path, *, now: Callable[[], float] = time.time) -> AllocationView:
+    """Return the view of this journal's file, and where there is none yet of nothing but what is noted of a cloud."""
+    return open_view(journal, now=now) or AllocationView(PassingJournal(Path(journal)), None, now=now)
+
+
 class AllocationView:
-    """Who uses what, by one journal.
+    """Who uses what, by one journal, and by what was read of a cloud (`note`).
 
     Opening it reads nothing. Each question first folds the events that came since the last one into the index, and is
     then answered by the index alone. Safe to use from many threads, and beside other processes with the same index.
     """
 
-    def __init__(self, journal: Journal, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, journal: Journal, path: Path | None, *, now: Callable[[], float] = time.time) -> None:
         self._journal = journal
         self._now = now
         self._path = path
@@ -77,6 +95,15 @@ class AllocationView:
                 count += batch
         return count
 
+    def note(self, backend: str, found: Collection[CloudResource], whole: Collection[str]) -> None:
+        """Take in what was read of a cloud just now; ``whole`` are the regions that were read whole.
+
+        Raises `JournalError`.
+        """
+        self.follow()
+        with self._lock, self._faults(), self._writing():
+            note_uses(self._index, backend, found, whole, self._now())
+
     def page(self, wanted: Filter) -> Page:
         """Return the resources that ``wanted`` asks for, at most ``limit``, with their allocations. One query."""
         self.follow()
@@ -98,8 +125,7 @@ class AllocationView:
             wanted = replace(wanted, after=page.next)
 
     def _fold_batch(self) -> int:
-        self._index.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writing():
             entries = self._journal.events_after(self._folded(), FOLDS, _BATCH)
             for entry in entries:
                 fold(self._index, entry)
@@ -107,11 +133,17 @@ class AllocationView:
                 last = entries[-1]
                 self._index.execute("DELETE FROM folded")
                 self._index.execute("INSERT INTO folded VALUES (?, ?, ?)", (last.seq, last.at, last.run))
+        return len(entries)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._index.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._index.execute("COMMIT")
         except BaseException:
             self._index.execute("ROLLBACK")
             raise
-        return len(entries)
 
     def _folded(self) -> int:
         """Up to which event the index goes; where the journal is another one than it was made from, from the start."""
@@ -138,10 +170,18 @@ def _query(wanted: Filter, now: float) -> tuple[str, dict[str, Any]]:
     """The query of one page, and its values. Only names of ours stand in the text."""
     values: dict[str, Any] = {"now": now, "after": wanted.after, "limit": wanted.limit + 1}
     resource, allocation = ["r.n > :after"], ["1"]
-    for column, value in (("id", wanted.resource), ("backend", wanted.backend), ("region", wanted.region)):
+    if wanted.resource:
+        resource.append("(r.id = :id OR r.name = :id)")
+        values["id"] = wanted.resource
+    for column, value in (("backend", wanted.backend), ("region", wanted.region)):
         if value:
             resource.append(f"r.{column} = :{column}")
             values[column] = value
+    if wanted.cloud:
+        allocation.append(f"(a.source = '' OR {_FROM_CLOUD})")  # Which name resources have is put in below.
+        values["cloud"] = wanted.cloud
+    else:
+        allocation.append("a.source = ''")
     if wanted.lease:
         # By its id a run is found, whatever its cloud calls the lease.
         allocation.append("(a.lease = :lease OR a.run = :lease)")
@@ -158,33 +198,53 @@ def _query(wanted: Filter, now: float) -> tuple[str, dict[str, Any]]:
         allocation.append("a.since < :end")
         values["end"] = wanted.end
     condition = " AND ".join(allocation)
-    if not wanted.empty:
-        resource.append(f"EXISTS (SELECT 1 FROM allocations a WHERE a.resource = r.n AND {condition})")
+    if wanted.empty:
+        ours = "EXISTS (SELECT 1 FROM allocations j WHERE j.resource = r.n AND j.source = '')"
+        resource.append(f"(r.backend = :cloud OR {ours})" if wanted.cloud else ours)
+    else:
+        resource += _narrowed(wanted)
+        there = condition.format(resources="r")
+        resource.append(f"EXISTS (SELECT 1 FROM allocations a WHERE a.resource = r.n AND {there})")
     return (
         f"WITH page AS MATERIALIZED (SELECT r.* FROM resources r WHERE {' AND '.join(resource)} "
         "ORDER BY r.n LIMIT :limit) "
-        f"SELECT page.n, page.id, page.kind, page.backend, page.region, page.zone, {_COLUMNS} FROM page "
-        f"LEFT JOIN allocations a ON a.resource = page.n AND {condition} LEFT JOIN runs u ON u.run = a.run "
-        "ORDER BY page.n, a.since, a.n"
+        f"SELECT page.n, page.id, page.kind, page.backend, page.region, page.zone, page.name, {_COLUMNS} FROM page "
+        f"LEFT JOIN allocations a ON a.resource = page.n AND {condition.format(resources='page')} "
+        "LEFT JOIN runs u ON u.run = a.run ORDER BY page.n, a.since, a.n"
     ), values
 
 
+def _narrowed(wanted: Filter) -> list[str]:
+    """Conditions on resources by which a few of them are found, where all of them would be looked through."""
+    narrow = []
+    if wanted.lease:
+        narrow.append(
+            "r.n IN (SELECT resource FROM allocations WHERE lease = :lease "
+            "UNION ALL SELECT resource FROM allocations WHERE run = :lease)"
+        )
+    if wanted.reservation:
+        narrow.append("r.n IN (SELECT resource FROM allocations WHERE reservation = :reservation)")
+    return narrow
+
+
 def _allocations(rows: Sequence[tuple[Any, ...]]) -> Allocations:
-    _, id_, kind, backend, region, zone = rows[0][:6]
-    resource = Resource(id=id_, kind=kind, backend=backend, region=region, zone=zone)
+    _, id_, kind, backend, region, zone, name = rows[0][:7]
+    resource = Resource(id=id_, kind=kind, backend=backend, region=region, zone=zone, name=name)
     return Allocations(
-        resource=resource, allocations=tuple(_allocation(id_, row[7:]) for row in rows if row[6] is not None)
+        resource=resource, allocations=tuple(_allocation(id_, row[8:]) for row in rows if row[7] is not None)
     )
 
 
 def _allocation(resource: str, row: tuple[Any, ...]) -> Allocation:
-    reservation, lease, run, project, session, topology, group, name, type_, market, state, *times, tests = row
-    since, until, hard_end, ended = times
+    reservation, lease, run, source, owner, project, session, topology, *rest = row
+    group, name, type_, market, state, seen, since, until, hard_end, ended, tests = rest
     return Allocation(
         resource=resource,
         reservation=reservation,
         lease=lease,
         run=run,
+        source=source or "journal",
+        owner=owner,
         project=project or "",
         session=session,
         topology=topology,
@@ -193,6 +253,7 @@ def _allocation(resource: str, row: tuple[Any, ...]) -> Allocation:
         instance_type=type_,
         market=market,
         state=state if ended is None else "gone",
+        seen=seen,
         since=since,
         until=until,
         renewable_until=hard_end,

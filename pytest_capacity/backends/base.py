@@ -34,12 +34,15 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 __all__ = [
     "Backend",
+    "EndsNodes",
     "Examples",
     "GivesNotice",
     "GroupDraft",
+    "ListsUses",
     "Provider",
     "ReadsQuotas",
     "ScalesNodes",
@@ -82,7 +85,7 @@ class Provider(Reader):
     endless: str = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
+        """Return `Request.settings` of an earlier version's journal in the form of `read_section`. Pure."""
         return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
@@ -94,15 +97,15 @@ class Provider(Reader):
         return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """``request`` with what this process's environment decides (a profile), before the keeper starts."""
+        """Return ``request`` with what this process's environment decides (a profile), before the keeper starts."""
         return request
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
+        """Return the setting that pins the account, and the account; or two empty texts."""
         return "", ""
 
     def memory(self, kind: str) -> float | None:
-        """For how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
+        """Return for how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
         return None
 
     def open(self, request: Request) -> Backend:
@@ -256,6 +259,29 @@ class GivesNotice(Protocol):
 
     def read_notice(self, held: Held, output: str) -> str:
         """Return the cloud's words in ``output`` of the command where the node will be taken back; else "". Pure."""
+        ...
+
+
+@runtime_checkable
+class EndsNodes(Protocol):
+    """A `Backend` of a cloud that removes nodes when something that they sit in ends.
+
+    Where such an end cannot be moved on, the run is over before it: its tests would lose their nodes.
+    """
+
+    #: The kinds of which that is so; all of them are `Backend.leased`.
+    ends_nodes: frozenset[str]
+
+
+@runtime_checkable
+class ListsUses(Protocol):
+    """A `Backend` of a cloud that says who uses what of it: others' too, and what is booked for later."""
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield what is used of these regions, or what ``wanted`` asks for; that nobody uses too, without uses.
+
+        Reads only. What could not be read is `Unread`, and the rest is given.
+        """
         ...
 
 

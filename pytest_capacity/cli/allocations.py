@@ -1,4 +1,4 @@
-"""``pytest-capacity allocations``: who uses what, by the journal, for people and as JSON."""
+"""``pytest-capacity allocations``: who uses what, by the journal and by the cloud, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -10,39 +10,51 @@ from typing import Any, Final
 
 import msgspec
 
-from pytest_capacity.allocations import Allocation, Allocations, Filter, open_view
+from pytest_capacity.allocations import Allocation, Allocations, Filter, Resource, open_cloud_view
 from pytest_capacity.allocations.web.query import parse_moment
-from pytest_capacity.cli.console import Misused, tell, width
-from pytest_capacity.keeper.places import Places
+from pytest_capacity.cli.cloud import cloud_of, journal_of, unread_lines
+from pytest_capacity.cli.console import Misused, complain, tell, width
 from pytest_capacity.report.tables import aligned
 from pytest_capacity.text import moment
+from pytest_capacity.usage import Usage, UseFilter
 
-_HEAD: Final = ("RESOURCE", "RESERVATION", "LEASE", "GROUP", "STATE", "TESTS", "SINCE", "UNTIL", "AT THE LATEST")
+_HEAD: Final = (
+    *("RESOURCE", "RESERVATION", "LEASE", "BY", "GROUP", "STATE", "TESTS", "SINCE", "UNTIL", "AT THE LATEST"),
+)
 
 #: The widest that a column gets; what is longer is cut, and whole in the JSON.
-_WIDTHS: Final = (22, 36, 36, 12, 9, 40, 23, 23, 23)
+_WIDTHS: Final = (36, 36, 36, 40, 12, 9, 40, 23, 23, 23)
 
 
 def main(options: argparse.Namespace) -> int:
-    """Return 0: that nothing is allocated is an answer. Raises `JournalError`."""
+    """Return 0: that nothing is allocated is an answer; 1 where the cloud did not say all.
+
+    Raises `JournalError`, and `ConfigError`.
+    """
+    cloud = cloud_of(options)
     wanted = Filter(
         resource=options.resource or "",
+        cloud=cloud.backend if cloud else "",
         lease=options.lease or "",
         reservation=options.reservation or "",
         terminated=None if options.all else options.terminated,
         start=_moment("--from", options.start),
         end=_moment("--to", options.end),
     )
-    view = open_view(Places.of("", options.journal).journal)
-    found: Sequence[Allocations] = ()
-    if view is not None:
-        with view:
-            found = list(view.all(wanted))
+    usage = Usage()
+    with open_cloud_view(journal_of(options, cloud)) as view:
+        if cloud:
+            narrow = UseFilter(resource=wanted.resource, lease=wanted.lease, reservation=wanted.reservation)
+            usage = cloud.read(narrow)
+            view.note(cloud.backend, usage.resources, usage.whole(cloud.regions, narrow))
+        found = list(view.all(wanted))
     if options.json:
         tell([json.dumps([_plain(one) for one in found], indent=2)], whole=True)
     else:
         tell(_table(found) if found else ["nothing is allocated that fits"])
-    return 0
+    if usage.unread:
+        complain("allocations", *unread_lines(usage.unread))
+    return 1 if usage.unread else 0
 
 
 def _moment(flag: str, text: str | None) -> float | None:
@@ -57,16 +69,17 @@ def _moment(flag: str, text: str | None) -> float | None:
 
 
 def _table(found: Sequence[Allocations]) -> Iterator[str]:
-    rows = [_row(one) for resource in found for one in resource.allocations]
+    rows = [_row(resource.resource, one) for resource in found for one in resource.allocations]
     yield from aligned([_HEAD, *rows], _WIDTHS, width())
 
 
-def _row(one: Allocation) -> tuple[str, ...]:
+def _row(resource: Resource, one: Allocation) -> tuple[str, ...]:
     until = one.ended if one.ended is not None else one.until
     return (
-        one.resource,
+        f"{one.resource} ({resource.name})" if resource.name else one.resource,
         one.reservation or "",
         one.lease,
+        one.session or one.run or one.owner,
         one.group or "",
         one.state,
         ", ".join(one.tests),

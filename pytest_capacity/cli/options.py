@@ -14,8 +14,9 @@ _DESCRIPTION: Final = "Reserve cloud capacity for tests: what can be done withou
 
 
 def read_options(given: Sequence[str]) -> argparse.Namespace:
-    """The verb (None: none was named, and the help was shown) and its options; ``command`` is what follows ``--``.
+    """Return the verb (None: none was named, and the help was shown) and its options.
 
+    ``command`` is what follows ``--``.
     Raises `SystemExit` as argparse does.
     """
     end = list(given).index("--") if "--" in given else len(given)
@@ -112,7 +113,7 @@ def _allocations(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--to", dest="end", metavar="TIME", help="its end")
     parser.add_argument("--json", action="store_true", help="as JSON, with all that is known")
-    _journal(parser)
+    _cloud(parser)
 
 
 def _serve(parser: argparse.ArgumentParser) -> None:
@@ -121,6 +122,17 @@ def _serve(parser: argparse.ArgumentParser) -> None:
         "--policy", choices=("admin", "member"), default="admin", help="whose tokens may see allocations"
     )
     parser.add_argument("--json", action="store_true", help="say where it listens, and the token, as JSON")
+    _cloud(parser)
+
+
+def _cloud(parser: argparse.ArgumentParser) -> None:
+    """Which cloud is asked beside the journal."""
+    _flag(parser, "config", metavar="FILE", help="whose cloud is asked, too (default: capacity.yaml, if there is one)")
+    parser.add_argument("--no-cloud", action="store_true", help="ask no cloud: by the journal alone")
+    _flag(parser, "region", metavar="REGION", action="append", help="region to read (default: the file's)")
+    _flag(parser, "endpoint", metavar="URL", help="the cloud's API, instead of the cloud itself")
+    _flag(parser, "keeper-python", metavar="PATH", help="interpreter that has the cloud's SDK (default: this one)")
+    parser.set_defaults(emulator=None)
     _journal(parser)
 
 
@@ -140,7 +152,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _wanted(parser: argparse.ArgumentParser) -> None:
-    """What is needed, and of whom."""
+    """Declare what is needed, and of whom."""
     what = "what is needed (default: capacity.yaml; repeatable: a later one goes before)"
     _flag(parser, "config", metavar="FILE", action="append", help=what)
     _flag(parser, "backend", metavar="NAME", help="the cloud")
@@ -166,7 +178,7 @@ def _journal(parser: argparse.ArgumentParser) -> None:
 
 
 def _flag(parser: argparse.ArgumentParser, name: str, *, help: str, **how: Any) -> None:
-    """``--name``; and as pytest calls it, since that is what files, messages and habits say."""
+    """Declare ``--name``; and as pytest calls it, since that is what files, messages and habits say."""
     how.setdefault("default", None)
     parser.add_argument(f"--{name}", help=help, **how)
     parser.add_argument(f"--capacity-{name}", dest=name.replace("-", "_"), help=argparse.SUPPRESS, **how)

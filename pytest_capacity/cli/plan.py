@@ -19,7 +19,7 @@ from pytest_capacity.report.render import EMULATED
 
 
 def main(options: argparse.Namespace) -> int:
-    """0; 1 where a topology has nothing to try."""
+    """Show the plan; return 1 where a topology has nothing to try, else 0."""
     request = read_request(options, os.environ)
     names = chosen(request, options.topology)
     request = replace(request, topologies={name: request.topologies[name] for name in names})

@@ -8,12 +8,11 @@ import os
 import secrets
 import signal
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
+from pytest_capacity.cli.cloud import cloud_of, journal_of
 from pytest_capacity.cli.console import Misused, tell
 from pytest_capacity.install_advice import install_command
-from pytest_capacity.keeper.places import Places
 
 #: Where a script puts a token of its own, so that it need not read ours. The second one has no role but ``member``.
 TOKEN: Final = "PYTEST_CAPACITY_SERVE_TOKEN"
@@ -43,14 +42,16 @@ def main(options: argparse.Namespace) -> int:
         else:
             tell([f"serving on {url} until Ctrl-C", f"in a browser: {url}/?token={admin}"])
 
+    cloud = cloud_of(options)
     # As Ctrl-C: the server closes its sockets and we return.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         serve(
-            Path(Places.of("", options.journal).journal),
+            journal_of(options, cloud),
             Guard(tokens=tokens, policy=options.policy),
             options.port,
             ready,
+            cloud,
         )
     except OSError as error:
         raise Misused(f"port {options.port} cannot be used: {error}. Give another with --port") from error

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
 from pytest_capacity.config.databases import KEYS as DATABASE_KEYS
@@ -199,10 +199,6 @@ def load(
         reserve=cloud.reserve,
         market=cloud.market,
         use_reservations=cloud.use_reservations,
-        fallback=cloud.moving.fallback,
-        colocate=cloud.moving.colocate,
-        retry_until_s=cloud.moving.retry_until_s,
-        on_preempt=cloud.moving.on_preempt,
         duration_s=duration,
         timeout_s=timeout,
         release_timeout_s=_duration(
@@ -214,15 +210,12 @@ def load(
         settings=cloud.settings,
         ssh=read_ssh(source, own, found, collect, faults),
         collect=collect,
-        session=keeping.session,
-        keep=keeping.keep,
-        keep_s=keeping.keep_s,
-        limit_s=keeping.limit_s,
         errors=() if own else read_errors(source, backend.name, tuple(clouds.names()), faults),
-        journal=_text(source, "journal", faults),
-        databases=kubedb.databases,
-        kubernetes=kubedb.kubernetes,
-        scaling=kubedb.scaling,
+        journal=source.read("journal", as_text, faults),
+        # Their fields are those of `Request`.
+        **asdict(cloud.moving),
+        **asdict(keeping),
+        **asdict(kubedb),
     )
     backend.check_request(request, source, faults)
     if faults.lines:
@@ -265,15 +258,14 @@ def _cloud(
 
 
 def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> _Cloud:
-    """Machines of the user's own: what only a cloud could do is a fault, since it would not be done."""
+    """Return what the user's own machines have; refuse what only a cloud could do, as it would not be done."""
     sections = [name for name in clouds.names() if name != provider.name]
     for key in (*_OF_A_CLOUD, *sections):
         value, where = source.get(key)
         if value is not None:
             faults.add(where, f"is given, and `backend: {provider.name}` has no cloud to ask for it", "Leave it out.")
-    value, where = source.get("reserve")
-    if value is not None and as_bool(value, where, faults):
-        faults.add(where, "is true, and machines of your own need no reservation", "Leave it out.")
+    if source.read("reserve", as_bool, faults):
+        faults.add(source.get("reserve")[1], "is true, and machines of your own need no reservation", "Leave it out.")
     # The cluster of the databases is emulated too.
     if source.overrides.emulator and not source.values.get("databases"):
         what = f"is given, and `backend: {provider.name}` has no cloud to emulate"
@@ -374,14 +366,12 @@ def _zones(source: Source, provider: Reader, regions: tuple[str, ...], faults: F
 
 def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market, bool]:
     """Return the market that groups take by default, and whether what is on demand is reserved by default."""
-    value, where = source.get("market")
-    market: Market = (as_market(value, where, faults) if value is not None else None) or "on-demand"
-    value, where = source.get("reserve")
-    reserve = as_bool(value, where, faults) if value is not None else None
+    market: Market = source.read("market", as_market, faults) or "on-demand"
+    reserve = source.read("reserve", as_bool, faults)
     # A flag alone says which of the two is meant now; it is no contradiction of the file.
     same_level = source.is_overridden("market") == source.is_overridden("reserve")
     if market == "spot" and reserve and same_level and not fallback.spot_to_on_demand:
-        faults.add(where, "is true, and the market is spot", EXCLUSIVE)
+        faults.add(source.get("reserve")[1], "is true, and the market is spot", EXCLUSIVE)
     return market, True if reserve is None else reserve
 
 
@@ -393,7 +383,7 @@ def _duration(source: Source, key: str, default: float, most: float, faults: Fau
 
 
 def _endpoint(source: Source, provider: Reader, faults: Faults) -> str | None:
-    """The URL to use; None too where an emulator is started, whose URL is not known yet (a flag beats the file)."""
+    """Return the URL to use; None too where an emulator is started, whose URL is not known yet."""
     value, where = source.get("endpoint")
     if value is None:
         return None
@@ -434,10 +424,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _use_reservations(source: Source, provider: Reader, faults: Faults) -> tuple[str, ...]:
-    value, where = source.get("use_reservations")
-    if value is None:
+    where = source.get("use_reservations")[1]
+    given = source.read("use_reservations", as_texts, faults)
+    if given is None:
         return ()
-    given = as_texts(value, where, faults)
     checked = provider.read_reservations(given, where, faults)
     if len(set(given)) < len(given):
         faults.add(where, "names a reservation twice", "Name each once.")
@@ -457,11 +447,6 @@ def _prices(source: Source, provider: Reader, faults: Faults) -> Mapping[str, fl
         else:
             prices[name] = float(price)
     return prices
-
-
-def _text(source: Source, key: str, faults: Faults) -> str | None:
-    value, where = source.get(key)
-    return as_text(value, where, faults) if value is not None else None
 
 
 def _text_of_form(source: Source, key: str, form: re.Pattern[str], example: str, faults: Faults) -> str | None:

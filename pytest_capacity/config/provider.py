@@ -157,7 +157,7 @@ class Reader:
     sct: SctKeys = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """The regions that the SDK would take, and the variable that says so. ``((), "")`` where there is none."""
+        """Return the regions that the SDK would take, and the variable that says so; ``((), "")`` without one."""
         for name in self.region_variables:
             if environ.get(name):
                 return (environ[name],), name
@@ -172,7 +172,7 @@ class Reader:
         return tuple(values)
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """An instance type (machine type, size, shape). None, and a fault, for anything else."""
+        """Return an instance type (machine type, size, shape). None, and a fault, for anything else."""
         return as_text(value, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
@@ -184,11 +184,11 @@ class Reader:
         return tuple(values)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """The section, checked: plain data (what JSON has), for `Request.settings`. What is default is left out."""
+        """Return the section, checked: plain data (what JSON has), for `Request.settings`, less what is default."""
         return {}
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """What the group says beside the common keys (its own section, ``image``): plain data, for `NodeGroup.cloud`.
+        """Return what the group says beside the common keys (its own section, ``image``), for `NodeGroup.cloud`.
 
         A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
         """

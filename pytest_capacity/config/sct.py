@@ -60,7 +60,7 @@ class Translated(Struct, frozen=True, kw_only=True):
     names: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, value: Any, name: str) -> None:
-        """One more key; nothing where there is no value."""
+        """Add one more key; nothing where there is no value."""
         self.names[key] = name
         if value is not None:
             self.values[key] = value
@@ -77,7 +77,7 @@ def _not_obeyed(clouds: Readers) -> frozenset[str]:
 
 
 def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> bool:
-    """Whether a file is one of SCT. ``ours`` are the keys of `capacity.yaml`, for which no provider is imported."""
+    """Return whether a file is one of SCT. ``ours`` are our keys, for which no provider is imported."""
     if any(key in values for key in KEYS):
         return True
     return not values.keys() <= set(ours) and any(key in values for key in sct_keys(clouds))
@@ -126,7 +126,7 @@ def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[
 
 
 def _named(text: str, names: Mapping[str, str]) -> tuple[str, str] | None:
-    """Their key, and what follows ours; None where the text is about none of ours."""
+    """Return their key, and what follows ours; None where the text is about none of ours."""
     for key in sorted(names, key=len, reverse=True):
         if text.startswith((f"{key}:", f"{key}[", f"{key}.")):
             at = text.index(":", len(key))
@@ -199,7 +199,7 @@ class _Reader:
         self._own = self._read_own(clouds)
 
     def read(self) -> Translated:
-        """Everything, in our keys."""
+        """Return everything, in our keys."""
         found = Translated()
         # What a flag gives need not be in the file; else the name is missing under the user's key.
         found.put("backend", self.backend, "cluster_backend")
@@ -298,7 +298,7 @@ class _Reader:
         return bool(self._values.get("ssh", _KEY_FILE in self._values))
 
     def _put_ssh(self, found: Translated, section: dict[str, Any]) -> None:
-        """What the file says in our words, over the user and the key file that it names in theirs."""
+        """Put what the file says in our words, over the user and the key file that it names in theirs."""
         ours = self._values.get("ssh")
         found.put("collect", self._values.get("collect"), "collect")
         if not self._logs_in:
@@ -389,7 +389,7 @@ class _Reader:
         return None
 
     def _check_count(self, roles: Roles) -> None:
-        """A count replaces the one of the nodes, which is one only where all that is reserved has one shape."""
+        """Check a count, which replaces the one of the nodes only where all that is reserved has one shape."""
         key = self._provider.sct.count
         if not key or key not in self._values or not self._reserve:
             return
@@ -460,7 +460,7 @@ def _region_key(values: Mapping[str, Any], provider: Reader) -> str:
 
 
 def _all(clouds: Readers) -> Iterator[Reader]:
-    """Every provider that can be loaded: a package that cannot be is no concern of a file for another cloud."""
+    """Yield every provider that can be loaded: a package that cannot be is no concern of a file for another cloud."""
     for name in clouds.names():
         with contextlib.suppress(ConfigError):
             yield clouds.get(name)

@@ -47,7 +47,7 @@ def ignored() -> frozenset[str]:
 
 
 def check_refused(values: Mapping[str, Any], file: str, provider: Reader, faults: Faults) -> None:
-    """Complain of every key that asks for machines in a way that is not obeyed; not of those of another cloud alone."""
+    """Refuse every key that asks for machines in a way that is not obeyed; not those of another cloud alone."""
     advice = {**REFUSED, **provider.sct.refused}
     for key, remedy in advice.items():
         if key not in provider.sct.all and values.get(key) not in _OFF:

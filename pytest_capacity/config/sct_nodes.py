@@ -55,7 +55,7 @@ class Roles(Struct, frozen=True):
 
 
 def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: Sequence[str], faults: Faults) -> Roles:
-    """The kinds in the order db, loader, monitor. ``values`` are without what is empty.
+    """Return the kinds in the order db, loader, monitor. ``values`` are without what is empty.
 
     A kind without images of its own starts from those of the database.
     """
@@ -98,13 +98,13 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
 
 
 def _type_key(values: Mapping[str, Any], name: str, provider: Reader) -> str:
-    """The key that says the group's type: the cloud's own where the file has it, else the one for all clouds."""
+    """Return the key that says the group's type: the cloud's own where the file has it, else the one for all clouds."""
     own = provider.sct.types.get(name, "")
     return own if own in values else _ROLES[name][1]
 
 
 def _count(values: Mapping[str, Any], name: str, type_key: str, file: str, faults: Faults) -> int | None:
-    """How many: a number, or one for each data centre, summed. None, and a fault, for anything else."""
+    """Return how many: a number, or one for each data centre, summed. None, and a fault, for anything else."""
     key = _ROLES[name][0]
     if key not in values:
         # One loader and one monitor are the defaults of scylla-cluster-tests.
@@ -179,7 +179,7 @@ def _root_disk(values: Mapping[str, Any], name: str, provider: Reader, file: str
 def _images(
     values: Mapping[str, Any], key: str, provider: Reader, regions: Sequence[str], file: str, faults: Faults
 ) -> Images:
-    """The images by region, in whose order they stand; or the one for all."""
+    """Return the images by region, in whose order they stand; or the one for all."""
     where = f"{file}: {key}"
     by_region = provider.sct.images_by_region
     if key not in values and not provider.sct.images_needed:

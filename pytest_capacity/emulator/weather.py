@@ -60,7 +60,7 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     def matches(
         self, cloud: str, operation: str, region: str, zone: str | None, type_: str | None, market: str | None = None
     ) -> bool:
-        """Whether a call is hit. A fault without operation hits every call, but no boot."""
+        """Return whether a call is hit. A fault without operation hits every call, but no boot."""
         if self.operation is None and operation in MACHINE_OPERATIONS:
             return False
         pairs = (
@@ -184,7 +184,7 @@ class Change(Struct, frozen=True):
 
 
 def read_scenario(path: str, names: Names) -> Change:
-    """The weather in a YAML file; `WeatherError` names the file and the fault."""
+    """Return the weather in a YAML file; `WeatherError` names the file and the fault."""
     try:
         told = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as problem:
@@ -201,7 +201,7 @@ def read_scenario(path: str, names: Names) -> Change:
 
 
 def read_change(told: object, names: Names) -> Change:
-    """What ``told`` changes; `WeatherError` if it is not weather."""
+    """Return what ``told`` changes; `WeatherError` if it is not weather."""
     if not isinstance(told, Mapping):
         raise WeatherError(f"the weather is a mapping, not {type(told).__name__}; known keys: {', '.join(PARTS)}")
     unknown = sorted(str(key) for key in told if key not in PARTS)
@@ -228,7 +228,7 @@ def _convert(value: object, type_: Any, where: str) -> Any:
 
 
 def _unknown_key(problem: str, where: str) -> str | None:
-    """msgspec names the key that is too much, and where; the known ones are added."""
+    """Return msgspec's message with the known keys: it names the key that is too much, and where."""
     found = _UNKNOWN.fullmatch(problem)
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""What a run would try, and whose credentials these are: read by a process that does this one thing and ends.
+"""What a run would try, whose credentials these are, who uses what: read by a process that does this and ends.
 
 The SDKs never load in pytest, hence a process. It is no keeper: it begins no run, joins no session, and makes no call
 that changes anything.
@@ -24,6 +24,7 @@ from pytest_capacity.keeper.protocol import Answer, Failed
 from pytest_capacity.keeper.spawn import SpawnOptions, command_of, environment, last_lines
 from pytest_capacity.model import Request
 from pytest_capacity.preview import Plan
+from pytest_capacity.usage import Usage, UseFilter
 
 #: How long a plan may take: an emulator that starts, and reads that are throttled. Seconds.
 PATIENCE: Final = 120.0
@@ -35,13 +36,14 @@ _PATIENCE_WHOAMI: Final = 30.0
 class Asked(Struct, frozen=True):
     """What the process reads. ``log`` is where its standard error goes; ``scenario`` is the emulator's file.
 
-    Without a ``journal`` only the account is asked for.
+    Without a ``journal`` only the account is asked for; with ``wanted``, who uses what.
     """
 
     request: Request
     log: str
     journal: str | None = None
     scenario: str | None = None
+    wanted: UseFilter | None = None
 
 
 class Planned(Answer, frozen=True, tag="planned"):
@@ -56,6 +58,12 @@ class Known(Answer, frozen=True, tag="known"):
     account: str
 
 
+class Used(Answer, frozen=True, tag="used"):
+    """Who uses what."""
+
+    usage: Usage
+
+
 def plan(request: Request, options: SpawnOptions) -> Plan:
     """Return what a run of this request would try. With ``emulated`` an emulator is started for it, which ends with it.
 
@@ -64,6 +72,16 @@ def plan(request: Request, options: SpawnOptions) -> Plan:
     journal = Places.of(request.run, request.journal).journal
     answer = _ask("what a run would try", request, options, PATIENCE, journal)
     return expect(answer, Planned).plan
+
+
+def uses(request: Request, options: SpawnOptions, wanted: UseFilter) -> Usage:
+    """Return who uses what of the cloud of ``request``, in its regions.
+
+    Raises `ConfigError`, and `KeeperError` where the process fails; what the cloud did not say is in the answer.
+    """
+    journal = Places.of("", request.journal).journal
+    answer = _ask("who uses what", request, options, PATIENCE, journal, wanted)
+    return expect(answer, Used).usage
 
 
 def whoami(request: Request, python: str | None) -> str:
@@ -78,10 +96,15 @@ def whoami(request: Request, python: str | None) -> str:
 
 
 def _ask(
-    what: str, request: Request, options: SpawnOptions, patience: float, journal: str | None = None
-) -> Planned | Known | Failed:
+    what: str,
+    request: Request,
+    options: SpawnOptions,
+    patience: float,
+    journal: str | None = None,
+    wanted: UseFilter | None = None,
+) -> Planned | Used | Known | Failed:
     with tempfile.NamedTemporaryFile(prefix="pytest-capacity-oneshot-", suffix=".log") as log:
-        asked = Asked(request, log.name, journal, options.scenario)
+        asked = Asked(request, log.name, journal, options.scenario, wanted)
         try:
             done = subprocess.run(
                 command_of("keeper.oneshot", options.python),
@@ -97,7 +120,7 @@ def _ask(
             raise KeeperError(f"{what} could not be asked: {error}. See --capacity-keeper-python") from error
         said = last_lines(log.name, 1)
     try:
-        return msgspec.json.decode(done.stdout, type=Planned | Known | Failed)
+        return msgspec.json.decode(done.stdout, type=Planned | Used | Known | Failed)
     except msgspec.DecodeError:
         raise KeeperError(
             f"{what} could not be read: the process ended with {done.returncode}: {said or 'no words'}. "
@@ -108,9 +131,14 @@ def _ask(
 def main() -> int:
     """Read what is asked, read the cloud, print the answer."""
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    answer: Planned | Known | Failed
+    answer: Planned | Used | Known | Failed
     try:
-        answer = Planned(plan=_plan(asked, asked.journal)) if asked.journal is not None else _identify(asked.request)
+        if asked.journal is None:
+            answer = _identify(asked.request)
+        elif asked.wanted is not None:
+            answer = Used(usage=_uses(asked.request, asked.journal, asked.wanted))
+        else:
+            answer = Planned(plan=_plan(asked, asked.journal))
     except CapacityError as error:
         answer = Failed(error=type(error).__name__, message=str(error))
     sys.stdout.buffer.write(msgspec.json.encode(answer))
@@ -126,6 +154,21 @@ def _identify(request: Request) -> Known | Failed:
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises: the backend reads it.
         found = backend.diagnose(error)
         return Failed(error=KeeperError.__name__, message=f"{found.code}: {found.words}")
+
+
+def _uses(request: Request, journal: str, wanted: UseFilter) -> Usage:
+    from pytest_capacity.backends import open_backend
+    from pytest_capacity.engine.usage import open_runs, read_usage
+    from pytest_capacity.journal import ReadJournal
+
+    runs: list[str] = []
+    if Path(journal).exists():
+        read = ReadJournal(Path(journal))
+        try:
+            runs = open_runs(read, request.backend)
+        finally:
+            read.close()
+    return read_usage(open_backend(request), request.regions, runs, wanted)
 
 
 def _plan(asked: Asked, journal: str) -> Plan:

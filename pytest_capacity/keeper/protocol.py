@@ -15,12 +15,24 @@ from msgspec import Struct, field
 
 from pytest_capacity.databases import DatabaseChange
 from pytest_capacity.ladder import Rung
-from pytest_capacity.model import Attempt, Diagnosis, Held, Identity, Node, NodeChange, Placed, Receipt, Request
+from pytest_capacity.model import (
+    Attempt,
+    Diagnosis,
+    Held,
+    Identity,
+    Node,
+    NodeChange,
+    Placed,
+    Receipt,
+    Request,
+    Unread,
+)
 from pytest_capacity.scaling.model import OpsRequest, TargetState
+from pytest_capacity.usage import UseFilter
 from pytest_capacity.version import __version__
 
 #: Both ends must be of one version; a keeper on another interpreter may have another one installed.
-VERSION: Final = 5
+VERSION: Final = 6
 
 #: Larger frames are refused: nothing that we say is near it.
 MAX_FRAME: Final = 16 * 1024 * 1024
@@ -182,6 +194,12 @@ class ListOps(Call, frozen=True, tag="list-ops"):
     target: str = ""
 
 
+class NoteUses(Call, frozen=True, tag="note-uses"):
+    """Read who uses what of the cloud, and take it into the index of the allocation view. Answered by `UsesNoted`."""
+
+    wanted: UseFilter
+
+
 class Status(Call, frozen=True, tag="status"):
     """What is held now, without asking the cloud. Answered by `Holding`."""
 
@@ -214,6 +232,7 @@ AnyCall = (
     | AskDatabase
     | WaitOps
     | ListOps
+    | NoteUses
     | Status
     | CancelRun
     | Bye
@@ -319,6 +338,12 @@ class DatabaseReady(Answer, frozen=True, tag="database-ready"):
     name: str
 
 
+class UsesNoted(Answer, frozen=True, tag="uses-noted"):
+    """What could not be read."""
+
+    unread: tuple[Unread, ...] = ()
+
+
 class Holding(Answer, frozen=True, tag="holding"):
     """What the journal says is held, until when without a release, and the commands that remove it by hand.
 
@@ -380,6 +405,7 @@ AnyAnswer = (
     | Preempted
     | OpsAnswer
     | DatabaseReady
+    | UsesNoted
     | Holding
     | Failed
     | Consult

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from msgspec.structs import replace
 
-from pytest_capacity.errors import CapacityError, ScalingError
+from pytest_capacity.errors import CapacityError, CapacityWarning, ScalingError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.model import NodeChange, Placed, Request, Reservation, ResizeMode
 from pytest_capacity.plugin.database import Database, database
@@ -19,6 +20,8 @@ from pytest_capacity.plugin.scaled import Keeper, Scaled
 from pytest_capacity.remote import export
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.scaling.model import OpsRequest, TargetState
+from pytest_capacity.text import clean
+from pytest_capacity.usage import UseFilter
 
 if TYPE_CHECKING:
     from pytest_capacity.allocations import Allocations
@@ -36,15 +39,15 @@ class Nodes(Keeper, Protocol):
         ...
 
     def known(self, topology: str) -> str:
-        """The name under which ``topology`` is configured."""
+        """Return the name under which ``topology`` is configured."""
         ...
 
     def placed(self, topology: str) -> Placed:
-        """``topology`` as it stands; provisioned by the first call."""
+        """Return ``topology`` as it stands; provisioned by the first call."""
         ...
 
     def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
-        """Its nodes by group."""
+        """Return its nodes by group."""
         ...
 
 
@@ -98,11 +101,11 @@ class Capacity:
         return self._placed.reservations
 
     def nodes(self, group: str | None = None) -> tuple[Machine, ...]:
-        """The nodes of ``group``, or all of them. Raises `CapacityError` for a group that is not there."""
+        """Return the nodes of ``group``, or all of them. Raises `CapacityError` for a group that is not there."""
         return self._runtime.uses.took(self._nodes(group))
 
     def node(self, group: str | None = None, index: int = 0) -> Machine:
-        """The ``index``-th node of ``group``, or of all."""
+        """Return the ``index``-th node of ``group``, or of all."""
         nodes = self._nodes(group)
         try:
             node = nodes[index]
@@ -112,8 +115,9 @@ class Capacity:
         return self._runtime.uses.took((node,))[0]
 
     def ssh_config(self, path: str | os.PathLike[str] | None = None) -> str:
-        """A configuration for ``ssh -F``: a ``Host`` for each node, by its name. With ``path`` also written there.
+        """Return a configuration for ``ssh -F``: a ``Host`` for each node, by its name.
 
+        With ``path`` also written there.
         Raises `NodeError` where the run does not reach its nodes by SSH.
         """
         text = export.ssh_config(self.nodes())
@@ -122,8 +126,9 @@ class Capacity:
         return text
 
     def inventory(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """An Ansible inventory: groups, and in them the nodes by name. With ``path`` also written there, as YAML.
+        """Return an Ansible inventory: groups, and in them the nodes by name.
 
+        With ``path`` also written there, as YAML.
         Raises `NodeError` where the run does not reach its nodes by SSH.
         """
         nodes = self.nodes()
@@ -132,8 +137,9 @@ class Capacity:
         return export.inventory(nodes)
 
     def database(self, name: str, *, engine: str | None = None, namespace: str | None = None) -> Database:
-        """A KubeDB database: of ``databases:``, provisioned when it is asked for first, or one that is there already.
+        """Return a KubeDB database.
 
+        Of ``databases:``, provisioned when it is asked for first, or one that is there already.
         One that is there already is named with its ``engine``: mongodb, postgres, mysql, mariadb, redis, elasticsearch;
         ``namespace`` is that of the configuration unless given. Raises `KubeDBError`.
         """
@@ -214,18 +220,28 @@ class Capacity:
         terminated: bool | None = False,
         start: float | None = None,
         end: float | None = None,
+        cloud: bool = True,
     ) -> tuple[Allocations, ...]:
-        """Return who uses what, by the journal: the resources of every run in it, with their allocations.
+        """Return who uses what: the resources of every run in the journal, and of the cloud, with their allocations.
 
         ``lease`` is a lease of the cloud's own, or a run (`run_id`). ``terminated``: True for what has ended, None for
-        all. ``start`` and ``end`` (seconds since the epoch) are a window in which it may stand. Raises `JournalError`.
+        all. ``start`` and ``end`` (seconds since the epoch) are a window in which it may stand. With ``cloud`` it is
+        asked now; what it does not say is a `CapacityWarning`. Raises `JournalError`.
         """
         # What most tests never ask for is not loaded with the plugin.
         from pytest_capacity.allocations import Filter, open_view
         from pytest_capacity.keeper.places import Places
 
+        if cloud:
+            self._note_uses(UseFilter(resource=resource, lease=lease, reservation=reservation))
         wanted = Filter(
-            resource=resource, lease=lease, reservation=reservation, terminated=terminated, start=start, end=end
+            resource=resource,
+            cloud=self.config.backend if cloud else "",
+            lease=lease,
+            reservation=reservation,
+            terminated=terminated,
+            start=start,
+            end=end,
         )
         view = open_view(Places.of("", self.config.journal).journal)
         if view is None:
@@ -233,8 +249,19 @@ class Capacity:
         with view:
             return tuple(view.all(wanted))
 
+    def _note_uses(self, wanted: UseFilter) -> None:
+        """Have the keeper read who uses what of the cloud, so that the view knows it."""
+        try:
+            noted = self._runtime.call_patiently(protocol.NoteUses(wanted=wanted), protocol.UsesNoted)
+            faults = [f"{part.kind} in {part.region or 'every region'}: {part.why}" for part in noted.unread]
+        except CapacityError as error:
+            faults = [str(error)]
+        for fault in faults:
+            words = f"who uses what was not read from the cloud: {clean(fault)}. The journal's part is there"
+            warnings.warn(CapacityWarning(words), stacklevel=3)
+
     def topology(self, name: str) -> Capacity:
-        """The handle of another topology; it is provisioned when it is used first."""
+        """Return the handle of another topology; it is provisioned when it is used first."""
         return Capacity(self._runtime, self._runtime.known(name))
 
     @property

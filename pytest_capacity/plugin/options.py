@@ -195,7 +195,10 @@ class Settings:
         self._environ = environ
 
     def get(self, name: str) -> Setting | None:
-        """What was said about ``name`` and where; None: nothing. Raises `pytest.UsageError` for a bad truth value."""
+        """Return what was given for ``name`` and where; None: nothing.
+
+        Raise `pytest.UsageError` for a bad truth value.
+        """
         option = _BY_NAME[name]
         return self._from_flag(option) or self._from_environment(option) or self._from_ini(option)
 
@@ -210,7 +213,7 @@ class Settings:
         return bool(setting.value) if setting else default
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
-        """One of ``choices``, the first when nothing was said. Raises `pytest.UsageError` for any other word."""
+        """Return one of ``choices``, the first when nothing was said. Raise `pytest.UsageError` for any other word."""
         setting = self.get(name)
         if setting is None:
             return choices[0]
@@ -380,7 +383,7 @@ def _check_readable(path: Path) -> None:
 
 
 def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path | None]:
-    """Whether to run against the emulator, and its scenario: that of ``--capacity-emulator=FILE``, or the other flag's.
+    """Return whether to run against the emulator, and its scenario: of ``--capacity-emulator=FILE`` or the other flag.
 
     Raises `pytest.UsageError` for what is no such file, for two of them, and for a scenario flag without the emulator.
     """

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,7 +20,7 @@ import msgspec
 import pytest
 
 from pytest_capacity.backends import provider
-from pytest_capacity.errors import CapacityError, ConfigError
+from pytest_capacity.errors import CapacityError, CapacityWarning, ConfigError
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call, Event
 from pytest_capacity.keeper.spawn import SpawnOptions
@@ -128,6 +130,8 @@ class Controller(Runtime):
         self._ending = Ending(emulated=request.emulated, session=request.session)
         self._pending = Pending(self._ending.interrupted)
         self._outcome: Outcome | None = None
+        #: What tests are to be warned of, from the reader thread.
+        self._warnings: deque[str] = deque()
 
     def call(self, message: Call, answer: type[A]) -> A:
         """Ask over the owner's connection; live lines appear while it waits."""
@@ -189,7 +193,7 @@ class Controller(Runtime):
             node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir, self.on_exhausted)
 
     def pytest_report_header(self) -> list[str]:
-        """Where, as whom, which run."""
+        """Return where, as whom, which run."""
         owner = self._owner
         header = render.header(self.request, owner.log if owner else "", self._endpoint)
         if owner is None:
@@ -234,10 +238,19 @@ class Controller(Runtime):
         return (yield)
 
     def pytest_runtest_logfinish(self) -> None:
-        """Between tests: show what has come meanwhile."""
+        """Show, between tests, what has come meanwhile."""
         self._console.beat()
+        self._warn()
         if self._awaits_identity:
             self._identify(0, strict=False)
+
+    def _warn(self) -> None:
+        """Hand the warnings that have come to pytest, which lists them in its summary. For the main thread."""
+        while self._warnings:
+            warning = CapacityWarning(clean(self._warnings.popleft()))
+            # A filter of the suite's may make it an error: outside of any test there is none to fail.
+            with suppress(CapacityWarning):
+                self.config.issue_config_time_warning(warning, stacklevel=2)
 
     def _uses_capacity(self, session: pytest.Session) -> bool:
         return any(map(uses_capacity, session.items))
@@ -245,6 +258,8 @@ class Controller(Runtime):
     def _on_event(self, event: Event) -> None:
         self.on_event(event)
         self._begun = self._begun or event.kind in ("attempt-started", "database-requested")
+        if event.kind == "ending":
+            self._warnings.append(str(event.data.get("words", "")))
         self._console.on_event(event)
         self._hooks.on_event(event)
         if event.kind == "identity" and self._distributed and not self._strict_credentials:
@@ -323,6 +338,7 @@ class Controller(Runtime):
         self._outcome = self._ending.release(self._owner, self._console.beat, self._console.say_all, failed=failed)
         self._hooks.finish()
         self._console.beat()
+        self._warn()
         # Said at once, and again in the summary: after a second Ctrl-C there may be no summary.
         self._console.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
         if session.exitstatus == pytest.ExitCode.OK and not self._outcome.good:
@@ -330,7 +346,7 @@ class Controller(Runtime):
         self._close()
 
     def _learn_fault(self) -> None:
-        """Why the run could do nothing, where its tests heard of it before we did: the summary says it once."""
+        """Learn why the run could do nothing, where its tests learned it first: the summary says it once."""
         if self._fault or self._refused or not self._owner or not self._owner.ready:
             return
         try:
@@ -339,7 +355,7 @@ class Controller(Runtime):
             self._fault = error
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The section ``capacity``: attempts, nodes, the receipt."""
+        """Write the section ``capacity``: attempts, nodes, the receipt."""
         if self._outcome is None:
             return
         receipt, verbosity = self._outcome.receipt, self.config.get_verbosity()
@@ -368,7 +384,7 @@ class Controller(Runtime):
             terminalreporter.write_line(line.text, **line.markup)
 
     def pytest_unconfigure(self) -> None:
-        """The net for sessions that never began properly: hang up, and the keeper releases."""
+        """Hang up for sessions that never began properly, and the keeper releases."""
         if os.getpid() == self._pid:
             self._close()
             self._pending.let_go()

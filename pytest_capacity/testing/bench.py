@@ -164,7 +164,8 @@ class Bench:
         self._journals.append(journal)
         state = RunState(journal, request.run, self._clock)
         if not state.live:
-            state.intend("run-started", data={"started": self._clock.now(), "nonce": "n"})
+            data = {"started": self._clock.now(), "nonce": "n", "request": request}
+            state.intend("run-started", data=data)
         over = dying or (Dying(self.lab.backend(request), fatal) if fatal else self.lab.backend(request))
         engine = Engine(request, cast("Backend", over), state, self._clock)
         self._engines.append(engine)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.blazar.lab import BlazarLab, Openstack, environment
+from tests.blazar.runs import Suite
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -47,3 +48,11 @@ def openstack(_openstack: Openstack, monkeypatch: pytest.MonkeyPatch) -> Opensta
 def lab(openstack: Openstack) -> BlazarLab:
     """It, for the engine."""
     return BlazarLab(openstack)
+
+
+@pytest.fixture
+def suite(tmp_path: Path, lab: BlazarLab) -> Iterator[Suite]:
+    """A suite of a user's, on an empty Blazar."""
+    suite = Suite(tmp_path, lab)
+    yield suite
+    suite.close()

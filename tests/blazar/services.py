@@ -95,7 +95,8 @@ class Services:
 
     def answer(self, call: Call) -> Answer:
         """What the first route that fits says."""
-        with self.world.lock:
+        kind = "servers" if call.path.startswith(f"{_COMPUTE}/servers") else "others"
+        with self.world.delayed(call.method, kind), self.world.lock:
             self.world.settle()
             for method, path, handler in _ROUTES:
                 if method in (call.method, "*") and (found := path.fullmatch(call.path)):
@@ -488,6 +489,7 @@ def _look(services: Services, call: Call, found: re.Match[str]) -> Answer:
             "aggregates": list(world.aggregates.values()),
             "flavors": list(world.flavors),
             "calls": world.calls,
+            "under_way": world.under_way,
         }
     )
 

@@ -11,11 +11,13 @@ import pytest
 
 from pytest_capacity.allocations.web.app import make_app
 from pytest_capacity.allocations.web.guard import Guard
-from pytest_capacity.backends import open_backend
+from pytest_capacity.cli.cloud import Cloud
 from pytest_capacity.engine import Engine
-from pytest_capacity.model import Change, NodeGroup
+from pytest_capacity.engine.leases import LEASE
+from pytest_capacity.keeper.spawn import SpawnOptions
+from pytest_capacity.model import NodeGroup
 from pytest_capacity.testing import Bench
-from tests.blazar.lab import DB, LOADER, BlazarLab, Openstack, environment
+from tests.blazar.lab import DB, LOADER, BlazarLab, Openstack, environment, hosts_of
 
 PORT = 7777
 ADMIN = "admin-token-of-this-test"
@@ -35,11 +37,19 @@ WHOLE = NodeGroup(
 class Pair:
     """A run on the real Blazar, and both who can be asked about it."""
 
-    def __init__(self, lab: BlazarLab, path: Path, engine: Engine) -> None:
+    def __init__(self, lab: BlazarLab, path: Path, engine: Engine, bench: Bench) -> None:
         self.openstack = lab.openstack
         self.engine = engine
+        self.bench = bench
+        #: Of others: one that stands, and one to come.
+        self.others = [self.openstack.lease(hosts_of(1, "az-b")), self._coming()]
         guard = Guard(tokens={ADMIN: "admin", MEMBER: "member"})
-        self._client = make_app(path / "journal.sqlite", guard, PORT).test_client()
+        cloud = Cloud(engine.request, SpawnOptions())
+        self._client = make_app(path / "journal.sqlite", guard, PORT, cloud=cloud).test_client()
+
+    def _coming(self) -> dict[str, Any]:
+        start = (datetime.now(UTC) + timedelta(hours=5)).strftime("%Y-%m-%d %H:%M")
+        return self.openstack.lease(hosts_of(2, "az-a"), start=start, hours=9)
 
     def ours(self, path: str, user: str | None = "admin") -> tuple[int, Any]:
         """Status and answer of `serve`."""
@@ -69,56 +79,61 @@ def pair(_openstack: Openstack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         lab, path = BlazarLab(_openstack), tmp_path_factory.mktemp("pair")
         bench = Bench(lab, path / "journal.sqlite")
         try:
-            engine = bench.engine(lab.request(WHOLE, DB, LOADER))
+            engine = bench.engine(lab.request(WHOLE, DB, LOADER, zones=("az-a",)))
             engine.provision("default")
-            yield Pair(lab, path, engine)
+            yield Pair(lab, path, engine, bench)
             bench.give_back(engine)
         finally:
             bench.close()
 
 
-def by_host(answer: Any, *leases: str) -> dict[str, list[dict[str, str]]]:
-    """The reservations of these leases by host, in the order of their ids; hosts without any left out."""
-    found = {
-        one["resource_id"]: sorted(
-            (each for each in one["reservations"] if each["lease_id"] in leases), key=lambda each: each["id"]
-        )
+def by_host(answer: Any) -> dict[str, list[dict[str, str]]]:
+    """The reservations of each of Blazar's hosts, in the order of their ids; its own order is that of no column."""
+    return {
+        one["resource_id"]: sorted(one["reservations"], key=lambda each: (each["id"], each["start_date"]))
         for one in answer["allocations"]
+        if one["resource_id"].isdecimal()
     }
-    return {host: reservations for host, reservations in found.items() if reservations}
 
 
 def test_the_same_leases_are_answered_alike_field_by_field(pair: Pair) -> None:
-    """Every host, reservation, lease, begin and end; a host that serves two instances has the reservation twice."""
+    """Every host of the cloud, one that nobody uses too; of the run, of others, and what is to come: each field."""
     lease, reservations = pair.ids()
     status, theirs = pair.theirs(LIST)
     assert status == 200
-    expected = by_host(theirs, lease)
-    assert {one["id"] for every in expected.values() for one in every} == set(reservations)
-    assert sum(map(len, expected.values())) == 4  # two instances, one instance, one host
+    expected = by_host(theirs)
+    every = [one for found in expected.values() for one in found]
+    assert {one["id"] for one in every if one["lease_id"] == lease} == set(reservations)
+    assert {one["lease_id"] for one in every} == {lease, *(other["id"] for other in pair.others)}
+    # Of the run two instances, one instance and one host: a host that serves two has the reservation twice.
+    assert [one["lease_id"] for one in every].count(lease) == 4
+    assert [] in expected.values()
     status, ours = pair.ours(LIST)
     assert status == 200
-    # A node of Nova's is a resource here, too; Blazar knows its hosts only.
-    assert {host: found for host, found in by_host(ours, lease).items() if host.isdecimal()} == expected
+    assert by_host(ours) == expected
     for host, found in expected.items():
         path = f"/v1/os-hosts/{host}/allocation"
-        assert by_host({"allocations": [pair.theirs(path)[1]["allocation"]]}, lease) == {host: found}
-        assert by_host({"allocations": [pair.ours(path)[1]["allocation"]]}, lease) == {host: found}
+        assert by_host({"allocations": [pair.theirs(path)[1]["allocation"]]}) == {host: found}
+        assert by_host({"allocations": [pair.ours(path)[1]["allocation"]]}) == {host: found}
 
 
 def test_filters_are_answered_alike(pair: Pair) -> None:
     """By lease, by reservation, by both, and by what is not there."""
     lease, reservations = pair.ids()
+    coming = pair.others[1]
     for query in (
         f"lease_id={lease}",
+        f"lease_id={coming['id']}",
         *(f"reservation_id={one}" for one in reservations),
+        f"reservation_id={coming['reservations'][0]['id']}",
         f"lease_id={lease}&reservation_id={reservations[0]}",
+        f"lease_id={lease}&reservation_id={coming['reservations'][0]['id']}",
         "lease_id=does-not-exist",
         f"lease_id=does-not-exist&reservation_id={reservations[0]}",
     ):
-        theirs, ours = pair.theirs(f"{LIST}?{query}")[1], pair.ours(f"{LIST}?{query}")[1]
-        hosts = {host: found for host, found in by_host(ours, lease).items() if host.isdecimal()}
-        assert hosts == by_host(theirs, lease), query
+        theirs, ours = pair.theirs(f"{LIST}?{query}"), pair.ours(f"{LIST}?{query}")
+        assert (theirs[0], ours[0]) == (200, 200)
+        assert by_host(ours[1]) == by_host(theirs[1]), query
 
 
 @pytest.mark.parametrize(
@@ -138,16 +153,18 @@ def test_errors_are_answered_alike(pair: Pair, path: str, user: str | None) -> N
 
 def test_a_renewed_lease_is_answered_alike(pair: Pair) -> None:
     """The end that the keeper moved is the end that Blazar has, without another look at the cloud."""
-    lease, _ = pair.ids()
-    before = by_host(pair.theirs(LIST)[1], lease)
-    backend = open_backend(pair.engine.request)
-    end = (datetime.now(UTC) + timedelta(minutes=50)).replace(second=0, microsecond=0).timestamp()
-    held = next(one for one in pair.engine.run_state.held() if one.id == lease)
-    backend.change(held, Change(deadline=end))
-    pair.engine.run_state.note(
-        "renewed", held.subject, {"kind": "lease", "region": held.region, "id": lease, "deadline": end}
-    )
-    after = by_host(pair.theirs(LIST)[1], lease)
+    before = by_host(pair.theirs(LIST)[1])
+    pair.bench._clock.moved = LEASE / 2 + 60
+    pair.engine.renew()
+    after = by_host(pair.theirs(LIST)[1])
     assert after != before
-    ours = by_host(pair.ours(LIST)[1], lease)
-    assert {host: found for host, found in ours.items() if host.isdecimal()} == after
+    assert by_host(pair.ours(LIST)[1]) == after
+
+
+def test_the_page_shows_others_and_whose_they_are(pair: Pair) -> None:
+    """As the REST API does, for people: with the name of the host, and the name of the lease."""
+    host = {"Host": f"127.0.0.1:{PORT}", "X-Auth-Token": ADMIN}
+    text = pair._client.get("/", headers=host).text
+    for words in (*(other["id"] for other in pair.others), "compute-1", "another&#39;s, project", "pending"):
+        assert words in text
+    assert "Not read" not in text

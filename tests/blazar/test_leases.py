@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from pytest_capacity.allocations import Filter, open_view
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.blazar.backend import BlazarBackend
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, NodeGroup, Unread
 from pytest_capacity.testing import Bench
@@ -305,13 +304,45 @@ def test_what_has_ended_is_known_to_the_journal_only(lab: BlazarLab, bench: Benc
     assert all(one.ended is not None and one.ended <= time.time() for one in ended)
 
 
-def test_the_backend_reads_blazars_own_allocations(lab: BlazarLab) -> None:
-    """Of everybody, with the filters that Blazar has."""
-    lease = lab.openstack.lease(hosts_of(2))
-    backend = BlazarBackend(lab.request())
-    found = backend.allocations("RegionOne", lease=lease["id"])
-    assert {(one.lease, one.reservation) for one in found} == {(lease["id"], lease["reservations"][0]["id"])}
-    assert len({one.host for one in found}) == 2
-    assert backend.allocations("RegionOne", lease="does-not-exist") == []
-    (one,) = backend.allocations("RegionOne", host=found[0].host)
-    assert (one.start_date, one.end_date) == (lease["start_date"], lease["end_date"])
+def test_a_lease_of_a_flavor_is_never_extended(lab: BlazarLab, bench: Bench) -> None:
+    """It has the limit of its run from the start, and no run asks Blazar to move it: releases before 18 refuse that.
+
+    18.0.0 as it was released does move it (flavor_plugin.py, "Only supports updating lease start and end date").
+    """
+    engine = bench.engine(lab.request(group("db", reservation="flavor:instance"), duration_s=HOUR, limit_s=3 * HOUR))
+    engine.provision("default")
+    held = next(one for one in engine.run_state.held() if one.kind == "lease")
+    assert time.time() + 3 * HOUR - 120 < (held.deadline or 0) <= engine.limit
+    before = len(lab.calls())
+    for moved in (HOUR - 60, 3 * HOUR - 60):
+        bench._clock.moved = moved
+        engine.extend(engine.limit)
+        engine.renew()
+        assert engine.over_at == engine.hard_end
+    assert [call for call in lab.calls()[before:] if call.startswith("PUT /v1/leases")] == []
+    backend = open_backend(engine.request)
+    moved_to = backend.change(held, Change(deadline=(held.deadline or 0) + HOUR))
+    assert [one.deadline for one in backend.refresh([held])] == [moved_to.deadline]
+    bench.give_back(engine)
+
+
+def test_blazar_refuses_to_shrink_a_lease_and_we_never_ask_it_to(lab: BlazarLab, bench: Bench) -> None:
+    """Fewer instances of an active reservation are a conflict there; here no change has a count, or an earlier end."""
+    engine = bench.engine(lab.request(DB))
+    engine.provision("default")
+    lease = ours(lab.openstack)
+    (reservation,) = lease["reservations"]
+    body = {"reservations": [{"id": reservation["id"], "amount": 1}]}
+    status, answer = lab.openstack.ask("PUT", f"/v1/leases/{lease['id']}", body)
+    assert (status, "reduce" in answer["error_message"]) == (409, True), answer
+    backend = open_backend(engine.request)
+    held = next(one for one in engine.run_state.held() if one.kind == "lease")
+    before = len(lab.calls())
+    for change in (Change(count=1), Change(count=1, deadline=time.time() + HOUR), Change(instance_type="m1.small")):
+        with pytest.raises(ValueError, match="cannot change"):
+            backend.change(held, change)
+    with pytest.raises(ValueError, match="never ended earlier"):
+        backend.change(held, Change(deadline=(held.deadline or 0) - 300))
+    assert lab.calls()[before:] == []
+    assert ours(lab.openstack)["reservations"][0]["amount"] == 2
+    bench.give_back(engine)

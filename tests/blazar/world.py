@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 #: Hosts by zone; those of the last one are none of Blazar's.
@@ -42,6 +44,8 @@ class World:
         self.classes: set[str] = set()
         self.calls: list[str] = []
         self.weather: dict[str, Any] = {}
+        #: What is not answered yet of the calls that the weather delays.
+        self.under_way: list[str] = []
         self._numbers = iter(range(1, 1_000_000))
         names = [host for hosts in ZONES.values() for host in hosts]
         self.hypervisors = {
@@ -80,6 +84,21 @@ class World:
             ("m1.huge", 8, 16384, 200),
         ):
             self.add_flavor({"id": f"flavor-{name}", "name": name, "vcpus": vcpus, "ram": memory, "disk": disk})
+
+    @contextmanager
+    def delayed(self, method: str, kind: str) -> Iterator[None]:
+        """Hold a call up for as long as the weather says of calls like it: ``delays: {POST leases: 1.0}``."""
+        what = f"{method} {kind}"
+        seconds = self.weather.get("delays", {}).get(what)
+        if seconds is None:
+            yield
+            return
+        self.under_way.append(what)
+        try:
+            time.sleep(seconds)
+            yield
+        finally:
+            self.under_way.remove(what)
 
     def add_provider(self, name: str, parent: str | None) -> dict[str, Any]:
         """A resource provider of Placement's."""

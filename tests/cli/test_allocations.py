@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_capacity.journal import Journal
 from tests.cli.conftest import PROGRAM, SESSION, Shell
 from tests.emulated import ROOT, ask
 
@@ -19,8 +20,8 @@ TOKEN = "a-token-of-this-test"
 
 
 def allocations(shell: Shell, *arguments: str) -> list[dict[str, Any]]:
-    """``allocations --json``, read."""
-    ended = shell("allocations", "--json", *arguments)
+    """``allocations --json``, read, by the journal alone."""
+    ended = shell("allocations", "--json", "--no-cloud", *arguments)
     assert ended.code == 0, ended
     found: list[dict[str, Any]] = json.loads(ended.out)
     return found
@@ -28,7 +29,7 @@ def allocations(shell: Shell, *arguments: str) -> list[dict[str, Any]]:
 
 def test_where_no_run_ever_was_nothing_is_allocated(shell: Shell) -> None:
     """No journal is no error, and none is made."""
-    ended = shell("allocations")
+    ended = shell("allocations", "--no-cloud")
     assert (ended.code, ended.out, ended.err) == (0, "nothing is allocated that fits\n", "")
     assert not shell.suite.journal.exists()
 
@@ -49,14 +50,54 @@ def test_a_run_shows_its_nodes_tests_and_times_until_it_has_ended(shell: Shell) 
     assert allocations(shell, "--resource", nodes[0]["id"]) == nodes[:1]
     assert allocations(shell, "--reservation", reservation["id"], "--from", "now") == found
     assert allocations(shell, "--to", "2020-01-01") == []
-    lines = shell("allocations").out.splitlines()
-    assert lines[0].split()[:5] == ["RESOURCE", "RESERVATION", "LEASE", "GROUP", "STATE"]
+    lines = shell("allocations", "--no-cloud").out.splitlines()
+    assert lines[0].split()[:5] == ["RESOURCE", "RESERVATION", "LEASE", "BY", "GROUP"]
     assert len(lines) == 4
     assert shell("release", SESSION).code == 0
     assert allocations(shell) == []
     ended = allocations(shell, "--terminated")
     assert sorted(one["id"] for one in ended) == sorted(one["id"] for one in found)
     assert all(one["allocations"][0]["ended"] <= time.time() for one in ended)
+
+
+def test_the_cloud_is_asked_beside_the_journal(shell: Shell) -> None:
+    """What bears the run's stamp there, and the journal takes for gone, is shown, with who says so."""
+    shell.keep()
+    (run, journal) = (shell.one()["run"], shell.suite.journal)
+    nodes = shell.instances()
+    before = cloud(shell)
+    assert {one["source"] for found in before for one in found["allocations"]} == {"journal"}, "each is there once"
+    writer = Journal(journal)
+    writer.write(run, "gone", data={"kind": "node", "region": "us-east-1", "ids": nodes})
+    writer.close()
+    found = cloud(shell, "--lease", run)
+    assert sorted(one["id"] for one in found if one["kind"] == "node") == nodes
+    for one in found:
+        if one["kind"] == "node":
+            (allocation,) = one["allocations"]
+            assert (allocation["source"], allocation["run"], allocation["group"]) == ("cloud", run, "db")
+            assert allocation["seen"] <= time.time()
+    assert [one for one in allocations(shell, "--lease", run) if one["kind"] == "node"] == []
+    assert shell("release", SESSION).code == 0
+
+
+def cloud(shell: Shell, *arguments: str) -> list[dict[str, Any]]:
+    """``allocations --json``, read, by the journal and the emulated cloud."""
+    ended = shell("allocations", "--json", "--endpoint", shell.emulator.url, *arguments)
+    assert (ended.code, ended.err) == (0, ""), ended
+    found: list[dict[str, Any]] = json.loads(ended.out)
+    return found
+
+
+def test_a_cloud_that_cannot_be_read_is_said(shell: Shell) -> None:
+    """What the journal knows is shown all the same, and the exit status is 1."""
+    shell.keep()
+    ended = shell("allocations", "--endpoint", "http://127.0.0.1:1")
+    assert ended.code == 1, ended
+    assert len(ended.out.splitlines()) == 4
+    assert "not read: node in us-east-1: " in ended.err
+    assert "key-pair" not in ended.err
+    assert shell("release", SESSION).code == 0
 
 
 def test_a_test_asks_who_uses_what(shell: Shell) -> None:
@@ -87,7 +128,7 @@ def test_serve_answers_over_http_until_it_is_ended(tmp_path: Path) -> None:
     """It says where, in JSON; asks for the token; listens on the loopback interface; and ends with 0 by SIGTERM."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_CAPACITY_SERVE_TOKEN": TOKEN}
     command = [*PROGRAM, "serve", "--json", "--journal", str(tmp_path / "journal.sqlite")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, text=True, cwd=tmp_path) as process:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())

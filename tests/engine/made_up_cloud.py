@@ -141,6 +141,9 @@ class Habits(Struct, kw_only=True):
     unlisted: bool = False
     place: str = ""
     leased: frozenset[str] = frozenset({"reservation"})
+    #: Of these kinds nodes go with the end; with which code an extension is refused.
+    ends_nodes: frozenset[str] = frozenset()
+    unextended: str = ""
 
 
 class MadeUpCloud:
@@ -191,6 +194,7 @@ class MadeUpBackend:
         self.request = request
         self.habits = habits
         self.leased = habits.leased
+        self.ends_nodes = habits.ends_nodes
         self.leftovers = frozenset({"node"}) if habits.leftover_nodes else frozenset[str]()
 
     def whoami(self) -> Identity:
@@ -321,6 +325,8 @@ class MadeUpBackend:
 
     def change(self, held: Held, to: Change) -> Held:
         self.cloud.calls.append(("change", held.id))
+        if self.habits.unextended:
+            raise CloudError(self.habits.unextended, "the hosts are booked next")
         thing = self.cloud.things[held.key]
         thing.held = replace(thing.held, deadline=to.deadline)
         return thing.held

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,13 +16,15 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from pytest_capacity.allocations.model import Filter, Page
-from pytest_capacity.allocations.view import AllocationView, open_view
+from pytest_capacity.allocations.view import AllocationView, open_cloud_view
 from pytest_capacity.allocations.web import bodies
 from pytest_capacity.allocations.web.guard import COOKIE, HEADER, Guard, is_ours, may_ask
 from pytest_capacity.allocations.web.query import PAGE_NAMES, BadQuery, read_page, read_rest
+from pytest_capacity.allocations.web.reader import Cloud, Reader
 from pytest_capacity.allocations.web.timeline import WIDTH, timeline
 from pytest_capacity.errors import JournalError
 from pytest_capacity.text import moment
+from pytest_capacity.usage import Usage
 
 #: Resources on one page for people.
 ROWS: Final = 100
@@ -44,24 +47,57 @@ _VERSION: Final = re.compile(r"^\s*reservation\s+(\S+)\s*$")
 
 
 class Opened:
-    """The view of a journal that may not be there yet when the server starts."""
+    """The view of a journal that may not be there yet when the server starts, and of a cloud, if one is read."""
 
-    def __init__(self, journal: Path, now: Callable[[], float]) -> None:
+    def __init__(self, journal: Path, now: Callable[[], float], cloud: Cloud | None) -> None:
         self._journal = journal
         self._now = now
         self._view: AllocationView | None = None
+        self._has_journal = False
+        self._backend = cloud.backend if cloud else ""
+        #: None: there is the journal alone.
+        self.reader = Reader(cloud, self._take) if cloud else None
+        self._read: tuple[Usage, Sequence[str]] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def unread(self) -> Sequence[str]:
+        """What is missing of the cloud, in words."""
+        return self.reader.faults if self.reader else ()
 
     def page(self, wanted: Filter) -> Page:
-        """Return a page of the view; an empty one where no run has begun. Raises `JournalError`."""
-        if self._view is None:
-            self._view = open_view(self._journal, now=self._now)
-        return self._view.page(wanted) if self._view else Page()
+        """Return a page of the view. Raises `JournalError`."""
+        if self.reader:
+            self.reader.look()
+        return self._open().page(replace(wanted, cloud=self._backend))
+
+    def _take(self, usage: Usage, whole: Sequence[str]) -> None:
+        self._read = usage, whole
+        self._open().note(self._backend, usage.resources, whole)
+
+    def _open(self) -> AllocationView:
+        with self._lock:
+            if self._view is None or (not self._has_journal and self._journal.exists()):
+                # The view before it, of no journal, is left to those who are reading it.
+                self._has_journal = self._journal.exists()
+                self._view = open_cloud_view(self._journal, now=self._now)
+                if self._read:
+                    self._view.note(self._backend, self._read[0].resources, self._read[1])
+            return self._view
 
 
-def make_app(journal: Path, guard: Guard, port: int, *, now: Callable[[], float] = time.time) -> Flask:
-    """Return the WSGI application for one journal. ``port`` is where it listens, as its clients name it."""
+def make_app(
+    journal: Path, guard: Guard, port: int, *, now: Callable[[], float] = time.time, cloud: Cloud | None = None
+) -> Flask:
+    """Return the WSGI application for one journal. ``port`` is where it listens, as its clients name it.
+
+    A ``cloud`` is read before this returns, and again while somebody looks.
+    """
     app = Flask("pytest_capacity.allocations.web")
-    opened = Opened(journal, now)
+    opened = Opened(journal, now, cloud)
+    if opened.reader:
+        opened.reader.read()
+        opened.reader.start()
     _add_guard(app, guard, port)
     _add_rest(app, opened)
     _add_page(app, opened, now)
@@ -120,7 +156,7 @@ def _add_rest(app: Flask, opened: Opened) -> None:
         if page.next is not None:
             query = {**request.args.to_dict(), "marker": str(page.next)}
             body["allocations_links"] = [{"rel": "next", "href": f"{request.base_url}?{urlencode(query)}"}]
-        return _json(200, body)
+        return _json(200, _with_unread(body, opened))
 
     @app.get("/v1/os-hosts/<host>/allocation")
     def one(host: str) -> AnyResponse:
@@ -130,7 +166,12 @@ def _add_rest(app: Flask, opened: Opened) -> None:
         if len(found) > 1:
             regions = ", ".join(each.resource.region for each in found)
             raise BadQuery(f"{host}: there is one in each of {regions}. Add ?region=")
-        return _json(200, {"allocation": bodies.allocation_of(found[0])})
+        return _json(200, _with_unread({"allocation": bodies.allocation_of(found[0])}, opened))
+
+
+def _with_unread(body: bodies.Body, opened: Opened) -> bodies.Body:
+    """What could not be read of the cloud is never to be taken for unused."""
+    return {**body, "unread": list(opened.unread)} if opened.unread else body
 
 
 def _add_page(app: Flask, opened: Opened, now: Callable[[], float]) -> None:
@@ -148,6 +189,7 @@ def _add_page(app: Flask, opened: Opened, now: Callable[[], float]) -> None:
         text = render_template(
             "allocations.html",
             fault=fault,
+            unread=opened.unread,
             found=found.resources,
             timeline=timeline(found.resources, at, wanted.start, wanted.end),
             width=WIDTH,

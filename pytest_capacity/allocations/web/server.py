@@ -12,6 +12,7 @@ from waitress.server import create_server
 
 from pytest_capacity.allocations.web.app import make_app
 from pytest_capacity.allocations.web.guard import Guard
+from pytest_capacity.allocations.web.reader import Cloud
 
 ADDRESS: Final = "127.0.0.1"
 
@@ -19,7 +20,7 @@ ADDRESS: Final = "127.0.0.1"
 _THREADS: Final = 4
 
 
-def serve(journal: Path, guard: Guard, port: int, ready: Callable[[str], None]) -> None:
+def serve(journal: Path, guard: Guard, port: int, ready: Callable[[str], None], cloud: Cloud | None = None) -> None:
     """Listen on ``port`` (0: a free one) of the loopback interface; say the URL to ``ready``; return when interrupted.
 
     Raises `OSError` where the port is taken.
@@ -28,7 +29,9 @@ def serve(journal: Path, guard: Guard, port: int, ready: Callable[[str], None]) 
     # The application checks the Host header by the port, which is known once the socket is bound.
     listening = socket.create_server((ADDRESS, port))
     found = int(listening.getsockname()[1])
-    server = create_server(make_app(journal, guard, found), sockets=[listening], threads=_THREADS, ident=None)
+    server = create_server(
+        make_app(journal, guard, found, cloud=cloud), sockets=[listening], threads=_THREADS, ident=None
+    )
     ready(f"http://{ADDRESS}:{found}")
     try:
         server.run()

@@ -98,7 +98,7 @@ _MAX_TAG_VALUE: Final = 256
 
 
 def read_section(section: Section, faults: Faults) -> AwsSettings:
-    """The ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out: there are none."""
+    """Return the ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out."""
     values, regions, where = section.values, section.regions, section.where
     _refuse_unknown(values, _KEYS, where, faults)
     read = read_keys(values, _READERS, where, faults) | _of_nodes(values, regions, where, faults)
@@ -118,7 +118,7 @@ def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str,
 
 
 def _of_nodes(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
-    """What the section says for all groups and a group for itself: of what is written, what is right."""
+    """Return what the section says for all groups and a group for itself: of what is written, what is right."""
     found = read_options(values, where, faults) | read_keys(values, _NODE_READERS, where, faults)
     if "subnets" in values:
         found["subnets"] = _subnets(values, regions, where, faults)
@@ -157,7 +157,7 @@ def _check_can_join(group: GroupDraft, faults: Faults) -> None:
 
 
 def cannot_join_cluster_group(instance_type: str) -> str | None:
-    """Why ``instance_type`` cannot be in a cluster placement group, or None where nothing is known against it."""
+    """Return why ``instance_type`` cannot be in a cluster placement group; None where nothing says so."""
     for form, what in _CANNOT_JOIN:
         if form.fullmatch(instance_type):
             return f"EC2 takes no {what} into a cluster placement group"
@@ -170,7 +170,7 @@ def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """The zones as the user wrote them (letters, names or zone ids, ``*``), those of the right form and region."""
+    """Return the zones as the user wrote them (letters, names, zone ids, ``*``), those of the right form and region."""
     good: list[str] = []
     seen: set[str] = set()
     for zone in values:
@@ -192,7 +192,7 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
 
 
 def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Ids of capacity reservations, and at most one resource group of them."""
+    """Return ids of capacity reservations, and at most one resource group of them."""
     example = "cr-0123456789abcdef0, or a resource group's ARN"
     checked = [as_form(item, RESERVATION_FORM, example, where, faults) for item in values]
     if len([one for one in values if one.startswith("arn:")]) > 1:
@@ -222,7 +222,7 @@ def _account(value: object, where: str, faults: Faults) -> str | None:
 
 
 def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | Lookup]:
-    """Images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
+    """Return images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
     alone = isinstance(value, str) or (isinstance(value, Mapping) and bool({"name", "owner", "ssm"} & value.keys()))
     example = "{us-east-1: ami-0123456789abcdef0}"
     return by_region(value, _as_image, regions, where, faults, alone=alone, example=example)
@@ -262,7 +262,7 @@ def as_owners(value: object, where: str, faults: Faults) -> str | tuple[str, ...
 
 
 def as_owner(value: object, where: str, faults: Faults) -> str | None:
-    """``self``, ``amazon``, or the number of an account. None, and a fault, for anything else."""
+    """Return ``self``, ``amazon``, or the number of an account. None, and a fault, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"{value:012d}"
     return as_form(value, OWNER_FORM, "self, amazon or '123456789012'", where, faults)
@@ -285,7 +285,7 @@ def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faul
 
 
 def _check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: str, faults: Faults) -> None:
-    """Where some subnets are given, zones without one are not used: then each region needs one."""
+    """Refuse a region without a subnet where some are given: zones without one are not used then."""
     for region in regions:
         if subnets and not any(zone.startswith(region) for zone in subnets):
             remedy = f"Add one (`{region}a: subnet-...`), or leave the region out."

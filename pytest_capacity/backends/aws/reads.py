@@ -122,7 +122,7 @@ def _security_group_names(groups: Sequence[GroupSettings], region: str) -> list[
 
 
 def _foreign_pairs(request: Request, region: str, groups: Sequence[GroupSettings]) -> list[str]:
-    """The user's key pairs, where the region is not the first: a key pair is one region's, and easily forgotten."""
+    """Return the user's key pairs, where the region is not the first: they are one region's."""
     if region == request.regions[0]:
         return []
     return sorted({group.aws.key_name for group in groups if group.aws.key_name})
@@ -198,7 +198,7 @@ def _reservations(cloud: Cloud, region: str, listed: Sequence[str]) -> list[dict
 
 
 def _subnets(cloud: Cloud, region: str, all_: bool, default: bool) -> list[dict[str, Any]]:
-    """All of them, the default ones alone, or none."""
+    """Return all of them, the default ones alone, or none."""
     if all_:
         # An account has few, and where security groups are given by name, their VPC is that of the subnet.
         return list(cloud.pages(region, "describe_subnets", "Subnets", MaxResults=PAGE))

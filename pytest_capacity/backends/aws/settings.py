@@ -75,7 +75,7 @@ class GroupSettings(PlannedGroup):
     aws: AwsSettings
 
     def image(self, region: str) -> str | Lookup | None:
-        """The image that the group starts from in ``region``, or how it is found: its own, else the section's."""
+        """Return the image of the group in ``region``, or how it is found: its own, else the section's."""
         own = self.group.cloud.get("image")
         if isinstance(own, Mapping) and region in own:
             own = own[region]
@@ -86,7 +86,7 @@ class GroupSettings(PlannedGroup):
         return own or self.aws.image.get(region)
 
     def security_groups(self, region: str) -> tuple[str, ...]:
-        """Ids and names of its security groups in ``region``; none: the VPC's default one."""
+        """Return ids and names of its security groups in ``region``; none: the VPC's default one."""
         given = self.aws.security_groups
         return given.get(region, ()) if isinstance(given, Mapping) else given
 

@@ -16,9 +16,11 @@ from pytest_capacity.backends.blazar.plan import LEASE, NODE, RESERVATION, serve
 from pytest_capacity.backends.blazar.session import COMPUTE, LONG, ApiError, Region
 from pytest_capacity.backends.blazar.session import RESERVATION as BLAZAR
 from pytest_capacity.backends.blazar.settings import DEFAULT_USER, section_of, settings_of
+from pytest_capacity.backends.blazar.usage import node_use, read_uses
 from pytest_capacity.backends.blazar.zones import read_offers
 from pytest_capacity.backends.diagnosis import diagnose_held, table_of
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: Blazar deletes the servers of a lease that is deleted, and waits for them: they go before it. Its reservations go
 #: with it.
@@ -41,6 +43,8 @@ class BlazarBackend:
     batch: Mapping[str, int] = {}
     #: Its end is Blazar's own, and can be moved while it stands; the reservations in it go along.
     leased: frozenset[str] = frozenset({LEASE})
+    #: Blazar then has the servers in it deleted.
+    ends_nodes: frozenset[str] = leased
     #: A lease that cannot start stays, in state ERROR; servers for which Nova finds no host, too.
     leftovers: frozenset[str] = frozenset({LEASE, NODE})
 
@@ -150,6 +154,8 @@ class BlazarBackend:
             region.call(COMPUTE, "POST", f"/servers/{held.id}/metadata", body=body)
             return replace(held, deadline=float(int(to.deadline)))
         end = plan.whole_minute(to.deadline)
+        if held.deadline is not None and end < held.deadline:
+            raise ValueError(f"lease {held.id} is never ended earlier than {plan.date(held.deadline)}, as it was asked")
         region.call(BLAZAR, "PUT", f"/leases/{held.id}", body={"end_date": plan.date(end)}, timeout=LONG)
         return replace(held, deadline=end)
 
@@ -252,11 +258,23 @@ class BlazarBackend:
             if held.kind == RESERVATION
         ]
 
-    def allocations(
-        self, region: str, *, lease: str = "", reservation: str = "", host: str = ""
-    ) -> Sequence[hosts.HostAllocation]:
-        """Return which hosts serve which reservations, of everybody, as Blazar has them now."""
-        return hosts.read_allocations(self._region(region), lease=lease, reservation=reservation, host=host)
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield Blazar's hosts and leases, of everybody, and this project's servers that bear a stamp of ours."""
+        for name in regions:
+            region = self._region(name)
+            for kind, read in (("lease", read_uses), (NODE, self._server_uses)):
+                try:
+                    yield from read(region, wanted)
+                except Exception as error:  # noqa: BLE001 - whatever the SDK raises: it is told, and the rest is read.
+                    yield Unread(name, kind, str(error))
+
+    def _server_uses(self, region: Region, _: UseFilter) -> Iterator[CloudResource]:
+        servers = [one for one in self._servers(region, stamp.NAMES) if one.get("metadata", {}).get(stamp.RUN)]
+        reservations = (
+            {one["id"] for lease in self._leases(region) for one in lease["reservations"]} if servers else set()
+        )
+        for server in servers:
+            yield node_use(server, region.name, reservations)
 
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
         """Return the lease's end, with which its reservations and the servers in it go. Nothing ends other servers."""

@@ -63,8 +63,8 @@ def date(at: float) -> str:
 def lease_end(order: Order, reserved: Sequence[GroupSettings]) -> float:
     """Return the end that the lease gets.
 
-    A lease with ``flavor:instance`` cannot be extended (Blazar 18.0.0, flavor_plugin.py: update_reservation raises), so
-    it has the hard end from the start.
+    A lease with ``flavor:instance`` is not extended, so it has the hard end from the start: the plugin is young, and
+    only since 18.0.0 does its ``update_reservation`` move an end. Which release answers is not to be seen.
     """
     fixed = any(group.blazar.reservation == "flavor:instance" for group in reserved)
     return whole_minute(order.hard_end if fixed else order.lease_end)

@@ -63,7 +63,7 @@ def lease_things(
     """
     end, zone = parse_date(lease["end_date"]), Subject.parse(subject).zone
     starts = str(parse_date(lease["start_date"]))
-    state = _LEASES.get(lease["status"], "creating")
+    state = lease_state(lease)
     common: dict[str, Any] = {"region": region, "zone": zone, "subject": subject, "deadline": end}
     problem = "the lease is in state ERROR" if state == "failed" else ""
     things = [Held(kind=LEASE, id=lease["id"], state=state, problem=problem, facts={"starts": starts}, **common)]
@@ -91,6 +91,11 @@ def lease_things(
             )
         )
     return things
+
+
+def lease_state(lease: Mapping[str, Any]) -> State:
+    """Return the state of a lease."""
+    return _LEASES.get(lease["status"], "creating")
 
 
 def in_order_of(found: Sequence[Mapping[str, Any]], spec: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -29,6 +29,9 @@ DEADLINE: Final = f"{KEY}-deadline"
 
 LEASE: Final = "lease"
 
+#: What the names of all our servers begin with.
+NAMES: Final = "pc-"
+
 
 class LeaseName(Struct, frozen=True):
     """What a lease's name says."""
@@ -72,7 +75,7 @@ def read_lease_name(name: str) -> LeaseName | None:
 
 def server_prefix(run: str) -> str:
     """Return what the names of a run's servers begin with: by it they are listed."""
-    return f"pc-{digest(run, 10)}-"
+    return f"{NAMES}{digest(run, 10)}-"
 
 
 def server_name(run: str, group: str, token: str) -> str:

@@ -43,7 +43,7 @@ class Fleet:
         world.on_turn.append(self._turn)
 
     def doors(self) -> dict[str, dict[str, Any]]:
-        """What ``GET /_world/ssh`` answers: where machines are reached, or will be. The caller holds the lock."""
+        """Return what ``GET /_world/ssh`` answers: where machines are reached. The caller holds the lock."""
         self._world.settle()
         now = self._world.clock.now()
         machines = [] if self._missing else self._world.machines.values()
@@ -183,7 +183,7 @@ class Fleet:
 
 
 def _turns(one: Machine) -> list[float]:
-    """The moments at which something of a machine changes by time alone."""
+    """Return the moments at which something of a machine changes by time alone."""
     at = one.running_at
     return [
         at,

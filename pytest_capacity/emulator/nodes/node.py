@@ -98,7 +98,7 @@ class Node:
         self.home.remove()
 
     def end_cloud_init(self, status: str) -> None:
-        """What cloud-init says from now on: done or error."""
+        """Set what cloud-init says from now on: done or error."""
         self.cloud_init_ended = True
         # Whole or not at all: a command may read it now.
         new = self.home.cloud_init.with_suffix(".new")
@@ -106,7 +106,7 @@ class Node:
         new.replace(self.home.cloud_init)
 
     def console(self) -> str:
-        """The host key's fingerprint, as cloud-init prints it, and what the node's commands wrote."""
+        """Return the host key's fingerprint, as cloud-init prints it, and what the node's commands wrote."""
         host = f"root@{self.hostname}"
         line = self.host_key.export_public_key().decode("ascii").split()
         bar = "#" * 61
@@ -127,7 +127,7 @@ class Node:
             return ""
 
     def environment(self, process: asyncssh.SSHServerProcess[bytes]) -> Mapping[str, str]:
-        """What a command is given: nothing of the emulator's own environment."""
+        """Return what a command is given: nothing of the emulator's own environment."""
         user = str(process.get_extra_info("username"))
         path = f"{self.home.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         told = {str(name): str(value) for name, value in process.env.items()}
@@ -168,7 +168,7 @@ class Door(asyncssh.SSHServer):
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Remember it: it ends with the node."""
+        """Note it: it ends with the node."""
         self._connection = conn
         self._node.connections.add(conn)
 
@@ -182,7 +182,7 @@ class Door(asyncssh.SSHServer):
         return True
 
     def public_key_auth_supported(self) -> bool:
-        """The only way in."""
+        """Return True: it is the only way in."""
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
@@ -211,5 +211,5 @@ class Files(asyncssh.SFTPServer):
         self._home = os.fsencode(home)
 
     def map_path(self, path: bytes) -> bytes:
-        """Where a path leads."""
+        """Return where a path leads."""
         return os.path.join(self._home, path)  # noqa: PTH118 - a path is bytes here

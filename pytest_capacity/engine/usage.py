@@ -1,0 +1,70 @@
+"""Who uses what of a cloud, as far as it can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from pytest_capacity.backends.base import Backend, ListsUses
+from pytest_capacity.engine.calls import asked
+from pytest_capacity.journal import Journal
+from pytest_capacity.model import Diagnosis, Held, Subject, Unread
+from pytest_capacity.usage import CloudResource, CloudUse, ResourceKind, Usage, UseFilter
+
+#: Things that are used, or by which others are; what else an inventory has (keys, disks, groups) is neither.
+_NODE: Final = "node"
+_RESERVATION: Final = "reservation"
+_EVERYTHING: Final = "everything"
+
+
+def read_usage(backend: Backend, regions: Sequence[str], runs: Sequence[str], wanted: UseFilter) -> Usage:
+    """Return what the cloud says is used of ``regions``, by everybody where it says that.
+
+    Of a cloud that does not, it is what bears the stamps of ``runs``. Raises `CapacityError`.
+    """
+
+    def read() -> list[CloudResource | Unread]:
+        if isinstance(backend, ListsUses):
+            return list(backend.uses(regions, wanted))
+        return list(chain.from_iterable(_of_run(backend, regions, run) for run in runs))
+
+    found = asked(backend, read)
+    if isinstance(found, Diagnosis):
+        return Usage(unread=(Unread("", "everything", f"{found.code}: {found.words}"),))
+    return Usage(
+        resources=tuple(one for one in found if isinstance(one, CloudResource)),
+        unread=tuple(one for one in found if isinstance(one, Unread)),
+    )
+
+
+def open_runs(journal: Journal, backend: str) -> list[str]:
+    """Return the runs of this backend that have not ended, by the journal."""
+    return [begun.run for begun in journal.runs() if (begun.keeper.get("request") or {}).get("backend") == backend]
+
+
+def _of_run(backend: Backend, regions: Sequence[str], run: str) -> Iterator[CloudResource | Unread]:
+    for one in backend.inventory(run, regions):
+        if isinstance(one, Unread):
+            if one.kind in (_NODE, _RESERVATION, _EVERYTHING):
+                yield one
+        elif one.kind in (_NODE, _RESERVATION):
+            yield _resource(one, run)
+
+
+def _resource(held: Held, run: str) -> CloudResource:
+    node, facts = held.kind == _NODE, held.facts
+    use = CloudUse(
+        reservation=(facts.get("reservation_id") or None) if node else held.id,
+        lease=facts.get("lease_id") or run,
+        run=run,
+        topology=Subject.parse(held.subject).topology,
+        group=held.group,
+        name=facts.get("name", "") if node else "",
+        instance_type=facts.get("instance_type", ""),
+        market=facts.get("market", "") if node else "",
+        state=held.state,
+        until=held.deadline,
+    )
+    kind: ResourceKind = "node" if node else "reservation"
+    return CloudResource(id=held.id, kind=kind, region=held.region, zone=held.zone, uses=(use,))
