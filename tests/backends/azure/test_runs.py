@@ -218,6 +218,39 @@ def test_a_machine_beside_a_full_reservation_is_seen(emulator: Emulator, bench: 
     assert all(piece.consumes == member for piece in engine._backend.plan(order)[-1])
 
 
+@pytest.mark.parametrize(
+    ("code", "http", "state"),
+    [("ResourceGroupBeingDeleted", 409, "leaving"), ("ResourceNotFound", 404, "gone")],
+)
+def test_what_goes_already_is_no_error(emulator: Emulator, bench: Bench, code: str, http: int, state: str) -> None:
+    """A thing that is not there, or goes with its resource group, has been given back, a reservation too."""
+    engine = bench.engine()
+    engine.provision("default")
+    backend = open_backend(engine.request)
+    kinds = {held.kind: held for held in engine.run_state.held()}
+    refused = {"error": code, "http": http, "times": 1}
+    calls = ("VirtualMachines_Delete", "VirtualNetworks_Delete", "ResourceGroups_Delete", "CapacityReservations_Update")
+    emulator.weather(faults=[{"operation": one, **refused} for one in calls])
+    for kind in (NODE, "network", RESOURCE_GROUP):
+        assert [held.state for held in backend.release([kinds[kind]])] == [state]
+    (member,) = backend.release([kinds[RESERVATION]])
+    assert member.state == "gone"
+    emulator.weather(faults=[])
+    bench.give_back(engine)
+
+
+def test_a_reservation_that_cannot_be_changed_goes_as_it_is(emulator: Emulator, bench: Bench) -> None:
+    """Setting it to 0 is for the bill: what refuses that, as busy or as no valid change, is deleted with the rest."""
+    engine = bench.engine()
+    engine.provision("default")
+    fault = {"operation": "CapacityReservations_Update", "error": "AnotherOperationInProgress", "http": 409}
+    emulator.weather(faults=[fault], stop_s=0.2)
+    before = len(emulator.calls())
+    bench.give_back(engine)
+    updates = [call for call in emulator.calls()[before:] if call["operation"] == "CapacityReservations_Update"]
+    assert len(updates) == 2
+
+
 def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> None:
     """For a while after its last member is gone, Azure says that a group still has some."""
     engine = bench.engine()
@@ -289,7 +322,7 @@ def test_the_deadline_is_moved_by_one_call(emulator: Emulator, bench: Bench) -> 
     assert [call["operation"] for call in emulator.calls()[before:]] == ["Tags_UpdateAtScope"]
     (seen,) = backend.refresh([node])
     assert (seen.deadline, seen.subject, seen.facts["name"]) == (2_000_000_000.0, node.subject, node.facts["name"])
-    with pytest.raises(ValueError, match="can be changed"):
+    with pytest.raises(ValueError, match="cannot change a node so"):
         backend.change(node, Change(instance_type=OTHER))
     bench.give_back(engine)
 
