@@ -106,7 +106,7 @@ class Alterer:
         """Set what ``to`` says; returns when the cloud has accepted it. Raises `Refused` with its words."""
         shown = {key: value for key in to.__struct_fields__ if (value := getattr(to, key)) is not None}
         place = {"kind": held.kind, "id": held.id, "region": held.region, "zone": held.zone}
-        self._run_state.note("changing", held.subject, {**place, "to": shown})
+        self._run_state.note("changing", held.subject, {**place, "words": _words(shown)})
         changed = self._patiently(
             f"asked to change {held.kind} {held.id} ({_words(shown)})",
             lambda: self.backend.change(held, to),
@@ -250,7 +250,7 @@ class Alterer:
 
 
 def _without_past(held: Held) -> Held:
-    """A node that runs again after it was stopped has no problem, whatever was said of it meanwhile."""
+    """Return a node that runs again without what was said of it while it was stopped."""
     if held.kind != "node" or held.state != "ready":
         return held
     return replace(held, problem="", problem_code="", parts=())

@@ -242,7 +242,7 @@ class Steps:
         self._hand_over(whole)
 
     def _renamed(self, new: Sequence[Node]) -> list[Node]:
-        """The new nodes under the names of the old ones, in their order."""
+        """Return the new nodes under the names of the old ones, in their order."""
         names = [node.name for node in self._task.nodes]
         return [replace(node, name=names[n]) if n < len(names) else node for n, node in enumerate(new)]
 
@@ -259,7 +259,7 @@ class Steps:
         return self._task.order
 
     def _helds(self) -> list[Held]:
-        """The group's nodes as they are held, in their order."""
+        """Return the group's nodes as they are held, in their order."""
         by_id = {held.id: held for held in self._state.held() if held.kind == "node"}
         return [by_id[node.id] for node in self._task.nodes if node.id in by_id]
 
@@ -307,5 +307,5 @@ def _ids(helds: Sequence[Held]) -> str:
 
 
 def _merged(before: Sequence[Reservation], more: Sequence[Reservation]) -> tuple[Reservation, ...]:
-    """Each reservation once, as it is now."""
+    """Return each reservation once, as it is now."""
     return tuple({one.id: one for one in (*before, *more)}.values())
