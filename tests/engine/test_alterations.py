@@ -302,7 +302,7 @@ def test_a_group_that_was_given_another_type_is_mended_with_it(bench: Bench) -> 
     assert Changes(engine).ask("web", instance_type="c6i.xlarge").phase == "Successful"
     lost = engine.run_state.placed["default"].nodes["web"][0]
     bench.emulator.weather(reclaim=[lost.id])
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     nodes = engine.run_state.placed["default"].nodes["web"]
     assert lost.id not in {node.id for node in nodes}
     assert {node.instance_type for node in nodes} == {"c6i.xlarge"}
