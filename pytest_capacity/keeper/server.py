@@ -97,12 +97,12 @@ class Server:
             self._expect_an_owner()
             if self._run is None:
                 continue
-            self._run.engine.mind_credentials()
+            self._run.engine.watch_credentials()
             for chore in chores:
-                chore.mind()
+                chore.run_if_due()
             if why := self._run.over():
                 self.end(why)
-            self._there.mind_the_time(self._clock.now())
+            self._there.end_if_overdue(self._clock.now())
         if self._session:
             self._session.clear(self._name, os.getpid())  # A process that comes now begins a run of its own.
         self._listener.close()
@@ -439,7 +439,7 @@ class Server:
 
     def _watch(self) -> None:
         if self._run:
-            self._run.mind_preemption()
+            self._run.watch_preemption()
 
     def _push(self, entry: Entry) -> None:
         """Tell owners, and the log, what happened."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.base import Backend, scaling_of
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.reach import KeyFiles, Reach
@@ -272,6 +273,28 @@ def test_disks_that_did_not_grow_are_named(bench: Bench) -> None:
     give_back(bench, engine)
 
 
+def test_a_disk_that_is_growing_is_not_asked_for_twice(bench: Bench) -> None:
+    """EC2 changes a volume once in some hours: the same asked for again is accepted, another size is not."""
+    engine = bench.engine(request(bench.emulator, WEB))
+    engine.provision("default")
+    backend, _ = scaling_of(open_backend(engine.request))
+    (held, *_) = (one for one in engine.run_state.held() if one.kind == "node")
+    bench.emulator.weather(operation_s=60)
+    change = cast("Backend", backend).change
+    change(held, Change(disk_gb=20))
+    assert backend.disks([held]) == [8]
+    change(held, Change(disk_gb=20))
+    with pytest.raises(ClientError, match="IncorrectModificationState"):
+        change(held, Change(disk_gb=30))
+    bench.emulator.weather(clock={"advance_s": 60})
+    assert backend.disks([held]) == [20]
+    change(held, Change(disk_gb=20))
+    with pytest.raises(ClientError, match="VolumeModificationRateExceeded"):
+        change(held, Change(disk_gb=30))
+    bench.emulator.weather(operation_s=0)
+    give_back(bench, engine)
+
+
 def test_a_group_that_was_given_another_type_is_mended_with_it(bench: Bench) -> None:
     """A node that is lost after a change is replaced by one of the type that the group has now."""
     engine = bench.engine(request(bench.emulator, replace(WEB, market="spot"), on_preempt="replace"))
@@ -279,7 +302,7 @@ def test_a_group_that_was_given_another_type_is_mended_with_it(bench: Bench) -> 
     assert Changes(engine).ask("web", instance_type="c6i.xlarge").phase == "Successful"
     lost = engine.run_state.placed["default"].nodes["web"][0]
     bench.emulator.weather(reclaim=[lost.id])
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     nodes = engine.run_state.placed["default"].nodes["web"]
     assert lost.id not in {node.id for node in nodes}
     assert {node.instance_type for node in nodes} == {"c6i.xlarge"}

@@ -293,9 +293,9 @@ def test_preemption_is_noticed_and_mended(bench: Bench, lab: GceLab) -> None:
     """By the operation that takes the machine back; another spot machine stands in its place."""
     engine = standing(bench, SPOT, on_preempt="replace")
     before = engine.run_state.placed["default"].nodes["db"]
-    assert not engine.mind_preemption()
+    assert not engine.watch_preemption()
     lab.emulator.weather(reclaim=[before[1].id])
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     assert list(engine.run_state.preempted) == [before[1].id]
     assert "compute.instances.preempted: Instance was preempted." in engine.run_state.preempted[before[1].id]
     after = engine.provision("default").nodes["db"]
@@ -310,7 +310,7 @@ def test_preemption_is_noticed_with_its_notice(bench: Bench, lab: GceLab) -> Non
     engine = standing(bench, SPOT)
     lost = engine.run_state.placed["default"].nodes["db"][0].id
     lab.emulator.weather(reclaim=[lost])
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     assert lost in {one["id"] for one in lab.emulator.held("instance")}
     bench.give_back(engine)
 
