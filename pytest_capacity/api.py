@@ -138,7 +138,7 @@ class CapacityReservation:
         """Return the checked request. ``fresh``: of a run of its own, whatever ``params`` call theirs."""
         given = params if isinstance(params, Mapping) else None
         path = None if given is not None else Path(params)  # type: ignore[arg-type] # mypy does not follow `given`
-        return load(
+        request = load(
             Overrides(emulator=self._emulator),
             clouds=INSTALLED,
             path=path,
@@ -146,6 +146,7 @@ class CapacityReservation:
             run=str(uuid4()) if fresh else None,
             values=given,
         )
+        return provider(request.backend).with_environment(request, os.environ)
 
     def _begin(self, request: Request) -> Owner:
         owner = Owner(request, self._options, _unheard)

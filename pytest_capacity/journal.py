@@ -203,7 +203,7 @@ class ReadJournal(Journal):
             self._base = sqlite3.connect(where, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
 
     def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
-        """Raises `JournalError`."""
+        """Raise `JournalError`."""
         raise JournalError(f"the journal {self.path} was opened to be read")
 
 
@@ -264,7 +264,7 @@ class _Life(Struct):
 
 
 def _lives(rows: Iterable[tuple[int, float, str, str, str]]) -> dict[str, _Life]:
-    """The newest run of each id."""
+    """Return the newest run of each id."""
     lives: dict[str, _Life] = {}
     for seq, at, run, kind, data in rows:
         life = lives.get(run)
@@ -289,7 +289,7 @@ def _private(path: Path) -> None:
 
 
 def _must_be_ours(path: Path) -> None:
-    """A file of the user's, named by mistake, is neither written to nor moved. Raises `JournalError`."""
+    """Refuse a file of the user's, named by mistake: neither write to it nor move it. Raise `JournalError`."""
     with path.open("rb") as file:
         head = file.read(len(_HEADER))
     if head and head != _HEADER:
@@ -336,7 +336,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _switch_to_wal(base: sqlite3.Connection) -> None:
-    """Some network file systems answer "delete"; that holds too."""
+    """Switch the file to WAL. Some network file systems answer "delete"; that holds too."""
     for _ in range(50):
         try:
             base.execute("PRAGMA journal_mode=WAL").fetchone()

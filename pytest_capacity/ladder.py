@@ -94,7 +94,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
     diagnosis: Diagnosis
 
     def blocks(self, region: str, zone: str, choice: Choice, family: Family) -> bool:
-        """Whether ``choice`` need not be asked for there any more."""
+        """Return whether ``choice`` need not be asked for there any more."""
         scope = self.diagnosis.scope
         if not self._reaches(scope, region, zone):
             return False
@@ -127,7 +127,7 @@ class Dry(Struct, frozen=True):
 
 
 def choices(group: NodeGroup, request: Request) -> tuple[Choice, ...]:
-    """What a group may ask for in one zone, its first wish in front, in the order of the two inner axes."""
+    """Return what a group may ask for in one zone, its first wish in front, in the order of the two inner axes."""
     markets = _markets(group, request)
     types = _types(group, request)
     order = request.fallback.order
@@ -139,7 +139,7 @@ def choices(group: NodeGroup, request: Request) -> tuple[Choice, ...]:
 def rungs(
     topology: Topology, request: Request, offers: Mapping[str, Sequence[Offer]], memory: Collection[Dry] = ()
 ) -> list[Rung]:
-    """Every rung that the offers leave, each of one zone, in the order in which they are tried while all is refused.
+    """Return every rung that the offers leave, of one zone each, as they are tried while all is refused.
 
     ``offers`` are the zones by region; regions that could not be read are missing. Zones in ``memory`` come last among
     the zones of their region, and zones that hold capacity which the user named come first.
@@ -161,7 +161,7 @@ def rungs(
 def next_rung(
     listed: Sequence[Rung], refusals: Sequence[Refusal], request: Request, family: Family = str
 ) -> Rung | None:
-    """The next placement to try; None when nothing of ``listed`` is left that no refusal blocks.
+    """Return the next placement to try; None when nothing of ``listed`` is left that no refusal blocks.
 
     Every group asks for the first of its choices that is not blocked in the zone, so a refusal moves only those groups
     that it is about. Zones come as the list has them; one that a cloud named for what it refused comes before. Where
@@ -185,23 +185,23 @@ def is_reserved(group: NodeGroup, request: Request, market: Market) -> bool:
 
 
 def of_market(reserved: object, *words: object) -> str:
-    """Return a market and what is asked for in it, in words: ``reserved on-demand i4i.large``."""
+    """Return a market and what is asked for in it, in words: ``reserved on-demand TYPE``."""
     return " ".join(filter(None, ("reserved" if reserved else "", *map(str, words))))
 
 
 def is_open(
     listed: Sequence[Rung], region: str, refusals: Sequence[Refusal], request: Request, family: Family = str
 ) -> bool:
-    """Whether anything is left to try in ``region``."""
+    """Return whether anything is left to try in ``region``."""
     return next_rung([rung for rung in listed if rung.region == region], refusals, request, family) is not None
 
 
 def remembered(
     refused: Iterable[tuple[float, Refusal]], now: float, memory: Memory = lambda kind: None
 ) -> frozenset[Dry]:
-    """What ran dry so recently (``refused``: when, and what) that it is tried last. ``memory`` is the cloud's own.
+    """Return what ran dry so recently that it is tried last. ``memory`` is the cloud's own.
 
-    What a clock that was wrong dates far into the future is not recent for ever.
+    ``refused`` is when, and what. What a clock that was wrong dates far into the future is not recent for ever.
     """
     return frozenset(
         Dry(refusal.region, refusal.zone, choice)
@@ -222,24 +222,24 @@ def is_exhaustion(kinds: Collection[str]) -> bool:
 
 
 def lasting(refusals: Iterable[Refusal]) -> list[Refusal]:
-    """Those that another round of the ladder would only hear again."""
+    """Return those that another round of the ladder would only meet again."""
     return [refusal for refusal in refusals if refusal.diagnosis.kind in LASTING]
 
 
 def regions(request: Request, topology: Topology) -> tuple[str, ...]:
-    """Those that a topology may be placed in, in order."""
+    """Return those that a topology may be placed in, in order."""
     own = topology.regions or request.regions
     return own if request.fallback.regions else own[:1]
 
 
 def regions_in_use(request: Request) -> tuple[str, ...]:
-    """Those that any topology of the run may be placed in."""
+    """Return those that any topology of the run may be placed in."""
     every = [region for topology in request.topologies.values() for region in regions(request, topology)]
     return tuple(dict.fromkeys(every)) or (request.regions if request.fallback.regions else request.regions[:1])
 
 
 def able(topology: Topology, request: Request, offers: Sequence[Offer]) -> list[Offer]:
-    """The zones of one region to try, in order: the wanted ones as written, or every one that can.
+    """Return the zones of one region to try, in order: the wanted ones as written, or every one that can.
 
     Wanted zones of other regions say nothing about this one. Without fallback along zones it is the first that can,
     of those with capacity that the user named where there is one.
@@ -252,7 +252,7 @@ def able(topology: Topology, request: Request, offers: Sequence[Offer]) -> list[
 
 
 def chosen(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
-    """The offers of the wanted zones, in that order and each once; all of them when none is named."""
+    """Return the offers of the wanted zones, in that order and each once; all of them when none is named."""
     if not wanted:
         return list(offers)
     picked: list[Offer] = []
@@ -262,17 +262,17 @@ def chosen(wanted: Sequence[str], offers: Sequence[Offer]) -> list[Offer]:
 
 
 def unknown(wanted: Sequence[str], offers: Sequence[Offer]) -> list[str]:
-    """The wanted zones that are none of these."""
+    """Return the wanted zones that are none of these."""
     return [name for name in wanted if not any(matches(name, offer) for offer in offers)]
 
 
 def matches(name: str, offer: Offer) -> bool:
-    """Whether ``name`` (the zone's own, one of its other spellings, or ``*``: any) means this zone."""
+    """Return whether ``name`` (the zone's own, one of its other spellings, or ``*``: any) means this zone."""
     return name in ("*", offer.zone, *offer.aliases)
 
 
 def why_not(topology: Topology, request: Request, offer: Offer) -> str:
-    """Why a zone is no rung, for the user; empty where it is one."""
+    """Return why a zone is no rung, for the user; empty where it is one."""
     if not offer.ok:
         return offer.why
     lacking = [" or ".join(_types(group, request)) for group in topology.groups if not _offered(group, request, offer)]
@@ -308,14 +308,14 @@ def _offered(group: NodeGroup, request: Request, offer: Offer) -> list[Choice]:
 
 
 def _moves(topology: Topology, request: Request, wanted: Mapping[str, Choice]) -> dict[Axis, Any]:
-    """How far the groups have moved from their first wishes, along each of the two axes of a group."""
+    """Return how far the groups have moved from their first wishes, along each of the two axes of a group."""
     types = [_types(group, request).index(wanted[group.name].instance_type) for group in topology.groups]
     markets = [_markets(group, request).index(wanted[group.name].market) for group in topology.groups]
     return {"type": sum(types), "market": sum(markets)}
 
 
 def _places(listed: Sequence[Rung], request: Request) -> list[list[tuple[str, str]]]:
-    """What is tried as one: a zone, or all zones of a region where groups are spread and no zone may be left out."""
+    """Return what is tried as one: a zone, or all of a region where groups are spread and none may be left out."""
     zones = list(dict.fromkeys((rung.region, rung.zone) for rung in listed))
     if request.colocate != "region" or request.fallback.zones:
         return [[zone] for zone in zones]
@@ -325,7 +325,7 @@ def _places(listed: Sequence[Rung], request: Request) -> list[list[tuple[str, st
 def _first_open(
     listed: Sequence[Rung], places: Sequence[tuple[str, str]], refusals: Sequence[Refusal], family: Family
 ) -> tuple[int, Rung] | None:
-    """The first choices that are open in all these places, and where in the list the last of them stands."""
+    """Return the first choices that are open in all these places, and where in the list the last of them stands."""
     of_places = [(index, rung) for index, rung in enumerate(listed) if (rung.region, rung.zone) in places]
     picked: dict[str, Choice] = {}
     rank = 0
@@ -349,7 +349,7 @@ def _takes(
     refusals: Sequence[Refusal],
     family: Family,
 ) -> bool:
-    """Whether the zone is listed with each of these choices, and none of them is blocked there."""
+    """Return whether the zone is listed with each of these choices, and none of them is blocked there."""
     here = [rung for rung in listed if (rung.region, rung.zone) == (region, zone)]
     return all(
         any(rung.choices[group] == choice for rung in here)
@@ -359,7 +359,7 @@ def _takes(
 
 
 def _is_hinted(rung: Rung, refusals: Sequence[Refusal]) -> bool:
-    """Whether the cloud named this zone for something that it refused elsewhere and that is asked for here."""
+    """Return whether the cloud named this zone for something that it refused elsewhere and that is asked for here."""
     return any(
         rung.region == refusal.region
         and rung.zone in refusal.diagnosis.hints

@@ -1,4 +1,4 @@
-"""What the rooms talk about: frozen values, no behaviour to speak of.
+"""What the rooms talk about: frozen values, no behaviour to speak of. How a refusal is read is in `classification`.
 
 Times are seconds since the epoch (UTC, ``float``); durations are seconds. Every class here travels as
 JSON: over the keeper's socket and into the journal.
@@ -11,15 +11,19 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
+from pytest_capacity.classification import EXHAUSTION as EXHAUSTION
+from pytest_capacity.classification import Diagnosis as Diagnosis
+from pytest_capacity.classification import ErrorPart as ErrorPart
+from pytest_capacity.classification import ErrorRow as ErrorRow
+from pytest_capacity.classification import Kind as Kind
+from pytest_capacity.classification import Scope as Scope
+from pytest_capacity.classification import Step as Step
 from pytest_capacity.databases import Database, KubernetesSettings, ScalingSettings
 
 Market = Literal["on-demand", "spot"]
 
 #: What a thing in a cloud can be in, whatever the cloud calls it. ``unseen``: asked for, and the cloud did not list it.
 State = Literal["creating", "ready", "failed", "leaving", "gone", "unseen"]
-
-#: States in which a thing still bills or blocks another one.
-HELD_STATES: Final[frozenset[str]] = frozenset({"creating", "ready", "failed", "leaving"})
 
 #: What a ladder can move along.
 Axis = Literal["market", "type", "zone", "region"]
@@ -31,124 +35,6 @@ DEFAULT_TOPOLOGY: Final = "default"
 
 #: The kind, region and id of a thing.
 HeldKey = tuple[str, str, str]
-
-
-#: What the engine does about a problem.
-#: ``move-on``: this rung has no capacity, try the next. ``back-off``: refused for now (throttled), ask again with a new
-#: token. ``ask-again``: the outcome is unknown, ask again with the same token. ``gone``: the thing does not exist.
-#: ``stop``: nothing that we could do differently.
-Step = Literal["move-on", "back-off", "ask-again", "gone", "stop"]
-
-#: What kind of refusal it is (`docs/reference/errors.md` says each in words).
-Kind = Literal[
-    "capacity-zone",
-    "capacity-region",
-    "quota",
-    "spot-capacity",
-    "spot-quota",
-    "spot-price",
-    "preempted",
-    "type-unsupported",
-    "reservation-full",
-    "reservation-mismatch",
-    "reservation-not-ready",
-    "network-exhausted",
-    "no-network",
-    "throttle",
-    "transient",
-    "timeout",
-    "conflict",
-    "missing",
-    "auth",
-    "denied",
-    "form-denied",
-    "not-subscribed",
-    "invalid",
-    "account-blocked",
-]
-
-#: The kinds that are a lack of capacity or of quota. Only what ends for nothing else is `Exhausted`, which a user may
-#: have skipped or xfailed (``on_exhausted``): a fault of the account or of the configuration is never skipped.
-EXHAUSTION: Final[frozenset[str]] = frozenset(
-    {
-        "capacity-zone",
-        "capacity-region",
-        "quota",
-        "spot-capacity",
-        "spot-quota",
-        "spot-price",
-        "preempted",
-        "reservation-full",
-    }
-)
-
-#: How far a refusal reaches, the narrowest first. ``market`` is the one that was tried; ``family`` are the types that
-#: share a quota; ``none`` is this one call.
-Scope = Literal[
-    "none",
-    "reservation",
-    "placement-group",
-    "type+zone+market",
-    "type+zone",
-    "family+zone",
-    "subnet",
-    "zone",
-    "type+region+market",
-    "type+region",
-    "family+region+market",
-    "market+region",
-    "region",
-    "type+market",
-    "market",
-    "cloud",
-]
-
-
-class ErrorRow(Struct, frozen=True, kw_only=True):
-    """One row of ``errors:``: what a refusal of ``cloud`` means to this user. What is empty matches anything."""
-
-    cloud: str
-    kind: Kind
-    step: Step
-    scope: Scope = "none"
-    code: tuple[str, ...] = ()
-    #: What the code begins with.
-    prefix: str = ""
-    #: A regular expression that is searched in the cloud's words; case does not count.
-    message: str = ""
-    #: HTTP statuses: ``503``, or ``5xx`` for all of them.
-    http: tuple[str, ...] = ()
-
-
-class ErrorPart(Struct, frozen=True):
-    """One error of a cloud's answer. ``depth`` counts what it is wrapped in."""
-
-    code: str = ""
-    message: str = ""
-    http: int | None = None
-    #: What the error says outside of its message: the dimensions of a quota.
-    beside: str = ""
-    depth: int = 0
-    #: Zones that it says have what this one has not.
-    zones: tuple[str, ...] = ()
-
-
-class Diagnosis(Struct, frozen=True):
-    """An SDK's error, read. ``kind`` and ``scope`` are the table's words, ``code`` and ``words`` the cloud's own."""
-
-    step: Step
-    kind: str
-    code: str = ""
-    words: str = ""
-    scope: str = "none"
-    #: The call that was refused, by the cloud's name for it; empty where there was none.
-    operation: str = ""
-    #: Who said it, where it was not the cloud ("the SDK").
-    by: str = ""
-    #: Zones, by name, that the cloud itself says to try instead.
-    hints: tuple[str, ...] = ()
-    #: What the user can do, where it is not what the kind advises.
-    remedy: str = ""
 
 
 class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -210,7 +96,7 @@ class Topology(Struct, frozen=True, forbid_unknown_fields=True):
     regions: tuple[str, ...] = ()
 
     def group(self, name: str) -> NodeGroup:
-        """The group called ``name``; ``KeyError`` with the names there are."""
+        """Return the group called ``name``; ``KeyError`` with the names there are."""
         for group in self.groups:
             if group.name == name:
                 return group
@@ -321,6 +207,20 @@ class Offer(Struct, frozen=True):
     #: Why others that the user named serve nothing here, in words.
     unused: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """A quota of the account in one region and market, and what machines of each type count against it."""
+
+    region: str
+    market: Market
+    #: The cloud's name for it, and what it counts: ``vCPUs``.
+    name: str
+    unit: str
+    limit: float
+    #: What is in use; None: that could not be read.
+    used: float | None = None
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Share(Struct, frozen=True):

@@ -26,7 +26,7 @@ _OLD_COMMAND: Final = re.compile(r"##(?=\[|vso\[)")
 
 
 def clean(words: str, *, limit: int | None = None, lines: bool = False) -> str:
-    """``words`` without control characters and CI commands; on one line unless ``lines``, at most ``limit`` long."""
+    """Return ``words`` without control characters and CI commands, on one line unless ``lines``, cut to ``limit``."""
     text = _CONTROL.sub("", _ESCAPE.sub("", words.replace("\r\n", "\n").replace("\r", "\n")))
     if not lines:
         text = " ".join(text.split())
@@ -108,5 +108,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def moment(at: float) -> str:
-    """``2026-11-21 01:16:48 UTC``."""
+    """Return ``2026-11-21 01:16:48 UTC``."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

@@ -35,7 +35,7 @@ def _own() -> Mapping[str, EntryPoint]:
 
 @cache
 def providers() -> Mapping[str, EntryPoint]:
-    """Every provider that is installed, by name; ours go before others of the same name. Imports none of them."""
+    """Return every installed provider by name; ours go before others of that name. Imports none of them."""
     others = {point.name: point for point in entry_points(group=GROUP)}
     return dict(sorted({**others, **_own()}.items()))
 
@@ -75,11 +75,11 @@ class Installed:
     """`pytest_capacity.config.provider.Readers`: the providers that are installed."""
 
     def names(self) -> Iterable[str]:
-        """As `providers`."""
+        """Return as `providers`."""
         return tuple(providers())
 
     def get(self, name: str) -> Provider:
-        """As `provider`."""
+        """Return as `provider`."""
         return provider(name)
 
 
@@ -103,7 +103,7 @@ def environment_prefixes() -> tuple[str, ...]:
 
 
 def _loaded() -> Iterator[Provider]:
-    """Every provider that can be loaded."""
+    """Yield every provider that can be loaded."""
     for name in providers():
         with contextlib.suppress(ConfigError):
             yield provider(name)

@@ -73,7 +73,7 @@ def _text(body: Mapping[Any, Any], names: tuple[str, ...]) -> str:
 
 
 def _quotas(error: Mapping[Any, Any]) -> Iterator[str]:
-    """A ``quotaInfo`` in the words of messages: ``quota METRIC in region REGION``."""
+    """Yield a ``quotaInfo`` in the words of messages: ``quota METRIC in region REGION``."""
     for detail in _details(error):
         quota = detail.get("quotaInfo")
         if isinstance(quota, Mapping):
@@ -84,7 +84,7 @@ def _quotas(error: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _zones(error: Mapping[Any, Any]) -> Iterator[str]:
-    """A ``zonesAvailable``: the zones of the region that have the resource, with commas between them."""
+    """Yield a ``zonesAvailable``: the zones of the region that have the resource, with commas between them."""
     for detail in _details(error):
         info = detail.get("errorInfo")
         told = info.get("metadatas") if isinstance(info, Mapping) else None

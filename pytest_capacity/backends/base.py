@@ -29,6 +29,7 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Topology,
     Unread,
@@ -43,6 +44,7 @@ __all__ = [
     "GroupDraft",
     "ListsUses",
     "Provider",
+    "ReadsQuotas",
     "ScalesNodes",
     "ScalingStep",
     "SctKeys",
@@ -83,7 +85,7 @@ class Provider(Reader):
     endless: str = ""
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`Request.settings` as an earlier version wrote them into a journal, in the form of `read_section`. Pure."""
+        """Return `Request.settings` of an earlier version's journal in the form of `read_section`. Pure."""
         return settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
@@ -95,15 +97,15 @@ class Provider(Reader):
         return ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """``request`` with what this process's environment decides (a profile), before the keeper starts."""
+        """Return ``request`` with what this process's environment decides (a profile), before the keeper starts."""
         return request
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """The setting that pins the account, and the account: ``("NAME.account", "1234")``, or two empty texts."""
+        """Return the setting that pins the account, and the account; or two empty texts."""
         return "", ""
 
     def memory(self, kind: str) -> float | None:
-        """For how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
+        """Return for how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""
         return None
 
     def open(self, request: Request) -> Backend:
@@ -279,6 +281,18 @@ class ListsUses(Protocol):
         """Yield what is used of these regions, or what ``wanted`` asks for; that nobody uses too, without uses.
 
         Reads only. What could not be read is `Unread`, and the rest is given.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsQuotas(Protocol):
+    """A `Backend` that can say beforehand what the quotas of the account allow: for the plan, which only reads."""
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """Return the quotas of ``region`` that machines of these types count against, of every market. Reads only.
+
+        Raises what the SDK raises.
         """
         ...
 

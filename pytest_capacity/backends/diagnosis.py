@@ -80,7 +80,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
         return 0 if self.message else 1 if self.code else 2 if self.prefix else _BARE
 
     def matches(self, code: str, message: str, http: int | None, market: Market | None = None) -> bool:
-        """Whether all that the row names is so."""
+        """Return whether all that the row names is so."""
         if self.code and code not in self.code:
             return False
         if self.prefix and not code.startswith(self.prefix):
@@ -98,13 +98,13 @@ class Table(Struct, frozen=True):
     rows: tuple[Row, ...]
 
     def row_for(self, part: ErrorPart, market: Market | None) -> Row | None:
-        """The row that reads ``part``; None where no row knows it."""
+        """Return the row that reads ``part``; None where no row knows it."""
         words = _plain(f"{part.message} {part.beside}")
         return next((row for row in self.rows if row.matches(part.code, words, part.http, market)), None)
 
 
 def make_table(cloud: str, rows: Any, source: str = "errors.yaml") -> Table:
-    """A `Table` of ``rows`` as they stand in a file.
+    """Return a `Table` of ``rows`` as they stand in a file.
 
     Raises ``ValueError`` naming source, row and fault for an unknown key, class, scope or step, and for a bad pattern.
     """
@@ -121,7 +121,7 @@ def make_table(cloud: str, rows: Any, source: str = "errors.yaml") -> Table:
 
 @cache
 def packaged_table(cloud: str) -> Table:
-    """The table that comes with the backend of ``cloud``; ``KeyError`` for a cloud without one."""
+    """Return the table that comes with the backend of ``cloud``; ``KeyError`` for a cloud without one."""
     file = _file_of(cloud)
     if file is None:
         raise KeyError(cloud)
@@ -129,7 +129,7 @@ def packaged_table(cloud: str) -> Table:
 
 
 def table_of(cloud: str, own: Sequence[ErrorRow] = ()) -> Table:
-    """The packaged table of ``cloud`` with the user's ``own`` rows for it before all others."""
+    """Return the packaged table of ``cloud`` with the user's ``own`` rows for it before all others."""
     first = [_row(row) for row in own if row.cloud == cloud]
     return Table((*sorted(first, key=lambda row: row.rank), *packaged_table(cloud).rows))
 
@@ -156,7 +156,7 @@ def advise(kind: str, words: str) -> None:
 
 
 def remedy(cloud: str, diagnosis: Diagnosis) -> str:
-    """What the user can do about a refusal of ``cloud``: one sentence, without its full stop."""
+    """Return what the user can do about a refusal of ``cloud``: one sentence, without its full stop."""
     file = _file_of(cloud)
     words: Mapping[str, str] = {**_read(_REMEDIES), **_read(file).get("remedies", {})} if file else {}
     said = (
@@ -184,12 +184,12 @@ def _read(file: Path) -> Mapping[str, Any]:
 def diagnose(
     table: Table, *, code: str = "", message: str = "", http: int | None = None, market: Market | None = None
 ) -> Diagnosis:
-    """What an answer with this code, message and HTTP status means."""
+    """Return what an answer with this code, message and HTTP status means."""
     return diagnose_parts(table, [ErrorPart(code, message, http)], market)
 
 
 def diagnose_parts(table: Table, parts: Sequence[ErrorPart], market: Market | None = None) -> Diagnosis:
-    """What an answer of several errors means, as `read_answer` finds them; ``market`` is the one that was tried.
+    """Return what an answer of several errors means, as `read_answer` finds them; ``market`` is the one that was tried.
 
     Clouds wrap the reason into errors that say only that there is one, so the deepest error that a row knows counts;
     of several side by side the one that leaves most to be done, in the narrowest scope. Where no row knows any of
@@ -221,7 +221,7 @@ def diagnose_held(table: Table, held: Held, market: Market | None = None) -> Dia
 
 
 def hinted_zones(parts: Sequence[ErrorPart]) -> tuple[str, ...]:
-    """The zones that an answer says to try instead, each once: written into the message
+    """Return the zones that an answer says to try instead, each once: written into the message
     ("... or choosing ZONE, ZONE."), or beside it.
     """
     beside = [zone for part in parts for zone in part.zones]
@@ -235,7 +235,7 @@ def _precedence(known: tuple[ErrorPart, Row]) -> tuple[bool, bool, int, int, int
 
 
 def clean(words: str) -> str:
-    """``words`` without terminal codes and control characters, on one line, at most `WORDS_LIMIT` characters."""
+    """Return ``words`` without terminal codes and control characters, on one line, at most `WORDS_LIMIT` long."""
     plain = _plain(words)
     return plain if len(plain) <= WORDS_LIMIT else plain[: WORDS_LIMIT - 3] + "..."
 

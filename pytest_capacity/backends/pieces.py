@@ -39,8 +39,9 @@ def make_piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], *
 
 def in_first_zone(order: Order) -> Order:
     """Return the order in the first of its zones: what serves the whole region is named by it."""
-    first = order.shares[0].zone if order.shares else order.placement.zone
-    return replace(order, placement=replace(order.placement, zone=first))
+    # Not of its shares: nodes that are added to a spread group may all be in another one.
+    zones = order.placement.zones or tuple(share.zone for share in order.shares) or (order.placement.zone,)
+    return replace(order, placement=replace(order.placement, zone=zones[0]))
 
 
 def places(order: Order) -> list[Order]:

@@ -18,7 +18,7 @@ def token(run: str, subject: str, region: str, zone: str, attempt: int, tries: i
 
 
 def fit(value: str, limit: int) -> str:
-    """``value``, or if it is longer than ``limit`` its beginning and a hash of the whole, ``limit`` characters in all.
+    """Return ``value``, or if it is longer its beginning and a hash of the whole, ``limit`` characters in all.
 
     Two long values that begin alike stay two values. ``limit`` is at least 16.
     """

@@ -32,7 +32,7 @@ class Signals:
 
     @contextmanager
     def passed_to(self, group: int) -> Iterator[None]:
-        """For the time of the block, to this process group. What came while it was started reaches it too."""
+        """Pass signals to this process group for the time of the block; those too that came while it was started."""
         self._group = group
         try:
             for number in list(self.caught):

@@ -19,13 +19,13 @@ _NO_NAME: Final = re.compile(r"[^A-Za-z0-9]")
 
 
 def hosts_variable(topology: str, group: str, *, several: bool) -> str:
-    """``CAPACITY_DB_HOSTS``; with several topologies each has its name in it: ``CAPACITY_WIDE_DB_HOSTS``."""
+    """Return ``CAPACITY_DB_HOSTS``; of several topologies each has its name in it: ``CAPACITY_WIDE_DB_HOSTS``."""
     name = f"{topology}_{group}" if several else group
     return f"CAPACITY_{_NO_NAME.sub('_', name).upper()}_HOSTS"
 
 
 def check_names(topologies: Sequence[Topology]) -> None:
-    """Raises `ConfigError` where two groups would share a variable."""
+    """Raise `ConfigError` where two groups would share a variable."""
     taken: dict[str, str] = {}
     for topology in topologies:
         for group in topology.groups:
@@ -55,14 +55,14 @@ def hand_over(placed: Sequence[Placed], request: Request, folder: Path) -> dict[
 
 
 def address_of(node: Node) -> str | None:
-    """Where it is reached: as SSH reaches it (``ssh: {address: ...}``), else the public address if there is one."""
+    """Return where it is reached: as SSH reaches it (``ssh: {address: ...}``), else a public address if it has one."""
     if node.access:
         return node.access.address
     return node.public_ip or node.private_ip
 
 
 def _distinct(placed: Sequence[Placed]) -> Iterator[Node]:
-    """All nodes; where several topologies may have a ``db-0`` each, that of ``wide`` is ``wide-db-0``."""
+    """Yield all nodes; where several topologies may have a ``db-0`` each, that of ``wide`` is ``wide-db-0``."""
     for one in placed:
         for nodes in one.nodes.values():
             for node in nodes:

@@ -22,7 +22,7 @@ class Misused(CapacityError):
 
 
 def complain(verb: str, *lines: str) -> None:
-    """What went wrong, and what to do."""
+    """Write what went wrong, and what to do."""
     first, *others = lines or ("",)
     say(f"pytest-capacity {verb}: {first}", *others)
 

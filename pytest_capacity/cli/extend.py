@@ -12,7 +12,7 @@ from pytest_capacity.text import moment
 
 
 def main(options: argparse.Namespace) -> int:
-    """Raises `Refused`, in the keeper's words, beyond the run's limit."""
+    """Extend the run; return 0. Raise `Refused`, in the keeper's words, beyond the run's limit."""
     try:
         more = parse_duration(options.time)
     except ValueError as error:

@@ -19,7 +19,7 @@ _SUCCESSION: Final = 2.0
 
 
 def main(options: argparse.Namespace) -> int:
-    """Raises `CapacityError` where there is no log."""
+    """Show the log; return 0. Raise `CapacityError` where there is none."""
     run = find(options.run, options.journal)
     try:
         file = Path(run.log).open("rb")  # noqa: SIM115 - closed below, after it was followed.
@@ -41,7 +41,7 @@ def _show(file: BinaryIO) -> None:
 
 
 def _follow(run: Run, file: BinaryIO) -> None:
-    """Until the keeper is gone, and no other one has taken its place."""
+    """Show what comes until the keeper is gone, and no other one has taken its place."""
     alone = 0.0
     while alone < _SUCCESSION:
         time.sleep(_LOOK)

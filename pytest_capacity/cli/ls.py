@@ -30,7 +30,7 @@ _SHORT: Final = 8
 
 
 def main(options: argparse.Namespace) -> int:
-    """Always 0: that nothing is held is an answer."""
+    """Show the runs; return 0: that nothing is held is an answer."""
     seen = look_at_all(known_runs(options.journal, ended=options.all))
     if not options.all:
         seen = [one for one in seen if one.state != "over"]
@@ -97,7 +97,7 @@ def _rough(seconds: float) -> str:
 
 
 def _notes(seen: Seen) -> Iterator[str]:
-    """What a row has no room for, and what to do."""
+    """Yield what a row has no room for, and what to do."""
     if request_value(seen, "emulated"):
         yield f"  {EMULATED}"
     kinds = Counter(held.kind for held in seen.held or ())

@@ -30,7 +30,7 @@ _LOOK: Final = 0.5
 
 
 def main(options: argparse.Namespace) -> int:
-    """The exit status of one of the three; `watch` gives 1 where a request did not succeed."""
+    """Return the exit status of one of the three; `watch` gives 1 where a request did not succeed."""
     if options.what == "watch":
         return _watch(options)
     if options.what == "show":

@@ -14,8 +14,9 @@ _DESCRIPTION: Final = "Reserve cloud capacity for tests: what can be done withou
 
 
 def read_options(given: Sequence[str]) -> argparse.Namespace:
-    """The verb (None: none was named, and the help was shown) and its options; ``command`` is what follows ``--``.
+    """Return the verb (None: none was named, and the help was shown) and its options.
 
+    ``command`` is what follows ``--``.
     Raises `SystemExit` as argparse does.
     """
     end = list(given).index("--") if "--" in given else len(given)
@@ -151,8 +152,9 @@ def _plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _wanted(parser: argparse.ArgumentParser) -> None:
-    """What is needed, and of whom."""
-    _flag(parser, "config", metavar="FILE", help="what is needed (default: capacity.yaml)")
+    """Declare what is needed, and of whom."""
+    what = "what is needed (default: capacity.yaml; repeatable: a later one goes before)"
+    _flag(parser, "config", metavar="FILE", action="append", help=what)
     _flag(parser, "backend", metavar="NAME", help="the cloud")
     _flag(parser, "region", metavar="REGION", action="append", help="region to use")
     _flag(parser, "zone", metavar="ZONE", action="append", help="zone to try (repeatable)")
@@ -176,7 +178,7 @@ def _journal(parser: argparse.ArgumentParser) -> None:
 
 
 def _flag(parser: argparse.ArgumentParser, name: str, *, help: str, **how: Any) -> None:
-    """``--name``; and as pytest calls it, since that is what files, messages and habits say."""
+    """Declare ``--name``; and as pytest calls it, since that is what files, messages and habits say."""
     how.setdefault("default", None)
     parser.add_argument(f"--{name}", help=help, **how)
     parser.add_argument(f"--capacity-{name}", dest=name.replace("-", "_"), help=argparse.SUPPRESS, **how)

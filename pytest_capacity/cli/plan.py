@@ -19,7 +19,7 @@ from pytest_capacity.report.render import EMULATED
 
 
 def main(options: argparse.Namespace) -> int:
-    """0; 1 where a topology has nothing to try."""
+    """Show the plan; return 1 where a topology has nothing to try, else 0."""
     request = read_request(options, os.environ)
     names = chosen(request, options.topology)
     request = replace(request, topologies={name: request.topologies[name] for name in names})
@@ -65,6 +65,11 @@ def _rung(rung: PreviewRung) -> dict[str, Any]:
         },
         "remembered": [_remembered(one) for one in rung.dry],
         "quota": [_remembered(one) for one in rung.quota],
+        "quota_room": [
+            {"name": one.name, "unit": one.unit, "asked": one.asked, "limit": one.limit, "free": one.free}
+            for one in rung.room
+        ],
+        "unused": dict(rung.unused),
         "usd_per_hour": rung.price,
     }
 

@@ -32,7 +32,7 @@ _LOOK: Final = 0.1
 
 
 def main(options: argparse.Namespace) -> int:
-    """0: nothing is left. Raises `InUse` where it is in use and its release is not confirmed."""
+    """Release; return 0 where nothing is left. Raise `InUse` where it is in use and its release is not confirmed."""
     seen = look(find(options.run, options.journal))
     try:
         if seen.state == "over":
@@ -125,7 +125,7 @@ def _adopt(run: Run) -> Receipt:
 
 
 def _await_end(seen: Seen) -> int:
-    """It is being released already, and its keeper takes no more visitors: the journal has the outcome."""
+    """Wait for a run that is being released, whose keeper takes no visitors: the journal has the outcome."""
     run = seen.run
     say(f"{run.name} is being released already (keeper {run.pid}, log {run.log}): waiting")
     longest = float(request_value(seen, "release_timeout_s") or 0) + _PATIENCE

@@ -42,19 +42,6 @@ _NO_CAPACITY: Final = 3
 #: As a shell says it of a command that is not there.
 _NO_COMMAND: Final = 127
 
-#: The options by the name of their field in `Overrides`.
-_FIELDS: Final = {
-    "backend": "backend",
-    "regions": "region",
-    "zones": "zone",
-    "fallback": "fallback",
-    "retry_until": "retry_until",
-    "endpoint": "endpoint",
-    "journal": "journal",
-    "session": "session",
-    "keep": "keep",
-}
-
 
 def main(options: argparse.Namespace) -> int:
     """Return the command's exit code; 1 where it is 0 and something is left; 3 where there is no capacity."""
@@ -204,21 +191,22 @@ class Life:
 
 def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
     """Return the checked request. Raises `ConfigError` with every fault."""
-    path = Path(options.config or DEFAULT_FILE).expanduser()
-    if not path.is_file():
-        raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
-    values: dict[str, Any] = {
-        field: tuple(value) if isinstance(value, list) else value
-        for field, name in _FIELDS.items()
-        if (value := getattr(options, name, None)) is not None
-    }
-    source = {field: f"--{_FIELDS[field].replace('_', '-')}" for field in values}
-    overrides = Overrides(**values, emulator=options.emulator is not None, source=source)
-    folder = path.absolute().parent
+    paths = [Path(one).expanduser() for one in options.config or [DEFAULT_FILE]]
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError([f"--config: there is no file {path}. Name one that says which nodes are needed"])
+
+    def option(name: str) -> tuple[Any, str] | None:
+        value = getattr(options, name, None)
+        given = tuple(value) if isinstance(value, list) else value
+        return None if given is None else (given, f"--{name.replace('_', '-')}")
+
+    overrides = Overrides.of(option, emulator=options.emulator is not None)
+    folder = paths[-1].absolute().parent
     request = load(
         overrides,
         clouds=INSTALLED,
-        path=path,
+        path=paths,
         environ=environ,
         project=folder.name,
         warn=lambda words: say(f"capacity: {words}"),
@@ -226,20 +214,20 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
     journal = request.journal
     if journal is not None:
         # In the file it is relative to the file; the keeper runs in another directory.
-        base = Path.cwd() if "journal" in values else folder
+        base = Path.cwd() if overrides.journal else folder
         journal = os.fspath(base / Path(journal).expanduser())
     return replace(provider(request.backend).with_environment(request, environ), journal=journal)
 
 
 def spawn_options(options: argparse.Namespace, request: Request) -> SpawnOptions:
-    """How the process is started that speaks to the cloud. Raises `Misused`, and `ConfigError` for what it lacks."""
+    """Return how the process is started that speaks to the cloud. Raise `Misused`, and `ConfigError`."""
     python = keeper_python(options.keeper_python)
     _check_extras(request, python)
     return SpawnOptions(python=python, scenario=_scenario(options.emulator))
 
 
 def chosen(request: Request, named: Sequence[str] | None) -> list[str]:
-    """The topologies that are named, each once; all where none is. Raises `Misused` for one that is not there."""
+    """Return the topologies that are named, each once; all where none is. Raise `Misused` for an unknown one."""
     unknown = [name for name in named or () if name not in request.topologies]
     if unknown:
         known = ", ".join(request.topologies)

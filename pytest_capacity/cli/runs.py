@@ -103,7 +103,7 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 def known_runs(journal: str | None, *, ended: bool = False) -> list[Run]:
-    """The runs that have not ended, oldest first; with ``ended`` those too. Asks no keeper."""
+    """Return the runs that have not ended, oldest first; with ``ended`` those too. Asks no keeper."""
     places = Places.of("", journal)
     begun: dict[str, Begun] = {}
     if Path(places.journal).exists():
@@ -130,7 +130,7 @@ def _session_of(begun: Begun) -> str | None:
 
 
 def find(name: str, journal: str | None) -> Run:
-    """The run that ``name`` means: one that is under way, else one that is over. Raises `Misused`."""
+    """Return the run that ``name`` means: one that is under way, else one that is over. Raises `Misused`."""
     runs = known_runs(journal, ended=True)
     for fits in (_is, _begins):
         for over in (False, True):
@@ -164,7 +164,7 @@ def _both_names(run: Run) -> str:
 
 
 def look(run: Run) -> Seen:
-    """How a run is now. Takes `PATIENCE` seconds where its keeper hangs."""
+    """Return how a run is now. Takes `PATIENCE` seconds where its keeper hangs."""
     if run.ended is not None:
         return Seen(run=run, state="over")
     host = run.keeper.get("host")
@@ -197,7 +197,7 @@ def _state(description: protocol.Description) -> State:
 
 
 def _left_alone(run: Run, why: str) -> Seen:
-    """A run whose keeper is gone: by the journal."""
+    """Return a run whose keeper is gone: by the journal."""
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
     run_state, databases = _by_journal(run)
@@ -245,7 +245,7 @@ def _standing(state: RunState) -> tuple[Held, ...]:
 
 
 def _answers(url: str) -> bool:
-    """Whether anything listens there: an emulator that has ended has taken all with it."""
+    """Return whether anything listens there: an emulator that has ended has taken all with it."""
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname or "", parts.port or 80), timeout=PATIENCE).close()
@@ -255,7 +255,7 @@ def _answers(url: str) -> bool:
 
 
 def look_at_all(runs: Sequence[Run]) -> list[Seen]:
-    """All of them side by side, in their order."""
+    """Return all of them side by side, in their order."""
     seen: dict[int, Seen] = {}
 
     def one(number: int) -> None:
@@ -273,14 +273,14 @@ def look_at_all(runs: Sequence[Run]) -> list[Seen]:
 
 
 def visit(run: Run) -> Connection:
-    """Speak to the run's keeper. Raises `KeeperError` when it does not listen, and `OtherVersion`."""
+    """Connect to the run's keeper. Raise `KeeperError` when it does not listen, and `OtherVersion`."""
     if not run.socket:
         raise KeeperError(f"it is not known where the keeper of run {run.id} listens")
     return Connection(run.socket, "visitor", f"pytest-capacity {os.getpid()}")
 
 
 def describe(run: Run) -> protocol.Description:
-    """What its keeper says of it."""
+    """Return what its keeper says of it."""
     connection = visit(run)
     try:
         return connection.call(protocol.Describe(), protocol.Description)
@@ -289,7 +289,7 @@ def describe(run: Run) -> protocol.Description:
 
 
 def within(seconds: float, ask: Callable[[], T]) -> T:
-    """``ask()``; raises what it does, and `TimeoutError` when it takes longer."""
+    """Return ``ask()``; raise what it does, and `TimeoutError` when it takes longer."""
     answers: list[T] = []
     faults: list[BaseException] = []
 
@@ -310,7 +310,7 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
 
 
 def is_taken(lock: str) -> bool:
-    """Whether a keeper lives that has this lock: the kernel's, which ends with its process."""
+    """Return whether a keeper lives that has this lock: the kernel's, which ends with its process."""
     with suppress(FileNotFoundError):
         descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -324,7 +324,7 @@ def is_taken(lock: str) -> bool:
 
 
 def expect_description(seen: Seen) -> protocol.Description:
-    """What the keeper says. Raises `KeeperError`, with what to do, for a run that has none who answers."""
+    """Return what the keeper says. Raises `KeeperError`, with what to do, for a run that has none who answers."""
     if seen.description and seen.state != "ending":
         return seen.description
     raise KeeperError(absence(seen))
@@ -346,7 +346,7 @@ def absence(seen: Seen) -> str:
 
 
 def request_value(seen: Seen, name: str) -> Any:
-    """A field of the run's request as plain data, by its keeper or its journal; None: neither has it."""
+    """Return a field of the run's request as plain data, by its keeper or its journal; None: neither has it."""
     if seen.description:
         return msgspec.to_builtins(getattr(seen.description.request, name))
     return seen.run.request.get(name)

@@ -29,22 +29,25 @@ def backend_of(path: Path) -> str | None:
     return _backend_by_yaml(path) if name == UNCLEAR else name
 
 
-def why_no_backend(path: Path) -> str:
-    """Return why `backend_of` found none: what is wrong with the file, or that it has no such key, with a near one."""
+def why_no_backend(*paths: Path) -> str:
+    """Return why `backend_of` found none: a file that is wrong, or no such key in any of them, with a near one."""
     from difflib import get_close_matches
 
-    from pytest_capacity.config.reading import read_mapping
+    from pytest_capacity.config.files import read_files
+    from pytest_capacity.config.sct import KEYS
     from pytest_capacity.errors import ConfigError
 
     try:
-        values = read_mapping(path)
+        values, path = read_files(paths).values, " + ".join(map(str, paths))
     except ConfigError as error:
         return str(error)
     key = next((key for key in ("backend", "cluster_backend") if key in values), None)
     if key:
         return f"{path}: its `{key}:` is empty"
-    near = get_close_matches("backend", values, n=1, cutoff=0.7)
-    return f"{path}: it has no `backend:`" + (f". Did you mean that by `{near[0]}:`?" if near else "")
+    # One of scylla-cluster-tests calls it otherwise, and takes no key of ours.
+    wanted = "cluster_backend" if any(one in values for one in KEYS) else "backend"
+    near = get_close_matches(wanted, values, n=1, cutoff=0.7)
+    return f"{path}: it has no `{wanted}:`" + (f". Did you mean that by `{near[0]}:`?" if near else "")
 
 
 def _backend_by_yaml(path: Path) -> str | None:

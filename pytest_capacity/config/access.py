@@ -6,16 +6,19 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pytest_capacity.config.fields import (
     Faults,
+    Reader,
     as_bool,
-    as_choice,
     as_form,
     as_mapping,
     as_text,
     as_texts,
+    chosen,
+    formed,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -32,10 +35,8 @@ _BASTION_FORM: Final = re.compile(
 
 def read_collect(source: Source, faults: Faults) -> tuple[str, ...]:
     """Return the paths on the nodes, each once, as the user wrote them."""
-    value, where = source.get("collect")
-    if value is None:
-        return ()
-    paths = as_texts(value, where, faults)
+    where = source.get("collect")[1]
+    paths = source.read("collect", as_texts, faults) or ()
     for path in paths:
         if not path.isprintable():
             faults.add(where, f"{shown(path)} holds a line break or control character", "Give one path an entry.")
@@ -49,7 +50,7 @@ def read_ssh(
     collect: tuple[str, ...],
     faults: Faults,
 ) -> Ssh | None:
-    """How nodes are reached, or None where nothing asks for it; the user's own machines are reached by SSH alone."""
+    """Return how nodes are reached; None where nothing asks for it. The user's own are reached by SSH alone."""
     value, where = source.get("ssh")
     needs = [
         f"the `ready` of {topology.name}/{group.name}"
@@ -67,7 +68,7 @@ def read_ssh(
     if value is None:
         ssh = Ssh() if needs or owns_machines else None
     elif isinstance(value, Mapping):
-        ssh = _section(value, source.base, where, faults)
+        ssh = _section(value, source.base_of("ssh"), where, faults)
     else:
         on = _switch(value, where, faults)
         ssh = None if on is False else Ssh()
@@ -86,25 +87,10 @@ def _switch(value: object, where: str, faults: Faults) -> bool | None:
 def _section(value: Mapping[str, Any], base: Path, where: str, faults: Faults) -> Ssh:
     values = as_mapping(value, where, faults, _EXAMPLE)
     refuse_unknown(values, _KEYS, f"{where}.", faults)
-    user = as_form(values["user"], USER_FORM, "ubuntu", f"{where}.user", faults) if "user" in values else None
-    port = as_port(values["port"], f"{where}.port", faults) if "port" in values else None
-    return Ssh(
-        user=user,
-        port=port or 22,
-        key=_key(values["key"], base, f"{where}.key", faults) if "key" in values else None,
-        bastion=_bastion(values["bastion"], f"{where}.bastion", faults) if "bastion" in values else None,
-        address=_address(values, where, faults),
-    )
-
-
-def _address(values: Mapping[str, Any], where: str, faults: Faults) -> Literal["auto", "private", "public"]:
-    if "address" in values:
-        match as_choice(values["address"], ("auto", "private", "public"), f"{where}.address", faults):
-            case "private":
-                return "private"
-            case "public":
-                return "public"
-    return "auto"
+    read = read_keys(values, _READERS, where, faults)
+    if "key" in values:
+        read["key"] = _key(values["key"], base, f"{where}.key", faults)
+    return Ssh(**read)
 
 
 def _bastion(value: object, where: str, faults: Faults) -> str | None:
@@ -139,3 +125,11 @@ def _key(value: object, base: Path, where: str, faults: Faults) -> str | None:
     elif stat.S_IMODE(mode) & 0o077:
         faults.add(where, f"{shown(text)} can be read by others, so ssh does not take it", f"Run: chmod 600 {path}")
     return str(path)
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "user": formed(USER_FORM, "ubuntu"),
+    "port": as_port,
+    "bastion": _bastion,
+    "address": chosen("auto", "private", "public"),
+}

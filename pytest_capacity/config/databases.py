@@ -146,7 +146,7 @@ def _kubernetes(source: Source, faults: Faults) -> KubernetesSettings:
     refuse_unknown(values, KubernetesSettings.__struct_fields__, f"{where}.", faults)
     kubeconfig = _text(values, "kubeconfig", where, faults)
     if kubeconfig is not None:
-        kubeconfig = str(source.base / Path(kubeconfig).expanduser())
+        kubeconfig = str(source.base_of("kubernetes") / Path(kubeconfig).expanduser())
     return KubernetesSettings(
         kubeconfig=kubeconfig,
         context=_text(values, "context", where, faults),

@@ -15,7 +15,7 @@ DURATION_HELP: Final = "Write it like 90m, 1h30m, 45s or 2d; a whole number alon
 
 
 def parse_duration(text: str | int) -> float:
-    """Seconds in ``text``: ``90m``, ``1h30m``, ``1.5h``, ``45s``, ``2d``; a whole number alone is seconds.
+    """Return the seconds in ``text``: ``90m``, ``1h30m``, ``1.5h``, ``45s``, ``2d``; a whole number alone is seconds.
 
     Units stand once each, the largest first. Raises `ValueError` with a sentence for the user.
     """

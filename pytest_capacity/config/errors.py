@@ -20,7 +20,7 @@ _STATUS_FORM: Final = re.compile(r"[1-5](?:xx|\d\d)")
 
 
 def read_errors(source: Source, backend: str, clouds: Sequence[str], faults: Faults) -> tuple[ErrorRow, ...]:
-    """The rows in the order of the file. ``backend`` is the cloud of those that name none, ``clouds`` are all."""
+    """Return the rows as the file has them. ``backend`` is the cloud of those that name none, ``clouds`` are all."""
     value, where = source.get("errors")
     if value is None:
         return ()
@@ -72,7 +72,7 @@ def _pattern(value: object, where: str, faults: Faults) -> str:
 
 
 def _statuses(value: object, where: str, faults: Faults) -> tuple[str, ...]:
-    """``503``, ``"5xx"``, or a list of them."""
+    """Return ``503``, ``"5xx"``, or a list of them."""
     given = value if isinstance(value, list | tuple) else [value]
     texts = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in given]
     for one in texts:

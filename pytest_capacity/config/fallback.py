@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.config.durations import format_duration, parse_duration
-from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_texts, refuse_unknown, shown
+from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_texts, chosen, read_keys, refuse_unknown, shown
 from pytest_capacity.config.source import Source, as_duration, split
 from pytest_capacity.model import AXES, Axis, Fallback, Topology
 
@@ -38,14 +38,16 @@ class Moving(Struct, frozen=True, kw_only=True):
 
 
 def read_moving(source: Source, duration: float, faults: Faults) -> Moving:
-    """All four, each by itself; `check_moving` holds them against the rest."""
+    """Return all four, each read by itself; `check_moving` holds them against the rest."""
     colocate: Colocate = "zone"
-    match _choice(source, "colocate", _COLOCATE, faults):
+    match source.read("colocate", chosen(*_COLOCATE), faults):
         case "region":
             colocate = "region"
         case "none":
             colocate = "none"
-    on_preempt: OnPreempt = "replace" if _choice(source, "on_preempt", _ON_PREEMPT, faults) == "replace" else "fail"
+    on_preempt: OnPreempt = (
+        "replace" if source.read("on_preempt", chosen(*_ON_PREEMPT), faults) == "replace" else "fail"
+    )
     return Moving(
         fallback=_fallback(source, faults),
         colocate=colocate,
@@ -81,7 +83,7 @@ def check_moving(
 
 
 def check_patience(source: Source, moving: Moving, timeout: float, faults: Faults) -> None:
-    """A ladder that may be gone round for longer than provisioning may take would be cut short."""
+    """Refuse a ladder that may be gone round for longer than provisioning may take: it would be cut short."""
     value, where = source.get("retry_until")
     same_level = source.is_overridden("timeout") == source.is_overridden("retry_until")
     if moving.retry_until_s > timeout and same_level:
@@ -89,13 +91,8 @@ def check_patience(source: Source, moving: Moving, timeout: float, faults: Fault
         faults.add(where, f"{shown(value)} is longer than `timeout`, {format_duration(timeout)}", remedy)
 
 
-def _choice(source: Source, key: str, choices: Sequence[str], faults: Faults) -> str | None:
-    value, where = source.get(key)
-    return as_choice(value, choices, where, faults) if value is not None else None
-
-
 def _fallback(source: Source, faults: Faults) -> Fallback:
-    """The section, with the switches as a flag sets them: exactly the axes that it names. The order is the file's."""
+    """Return the section, with the switches as a flag sets them: just the axes that it names, in the file's order."""
     value, where = source.get("fallback")
     written = source.values.get("fallback")
     section = Fallback()
@@ -120,17 +117,13 @@ def _named(value: object, where: str, faults: Faults) -> dict[str, bool]:
 
 def _section(values: Mapping[str, Any], where: str, faults: Faults) -> Fallback:
     refuse_unknown(values, _KEYS, f"{where}.", faults)
-    switches = {
-        key: on
-        for key in _SWITCHES.values()
-        if key in values and (on := as_bool(values[key], f"{where}.{key}", faults)) is not None
-    }
+    switches = read_keys(values, dict.fromkeys(_SWITCHES.values(), as_bool), where, faults)
     order = _order(values["order"], f"{where}.order", faults) if "order" in values else AXES
     return Fallback(**switches, order=order)
 
 
 def _order(value: object, where: str, faults: Faults) -> tuple[Axis, ...]:
-    """All four axes. A part of them would leave open where the others go, which is what costs money or time."""
+    """Return all four axes. A part of them would leave open where the others go, which is what costs money or time."""
     names = as_texts(value, where, faults)
     if sorted(names) != sorted(AXES):
         remedy = f"Name each of the four once, the innermost (tried out first) in front: [{', '.join(AXES)}]."
@@ -194,7 +187,7 @@ def _check_spread(topology: Topology, where: str, faults: Faults) -> None:
 
 
 def _check_alone(topology: Topology, fallback: Fallback, where: str, faults: Faults) -> None:
-    """Without colocation each node would move by itself, and a mixture of placements would come of it."""
+    """Refuse fallback without colocation: each node would move by itself, into a mixture of placements."""
     count = sum(group.count for group in topology.groups)
     axes = [word for word, on in (("zones", fallback.zones), ("regions", fallback.regions)) if on]
     if count > 1 and axes:

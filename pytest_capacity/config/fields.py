@@ -30,7 +30,7 @@ class Faults:
         self.lines: list[str] = []
 
     def add(self, where: str, what: str, remedy: str) -> None:
-        """One line: ``where: what. remedy``; ``what`` without its full stop."""
+        """Add one line: ``where: what. remedy``; ``what`` without its full stop."""
         line = f"{where}: {what}. {remedy}"
         if line not in self.lines:
             self.lines.append(line)
@@ -41,7 +41,7 @@ Reader = Callable[[object, str, Faults], Any]
 
 
 def as_bool(value: object, where: str, faults: Faults) -> bool | None:
-    """True or false; the texts yes, no, on, off, 1, 0 as well. None, and a fault, for anything else."""
+    """Return true or false; the texts yes, no, on, off, 1, 0 as well. None, and a fault, for anything else."""
     if isinstance(value, bool):
         return value
     text = value.strip().lower() if isinstance(value, str) else None
@@ -67,7 +67,7 @@ def as_text(value: object, where: str, faults: Faults) -> str | None:
 
 
 def as_choice(value: object, choices: Sequence[str], where: str, faults: Faults) -> str | None:
-    """One of ``choices``. None, and a fault, for anything else."""
+    """Return one of ``choices``. None, and a fault, for anything else."""
     text = as_text(value, where, faults)
     if text is None or text in choices:
         return text
@@ -90,9 +90,8 @@ def as_count(value: object, where: str, faults: Faults) -> int | None:
     """Return a whole number of at least 1. None, and a fault, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000:
         return value
-    faults.add(
-        where, f"{shown(value)} is not a number of nodes", "Give a whole number from 1 to 1000, or remove the group."
-    )
+    remedy = "Give a whole number from 1 to 1000, or remove the group."
+    faults.add(where, f"{shown(value)} is not a number of nodes", remedy)
     return None
 
 
@@ -147,9 +146,9 @@ def chosen(*choices: str) -> Reader:
     return lambda value, where, faults: as_choice(value, choices, where, faults)
 
 
-def counted(least: int, most: int, unit: str = "") -> Reader:
+def counted(least: int, most: int, unit: str = "", *, what: str = "") -> Reader:
     """Return the reader of a whole number."""
-    what = f"not a number of {unit}" if unit else f"no whole number from {least} to {most}"
+    what = what or (f"not a number of {unit}" if unit else f"no whole number from {least} to {most}")
 
     def read(value: object, where: str, faults: Faults) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
@@ -181,7 +180,7 @@ def by_region(
 
 
 def refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str, faults: Faults) -> None:
-    """A fault for each key that is not ``known``, with the nearest one that is."""
+    """Add a fault for each key that is not ``known``, with the nearest one that is."""
     for key in map(str, values):
         if key not in known:
             remedy = _nearest(key, known) or f"Known here: {', '.join(known)}."

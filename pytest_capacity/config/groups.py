@@ -77,7 +77,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     duration_s: float = 5400.0
 
     def of(self, topology: str) -> Defaults:
-        """Those for the groups of this topology: what is asked of each region is asked of its own."""
+        """Return those for the groups of this topology: what is asked of each region is asked of its own."""
         own = self.regions_of(topology)
         return replace(self, section=replace(self.section, regions=own)) if own else self
 
@@ -94,7 +94,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
 def read_topologies(
     values: Mapping[str, Any], given: Mapping[str, Topology], defaults: Defaults, faults: Faults
 ) -> dict[str, Topology]:
-    """``groups:`` and ``topologies:`` of the file, and the ones ``given`` in Python, by name."""
+    """Return ``groups:`` and ``topologies:`` of the file, and the ones ``given`` in Python, by name."""
     found: dict[str, Topology] = {}
     file = defaults.file
     own = defaults.provider.name
@@ -292,7 +292,7 @@ def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: F
 
 
 def as_market(value: object, where: str, faults: Faults) -> Market | None:
-    """``on-demand`` or ``spot``. None, and a fault, for anything else."""
+    """Return ``on-demand`` or ``spot``. None, and a fault, for anything else."""
     match as_choice(value, MARKETS, where, faults):
         case "on-demand":
             return "on-demand"

@@ -6,13 +6,13 @@ import ipaddress
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
 from pytest_capacity.config.databases import KEYS as DATABASE_KEYS
@@ -36,10 +36,10 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
+from pytest_capacity.config.files import Files, read_files
 from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import Reader, Readers, Section
-from pytest_capacity.config.reading import read_mapping
 from pytest_capacity.config.retention import read_keeping
 from pytest_capacity.config.sct import in_their_words, is_sct, translate
 from pytest_capacity.config.sct import is_reserving as is_sct_reserving
@@ -131,7 +131,7 @@ def load(
     overrides: Overrides,
     *,
     clouds: Readers,
-    path: Path | None,
+    path: Path | Sequence[Path] | None,
     environ: Mapping[str, str],
     topologies: Mapping[str, Topology] | None = None,
     run: str | None = None,
@@ -142,6 +142,7 @@ def load(
 ) -> Request:
     """Return the checked request of one run: ``overrides`` over the file at ``path`` (None: no file) over defaults.
 
+    ``path`` may be several files, of which a later one goes before an earlier one.
     ``clouds`` are the providers, of which the chosen one reads what is its own. ``topologies`` are the ones that a hook
     gave, checked like the file's. ``environ`` is read for the SDK's region, and for the variables of
     scylla-cluster-tests where the file is one of its. ``run`` is the run id where one is fixed
@@ -152,16 +153,21 @@ def load(
     Raises `ConfigError` with all faults at once.
     """
     given = values is not None
-    name = GIVEN if given else str(path) if path is not None else "capacity.yaml"
-    if values is None:
-        values = read_mapping(path) if path is not None else {}
-    base = path.parent if path is not None else Path()
-    source = Source(values, name, overrides, base.absolute(), has_flags=not given)
+    paths = [path] if isinstance(path, Path) else list(path or ())
+    files = Files(values=values or {}, name=GIVEN if given else "capacity.yaml")
+    if values is None and paths:
+        files = read_files(paths)
+    values = files.values
+    base = paths[-1].parent if paths else Path()
+    source = Source(values, files.name, overrides, base.absolute(), has_flags=not given, folders=files.folders)
     faults = Faults()
     names: Mapping[str, str] = {}
     known = (*_KEYS, *clouds.names())
     if is_sct(values, known, clouds):
-        translated = translate(source, environ, known, clouds, warn, faults)
+        try:
+            translated = translate(source, environ, known, clouds, warn, faults)
+        except ConfigError as error:
+            raise ConfigError(files.attributed(error.faults)) from None
         values, names = translated.values, translated.names
         source = replace(source, values=values)
     refuse_unknown(values, known, f"{source.file}: ", faults)
@@ -193,10 +199,6 @@ def load(
         reserve=cloud.reserve,
         market=cloud.market,
         use_reservations=cloud.use_reservations,
-        fallback=cloud.moving.fallback,
-        colocate=cloud.moving.colocate,
-        retry_until_s=cloud.moving.retry_until_s,
-        on_preempt=cloud.moving.on_preempt,
         duration_s=duration,
         timeout_s=timeout,
         release_timeout_s=_duration(
@@ -208,19 +210,16 @@ def load(
         settings=cloud.settings,
         ssh=read_ssh(source, own, found, collect, faults),
         collect=collect,
-        session=keeping.session,
-        keep=keeping.keep,
-        keep_s=keeping.keep_s,
-        limit_s=keeping.limit_s,
         errors=() if own else read_errors(source, backend.name, tuple(clouds.names()), faults),
-        journal=_text(source, "journal", faults),
-        databases=kubedb.databases,
-        kubernetes=kubedb.kubernetes,
-        scaling=kubedb.scaling,
+        journal=source.read("journal", as_text, faults),
+        # Their fields are those of `Request`.
+        **asdict(cloud.moving),
+        **asdict(keeping),
+        **asdict(kubedb),
     )
     backend.check_request(request, source, faults)
     if faults.lines:
-        raise ConfigError(in_their_words(faults.lines, own_faults, source.file, names))
+        raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names)))
     return request
 
 
@@ -259,15 +258,14 @@ def _cloud(
 
 
 def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> _Cloud:
-    """Machines of the user's own: what only a cloud could do is a fault, since it would not be done."""
+    """Return what the user's own machines have; refuse what only a cloud could do, as it would not be done."""
     sections = [name for name in clouds.names() if name != provider.name]
     for key in (*_OF_A_CLOUD, *sections):
         value, where = source.get(key)
         if value is not None:
             faults.add(where, f"is given, and `backend: {provider.name}` has no cloud to ask for it", "Leave it out.")
-    value, where = source.get("reserve")
-    if value is not None and as_bool(value, where, faults):
-        faults.add(where, "is true, and machines of your own need no reservation", "Leave it out.")
+    if source.read("reserve", as_bool, faults):
+        faults.add(source.get("reserve")[1], "is true, and machines of your own need no reservation", "Leave it out.")
     # The cluster of the databases is emulated too.
     if source.overrides.emulator and not source.values.get("databases"):
         what = f"is given, and `backend: {provider.name}` has no cloud to emulate"
@@ -282,7 +280,8 @@ def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults:
     """Return the provider's own section; those of other providers, in a file for several, are not looked at."""
     value, where = source.get(provider.name)
     values = as_mapping(value, where, faults, provider.examples.section) if value is not None else {}
-    return Section(values=values, where=where, regions=regions, base=source.base, emulated=source.overrides.emulator)
+    base = source.base_of(provider.name)
+    return Section(values=values, where=where, regions=regions, base=base, emulated=source.overrides.emulator)
 
 
 def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, duration: float) -> Defaults:
@@ -298,7 +297,7 @@ def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, 
         settings=cloud.settings,
         settings_wrong=cloud.settings_wrong,
         file=source.file,
-        base=source.base,
+        base=source.base_of("groups" if "groups" in source.values else "topologies"),
         duration_s=duration,
     )
     return defaults if source.has_flags else replace(defaults, or_hook="")
@@ -367,14 +366,12 @@ def _zones(source: Source, provider: Reader, regions: tuple[str, ...], faults: F
 
 def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market, bool]:
     """Return the market that groups take by default, and whether what is on demand is reserved by default."""
-    value, where = source.get("market")
-    market: Market = (as_market(value, where, faults) if value is not None else None) or "on-demand"
-    value, where = source.get("reserve")
-    reserve = as_bool(value, where, faults) if value is not None else None
+    market: Market = source.read("market", as_market, faults) or "on-demand"
+    reserve = source.read("reserve", as_bool, faults)
     # A flag alone says which of the two is meant now; it is no contradiction of the file.
     same_level = source.is_overridden("market") == source.is_overridden("reserve")
     if market == "spot" and reserve and same_level and not fallback.spot_to_on_demand:
-        faults.add(where, "is true, and the market is spot", EXCLUSIVE)
+        faults.add(source.get("reserve")[1], "is true, and the market is spot", EXCLUSIVE)
     return market, True if reserve is None else reserve
 
 
@@ -386,7 +383,7 @@ def _duration(source: Source, key: str, default: float, most: float, faults: Fau
 
 
 def _endpoint(source: Source, provider: Reader, faults: Faults) -> str | None:
-    """The URL to use; None too where an emulator is started, whose URL is not known yet (a flag beats the file)."""
+    """Return the URL to use; None too where an emulator is started, whose URL is not known yet."""
     value, where = source.get("endpoint")
     if value is None:
         return None
@@ -427,10 +424,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _use_reservations(source: Source, provider: Reader, faults: Faults) -> tuple[str, ...]:
-    value, where = source.get("use_reservations")
-    if value is None:
+    where = source.get("use_reservations")[1]
+    given = source.read("use_reservations", as_texts, faults)
+    if given is None:
         return ()
-    given = as_texts(value, where, faults)
     checked = provider.read_reservations(given, where, faults)
     if len(set(given)) < len(given):
         faults.add(where, "names a reservation twice", "Name each once.")
@@ -450,11 +447,6 @@ def _prices(source: Source, provider: Reader, faults: Faults) -> Mapping[str, fl
         else:
             prices[name] = float(price)
     return prices
-
-
-def _text(source: Source, key: str, faults: Faults) -> str | None:
-    value, where = source.get(key)
-    return as_text(value, where, faults) if value is not None else None
 
 
 def _text_of_form(source: Source, key: str, form: re.Pattern[str], example: str, faults: Faults) -> str | None:

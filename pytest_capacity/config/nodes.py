@@ -15,6 +15,9 @@ from pytest_capacity.config.fields import (
     as_form,
     as_mapping,
     as_text,
+    counted,
+    formed,
+    read_keys,
     refuse_unknown,
     shown,
 )
@@ -31,6 +34,8 @@ _HOSTS_EXAMPLE: Final = "[10.0.0.1, {address: 10.0.0.2, name: big, user: admin, 
 
 # Not with a dash at the front: both are words of the command line of ssh.
 USER_FORM: Final = re.compile(r"[^\s@:/\\-][^\s@:/]{0,63}")
+as_port: Final = counted(1, 65535, what="not a port")
+
 _ADDRESS_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _NODE_NAME_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -123,7 +128,7 @@ def read_own_group(
 
 
 def check_machines(topologies: Iterable[Topology], where: str, faults: Faults) -> None:
-    """A machine serves one group, and a name means one node: two tests would share what each takes for its own."""
+    """Refuse a machine in two groups, and a name for two nodes: two tests would share what each takes for its own."""
     machines: dict[tuple[str, int | None], str] = {}
     for topology in topologies:
         names: dict[str, str] = {}
@@ -165,22 +170,9 @@ def _host(value: object, where: str, faults: Faults) -> Host | None:
         faults.add(where, "has no `address`", f"Write it like {_HOSTS_EXAMPLE}.")
         return None
     address = _address(value["address"], f"{where}.address", faults)
-    name = user = port = None
-    if value.get("name") is not None:
-        name = as_form(value["name"], _NODE_NAME_FORM, "big-1 (letters, digits, ., - and _)", f"{where}.name", faults)
-    if value.get("user") is not None:
-        user = as_form(value["user"], USER_FORM, "admin", f"{where}.user", faults)
-    if value.get("port") is not None:
-        port = as_port(value["port"], f"{where}.port", faults)
-    return Host(address=address, name=name, user=user, port=port) if address else None
-
-
-def as_port(value: object, where: str, faults: Faults) -> int | None:
-    """Return a port. None, and a fault, for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
-        return value
-    faults.add(where, f"{shown(value)} is not a port", "Give a whole number from 1 to 65535.")
-    return None
+    written = {key: given for key, given in value.items() if given is not None}
+    read = read_keys(written, _HOST_READERS, where, faults)
+    return Host(address=address, **read) if address else None
 
 
 def _address(value: object, where: str, faults: Faults) -> str | None:
@@ -193,3 +185,10 @@ def _address(value: object, where: str, faults: Faults) -> str | None:
         remedy = "Write it like 10.0.0.1 or db1.example.com; user and port are keys of their own."
         faults.add(where, f"{shown(text)} is neither an address nor a host's name", remedy)
         return None
+
+
+_HOST_READERS: Final = {
+    "name": formed(_NODE_NAME_FORM, "big-1 (letters, digits, ., - and _)"),
+    "user": formed(USER_FORM, "admin"),
+    "port": as_port,
+}

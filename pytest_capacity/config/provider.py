@@ -90,16 +90,35 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     images_needed: bool = True
     #: What ``instance_provision_fallback_on_demand`` is where the file does not say.
     spot_to_on_demand: bool = False
+    #: What a file that says nothing of ``instance_provision`` means.
+    market: Market = "on-demand"
+    #: The cloud's own key of the regions, which goes before ``region_name``.
+    regions: str = ""
+    #: The key that says who logs in, by group; the one under "" is for all.
+    users: Mapping[str, str] = field(default_factory=dict)
+    #: The key of the provider's section that names the account's key pair, which is called as the file of its private
+    #: half.
+    key_name: str = ""
+    #: Where a group's own section has the size of the root disk in GB.
+    root_disk: tuple[str, ...] = ()
+    #: Keys of a group's own section whose values stand behind the type, after colons: ``SHAPE:16:192``.
+    type_fields: tuple[str, ...] = ()
+    #: What a value of an image's key means where it is not one of `Reader.read_image`: a lookup, as our file has it;
+    #: None where it is none.
+    lookup: Callable[[str], Mapping[str, Any] | None] | None = None
     #: The deprecated name of ``fallback_to_next_availability_zone``.
     next_zone: str = ""
+    #: Keys of machines that cannot be had, and what to do instead. Off (0, false, nothing), they do no harm.
+    refused: Mapping[str, str] = field(default_factory=dict)
     #: Further keys, which `Reader.read_sct` checks.
     others: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
         """Every key, once."""
-        named = (self.reserve, self.count, self.instance_type, self.next_zone)
-        keys = (*named, *self.zones, *self.types.values(), *self.images.values(), *self.others)
+        named = (self.reserve, self.count, self.instance_type, self.next_zone, self.regions)
+        by_group = (*self.types.values(), *self.images.values(), *self.users.values())
+        keys = (*named, *self.zones, *by_group, *self.others)
         return tuple(dict.fromkeys(key for key in keys if key))
 
 
@@ -110,6 +129,10 @@ class SctReading(Struct, frozen=True, kw_only=True):
     spread_by: str = ""
     #: For the provider's section of `capacity.yaml`.
     section: Mapping[str, Any] = field(default_factory=dict)
+    #: For the provider's section of a group, by its name.
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: The user's keys by ours, where these are in ``groups``: for messages.
+    names: Mapping[str, str] = field(default_factory=dict)
     #: For ``use_reservations``.
     use_reservations: tuple[str, ...] = ()
 
@@ -134,7 +157,7 @@ class Reader:
     sct: SctKeys = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """The regions that the SDK would take, and the variable that says so. ``((), "")`` where there is none."""
+        """Return the regions that the SDK would take, and the variable that says so; ``((), "")`` without one."""
         for name in self.region_variables:
             if environ.get(name):
                 return (environ[name],), name
@@ -149,7 +172,7 @@ class Reader:
         return tuple(values)
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """An instance type (machine type, size, shape). None, and a fault, for anything else."""
+        """Return an instance type (machine type, size, shape). None, and a fault, for anything else."""
         return as_text(value, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
@@ -161,11 +184,11 @@ class Reader:
         return tuple(values)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """The section, checked: plain data (what JSON has), for `Request.settings`. What is default is left out."""
+        """Return the section, checked: plain data (what JSON has), for `Request.settings`, less what is default."""
         return {}
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """What the group says beside the common keys (its own section, ``image``): plain data, for `NodeGroup.cloud`.
+        """Return what the group says beside the common keys (its own section, ``image``), for `NodeGroup.cloud`.
 
         A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
         """

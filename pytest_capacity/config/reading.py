@@ -86,7 +86,7 @@ def _weight(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _check_keys(node: yaml.Node, done: set[int]) -> None:
-    """Before merge keys are unfolded: afterwards a key that overrides a merged one would look like a duplicate."""
+    """Check keys before merge keys are unfolded: later a key that overrides a merged one looks like a duplicate."""
     if id(node) in done:
         return
     done.add(id(node))

@@ -32,7 +32,7 @@ class Keeping(Struct, frozen=True, kw_only=True):
 
 
 def read_keeping(source: Source, project: str, duration: float, longest: float, faults: Faults) -> Keeping:
-    """All four. Nodes are kept under a name: the session's, or where there is none, the ``project``'s."""
+    """Return all four. Nodes are kept under a name: the session's, or where there is none, the ``project``'s."""
     value, where = source.get("session")
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)

@@ -10,19 +10,23 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Final
 
 from msgspec import Struct, field
 
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, shown
 from pytest_capacity.config.provider import Reader, Readers, SctReading
+from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored
 from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles
+from pytest_capacity.config.sct_words import in_their_advice
 from pytest_capacity.config.source import Source, split
 from pytest_capacity.errors import ConfigError
 
 _RESERVE: Final = "use_capacity_reservation"
 _NEXT_ZONE: Final = "fallback_to_next_availability_zone"
 _NEXT_REGION: Final = "fallback_to_next_region"
+_KEY_FILE: Final = "user_credentials_path"
 _ON_DEMAND: Final = "instance_provision_fallback_on_demand"
 #: Those of every cloud.
 KEYS: Final = (
@@ -35,10 +39,12 @@ KEYS: Final = (
     _NEXT_ZONE,
     _NEXT_REGION,
     _RESERVE,
+    _KEY_FILE,
     *NODE_KEYS,
 )
-#: Known beside them, which are what makes a file one of SCT: the one word of ours, and one that both have.
-_BESIDE: Final = ("colocate", "test_id")
+#: Known beside them, which are what makes a file one of SCT: words of ours for what it has none of, and one that both
+#: have.
+_BESIDE: Final = ("colocate", "ssh", "collect", "test_id")
 #: Those that SCT reads from the environment and we do, too, where the file is one of SCT.
 _IN_ENVIRONMENT: Final = (_NEXT_ZONE, _NEXT_REGION)
 _MARKETS: Final = {"on_demand": "on-demand", "spot": "spot", "spot_fleet": "spot", "spot_low_price": "spot"}
@@ -54,7 +60,7 @@ class Translated(Struct, frozen=True, kw_only=True):
     names: dict[str, str] = field(default_factory=dict)
 
     def put(self, key: str, value: Any, name: str) -> None:
-        """One more key; nothing where there is no value."""
+        """Add one more key; nothing where there is no value."""
         self.names[key] = name
         if value is not None:
             self.values[key] = value
@@ -65,8 +71,13 @@ def sct_keys(clouds: Readers) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*KEYS, *(key for provider in _all(clouds) for key in provider.sct.all))))
 
 
+def _not_obeyed(clouds: Readers) -> frozenset[str]:
+    """Return the other keys that SCT knows: those that are refused, and those that are left to the test."""
+    return ignored().union(REFUSED, *(provider.sct.refused for provider in _all(clouds)))
+
+
 def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> bool:
-    """Whether a file is one of SCT. ``ours`` are the keys of `capacity.yaml`, for which no provider is imported."""
+    """Return whether a file is one of SCT. ``ours`` are our keys, for which no provider is imported."""
     if any(key in values for key in KEYS):
         return True
     return not values.keys() <= set(ours) and any(key in values for key in sct_keys(clouds))
@@ -93,7 +104,7 @@ def translate(
 
     Raises `ConfigError` where no more can be said of the file: it mixes the two.
     """
-    _check_keys(source, ours, sct_keys(clouds), faults)
+    _check_keys(source, ours, sct_keys(clouds), _not_obeyed(clouds), faults)
     return _Reader(source, environ, clouds, warn, faults).read()
 
 
@@ -110,12 +121,12 @@ def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[
             continue
         name, rest = found
         if name and not any(other.startswith(f"{file}: {name}:") for other in told):
-            told.append(f"{file}: {name}{rest}")
+            told.append(f"{file}: {name}{in_their_advice(rest)}")
     return told
 
 
 def _named(text: str, names: Mapping[str, str]) -> tuple[str, str] | None:
-    """Their key, and what follows ours; None where the text is about none of ours."""
+    """Return their key, and what follows ours; None where the text is about none of ours."""
     for key in sorted(names, key=len, reverse=True):
         if text.startswith((f"{key}:", f"{key}[", f"{key}.")):
             at = text.index(":", len(key))
@@ -123,27 +134,34 @@ def _named(text: str, names: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def _check_keys(source: Source, ours: Sequence[str], keys: Sequence[str], faults: Faults) -> None:
+def _check_keys(
+    source: Source, ours: Sequence[str], keys: Sequence[str], others: frozenset[str], faults: Faults
+) -> None:
     """Refuse a mixture, and what is not known: obeying a file in part is worse than not obeying it."""
     values, file = source.values, source.file
     theirs = [key for key in values if key in keys]
     mixed = [key for key in values if key in ours and key not in _BESIDE]
-    unknown = [str(key) for key in values if key not in keys and key not in ours]
-    near = {key: found[0] for key in unknown if (found := difflib.get_close_matches(key, keys, n=1, cutoff=0.85))}
+    unknown = [str(key) for key in values if key not in keys and key not in ours and key not in others]
+    near = {
+        key: found[0]
+        for key in unknown
+        if (found := difflib.get_close_matches(key, [*keys, *sorted(others)], n=1, cutoff=0.85))
+    }
     for key, other in near.items():
         faults.add(f"{file}: {shown(key)[1:-1]}", "is not a known key", f"Did you mean {other}?")
     rest = [shown(key)[1:-1] for key in unknown if key not in near]
     if rest:
         faults.add(
             f"{file}: {', '.join(rest)}",
-            "not known, in a file of scylla-cluster-tests of which only what is about machines can be obeyed",
-            "Leave them out here.",
+            "not known, and this is a file of scylla-cluster-tests, which does not know them either",
+            "Correct them, or leave them out.",
         )
     if mixed:
         faults.add(
             f"{file}: {', '.join(mixed)}",
             f"beside keys of scylla-cluster-tests ({', '.join(theirs[:3])}{', ...' if theirs[3:] else ''})",
-            "Write all of the file in one of the two; only `colocate: zone` goes with keys of scylla-cluster-tests.",
+            "Write all of the file in one of the two; only `colocate: zone` goes with keys of "
+            "scylla-cluster-tests, and `ssh` and `collect`.",
         )
         raise ConfigError(faults.lines)
     if _given(values, "colocate") and values["colocate"] != "zone":
@@ -173,22 +191,25 @@ class _Reader:
         if self.backend in names:
             self._provider = clouds.get(self.backend)
         self._example = names[0]
-        self._named = self._words("region_name")
+        self._region_key = _region_key(self._values, self._provider)
+        self._named = self._words(self._region_key)
         self._regions = self._in_use()
         self._reserve_key = _reserve_key(self._values, self._provider)
         self._reserve = bool(self._truth(self._reserve_key))
         self._own = self._read_own(clouds)
 
     def read(self) -> Translated:
-        """Everything, in our keys."""
+        """Return everything, in our keys."""
         found = Translated()
         # What a flag gives need not be in the file; else the name is missing under the user's key.
         found.put("backend", self.backend, "cluster_backend")
         if self.backend is None and "cluster_backend" not in self._values:
             self._fault("cluster_backend", "no backend is chosen", f"Write `cluster_backend: {self._example}`.")
-        found.put("regions", list(self._named) if "region_name" in self._values else None, "region_name")
+        key = self._region_key
+        found.put("regions", list(self._named) if key in self._values else None, key)
         found.put("duration", self._duration(), "test_duration")
         found.put("test_id", self._values.get("test_id"), "test_id")
+        check_refused(self._values, self._source.file, self._provider, self._faults)
         # Images stand in the order of the file's regions, whatever a flag makes of these.
         regions = self._named or self._regions
         roles = read_roles(self._values, self._source.file, self._provider, regions, self._faults)
@@ -199,13 +220,15 @@ class _Reader:
 
     def _put_markets(self, found: Translated) -> None:
         word = self._word("instance_provision", tuple(_MARKETS))
+        # Who asks for a reservation, which spot cannot use, and leaves the market open, does not ask for spot.
+        market = _MARKETS[word] if word else "on-demand" if self._reserve else self._provider.sct.market
         given = self._truth(_ON_DEMAND)
         # As in the defaults of SCT.
         moves = self._provider.sct.spot_to_on_demand if given is None else given
-        found.put("market", _MARKETS[word] if word else None, "instance_provision")
+        found.put("market", market, "instance_provision")
         found.put("reserve", self._reserve, self._reserve_key)
         found.values["fallback"] = {"spot_to_on_demand": moves}
-        if word and _MARKETS[word] == "spot" and self._reserve and not moves:
+        if word and market == "spot" and self._reserve and not moves:
             self._fault(
                 self._reserve_key,
                 f"is true, and instance_provision is {word}, of which no reservation can be used",
@@ -247,16 +270,54 @@ class _Reader:
                 body["placement_group"] = True
             if role.images:
                 body["image"] = role.images
+            if section := {**role.section, **self._own.groups.get(role.name, {})}:
+                body[self._provider.name] = section
+            for key in role.section:
+                disk = f"root_disk_size_{role.name}"
+                own = f"groups.{role.name}.{self._provider.name}.{key}"
+                found.names[own] = disk if disk in self._values else role.names["instance_type"]
+            if role.user and self._logs_in:
+                body["ssh"] = {"user": role.user}
             for key, name in role.names.items():
                 found.names[f"groups.{role.name}.{key}"] = name
             found.names[f"groups.{role.name}.placement_group"] = "use_placement_group"
+        found.names.update(self._own.names)
         # That there are none has been complained of.
         found.put("groups", groups, "n_db_nodes" if groups else "")
         section = {**self._own.section, **({"image": roles.images} if roles.images else {})}
+        self._put_ssh(found, section)
         if self._provider.name:
             found.put(self._provider.name, section or None, self._provider.sct.images.get("db", ""))
         found.put("use_reservations", list(self._own.use_reservations) or None, "")
         self._check_count(roles)
+
+    # Logging in.
+
+    @property
+    def _logs_in(self) -> bool:
+        return bool(self._values.get("ssh", _KEY_FILE in self._values))
+
+    def _put_ssh(self, found: Translated, section: dict[str, Any]) -> None:
+        """Put what the file says in our words, over the user and the key file that it names in theirs."""
+        ours = self._values.get("ssh")
+        found.put("collect", self._values.get("collect"), "collect")
+        if not self._logs_in:
+            found.put("ssh", ours, "ssh")
+            return
+        theirs: dict[str, Any] = {}
+        for key, name in (("user", self._provider.sct.users.get("", "")), ("key", _KEY_FILE)):
+            if name in self._values:
+                theirs[key] = self._values[name]
+                found.names[f"ssh.{key}"] = name
+        if isinstance(ours, Mapping):
+            theirs |= ours
+            found.names.update({f"ssh.{key}": f"ssh.{key}" for key in ours})
+        found.put("ssh", theirs if isinstance(ours, Mapping | None) or theirs else ours, "ssh")
+        key_name = self._provider.sct.key_name
+        if key_name and isinstance(path := self._values.get(_KEY_FILE), str):
+            # There it is called as the file of its private half.
+            section[key_name] = PurePath(path).name
+            found.names[f"{self._provider.name}.{key_name}"] = _KEY_FILE
 
     # Regions and zones.
 
@@ -264,12 +325,13 @@ class _Reader:
         """Return the regions of a flag, the file, or the environment."""
         if self._source.is_overridden("regions"):
             return split(self._source.overrides.regions, "", Faults())
-        if "region_name" in self._values:
+        if self._region_key in self._values:
             return self._named
         regions, _ = self._provider.default_regions(self._environ)
         if not regions:
             example = self._provider.examples.region
-            self._fault("region_name", "no region is named", f"Write `region_name: {example}`.")
+            key = self._provider.sct.regions or self._region_key
+            self._fault(key, "no region is named", f"Write `{key}: {example}`.")
         return regions
 
     def _zones(self) -> list[str]:
@@ -299,7 +361,7 @@ class _Reader:
             self._fault(
                 _NEXT_REGION,
                 f"{_NEXT_REGION} requires multiple regions to be configured. Current regions: {regions}",
-                "Name the others in `region_name`, or leave it out.",
+                f"Name the others in `{self._region_key}`, or leave it out.",
             )
         if next_region and nodes > 1 and not together:
             self._fault(
@@ -310,7 +372,7 @@ class _Reader:
             )
         if not next_region and len(regions) > 1:
             self._fault(
-                "region_name",
+                self._region_key,
                 f"{', '.join(regions)}: a cluster across several regions (multi-DC) is not supported",
                 f"Name one region, or write `{_NEXT_REGION}: true` to move on where one has run out.",
             )
@@ -327,7 +389,7 @@ class _Reader:
         return None
 
     def _check_count(self, roles: Roles) -> None:
-        """A count replaces the one of the nodes, which is one only where all that is reserved has one shape."""
+        """Check a count, which replaces the one of the nodes only where all that is reserved has one shape."""
         key = self._provider.sct.count
         if not key or key not in self._values or not self._reserve:
             return
@@ -391,8 +453,14 @@ def _reserve_key(values: Mapping[str, Any], provider: Reader) -> str:
     return own if own and _given(values, own) else _RESERVE
 
 
+def _region_key(values: Mapping[str, Any], provider: Reader) -> str:
+    """Return the cloud's own key of the regions where the file has it, else the one for all."""
+    own = provider.sct.regions
+    return own if own and own in values else "region_name"
+
+
 def _all(clouds: Readers) -> Iterator[Reader]:
-    """Every provider that can be loaded: a package that cannot be is no concern of a file for another cloud."""
+    """Yield every provider that can be loaded: a package that cannot be is no concern of a file for another cloud."""
     for name in clouds.names():
         with contextlib.suppress(ConfigError):
             yield clouds.get(name)

@@ -18,10 +18,18 @@ _ROLES: Final = {
     "monitor": ("n_monitor_nodes", "instance_type_monitor"),
 }
 _DB: Final = "db"
-NODE_KEYS: Final = (*(key for keys in _ROLES.values() for key in keys), "use_placement_group")
+#: The key of the size of a group's root disk, in GB.
+_ROOT_DISK: Final = "root_disk_size_{name}"
+NODE_KEYS: Final = (
+    *(key for keys in _ROLES.values() for key in keys),
+    *(_ROOT_DISK.format(name=name) for name in _ROLES),
+    "use_placement_group",
+)
 
-#: Ids by region, or one for all; None where there is none.
-Images = Mapping[str, str] | str | None
+#: An id, or how it is looked up.
+Image = str | Mapping[str, Any]
+#: By region, or one for all; None where there is none.
+Images = Mapping[str, Image] | str | None
 
 
 class Role(Struct, frozen=True, kw_only=True):
@@ -32,6 +40,10 @@ class Role(Struct, frozen=True, kw_only=True):
     instance_type: str
     images: Images
     names: Mapping[str, str]
+    #: For the group's own section of the provider.
+    section: Mapping[str, Any]
+    #: Who logs in; "" as for all.
+    user: str
 
 
 class Roles(Struct, frozen=True):
@@ -43,7 +55,7 @@ class Roles(Struct, frozen=True):
 
 
 def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: Sequence[str], faults: Faults) -> Roles:
-    """The kinds in the order db, loader, monitor. ``values`` are without what is empty.
+    """Return the kinds in the order db, loader, monitor. ``values`` are without what is empty.
 
     A kind without images of its own starts from those of the database.
     """
@@ -54,7 +66,7 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
     found: list[Role] = []
     for name, (count_key, _) in _ROLES.items():
         count, type_key = counts[name], type_keys[name]
-        type_ = _type(values, name, type_key, provider, file, faults)
+        type_, section = _split(_type(values, name, type_key, provider, file, faults), provider)
         if count is None:
             continue
         if count and type_ is None and type_key not in values:
@@ -65,7 +77,20 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
         if count and type_:
             names = {"count": count_key, "instance_type": type_key, "image": image_key or common_key}
             alone = images if own != common_key else None
-            found.append(Role(name=name, count=count, instance_type=type_, images=alone, names=names))
+            section |= _root_disk(values, name, provider, file, faults)
+            user_key = provider.sct.users.get(name, "")
+            user = as_text(values[user_key], f"{file}: {user_key}", faults) if user_key in values else None
+            found.append(
+                Role(
+                    name=name,
+                    count=count,
+                    instance_type=type_,
+                    images=alone,
+                    names=names,
+                    section=section,
+                    user=user or "",
+                )
+            )
     if not any(counts.values()) and None not in counts.values():
         faults.add(f"{file}: n_db_nodes", "no machines are asked for", "Write it like `n_db_nodes: 3`.")
     common = _images(values, common_key, provider, regions, file, Faults()) if common_key else None
@@ -73,13 +98,13 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
 
 
 def _type_key(values: Mapping[str, Any], name: str, provider: Reader) -> str:
-    """The key that says the group's type: the cloud's own where the file has it, else the one for all clouds."""
+    """Return the key that says the group's type: the cloud's own where the file has it, else the one for all clouds."""
     own = provider.sct.types.get(name, "")
     return own if own in values else _ROLES[name][1]
 
 
 def _count(values: Mapping[str, Any], name: str, type_key: str, file: str, faults: Faults) -> int | None:
-    """How many: a number, or one for each data centre, summed. None, and a fault, for anything else."""
+    """Return how many: a number, or one for each data centre, summed. None, and a fault, for anything else."""
     key = _ROLES[name][0]
     if key not in values:
         # One loader and one monitor are the defaults of scylla-cluster-tests.
@@ -114,10 +139,47 @@ def _type(values: Mapping[str, Any], name: str, key: str, provider: Reader, file
     return own or shape
 
 
+def _split(text: str | None, provider: Reader) -> tuple[str | None, dict[str, Any]]:
+    """Return the type, and what of the group's own section stands behind it: ``SHAPE:16:192``."""
+    fields = provider.sct.type_fields
+    if text is None or not fields or ":" not in text:
+        return text, {}
+    type_, *values = text.split(":")
+    return type_, {key: _number_or_text(value) for key, value in zip(fields, values, strict=False) if value}
+
+
+def _number_or_text(text: str) -> float | int | str:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _root_disk(values: Mapping[str, Any], name: str, provider: Reader, file: str, faults: Faults) -> Mapping[str, Any]:
+    """Return the size of the group's root disk, as its own section has it; nothing where the file does not say."""
+    key = _ROOT_DISK.format(name=name)
+    if key not in values:
+        return {}
+    size = _number(values[key])
+    if not size:
+        faults.add(f"{file}: {key}", f"{shown(values[key])} is not a size", "Give a whole number of GB.")
+        return {}
+    path = provider.sct.root_disk
+    if not path:
+        faults.add(f"{file}: {key}", f"cannot be set on {provider.title or 'this cloud'}", "Leave it out.")
+        return {}
+    found: Any = size
+    for part in reversed(path):
+        found = {part: found}
+    return dict(found)
+
+
 def _images(
     values: Mapping[str, Any], key: str, provider: Reader, regions: Sequence[str], file: str, faults: Faults
 ) -> Images:
-    """The images by region, in whose order they stand; or the one for all."""
+    """Return the images by region, in whose order they stand; or the one for all."""
     where = f"{file}: {key}"
     by_region = provider.sct.images_by_region
     if key not in values and not provider.sct.images_needed:
@@ -130,6 +192,9 @@ def _images(
         return provider.read_image(values[key], where, faults)
     before = len(faults.lines)
     images = split(values[key], where, faults)
+    lookup = provider.sct.lookup
+    if lookup and len(images) == 1 and (found := lookup(images[0])) is not None:
+        return dict.fromkeys(regions, found)
     for image in images:
         provider.read_image(image, where, faults)
     if regions and len(images) != len(regions) and len(faults.lines) == before:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct, field
 
 from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
-from pytest_capacity.config.fields import Faults, as_texts, shown
+from pytest_capacity.config.fields import Faults, Reader, as_texts, shown
 
 _LIST_SPLIT: Final = re.compile(r"[,\s]+")
 
@@ -42,6 +42,18 @@ class Overrides(Struct, frozen=True, kw_only=True):
     retry_until: str | None = None
     source: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, option: Callable[[str], tuple[Any, str] | None], *, emulator: bool) -> Overrides:
+        """Return what options give. ``option`` says what one of that name was given, and where it was written."""
+        names = {"regions": "region", "zones": "zone"}
+        fields = (name for name in cls.__struct_fields__ if name not in ("emulator", "source"))
+        given = {name: found for name in fields if (found := option(names.get(name, name))) is not None}
+        return cls(
+            **{name: value for name, (value, _) in given.items()},
+            emulator=emulator,
+            source={name: where for name, (_, where) in given.items()},
+        )
+
 
 class Source(Struct, frozen=True):
     """The file's mapping with the overrides over it."""
@@ -53,6 +65,12 @@ class Source(Struct, frozen=True):
     base: Path
     #: Whether there are flags and a hook to speak of.
     has_flags: bool = True
+    #: The same by top-level key, where the mapping comes from several files.
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    def base_of(self, key: str) -> Path:
+        """Return what relative paths under ``key`` are relative to."""
+        return self.folders.get(key, self.base)
 
     def get(self, key: str) -> tuple[Any, str]:
         """Return the value that counts for ``key`` (None: given nowhere), and where it stands."""
@@ -60,6 +78,11 @@ class Source(Struct, frozen=True):
         if override is not None and override != ():
             return override, self.overrides.source.get(key, f"--capacity-{key.replace('_', '-')}")
         return self.values.get(key), f"{self.file}: {key}"
+
+    def read(self, key: str, reader: Reader, faults: Faults) -> Any:
+        """Return what ``reader`` makes of the value that counts for ``key``; None where it is given nowhere."""
+        value, where = self.get(key)
+        return None if value is None else reader(value, where, faults)
 
     def is_overridden(self, key: str) -> bool:
         """Return whether a flag, the environment or ini gives it."""
@@ -73,7 +96,7 @@ def split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
 
 
 def as_duration(value: object, where: str, most: float, limit: str, faults: Faults) -> float | None:
-    """Seconds, more than none and at most ``most``. None, and a fault, for anything else.
+    """Return seconds, more than none and at most ``most``. None, and a fault, for anything else.
 
     ``limit`` begins the sentence that ends with ``most``: "a run lasts at most".
     """

@@ -13,11 +13,11 @@ class Clock:
         self.advanced_s = 0.0
 
     def now(self) -> float:
-        """The World's time, in seconds since the epoch."""
+        """Return the World's time, in seconds since the epoch."""
         return self._wall() + self.advanced_s
 
     def wall(self) -> float:
-        """The real time: what a caller of the emulator measures."""
+        """Return the real time: what a caller of the emulator measures."""
         return self._wall()
 
     def advance(self, seconds: float) -> None:

@@ -50,7 +50,7 @@ class Faults:
         market: str | None = None,
         replay: bool = False,
     ) -> Strike:
-        """Everything that hits this call, used up by one. At most one error strikes, the first.
+        """Return everything that hits this call, used up by one. At most one error strikes, the first.
 
         A ``replay`` asks again for what was given already (its client token says so): no error hits it, for the
         answer stands. Losing that answer, or delaying it, is the network's.

@@ -25,12 +25,12 @@ class Line:
     ended: float | None = None
 
     def seconds(self, now: float) -> float:
-        """Billed seconds so far. A line that begins later than it ends, or than now, bills nothing."""
+        """Return billed seconds so far. A line that begins later than it ends, or than now, bills nothing."""
         until = now if self.ended is None else min(self.ended, now)
         return max(until - self.began, self.least_s) if until > self.began else 0.0
 
     def usd(self, now: float) -> float:
-        """Money so far."""
+        """Return the money so far."""
         return self.seconds(now) / 3600 * self.hourly * self.count
 
 
@@ -53,7 +53,7 @@ class Meter:
             self._closed.append(replace(line, ended=at))
 
     def bill(self, now: float) -> dict[str, Any]:
-        """The sum, and its parts by kind, zone, type and market."""
+        """Return the sum, and its parts by kind, zone, type and market."""
         parts: dict[tuple[str, str, str, str, str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
         for line in [*self._closed, *self._open.values()]:
             part = parts[line.kind, line.cloud, line.region, line.zone, line.type, line.market]

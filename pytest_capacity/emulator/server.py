@@ -22,6 +22,7 @@ from pytest_capacity.emulator.nodes.fleet import Fleet
 from pytest_capacity.emulator.owners import Owners
 from pytest_capacity.emulator.refusal import Refusal, Throttled
 from pytest_capacity.emulator.secret import Secret
+from pytest_capacity.emulator.view import tell
 from pytest_capacity.emulator.weather import WeatherError, read_change
 from pytest_capacity.emulator.world import World
 
@@ -65,7 +66,7 @@ class Server(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is nothing to report."""
+        """Report nothing of a connection that broke."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -80,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
     _hosts: ClassVar = frozenset({LOOPBACK, "localhost"})
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Calls are told by /_world; stderr is for what went wrong in the emulator itself."""
+        """Write nothing: calls are listed by /_world; stderr is for what went wrong in the emulator itself."""
 
     def _serve(self) -> None:
         self.server.last_request = self.server.clock()
@@ -126,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
                 if request.path == "/_world/ssh":
                     told: Any = self.server.fleet.doors()
                 else:
-                    told = self.server.world.tell(request.first("calls", "1") != "0")
+                    told = tell(self.server.world, request.first("calls", "1") != "0")
             self._send(HttpResponse.of_json(told))
         else:
             self._refuse(404, "nothing here; GET /_world tells what the World holds")
@@ -151,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.owners.add(change.owner)
         with world.lock:
             world.change(change)
-            told = world.tell(calls=False)
+            told = tell(world, calls=False)
         # A client that empties the World finds nothing of it, ports and directories included.
         self.server.fleet.follow()
         self._send(HttpResponse.of_json(told))

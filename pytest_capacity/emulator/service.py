@@ -121,7 +121,7 @@ def _announce(server: Server) -> None:
 
 
 def _stop_signals() -> int:
-    """A file descriptor that can be read once the process is told to stop.
+    """Return a file descriptor that can be read once the process is told to stop.
 
     A pipe, and no `threading.Event`: its lock is taken while the main thread waits, and a handler that runs in the same
     thread would wait for it for ever.

@@ -119,7 +119,7 @@ class Node(Protocol):
         ...
 
     def console(self) -> str:
-        """What it wrote to its console, also when it is gone."""
+        """Return what it wrote to its console, also when it is gone."""
         ...
 
 

@@ -21,7 +21,7 @@ _SCRIPTS: Final = frozenset({"", "text/x-shellscript", "text/cloud-boothook"})
 
 
 def shutdown_at(user_data: bytes, running_at: float) -> float | None:
-    """When the machine shuts itself down by its user data; None if it does not."""
+    """Return when the machine shuts itself down by its user data; None if it does not."""
     ends = [_end(part.text, running_at) for part in parts(user_data) if part.type in _SCRIPTS]
     return min((end for end in ends if end is not None), default=None)
 

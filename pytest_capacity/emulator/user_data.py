@@ -22,7 +22,7 @@ class Part(Struct, frozen=True):
 
 
 def parts(user_data: bytes) -> Iterator[Part]:
-    """Those of a multipart message one by one, all else as a whole; gzip is taken off (cloud-init's documentation,
+    """Yield those of a multipart message, all else as a whole; gzip is taken off (cloud-init's documentation,
     "User data formats")."""
     if user_data.startswith(b"\x1f\x8b"):
         try:
@@ -39,5 +39,5 @@ def parts(user_data: bytes) -> Iterator[Part]:
 
 
 def says_line(user_data: bytes, line: str) -> bool:
-    """Whether a line of it is this one."""
+    """Return whether a line of it is this one."""
     return any(one.strip() == line for part in parts(user_data) for one in part.text.splitlines())

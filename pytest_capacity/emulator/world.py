@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from pytest_capacity.emulator.calls import Call, as_json
+from pytest_capacity.emulator.calls import Call
 from pytest_capacity.emulator.catalogue import Catalogue, Names, Place
 from pytest_capacity.emulator.clock import Clock
 from pytest_capacity.emulator.faults import Buckets, Faults
@@ -82,15 +82,17 @@ class World:
         """Let the weather name what a cloud offers."""
         self.catalogues[name] = catalogue
 
-    # -- the weather ----------------------------------------------------------------------------------------------
-
     def change(self, change: Change) -> None:
         """Let the weather change, and what happens once happen."""
         if change.reset:
             self._empty()
             for forget in self.on_reset:
                 forget()
-        self.weather = msgspec.structs.replace(self.weather, **dict(change.parts))
+        weather = msgspec.structs.replace(self.weather, **dict(change.parts))
+        self.weather = weather
+        for cloud, values in change.own.items():
+            for key, value in values.items():
+                self.set_own(cloud, key, value)
         self._places()
         if "faults" in change.parts:
             self.faults = Faults(self.weather.faults)
@@ -102,6 +104,11 @@ class World:
         for target in change.reclaim:
             self._reclaim(target)
         self._turn()
+
+    def set_own(self, cloud: str, key: str, value: object) -> None:
+        """Change one key of a cloud's own weather, by a call of that cloud."""
+        own = {**self.weather.own, cloud: {**self.weather.own.get(cloud, {}), key: value}}
+        self.weather = msgspec.structs.replace(self.weather, own=own)
 
     def _places(self) -> None:
         weather = self.weather
@@ -157,8 +164,6 @@ class World:
             machine.taken_at = None
             self._stop_at(machine, at, "preempted")
 
-    # -- what every new thing needs -------------------------------------------------------------------------------
-
     def number(self) -> int:
         """Return the next number in the order of things."""
         self._number += 1
@@ -188,8 +193,6 @@ class World:
         if known[0] != meaning:
             raise TokenReused(key[-1])
         return known[1]
-
-    # -- capacity -------------------------------------------------------------------------------------------------
 
     def room(self) -> Room:
         """Return what is left, as of now."""
@@ -261,8 +264,6 @@ class World:
         left = {zone: room.stock(Place(place.cloud, place.region, zone), type_, market) for zone in zones}
         return [zone for zone, number in left.items() if number is None or number >= count]
 
-    # -- reservations ---------------------------------------------------------------------------------------------
-
     def add_reservation(self, reservation: Reservation) -> None:
         """Hold capacity; it bills from the moment it is active. The caller has asked `check_room`."""
         self.reservations[reservation.id] = reservation
@@ -287,8 +288,6 @@ class World:
             if machine.reservation_id == thing.id and at < machine.gone_at:
                 machine.reservation_id = None
                 self._bill_machine(machine, at)
-
-    # -- machines -------------------------------------------------------------------------------------------------
 
     def add_machine(self, machine: Machine) -> None:
         """Start a machine; it bills from running to leaving, unless it sits in a reservation.
@@ -393,8 +392,6 @@ class World:
         else:
             self._stop_at(machine, at, "shutdown")
 
-    # -- things of other kinds ------------------------------------------------------------------------------------
-
     def add(self, thing: Other) -> None:
         """Let a thing exist; it bills from now if it has a price."""
         self.others[thing.id] = thing
@@ -470,8 +467,6 @@ class World:
             elif isinstance(one, Other):
                 self.remove(one)
 
-    # -- time -----------------------------------------------------------------------------------------------------
-
     def begin(self, operation: Operation) -> Operation:
         """Begin what takes time. What takes none is over at once."""
         self.operations[operation.id] = operation
@@ -507,66 +502,3 @@ class World:
                 machine.reservation_id = None
             if now >= machine.gone_at + LISTED_S:
                 del self.machines[machine.id]
-
-    # -- looking --------------------------------------------------------------------------------------------------
-
-    def held(self) -> list[dict[str, Any]]:
-        """Return everything that bills, blocks or has to be removed, oldest first."""
-        self.settle()
-        now = self.clock.now()
-        things = [one for one in self.everything() if one.live(now) and not (isinstance(one, Other) and not one.shown)]
-        ours = [_held(one, now) for one in sorted(things, key=lambda thing: (thing.made, thing.id))]
-        return ours + [one for holds in self.also_held for one in holds()]
-
-    def tell(self, calls: bool) -> dict[str, Any]:
-        """Return what ``GET /_world`` answers."""
-        told: dict[str, Any] = {
-            "emulator": self.identity,
-            "now": self.clock.now(),
-            "held": self.held(),
-            "operations": [
-                {
-                    "id": one.id,
-                    "cloud": one.cloud,
-                    "operation": one.verb,
-                    "target": one.target,
-                    "state": one.state(self.clock.now()),
-                    "done_at": one.done_at,
-                    "error": None if one.error is None else one.error.code,
-                }
-                for one in self.operations.values()
-            ],
-            "bill": self.meter.bill(self.clock.now()),
-            "weather": msgspec.to_builtins(self.weather),
-            "under_way": sorted(self.under_way.values()),
-        }
-        if calls:
-            told["calls"] = as_json(self.calls)
-        return told
-
-
-def _held(thing: Thing, now: float) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "kind": thing.kind,
-        "id": thing.id,
-        "cloud": thing.cloud,
-        "region": thing.region,
-        "zone": thing.zone or None,
-        "type": None,
-        "market": None,
-        "state": thing.state(now),
-        "count": 1,
-        "since": thing.made,
-        "tags": dict(thing.tags),
-        "client_token": thing.token,
-        "reservation": None,
-    }
-    if isinstance(thing, Machine):
-        told |= {"type": thing.type, "market": thing.market, "reservation": thing.reservation_id}
-    if isinstance(thing, Reservation):
-        told |= {"type": thing.type, "market": "on-demand", "count": thing.count}
-    if thing.name:
-        told["name"] = thing.name
-    if thing.container:
-        told["container"] = thing.container
-    return told

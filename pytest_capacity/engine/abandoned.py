@@ -54,11 +54,15 @@ class Abandoned:
     def take_up(
         self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]], standing: Collection[str]
     ) -> None:
-        """What an earlier keeper was releasing is released on: all but the subjects that these orders plan.
+        """Release on what an earlier keeper was releasing: all but the subjects that these orders plan.
 
         Those that are ``standing`` are in the hands of tests, whatever is planned.
         """
-        keep = {(order.topology.name, order.series or order.attempt): {*plan(order), *standing} for order in orders}
+        keep: dict[tuple[str, int], set[str]] = {}
+        for order in orders:
+            # Several may be of one series: what was changed while it stood goes on with it.
+            kept = keep.setdefault((order.topology.name, order.series or order.attempt), set(standing))
+            kept.update(plan(order))
         texts = [held.subject for held in self._run_state.held()] + [
             piece.subject for piece in self._run_state.doubtful()
         ]

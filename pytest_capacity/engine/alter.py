@@ -98,7 +98,8 @@ class Alterer:
         """Return these things as the cloud has them now; what is new is written down."""
         if not helds:
             return []
-        seen = self._patiently("looked at what stands", lambda: list(self.backend.refresh(helds)), deadline)
+        answer = self._patiently("looked at what stands", lambda: list(self.backend.refresh(helds)), deadline)
+        seen = [_without_past(held) for held in answer]
         known = {held.key: held for held in helds}
         news = [held for held in seen if held.state not in ("unseen", "gone") and held != known[held.key]]
         if news:
@@ -256,6 +257,13 @@ class Alterer:
                 raise refused(what, self.backend.name, answer)
             deadline.wait(self.clock.jitter(pause))
             pause = min(pause * 2, LAST_PAUSE)
+
+
+def _without_past(held: Held) -> Held:
+    """A node that runs again after it was stopped has no problem, whatever was said of it meanwhile."""
+    if held.kind != "node" or held.state != "ready":
+        return held
+    return replace(held, problem="", problem_code="", parts=())
 
 
 def _caught(work: Callable[[Held], Held], held: Held) -> Held | CapacityError:

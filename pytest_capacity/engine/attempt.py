@@ -72,7 +72,7 @@ class Attempter:
     _advice: Advice = NO_ADVICE
 
     def attempt(self, order: Order, deadline: Deadline) -> Placed:
-        """All of it or none: the placed topology, or `AttemptFailed` (and what was made is still held).
+        """Return the placed topology, all of it; raise `AttemptFailed` otherwise (and what was made is still held).
 
         An order that an earlier keeper began is taken up where it stands: what it made is not made again.
         """
@@ -94,7 +94,7 @@ class Attempter:
                 self._run_state.note("changed", data={"topology": order.topology.name, "words": words})
 
     def _id_of(self, need: Need) -> str:
-        """The id of what is needed, among the things that its piece has made."""
+        """Return the id of what is needed, among the things that its piece has made."""
         made = self._run_state.made(need.subject)
         named = [held for held in made if held.output == need.output] if need.output else made
         of_kind = [held for held in named if held.kind == need.kind] or named
@@ -132,7 +132,7 @@ class Attempter:
         return Failure(diagnosis, groups, piece.zone, piece)
 
     def _in_form(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis:
-        """What a policy denies where it has just granted a reservation, it denies for the launch's form: another place
+        """Return a policy's denial as one of the launch's form where it has just granted a reservation: another place
         would deny it too."""
         granted = any(held.kind == "reservation" and held.region == piece.region for held in self._run_state.held())
         if diagnosis.kind != "denied" or diagnosis.step != "move-on" or piece.kind != "node" or not granted:
@@ -170,13 +170,13 @@ class Attempter:
             raise AttemptFailed(*(self._late(held, pieces[held.subject]) for held in dead), sound=sound, late=True)
 
     def _late(self, held: Held, piece: Piece) -> Failure:
-        """The failure of a thing whose create call had been accepted: read and judged like a refused call."""
+        """Return the failure of a thing whose create call had been accepted: read and judged like a refused call."""
         failure = self._failure(PieceRefused(piece, self._backend.diagnose(held, piece)))
         groups = (held.group,) if held.group else failure.groups
         return Failure(failure.diagnosis, groups, held.zone or piece.zone, piece)
 
     def usable(self, placed: Placed, topology: Topology, deadline: Deadline) -> Placed:
-        """The nodes with the addresses at which they are reached, once each is ready as its group says."""
+        """Return the nodes with the addresses at which they are reached, once each is ready as its group says."""
         placed = self._reach.addressed(placed, {held.id: held for held in self._run_state.held()}, deadline)
         try:
             self._reach.await_ready(placed, topology, deadline, self._clock, self._note_ready)
@@ -193,7 +193,7 @@ class Attempter:
         )
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
-        """The cloud's own word that each node sits in the reservation that it was aimed at."""
+        """Check, by the cloud's own word, that each node sits in the reservation that it was aimed at."""
         for piece in pieces:
             aimed = next((piece.inputs[need.key] for need in piece.needs if need.kind == "reservation"), piece.consumes)
             nodes = [held for held in self._run_state.made(piece.subject) if held.kind == "node"]
@@ -230,7 +230,7 @@ def _weight(failure: Failure) -> tuple[bool, int]:
 
 
 def _launch_order(held: Held) -> tuple[int, str]:
-    """Machines of the user's own are in the order of the file; others in the one that their names count."""
+    """Return the place among the group's nodes: that of the file for the user's own, else what the name counts."""
     digits = held.facts.get("index") or "".join(filter(str.isdigit, held.facts.get("name", "").rpartition("-")[2]))
     return int(digits or 0), held.id
 

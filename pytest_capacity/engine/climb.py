@@ -92,7 +92,7 @@ class Climber:
     _emulator: Callable[[], str] = str
 
     def place(self, name: str, launch: bool, deadline: Deadline) -> Placed:
-        """The topology where it stands now. Raises `Exhausted`, `Refused`, `TimedOut`, `Cancelled`, `JournalError`."""
+        """Return the topology where it stands now. Raise a `CapacityError` where it cannot be placed."""
         topology = self._request.topologies[name]
         if not launch:
             # What is only reserved is on-demand: no reservation serves spot.
@@ -101,7 +101,7 @@ class Climber:
         return self._place(Climb(name, topology, launch, deadline, self._clock.now()))
 
     def place_beside(self, placed: Placed, part: Topology, deadline: Deadline) -> Placed:
-        """A part of a topology once more, where the rest of it stands. Raises as `place` does."""
+        """Place a part of a topology once more, where the rest of it stands. Raise as `place` does."""
         return self._place(Climb(placed.topology, part, True, deadline, self._clock.now(), placed))
 
     def _place(self, climb: Climb) -> Placed:
@@ -135,7 +135,7 @@ class Climber:
             order = self._next(climb)
 
     def _next(self, climb: Climb) -> Order:
-        """The order of the next rung. What the failed one leaves that this one cannot use is on its way out."""
+        """Return the order of the next rung. What the failed one leaves that this one cannot use is on its way out."""
         if not climb.listed:
             self._look(climb)
         rung = self._rung(climb)
@@ -216,7 +216,7 @@ class Climber:
         self._look(climb)
 
     def _nothing_left(self, climb: Climb) -> CapacityError:
-        """`Exhausted` for a lack of capacity or quota alone: a fault of account or configuration is never skipped."""
+        """Return `Exhausted` for a lack of capacity or quota alone: no other fault is ever skipped."""
         cloud, faults = self._backend.name, {one.kind for one in climb.left_out.values()}
         if ladder.is_exhaustion(climb.kinds | faults):
             return Exhausted(messages.exhausted(cloud, climb.name, climb.tried, climb.round))
@@ -250,7 +250,7 @@ class Climber:
         return self._going_on(climb.sound, order)
 
     def _going_on(self, failed: Order | None, order: Order) -> Order:
-        """The same order in the series of the failed one, where what stands there fits: it is not made twice."""
+        """Return the same order in the series of the failed one, where what stands there fits: it is not made twice."""
         if failed is None or failed.placement != order.placement:
             return order
         later = replace(order, series=failed.series or failed.attempt)
@@ -263,7 +263,7 @@ class Climber:
         return later
 
     def _try(self, order: Order, climb: Climb) -> Placed | None:
-        """One rung. Adds what came of it to the climb; raises what ends it. A failed one's things may still stand."""
+        """Try one rung, and add its outcome to the climb; raise what ends that. What a failed one made may stand."""
         if self._run_state.orders.get(order.topology.name) != order:
             self._run_state.intend("attempt-started", data={"order": order, **messages.rung(order, self._request)})
         began = self._clock.now()
@@ -330,7 +330,7 @@ class Climber:
         }
 
     def _refusals(self, order: Order, failed: AttemptFailed) -> list[Refusal]:
-        """What was refused, each once: of a hundred nodes asked for one by one, most are refused alike."""
+        """Return what was refused, each once: of a hundred nodes asked for one by one, most are refused alike."""
         found: list[Refusal] = []
         for failure in failed.failures:
             refusal = self._refusal(order, failure)
@@ -352,14 +352,14 @@ class Climber:
         self._run_state.note("changed", data={"topology": climb.name, "words": words})
 
     def _tell_unused(self, climb: Climb, rung: Rung) -> None:
-        """What the user named and is not used is never silent: another reservation may be paid for beside it."""
+        """Tell what the user named and is not used: another reservation may be paid for beside it."""
         for id_, why in ladder.unused(rung, climb.offers).items():
             words = messages.unused(id_, climb.name, "+".join(rung.places), why)
             if words not in self._run_state.changes:
                 self._change(climb, words)
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
-        """A market that is not the one asked for is never silent."""
+        """Tell of a market that is not the one asked for."""
         for group in climb.topology.groups:
             wanted = group.market or self._request.market
             got = {node.market for node in placed.nodes.get(group.name, ())} - {wanted}
@@ -370,7 +370,7 @@ class Climber:
 
 
 def _is_whole(made: Sequence[Held], piece: Piece) -> bool:
-    """Whether what stands of a piece, if anything, is all that it asks for, and none of it has failed."""
+    """Return whether what stands of a piece, if anything, is all that it asks for, and none of it has failed."""
     counted = [held for held in made if held.kind == piece.kind] or made
     if any(held.state not in ("creating", "ready") for held in made):
         return False
@@ -378,7 +378,7 @@ def _is_whole(made: Sequence[Held], piece: Piece) -> bool:
 
 
 def subjects(backend: Backend, order: Order) -> frozenset[str]:
-    """The subjects of all pieces of an order."""
+    """Return the subjects of all pieces of an order."""
     return frozenset(piece.subject for planned in backend.plan(order) for piece in planned)
 
 

@@ -21,7 +21,7 @@ class Clock(Protocol):
     """What the engine needs of time and chance."""
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
         ...
 
     def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
@@ -29,7 +29,7 @@ class Clock(Protocol):
         ...
 
     def jitter(self, seconds: float) -> float:
-        """Anything between half of ``seconds`` and all of it."""
+        """Return anything between half of ``seconds`` and all of it."""
         ...
 
 
@@ -62,13 +62,13 @@ class Deadline:
         self._refused: threading.Event | None = None
 
     def child(self) -> Deadline:
-        """For the pieces of one round: the same end, and that of any of them (`cancel_siblings`)."""
+        """Return a deadline for the pieces of one round: the same end, and that of any of them (`cancel_siblings`)."""
         child = Deadline(self._clock, self._event, self._until, self._limit)
         child._refused = threading.Event()
         return child
 
     def cancel_siblings(self) -> None:
-        """One piece of the round will not be had, for certain or in time: the others need not go on asking."""
+        """Cancel the other pieces of the round: one will not be had, for certain or in time."""
         if self._refused:
             self._refused.set()
 

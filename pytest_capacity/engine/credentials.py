@@ -46,7 +46,7 @@ class CredentialWatch:
         return True
 
     def reset(self) -> None:
-        """The credentials work."""
+        """Note that the credentials work."""
         with self._lock:
             self._sounding = False
 
@@ -64,7 +64,7 @@ class CredentialWatch:
 
 
 def _cost(helds: Sequence[Held], prices: Mapping[str, float]) -> str:
-    """A node in a reservation is not billed beside it."""
+    """Return what the nodes cost an hour, in words. A node in a reservation is not billed beside it."""
     reservations = {held.id for held in helds if held.kind == "reservation"}
     billed = [
         (held.facts.get("instance_type", ""), held.count)
@@ -116,7 +116,7 @@ class Account:
         return stranger(identity, self._wanted, self._run_state.identity)
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
-        """Whether the credentials are the run's own, asked until ``until``: in another one a listing says nothing."""
+        """Return whether these are the run's credentials, asked until ``until``: elsewhere a listing says nothing."""
         pause, said = FIRST_PAUSE, ""
         while not self._trusted:
             identity = asked(self._backend, self._backend.whoami)
@@ -139,7 +139,7 @@ class Account:
         return True
 
     def has_ended(self) -> bool:
-        """Whether the known end of the credentials is past, so that it is time to look. Quick; True now and then."""
+        """Return whether the known end is past, so that it is time to look. Quick; True now and then."""
         expires = self._run_state.identity.expires if self._run_state.identity else None
         now = self._clock.now()
         if expires is None or now < max(expires, self._look_at):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Final
 
 from msgspec.structs import replace
 
+from pytest_capacity import ladder
 from pytest_capacity.backends import provider
-from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.base import Backend, ReadsQuotas
 from pytest_capacity.engine import messages
-from pytest_capacity.engine.calls import refused
+from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import chosen, shares
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import stranger
@@ -23,7 +24,7 @@ from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
 from pytest_capacity.ladder import Choice, Rung
-from pytest_capacity.model import Diagnosis, Identity, Offer, Order, Placement, Request, Topology
+from pytest_capacity.model import Diagnosis, Identity, Offer, Order, Placement, Quota, Request, Topology
 from pytest_capacity.preview import Plan, TopologyPreview, preview_topology
 
 #: Reads at once.
@@ -43,15 +44,17 @@ def make_plan(
         reader = OfferReader(request, backend, run_state, clock, pool)
         for name in request.topologies:
             reader.ahead(name)
+        quotas = _quotas_ahead(request, backend, pool)
         deadline = Deadline(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
         identity = _who_we_are(request, backend, clock, deadline)
         offers = {name: reader.read(name, deadline)[0] for name in request.topologies}
+        allowed = _quotas(quotas, backend, run_state)
     check_zones(request, {region: zones for found in offers.values() for region, zones in found.items()})
     lately, now = run_state.refused_lately(messages.cloud(request, identity, which())), clock.now()
 
     def preview(name: str) -> TopologyPreview:
         topology, memory = request.topologies[name], provider(request.backend).memory
-        found = preview_topology(topology, request, offers[name], lately, now, backend.family, memory)
+        found = preview_topology(topology, request, offers[name], lately, now, backend.family, memory, allowed)
         return replace(found, remarks=_remarks(request, backend, topology, found, offers[name], now))
 
     return Plan(
@@ -63,6 +66,32 @@ def make_plan(
         topologies={name: preview(name) for name in request.topologies},
         troubles=tuple(run_state.troubles),
     )
+
+
+def _quotas_ahead(request: Request, backend: Backend, pool: Executor) -> dict[str, Future[Sequence[Quota]]]:
+    """Begin to read what the quotas of each region allow, where the backend can say."""
+    if not isinstance(backend, ReadsQuotas):
+        return {}
+    wanted: dict[str, set[str]] = {}
+    for topology in request.topologies.values():
+        types = {type_ for group in topology.groups for type_ in (group.instance_type, *group.alternatives)}
+        for region in ladder.regions(request, topology):
+            wanted.setdefault(region, set()).update(types)
+    return {region: pool.submit(backend.quotas, region, sorted(types)) for region, types in wanted.items()}
+
+
+def _quotas(
+    asked_for: Mapping[str, Future[Sequence[Quota]]], backend: Backend, run_state: RunState
+) -> tuple[Quota, ...]:
+    """Return what could be read. What could not is told, and rules nothing out."""
+    found: list[Quota] = []
+    for region, future in asked_for.items():
+        answer = asked(backend, future.result)
+        if isinstance(answer, Diagnosis):
+            run_state.trouble(str(refused(f"asked what the quotas of {region} allow", backend.name, answer)))
+        else:
+            found += answer
+    return tuple(found)
 
 
 def _remarks(

@@ -63,7 +63,7 @@ class Engine:
         advice: Advice = NO_ADVICE,
         emulator: Callable[[], str] = str,
     ) -> None:
-        """``emulator`` says which emulator is at the endpoint; "" where there is none."""
+        """Make the collaborators. ``emulator`` says which emulator is at the endpoint; "" where there is none."""
         self.request = request
         self.run_state = run_state
         self._backend = backend
@@ -140,7 +140,7 @@ class Engine:
             self.run_state.intend("extended", data={"hard_end": until})
 
     def resume(self) -> None:
-        """Another owner has come before the end: provision again, and try again what failed."""
+        """Provision again, and try again what failed: another owner has come before the end."""
         with self._lock:
             self._failures.clear()
         if self.stop.is_set():
@@ -148,7 +148,7 @@ class Engine:
             self._take_up()  # An attempt that was cut short had left its release to the end of the run.
 
     def console(self, identifier: str) -> str:
-        """What a node wrote to its console. Raises `Refused` with the cloud's words, or for what is no node of ours."""
+        """Return what a node wrote to its console. Raise `Refused` with the cloud's words, or for no node of ours."""
         held = next((held for held in self.run_state.held() if held.id == identifier and held.kind == "node"), None)
         if held is None:
             raise Refused(f"{identifier} is no node that run {self.run_state.run} holds")
@@ -206,7 +206,7 @@ class Engine:
         return self._hand_over(self._climber.place(name, launch, deadline))
 
     def _take_up(self) -> None:
-        """What an earlier keeper of this run was releasing is released on."""
+        """Release on what an earlier keeper of this run was releasing."""
         orders = [*self.run_state.orders.values(), *itertools.chain(*self.run_state.fulfilled.values())]
         # What an alteration has made is its own to use or to remove.
         orders += [one.order for one in list(self.run_state.alterations.values()) if one.order]
@@ -290,7 +290,7 @@ class Engine:
         return min(self._clock.now() + LEASE, self.hard_end)
 
     def mind_credentials(self) -> None:
-        """Once the known end of the credentials is past, see whether they still work. Quick; call it every second."""
+        """See whether the credentials still work once their known end is past. Quick; call it every second."""
         if not self.stop.is_set() and self._account.has_ended():
             self._chores.submit(self._account.look_again)
 
@@ -341,7 +341,7 @@ class Engine:
         )
 
     def ends(self, helds: Sequence[Held]) -> Expiry:
-        """When these, and what unanswered create calls may have made, are gone at the latest, without a release."""
+        """Return when these, and what unanswered create calls may have made, are gone at the latest by themselves."""
         return expiry_of(self._backend, [*helds, *self.run_state.doubtful()], self.limit)
 
     def give_up_at(self) -> float:

@@ -110,7 +110,7 @@ class Leases:
         )
 
     def _look_for(self, held: Held) -> None:
-        """It may have been ended from outside; then it is no longer ours to renew."""
+        """Look for what could not be renewed: ended from outside, it is no longer ours to renew."""
         seen = asked(self._backend, lambda: self._backend.refresh([held]))
         if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
             self._run_state.note_gone([held])

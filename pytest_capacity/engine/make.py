@@ -70,7 +70,7 @@ class Maker:
             pause = min(pause * 2, LAST_PAUSE)
 
     def ask(self, piece: Piece) -> list[Held] | Diagnosis:
-        """One create call, its outcome in the journal.
+        """Make one create call, and write its outcome to the journal.
 
         A call whose answer was lost before stays in doubt, unless this answer says what became of it: what it made, or
         a refusal that comes only where the token is new. A throttle, say, comes before the token is looked at.
@@ -88,7 +88,7 @@ class Maker:
         return helds
 
     def _next_try(self, piece: Piece, order: Order) -> Piece:
-        """A definite refusal ended the logical create before; this one has a token of its own (rule 3)."""
+        """Return the piece with a new token: a definite refusal ended the logical create before (rule 3)."""
         tries = self._run_state.refusals.get(piece.subject, 0)
         if not tries:
             return piece
@@ -105,7 +105,7 @@ class Maker:
 
 
 def _of_a_new_token(diagnosis: Diagnosis) -> bool:
-    """Whether the cloud looked for the token before it refused: it does so before capacity and quota are counted."""
+    """Return whether the cloud looked for the token first, which it does before capacity and quota are counted."""
     return diagnosis.step == "move-on" or diagnosis.kind.endswith("quota")
 
 

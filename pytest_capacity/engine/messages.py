@@ -20,7 +20,7 @@ _SUMMARY: Final = "the attempts stand in the summary"
 
 
 def where(order: Order) -> dict[str, object]:
-    """An order's place, for an event."""
+    """Return an order's place, for an event."""
     return {
         "topology": order.topology.name,
         "region": order.placement.region,
@@ -35,7 +35,7 @@ def cloud(request: Request, identity: Identity | None, emulator: str = "") -> st
 
 
 def rung(order: Order, request: Request) -> dict[str, object]:
-    """What is asked for, and where, for an event."""
+    """Return what is asked for, and where, for an event."""
     wanted = (
         ladder.of_market(_is_reserved(group, request), _market(group, request), group.instance_type)
         for group in order.topology.groups
@@ -44,7 +44,7 @@ def rung(order: Order, request: Request) -> dict[str, object]:
 
 
 def outcome(attempt: Attempt) -> dict[str, object]:
-    """What came of an attempt, for an event."""
+    """Return what came of an attempt, for an event."""
     return {
         "outcome": attempt.outcome,
         "seconds": attempt.seconds,
@@ -57,12 +57,12 @@ def outcome(attempt: Attempt) -> dict[str, object]:
 
 
 def asked(order: Order) -> str:
-    """The first part of an error: what was asked for."""
+    """Return the first part of an error: what was asked for."""
     return f"asked for topology {order.topology.name!r} in {where(order)['zone']}"
 
 
 def asked_for(topology: Topology, request: Request, groups: Sequence[str] = ()) -> dict[str, Any]:
-    """Groups, types and markets of an attempt: all of its topology's, or those that were refused."""
+    """Return groups, types and markets of an attempt: all of its topology's, or those that were refused."""
     named = [group for group in topology.groups if not groups or group.name in groups]
     return {
         "group": _listed(group.name for group in named) if groups else "",
@@ -73,7 +73,7 @@ def asked_for(topology: Topology, request: Request, groups: Sequence[str] = ()) 
 
 
 def elsewhere(diagnosis: Diagnosis, zones: Collection[str]) -> str:
-    """The zones that the cloud names and the ladder does not have, to be added to the advice; empty without any."""
+    """Return the zones that the cloud names and the ladder does not have, for the advice; "" without any."""
     others = sorted(zone for zone in diagnosis.hints if zone not in zones)
     return f" (the cloud names {', '.join(others)})" if others else ""
 
@@ -152,7 +152,7 @@ def _advice(tried: Sequence[Attempt], otherwise: str) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """``90`` as "1.5 min"."""
+    """Return ``90`` as "1.5 min"."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

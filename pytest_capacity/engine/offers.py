@@ -43,7 +43,7 @@ class OfferReader:
         return [self._read(name, region) for region in self._regions(name)]
 
     def seen(self) -> Offers:
-        """The zones of every region that has been read by now, for whichever topology. Does not wait."""
+        """Return the zones of every region that has been read by now, for whichever topology. Does not wait."""
         with self._lock:
             done = [(region, read) for (_, region), read in self._reads.items() if read.done()]
         return {region: read.result() for region, read in done if read.exception() is None}
@@ -52,12 +52,12 @@ class OfferReader:
         return ladder.regions(self._request, self._request.topologies[name])
 
     def forget(self, name: str) -> None:
-        """The next time is another read."""
+        """Read anew the next time."""
         with self._lock:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 
     def read(self, name: str, deadline: Deadline) -> tuple[Offers, dict[str, Diagnosis]]:
-        """The zones by region, and the regions that could not be read, which are reported, while there is another.
+        """Return the zones by region, and the regions that could not be read, reported while there is another.
 
         Raises `Refused` where none can.
         """

@@ -37,7 +37,7 @@ class Preemption:
     """
 
     def __init__(self, backend: Backend, run_state: RunState, clock: Clock, *, ask_nodes: bool = True) -> None:
-        """``ask_nodes`` is false for emulated nodes: their shells are on this machine, which may be a cloud's."""
+        """Set the times. ``ask_nodes`` is false for emulated nodes: their shells are on this machine."""
         self._backend = backend
         self._run_state = run_state
         self._clock = clock

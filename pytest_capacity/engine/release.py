@@ -221,14 +221,14 @@ class Releaser:
         return not unread
 
     def _close_old(self, doubts: Sequence[Piece]) -> None:
-        """A create call that was made long ago, and whose thing a whole listing does not show, made nothing."""
+        """Settle create calls made long ago whose things a whole listing does not show: they made nothing."""
         for piece in doubts:
             if self._clock.now() - self._run_state.asked.get(piece.subject, self._clock.now()) > HORIZON:
                 words = f"not listed {HORIZON:g} s after the call"
                 self._run_state.note("refused", piece.subject, {"kind": piece.kind, "step": "gone", "words": words})
 
     def _adopt(self, scope: Scope, listed: Sequence[Held]) -> None:
-        """Things with our whole stamp that we did not know of: what a lost answer or a refused call made (rule 7)."""
+        """Hold what has our whole stamp and was not known: a lost answer or a refused call made it (rule 7)."""
         known = {held.key for held in self._run_state.held()}
         for held in listed:
             if not held.subject and scope.whole:

@@ -143,7 +143,7 @@ class RunState:
         self._publish(entry)
 
     def trouble(self, words: str) -> None:
-        """Something the user must read; said once, however often it comes up."""
+        """Note what the user must read; once, however often it comes up."""
         if words not in self.troubles:
             self.note("trouble", data={"words": words})
 
@@ -160,7 +160,7 @@ class RunState:
         return self.started is not None
 
     def refused_lately(self, cloud: str) -> list[tuple[float, Refusal]]:
-        """What this ``cloud`` refused to any run of this journal in the last hours, and when. Empty where it fails."""
+        """Return what this ``cloud`` refused to any run of the journal lately, and when. Empty where it fails."""
         try:
             entries = self._journal.attempts_since(self._clock.now() - MEMORY_LIMIT)
         except JournalError:
@@ -191,12 +191,12 @@ class RunState:
             return frozenset(id_ for one in self.alterations.values() for id_ in one.ids)
 
     def doubtful(self) -> list[Piece]:
-        """Pieces whose create call has an intent and no answer."""
+        """Return the pieces whose create call has an intent and no answer."""
         with self._lock:
             return list(self.doubts.values())
 
     def settle(self, subject: str) -> None:
-        """It is known what came of the create call."""
+        """Note that it is known what came of the create call."""
         self.doubts.pop(subject, None)
         self.asked.pop(subject, None)
         self.uncertain.discard(subject)
@@ -236,7 +236,7 @@ def _kind_and_region(held: Held) -> tuple[str, str]:
 
 
 def _named(helds: Sequence[Held]) -> dict[str, object]:
-    """Things of one kind and region, for an event."""
+    """Return things of one kind and region, for an event."""
     return {"kind": helds[0].kind, "region": helds[0].region, "ids": [held.id for held in helds]}
 
 
@@ -265,7 +265,7 @@ def _refusals(entry: Entry) -> list[Refusal]:
 
 
 def _started(run_state: RunState, entry: Entry) -> None:
-    """The run begins. What an earlier one of its id left behind is still ours, and nothing else of it is."""
+    """Begin the run. What an earlier one of its id left behind is still ours, and nothing else of it is."""
     helds, born, leaving, doubts = run_state.helds, run_state.born, run_state.leaving, run_state.doubts
     asked, regions, identity = run_state.asked, run_state.regions, run_state.identity
     run_state.forget()

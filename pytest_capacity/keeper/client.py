@@ -144,7 +144,7 @@ class Connection:
         return expect(self.ask(message, beat=beat), answer)
 
     def ask(self, message: Call, *, beat: Beat | None = None) -> Answer | None:
-        """As `call`, with whatever answer comes; None: the connection broke first."""
+        """Do as `call`, and return whatever answer comes; None: the connection broke first."""
         if os.getpid() != self.pid:
             return self._of_this_process().ask(message, beat=beat)
         slot = _Slot()
@@ -243,7 +243,7 @@ class Connection:
 
 
 def expect(message: Answer | None, answer: type[A]) -> A:
-    """``message`` as an ``answer``. Raises what a `Failed` says, and `KeeperError` for anything else."""
+    """Return ``message`` as an ``answer``. Raise what a `Failed` says, and `KeeperError` for anything else."""
     if message is None:
         raise errors.KeeperError("the keeper ended before it answered")
     if isinstance(message, protocol.Failed):
@@ -267,7 +267,7 @@ class EventQueue:
         self._events.append(event)
 
     def drain(self) -> list[Event]:
-        """All events since the last call, in order."""
+        """Return all events since the last call, in order."""
         drained = []
         while self._events:
             drained.append(self._events.popleft())

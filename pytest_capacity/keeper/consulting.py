@@ -34,7 +34,7 @@ class Consulting(Advice):
         self.topics: dict[Peer, tuple[Topic, ...]] = {}
 
     def rungs(self, topology: Topology, listed: Sequence[Rung]) -> Sequence[Rung]:
-        """As the hook orders them; those that it leaves out are not tried."""
+        """Return the rungs as the hook orders them; those that it leaves out are not tried."""
         asked = Consult(number=next(self._numbers), topic="ladder", topology=topology.name, rungs=tuple(listed))
         answer = self._ask(asked)
         if answer is None or answer.rungs is None:
@@ -56,7 +56,7 @@ class Consulting(Advice):
         return answer.diagnosis if answer else None
 
     def take(self, answer: Advise) -> None:
-        """An owner has answered."""
+        """Pass an owner's answer to the thread that waits for it."""
         waiting = self._waiting.get(answer.number)
         if waiting:
             done, answers = waiting

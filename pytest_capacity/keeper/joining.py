@@ -45,7 +45,7 @@ def credentials_of(environ: Mapping[str, str], request: Request) -> str:
 
 
 def differences(stands: Request, asked: Request) -> list[str]:
-    """What differs between the nodes that stand and those that are asked for, with both values; empty: nothing."""
+    """Return how the nodes that stand differ from those that are asked for, with both values."""
     found = [
         _both(name, getattr(stands, name), getattr(asked, name)) for name in _SHAPING if _differ(stands, asked, name)
     ]
@@ -73,7 +73,7 @@ def drift(stands: Request, asked: Request) -> list[str]:
 
 
 def continued(stands: Request, asked: Request) -> Request:
-    """What a keeper goes on with that adopts a run: as the run began, with the patience and profile of who asks now."""
+    """Return the request of a keeper that adopts a run: as it began, with this process's patience and profile."""
     # The account that the run is pinned to stays, for every process.
     backend = provider(stands.backend)
     pinned = {backend.account_setting(request)[0].rpartition(".")[2] for request in (stands, asked)}
@@ -101,7 +101,7 @@ def read_request(data: Any) -> Request:
 
 
 def _shaping_settings(stands: Request, asked: Request) -> Iterator[str]:
-    """The keys of the backend's section that shape nodes, in one or the other. (Another backend differs as such.)"""
+    """Yield the keys of the backend's section that shape nodes. (Another backend differs as such.)"""
     if stands.backend == asked.backend:
         free = provider(stands.backend).not_shaping
         yield from (name for name in dict.fromkeys((*stands.settings, *asked.settings)) if name not in free)

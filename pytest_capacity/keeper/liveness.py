@@ -21,7 +21,7 @@ _LOCAL_PEERPID: Final = 2
 
 
 def peer(connection: socket.socket) -> tuple[int, int]:
-    """Process and user id at the other end of a unix socket, as the kernel knows them."""
+    """Return process and user id at the other end of a unix socket, as the kernel knows them."""
     if sys.platform == "darwin":
         (pid,) = struct.unpack("i", connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4))
         return pid, os.getuid()  # The socket's directory is ours alone (0700).
@@ -53,7 +53,7 @@ class Watch:
 
 
 def _waiter(pid: int, stop: int) -> Callable[[], bool]:
-    """A function that blocks until the process ends (True) or the other end of pipe ``stop`` is closed (False)."""
+    """Return a function that blocks until the process ends (True) or the other end of ``stop`` is closed (False)."""
     if sys.platform == "darwin":
         return _kqueue(pid, stop)
     try:

@@ -93,17 +93,12 @@ class Loans:
             take()
 
     def look_again(self) -> None:
-        """Nodes were taken back or replaced, or have come or gone."""
+        """Check the requests that wait again: nodes were taken back or replaced, or have come or gone."""
         with self._lock:
             self._grant()
 
-    def borrowers(self) -> set[str]:
-        """Who has something."""
-        with self._lock:
-            return {loan.borrower for loan in self._run_state.loans.values()}
-
     def close(self) -> None:
-        """The run ends: no request that waits is granted."""
+        """Grant no request that waits: the run ends."""
         with self._lock:
             self._closed = True
             for wish in self._queue:

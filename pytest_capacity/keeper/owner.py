@@ -138,7 +138,7 @@ class Owner:
         self._started.start()
 
     def _join(self) -> None:
-        """What stands must be what is asked for: refused at once, or, if the user says so, built anew."""
+        """Refuse a session whose nodes are not those asked for, or, if the user says so, have them built anew."""
         for _ in range(3):
             try:
                 if not self.joined and not self._took_over:
@@ -194,7 +194,7 @@ class Owner:
         self._open()
 
     def identity(self, *, timeout: float, beat: Beat | None = None) -> Identity | None:
-        """The account, waited for at most ``timeout`` seconds; None: not known yet. Raises what the keeper answered."""
+        """Return the account, waited for ``timeout`` seconds; None: not known yet. Raise what the keeper answered."""
         for _ in range(max(1, round(timeout / BEAT))):
             if self._identity_known.wait(BEAT):
                 break
@@ -323,7 +323,7 @@ class Owner:
                 self._begin(places.same_socket_dir(record.socket))
 
     def _finish_release(self) -> None:
-        """Our keeper died while it gave everything back: start one that goes on, or join that of another."""
+        """Start a keeper that goes on where ours died while it gave everything back, or join that of another."""
         try:
             connection = self._connect(self.path, JOINING)
         except Silent:
@@ -405,7 +405,7 @@ class Owner:
         self._on_event(event)
 
     def _lost(self) -> None:
-        """The keeper died, or ended the run: on the reader's thread of the connection that ended."""
+        """Start another keeper where ours died: on the reader's thread of the connection that ended."""
         with self._changed:
             if self._closed or self._fault or self._left:
                 return

@@ -28,7 +28,7 @@ class CallHandler(Protocol):
         """Answer later or now by `Peer.send`; must not block."""
 
     def lost(self, peer: Peer, *, crashed: bool) -> None:
-        """The peer is gone; called once. ``crashed``: it did not say goodbye."""
+        """Forget a peer that is gone; called once. ``crashed``: it did not say goodbye."""
 
 
 class Peer:

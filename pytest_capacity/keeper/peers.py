@@ -53,14 +53,14 @@ class Peers:
             return True
 
     def admit(self, peer: Peer, wish: Request) -> bool:
-        """This owner asks for what stands; whether the run was kept until now."""
+        """Note that this owner asks for what stands; return whether the run was kept until now."""
         with self._lock:
             self.wishes[peer] = wish
             was_kept, self.kept_until = self.kept_until is not None, None
             return was_kept
 
     def everybody(self) -> Sequence[Peer]:
-        """All that are connected."""
+        """Return all that are connected."""
         with self._lock:
             return list(self._peers)
 
@@ -75,7 +75,7 @@ class Peers:
             return self._owners <= {peer}
 
     def leave(self, peer: Peer, *, failed: bool, keep: bool) -> Staying | None:
-        """An owner has done with the run. None: it was the last one, and everything is to be released."""
+        """Let an owner that has done with the run go. None: it was the last one, and everything is to be released."""
         with self._lock:
             goes_on = not self._over.is_set()
             others = self._owners - {peer}
@@ -95,7 +95,7 @@ class Peers:
         return not (self._owners & self.wishes.keys()) - {peer}
 
     def clear(self, what: str, *, force: bool) -> None:
-        """A process that is no owner wants to end it. Raises `InUse` while owners are there, unless by ``force``."""
+        """End the run for a process that is no owner. Raise `InUse` while owners are there, unless by ``force``."""
         with self._lock:
             if self._owners and not force:
                 users = ", ".join(str(pid) for pid in sorted(owner.pid for owner in self._owners))
@@ -110,7 +110,7 @@ class Peers:
             return self.kept_until
 
     def lost(self, peer: Peer, *, crashed: bool) -> None:
-        """A peer is gone. A crash counts as a failure, and so does an owner that left without a word."""
+        """Forget a peer. A crash counts as a failure, and so does an owner that left without a word."""
         with self._lock:
             self._peers.discard(peer)
             owned = peer in self._owners

@@ -61,7 +61,7 @@ class SessionPlaces(Struct, frozen=True):
 
 
 def state_dir() -> Path:
-    """The user's state directory for this plugin; one in the temporary directory where home is missing or read-only."""
+    """Return the user's state directory for this plugin; a temporary one where home is missing or read-only."""
     try:
         home = platformdirs.user_state_path("pytest-capacity")
     except RuntimeError:
@@ -94,7 +94,7 @@ def prune(places: Places, now: float) -> None:
 
 
 def _remove_lock(path: Path) -> None:
-    """Unless a keeper has it: it has taken the kernel's lock (`flock`), which ends with its process."""
+    """Remove a lock unless a keeper has it: it has taken the kernel's lock (`flock`), which ends with its process."""
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,7 +122,7 @@ def socket_dir() -> str:
 
 
 def same_socket_dir(path: str) -> str:
-    """The directory of a dead keeper's socket, made again if it is gone: borrowers look for the next keeper there.
+    """Return the directory of a dead keeper's socket, made again: borrowers look for the next keeper there.
 
     Raises `KeeperError` where another user has made one in its place.
     """

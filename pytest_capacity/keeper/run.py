@@ -59,7 +59,7 @@ class Run:
     ) -> None:
         #: As its first owner asked for it.
         self.request = request
-        self._engine = engine
+        self.engine = engine
         self._run_state = run_state
         self._journal = journal
         self._lock = lock
@@ -186,7 +186,7 @@ class Run:
 
     def _look_up(self) -> None:
         try:
-            self._identity.set_result(self._engine.open())
+            self._identity.set_result(self.engine.open())
         except BaseException as error:  # noqa: BLE001 - raised again, whole, by what asks for the identity.
             self._identity.set_exception(error)
         finally:
@@ -199,7 +199,7 @@ class Run:
     def ask(self, topology: str, *, launch: bool = True) -> Placed:
         """Provision; nothing is created before the account is known."""
         self.identity()
-        return self._engine.provision(topology, launch=launch)
+        return self.engine.provision(topology, launch=launch)
 
     def admit(self, call: Start) -> None:
         """Let another process join. Raises `ChangedSession` with both values, or `OtherCredentials`."""
@@ -217,13 +217,13 @@ class Run:
             raise OtherCredentials("these credentials are not those with which the session began")
 
     def resume(self) -> None:
-        """Another owner has come: whatever those before it received or sent, it may have nodes."""
-        self._engine.resume()
+        """Provision again for an owner that has come: whatever those before it received or sent, it may have nodes."""
+        self.engine.resume()
         self.scaling.resume()
 
     def keep(self, seconds: float) -> float:
         """Keep what stands, for so long at most; until when."""
-        until = min(self._clock.now() + seconds, self._engine.hard_end)
+        until = min(self._clock.now() + seconds, self.engine.hard_end)
         self.note_kept(until)
         return until
 
@@ -233,9 +233,9 @@ class Run:
 
     def extend(self, until: float) -> None:
         """Let the run last until then."""
-        self._engine.extend(until)
+        self.engine.extend(until)
         try:
-            self.scaling.extend(self._engine.hard_end)
+            self.scaling.extend(self.engine.hard_end)
         except CapacityError as error:
             self._run_state.trouble(f"the new end could not be written to the databases: {error}")
 
@@ -248,14 +248,10 @@ class Run:
 
         request = self.request
         runs = open_runs(self._journal, request.backend)
-        found = self._engine.usage(runs, wanted)
+        found = self.engine.usage(runs, wanted)
         with open_cloud_view(self._places.journal, now=self._clock.now) as view:
             view.note(request.backend, found.resources, found.whole(request.regions, wanted))
         return found.unread
-
-    def console(self, node: str) -> str:
-        """Return what a node wrote to its console."""
-        return self._engine.console(node)
 
     @property
     def stands(self) -> bool:
@@ -272,41 +268,31 @@ class Run:
         """Until when the journal says that it is kept."""
         return self._run_state.kept_until
 
-    @property
-    def hard_end(self) -> float:
-        """When everything must be gone."""
-        return self._engine.hard_end
-
-    @property
-    def limit(self) -> float:
-        """How far it can be extended."""
-        return self._engine.limit
-
     def describe(self) -> Description:
         """Return what run this is; who is there is for the server to add."""
         return Description(
             request=self.request,
             started=self._run_state.started or 0.0,
-            hard_end=self._engine.hard_end,
-            limit=self.limit,
+            hard_end=self.engine.hard_end,
+            limit=self.engine.limit,
             placed=self.placed,
             identity=self._identity.result() if self._identity.done() and not self._identity.exception() else None,
         )
 
     def told(self, staying: Staying) -> Staying:
-        """With what an owner that leaves is to know of the run."""
+        """Return ``staying`` with what an owner that leaves is to know of the run."""
         run_state = self._run_state
         return replace(
             staying,
             placed=self.placed,
-            limit=self.limit,
+            limit=self.engine.limit,
             attempts=tuple(run_state.attempts),
             changes=tuple(run_state.changes),
         )
 
     def chores(self, present: set[str]) -> None:
         """Keep the leases. After an adoption, borrowers that are not ``present`` again in time are given up."""
-        self._engine.renew()
+        self.engine.renew()
         for borrower, since in list(self._returning.items()):
             if borrower in present:
                 del self._returning[borrower]
@@ -316,42 +302,38 @@ class Run:
 
     def mind_preemption(self) -> None:
         """Notice spot nodes that the cloud takes back; where that is wished, replace them."""
-        if self._engine.mind_preemption():
+        if self.engine.mind_preemption():
             self.loans.look_again()
 
     def preempted(self) -> Mapping[str, str]:
         """Return what the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
-        self._engine.look_for_preemption()
+        self.engine.look_for_preemption()
         self.loans.look_again()
         return dict(self._run_state.preempted)
-
-    def mind_credentials(self) -> None:
-        """Notice that the credentials have ended. Quick."""
-        self._engine.mind_credentials()
 
     def over(self) -> str:
         """Return why the run's time is over; "": it is not."""
         now = self._clock.now()
-        if now >= self._engine.hard_end:
+        if now >= self.engine.hard_end:
             return "the run reached its hard end (duration)"
-        return "a lease that its nodes end with could not be extended" if now >= self._engine.over_at else ""
+        return "a lease that its nodes end with could not be extended" if now >= self.engine.over_at else ""
 
     def holding(self) -> Holding:
         """Return what is held, by the journal."""
         helds = tuple(standing(self._run_state))
-        ends = self._engine.ends(helds)
+        ends = self.engine.ends(helds)
         databases = self.scaling.held
         return Holding(
             held=(*helds, *databases),
             until=ends.until,
             endless=(*ends.endless, *(held.id for held in databases)),
-            by_hand=(*self._engine.by_hand(helds), *self.scaling.by_hand(databases)),
+            by_hand=(*self.engine.by_hand(helds), *self.scaling.by_hand(databases)),
             unanswered=len(self._run_state.doubtful()),
         )
 
     def stop(self) -> None:
         """Provision nothing more, from the next boundary between calls on."""
-        self._engine.stop.set()
+        self.engine.stop.set()
         self.scaling.stop()
 
     def release(self, until: Callable[[], bool]) -> Receipt:
@@ -360,22 +342,17 @@ class Run:
         # Databases and nodes go side by side: both take minutes.
         with ThreadPoolExecutor(1, "capacity-databases") as beside:
             databases = beside.submit(self.scaling.release, until)
-            receipt = self._engine.release(until)
+            receipt = self.engine.release(until)
             return self.scaling.receipt(receipt, *databases.result())
-
-    @property
-    def patience(self) -> float:
-        """How long a release is waited for, before what is left is reported. Seconds."""
-        return self._engine.request.release_timeout_s
 
     def cancel_other(self, run: str) -> Receipt:
         """Find and release what another run left (the seeds' ``cancel_all_regions``)."""
         self.identity()
-        return self._engine.cancel_other(run, self.patience)
+        return self.engine.cancel_other(run, self.engine.request.release_timeout_s)
 
     def all_expired(self) -> bool:
         """Return whether all that could not be released has ended by itself, or never will."""
-        return self._clock.now() > self._engine.give_up_at()
+        return self._clock.now() > self.engine.give_up_at()
 
     def note_left(self, receipt: Receipt) -> None:
         """Write what is left now that its release is given up: where it is, and how a person removes it."""
@@ -388,7 +365,7 @@ class Run:
     def close(self, receipt: Receipt) -> None:
         """Write the run's end, and let go of journal and lock."""
         self._run_state.note("run-ended", data={"left": len(receipt.left) + len(receipt.unread) + receipt.unanswered})
-        self._engine.close()
+        self.engine.close()
         self._journal.close()
         if receipt.clean:
             for path in key_files(self._lock.lock_file):
@@ -397,7 +374,7 @@ class Run:
 
 
 def run_keys(request: Request, places: Places) -> KeyFiles:
-    """The run's key pair, made if the user has none of their own, and where the host keys of its nodes are written.
+    """Return the run's key pair, made if the user has none, and where its nodes' host keys are written.
 
     Machines of the user's own are known to the user's own SSH.
     """

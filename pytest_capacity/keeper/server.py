@@ -87,7 +87,7 @@ class Server:
         self._began = time.monotonic()
 
     def serve(self) -> int:
-        """Until it is over, and everything is given back."""
+        """Serve until the run is over and everything is given back; return the exit status."""
         _log.info("keeper %d of run %s on Python %s", os.getpid(), self._name, platform.python_version())
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
         if self._post.adopt:
@@ -97,7 +97,7 @@ class Server:
             self._expect_an_owner()
             if self._run is None:
                 continue
-            self._run.mind_credentials()
+            self._run.engine.mind_credentials()
             for chore in chores:
                 chore.mind()
             if why := self._run.over():
@@ -171,7 +171,7 @@ class Server:
             thread.start()
 
     def lost(self, peer: Peer, *, crashed: bool) -> None:
-        """A peer is gone; with the last owner, all is over, unless it is to be kept."""
+        """Forget a peer; with the last owner all is over, unless it is to be kept."""
         self._there.lost(peer, crashed=crashed)
         self._advice.topics.pop(peer, None)
         self._whole.discard(peer)
@@ -236,7 +236,7 @@ class Server:
             return True
 
     def _take_over(self) -> None:
-        """The keeper of a kept session died, and there is no owner to say so: go on as the journal has it."""
+        """Go on as the journal has it: the keeper of a kept session died, and there is no owner to say so."""
         with self._run_lock:
             self._run = self._orphaned(self._deaths)
             if self._run:
@@ -250,7 +250,7 @@ class Server:
             self._start_guard()
 
     def _keep(self, peer: Peer, *, failed: bool) -> float | None:
-        """Whether the run is to be kept after its last owner, and until when. In the attendance's lock: quick."""
+        """Return until when the run is kept after its last owner; None: not at all. Quick: in the lock of `Peers`."""
         wanted = self._there.wishes.get(peer)
         if self._run is None or wanted is None or self._deaths >= 2 or not self._run.stands:
             return None
@@ -299,7 +299,7 @@ class Server:
         kept = self._there.extend(call.until)
         if kept is not None:
             run.note_kept(kept)
-        return protocol.Extended(hard_end=run.hard_end, kept_until=kept)
+        return protocol.Extended(hard_end=run.engine.hard_end, kept_until=kept)
 
     def _describe(self, _: Peer, __: protocol.Describe) -> Answer:
         description = self._the_run().describe()
@@ -309,7 +309,7 @@ class Server:
         )
 
     def _read_console(self, _: Peer, call: protocol.ReadConsole) -> Answer:
-        return protocol.Console(text=self._the_run().console(call.node))
+        return protocol.Console(text=self._the_run().engine.console(call.node))
 
     def _find_preempted(self, _: Peer, __: protocol.FindPreempted) -> Answer:
         known = self._the_run().preempted()
@@ -352,7 +352,7 @@ class Server:
         return protocol.Settled(receipt=self._the_run().cancel_other(call.run))
 
     def _leave(self, peer: Peer, call: protocol.Release) -> Answer:
-        """An owner has done with the run, or a visitor orders its end."""
+        """Let an owner go that has done with the run, or end it by a visitor's order."""
         if peer.role == "borrower":
             _owners_only(peer)
         self._begun.wait(FIRST_OWNER)  # What an earlier keeper held must be known to be released.
@@ -393,7 +393,7 @@ class Server:
             self._settled.set()
             return 0
         began = time.monotonic()
-        patience = OUTLIVE if self._post.outlive_job else run.patience
+        patience = OUTLIVE if self._post.outlive_job else run.engine.request.release_timeout_s
         receipt = run.release(lambda: time.monotonic() - began > patience)
         self._receipt = receipt
         self._settled.set()
@@ -404,7 +404,7 @@ class Server:
         return len(receipt.left)
 
     def _orphaned(self, deaths: int) -> Run | None:
-        """An owner that died while its second keeper started could not say any more what there is to release."""
+        """Return the run of an owner that died before it could say what there is to release; None: there is none."""
         if self._failure is not None:
             return None
         try:
@@ -467,7 +467,7 @@ def _owners_only(peer: Peer) -> None:
 
 
 def _ops(run: Run, requests: Sequence[OpsRequest]) -> protocol.OpsAnswer:
-    """Requests, and what their targets are in."""
+    """Return requests, and what their targets are in."""
     targets = dict.fromkeys(request.target for request in requests)
     return protocol.OpsAnswer(requests=tuple(requests), targets=tuple(map(run.scaling.status, targets)))
 

@@ -48,7 +48,7 @@ class Session:
 
     @contextmanager
     def elected(self) -> Iterator[None]:
-        """For the time of the block no other process starts or replaces the session's keeper."""
+        """Let no other process start or replace the session's keeper for the time of the block."""
         # Here, since pytest loads this module in every run, and a suite may have a `filelock.py` of its own.
         from filelock import FileLock, Timeout
 
@@ -86,7 +86,7 @@ class Session:
             raise self._unusable(error) from error
 
     def clear(self, run: str, pid: int) -> None:
-        """The keeper ``pid`` of ``run`` has ended: remove its record. That of another keeper stays."""
+        """Remove the record of the keeper ``pid`` of ``run``, which has ended. That of another keeper stays."""
         with contextlib.suppress(KeeperError), self.elected():  # At the end of a process that cannot do more about it.
             record = self.read()
             if record and (record.run, record.pid) == (run, pid):

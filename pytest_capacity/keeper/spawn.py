@@ -163,7 +163,7 @@ def missing_where(python: str | None, extras: Sequence[str]) -> list[str]:
 
 
 def lacking(python: str, extras: Sequence[str]) -> list[str]:
-    """What another interpreter lacks to run a keeper with these extras, in words; asked of itself, in a few ms."""
+    """Return what another interpreter lacks to run a keeper with these extras, in words; it is asked itself."""
     command = [python, "-I", "-c", _LACKING, *extras]
     try:
         done = subprocess.run(

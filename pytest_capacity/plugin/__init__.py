@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
-    """The runtime of a controller or of the only process. With ``plan`` it only looks, and no worker is started."""
+    """Register the runtime of a controller or of the only process. With ``plan`` it only looks."""
     from pytest_capacity.plugin.session import controller
 
     if plan:
@@ -119,7 +119,7 @@ def _register(config: pytest.Config, runtime: Runtime) -> None:
 
 @pytest.fixture(scope="session")
 def capacity(request: pytest.FixtureRequest) -> Capacity:
-    """The nodes of this run: reserved and started when the first test asks, shared by all, released at the end.
+    """Return the nodes of this run: reserved and started when the first test asks, shared, released at the end.
 
     ``capacity.nodes("db")`` is a tuple of nodes, ``capacity.topology("wide")`` the handle of another topology.
     """
@@ -129,28 +129,28 @@ def capacity(request: pytest.FixtureRequest) -> Capacity:
 
 @pytest.fixture(scope="session")
 def capacity_nodes(request: pytest.FixtureRequest) -> Mapping[str, tuple[Machine, ...]]:
-    """All nodes of the default topology, by group."""
+    """Return all nodes of the default topology, by group."""
     __tracebackhide__ = True
     return _runtime(request).default().by_group
 
 
 @pytest.fixture(scope="session")
 def capacity_reservations(request: pytest.FixtureRequest) -> tuple[Reservation, ...]:
-    """The reservations of the default topology."""
+    """Return the reservations of the default topology."""
     __tracebackhide__ = True
     return _runtime(request).default().reservations
 
 
 @pytest.fixture(scope="session")
 def capacity_config(request: pytest.FixtureRequest) -> Request:
-    """What this run asked for, checked and read-only; nothing is provisioned for it."""
+    """Return what this run asked for, checked and read-only; nothing is provisioned for it."""
     __tracebackhide__ = True
     return _runtime(request).request
 
 
 @pytest.fixture
 def capacity_node(request: pytest.FixtureRequest) -> Iterator[Machine | tuple[Machine, ...]]:
-    """One node for this test alone, across all workers; with ``count`` of the marker above 1 a tuple of them.
+    """Yield one node for this test alone, across all workers; with ``count`` of the marker above 1 a tuple.
 
     Which: ``@pytest.mark.capacity(topology="default", *, group=None, count=1)``. Tests that ask for more than is free
     wait for it, first come first served.

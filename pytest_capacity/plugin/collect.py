@@ -43,7 +43,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._=+-]+")
 
 
 def collect_dir(config: pytest.Config, settings: Settings) -> Path:
-    """Where to collect: the directory that was named, or one beside the run's report, or in its root directory.
+    """Return where to collect: the directory that was named, or one beside the run's report, or in its root.
 
     A flag and the environment are relative to where pytest was started, ini to the ini-file's directory.
     """
@@ -72,12 +72,12 @@ class Collection:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        """Another test, or the same once more."""
+        """Begin anew: another test, or the same once more."""
         self._done = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Outside of all others: it is they who say that a failure was expected."""
+        """Collect where the report is a failure. Outside of all others: they say that a failure was expected."""
         report = yield
         if report.failed and not self._done:
             self._done = True
@@ -233,7 +233,7 @@ def _pruned(folder: Path) -> bool:
 
 
 def _ignore(root: Path) -> None:
-    """What we collect in a directory of our own is not for version control."""
+    """Keep what we collect in a directory of our own out of version control."""
     with suppress(OSError):
         (root / ".gitignore").write_text("# Made by pytest-capacity.\n*\n", encoding="utf-8")
 

@@ -52,7 +52,7 @@ class DryRun:
         return True if self._only else None
 
     def _advised(self, planned: Plan) -> Plan:
-        """As the hook orders the rungs, where it may: those of groups that are spread are not yet what it would see."""
+        """Return the plan as the hook orders its rungs; those of spread groups are not yet what it would see."""
         if "ladder" not in self._hooks.advises or self._request.colocate == "region":
             return planned
         topologies = dict(planned.topologies)
@@ -70,13 +70,13 @@ class DryRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """0 where every topology has something to try, though no test was found; 1 otherwise."""
+        """Set 0 where every topology has something to try, though no test was found; 1 otherwise."""
         if self._only and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             good = self._plan is not None and self._plan.good
             session.exitstatus = pytest.ExitCode.OK if good else pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The section ``capacity plan``."""
+        """Write the section ``capacity plan``."""
         width = width_of(self._config)
         lines = list(self._lines(width))
         if lines:
@@ -93,7 +93,7 @@ class DryRun:
             yield from map(Line, tables.plan(self._plan, width=width))
 
     def pytest_unconfigure(self) -> None:
-        """Without a terminal the plan is said all the same: it is all that was asked for."""
+        """Print the plan without a terminal too: it is all that was asked for."""
         if self._config.pluginmanager.get_plugin("terminalreporter") is None:
             for line in self._lines():
                 print(line.text, file=sys.__stdout__)
@@ -105,7 +105,7 @@ def _as_rung(planned: PreviewRung) -> Rung:
 
 
 def _reordered(topology: TopologyPreview, chosen: Sequence[int]) -> TopologyPreview:
-    """These rungs in this order; how many others each zone had is shown with what is left out."""
+    """Return these rungs in this order; how many others each zone had is shown with what is left out."""
     gone = [(rung.region, rung.zone) for number, rung in enumerate(topology.rungs) if number not in chosen]
     counts = Counter(gone)
     left_out = [

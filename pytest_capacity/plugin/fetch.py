@@ -58,7 +58,7 @@ class Fetch:
         return list(dict.fromkeys(name for name in said.split("\0") if name))
 
     def _take(self, sftp: paramiko.SFTPClient, name: str) -> None:
-        """A file, or all files below a directory. A link that is named is followed, one that is found is not."""
+        """Copy a file, or all files below a directory. A link that is named is followed, one that is found is not."""
         try:
             mode = sftp.stat(name).st_mode or 0
             if stat.S_ISDIR(mode):

@@ -39,15 +39,15 @@ class Nodes(Keeper, Protocol):
         ...
 
     def known(self, topology: str) -> str:
-        """The name under which ``topology`` is configured."""
+        """Return the name under which ``topology`` is configured."""
         ...
 
     def placed(self, topology: str) -> Placed:
-        """``topology`` as it stands; provisioned by the first call."""
+        """Return ``topology`` as it stands; provisioned by the first call."""
         ...
 
     def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
-        """Its nodes by group."""
+        """Return its nodes by group."""
         ...
 
 
@@ -101,11 +101,11 @@ class Capacity:
         return self._placed.reservations
 
     def nodes(self, group: str | None = None) -> tuple[Machine, ...]:
-        """The nodes of ``group``, or all of them. Raises `CapacityError` for a group that is not there."""
+        """Return the nodes of ``group``, or all of them. Raises `CapacityError` for a group that is not there."""
         return self._runtime.uses.took(self._nodes(group))
 
     def node(self, group: str | None = None, index: int = 0) -> Machine:
-        """The ``index``-th node of ``group``, or of all."""
+        """Return the ``index``-th node of ``group``, or of all."""
         nodes = self._nodes(group)
         try:
             node = nodes[index]
@@ -115,8 +115,9 @@ class Capacity:
         return self._runtime.uses.took((node,))[0]
 
     def ssh_config(self, path: str | os.PathLike[str] | None = None) -> str:
-        """A configuration for ``ssh -F``: a ``Host`` for each node, by its name. With ``path`` also written there.
+        """Return a configuration for ``ssh -F``: a ``Host`` for each node, by its name.
 
+        With ``path`` also written there.
         Raises `NodeError` where the run does not reach its nodes by SSH.
         """
         text = export.ssh_config(self.nodes())
@@ -125,8 +126,9 @@ class Capacity:
         return text
 
     def inventory(self, path: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-        """An Ansible inventory: groups, and in them the nodes by name. With ``path`` also written there, as YAML.
+        """Return an Ansible inventory: groups, and in them the nodes by name.
 
+        With ``path`` also written there, as YAML.
         Raises `NodeError` where the run does not reach its nodes by SSH.
         """
         nodes = self.nodes()
@@ -135,8 +137,9 @@ class Capacity:
         return export.inventory(nodes)
 
     def database(self, name: str, *, engine: str | None = None, namespace: str | None = None) -> Database:
-        """A KubeDB database: of ``databases:``, provisioned when it is asked for first, or one that is there already.
+        """Return a KubeDB database.
 
+        Of ``databases:``, provisioned when it is asked for first, or one that is there already.
         One that is there already is named with its ``engine``: mongodb, postgres, mysql, mariadb, redis, elasticsearch;
         ``namespace`` is that of the configuration unless given. Raises `KubeDBError`.
         """
@@ -258,7 +261,7 @@ class Capacity:
             warnings.warn(CapacityWarning(words), stacklevel=3)
 
     def topology(self, name: str) -> Capacity:
-        """The handle of another topology; it is provisioned when it is used first."""
+        """Return the handle of another topology; it is provisioned when it is used first."""
         return Capacity(self._runtime, self._runtime.known(name))
 
     @property

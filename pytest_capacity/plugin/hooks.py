@@ -58,7 +58,7 @@ class Hooks:
         return bool(getattr(self._config.hook, hook).get_hookimpls())
 
     def on_event(self, event: Event) -> None:
-        """Hand an event on to the hooks, on a thread of their own, one after the other."""
+        """Pass an event to the hooks, on a thread of their own, one after the other."""
         if event.kind not in self._hear or not self.listens:
             return
         if self._thread is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_capacity_topologies(config: pytest.Config) -> Mapping[str, Topology] | None:
-    """Topologies written in Python, by name; they stand beside those of the configuration file.
+    """Return topologies written in Python, by name; they stand beside those of the configuration file.
 
     Called once a run, in the controller (or the only process), when the run is configured: what it returns cannot
     depend on which tests were selected. A name that the file or another implementation uses too is a usage error.
@@ -37,7 +37,7 @@ def pytest_capacity_topologies(config: pytest.Config) -> Mapping[str, Topology] 
 
 @pytest.hookspec
 def pytest_capacity_node_returned(node: Node, item: pytest.Item) -> None:
-    """``capacity_node`` gives ``node`` back, whether the test passed or not: remove what the test left there.
+    """Remove what a test left on ``node``, which ``capacity_node`` gives back, whether it passed or not.
 
     Called in the process that ran the test, when the fixture is torn down: fixtures that use it are torn down already.
     Once for each node. What an implementation raises is an error of the test's teardown, and the node is *suspect*:
@@ -55,7 +55,7 @@ def pytest_capacity_node_returned(node: Node, item: pytest.Item) -> None:
 
 @pytest.hookspec
 def pytest_capacity_collect(node: Node, item: pytest.Item, path: Path) -> str | None:
-    """``item`` failed and used ``node``: put into ``path`` what helps to find out why.
+    """Put into ``path`` what helps to find out why ``item``, which used ``node``, failed.
 
     ``console.txt`` and, below ``files/``, what ``collect:`` of the configuration names are there already. Called once
     for each execution of a test that failed, before the node is given back if it was setup or call that failed, in the
@@ -131,8 +131,10 @@ def pytest_capacity_diagnose(
 
 @pytest.hookspec
 def pytest_capacity_attempt_started(config: pytest.Config, topology: str, region: str, zone: str, number: int) -> None:
-    """A rung is being tried. Like all hooks that only hear: in the controller or the only process, on one thread of
-    their own, in the order of what happened; what they raise is shown, and the run goes on.
+    """Called when a rung is tried.
+
+    As all hooks that only observe: in the controller or the only process, on one thread of their own, in the order of
+    what happened; what they raise is shown, and the run goes on.
 
     :param config: pytest's configuration.
     :param topology: The name of the topology.
@@ -144,7 +146,7 @@ def pytest_capacity_attempt_started(config: pytest.Config, topology: str, region
 
 @pytest.hookspec
 def pytest_capacity_attempt_ended(config: pytest.Config, attempt: Attempt) -> None:
-    """A rung was tried.
+    """Called when a rung was tried.
 
     Example: count what is refused::
 
@@ -161,7 +163,7 @@ def pytest_capacity_attempt_ended(config: pytest.Config, attempt: Attempt) -> No
 
 @pytest.hookspec
 def pytest_capacity_reserved(config: pytest.Config, reservation: Reservation) -> None:
-    """The cloud has granted a reservation. The rung may fail all the same, and then it is given back.
+    """Called when the cloud has granted a reservation, which is given back where the rung fails.
 
     :param config: pytest's configuration.
     :param reservation: Its id, region, zone, instance_type, count.
@@ -170,7 +172,7 @@ def pytest_capacity_reserved(config: pytest.Config, reservation: Reservation) ->
 
 @pytest.hookspec
 def pytest_capacity_node_ready(config: pytest.Config, node: Node) -> None:
-    """A node stands, is ready as its group says, and can be used.
+    """Called when a node stands, is ready as its group says, and can be used.
 
     Example::
 
@@ -184,7 +186,7 @@ def pytest_capacity_node_ready(config: pytest.Config, node: Node) -> None:
 
 @pytest.hookspec
 def pytest_capacity_released(config: pytest.Config, kind: str, ids: Sequence[str]) -> None:
-    """The cloud shows no more of these, in no state that bills or blocks.
+    """Called when the cloud shows no more of these, in no state that bills or blocks.
 
     :param config: pytest's configuration.
     :param kind: What they were: ``node``, ``reservation``, ``placement-group``, ``key-pair``.

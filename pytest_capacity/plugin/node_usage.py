@@ -27,14 +27,14 @@ class Uses:
         self.suspect: set[Machine] = set()
 
     def took(self, nodes: tuple[Machine, ...]) -> tuple[Machine, ...]:
-        """Remember that whatever runs now uses ``nodes``; gives them."""
+        """Remember that whatever runs now uses ``nodes``; return them."""
         self._of_test.update(dict.fromkeys(nodes))
         for fixture in self._under_way:
             self._of_fixture.setdefault(fixture, {}).update(dict.fromkeys(nodes))
         return nodes
 
     def gave_back(self, nodes: Sequence[Machine], suspect: Collection[Machine]) -> None:
-        """Remember that the test, which is not over yet, has these no more; some are not lent again."""
+        """Note that the test, which is not over yet, has these no more; some are not lent again."""
         self.suspect.update(suspect)
         self.returned.update(node for node in nodes if node not in suspect)
 
@@ -47,14 +47,14 @@ class Uses:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        """Another test, or the same once more."""
+        """Begin anew: another test, or the same once more."""
         self._of_test.clear()
         self.returned.clear()
         self.suspect.clear()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        """Remember which shared fixture is being set up."""
+        """Note which shared fixture is being set up."""
         if fixturedef.scope == "function":
             return (yield)
         self._under_way.append(fixturedef.argname)

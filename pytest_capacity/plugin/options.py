@@ -72,7 +72,12 @@ class BackendHelp(str):
 
 OPTIONS: Final[Sequence[Option]] = (
     Option("backend", BackendHelp("Cloud to take machines from; without it the plugin does nothing"), metavar="NAME"),
-    Option("config", f"File that says what the tests need (default: {DEFAULT_FILE})", metavar="FILE"),
+    Option(
+        "config",
+        f"File that says what the tests need (default: {DEFAULT_FILE}; repeatable: a later one goes before)",
+        kind="list",
+        metavar="FILE",
+    ),
     Option("region", "Region to use (repeatable)", kind="list", metavar="REGION"),
     Option("zone", "Zone to try, in this order: letter, name or zone id (repeatable)", kind="list", metavar="ZONE"),
     Option("reserve", "Reserve capacity before on-demand nodes are started", kind="bool"),
@@ -190,7 +195,10 @@ class Settings:
         self._environ = environ
 
     def get(self, name: str) -> Setting | None:
-        """What was said about ``name`` and where; None: nothing. Raises `pytest.UsageError` for a bad truth value."""
+        """Return what was given for ``name`` and where; None: nothing.
+
+        Raise `pytest.UsageError` for a bad truth value.
+        """
         option = _BY_NAME[name]
         return self._from_flag(option) or self._from_environment(option) or self._from_ini(option)
 
@@ -205,7 +213,7 @@ class Settings:
         return bool(setting.value) if setting else default
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
-        """One of ``choices``, the first when nothing was said. Raises `pytest.UsageError` for any other word."""
+        """Return one of ``choices``, the first when nothing was said. Raise `pytest.UsageError` for any other word."""
         setting = self.get(name)
         if setting is None:
             return choices[0]
@@ -271,8 +279,8 @@ def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
     return "fail" if chosen == "xfail" and config.getoption("runxfail", False) else chosen
 
 
-def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None, bool]:
-    """Return the file to read, and whether it was named. None: it was not, and there is no ``capacity.yaml``.
+def config_files(config: pytest.Config, settings: Settings) -> tuple[Sequence[Path], bool]:
+    """Return the files to read, and whether they were named. None: they were not, and there is no ``capacity.yaml``.
 
     A flag and the environment are relative to where pytest was started, ini to the ini-file's directory. Unnamed, the
     file is looked for in both places.
@@ -281,11 +289,12 @@ def config_file(config: pytest.Config, settings: Settings) -> tuple[Path | None,
     setting = settings.get("config")
     if setting:
         base = config.rootpath if setting.source.startswith("ini ") else started_in
-        return base / Path(str(setting.value)).expanduser(), True
+        named = setting.value if isinstance(setting.value, tuple) else (str(setting.value),)
+        return [base / Path(one).expanduser() for one in named], True
     for folder in dict.fromkeys((started_in, config.rootpath)):
         if (folder / DEFAULT_FILE).is_file():
-            return folder / DEFAULT_FILE, False
-    return None, False
+            return [folder / DEFAULT_FILE], False
+    return [], False
 
 
 def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
@@ -317,11 +326,11 @@ def without_file(config: pytest.Config, settings: Settings) -> str:
     told = [setting.source for option in OPTIONS if option.flag and (setting := settings.get(option.name))]
     if not told:
         return ""
-    path, _ = config_file(config, settings)
-    if path:
+    paths, _ = config_files(config, settings)
+    if paths:
         from pytest_capacity.config import why_no_backend
 
-        return f". {', '.join(told)} alone chooses none, and neither does {why_no_backend(path)}"
+        return f". {', '.join(told)} alone chooses none, and neither does {why_no_backend(*paths)}"
     folders = dict.fromkeys((config.invocation_params.dir, config.rootpath))
     looked = " and ".join(map(str, folders))
     return f". {', '.join(told)} alone chooses none; looked for {DEFAULT_FILE} in {looked}: none there"
@@ -348,15 +357,13 @@ def is_chosen(config: pytest.Config, settings: Settings) -> bool:
     """Return whether anything names a backend: then, and only then, the plugin does anything at all."""
     if settings.get("backend"):
         return True
-    path, named = config_file(config, settings)
-    if path is None:
-        return False
-    if named:
+    paths, named = config_files(config, settings)
+    for path in paths if named else ():
         _check_readable(path)
     # Reads the file by a regular expression: nothing but the standard library is loaded.
     from pytest_capacity.config import backend_of
 
-    return backend_of(path) is not None
+    return any(backend_of(path) is not None for path in paths)
 
 
 def _check_readable(path: Path) -> None:
@@ -376,7 +383,7 @@ def _check_readable(path: Path) -> None:
 
 
 def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path | None]:
-    """Whether to run against the emulator, and its scenario: that of ``--capacity-emulator=FILE``, or the other flag's.
+    """Return whether to run against the emulator, and its scenario: of ``--capacity-emulator=FILE`` or the other flag.
 
     Raises `pytest.UsageError` for what is no such file, for two of them, and for a scenario flag without the emulator.
     """

@@ -28,7 +28,7 @@ class Preempted:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """A failure of setup, call or teardown alike; pytest counts it among what did not run to its end."""
+        """Count a failure of setup, call or teardown as what did not run to its end, where the node was lost."""
         report = yield
         words = self._words(item) if report.failed else ""
         if words:
@@ -40,7 +40,7 @@ class Preempted:
         return report
 
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """``P``, and a category of its own in the last line."""
+        """Return ``P``, and a category of its own for the last line."""
         if getattr(report, "preempted", None):
             return "preempted", "P", ("PREEMPTED", {"yellow": True})
         return None

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import pytest
@@ -18,44 +18,21 @@ from pytest_capacity.config import Overrides, load
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import missing_where, needed_extras
 from pytest_capacity.model import Request, Topology
-from pytest_capacity.plugin.options import Settings, config_file, scenario_file
+from pytest_capacity.plugin.options import Settings, config_files, scenario_file
 from pytest_capacity.text import clean, on_screen
-
-#: Our options by the name of their field in `Overrides`.
-_FIELDS: Final = {
-    "backend": "backend",
-    "regions": "region",
-    "zones": "zone",
-    "reserve": "reserve",
-    "duration": "duration",
-    "market": "market",
-    "fallback": "fallback",
-    "retry_until": "retry_until",
-    "timeout": "timeout",
-    "release_timeout": "release_timeout",
-    "endpoint": "endpoint",
-    "journal": "journal",
-    "session": "session",
-    "keep": "keep",
-}
 
 _TIMES: Final = re.compile(r"\d+\*")
 
 
 def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str, str]) -> Request:
     """Return the run's request. Raises `pytest.UsageError`; makes no call and starts nothing."""
-    given = {field: setting for field, name in _FIELDS.items() if (setting := settings.get(name))}
-    emulated, _ = scenario_file(config, settings)
-    values: dict[str, Any] = {field: setting.value for field, setting in given.items()}
-    overrides = Overrides(
-        **values, emulator=emulated, source={field: setting.source for field, setting in given.items()}
-    )
-    path, _ = config_file(config, settings)
+    overrides = Overrides.of(settings.get, emulator=scenario_file(config, settings)[0])
+    paths, _ = config_files(config, settings)
     try:
         request = load(
             overrides,
             clouds=INSTALLED,
-            path=path,
+            path=paths,
             environ=environ,
             topologies=_topologies(config),
             project=config.rootpath.name,
@@ -68,7 +45,7 @@ def read_request(config: pytest.Config, settings: Settings, environ: Mapping[str
     return msgspec.structs.replace(
         provider(request.backend).with_environment(request, environ),
         journal=_journal(
-            request.journal, config.invocation_params.dir if "journal" in given or path is None else path.parent
+            request.journal, config.invocation_params.dir if overrides.journal or not paths else paths[-1].parent
         ),
     )
 
@@ -78,7 +55,7 @@ def _warn(config: pytest.Config, words: str) -> None:
 
 
 def _journal(journal: str | None, base: Path) -> str | None:
-    """The journal's absolute path: the keeper does not run where we do. In the file it is relative to the file."""
+    """Return the journal's absolute path: the keeper runs elsewhere. In the file it is relative to the file."""
     return None if journal is None else os.fspath(base.absolute() / Path(journal).expanduser())
 
 

@@ -16,13 +16,14 @@ from pytest_capacity.errors import CapacityError, Exhausted, KeeperError, NodeEr
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
+from pytest_capacity.plugin.console import width_of
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
 from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.plugin.options import OnExhausted
 from pytest_capacity.plugin.timers import unhurried
 from pytest_capacity.remote.machine import Machine
-from pytest_capacity.text import clean, on_screen
+from pytest_capacity.text import clean, fold_all
 
 A = TypeVar("A", bound=Answer)
 
@@ -58,6 +59,8 @@ class Runtime(ABC):
     ) -> None:
         self.config = config
         self.on_exhausted: Final = on_exhausted
+        #: The columns of the terminal on which errors are shown; None where that is a file or a pipe.
+        self.width: int | None = width_of(config)
         self.request = request
         #: Where to collect what helps to understand a failed test.
         self.collect_dir: Final = collect_dir
@@ -116,14 +119,14 @@ class Runtime(ABC):
             )
 
     def _standing(self, topology: str, group: str | None) -> int:
-        """How many nodes a group, or all, has by now, so far as this process knows: it may have grown."""
+        """Return how many nodes a group, or all, has by now, so far as this process knows: it may have grown."""
         answer = self._answers.get(self.known(topology))
         if not isinstance(answer, Placed):
             return 0
         return sum(len(nodes) for name, nodes in answer.nodes.items() if group in (None, name))
 
     def placed(self, topology: str) -> Placed:
-        """``topology`` as it stands; provisioned at the first call of any process. Raises `CapacityError`."""
+        """Return ``topology`` as it stands; provisioned at the first call of any process. Raise `CapacityError`."""
         __tracebackhide__ = True
         topology = self.known(topology)
         answer = self._answers.get(topology)
@@ -154,8 +157,17 @@ class Runtime(ABC):
 
     def everything(self) -> Sequence[Machine]:
         """Return the nodes of all topologies that this process has asked for and got."""
-        stand = [answer for answer in self._answers.values() if isinstance(answer, Placed)]
+        stand = [self._newest(name) for name, answer in list(self._answers.items()) if isinstance(answer, Placed)]
         return [node for placed in stand for nodes in placed.nodes.values() for node in self._usable(nodes)]
+
+    def _newest(self, topology: str) -> Placed:
+        """A topology as this process has it, asked for again where its nodes have changed since."""
+        answer = self._answers[topology]
+        assert isinstance(answer, Placed)
+        if self._asked_at.get(topology) != self._changes:
+            with suppress(CapacityError):
+                return self.placed(topology)
+        return answer
 
     def nodes_of(self, item: pytest.Item) -> Sequence[Machine]:
         """Return the nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""
@@ -165,11 +177,11 @@ class Runtime(ABC):
         return self.everything()
 
     def _usable(self, nodes: tuple[Node, ...]) -> tuple[Machine, ...]:
-        """One machine a node, however often it is asked for."""
+        """Return one machine a node, however often it is asked for."""
         return tuple(self._machines.setdefault(node, Machine.of(node)) for node in nodes)
 
     def capacity(self) -> Capacity:
-        """The handle of the default topology, provisioned.
+        """Return the handle of the default topology, provisioned.
 
         An unbound one where several are named and none so, and where there are only databases.
         """
@@ -234,7 +246,7 @@ class Runtime(ABC):
             raise NodeError(_uncleaned(failures)) from failures[0][1]
 
     def call_patiently(self, message: Call, answer: type[A]) -> A:
-        """As `call`, for what takes minutes: the wait does not count against a test's timeout. From any thread."""
+        """Do as `call`, for what takes minutes: the wait does not count against a test's timeout. From any thread."""
         __tracebackhide__ = True
         if threading.current_thread() is not threading.main_thread():
             return self.call(message, answer)  # A test's timer is the main thread's.
@@ -246,7 +258,7 @@ class Runtime(ABC):
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
-        """After a keeper's death, ask whether what session fixtures still show stands; if not, no test may use it.
+        """Ask, after a keeper's death, whether what session fixtures show still stands; if not, no test may use it.
 
         A fixture of the suite's own may ask for what is not to be had, too.
         """
@@ -276,7 +288,7 @@ class Runtime(ABC):
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Remember which test runs: a session fixture's body does not know it."""
+        """Note which test runs: a session fixture's body does not know it."""
         self._item = item
         try:
             return (yield)
@@ -285,7 +297,7 @@ class Runtime(ABC):
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, None, None]:
-        """Remember that a test's own body runs; it too may ask for what is not to be had."""
+        """Note that a test's own body runs; it too may ask for what is not to be had."""
         self._in_call = True
         try:
             with self._given_up():
@@ -295,19 +307,19 @@ class Runtime(ABC):
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """What the keeper refuses is an error of the test's setup, in its own few lines and without a traceback."""
+        """Raise what the keeper refuses as an error of the test's setup, in its own few lines without a traceback."""
         __tracebackhide__ = True
         try:
             with self._given_up():
                 yield
         except (CapacityError, pytest.UsageError) as error:
             # `from None`, which pytest.fail() cannot say: what is shown must not be a chain of two.
-            words = on_screen(f"capacity: {clean(str(error), lines=True)}")
+            words = "\n".join(fold_all(f"capacity: {clean(str(error), lines=True)}".splitlines(), self.width))
             raise pytest.fail.Exception(words, pytrace=False) from None
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:
-        """Where nothing is to be had, the test is skipped or xfailed, if the user wants that."""
+        """Skip or xfail the test where nothing is to be had, if the user wants that."""
         __tracebackhide__ = True
         try:
             yield
@@ -322,7 +334,7 @@ class Runtime(ABC):
 
 
 def _uncleaned(failures: Sequence[tuple[Machine, BaseException]]) -> str:
-    """For which nodes the hook failed, and what comes of that."""
+    """Return for which nodes the hook failed, and what comes of that."""
     named = "; ".join(
         f"{node.name} ({node.id}): {type(error).__name__}: {clean(str(error), limit=200)}" for node, error in failures
     )

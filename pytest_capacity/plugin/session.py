@@ -190,10 +190,12 @@ class Controller(Runtime):
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
         if self._owner:
-            node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir, self.on_exhausted)
+            node.workerinput["capacity"] = hand_over(
+                self._owner, self.collect_dir, self.on_exhausted, width_of(self.config)
+            )
 
     def pytest_report_header(self) -> list[str]:
-        """Where, as whom, which run."""
+        """Return where, as whom, which run."""
         owner = self._owner
         header = render.header(self.request, owner.log if owner else "", self._endpoint)
         if owner is None:
@@ -238,7 +240,7 @@ class Controller(Runtime):
         return (yield)
 
     def pytest_runtest_logfinish(self) -> None:
-        """Between tests: show what has come meanwhile."""
+        """Show, between tests, what has come meanwhile."""
         self._console.beat()
         self._warn()
         if self._awaits_identity:
@@ -346,7 +348,7 @@ class Controller(Runtime):
         self._close()
 
     def _learn_fault(self) -> None:
-        """Why the run could do nothing, where its tests heard of it before we did: the summary says it once."""
+        """Learn why the run could do nothing, where its tests learned it first: the summary says it once."""
         if self._fault or self._refused or not self._owner or not self._owner.ready:
             return
         try:
@@ -355,7 +357,7 @@ class Controller(Runtime):
             self._fault = error
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """The section ``capacity``: attempts, nodes, the receipt."""
+        """Write the section ``capacity``: attempts, nodes, the receipt."""
         if self._outcome is None:
             return
         receipt, verbosity = self._outcome.receipt, self.config.get_verbosity()
@@ -384,7 +386,7 @@ class Controller(Runtime):
             terminalreporter.write_line(line.text, **line.markup)
 
     def pytest_unconfigure(self) -> None:
-        """The net for sessions that never began properly: hang up, and the keeper releases."""
+        """Hang up for sessions that never began properly, and the keeper releases."""
         if os.getpid() == self._pid:
             self._close()
             self._pending.let_go()

@@ -94,7 +94,7 @@ class Pending:
             self._held = True
 
     def let_go(self) -> None:
-        """Ctrl-C is raised again."""
+        """Raise Ctrl-C again."""
         if self._held and signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self._held = False

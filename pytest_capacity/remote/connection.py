@@ -73,7 +73,7 @@ class Connection:
         end(transports)
 
     def abandon(self) -> None:
-        """In a forked child: close the copy of the parent's connection without a byte on it. Take no lock: the thread
+        """Close, in a forked child, the copy of the parent's connection without a byte on it. Take no lock: the thread
         that holds it does not exist here."""
         for transport in self._transports + self._aside:
             transport.abandon()

@@ -29,7 +29,7 @@ def outputs(nodes: Sequence[Node], command: str, timeout: float) -> Mapping[str,
 
 
 def _output(node: Node, command: str, timeout: float) -> str:
-    """Not by `Machine.run`, which logs each command: this one is run again and again."""
+    """Return what the command writes. Not by `Machine.run`, which logs each command: this runs again and again."""
     try:
         need_paramiko(node)
     except NodeError:

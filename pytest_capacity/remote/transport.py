@@ -80,7 +80,7 @@ class Transport(paramiko.Transport):
         self._send_user_message(message)  # type: ignore[attr-defined]  # paramiko's Channel sends all requests by it
 
     def abandon(self) -> None:
-        """In a forked child: let go of the parent's connection without a byte on it."""
+        """Let go, in a forked child, of the parent's connection without a byte on it."""
         self.active = False
         if isinstance(self.sock, RawSocket):
             self.sock.close()

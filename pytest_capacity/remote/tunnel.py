@@ -119,7 +119,7 @@ class Tunnel:
 
 
 def forget_tunnels() -> None:
-    """In a forked child: close the copies of the parent's ports, on which nothing would accept."""
+    """Close, in a forked child, the copies of the parent's ports, on which nothing would accept."""
     for tunnel in list(_tunnels):
         tunnel._listener.close()  # noqa: SLF001 - it is this module's
 

@@ -23,7 +23,7 @@ class Progress:
     """
 
     def __init__(self, provision_s: float, release_s: float, *, quiet: bool) -> None:
-        """``provision_s`` and ``release_s`` are the run's limits: how long either is waited for, in seconds."""
+        """Set the limits: ``provision_s`` and ``release_s`` are how long either is waited for, in seconds."""
         self._limits = {"provision": provision_s, "release": release_s}
         self._every = round((EVERY_QUIET_S if quiet else EVERY_S) / BEAT)
         self._phase = "provision"
@@ -47,7 +47,7 @@ class Progress:
         self._what = say(event.data) or self._what
 
     def written(self) -> None:
-        """A line was written, so the silence ended."""
+        """Note that a line was written, so the silence ended."""
         self._silent = 0
 
     def beat(self) -> Line | None:

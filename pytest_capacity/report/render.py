@@ -51,7 +51,7 @@ def header(request: Request, log: str, endpoint: str | None = None) -> list[str]
 
 
 def place_line(request: Request, endpoint: str | None, identity: Identity | None) -> Line:
-    """Where and as whom, in one line for a run without a header (``-q``)."""
+    """Return where and as whom, in one line for a run without a header (``-q``)."""
     account = [f"account {identity.account}"] if identity else []
     return Line(clean(", ".join([*_where_to(request, endpoint), *account])))
 
@@ -67,7 +67,7 @@ def _where_to(request: Request, endpoint: str | None) -> list[str]:
 
 
 def identity_line(identity: Identity, request: Request) -> str:
-    """Whose credentials are used."""
+    """Return whose credentials are used."""
     who = f" as {identity.who}" if identity.who else ""
     # Without a profile the SDK speaks of "default", even where the credentials come from the environment.
     known = ("", "default", provider(request.backend).chosen_profile(request, {}))
@@ -89,8 +89,12 @@ def expiry_fault(identity: Identity, request: Request, now: float) -> str | None
 
 def live(event: Event) -> Line | None:
     """Return the line that a step of the journal is worth; None for steps that only the journal cares about."""
-    render = _LIVE.get(event.kind)
-    line = render(event.data) if render else None
+    if event.kind in _TEMPLATES:
+        template, colour = _TEMPLATES[event.kind]
+        line: Line | None = Line(template.format_map(_Shown(event.data)), colour)
+    else:
+        render = _LIVE.get(event.kind)
+        line = render(event.data) if render else None
     if line is None:
         return None
     indent = line.text[: len(line.text) - len(line.text.lstrip())]
@@ -129,24 +133,6 @@ def _intent(data: Mapping[str, Any]) -> Line:
     return Line(f"  {_where(data)}: asking for {data.get('kind', 'thing')}{what}{group}")
 
 
-def _created(data: Mapping[str, Any]) -> Line:
-    return Line(f"  {_where(data)}: got {_kind(data)} {_ids(data)}")
-
-
-def _refused(data: Mapping[str, Any]) -> Line:
-    return Line(f"  {_where(data)}: no {data.get('kind', 'thing')}: {_said(data)}", "yellow")
-
-
-def _unknown(data: Mapping[str, Any]) -> Line:
-    return Line(
-        f"  {_where(data)}: no clear answer for {data.get('kind', 'thing')}, asking again: {_said(data)}", "yellow"
-    )
-
-
-def _unread(data: Mapping[str, Any]) -> Line:
-    return Line(f"{_where(data)}: what there is cannot be read now, asking again: {_said(data)}", "yellow")
-
-
 def _attempt_ended(data: Mapping[str, Any]) -> Line:
     outcome, seconds, code = data.get("outcome", "?"), data.get("seconds"), data.get("code")
     after = f" after {float(seconds):.1f} s" if seconds is not None else ""
@@ -158,33 +144,21 @@ def _attempt_ended(data: Mapping[str, Any]) -> Line:
     return Line(f"  {_where(data)}: {outcome}{after}{f' ({why})' if why else ''}", "yellow")
 
 
-def _credentials(data: Mapping[str, Any]) -> Line:
-    return Line(str(data.get("words") or "the credentials changed"), "red")
-
-
 def _kept(data: Mapping[str, Any]) -> Line | None:
     until = data.get("until")
     return Line(f"kept until {moment(float(until))}") if until is not None else None
 
 
-def _database(words: str, colour: str = "") -> Callable[[Mapping[str, Any]], Line]:
-    def line(data: Mapping[str, Any]) -> Line:
-        return Line(f"database {data.get('key', '?')}: {words.format_map(_Shown(data))}", colour)
-
-    return line
-
-
 class _Shown(dict[str, Any]):
-    """What a line names and an event lacks is shown as a question mark."""
+    """The data of an event for a template. What the template names and the event lacks is shown as a question mark."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        seconds = float(data.get("seconds") or 0)
+        made = {"where": _where(data), "things": _kind(data), "listed": _ids(data), "said": _said(data)}
+        super().__init__({"kind": "thing", "words": "", **data, **made, "seconds": f"{seconds:.1f}"})
 
     def __missing__(self, key: str) -> str:
         return "?"
-
-
-def _ops_created(data: Mapping[str, Any]) -> Line:
-    return Line(
-        f"{data.get('target', '?')}: {data.get('kind', '?')} {data.get('name', '?')} ({data.get('asked', '?')})"
-    )
 
 
 def _ops_moved(data: Mapping[str, Any]) -> Line | None:
@@ -199,41 +173,44 @@ def _ops_ended(data: Mapping[str, Any]) -> Line:
     return Line(f"{words}: {reason}" if reason else words, "green" if good else "yellow")
 
 
+#: By the kind of the event: the line, and its colour.
+_TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
+    "created": ("  {where}: got {things} {listed}", ""),
+    "refused": ("  {where}: no {kind}: {said}", "yellow"),
+    "unknown": ("  {where}: no clear answer for {kind}, asking again: {said}", "yellow"),
+    "unread": ("{where}: what there is cannot be read now, asking again: {said}", "yellow"),
+    "node-ready": ("  {name}: ready after {seconds} s", ""),
+    "preempted": ("{words}", "yellow"),
+    "releasing": ("releasing {things} {listed}", ""),
+    "gone": ("gone: {listed}", ""),
+    "suspect": ("suspect, and not lent again: {listed}", "yellow"),
+    "trouble": ("{words}", "red"),
+    "ending": ("{words}", "red"),
+    "credentials": ("{words}", "red"),
+    "adopted": ("the keeper had died; another one has taken over what the run holds", "yellow"),
+    "database-requested": ("database {key}: asking for {engine} {name} in namespace {namespace}", ""),
+    "database-ready": ("database {key}: {name} is ready", "green"),
+    "database-refused": ("database {key}: refused: {words}", "yellow"),
+    "database-releasing": ("database {key}: releasing {name}", ""),
+    "database-gone": ("database {key}: {name} is gone", ""),
+    "ops-created": ("{target}: {kind} {name} ({asked})", ""),
+}
 _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
     "attempt-started": _attempt_started,
     "intent": _intent,
-    "created": _created,
-    "refused": _refused,
-    "unknown": _unknown,
-    "unread": _unread,
-    "node-ready": lambda data: Line(f"  {data.get('name', '?')}: ready after {float(data.get('seconds', 0)):.1f} s"),
-    "preempted": lambda data: Line(str(data.get("words", "")), "yellow"),
     "changed": lambda data: Line(str(data.get("words", "")), "yellow") if data.get("words") else None,
     "kept": _kept,
     "extended": lambda data: Line(f"extended: the run may last until {moment(float(data['hard_end']))}"),
     "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
     "attempt-ended": _attempt_ended,
-    "releasing": lambda data: Line(f"releasing {_kind(data)} {_ids(data)}"),
-    "gone": lambda data: Line(f"gone: {_ids(data)}"),
-    "trouble": lambda data: Line(str(data.get("words", "")), "red"),
-    "ending": lambda data: Line(str(data.get("words", "")), "red"),
-    "credentials": _credentials,
-    "adopted": lambda _data: Line("the keeper had died; another one has taken over what the run holds", "yellow"),
-    "database-requested": _database("asking for {engine} {name} in namespace {namespace}"),
-    "database-ready": _database("{name} is ready", "green"),
-    "database-refused": _database("refused: {words}", "yellow"),
-    "database-releasing": _database("releasing {name}"),
-    "database-gone": _database("{name} is gone"),
-    "ops-created": _ops_created,
     "ops-moved": _ops_moved,
     "ops-ended": _ops_ended,
     "ops-refused": lambda data: Line(f"refused: {clean(str(data.get('words', '')), limit=_WORDS)}", "yellow"),
-    "suspect": lambda data: Line(f"suspect, and not lent again: {_ids(data)}", "yellow"),
 }
 
 
 def summary(receipt: Receipt, request: Request, *, verbosity: int, width: int | None = None) -> Iterator[Line]:
-    """The section at the end: attempts, nodes, the receipt. With ``-q`` no nodes, and attempts only if one failed."""
+    """Yield the section at the end. With ``-q`` no nodes, and attempts only if one failed."""
     if request.emulated:
         yield Line(EMULATED, "yellow")
     yield from attempt_lines(receipt.attempts, receipt.changes, verbosity=verbosity, width=width)
@@ -248,7 +225,7 @@ def summary(receipt: Receipt, request: Request, *, verbosity: int, width: int | 
 def attempt_lines(
     tried: Sequence[Attempt], changes: Sequence[str], *, verbosity: int, width: int | None = None
 ) -> Iterator[Line]:
-    """What was tried, what to change, and what came out otherwise than asked for. With ``-q`` only if one failed."""
+    """Yield what was tried, and what came out otherwise than asked for. With ``-q`` only if one failed."""
     if tried and (verbosity >= 0 or any(attempt.outcome != "placed" for attempt in tried)):
         yield from map(Line, tables.attempts(tried, verbose=verbosity > 0, width=width))
     for change in dict.fromkeys(changes):
@@ -273,7 +250,7 @@ def _node(group: str, node: Node) -> str:
 
 
 def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]:
-    """How many things the cloud still lists, which, until when, and how to remove them by hand."""
+    """Yield how many things the cloud still lists, which, until when, and how to remove them by hand."""
     if not receipt.asked:
         yield Line("receipt: nothing was asked for")
         return
@@ -295,7 +272,7 @@ def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]
 def held_lines(
     holding: Holding | None, pid: int, log: str, *, emulated: bool = False, session: str | None = None
 ) -> Iterator[Line]:
-    """What is still held when pytest leaves without waiting for the release.
+    """Yield what is still held when pytest leaves without waiting for the release.
 
     In an emulated run there is nothing that a person has to remove.
     """
@@ -329,7 +306,7 @@ def _left(told: Receipt | Holding, helds: Sequence[Held], by_hand: Sequence[str]
 
 
 def session_lines(request: Request, now: float, joined: Description | None) -> list[str]:
-    """The header's line about a named session: begun here, or joined, how old it is, and with whom it is shared."""
+    """Return the header's line about a named session: begun or joined, how old, with whom it is shared."""
     if request.session is None:
         return []
     if joined is None:
@@ -351,7 +328,7 @@ def drift_lines(drift: Sequence[str]) -> list[str]:
 def staying_lines(
     staying: Staying, request: Request, now: float, *, verbosity: int, since: float = 0.0, width: int | None = None
 ) -> Iterator[Line]:
-    """Why nothing was released; and, where the nodes are kept, until when, and what can be done with them meanwhile.
+    """Yield why nothing was released, and until when nodes are kept and what can be done with them.
 
     Of the session's attempts those that were made ``since`` then.
     """

@@ -9,7 +9,7 @@ from typing import Final
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.ladder import of_market
 from pytest_capacity.model import Attempt
-from pytest_capacity.preview import Asking, Plan, PreviewRung, Remembered, TopologyPreview
+from pytest_capacity.preview import Asking, Plan, PreviewRung, Remembered, Room, TopologyPreview
 from pytest_capacity.text import clean
 
 #: Attempts that the summary shows, the last ones, unless pytest is verbose.
@@ -20,14 +20,14 @@ _RUNGS: Final = ("#", "ZONE", "ASKS FOR", "USD/H", "QUOTA", "REMEMBERED")
 
 #: The widest that a column gets; what is longer is cut.
 _ATTEMPT_WIDTHS: Final = (4, 16, 52, 18, 8, 28, 20, 8, 72)
-_RUNG_WIDTHS: Final = (4, 52, 96, 12, 30, 60)
+_RUNG_WIDTHS: Final = (4, 52, 96, 12, 60, 60)
 
 #: Columns that are wider are narrowed where a table does not fit.
 _READABLE: Final = 12
 
 
 def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int], width: int | None = None) -> Iterator[str]:
-    """The rows with their columns one below the other, each cut to its width, and all to ``width``.
+    """Yield the rows with their columns one below the other, each cut to its width, and all to ``width``.
 
     Where columns would be too narrow to be read, the heads have no row, and each other row has a line for each cell.
     """
@@ -44,7 +44,7 @@ def aligned(rows: Sequence[Sequence[str]], widths: Sequence[int], width: int | N
 
 
 def _narrowed(most: Sequence[int], width: int) -> list[int]:
-    """The widths of columns, the widest ones less, until they fit or none is wider than `_READABLE`."""
+    """Return the widths of columns, the widest ones less, until they fit or none is wider than `_READABLE`."""
     columns = list(most)
     while sum(columns) + 2 * (len(columns) - 1) > width and max(columns) > _READABLE:
         columns[columns.index(max(columns))] -= 1
@@ -59,7 +59,7 @@ def _as_records(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def attempts(tried: Sequence[Attempt], *, verbose: bool = False, width: int | None = None) -> Iterator[str]:
-    """Each attempt in a line, and below what can be changed where a topology was not placed: each thing once."""
+    """Yield each attempt in a line, and below what can be changed where a topology was not placed: each thing once."""
     shown = tried if verbose else tried[-SHOWN_ATTEMPTS:]
     if len(shown) < len(tried):
         yield f"{len(tried) - len(shown)} attempts before these (-v shows all)"
@@ -86,14 +86,14 @@ def _attempt(attempt: Attempt) -> tuple[str, ...]:
 
 
 def _same_topology(tried: Sequence[Attempt]) -> frozenset[str]:
-    """The columns that say the same in every row."""
+    """Return the columns that say the same in every row."""
     return frozenset(["TOPOLOGY"] if len({attempt.topology for attempt in tried}) <= 1 else [])
 
 
 def _without_empty(
     rows: Sequence[Sequence[str]], widths: Sequence[int], dropped: frozenset[str], width: int | None
 ) -> Iterator[str]:
-    """The table without the columns that are dropped, and without those that have nothing below their head."""
+    """Yield the table without the columns that are dropped, and without those that have nothing below their head."""
     kept = [
         number for number, head in enumerate(rows[0]) if head not in dropped and any(row[number] for row in rows[1:])
     ]
@@ -101,14 +101,14 @@ def _without_empty(
 
 
 def _remedies(tried: Iterable[Attempt]) -> Iterator[str]:
-    """What can be changed, of topologies that did not come to stand in the end."""
+    """Yield what can be changed, of topologies that did not come to stand in the end."""
     outcomes = {attempt.topology: attempt.outcome for attempt in tried}
     said = [one.remedy for one in tried if one.remedy and outcomes[one.topology] != "placed"]
     yield from dict.fromkeys(said)
 
 
 def plan(planned: Plan, wanted: Sequence[str] | None = None, *, width: int | None = None) -> Iterator[str]:
-    """The rungs of each topology (or of the ``wanted`` ones) in order, and the zones that are none, with the reason."""
+    """Yield the rungs of each topology (or of the ``wanted`` ones) in order, and what is left out, with the reason."""
     yield clean(f"{planned.backend} {', '.join(planned.regions)}, account {planned.account}")
     for words in planned.troubles:
         yield clean(f"trouble: {words}")
@@ -133,7 +133,7 @@ def _topology(name: str, planned: TopologyPreview, now: float, width: int | None
 
 
 def _unused(rungs: Sequence[PreviewRung]) -> Iterator[str]:
-    """Each reservation that the user named and some rung does not use: the rungs and the reason, equal ones as one."""
+    """Yield each named reservation that some rung does not use: the rungs and the reason, equal ones as one."""
     found: dict[tuple[str, str], list[int]] = {}
     for number, rung in enumerate(rungs, 1):
         for id_, why in rung.unused.items():
@@ -150,7 +150,7 @@ def _rung(number: int, rung: PreviewRung, now: float) -> tuple[str, ...]:
         _place(rung.region, "+".join(rung.zones)),
         asks,
         _price(rung),
-        _full(rung.quota, now) or "?",
+        _full(rung.quota, now) or _rooms(rung.room) or "?",
         _dry(rung.dry, now),
     )
 
@@ -160,7 +160,7 @@ def _asking(asked: Asking) -> str:
 
 
 def _price(rung: PreviewRung) -> str:
-    """What the user said costs the same in each market; spot costs no more than that."""
+    """Return the price. What the user said costs the same in each market; spot costs no more than that."""
     if rung.price is None:
         return "?"
     bound = "up to " if any(asked.market == "spot" for asked in rung.groups.values()) else ""
@@ -169,6 +169,19 @@ def _price(rung: PreviewRung) -> str:
 
 def _full(quota: Sequence[Remembered], now: float) -> str:
     return ", ".join(dict.fromkeys(f"full {_ago(one.at, now)} ({one.code or one.kind})" for one in quota))
+
+
+def _rooms(rooms: Sequence[Room]) -> str:
+    return ", ".join(map(_room, rooms))
+
+
+def _room(room: Room) -> str:
+    """What is asked for, of what is free: ``24 of 40 vCPUs``; where it is too much, the limit as well."""
+    asked, limit = f"{room.asked:g}", f"{room.limit:g}"
+    if room.free is None:
+        return f"{asked} of a limit of {limit} {room.unit}"
+    free = f"{room.free:g}"
+    return f"{asked} of {free} {room.unit}" if room.enough else f"{asked}, and {free} of {limit} {room.unit} are free"
 
 
 def _dry(dry: Sequence[Remembered], now: float) -> str:
@@ -181,7 +194,7 @@ def _ago(at: float, now: float) -> str:
 
 
 def _place(region: str, zone: str) -> str:
-    """A zone by its name, with its region where the name does not tell it."""
+    """Return a zone by its name, with its region where the name does not tell it."""
     # Some clouds count their regions in an area (`us-ashburn-1`) and write the area alone into their zones.
     area = region.rpartition("-")[0] or region
     return zone if zone and area.lower() in zone.lower() else "/".join(filter(None, (region, zone)))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_capacity.cli.plan import _plain
-from pytest_capacity.preview import Asking, LeftOut, Plan, PreviewRung, Remembered, TopologyPreview
+from pytest_capacity.preview import Asking, LeftOut, Plan, PreviewRung, Remembered, Room, TopologyPreview
 from tests.cli.conftest import SESSION, Shell
 from tests.emulated import IMAGE, ROOT
 from tests.safety.runs import creates
@@ -33,7 +33,7 @@ def test_a_kept_session_is_neither_joined_nor_touched(shell: Shell) -> None:
     }
     assert first["usd_per_hour"] == 0.2
     reads = {call["operation"] for call in shell.emulator.calls()[calls:]}
-    assert all(operation.startswith(("Describe", "Get")) for operation in reads), reads
+    assert all(operation.startswith(("Describe", "Get", "List")) for operation in reads), reads
     after = shell.listed("--all")
     assert [{**one, "age_s": 0} for one in after] == [{**one, "age_s": 0} for one in before]
 
@@ -75,6 +75,7 @@ def test_every_key_is_in_the_reference() -> None:
         groups={"db": Asking(count=1, instance_type="t", market="spot")},
         dry=(refusal,),
         quota=(refusal,),
+        room=(Room(market="spot", name="n", unit="u", asked=1.0, limit=2.0),),
     )
     topologies = {"default": TopologyPreview((rung,), (LeftOut("r", "z", "w"),))}
     plan = _plain(Plan(backend="aws", account="1", regions=("r",), at=1.0, topologies=topologies))

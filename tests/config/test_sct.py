@@ -87,9 +87,9 @@ def test_a_whole_file(loading: Loader) -> None:
 
 
 def test_what_a_short_file_leaves_open(loading: Loader) -> None:
-    """No reservation and no fallback along zones or regions; empty keys are as if they were not there."""
+    """No reservation, no fallback along zones or regions, and spot; empty keys are as if they were not there."""
     request = loading(sct(availability_zone="", instance_provision=None, use_capacity_reservation=""))
-    assert (request.reserve, request.market, request.zones) == (False, "on-demand", ())
+    assert (request.reserve, request.market, request.zones) == (False, "spot", ())
     assert (request.fallback.zones, request.fallback.regions) == (False, False)
     assert [group.name for group in request.topologies["default"].groups] == ["db"]
     assert loading(sct(instance_type_loader="c6i.large")).topologies["default"].group("loader").count == 1
@@ -445,7 +445,7 @@ def test_a_cloud_without_a_backend(loading: Loader) -> None:
         (sct(n_loaders="x"), "n_loaders: 'x' is not a number of nodes", '"2 1"'),
         (sct(instance_type_db="large"), "instance_type_db: 'large' does not have", "i4i.large"),
         (sct(ami_id_db_scylla=None), "ami_id_db_scylla: no image is known", "ami_id_db_scylla: ami-"),
-        (sct(ami_id_db_scylla="x"), "ami_id_db_scylla: 'x' does not have the right form", "ami-"),
+        (sct(ami_id_db_scylla="ami-x"), "ami_id_db_scylla: 'ami-x' does not have the right form", "ami-"),
         (sct(ami_id_db_scylla=f"{IMAGE},{OTHER}"), "ami_id_db_scylla: names 2 images", "one a region"),
         (sct(test_duration="soon"), "test_duration: 'soon' is not a number of minutes", "90"),
         (sct(test_duration=0), "test_duration: 0 is not a number of minutes", "90"),
@@ -461,9 +461,9 @@ def test_a_cloud_without_a_backend(loading: Loader) -> None:
         (sct(**{NEXT_ZONE: "maybe"}), f"{NEXT_ZONE}: 'maybe' is neither true nor false", "true or false"),
         (sct(fallback_to_next_regoin=True), "fallback_to_next_regoin: is not a known key", f"mean {NEXT_REGION}?"),
         (
-            sct(stress_cmd="cassandra-stress", nemesis_interval=5),
-            "nemesis_interval, stress_cmd: not known, in a file of scylla-cluster-tests",
-            "Leave them out",
+            sct(stress_kommand_of_mine="cassandra-stress", zzz=5),
+            "stress_kommand_of_mine, zzz: not known, and this is a file of scylla-cluster-tests",
+            "Correct them, or leave them out",
         ),
         (
             sct(groups={}, duration="1h", colocate="zone"),

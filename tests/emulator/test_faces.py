@@ -11,6 +11,7 @@ import pytest
 from pytest_capacity.emulator.catalogue import MachineType, Place, TableCatalogue
 from pytest_capacity.emulator.refusal import NoStock, OverQuota, Refusal, StaleVersion
 from pytest_capacity.emulator.things import Machine, Operation, Other
+from pytest_capacity.emulator.view import held, tell
 from pytest_capacity.emulator.weather import WeatherError, read_change
 from pytest_capacity.emulator.world import World
 from tests.emulated import ROOT, Emulator
@@ -101,12 +102,12 @@ def test_an_operation_takes_time_and_may_fail_at_its_end() -> None:
         then = lambda one: ended.append(one.id)  # noqa: E731
         world.begin(Operation(**born, **common, id=id_, done_at=1005.0, error=error, then=then))
     world.settle()
-    assert [one["state"] for one in world.tell(calls=False)["operations"]] == ["running", "running"]
+    assert [one["state"] for one in tell(world, calls=False)["operations"]] == ["running", "running"]
     wall.now = 1005.0
     world.settle()
     world.settle()
     assert ended == ["good", "bad"]
-    assert [one["state"] for one in world.tell(calls=False)["operations"]] == ["done", "failed"]
+    assert [one["state"] for one in tell(world, calls=False)["operations"]] == ["done", "failed"]
 
 
 def test_a_stopped_machine_starts_again_if_there_is_room() -> None:
@@ -139,7 +140,7 @@ def test_a_container_takes_its_contents_along() -> None:
     wall.now += 1000
     world.remove_contents("g")
     assert one.stage(wall.now) == "gone"
-    assert [held["id"] for held in world.held()] == ["g"]
+    assert [held["id"] for held in held(world)] == ["g"]
     assert world.meter.bill(wall.now + 500)["usd"] == pytest.approx(2.0)
 
 

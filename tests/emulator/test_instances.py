@@ -199,5 +199,5 @@ def test_what_the_emulator_does_not_know_is_said_so(ec2: EC2Client) -> None:
     """No operation on machines is answered by somebody who knows none of them."""
     (id_,) = ids_of(run(ec2))
     with refused("UnsupportedOperation") as said:
-        ec2.stop_instances(InstanceIds=[id_])
-    assert "StopInstances" in said.words
+        ec2.reboot_instances(InstanceIds=[id_])
+    assert "RebootInstances" in said.words

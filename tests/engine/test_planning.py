@@ -33,7 +33,7 @@ def test_another_run_is_told_what_one_was_refused(emulator: Emulator, bench: Ben
     assert plan.account == "123456789012"
     reads = {call["operation"] for call in emulator.calls()[calls:]}
     assert "DescribeInstanceTypeOfferings" in reads
-    assert all(operation.startswith(("Describe", "Get")) for operation in reads), reads
+    assert all(operation.startswith(("Describe", "Get", "List")) for operation in reads), reads
     assert bench.events() == before
     assert bench.events("run-2") == []
 

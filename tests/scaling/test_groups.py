@@ -139,3 +139,61 @@ def test_scenarios(pytester: pytest.Pytester, run: Run, emulator: Emulator) -> N
         ("VerticalScaling", "successful"),
         ("VolumeExpansion", "successful"),
     ]
+
+
+#: One worker changes the group; the other, which has had its nodes before, sees what has come of it.
+TWO_WORKERS = """
+    import pathlib, time
+    import pytest
+
+    HERE = pathlib.Path(__file__).parent
+
+    def say(name, text=""):
+        spare = HERE / f".{name}"
+        spare.write_text(text)
+        spare.rename(HERE / name)
+
+    def wait_for(name):
+        end = time.monotonic() + 60
+        while not (HERE / name).exists():
+            assert time.monotonic() < end, name
+            time.sleep(0.02)
+        return (HERE / name).read_text()
+
+    def names(capacity):
+        return ",".join(f"{node.name}={node.id}" for node in capacity.nodes("db"))
+
+    @pytest.mark.xdist_group("one")
+    def test_one_asks(capacity):
+        names(capacity)
+        wait_for("had")
+        capacity.scale("db", count=3).wait()
+        say("grown", names(capacity))
+        wait_for("seen")
+        capacity.resize("db", "c6i.xlarge").wait()
+        say("resized", names(capacity))
+        wait_for("seen-again")
+
+    @pytest.mark.xdist_group("two")
+    def test_the_other_sees(capacity):
+        assert len(capacity.nodes("db")) == 2
+        say("had")
+        grown = wait_for("grown")
+        assert names(capacity) == grown and len(capacity.nodes("db")) == 3
+        say("seen")
+        resized = wait_for("resized")
+        assert names(capacity) == resized != grown
+        say("seen-again")
+
+    @pytest.mark.xdist_group("two")
+    @pytest.mark.capacity(group="db", count=3)
+    def test_as_many_can_be_borrowed(capacity_node):
+        assert {node.instance_type for node in capacity_node} == {"c6i.xlarge"}
+"""
+
+
+def test_other_workers_see_new_nodes(pytester: pytest.Pytester, run: Run, emulator: Emulator) -> None:
+    """What one worker has changed, another one sees at its next look, and can borrow."""
+    pytester.makepyfile(TWO_WORKERS)
+    run("-n2", "--dist=loadgroup").assert_outcomes(passed=3)
+    assert emulator.held() == []

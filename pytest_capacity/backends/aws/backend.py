@@ -24,6 +24,7 @@ from pytest_capacity.backends.aws.plan import (
     group_name,
     plan_rounds,
 )
+from pytest_capacity.backends.aws.quotas import read_quotas
 from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import section_of, settings_of
@@ -45,6 +46,7 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Subject,
     Topology,
@@ -90,8 +92,9 @@ class AwsBackend:
         return self._cloud.whoami()
 
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
-        """Zones by name: state, types, networks, images, keys and listed reservations decide. One round of calls.
+        """Return zones by name: state, types, networks, images, keys and listed reservations decide.
 
+        One round of calls.
         Raises the SDK's error for refused credentials and for an unknown image, `Refused` for a reservation that no
         region of the run has, and for images that their machines cannot boot. Where a region accepts no credentials,
         another is asked why: it may not be enabled, or not exist.
@@ -104,19 +107,23 @@ class AwsBackend:
         self._known.pop((region, topology.name), None)
         return offers
 
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """vCPUs by family and market, with what machines and reservations of the account count against them."""
+        return read_quotas(self._cloud, region, types)
+
     def family(self, instance_type: str) -> str:
-        """By the quotas of On-Demand vCPUs; those of Spot are cut alike."""
+        """Return the quota of On-Demand vCPUs; those of Spot are cut alike."""
         return types.family(instance_type)
 
     def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
-        """Placement group, reservations, nodes: each a round, where there is anything in it.
+        """Return placement group, reservations, nodes: each a round, where there is anything in it.
 
         Raises `Refused` for user data that a machine of that platform would not read.
         """
         return plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """One mutating call. A thing that an old token gives back dead comes as ``failed`` or ``gone``."""
+        """Make one mutating call. A thing that an old token gives back dead comes as ``failed`` or ``gone``."""
         operation, parameters = create_parameters(piece)
         if piece.kind == PLACEMENT_GROUP:
             made = [self._create_placement_group(piece, operation, parameters)]
@@ -131,7 +138,7 @@ class AwsBackend:
         return [_as_piece(held, piece) for held in made]
 
     def _create_placement_group(self, piece: Piece, operation: str, parameters: Mapping[str, Any]) -> Held:
-        """Placement groups take no token: the name is one. A group of that name is ours if it bears run and piece."""
+        """Make it, by its name: groups take no token. One of that name is ours if it bears run and piece."""
         try:
             answer = self._cloud.ec2(piece.region, operation, **parameters)
         except ClientError as error:
@@ -147,7 +154,7 @@ class AwsBackend:
         return reading.placement_group(piece.region, piece.zone, {"Tags": tags, **answer["PlacementGroup"]})
 
     def _create_key_pair(self, piece: Piece, operation: str, parameters: Mapping[str, Any]) -> Held:
-        """Key pairs take no token either. One of that name is ours if it bears run and piece."""
+        """Make it, by its name: key pairs take no token either. One of that name is ours if it bears run and piece."""
         self._has_key_pairs = True
         try:
             answer = self._cloud.ec2(piece.region, operation, **parameters)
@@ -188,7 +195,7 @@ class AwsBackend:
         return replace(held, deadline=float(int(to.deadline)))
 
     def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
-        """For a change in place: DescribeInstanceTypes."""
+        """Read, for a change in place, DescribeInstanceTypes."""
         return changes.obstacles(self._cloud, change, group, nodes)
 
     def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
@@ -196,7 +203,7 @@ class AwsBackend:
         return changes.disks(self._cloud, nodes)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One describe a kind and region, all of them at once."""
+        """Make one describe a kind and region, all of them at once."""
         places: dict[tuple[str, str], list[Held]] = defaultdict(list)
         for held in helds:
             places[held.kind, held.region].append(held)
@@ -211,11 +218,11 @@ class AwsBackend:
         return look(self._cloud, self._request.run, kind, region, helds)
 
     def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """Nodes, reservations and key pairs; once these are gone, the placement groups."""
+        """Return nodes, reservations and key pairs; once these are gone, the placement groups."""
         return in_order(helds, RELEASE_ORDER)
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One call for all of them. Raises EC2's "not found" too: the caller knows how young they are.
+        """Make one call for all of them. Raise EC2's "not found" too: the caller knows how young they are.
 
         What has no subject is left alone and named in a ``ValueError``, after the others were asked for.
         """
@@ -259,12 +266,12 @@ class AwsBackend:
         return sorted(region["RegionName"] for region in answer["Regions"])
 
     def console(self, held: Held) -> str:
-        """GetConsoleOutput: EC2 keeps the last 64 KB, and has them a while after the machine wrote them."""
+        """Call GetConsoleOutput: EC2 keeps the last 64 KB, and has them a while after the machine wrote them."""
         # Not `Latest`, which only machines on the Nitro system have. The SDK has decoded it.
         return self._cloud.ec2(held.region, "get_console_output", InstanceId=held.id).get("Output") or ""
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
-        """Commands of the AWS command line."""
+        """Return commands of the AWS command line."""
         commands: list[str] = []
         nodes: dict[str, list[str]] = defaultdict(list)
         for held in sorted(helds, key=lambda held: held.kind == PLACEMENT_GROUP):
@@ -290,7 +297,7 @@ class AwsBackend:
         return shlex.join([*words, *arguments])
 
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
-        """EC2 ends a reservation after its EndDate; a node with our timer, unless stopped, ends at the hard end.
+        """Return EC2's end of a reservation; a node with our timer, unless stopped, ends at the hard end.
 
         Nothing ends a placement group or a key pair, and so we say, though neither costs anything: whoever reads "bound
         to end by 12:00" need not look again.
@@ -309,14 +316,14 @@ class AwsBackend:
         return section_of(self._request).self_terminate
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """By the rows of errors.yaml."""
+        """Return what the rows of errors.yaml say."""
         table, market = self._cloud.errors, (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)
         return diagnose_error(problem, table, market, self._decoded(encoded_reason(problem), piece))
 
     def _decoded(self, encoded: str, piece: Piece | None) -> str:
-        """What an encoded authorization message says; empty where there is none, or the account may not decode it."""
+        """Return what an encoded authorization message says; "" where there is none, or it may not be decoded."""
         if not encoded:
             return ""
         region = piece.region if piece else self._cloud.home
@@ -328,7 +335,7 @@ class AwsBackend:
 
 
 def _may_make_key_pairs(request: Request) -> bool:
-    """Whether the run can have a key pair of its own: it uses SSH, without a key of the user's, in some group."""
+    """Return whether the run can have a key pair: it uses SSH, without a key of the user's, in some group."""
     if request.ssh is None or request.ssh.key is not None:
         return False
     groups = [group for topology in request.topologies.values() for group in topology.groups]
@@ -336,7 +343,7 @@ def _may_make_key_pairs(request: Request) -> bool:
 
 
 def _made_before(things: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Which of ``things`` an earlier call with these parameters made: the one with run and piece of their stamp."""
+    """Return which of ``things`` an earlier call made: the one with run and piece of their stamp."""
     wanted = {tag["Key"]: tag["Value"] for tag in parameters["TagSpecifications"][0]["Tags"]}
     for thing in things:
         stamp = read_stamp(thing.get("Tags", ()))

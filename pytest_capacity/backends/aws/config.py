@@ -14,6 +14,7 @@ from pytest_capacity.config.fields import (
     Faults,
     Reader,
     as_bool,
+    as_choice,
     as_form,
     as_mapping,
     as_once,
@@ -31,11 +32,13 @@ IMAGE_FORM: Final = re.compile(r"ami-[0-9a-f]{8,17}")
 OWNER_FORM: Final = re.compile(r"self|amazon|\d{12}")
 INSTANCE_TYPE_FORM: Final = re.compile(r"[a-z][a-z0-9-]{0,24}\.[a-z0-9-]{1,24}")
 RESERVATION_FORM: Final = re.compile(r"cr-[0-9a-f]{8,17}|arn:aws[a-z-]*:resource-groups:[^:]+:\d{12}:group/.+")
+_PARAMETER_FORM: Final = re.compile(r"(?!\s)[\w./:-]{1,1011}")
+_PARAMETER: Final = "/aws/service/debian/release/12/latest/amd64"
 _LOOKUP: Final = "{name: 'scylla-5.4-*', owner: self}"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-strategies.html#placement-groups-limitations-cluster
 _CANNOT_JOIN: Final = (
     (re.compile(r"t\d[a-z]*\..*"), "burstable types (T family)"),
-    (re.compile(r"mac\d.*"), "Mac types"),
+    (re.compile(r"mac[\d-].*"), "Mac types"),
     (re.compile(r"[a-z0-9]+-flex\..*"), "flex types"),
 )
 REGION_FORM: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
@@ -95,7 +98,7 @@ _MAX_TAG_VALUE: Final = 256
 
 
 def read_section(section: Section, faults: Faults) -> AwsSettings:
-    """The ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out: there are none."""
+    """Return the ``aws:`` section. In an emulated run ``profile`` and ``account`` are checked and left out."""
     values, regions, where = section.values, section.regions, section.where
     _refuse_unknown(values, _KEYS, where, faults)
     read = read_keys(values, _READERS, where, faults) | _of_nodes(values, regions, where, faults)
@@ -115,7 +118,7 @@ def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str,
 
 
 def _of_nodes(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
-    """What the section says for all groups and a group for itself: of what is written, what is right."""
+    """Return what the section says for all groups and a group for itself: of what is written, what is right."""
     found = read_options(values, where, faults) | read_keys(values, _NODE_READERS, where, faults)
     if "subnets" in values:
         found["subnets"] = _subnets(values, regions, where, faults)
@@ -154,7 +157,7 @@ def _check_can_join(group: GroupDraft, faults: Faults) -> None:
 
 
 def cannot_join_cluster_group(instance_type: str) -> str | None:
-    """Why ``instance_type`` cannot be in a cluster placement group, or None where nothing is known against it."""
+    """Return why ``instance_type`` cannot be in a cluster placement group; None where nothing says so."""
     for form, what in _CANNOT_JOIN:
         if form.fullmatch(instance_type):
             return f"EC2 takes no {what} into a cluster placement group"
@@ -167,7 +170,7 @@ def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """The zones as the user wrote them (letters, names or zone ids, ``*``), those of the right form and region."""
+    """Return the zones as the user wrote them (letters, names, zone ids, ``*``), those of the right form and region."""
     good: list[str] = []
     seen: set[str] = set()
     for zone in values:
@@ -189,7 +192,7 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
 
 
 def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Ids of capacity reservations, and at most one resource group of them."""
+    """Return ids of capacity reservations, and at most one resource group of them."""
     example = "cr-0123456789abcdef0, or a resource group's ARN"
     checked = [as_form(item, RESERVATION_FORM, example, where, faults) for item in values]
     if len([one for one in values if one.startswith("arn:")]) > 1:
@@ -219,8 +222,8 @@ def _account(value: object, where: str, faults: Faults) -> str | None:
 
 
 def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | Lookup]:
-    """Images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
-    alone = isinstance(value, str) or (isinstance(value, Mapping) and bool({"name", "owner"} & value.keys()))
+    """Return images by region: ids, or lookups by name and owner. One alone stands for every region of the run."""
+    alone = isinstance(value, str) or (isinstance(value, Mapping) and bool({"name", "owner", "ssm"} & value.keys()))
     example = "{us-east-1: ami-0123456789abcdef0}"
     return by_region(value, _as_image, regions, where, faults, alone=alone, example=example)
 
@@ -229,17 +232,37 @@ def _as_image(value: object, where: str, faults: Faults) -> str | Lookup | None:
     if not isinstance(value, Mapping):
         return as_form(value, IMAGE_FORM, "ami-0123456789abcdef0", where, faults)
     values = as_mapping(value, where, faults, _LOOKUP)
-    refuse_unknown(values, ("name", "owner"), f"{where}.", faults)
+    refuse_unknown(values, ("name", "owner", "architecture", "or_tag", "ssm"), f"{where}.", faults)
+    if "ssm" in values:
+        if more := sorted(values.keys() - {"ssm"}):
+            faults.add(f"{where}.ssm", f"is there beside {', '.join(more)}", "Keep one way to name the image.")
+        parameter = as_form(values["ssm"], _PARAMETER_FORM, _PARAMETER, f"{where}.ssm", faults)
+        return Lookup(ssm=parameter) if parameter else None
     if "name" not in values:
         faults.add(f"{where}.name", "is missing", f"Write the image like {_LOOKUP}.")
         return None
     name = as_text(values["name"], f"{where}.name", faults)
-    owner = as_owner(values.get("owner", "self"), f"{where}.owner", faults)
-    return Lookup(name=name, owner=owner) if name and owner else None
+    owner = as_owners(values.get("owner", "self"), f"{where}.owner", faults)
+    if "architecture" in values:
+        of = as_choice(values["architecture"], ("x86_64", "arm64"), f"{where}.architecture", faults) or ""
+    else:
+        of = ""
+    or_tag = "or_tag" in values and bool(as_bool(values["or_tag"], f"{where}.or_tag", faults))
+    return Lookup(name=name, owner=owner, architecture=of, or_tag=or_tag) if name and owner else None
+
+
+def as_owners(value: object, where: str, faults: Faults) -> str | tuple[str, ...] | None:
+    """Return one owner, or several where there is a list."""
+    if not isinstance(value, list | tuple):
+        return as_owner(value, where, faults)
+    found = [as_owner(one, f"{where}[{at}]", faults) for at, one in enumerate(value)]
+    if not found:
+        faults.add(where, "names no owner", "Write it like [self, amazon], or leave it out.")
+    return tuple(one for one in found if one is not None) or None
 
 
 def as_owner(value: object, where: str, faults: Faults) -> str | None:
-    """``self``, ``amazon``, or the number of an account. None, and a fault, for anything else."""
+    """Return ``self``, ``amazon``, or the number of an account. None, and a fault, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"{value:012d}"
     return as_form(value, OWNER_FORM, "self, amazon or '123456789012'", where, faults)
@@ -262,7 +285,7 @@ def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faul
 
 
 def _check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: str, faults: Faults) -> None:
-    """Where some subnets are given, zones without one are not used: then each region needs one."""
+    """Refuse a region without a subnet where some are given: zones without one are not used then."""
     for region in regions:
         if subnets and not any(zone.startswith(region) for zone in subnets):
             remedy = f"Add one (`{region}a: subnet-...`), or leave the region out."

@@ -70,7 +70,7 @@ def decoded_words(words: str, decoded: str) -> str:
 
 
 def _summary(decoded: str) -> str:
-    """The statement, the action, and what the policy looked at, of a decoded message (JSON)."""
+    """Return the statement, the action, and what the policy looked at, of a decoded message (JSON)."""
     try:
         reason = json.loads(decoded)
         context = reason.get("context", {})

@@ -21,7 +21,7 @@ _PLATFORMS: Final = {
 
 
 def image_of(group: GroupSettings, region: str, read: Read) -> Mapping[str, Any]:
-    """The group's image as EC2 describes it: of a lookup the newest that its first type can boot; empty for none."""
+    """Return the group's image as EC2 describes it: of a lookup the newest that its first type can boot."""
     wanted = group.image(region)
     if isinstance(wanted, Lookup):
         found = read.found.get(wanted) or []
@@ -62,7 +62,7 @@ def why_no_image(group: GroupSettings, region: str, read: Read) -> str:
 
 def _why_not_found(lookup: Lookup, group: GroupSettings, region: str, read: Read) -> str:
     found = read.found.get(lookup)
-    called = f"image of {lookup.owner} called {lookup.name!r}"
+    called = lookup.words
     if found is None:
         return f"whether there is an {called} could not be read ({read.unread.get('images', 'it is not known why')})"
     if not found:
@@ -71,7 +71,7 @@ def _why_not_found(lookup: Lookup, group: GroupSettings, region: str, read: Read
 
 
 def check_architectures(groups: Sequence[GroupSettings], region: str, read: Read) -> None:
-    """No zone and no market cures an image that its machine cannot boot; EC2 says so only when all else was made.
+    """Refuse an image that its machine cannot boot: no zone cures it, and EC2 says so only at the very end.
 
     Raises `Refused` with every group and type that does not go with its image.
     """

@@ -31,7 +31,7 @@ _LISTED_STATES: Final = ("pending", "running", "shutting-down", "stopping", "sto
 
 
 def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) -> list[Held]:
-    """``helds``, all of one kind and region, as EC2 has them now, in the same order; ``unseen`` where it lists none.
+    """Return ``helds``, of one kind and region, as EC2 has them now, in their order; ``unseen`` where it lists none.
 
     By filters and never by lists of ids: EC2 refuses a whole read for one id that it does not know (yet).
     """
@@ -98,7 +98,7 @@ def _merged(before: Held, now: Held | None) -> Held:
 def inventory(
     cloud: Cloud, run: str, project: str, regions: Sequence[str], kinds: Sequence[str] = KINDS_WITH_KEYS
 ) -> Iterator[Held | Unread]:
-    """What bears the stamp of ``run`` and is not over, all regions and ``kinds`` at once, in the order of the answers.
+    """Yield what bears the stamp of ``run`` and is not over, all regions and ``kinds`` at once, as answers come.
 
     The stamp is read again here: what does not bear this run is not ours, whatever the filter let through; what bears
     the run without the rest of the stamp comes without a subject, to be reported and never released.

@@ -20,7 +20,7 @@ def network_facts(group: GroupSettings, region: str, zone: str, read: Read) -> d
 
 
 def why_no_network(group: GroupSettings, region: str, zone: str, read: Read) -> str:
-    """Why the group's nodes cannot be reached in the zone as the user wants; empty if they can, as far as we saw."""
+    """Return why the group's nodes cannot be reached in the zone as the user wants; "" if they can, so far as seen."""
     aws = group.aws
     if aws.subnets and zone not in aws.subnets:
         return f"no subnet configured (aws.subnets has: {', '.join(sorted(aws.subnets))})"
@@ -41,7 +41,7 @@ def _unless_read(read: Read, name: str) -> str:
 
 
 def _subnet(group: GroupSettings, zone: str, read: Read) -> Mapping[str, Any]:
-    """The subnet as EC2 describes it, or its id alone where that was not read: the user's, else the zone's default one.
+    """Return the subnet as EC2 describes it, or its id alone where unread: the user's, else the zone's default one.
 
     Of several that have the name the one with most free addresses.
     """

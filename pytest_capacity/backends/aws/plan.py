@@ -273,7 +273,7 @@ def _image(order: Order, group: GroupSettings) -> str:
 
 
 def _node_label(order: Order, group: GroupSettings) -> str:
-    """``db/i4i.large``, ``db/i4i.large/spot``; and with which number the nodes begin, where others are before them.
+    """Return ``db/i4i.large``, ``db/i4i.large/spot``; and the first number, where others are before them.
 
     Nodes in a cluster group of the user's are told from those in one of ours, which an attempt before may have made.
     """
@@ -288,7 +288,7 @@ def _node_label(order: Order, group: GroupSettings) -> str:
 
 
 def _market(group: GroupSettings, used: str) -> dict[str, Any]:
-    """Spot says so and nothing of reservations, which it cannot use; others are aimed at one, or kept off all."""
+    """Return spot, and nothing of reservations, which it cannot use; others are aimed at one, or kept off all."""
     if group.market == "spot":
         options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
         return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
@@ -304,13 +304,13 @@ def aimed_at(reservation: str) -> dict[str, Any]:
 
 
 def _target(reservation: str) -> dict[str, Any]:
-    """Aimed at an id or a resource group's ARN; EC2 refuses a preference beside a target."""
+    """Return the aim at an id or a resource group's ARN; EC2 refuses a preference beside a target."""
     key = "CapacityReservationId" if reservation.startswith("cr-") else "CapacityReservationResourceGroupArn"
     return {"CapacityReservationTarget": {key: reservation}}
 
 
 def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
-    """One interface that says whether it has a public address: a default subnet gives one where nothing is said."""
+    """Return one interface that says whether it has a public address: a default subnet gives one otherwise."""
     subnet = order.facts.get(f"subnet/{group.name}") or group.aws.subnets.get(order.placement.zone)
     known = order.facts.get(f"security-groups/{group.name}", "").split()
     security = known or list(group.security_groups(order.placement.region))
@@ -330,7 +330,7 @@ def _network(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
-    """Every disk of the image goes with its machine, whatever the image says: one that stays would bill for ever."""
+    """Return the disks, which go with their machine, whatever the image says: one that stays would bill for ever."""
     root = order.facts.get(f"root-device/{group.name}", "")
     if group.aws.root_volume and not root:
         raise Refused(

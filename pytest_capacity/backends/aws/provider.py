@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from pytest_capacity.backends.aws import config
+from pytest_capacity.backends.aws import config, sct
 from pytest_capacity.backends.aws.settings import AwsSettings, section_of
-from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, Section
+from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.config.source import Source
@@ -73,40 +73,47 @@ class AwsProvider(Provider):
     sct = SctKeys(
         images={"db": "ami_id_db_scylla", "loader": "ami_id_loader", "monitor": "ami_id_monitor"},
         unique_zones=False,
+        market="spot",
+        users={"db": "ami_db_scylla_user", "loader": "ami_loader_user", "monitor": "ami_monitor_user"},
+        key_name="key_name",
+        root_disk=("root_volume", "size_gb"),
+        lookup=sct.lookup,
+        refused=sct.REFUSED,
+        others=sct.KEYS,
         spot_to_on_demand=True,
         next_zone="aws_fallback_to_next_availability_zone",
     )
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """``us-east-1``."""
+        """Return the regions: ``us-east-1``."""
         return config.read_regions(values, where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Letters, names or zone ids."""
+        """Return the zones: letters, names or zone ids."""
         return config.read_zones(values, regions, where, faults)
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """``i4i.large``."""
+        """Return the type: ``i4i.large``."""
         return as_form(value, config.INSTANCE_TYPE_FORM, self.examples.instance_type, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """``ami-...``."""
+        """Return the id: ``ami-...``."""
         return as_form(value, config.IMAGE_FORM, self.examples.image, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Ids of capacity reservations, or one resource group."""
+        """Return ids of capacity reservations, or one resource group."""
         return config.read_reservations(values, where, faults)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """`AwsSettings`, less what is as by default."""
+        """Return `AwsSettings`, less what is as by default."""
         return plain(config.read_section(section, faults))
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Its images."""
+        """Return its images and settings."""
         return config.read_group(msgspec.convert(group.settings, AwsSettings), section, group, faults)
 
     def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
-        """Beside a node's own timer (``self_terminate``) it must be of a form that can stand in a MIME message."""
+        """Refuse, beside a node's own timer (``self_terminate``), what cannot stand in a MIME message."""
         timed = msgspec.convert(settings, AwsSettings).self_terminate
         if timed and form_of(text) is None:
             remedy = (
@@ -123,20 +130,25 @@ class AwsProvider(Provider):
             faults.add(where, f"takes {size} bytes; EC2 takes {MOST_BYTES}{ours}", remedy)
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """A key pair of the account's needs its private half."""
+        """Refuse a key pair of the account's without its private half."""
         ssh = source.get("ssh")[0]
         written = isinstance(ssh, Mapping) and "key" in ssh
         if request.ssh and request.ssh.key is None and not written and section_of(request).key_name:
             remedy = "Write `ssh: {key: PATH}`, or remove the key: then a key pair is made for the run."
             faults.add(f"{source.file}: aws.key_name", "is there, and not where its private half is", remedy)
 
+    def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
+        """Return instance profiles, data volumes and public addresses."""
+        return sct.read(values, where, faults)
+
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Less what is as by default."""
+        """Return them less what is as by default."""
         return plain(msgspec.convert(settings, AwsSettings))
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
-        """The SDKs' two variables count too (AWS SDKs and Tools Reference Guide, "Service-specific endpoints").
+        """Return the URL.
 
+        The SDKs' two variables count too (AWS SDKs and Tools Reference Guide, "Service-specific endpoints").
         A profile may name an endpoint as well, which only the SDK reads.
         """
         if request.endpoint or request.emulated:
@@ -146,19 +158,19 @@ class AwsProvider(Provider):
         return environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or None
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """``aws.profile``, or the variable that the SDK reads. An emulated run uses none."""
+        """Return ``aws.profile``, or the variable that the SDK reads. An emulated run uses none."""
         if request.emulated:
             return ""
         chosen = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
         return section_of(request).profile or chosen or ""
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """With the profile that the environment chose: the header names it, and the keeper uses it."""
+        """Return it with the profile that the environment chose: the header names it, the keeper uses it."""
         profile = self.chosen_profile(request, environ)
         return replace(request, settings={**request.settings, "profile": profile}) if profile else request
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """``aws.account``."""
+        """Return ``aws.account``."""
         account = section_of(request).account
         return ("aws.account", account) if account else ("", "")
 

@@ -30,7 +30,6 @@ _GROUP_STATES: Final[Mapping[str, State]] = {"pending": "creating", "available":
 #: The reason that EC2 gives when TerminateInstances was called, by us or by another.
 _ENDED_BY_CALL: Final = "Client.UserInitiatedShutdown"
 
-OVER: Final = "gone"
 
 #: What the status of a spot request says of a machine that is about to be taken back (EC2 user guide, "Spot request
 #: status").
@@ -38,7 +37,7 @@ MARKED: Final = ("marked-for-termination", "marked-for-stop")
 
 
 def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> Held:
-    """An instance. ``before`` is the state that we knew it in.
+    """Return an instance. ``before`` is the state that we knew it in.
 
     An instance that dies before it ever ran is ``failed`` and carries EC2's reason, unless a call ended it (ours,
     a release while it was starting). It is ``failed`` once: asked again, with what was answered, it is ``leaving`` or
@@ -171,7 +170,7 @@ def key_pair(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
 
 
 def zone_of(subject: str) -> str:
-    """The zone that a subject names (``default/1/us-east-1a/...``): groups and key pairs have none of their own."""
+    """Return the zone that a subject names (``default/1/us-east-1a/...``), for groups and key pairs."""
     return Subject.parse(subject).zone
 
 

@@ -122,7 +122,7 @@ def _security_group_names(groups: Sequence[GroupSettings], region: str) -> list[
 
 
 def _foreign_pairs(request: Request, region: str, groups: Sequence[GroupSettings]) -> list[str]:
-    """The user's key pairs, where the region is not the first: a key pair is one region's, and easily forgotten."""
+    """Return the user's key pairs, where the region is not the first: they are one region's."""
     if region == request.regions[0]:
         return []
     return sorted({group.aws.key_name for group in groups if group.aws.key_name})
@@ -173,8 +173,19 @@ def _images(cloud: Cloud, region: str, ids: Sequence[str]) -> dict[str, dict[str
 
 
 def _find_images(cloud: Cloud, region: str, lookup: Lookup) -> list[dict[str, Any]]:
-    filters = [{"Name": "name", "Values": [lookup.name]}, {"Name": "state", "Values": ["available"]}]
-    found = cloud.ec2(region, "describe_images", Owners=[lookup.owner], Filters=filters)["Images"]
+    if lookup.ssm:
+        answer = cloud.call("ssm", region, "get_parameter", Name=lookup.ssm)
+        found = cloud.ec2(region, "describe_images", ImageIds=[answer["Parameter"]["Value"]])["Images"]
+        return list(found)
+    more = [{"Name": "state", "Values": ["available"]}]
+    if lookup.architecture:
+        more.append({"Name": "architecture", "Values": [lookup.architecture]})
+    # An account sees its own tags and no other's, so a name goes before a tag.
+    for key in ("name", "tag:Name") if lookup.or_tag else ("name",):
+        filters = [{"Name": key, "Values": [lookup.name]}, *more]
+        found = cloud.ec2(region, "describe_images", Owners=list(lookup.owners), Filters=filters)["Images"]
+        if found:
+            break
     return sorted(found, key=lambda image: (image.get("CreationDate", ""), image["ImageId"]), reverse=True)
 
 
@@ -187,7 +198,7 @@ def _reservations(cloud: Cloud, region: str, listed: Sequence[str]) -> list[dict
 
 
 def _subnets(cloud: Cloud, region: str, all_: bool, default: bool) -> list[dict[str, Any]]:
-    """All of them, the default ones alone, or none."""
+    """Return all of them, the default ones alone, or none."""
     if all_:
         # An account has few, and where security groups are given by name, their VPC is that of the subnet.
         return list(cloud.pages(region, "describe_subnets", "Subnets", MaxResults=PAGE))

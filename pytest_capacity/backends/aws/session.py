@@ -89,11 +89,11 @@ class Cloud:
         return answer
 
     def ec2(self, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """`call` for EC2."""
+        """Do as `call`, for EC2."""
         return self.call("ec2", region, operation, **parameters)
 
     def pages(self, region: str, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Every item under ``key`` of a paged EC2 read, page after page."""
+        """Yield every item under ``key`` of a paged EC2 read, page after page."""
         following: dict[str, Any] = {}
         while True:
             answer = self.ec2(region, operation, **parameters, **following)
@@ -103,7 +103,7 @@ class Cloud:
             following = {"NextToken": answer["NextToken"]}
 
     def whoami(self) -> Identity:
-        """One call of GetCallerIdentity, and when the credentials end, where that is known.
+        """Make one call of GetCallerIdentity; return also when the credentials end, where that is known.
 
         Where the region does not accept them, one more in another: the account may not have enabled the first.
         """
@@ -176,7 +176,7 @@ class Cloud:
         return self._request.emulated or host == "localhost" or host == "::1" or host.startswith("127.")
 
     def _reopen(self, generation: int) -> None:
-        """A session with the credentials as they stand in the files now, unless another thread has opened one since.
+        """Open a session with the credentials as the files have them now, unless another thread has since.
 
         Those of another account are refused: there, nothing of this run would be found, and be taken for gone.
         """
@@ -194,7 +194,7 @@ class Cloud:
             self._generation += 1
 
     def _open_session(self) -> Session:
-        """Raises botocore's ``ProfileNotFound``."""
+        """Open a session. Raise botocore's ``ProfileNotFound``."""
         if not self._request.emulated:
             session = Session(profile=section_of(self._request).profile)
             session.get_scoped_config()  # Otherwise the first client would find out that there is no such profile.

@@ -17,12 +17,34 @@ from pytest_capacity.model import NodeGroup, Request
 DEFAULT_PLATFORM: Final = "Linux/UNIX"
 
 
-class Lookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An image by its name, in which ``*`` and ``?`` stand for anything, and its owner; the newest one is meant."""
+class Lookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An image by its name, in which ``*`` and ``?`` stand for anything, and its owner; the newest one is meant.
 
-    name: str
-    #: ``self``, ``amazon``, or the number of an account.
-    owner: str = "self"
+    Or the one whose id a public or private parameter of Systems Manager holds.
+    """
+
+    name: str = ""
+    #: ``self``, ``amazon``, the number of an account, or several of these.
+    owner: str | tuple[str, ...] = "self"
+    #: ``x86_64`` or ``arm64``; empty: any.
+    architecture: str = ""
+    #: An image whose tag ``Name`` is the name will do as well, where none is called so.
+    or_tag: bool = False
+    #: The name of the parameter; then nothing else is given.
+    ssm: str = ""
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Whose it may be."""
+        return (self.owner,) if isinstance(self.owner, str) else self.owner
+
+    @property
+    def words(self) -> str:
+        """What is looked for, in words."""
+        if self.ssm:
+            return f"image in the parameter {self.ssm}"
+        architecture = f"{self.architecture} " if self.architecture else ""
+        return f"{architecture}image of {' or '.join(self.owners)} called {self.name!r}"
 
 
 class AwsSettings(LaunchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,18 +75,18 @@ class GroupSettings(PlannedGroup):
     aws: AwsSettings
 
     def image(self, region: str) -> str | Lookup | None:
-        """The image that the group starts from in ``region``, or how it is found: its own, else the section's."""
+        """Return the image of the group in ``region``, or how it is found: its own, else the section's."""
         own = self.group.cloud.get("image")
         if isinstance(own, Mapping) and region in own:
             own = own[region]
         if self.group.image:
             return self.group.image
         if isinstance(own, Mapping):
-            own = msgspec.convert(own, Lookup) if "name" in own else None
+            own = msgspec.convert(own, Lookup) if {"name", "ssm"} & own.keys() else None
         return own or self.aws.image.get(region)
 
     def security_groups(self, region: str) -> tuple[str, ...]:
-        """Ids and names of its security groups in ``region``; none: the VPC's default one."""
+        """Return ids and names of its security groups in ``region``; none: the VPC's default one."""
         given = self.aws.security_groups
         return given.get(region, ()) if isinstance(given, Mapping) else given
 

@@ -41,7 +41,7 @@ def powershell(hard_end: float) -> str:
 
 
 def user_data(platform: str, hard_end: float) -> str:
-    """User data for a machine of ``platform`` (EC2's words) that shuts itself down at ``hard_end``."""
+    """Return user data for a machine of ``platform`` (EC2's words) that shuts itself down at ``hard_end``."""
     if platform.startswith("Windows"):
         # EC2Launch runs it at every boot because of <persist>.
         return f"<powershell>\n{powershell(hard_end)}</powershell>\n<persist>true</persist>\n"

@@ -21,7 +21,7 @@ _BY_LETTER: Final = {
 
 
 def family(instance_type: str) -> str:
-    """The types that share a vCPU quota with this one, by the quota's name; the type's own family if it has none."""
+    """Return the types that share a vCPU quota with this one, by the quota's name, or the type's own family."""
     found = _FORM.fullmatch(instance_type)
     if not found:
         return instance_type
@@ -30,7 +30,7 @@ def family(instance_type: str) -> str:
 
 
 def is_arm(instance_type: str) -> bool | None:
-    """Whether it has an ARM processor, as the g of Graviton among the attributes says; None for a name of another form.
+    """Return whether it has an ARM processor, as the g of Graviton says; None for a name of another form.
 
     https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html; the exceptions are the first Graviton
     type (a1), Apple's processors (mac2 and later), and Nvidia's Grace (p6e-gb200).

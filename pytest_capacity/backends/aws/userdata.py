@@ -37,7 +37,7 @@ type nul > "%ProgramData%\\pytest-capacity-script"
 
 
 def user_data(group: NodeGroup, platform: str, hard_end: float | None) -> str:
-    """User data for the nodes of ``group`` on ``platform`` (EC2's words); empty where there is none.
+    """Return user data for the nodes of ``group`` on ``platform`` (EC2's words); empty where there is none.
 
     They shut themselves down at ``hard_end`` (None: they do not, and the user's own is handed over as it is). The same
     arguments give the same text: a call repeated with its token must not differ in anything. Raises `Refused` for what
@@ -73,7 +73,7 @@ def _part(own: str) -> Message:
 
 
 def _for_windows(group: str, own: str, hard_end: float) -> str:
-    """EC2Launch takes one block of each language, so the timer comes first in the user's own."""
+    """Return the user's own with the timer first: EC2Launch takes one block of each language."""
     blocks = {language.lower(): body for language, body in _BLOCK.findall(own)}
     if not blocks:
         raise Refused(

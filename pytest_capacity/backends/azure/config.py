@@ -50,6 +50,8 @@ _GROUP: Final = f"{_ID}/Microsoft.Compute/capacityReservationGroups/NAME"
 _OUR_TAGS: Final = ("testid", "capacityreservation", "backend")
 # https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations (50; nine are ours)
 _MAX_TAGS: Final = 40
+#: Keys that a group may have for itself.
+_OF_NODES: Final = ("os_disk_gb", "os_disk_type")
 _MAX_TAG_NAME: Final = 512
 _MAX_TAG_VALUE: Final = 256
 _MOST_DISK_GB: Final = 4095
@@ -73,7 +75,8 @@ def read_section(section: Section, faults: Faults) -> AzureSettings:
 def read_group(settings: AzureSettings, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
     """The group's own images, where it has some; one alone where it is the same in all regions."""
     where, before = group.where, len(faults.lines)
-    refuse_unknown(group.own, ("image", "availability_set"), f"{where}.azure.", faults)
+    refuse_unknown(group.own, ("image", "availability_set", *_OF_NODES), f"{where}.azure.", faults)
+    disk = read_keys({key: group.own[key] for key in _OF_NODES if key in group.own}, _READERS, f"{where}.azure", faults)
     if "availability_set" in group.own:
         remedy = "Remove it: zones, or a placement without one, take its place."
         faults.add(f"{where}.azure.availability_set", "no reservation serves a machine in an availability set", remedy)
@@ -87,7 +90,7 @@ def read_group(settings: AzureSettings, section: Section, group: GroupDraft, fau
     own = group_images(group, "azure", lambda value, at: as_images(value, section.regions, at, faults), faults)
     if len(faults.lines) > before:
         return {}
-    return plain_images(own, settings.image, section, group, lambda region: _IMAGE_REMEDY, faults)
+    return {**plain_images(own, settings.image, section, group, lambda region: _IMAGE_REMEDY, faults), **disk}
 
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:

@@ -86,6 +86,10 @@ class AzureProvider(Provider):
         },
         images={"db": "azure_image_db", "loader": "azure_image_loader", "monitor": "azure_image_monitor"},
         images_by_region=False,
+        market="spot",
+        regions="azure_region_name",
+        users={"": "azure_image_username"},
+        root_disk=("os_disk_gb",),
         spot_to_on_demand=True,
         others=(_GROUP_KEY,),
     )

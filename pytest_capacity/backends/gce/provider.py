@@ -32,6 +32,16 @@ _REGION: Final = "CLOUDSDK_COMPUTE_REGION"
 #: Seeds' keys: whether a reservation is consumed by name only. Two spellings of one thing.
 _SPECIFIC: Final = ("gce_reservation_specific", "gce_reservation_specific_match")
 _TYPE: Final = "gce_reservation_type"
+_REFUSED: Final = dict.fromkeys(
+    (*(f"gce_pd_ssd_disk_size_{group}" for group in ("db", "loader", "monitor")), "gce_pd_standard_disk_size_db"),
+    "Set it to 0: nodes have their root disk here, and local SSDs (`gce_n_local_ssd_disk_db`).",
+)
+#: The disks of a group: the group, and what it is in its own section.
+_DISKS: Final = {
+    f"gce_{key}_{group}": (group, ours)
+    for group in ("db", "loader", "monitor")
+    for key, ours in (("n_local_ssd_disk", "local_ssds"), ("root_disk_type", "disk_type"))
+}
 
 
 class GceProvider(Provider):
@@ -78,7 +88,12 @@ class GceProvider(Provider):
         images={"db": "gce_image_db", "loader": "gce_image_loader", "monitor": "gce_image_monitor"},
         images_by_region=False,
         images_needed=False,
-        others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network"),
+        market="spot",
+        regions="gce_datacenter",
+        users={"": "gce_image_username"},
+        root_disk=("disk_gb",),
+        refused=_REFUSED,
+        others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network", *_DISKS),
     )
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
@@ -146,7 +161,13 @@ class GceProvider(Provider):
         for key in ("project", "network"):
             if f"gce_{key}" in values:
                 section[key] = values[f"gce_{key}"]
-        return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section)
+        groups: dict[str, dict[str, Any]] = {}
+        names = {f"groups.{group}.gce.{ours}": key for key, (group, ours) in _DISKS.items()}
+        for key, (group, ours) in _DISKS.items():
+            if values.get(key) and values[key] != "0":
+                text = str(values[key])
+                groups.setdefault(group, {})[ours] = int(text) if text.isdigit() else text
+        return SctReading(spread_by=_TYPE if type_ == "regional" else "", section=section, groups=groups, names=names)
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return the request's own endpoint, or that of gcloud's override."""

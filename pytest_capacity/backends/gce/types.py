@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
-
-#: ``n2-standard-8``, ``custom-4-8192``, ``n2-custom-4-8192-ext``, ``a2-highgpu-1g``, ``e2-micro``, ``z3-highmem-88``.
-TYPE: Final = re.compile(r"(?:[a-z][a-z0-9]*-)?(?:[a-z]+[a-z0-9]*)(?:-[a-z0-9]+)*")
 
 #: Series whose vCPUs count against CPUS; every other one has a metric of its own (Compute Engine documentation,
 #: "Allocation quotas", section "CPU quota").

@@ -14,11 +14,12 @@ from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
 from pytest_capacity.backends.oci import forms, reading, scaling
 from pytest_capacity.backends.oci.errors import CLOUD, diagnose_error, is_hidden
+from pytest_capacity.backends.oci.existing_reservations import Existing
 from pytest_capacity.backends.oci.kinds import KINDS, NODE, RELEASE_ORDER, RESERVATION
 from pytest_capacity.backends.oci.listing import inventory, look, side_by_side
 from pytest_capacity.backends.oci.plan import create_body, plan_rounds
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Answer, Cloud
-from pytest_capacity.backends.oci.zones import Existing, read_offers
+from pytest_capacity.backends.oci.zones import read_offers
 from pytest_capacity.backends.stamp import DEADLINE
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.model import (
@@ -119,7 +120,7 @@ class OciBackend:
             tags = dict(read.data.get("freeformTags") or {})
             body["freeformTags"] = {**tags, DEADLINE: format_time(to.deadline)}
         if held.kind == RESERVATION:
-            body["instanceReservationConfigs"] = scaling.configs_of(read.data, to)
+            body["instanceReservationConfigs"] = scaling.configs_of(self._cloud, self._request, held, read.data, to)
         kind = KINDS[held.kind]
         headers = {"if-match": read.etag} if read.etag else {}
         answer = self._cloud.call(

@@ -25,7 +25,6 @@ def ocid(kind: str) -> re.Pattern[str]:
     return re.compile(_OCID.format(kind=f"(?:{kind})"))
 
 
-ANY_OCID: Final = ocid("[a-z0-9]+")
 COMPARTMENT: Final = ocid("compartment|tenancy")
 RESERVATION: Final = ocid("capacityreservation")
 IMAGE: Final = ocid("image")

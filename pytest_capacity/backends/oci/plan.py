@@ -17,6 +17,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_capacity.backends.groups import has_moved, served, used
 from pytest_capacity.backends.oci.forms import split_zone
@@ -33,10 +34,12 @@ from pytest_capacity.backends.pieces import (
     token_of,
 )
 from pytest_capacity.backends.tokens import fit
-from pytest_capacity.model import Need, Order, Piece, Request
+from pytest_capacity.model import Need, Order, Piece, Request, Subject
 
 #: In a body, where the OCID of the cluster placement group goes that is made for the run.
 OWN_CLUSTER: Final = "made-for-the-run"
+
+_CLUSTER_LABEL: Final = "cluster"
 
 #: Characters in a display name (API reference, LaunchInstanceDetails).
 _NAME_LIMIT: Final = 255
@@ -210,6 +213,11 @@ def _reservation(request: Request, order: Order, label: str, groups: Sequence[Gr
     )
 
 
+def config_of(group: GroupSettings, count: int, fault_domain: str) -> dict[str, Any]:
+    """Return the configuration of a reservation for ``count`` nodes of a group."""
+    return _config(_shape(group), count, fault_domain)
+
+
 def _config(shape: Shape, count: int, fault_domain: str) -> dict[str, Any]:
     """One configuration of a reservation. One without fault domain serves only launches that name none."""
     config: dict[str, Any] = {"instanceShape": shape.instance_type, "reservedCount": count}
@@ -223,7 +231,12 @@ def _config(shape: Shape, count: int, fault_domain: str) -> dict[str, Any]:
 
 
 def _cluster_need(order: Order) -> Need:
-    return Need(CLUSTER, _subject(order, CLUSTER, "cluster"))
+    return Need(CLUSTER, _subject(order, CLUSTER, _CLUSTER_LABEL))
+
+
+def cluster_beside(subject: str) -> str:
+    """Return the subject of the cluster placement group in which the thing of ``subject`` is."""
+    return tag_value(str(replace(Subject.parse(subject), kind=CLUSTER, label=_CLUSTER_LABEL)))
 
 
 def _cluster(request: Request, order: Order, members: Sequence[GroupSettings]) -> Piece:

@@ -67,6 +67,15 @@ class OciProvider(Provider):
         zones=("oci_availability_domain",),
         images={"db": "oci_image_db", "loader": "oci_image_loader", "monitor": "oci_image_monitor"},
         images_by_region=False,
+        regions="oci_region_name",
+        users={"": "oci_image_username"},
+        root_disk=("boot_volume_gb",),
+        types={
+            "db": "oci_instance_type_db",
+            "loader": "oci_instance_type_loader",
+            "monitor": "oci_instance_type_monitor",
+        },
+        type_fields=("ocpus", "memory_gb"),
         instance_type="oci_instance_shape",
         others=("oci_compartment_id",),
     )

@@ -15,11 +15,12 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pytest_capacity.backends.oci.forms import split_zone
-from pytest_capacity.backends.oci.kinds import KINDS, NODE, RESERVATION
-from pytest_capacity.backends.oci.listing import side_by_side
-from pytest_capacity.backends.oci.plan import OWN_CLUSTER, cluster_of
+from pytest_capacity.backends.oci.kinds import CLUSTER, KINDS, NODE, RESERVATION
+from pytest_capacity.backends.oci.listing import list_kind, side_by_side
+from pytest_capacity.backends.oci.plan import OWN_CLUSTER, cluster_beside, config_of
 from pytest_capacity.backends.oci.session import COMPUTE, Cloud
 from pytest_capacity.backends.oci.settings import GroupSettings, settings_of
+from pytest_capacity.backends.oci.stamp import read_stamp
 from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Obstacle, Request, Subject
 
 _CHANGEABLE: Final = re.compile(r"VM\.(?:Standard|Optimized)\d*\..*")
@@ -50,18 +51,21 @@ def check_change(held: Held, to: Change) -> None:
         raise ValueError(f"a node at OCI takes no new deadline beside another change: {to}")
 
 
-def configs_of(reservation: Mapping[str, Any], to: Change) -> list[dict[str, Any]]:
+def configs_of(cloud: Cloud, request: Request, held: Held, read: Mapping[str, Any], to: Change) -> list[dict[str, Any]]:
     """Return every configuration of a reservation, as an update takes it: one that is left out is deleted there.
 
     ``to.count`` is for all of them together: what is more or less is of the shape ``to.instance_type``, which is left
-    out where nothing of it remains. It may be missing where there is only one.
+    out where nothing of it remains, and is there again when a group that had gone to another shape comes back. It may
+    be missing where there is only one.
     """
     configs = [
         {key: one[key] for key in _CONFIG_KEYS if one.get(key) is not None}
-        for one in reservation.get("instanceReservationConfigs") or ()
+        for one in read.get("instanceReservationConfigs") or ()
     ]
     if to.count is None:
         return configs
+    if to.instance_type and all(one["instanceShape"] != to.instance_type for one in configs):
+        configs += _config_again(cloud, request, held, to.instance_type)
     meant = [one for one in configs if to.instance_type is None or one["instanceShape"] == to.instance_type]
     if len(meant) != 1:
         shape = f" of {to.instance_type}" if to.instance_type else ""
@@ -71,6 +75,28 @@ def configs_of(reservation: Mapping[str, Any], to: Change) -> list[dict[str, Any
     if own["reservedCount"] < 0:
         raise ValueError(f"the reservation holds more than {to.count} for other shapes than {own['instanceShape']}")
     return [one for one in configs if one["reservedCount"]]
+
+
+def _config_again(cloud: Cloud, request: Request, held: Held, shape: str) -> list[dict[str, Any]]:
+    """The configuration, with no nodes yet, of the group that had that shape at first; none where no group had."""
+    topology = request.topologies.get(Subject.parse(held.subject).topology)
+    groups = [settings_of(request, group) for group in (topology.groups if topology else ())]
+    for group in groups:
+        if group.reserve and group.group.instance_type == shape:
+            config = config_of(group, 0, split_zone(held.zone)[1])
+            if config.get("clusterPlacementGroupId") == OWN_CLUSTER:
+                config["clusterPlacementGroupId"] = _own_cluster(cloud, held)
+            return [config]
+    return []
+
+
+def _own_cluster(cloud: Cloud, beside: Held) -> str:
+    """The OCID of the cluster placement group that was made with a reservation."""
+    subject = cluster_beside(beside.subject)
+    for one in list_kind(cloud, beside.region, beside.place or cloud.compartment, CLUSTER):
+        if read_stamp(one.get("freeformTags")).piece == subject and one.get("lifecycleState") == "ACTIVE":
+            return str(one["id"])
+    raise ValueError(f"the cluster placement group of {beside.id} is not there any more")
 
 
 def change_node(cloud: Cloud, request: Request, held: Held, to: Change) -> Held:
@@ -203,6 +229,3 @@ def _in_place(group: GroupSettings, wanted: str, shapes: Mapping[str, Mapping[st
         if not _CHANGEABLE.fullmatch(shape):
             words = f"Oracle changes the shape of VM.Standard and VM.Optimized instances only, and {shape} is none"
             yield Obstacle("unsupported", words)
-    if cluster_of(group) == OWN_CLUSTER:
-        words = "a node cannot leave its cluster placement group, and the new capacity may lie in another one"
-        yield Obstacle("unsupported", words)

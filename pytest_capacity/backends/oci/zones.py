@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -11,16 +10,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 from oci.exceptions import RequestException, ServiceError
 
+from pytest_capacity.backends.base import by_reservation
 from pytest_capacity.backends.groups import use_fact
 from pytest_capacity.backends.not_offered import not_offered
-from pytest_capacity.backends.oci.errors import diagnose_error, is_hidden
+from pytest_capacity.backends.oci.errors import diagnose_error
+from pytest_capacity.backends.oci.existing_reservations import Existing, check_usable, use_in_zone
 from pytest_capacity.backends.oci.forms import join_zone, split_zone, zone_aliases
 from pytest_capacity.backends.oci.listing import side_by_side
-from pytest_capacity.backends.oci.plan import cluster_of, image_fact
+from pytest_capacity.backends.oci.plan import image_fact
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Cloud
 from pytest_capacity.backends.oci.settings import GroupSettings, ImageLookup, settings_of
-from pytest_capacity.errors import Refused
-from pytest_capacity.ladder import regions_in_use
 from pytest_capacity.model import Offer, Request, Topology
 
 #: Shapes that one capacity report takes (dstack found it by trying).
@@ -35,44 +34,6 @@ class Reads(Struct, frozen=True):
     shapes: Mapping[str, Mapping[str, Any]] | None
     #: The status of each shape in the capacity report, by fault domain ("" for the whole domain) and shape.
     report: Mapping[tuple[str, str], str] | None
-
-
-class Existing:
-    """The reservations that the user named (``use_reservations``), each looked up once in the regions of the run."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._regions = regions_in_use(request)
-        self._lock = threading.Lock()
-        self._found: dict[str, list[Mapping[str, Any]]] = {}
-
-    def read(self, cloud: Cloud, region: str) -> list[Mapping[str, Any]]:
-        """Return those that are in ``region``. Raise `Refused` once it is sure that one of them is in no region."""
-        here = [
-            one for one in side_by_side(lambda id_: _get(cloud, region, id_), self._request.use_reservations) if one
-        ]
-        with self._lock:
-            self._found[region] = here
-            seen = {one["id"] for found in self._found.values() for one in found}
-            complete = all(one in self._found for one in self._regions)
-        missing = [one for one in self._request.use_reservations if one not in seen]
-        if missing and complete:
-            raise Refused(
-                f"use_reservations names {', '.join(missing)}; OCI has no such capacity reservation for these "
-                f"credentials in {', '.join(self._regions)}. Nothing was created. Correct the OCID, or the region"
-            )
-        return here
-
-
-def _get(cloud: Cloud, region: str, identifier: str) -> Mapping[str, Any] | None:
-    try:
-        path = f"/computeCapacityReservations/{identifier}"
-        found: Mapping[str, Any] = cloud.get(COMPUTE, region, "GetComputeCapacityReservation", path).data
-    except ServiceError as error:
-        if is_hidden(error):
-            return None
-        raise
-    return found
 
 
 def read_offers(cloud: Cloud, request: Request, existing: Existing, region: str, topology: Topology) -> Sequence[Offer]:
@@ -92,6 +53,7 @@ def read_offers(cloud: Cloud, request: Request, existing: Existing, region: str,
         images, used = looked_up.result(), reservations.result()
     reads = dict(zip(domains, side_by_side(lambda domain: _read(cloud, region, domain, groups), domains), strict=True))
     zones = [join_zone(domain, fault) for domain in domains for fault in cloud.settings.fault_domains or ("",)]
+    check_usable(request, region, used, {zone: zone_aliases(zone) for zone in zones})
     offers = [_offer(request, region, zone, groups, reads[split_zone(zone)[0]], images, used) for zone in zones]
     return _ranked(offers, groups, reads)
 
@@ -186,8 +148,8 @@ def _offer(
     images: Mapping[tuple[str, str, str], str | None],
     existing: Sequence[Mapping[str, Any]],
 ) -> Offer:
-    used = _used(request, groups, zone, existing)
-    facts = {use_fact(*user): id_ for user, id_ in used.items()}
+    use = use_in_zone(request, groups, existing, region, zone)
+    facts = {use_fact(*user): id_ for user, id_ in use.used.items()}
     for group in groups:
         found = group.image(region)
         if isinstance(found, ImageLookup):
@@ -202,7 +164,9 @@ def _offer(
         aliases=zone_aliases(zone),
         why=why,
         lacks=tuple(sorted(lacks)),
-        preferred=not why and bool(used),
+        preferred=not why and bool(use.used),
+        serves=by_reservation(use.used),
+        unused=use.unused,
         facts=facts,
     )
 
@@ -249,45 +213,3 @@ def _ranked(offers: list[Offer], groups: Sequence[GroupSettings], reads: Mapping
     if not any(is_out(offer) for offer in offers):
         return offers
     return [replace(offer, preferred=offer.preferred or (offer.ok and not is_out(offer))) for offer in offers]
-
-
-def _used(
-    request: Request, groups: Sequence[GroupSettings], zone: str, existing: Sequence[Mapping[str, Any]]
-) -> dict[tuple[str, str], str]:
-    """Which existing reservation serves which group as which shape: its OCID. It serves a group only whole."""
-    domain, fault = split_zone(zone)
-    free: dict[tuple[str, int], int] = {}
-    for one in existing:
-        if one.get("lifecycleState") == "ACTIVE" and one.get("availabilityDomain") == domain:
-            for number, config in enumerate(one.get("instanceReservationConfigs") or ()):
-                free[one["id"], number] = int(config.get("reservedCount", 0)) - int(config.get("usedCount", 0))
-    configs = {
-        (one["id"], number): config
-        for one in existing
-        for number, config in enumerate(one.get("instanceReservationConfigs") or ())
-    }
-    used: dict[tuple[str, str], str] = {}
-    wishes = [
-        (group, place, shape)
-        for group in groups
-        if group.group.reserve is not False
-        for place, shape in enumerate(group.types)
-    ]
-    for group, _, shape in sorted(wishes, key=lambda wish: (wish[0].market == "spot", wish[1])):
-        for key in free:
-            if free[key] >= group.group.count and _fits(group, shape, fault, configs[key]):
-                free[key] -= group.group.count
-                used[group.name, shape] = key[0]
-                break
-    return used
-
-
-def _fits(group: GroupSettings, shape: str, fault: str, config: Mapping[str, Any]) -> bool:
-    size = group.shape_config(shape)
-    given = config.get("instanceShapeConfig") or {}
-    return (
-        config.get("instanceShape") == shape
-        and (config.get("faultDomain") or "") == fault
-        and all(float(given.get(key, value)) == value for key, value in size.items())
-        and (config.get("clusterPlacementGroupId") or "") == cluster_of(group)
-    )

@@ -54,11 +54,11 @@ class StaticBackend:
         self.default_user: str = _user()
 
     def whoami(self) -> Identity:
-        """One account for all, and the user of this machine."""
+        """Return one account for all, and the user of this machine."""
         return Identity(account=CLOUD, who=self.default_user)
 
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
-        """One zone, which takes everything: the hosts are where they are."""
+        """Return one zone, which takes everything: the hosts are where they are."""
         return [Offer(region=region, zone=CLOUD, ok=True)]
 
     def family(self, instance_type: str) -> str:
@@ -66,7 +66,7 @@ class StaticBackend:
         return CLOUD
 
     def plan(self, order: Order) -> Sequence[Sequence[Piece]]:
-        """One round, a piece a group; none where only reservations are wanted."""
+        """Return one round, a piece a group; none where only reservations are wanted."""
         return [[_piece(order, group) for group in order.topology.groups]] if order.launch else []
 
     def create(self, piece: Piece) -> Sequence[Held]:
@@ -77,15 +77,15 @@ class StaticBackend:
         return nodes
 
     def change(self, held: Held, to: Change) -> Held:
-        """Only the journal knows of a deadline; the machine is as it is."""
+        """Return it with the deadline that only the journal knows of; the machine is as it is."""
         return replace(held, deadline=held.deadline if to.deadline is None else to.deadline)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """As they are; gone once they were let go."""
+        """Return them as they are; gone once they were let go."""
         return [replace(held, state="gone" if held.id in self._released else "ready") for held in helds]
 
     def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """All of them: no machine waits for another."""
+        """Return all of them: no machine waits for another."""
         return helds
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
@@ -94,11 +94,11 @@ class StaticBackend:
         return [replace(held, state="gone") for held in helds]
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """Nothing: no machine bears a stamp."""
+        """Yield nothing: no machine bears a stamp."""
         return iter(())
 
     def regions(self) -> Sequence[str]:
-        """One."""
+        """Return one."""
         return [CLOUD]
 
     def console(self, held: Held) -> str:
@@ -106,15 +106,15 @@ class StaticBackend:
         return ""
 
     def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
-        """Nothing has to be removed."""
+        """Return nothing: nothing has to be removed."""
         return []
 
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
-        """Our hold on it ends with the run."""
+        """Return when our hold on it ends: with the run."""
         return hard_end
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """No cloud says anything here; what goes wrong is our own."""
+        """Return a fault of our own: no cloud says anything here."""
         if isinstance(problem, Held):
             return Diagnosis(step="gone", kind="missing", words=problem.problem or f"{problem.id} was let go")
         return Diagnosis(step="stop", kind="unknown", code=type(problem).__name__, words=str(problem), by="the keeper")

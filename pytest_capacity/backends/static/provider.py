@@ -25,7 +25,7 @@ class StaticProvider(Provider):
     examples = Examples(group="{hosts: [10.0.0.1, 10.0.0.2]}")
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """Nothing: every key is one too many."""
+        """Refuse every key: there are no settings."""
         refuse_unknown(section.values, (), f"{section.where}.", faults)
         return {}
 

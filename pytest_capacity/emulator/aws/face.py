@@ -1,4 +1,4 @@
-"""AWS: EC2, STS, Resource Groups and Service Quotas behind one signature."""
+"""AWS: EC2, STS, Resource Groups, Service Quotas and Systems Manager behind one signature."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pytest_capacity.emulator.aws import signature
 from pytest_capacity.emulator.aws.api import Ec2
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Ec2Catalogue
 from pytest_capacity.emulator.aws.context import CLOUD
+from pytest_capacity.emulator.aws.parameters import Parameters
 from pytest_capacity.emulator.aws.quotas import ServiceQuotas
 from pytest_capacity.emulator.aws.refusals import in_words
 from pytest_capacity.emulator.aws.resource_groups import ResourceGroups
@@ -34,6 +35,7 @@ class Aws:
             "ec2": self._ec2,
             "resource-groups": ResourceGroups(world),
             "servicequotas": ServiceQuotas(world),
+            "ssm": Parameters(self.catalogue),
             "sts": Sts(world),
         }
 

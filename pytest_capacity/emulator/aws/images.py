@@ -78,6 +78,7 @@ _FILTERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "root-device-name": lambda image: image.root_device_name,
     "root-device-type": lambda image: "ebs",
     "state": lambda image: "available",
+    "tag:Name": lambda image: next((tag["value"] for tag in image.get_tags() if tag["key"] == "Name"), ""),
     "virtualization-type": lambda image: image.virtualization_type,
 }
 

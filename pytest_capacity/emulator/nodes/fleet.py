@@ -20,8 +20,9 @@ from pytest_capacity.emulator.world import World
 if TYPE_CHECKING:
     from pytest_capacity.emulator.nodes.node import Node
 
-#: A line of user data that lets cloud-init fail.
+#: Lines of user data that let cloud-init fail, or end with errors that it goes on after.
 CLOUD_INIT_ERROR: Final = "# emulator: cloud-init error"
+CLOUD_INIT_DEGRADED: Final = "# emulator: cloud-init degraded"
 #: Seconds until what failed (no file descriptor left) is tried again.
 AGAIN_S: Final = 1.0
 #: How long the emulator's other threads wait for the nodes' own.
@@ -43,7 +44,7 @@ class Fleet:
         world.on_turn.append(self._turn)
 
     def doors(self) -> dict[str, dict[str, Any]]:
-        """What ``GET /_world/ssh`` answers: where machines are reached, or will be. The caller holds the lock."""
+        """Return what ``GET /_world/ssh`` answers: where machines are reached. The caller holds the lock."""
         self._world.settle()
         now = self._world.clock.now()
         machines = [] if self._missing else self._world.machines.values()
@@ -129,7 +130,7 @@ class Fleet:
         if node.port is None and now >= one.running_at + one.ssh_delay_s:
             await node.open()
         if not node.cloud_init_ended and now >= one.running_at + one.cloud_init_s:
-            node.end_cloud_init("error" if says_line(one.user_data, CLOUD_INIT_ERROR) else "done")
+            node.end_cloud_init(_end_of_cloud_init(one.user_data))
 
     def _make(self, one: Machine) -> Node:
         # Here, and not above: an emulator whose machines have no key need not load asyncssh.
@@ -140,6 +141,7 @@ class Fleet:
             Home(self._homes.root / re.sub(r"[^A-Za-z0-9_-]+", "-", one.id).strip("-")),
             asked=lambda word, minutes: self._asked(one, word, minutes),
             route=self._route,
+            clock=self._now,
         )
         one.node = node
         return node
@@ -156,6 +158,10 @@ class Fleet:
         async with self._busy:
             self._close(list(self._nodes.values()))
             self._homes.remove()
+
+    def _now(self) -> float:
+        # A reset gives the World another clock.
+        return self._world.clock.now()
 
     # -- what nodes ask -------------------------------------------------------------------------------------------
 
@@ -182,8 +188,15 @@ class Fleet:
         return None
 
 
+def _end_of_cloud_init(user_data: bytes) -> str:
+    """Return what cloud-init says at its end."""
+    if says_line(user_data, CLOUD_INIT_ERROR):
+        return "error"
+    return "degraded" if says_line(user_data, CLOUD_INIT_DEGRADED) else "done"
+
+
 def _turns(one: Machine) -> list[float]:
-    """The moments at which something of a machine changes by time alone."""
+    """Return the moments at which something of a machine changes by time alone."""
     at = one.running_at
     return [
         at,

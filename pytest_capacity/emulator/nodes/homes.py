@@ -87,12 +87,12 @@ class Home:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def command_ended(self, group: int) -> None:
-        """A command has ended, and its number is free. What it left behind in its group goes on till the node ends."""
+        """Free the number of a command that has ended. What it left behind in its group goes on till the node ends."""
         self._orphaned.add(group)
         self._forget_ended(group)
 
     def running(self) -> list[int]:
-        """The process groups of commands, as far as something of them is left."""
+        """Return the process groups of commands, as far as something of them is left."""
         groups = [int(path.name) for path in self.groups.glob("*")]
         for group in groups:
             self._forget_ended(group)

@@ -40,7 +40,7 @@ class Line(Protocol):
         ...
 
     def resize(self, size: tuple[int, int]) -> None:
-        """The client's window has these columns and rows now."""
+        """Set the columns and rows of the window."""
         ...
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class Pipes:
         await self.child.stdin.drain()
 
     def resize(self, size: tuple[int, int]) -> None:
-        """Pipes have no size."""
+        """Set the columns and rows of the window."""
 
     def close(self) -> None:
         """asyncio does that when the command has ended."""
@@ -219,7 +219,7 @@ class Terminal:
             self._input.write(data or _END_OF_INPUT)
 
     def resize(self, size: tuple[int, int]) -> None:
-        """Its foreground process is told by SIGWINCH."""
+        """Set the columns and rows of the window."""
         _resize(self._ours, size)
 
     def close(self) -> None:

@@ -70,7 +70,7 @@ def _images(api: Api, region: str) -> dict[str, ImageKind]:
 
 
 def list_images(api: Api, asked: Asked) -> HttpResponse:
-    """Return the platform's images, the newest first, as a shape can boot them."""
+    """Return the platform's images, the newest first unless the request says otherwise, as a shape can boot them."""
     api.compartment(asked.request.first("compartmentId"))
     system, version = asked.request.first("operatingSystem"), asked.request.first("operatingSystemVersion")
     shape = SHAPES.get(asked.request.first("shape"))
@@ -79,7 +79,8 @@ def list_images(api: Api, asked: Asked) -> HttpResponse:
         for number, (id_, kind) in enumerate(_images(api, asked.region).items())
         if system in ("", kind.system) and version in ("", kind.version) and (shape is None or shape.arm == kind.arm)
     ]
-    return paged(listed, asked)
+    order = asked.request.first("sortOrder") or "DESC"
+    return paged(sorted(listed, key=lambda one: str(one["timeCreated"]), reverse=order == "DESC"), asked)
 
 
 def get_image(api: Api, asked: Asked) -> HttpResponse:
@@ -467,7 +468,7 @@ def _shown_work(api: Api, operation: Operation) -> dict[str, Any]:
 
 def _work(api: Api, asked: Asked) -> Operation:
     found = api.world.operations.get(asked.params["id"])
-    if found is None or found.cloud != CLOUD:
+    if found is None or found.cloud != CLOUD or clusters.is_ours(found):
         raise hidden(asked.params["id"])
     return found
 

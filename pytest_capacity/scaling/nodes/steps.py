@@ -19,7 +19,7 @@ from pytest_capacity.engine.clock import Deadline, poll_pause
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, ScalingError
 from pytest_capacity.model import Change, Held, HeldKey, Node, Order, Placed, Reservation
-from pytest_capacity.scaling.nodes.tasks import Seats, Task, number_of
+from pytest_capacity.scaling.nodes.tasks import Seats, Task, number_of, reservations_of
 
 #: Says how far it is: what happened, in one word, and the details.
 Say = Callable[[str, str], None]
@@ -74,21 +74,20 @@ class Steps:
         self._resize(task.seats, deadline, back=True)
 
     def left(self) -> str:
-        """Return what the group is now, and what there is beside it, in words."""
+        """Return what the group is now, which reservations of it there are, and which other nodes, in words."""
         placed = self._state.placed.get(self._change.topology)
         nodes = placed.nodes.get(self._group, ()) if placed else ()
-        standing = ", ".join(f"{node.name} ({node.id}, {node.instance_type})" for node in nodes) or "no node"
-        ours = {node.id for one in self._state.placed.values() for members in one.nodes.values() for node in members}
-        theirs = set(self._task.victims) | {
-            held.key for held in self._state.held(self._task.mine) if held.kind in ("node", "reservation")
-        }
-        beside = [
-            f"{held.kind} {held.id}{f' for {held.count}' if held.kind == 'reservation' else ''}"
-            for held in self._state.held()
-            if (held.key in theirs and held.id not in ours) or held.key in {seats.key for seats in self._task.seats}
+        ids = {node.id for one in self._state.placed.values() for members in one.nodes.values() for node in members}
+        keys = {*self._task.victims, *reservations_of(self._task)}
+        keys |= {held.key for held in self._state.held(self._task.mine)}
+        helds = [held for held in self._state.held() if held.key in keys]
+        parts = [
+            f"group {self._group!r} has "
+            + (", ".join(f"{node.name} ({node.id}, {node.instance_type})" for node in nodes) or "no node"),
+            *(f"reservation {held.id} holds {held.count}" for held in helds if held.kind == "reservation"),
+            *(f"node {held.id} is still there" for held in helds if held.kind == "node" and held.id not in ids),
         ]
-        words = f"group {self._group!r} has {standing}"
-        return f"{words}; there are also {', '.join(beside)}, which are released at the run's end" if beside else words
+        return f"{'; '.join(parts)}. All of it is released at the run's end"
 
     # -- the steps ------------------------------------------------------------------------------------------------
 

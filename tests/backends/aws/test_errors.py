@@ -119,6 +119,8 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("InvalidParameterCombination", "", 400, "stop", "invalid"),
     ("MissingParameter", "", 400, "stop", "invalid"),
     ("InvalidAMIID.Unavailable", "", 400, "stop", "invalid"),
+    ("ParameterNotFound", "Parameter /mine not found.", 400, "stop", "invalid"),
+    ("ParameterVersionNotFound", "", 400, "stop", "invalid"),
     ("IdempotentParameterMismatch", "", 400, "stop", "invalid"),
     ("InvalidInstanceID.NotFound", "The instance ID 'i-1' does not exist", 400, "gone", "missing"),
     ("InvalidPlacementGroup.Unknown", "", 400, "gone", "missing"),

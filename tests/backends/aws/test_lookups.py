@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
@@ -142,6 +143,35 @@ def test_security_groups_are_found_by_name_in_the_subnets_network(emulator: Emul
     by_region = account_of(emulator, settings(security_groups={REGION: (own,), OTHER: ("nowhere",)}))
     assert offers(by_region)["us-east-1a"].ok
     assert whys(offers(by_region, OTHER)) == {"no security group called nowhere in its VPC"}
+
+
+def test_a_parameter_names_the_image(emulator: Emulator) -> None:
+    """Of Systems Manager, in each region; the launch gets the id, which two keepers have alike."""
+    name = "/aws/service/debian/release/12/latest/amd64"
+    account = account_of(emulator, settings(image={REGION: Lookup(ssm=name)}), regions=(REGION,))
+    offer = offers(account)["us-east-1a"]
+    assert (offer.facts["image/db"], offer.facts["platform/db"]) == (IMAGE, "Linux/UNIX")
+    assert launched(account, offer)["ImageId"] == IMAGE
+    unknown = account_of(emulator, settings(image={REGION: Lookup(ssm="/mine")}), regions=(REGION,))
+    with pytest.raises(ClientError, match="Parameter /mine not found"):
+        offers(unknown)
+
+
+def test_an_image_is_found_by_owner_architecture_and_tag(emulator: Emulator) -> None:
+    """Of several owners, of one architecture; by its tag where none is called so."""
+    own = Lookup(name="emulated-linux-*", owner=("amazon", "self"), architecture="arm64")
+    arm = group("db", "t4g.micro", reserve=False)
+    account = account_of(emulator, settings(image={REGION: own}), arm, regions=(REGION,))
+    assert offers(account)["us-east-1a"].facts["image/db"] == ARM
+    others = replace(own, owner=("amazon",))
+    away = account_of(emulator, settings(image={REGION: others}), arm, regions=(REGION,))
+    assert offers(away)["us-east-1a"].why == "us-east-1 has no arm64 image of amazon called 'emulated-linux-*'"
+    cloud(emulator).create_tags(Resources=[IMAGE], Tags=[{"Key": "Name", "Value": "scylla-by-tag"}])
+    tagged = Lookup(name="scylla-by-tag", or_tag=True)
+    account = account_of(emulator, settings(image={REGION: tagged}), regions=(REGION,))
+    assert offers(account)["us-east-1a"].facts["image/db"] == IMAGE
+    firm = account_of(emulator, settings(image={REGION: replace(tagged, or_tag=False)}), regions=(REGION,))
+    assert whys(offers(firm)) == {"us-east-1 has no image of self called 'scylla-by-tag'"}
 
 
 def test_a_key_pair_must_be_there_in_a_second_region(emulator: Emulator) -> None:

@@ -12,6 +12,7 @@ from pytest_capacity.backends.gce.backend import GceBackend
 from pytest_capacity.backends.gce.plan import create_call, request_id
 from pytest_capacity.backends.gce.routes import ROUTES
 from pytest_capacity.backends.gce.stamp import label_value, name_part, read_stamp
+from pytest_capacity.backends.gce.types import family
 from pytest_capacity.backends.pieces import PUBLIC_KEY
 from pytest_capacity.backends.stamp import Stamp
 from pytest_capacity.model import NodeGroup, Order, Piece, Placement, Request, Ssh, Topology
@@ -119,6 +120,24 @@ def test_every_route_is_as_described() -> None:
         method = describe(name)
         described = method["path"].replace("{zoneOperation}", "{operation}")
         assert (route.verb, route.path) == (method["httpMethod"], described), name
+
+
+def test_types_of_one_quota_are_a_family() -> None:
+    """By the metric that their vCPUs count against."""
+    metrics = {type_: family(type_) for type_ in ("n1-standard-4", "e2-small", "custom-4-8192", "n2-highmem-8")}
+    assert metrics == {
+        "n1-standard-4": "CPUS",
+        "e2-small": "CPUS",
+        "custom-4-8192": "CPUS",
+        "n2-highmem-8": "N2_CPUS",
+    }
+
+
+def test_groups_of_one_shape_share_a_reservation() -> None:
+    """For the nodes of both; its owner is neither."""
+    (reservation, *_) = pieces(request(DB, replace(DB, name="more", count=3)))
+    assert (reservation.count, reservation.spec["specificReservation"]["count"]) == (5, "5")
+    assert (reservation.group, reservation.groups) == (None, ("db", "more"))
 
 
 def test_the_key_stands_in_the_metadata() -> None:

@@ -29,7 +29,7 @@ from pytest_capacity.backends.gce.backend import GceBackend
 from pytest_capacity.backends.gce.listing import inventory, look
 from pytest_capacity.backends.gce.session import ApiError, NoProject, Session, is_loopback
 from pytest_capacity.backends.gce.settings import GceSettings
-from pytest_capacity.model import Held, Unread
+from pytest_capacity.model import Held, Offer, Topology, Unread
 from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import DB, REGION, GceLab, request
 from tests.emulated import ROOT, Emulator
@@ -74,8 +74,8 @@ def test_a_project_must_be_named(lab: GceLab) -> None:
         lab.backend(lab.request(emulated=False)).whoami()
 
 
-def test_service_account_credentials(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key file of Application Default Credentials names the project; its token is got once, through the proxy."""
+def key_file(path: Path) -> str:
+    """Write the key file of a service account of the project; its address."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -87,20 +87,54 @@ def test_service_account_credentials(emulator: Emulator, tmp_path: Path, monkeyp
         "client_email": account,
         "token_uri": "http://tokens.test/token",
     }
-    (tmp_path / "key.json").write_text(json.dumps(about))
+    path.write_text(json.dumps(about))
+    return account
+
+
+@pytest.mark.parametrize("named", ["", "another-project"])
+def test_service_account_credentials(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """A key file of Application Default Credentials names the project, but where the file of the run names one; its
+    token is got once, through the proxy."""
+    account, project = key_file(tmp_path / "key.json"), named or PROJECT
     answers = {
         "/token": {"access_token": "a-token", "expires_in": 3600, "token_type": "Bearer"},
-        f"/compute/v1/projects/{PROJECT}": {"id": "1", "name": PROJECT},
-        f"/compute/v1/projects/{PROJECT}/regions": {"items": [{"name": REGION, "status": "UP"}]},
+        f"/compute/v1/projects/{project}": {"id": "1", "name": project},
+        f"/compute/v1/projects/{project}/regions": {"items": [{"name": REGION, "status": "UP"}]},
     }
+    settings = {"project": named} if named else {}
     with answering(answers) as (url, asked):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
         monkeypatch.setenv("HTTP_PROXY", url)
-        backend = GceBackend(request(emulator, DB, emulated=False, endpoint="http://compute.test"))
+        backend = GceBackend(request(emulator, DB, emulated=False, endpoint="http://compute.test", settings=settings))
         identity = backend.whoami()
-        assert (identity.account, identity.place, identity.who) == ("1", PROJECT, account)
+        assert (identity.account, identity.place, identity.who) == ("1", project, account)
+        assert identity.expires is None
         assert backend.regions() == [REGION]
         assert asked == list(answers)
+
+
+def test_a_token_that_was_revoked_is_renewed_once(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is made again with the new one; if that is refused too, it is told."""
+    key_file(tmp_path / "key.json")
+    path = f"/compute/v1/projects/{PROJECT}"
+    reason = {"reason": "authError", "message": "x", "domain": "global"}
+    refusal = (401, {"error": {"code": 401, "message": "x", "errors": [reason]}})
+    tokens = [{"access_token": f"token-{number}", "expires_in": 3600, "token_type": "Bearer"} for number in range(3)]
+    answers = {"/token": tokens, path: [refusal, {"id": "1", "name": PROJECT}, refusal, refusal]}
+    seen: list[str] = []
+    with answering(answers, seen=seen) as (url, _):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+        monkeypatch.setenv("HTTP_PROXY", url)
+        backend = GceBackend(request(emulator, DB, emulated=False, endpoint="http://compute.test"))
+        assert backend.whoami().account == "1"
+        assert seen == ["", "Bearer token-0", "", "Bearer token-1"]
+        with pytest.raises(ApiError) as caught:
+            backend.whoami()
+    assert backend.diagnose(caught.value).kind == "auth"
 
 
 ACCOUNT = f"tests@{PROJECT}.iam.gserviceaccount.com"
@@ -258,8 +292,8 @@ def answering(
 ) -> Iterator[tuple[str, list[str]]]:
     """A server and proxy of this machine that has an answer for each path; its URL, and the paths that were asked for.
 
-    As a proxy for TLS it is the host itself, with the key and certificate of ``authority``. ``seen`` gets what each
-    request bears as Authorization.
+    An answer is a body, or a status and a body; of a list each is given once. As a proxy for TLS it is the host itself,
+    with the key and certificate of ``authority``. ``seen`` gets what each request bears as Authorization.
     """
     asked: list[str] = []
     said: list[str] = [] if seen is None else seen
@@ -271,8 +305,10 @@ def answering(
             asked.append(path)
             said.append(self.headers.get("Authorization") or "")
             answer = answers[path]
+            answer = answer.pop(0) if isinstance(answer, list) else answer
+            status, answer = answer if isinstance(answer, tuple) else (200, answer)
             body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(200)
+            self.send_response(status)
             if path.startswith("/computeMetadata") or path == "/":
                 self.send_header("Metadata-Flavor", "Google")
             self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
@@ -326,6 +362,122 @@ def test_what_did_not_answer_is_unread(emulator: Emulator) -> None:
             kind="node", id="x", region="us-east1", zone="us-east1-b", state="ready", facts={"number": "1"}
         )
         assert [held.state for held in look(session, "run-1", table, [node, elsewhere])] == ["ready", "gone"]
+
+
+V1 = "/compute/v1/projects"
+DENIED = (
+    403,
+    {"error": {"code": 403, "message": "no", "errors": [{"reason": "forbidden", "message": "no", "domain": "global"}]}},
+)
+
+
+def zone(letter: str, **more: Any) -> dict[str, Any]:
+    """A zone as it is listed."""
+    return {"name": f"{REGION}-{letter}", "region": f"https://x/compute/v1/regions/{REGION}", "status": "UP", **more}
+
+
+def reads(**changes: Any) -> dict[str, Any]:
+    """The answers to what is read of a region with two zones before a run."""
+    image = f"{V1}/debian-cloud/global/images/family/debian-12"
+    types = {
+        f"zones/{REGION}-{letter}": {"machineTypes": [{"name": DB.instance_type, "zone": f"{REGION}-{letter}"}]}
+        for letter in "abc"
+    }
+    answers: dict[str, Any] = {
+        f"{V1}/{PROJECT}/zones": {"items": [zone("a"), zone("b")]},
+        f"{V1}/{PROJECT}/aggregated/machineTypes": {"items": types},
+        f"{V1}/{PROJECT}/global/networks/default": {"name": "default"},
+        image: {"name": "debian", "selfLink": f"https://x/compute/v1/{image}"},
+    }
+    return {**answers, **{f"{V1}/{path}": answer for path, answer in changes.items()}}
+
+
+def offers(emulator: Emulator, answers: dict[str, Any], **keys: Any) -> dict[str, Offer]:
+    """What the zones of the region offer, by letter."""
+    with answering(answers) as (url, _):
+        backend = GceBackend(request(emulator, DB, endpoint=url, **keys))
+        return {one.zone[-1]: one for one in backend.offers(REGION, Topology((DB,)))}
+
+
+def test_zones_that_are_down_or_end_are_left_out(emulator: Emulator) -> None:
+    """With the cloud's word for it."""
+    zones = [
+        zone("a", status="DOWN"),
+        zone("b", deprecated={"state": "OBSOLETE"}),
+        zone("c", deprecated={"state": "DEPRECATED"}),
+    ]
+    found = offers(emulator, reads(**{f"{PROJECT}/zones": {"items": zones}}))
+    assert {letter: one.why for letter, one in found.items()} == {
+        "a": "the zone is DOWN",
+        "b": "the zone is OBSOLETE",
+        "c": "",
+    }
+
+
+def test_a_region_that_is_down_is_none(emulator: Emulator) -> None:
+    """It is not looked at, nor fallen back to."""
+    items = [{"name": "us-east1", "status": "DOWN"}, {"name": REGION, "status": "UP"}]
+    with answering({f"{V1}/{PROJECT}/regions": {"items": items}}) as (url, _):
+        assert list(GceBackend(request(emulator, DB, endpoint=url)).regions()) == [REGION]
+
+
+@pytest.mark.parametrize(
+    "path", ["aggregated/machineTypes", "global/networks/default", "aggregated/reservations", "zones"]
+)
+def test_what_may_not_be_read_rules_nothing_out(emulator: Emulator, path: str) -> None:
+    """Zones, types, networks and listed reservations."""
+    answers = reads(**{f"{PROJECT}/aggregated/reservations": {"items": {}}, f"{PROJECT}/{path}": DENIED})
+    keys = {"use_reservations": ("mine",)} if path.endswith("reservations") else {}
+    found = offers(emulator, answers, **keys)
+    assert [one.why for one in found.values()] == [""] * (3 if path == "zones" else 2)
+    assert [dict(one.unused) for one in found.values()][:1] == [{"mine": "it could not be read"} if keys else {}]
+
+
+def test_a_reservation_of_another_project_is_named_with_it(emulator: Emulator) -> None:
+    """It is looked for there, and one of the same name of our own project is another one."""
+    properties = {"machineType": DB.instance_type}
+    theirs = {
+        "name": "theirs",
+        "zone": f"{REGION}-b",
+        "status": "READY",
+        "specificReservationRequired": True,
+        "specificReservation": {"count": "2", "instanceProperties": properties},
+    }
+    listed = {"items": {f"zones/{REGION}-b": {"reservations": [theirs]}}}
+    link = f"projects/other/zones/{REGION}-b/reservations/theirs"
+    found = offers(emulator, reads(**{"other/aggregated/reservations": listed}), use_reservations=(link,))
+    fact = f"use/db/{DB.instance_type}"
+    assert found["b"].facts[fact] == "projects/other/reservations/theirs"
+    assert fact not in found["a"].facts
+    assert (found["a"].preferred, found["b"].preferred) == (False, True)
+
+
+@pytest.mark.parametrize(("facts", "state"), [({}, "unseen"), ({"number": "1"}, "gone")])
+def test_what_was_listed_once_is_gone_when_it_is_not(lab: GceLab, facts: dict[str, str], state: str) -> None:
+    """What no list has had yet may only be late."""
+    node = Held(kind="node", id="x", region=REGION, zone=f"{REGION}-a", state="creating", facts=facts)
+    (now,) = lab.backend(lab.request()).refresh([node])
+    assert now.state == state
+
+
+@pytest.mark.parametrize("kind", ["node", "reservation", "disk", "placement-policy"])
+def test_what_is_not_there_is_gone(lab: GceLab, kind: str) -> None:
+    """A release of it is no error; one of what does not bear our stamp makes no call."""
+    backend = lab.backend(lab.request())
+    thing = Held(kind=kind, id="x", region=REGION, zone=f"{REGION}-a", state="ready", subject="default/1/a/node/db")
+    assert [one.state for one in backend.release([thing])] == ["gone"]
+    calls = len(lab.calls())
+    with pytest.raises(ValueError, match="do not bear our whole stamp"):
+        backend.release([thing, replace(thing, id="theirs", subject="")])
+    assert len(lab.calls()) == calls
+
+
+def test_the_console_is_the_first_serial_port(emulator: Emulator) -> None:
+    """Whole, as Compute Engine has kept it."""
+    path = f"{V1}/{PROJECT}/zones/{REGION}-a/instances/x/serialPort"
+    node = Held(kind="node", id="x", region=REGION, zone=f"{REGION}-a", state="ready")
+    with answering({path: {"contents": "login: ", "next": "7"}}) as (url, _):
+        assert GceBackend(request(emulator, DB, endpoint=url)).console(node) == "login: "
 
 
 @pytest.mark.parametrize(("status", "state"), [("RUNNING", "creating"), ("DONE", "ready")])

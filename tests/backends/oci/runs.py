@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci.settings import ImageLookup, OciSettings
 from pytest_capacity.model import NodeGroup, Request
+from pytest_capacity.testing import ScalingLab
 from tests.backends.lab import EmulatedLab, Wanted, request_to
 from tests.emulated import Emulator
 
@@ -63,3 +66,13 @@ class OciLab(EmulatedLab):
             "pending_s": wanted.slow_s / 2,
             "stop_s": wanted.slow_s,
         }
+
+
+class OciScalingLab(OciLab):
+    """The same with one reserved group, so that its reservation has no other nodes, for the suite of node groups."""
+
+    # None with local disks: Oracle changes the shape of no instance that has them.
+    scaling = ScalingLab(type=SHAPE, larger=OTHER, other_architecture="VM.Standard.A1.Flex", disk_gb=47)
+
+    def request(self, *groups: NodeGroup, **overrides: Any) -> Request:
+        return super().request(*(groups or (DB, replace(LOADER, reserve=False))), **overrides)

@@ -139,6 +139,12 @@ def test_every_body_is_the_sdks_own(market: Any, public: bool) -> None:
     rounds = plan(asked, placement=Placement(REGION, zone), facts={**FACTS, PUBLIC_KEY: "ssh-ed25519 AAAA"})
     faults = [fault for pieces in rounds for piece in pieces for fault in faults_of(piece)]
     assert faults == []
+    bodies = [body(piece) for pieces in rounds for piece in pieces]
+    assert [one["definedTags"] for one in bodies] == [{"SCT": {"TestId": "1"}}] * len(bodies)
+    assert {one["freeformTags"]["team"] for one in bodies} == {"storage"}
+    nodes = [body(node) for node in of_kind(rounds, "node")]
+    assert {node["sourceDetails"]["bootVolumeSizeInGBs"] for node in nodes} == {100}
+    assert [node["createVnicDetails"]["nsgIds"] for node in nodes] == [["ocid1.networksecuritygroup.oc1.iad.a"]] * 3
 
 
 def test_a_reservation_has_one_configuration_a_shape() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from msgspec.structs import replace
 from oci.exceptions import ServiceError
 
 from pytest_capacity.backends.oci.backend import OciBackend
-from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Request
-from tests.backends.oci.runs import DB, DOMAINS, FIXED, LOADER, OTHER, REGION, SETTINGS, SHAPE, request
+from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Placement, Request
+from pytest_capacity.testing.bench import benched
+from pytest_capacity.testing.scaling import Scaler
+from tests.backends.oci.runs import DB, DOMAINS, FIXED, LOADER, OTHER, REGION, SETTINGS, SHAPE, OciLab, request
 from tests.backends.oci.test_backend import made, only, opened, read
 from tests.emulated import Emulator
 
@@ -66,6 +69,8 @@ def test_a_reservation_of_several_shapes_grows_by_one(emulator: Emulator) -> Non
     assert (again.count, counts(again)) == (6, {SHAPE: 2, FIXED: 4})
     (less,) = backend.refresh([backend.change(again, Change(count=2, instance_type=FIXED))])
     assert (less.count, counts(less)) == (2, {SHAPE: 2})
+    (back,) = backend.refresh([backend.change(less, Change(count=3, instance_type=FIXED))])
+    assert (back.count, counts(back)) == (3, {SHAPE: 2, FIXED: 1})
 
 
 def test_a_count_that_does_not_say_of_what(emulator: Emulator) -> None:
@@ -75,7 +80,7 @@ def test_a_count_that_does_not_say_of_what(emulator: Emulator) -> None:
     reservation = reservation_of(backend, asked)
     for change, words in (
         (Change(count=5), "2 configurations, and one count"),
-        (Change(count=5, instance_type=OTHER), f"0 configurations of {OTHER}"),
+        (Change(count=5, instance_type=OTHER), "0 configurations of VM"),
         (Change(count=1, instance_type=FIXED), "holds more than 1 for other shapes"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -120,6 +125,65 @@ def test_a_deadline_does_not_change_the_state(emulator: Emulator) -> None:
     emulator.weather(pending_s=30)
     assert backend.change(reservation, Change(deadline=1_900_001_000.0)).state == "ready"
     assert backend.refresh([reservation])[0].state == "ready"
+
+
+@pytest.mark.parametrize("fault_domain", ["", ".FAULT-DOMAIN-2"])
+def test_a_shape_comes_back_as_it_was(emulator: Emulator, fault_domain: str) -> None:
+    """A configuration that was left out has its size, fault domain and cluster placement group again."""
+    asked = request(emulator, replace(DB, placement_group=True), LOADER)
+    backend = opened(asked)
+    place = Placement(REGION, f"{DOMAINS[0]}{fault_domain}")
+    reservation = only(made(backend, asked, launch=False, placement=place), "reservation")
+    before = read(backend, reservation, "/computeCapacityReservations")["instanceReservationConfigs"]
+    (less,) = backend.refresh([backend.change(reservation, Change(count=1, instance_type=SHAPE))])
+    (back,) = backend.refresh([backend.change(less, Change(count=3, instance_type=SHAPE))])
+    after = read(backend, back, "/computeCapacityReservations")["instanceReservationConfigs"]
+    assert sorted(before, key=str) == sorted(after, key=str)
+    assert any(one.get("clusterPlacementGroupId") for one in after)
+
+
+# -- groups that share a reservation -------------------------------------------------------------------------------
+
+
+def test_a_group_leaves_a_shared_reservation_and_comes_back(emulator: Emulator, tmp_path: Path) -> None:
+    """Two groups are in one reservation: the other one's part stays as it is, whatever becomes of the first."""
+    lab = OciLab(emulator)
+    with benched(lab, tmp_path) as bench:
+        engine = bench.engine(lab.request())
+        engine.provision("default")
+        scaler = Scaler(bench, engine)
+
+        def standing() -> dict[str, dict[str, int]]:
+            backend = opened(engine.request)
+            listed = list(backend.inventory("run-1", (REGION,)))
+            reservations = [one for one in listed if isinstance(one, Held) and one.kind == "reservation"]
+            configs = [read(backend, one, "/computeCapacityReservations") for one in reservations]
+            return {
+                one["id"]: {
+                    config["instanceShape"]: config["usedCount"]
+                    for config in one["instanceReservationConfigs"]
+                    if config["usedCount"] == config["reservedCount"]
+                }
+                for one in configs
+            }
+
+        ((shared, first),) = standing().items()
+        assert first == {SHAPE: 2, FIXED: 1}
+        for change, wanted in (
+            ({"count": 3}, {SHAPE: 3, FIXED: 1}),
+            ({"instance_type": OTHER}, {FIXED: 1}),
+            ({"instance_type": SHAPE, "mode": "in_place"}, {SHAPE: 3, FIXED: 1}),
+            ({"instance_type": OTHER, "mode": "in_place"}, {FIXED: 1}),
+            ({"instance_type": SHAPE}, {SHAPE: 3, FIXED: 1}),
+            ({"count": 1}, {SHAPE: 1, FIXED: 1}),
+        ):
+            (operation,) = scaler.ask("db", **change)
+            assert operation.outcome == "successful", operation.reason
+            now = standing()
+            assert now.pop(shared) == wanted
+            assert list(now.values()) == ([] if SHAPE in wanted else [{OTHER: 3}])
+        bench.give_back(engine)
+        assert emulator.held() == []
 
 
 # -- nodes ---------------------------------------------------------------------------------------------------------
@@ -289,13 +353,6 @@ def test_obstacles(emulator: Emulator, standing: str, wanted: dict[str, Any], ki
     group = replace(DB, count=1, reserve=False, instance_type=standing)
     settings = replace(SETTINGS, ocpus=8.0, memory_gb=128.0)
     assert kinds_of(emulator, group, settings, **wanted) == kinds
-
-
-def test_a_cluster_of_the_run_is_an_obstacle_in_place(emulator: Emulator) -> None:
-    """A node stays in its cluster placement group, and the new capacity has to lie in it."""
-    group = replace(DB, count=1, reserve=False, placement_group=True)
-    assert kinds_of(emulator, group, instance_type=OTHER, mode="in_place") == ["unsupported"]
-    assert kinds_of(emulator, replace(group, name="db"), instance_type=OTHER) == []
 
 
 def test_what_oci_can(emulator: Emulator) -> None:

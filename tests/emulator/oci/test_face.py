@@ -94,6 +94,8 @@ def test_shapes_and_images(compute: Any, emulator: Emulator) -> None:
     wanted = {"operating_system": "Oracle Linux", "operating_system_version": "9"}
     found = compute.list_images(COMPARTMENT, shape=FLEX, **wanted).data
     assert next(one.id for one in found) == IMAGE
+    oldest = compute.list_images(COMPARTMENT, shape=FLEX, sort_by="TIMECREATED", sort_order="ASC", **wanted).data
+    assert [one.id for one in oldest] == [one.id for one in reversed(found)]
     arm = compute.list_images(COMPARTMENT, shape="VM.Standard.A1.Flex", **wanted).data
     assert ["aarch64" in one.display_name for one in arm] == [True]
     assert compute.get_image(IMAGE).data.operating_system == "Oracle Linux"
@@ -581,6 +583,7 @@ def test_a_cluster_placement_group_that_fails(clusters: Any, work: Any, emulator
     (error,) = clusters.list_work_request_errors(request).data.items
     assert (error.code, error.message) == ("InvalidParameter", "No.")
     assert work.list_work_requests(COMPARTMENT).data == []
+    refused("NotAuthorizedOrNotFound", 404, work.get_work_request, request)
 
 
 def test_capacity_in_a_cluster_serves_only_that_cluster(compute: Any, network: Any, clusters: Any) -> None:

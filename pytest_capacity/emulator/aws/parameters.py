@@ -1,0 +1,67 @@
+"""Systems Manager, for the parameters that hold ids of images: ``GetParameter``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Ec2Catalogue
+from pytest_capacity.emulator.aws.partitions import partition
+from pytest_capacity.emulator.face import Asked
+from pytest_capacity.emulator.http import HttpRequest, HttpResponse
+from pytest_capacity.emulator.refusal import Refusal
+
+_OPERATION: Final = "GetParameter"
+#: The public parameters of Linux images begin so (Systems Manager user guide, "Finding public parameters").
+_PUBLIC: Final = "/aws/service/"
+
+
+class Parameters:
+    """The service, for all regions: JSON 1.1. Public parameters name the emulator's own Linux images."""
+
+    def __init__(self, catalogue: Ec2Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def read(self, request: HttpRequest, region: str) -> Asked:
+        """Return what is asked."""
+        operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        asked = Asked(operation=operation, request=request, region=region, writes=False)
+        try:
+            params = request.json()
+        except ValueError:
+            params = None
+        if operation != _OPERATION or not isinstance(params, dict):
+            words = f"The emulator knows {_OPERATION}, with a JSON object; not {operation}."
+            asked.refusal = Refusal("UnknownOperationException", words)
+        else:
+            asked.params = params
+        return asked
+
+    def do(self, asked: Asked) -> HttpResponse:
+        """Let the call happen."""
+        name = str(asked.params.get("Name", ""))
+        architecture = "arm64" if name.endswith(("/arm64", "-arm64")) else "x86_64"
+        image = next((one for one in self._linux(asked.region) if one.architecture == architecture), None)
+        if not name.startswith(_PUBLIC) or image is None:
+            raise Refusal("ParameterNotFound", f"Parameter {name} not found.")
+        region = asked.region
+        parameter = {
+            "Name": name,
+            "Type": "String",
+            "Value": image.id,
+            "Version": 1,
+            "DataType": "aws:ec2:image",
+            "ARN": f"arn:{partition(region)}:ssm:{region}::parameter{name}",
+        }
+        return HttpResponse.of_json({"Parameter": parameter})
+
+    def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
+        """Return a refusal in the service's form."""
+        told = {"__type": refusal.code, "message": refusal.message}
+        return HttpResponse.of_json(told, refusal.http or 400, error=refusal.code)
+
+    def _linux(self, region: str) -> list[Any]:
+        return [one for one in self._catalogue.backend(region).amis.values() if _is_ours(one)]
+
+
+def _is_ours(image: Any) -> bool:
+    return bool(image.owner_id == ACCOUNT and image.name.startswith("emulated-linux"))
