@@ -143,8 +143,6 @@ class Life:
         if line and (not self._quiet or line.colour == "red"):
             say(line.text)
 
-    # The end.
-
     def _end(self, *, failed: bool) -> bool:
         """Have everything given back, and wait for it; whether the end is as it should be."""
         if not self._begun:

@@ -55,8 +55,6 @@ class Alterer:
         self._under_way: list[Future[None]] = []
         self._lock = threading.Lock()
 
-    # -- work beside the tests -----------------------------------------------------------------------------------
-
     def beside(self, work: Callable[[], None]) -> Future[None]:
         """Do ``work`` on a thread; the run's release waits until it has ended."""
         future: Future[None] = Future()
@@ -88,8 +86,6 @@ class Alterer:
         """Return whether the run is ending."""
         return self._stop.is_set()
 
-    # -- reads ----------------------------------------------------------------------------------------------------
-
     def read(self, what: str, call: Callable[[], T], deadline: Deadline) -> T:
         """Return what the cloud answers, asked again while it only says "not now". Raises `Refused`."""
         return self._patiently(what, call, deadline)
@@ -106,13 +102,11 @@ class Alterer:
             self._run_state.note("state", data={"held": news})
         return seen
 
-    # -- changes --------------------------------------------------------------------------------------------------
-
     def change(self, held: Held, to: Change, deadline: Deadline) -> Held:
         """Set what ``to`` says; returns when the cloud has accepted it. Raises `Refused` with its words."""
         shown = {key: value for key in to.__struct_fields__ if (value := getattr(to, key)) is not None}
         place = {"kind": held.kind, "id": held.id, "region": held.region, "zone": held.zone}
-        self._run_state.note("changing", held.subject, {**place, "to": shown})
+        self._run_state.note("changing", held.subject, {**place, "words": _words(shown)})
         changed = self._patiently(
             f"asked to change {held.kind} {held.id} ({_words(shown)})",
             lambda: self.backend.change(held, to),
@@ -217,8 +211,6 @@ class Alterer:
             raise failures[0]
         return [result for result in results if isinstance(result, Held)]
 
-    # -- what tests have ------------------------------------------------------------------------------------------
-
     def hand_over(
         self,
         topology: str,
@@ -244,8 +236,6 @@ class Alterer:
         held = {held.id: reservation_of(held) for held in self._run_state.held() if held.kind == "reservation"}
         return replace(placed, reservations=tuple(held[one.id] for one in placed.reservations if one.id in held))
 
-    # -- inside ---------------------------------------------------------------------------------------------------
-
     def _patiently(self, what: str, call: Callable[[], T], deadline: Deadline, *, young: bool = False) -> T:
         pause = FIRST_PAUSE
         while True:
@@ -260,7 +250,7 @@ class Alterer:
 
 
 def _without_past(held: Held) -> Held:
-    """A node that runs again after it was stopped has no problem, whatever was said of it meanwhile."""
+    """Return a node that runs again without what was said of it while it was stopped."""
     if held.kind != "node" or held.state != "ready":
         return held
     return replace(held, problem="", problem_code="", parts=())

@@ -18,7 +18,7 @@ from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import chosen, shares
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import stranger
-from pytest_capacity.engine.local_endpoint import LocalEndpoint
+from pytest_capacity.engine.dead_proxy import hopeless
 from pytest_capacity.engine.offers import READING, OfferReader, check_zones, patiently
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused
@@ -129,8 +129,8 @@ def _remarks(
 
 
 def _who_we_are(request: Request, backend: Backend, clock: Clock, deadline: Deadline) -> Identity:
-    endpoint = LocalEndpoint(provider(request.backend).endpoint_of(request, os.environ), clock)
-    identity = patiently(backend, clock, backend.whoami, deadline, give_up=endpoint.give_up)
+    endpoint = provider(request.backend).endpoint_of(request, os.environ)
+    identity = patiently(backend, clock, backend.whoami, deadline, give_up=hopeless(endpoint, clock))
     if isinstance(identity, Diagnosis):
         raise refused("asked the cloud who we are", backend.name, identity)
     other = stranger(identity, provider(request.backend).account_setting(request))

@@ -22,9 +22,9 @@ from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import Bounds, Climber, subjects
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import Account, CredentialWatch
+from pytest_capacity.engine.dead_proxy import hopeless
 from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
 from pytest_capacity.engine.leases import LEASE, Leases
-from pytest_capacity.engine.local_endpoint import LocalEndpoint
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
 from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
@@ -168,7 +168,7 @@ class Engine:
             self._clock,
             self._backend.whoami,
             deadline,
-            give_up=LocalEndpoint(endpoint, self._clock).give_up,
+            give_up=hopeless(endpoint, self._clock),
         )
         if isinstance(identity, Diagnosis):
             raise refused("asked the cloud who we are", self._backend.name, identity)

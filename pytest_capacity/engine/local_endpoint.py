@@ -42,12 +42,20 @@ class LocalEndpoint:
         )
 
 
+def is_near(host: str) -> bool:
+    """Return whether ``host`` is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _refuses(url: str) -> bool:
     """Return whether ``url`` is of this machine, and nothing listens at its port."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+        if not is_near(host):
             return False
         socket.create_connection((host, port), timeout=1).close()
     except ConnectionRefusedError:

@@ -17,6 +17,7 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
 from pytest_capacity.plugin.console import width_of
+from pytest_capacity.plugin.fake_files import keep_real_files
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
 from pytest_capacity.plugin.node_usage import Uses
@@ -263,6 +264,7 @@ class Runtime(ABC):
         A fixture of the suite's own may ask for what is not to be had, too.
         """
         __tracebackhide__ = True
+        keep_real_files(ssh=self.request.ssh is not None and uses_capacity(item))
         if uses_capacity(item):
             self._must_stand()
         with self._given_up():

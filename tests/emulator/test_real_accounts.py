@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -57,6 +57,10 @@ def host(ec2: EC2Client, type_: str, **more: Any) -> str:
     return ec2.allocate_hosts(**asked)["HostIds"][0]
 
 
+def tagged(kind: str, key: str) -> list[dict[str, Any]]:
+    return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": "v"}]}]
+
+
 def on(host_id: str | None = None, **more: Any) -> dict[str, Any]:
     placement = {"AvailabilityZone": "us-east-1a", "Tenancy": "host", **({"HostId": host_id} if host_id else {})}
     return {"Placement": {**placement, **more}}
@@ -64,7 +68,7 @@ def on(host_id: str | None = None, **more: Any) -> dict[str, Any]:
 
 def test_a_mac_runs_on_a_host_of_its_own_alone(ec2: EC2Client) -> None:
     """One at a time; it shows where it is, and the host goes once it is empty."""
-    mac = {"InstanceType": "mac2.metal", "ImageId": MAC_IMAGE}
+    mac: dict[str, Any] = {"InstanceType": "mac2.metal", "ImageId": MAC_IMAGE}
     with refused("Unsupported"):
         run(ec2, **mac)
     with refused("UnavailableHostRequirements"):
@@ -89,9 +93,7 @@ def test_a_mac_runs_on_a_host_of_its_own_alone(ec2: EC2Client) -> None:
 
 def test_a_launch_finds_a_host_that_takes_it(ec2: EC2Client, emulator: Emulator) -> None:
     """One of its type and zone that is not set apart; and a host is held, and bills."""
-    id_ = host(
-        ec2, "c6i.large", TagSpecifications=[{"ResourceType": "dedicated-host", "Tags": [{"Key": "a", "Value": "b"}]}]
-    )
+    id_ = host(ec2, "c6i.large", TagSpecifications=tagged("dedicated-host", "a"))
     apart = host(ec2, "c6i.xlarge", AutoPlacement="off")
     (machine,) = run(ec2, InstanceType="c6i.large", **on())
     assert machine["Placement"]["HostId"] == id_
@@ -103,8 +105,8 @@ def test_a_launch_finds_a_host_that_takes_it(ec2: EC2Client, emulator: Emulator)
     before = emulator.world()["bill"]["usd"]
     emulator.weather(clock={"advance_s": 3600})
     assert emulator.world()["bill"]["usd"] > before
-    (tagged,) = ec2.describe_hosts(Filter=[{"Name": "tag:a", "Values": ["b"]}])["Hosts"]
-    assert tagged["HostId"] == id_
+    (found,) = cast("Any", ec2).describe_hosts(Filter=[{"Name": "tag:a", "Values": ["v"]}])["Hosts"]
+    assert found["HostId"] == id_
     emulator.weather(stock={"us-east-1a": {"c6i.xlarge": 0}})
     with refused("InsufficientHostCapacity", 500):
         host(ec2, "c6i.xlarge")
@@ -122,14 +124,8 @@ def test_what_is_for_hosts_is_for_hosts(ec2: EC2Client, placement: dict[str, str
 
 def test_options_of_a_launch_come_back(ec2: EC2Client) -> None:
     """Metadata service, disks, addresses, profile: as they were asked for, in the description."""
-    disk = {
-        "VolumeSize": 30,
-        "VolumeType": "gp3",
-        "Iops": 4000,
-        "Throughput": 200,
-        "Encrypted": True,
-        "KmsKeyId": "alias/k",
-    }
+    disk = {"VolumeSize": 30, "VolumeType": "gp3", "Iops": 4000, "Throughput": 200}
+    disk |= {"Encrypted": True, "KmsKeyId": "alias/k"}
     (machine,) = run(
         ec2,
         InstanceType="c6i.large",
@@ -173,19 +169,17 @@ def test_what_is_not_asked_for_is_as_ec2_has_it(ec2: EC2Client) -> None:
         run(ec2, MetadataOptions={"HttpPutResponseHopLimit": 65})
 
 
-TAGGED = {"MetadataOptions": {"InstanceMetadataTags": "enabled"}}
+TAGGED: dict[str, Any] = {"MetadataOptions": {"InstanceMetadataTags": "enabled"}}
 
 
 @pytest.mark.parametrize("key", ["Patch Group", "k8s.io/owner", "_index", ".."])
 def test_tags_that_the_metadata_service_cannot_show_are_refused(ec2: EC2Client, key: str) -> None:
     """Only where it shows tags: at the launch, and when they are added."""
-    tags = [{"ResourceType": "instance", "Tags": [{"Key": key, "Value": "v"}]}]
+    tags = tagged("instance", key)
     run(ec2, TagSpecifications=tags)
     with refused("InvalidParameterValue"):
         run(ec2, TagSpecifications=tags, **TAGGED)
-    (machine,) = run(
-        ec2, TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "a:b", "Value": "v"}]}], **TAGGED
-    )
+    (machine,) = run(ec2, TagSpecifications=tagged("instance", "a:b"), **TAGGED)
     with refused("InvalidParameterValue"):
         ec2.create_tags(Resources=[machine["InstanceId"]], Tags=[{"Key": key, "Value": "v"}])
 
@@ -193,7 +187,7 @@ def test_tags_that_the_metadata_service_cannot_show_are_refused(ec2: EC2Client, 
 def test_the_accounts_default_counts(ec2: EC2Client, emulator: Emulator) -> None:
     """A launch that says nothing of tags in the metadata service gets what the account has set."""
     emulator.weather(own={"aws": {"metadata_tags": True}})
-    tags = [{"ResourceType": "instance", "Tags": [{"Key": "a b", "Value": "v"}]}]
+    tags = tagged("instance", "a b")
     with refused("InvalidParameterValue"):
         run(ec2, TagSpecifications=tags)
     run(ec2, TagSpecifications=tags, MetadataOptions={"InstanceMetadataTags": "disabled"})

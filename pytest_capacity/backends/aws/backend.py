@@ -320,7 +320,11 @@ class AwsBackend:
         table, market = self._cloud.errors, (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)
-        return diagnose_error(problem, table, market, self._decoded(encoded_reason(problem), piece))
+        found = diagnose_error(problem, table, market, self._decoded(encoded_reason(problem), piece))
+        if found.kind != "auth" or isinstance(problem, ClientError) or not (of := self._cloud.described):
+            return found
+        # What is wrong before the first call is a setting of a profile: the SDK's words seldom say which.
+        return replace(found, words=f"{found.words.rstrip('. ')} ({of})")
 
     def _decoded(self, encoded: str, piece: Piece | None) -> str:
         """Return what an encoded authorization message says; "" where there is none, or it may not be decoded."""

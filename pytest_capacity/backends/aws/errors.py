@@ -9,6 +9,7 @@ from typing import Final
 from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
+from pytest_capacity.backends.aws.profiles import MfaCodeNeededError
 from pytest_capacity.backends.aws.regions import ClosedRegionError, UnknownRegionError
 from pytest_capacity.backends.diagnosis import Table, diagnose, packaged_table
 from pytest_capacity.model import Diagnosis, Market
@@ -44,6 +45,8 @@ def diagnose_error(
         )
         return replace(found, operation=problem.operation_name)
     found = _by_class(problem, table)
+    if isinstance(problem, MfaCodeNeededError):
+        return replace(found, by="the SDK", remedy=found.remedy.format(**problem.kwargs))
     if isinstance(problem, ClosedRegionError):
         return replace(found, by="its other regions", remedy=found.remedy.format(**problem.kwargs))
     return replace(found, by="its other regions" if isinstance(problem, UnknownRegionError) else "the SDK")

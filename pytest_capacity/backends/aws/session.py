@@ -11,10 +11,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, RefreshWithMFAUnsupportedError
 from botocore.session import Session
 
-from pytest_capacity.backends.aws import regions
+from pytest_capacity.backends.aws import profiles, regions
 from pytest_capacity.backends.aws.descriptions import read_fast
 from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.backends.diagnosis import table_of
@@ -81,6 +81,10 @@ class Cloud:
         generation = self._generation
         try:
             answer: dict[str, Any] = getattr(self._client(service, region), operation)(**parameters)
+        except RefreshWithMFAUnsupportedError:
+            # The command line may have taken on the role once more since.
+            self._reopen(generation)
+            answer = getattr(self._client(service, region), operation)(**parameters)
         except ClientError as error:
             if self._request.emulated or error.response.get("Error", {}).get("Code") not in EXPIRED:
                 raise
@@ -143,6 +147,11 @@ class Cloud:
         return regions.why(problem, region, [self._home, *self._request.regions], self.call)
 
     @property
+    def described(self) -> str:
+        """Which profile is used, of which file, and where it says that credentials come from; "" of an emulated run."""
+        return "" if self._request.emulated else profiles.describe(self._session)
+
+    @property
     def home(self) -> str:
         """A region that answers: the first of the run, unless that does not accept the credentials."""
         return self._home
@@ -199,6 +208,7 @@ class Cloud:
             session = Session(profile=section_of(self._request).profile)
             session.get_scoped_config()  # Otherwise the first client would find out that there is no such profile.
             read_fast(session)
+            profiles.serve_without_terminal(session)
             return session
         # Neither the user's credentials nor anything in the user's files may reach an emulator.
         session = Session(session_vars={"profile": (None, None, None, None)})

@@ -8,16 +8,22 @@ from typing import Any, Final
 
 from azure.core.exceptions import AzureError
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pytest_capacity.backends.azure.errors import diagnose_error
+from pytest_capacity.backends.azure.existing_reservations import (
+    Existing,
+    check_usable,
+    group_of,
+    serves,
+    unused,
+    used_members,
+)
 from pytest_capacity.backends.azure.ids import (
     COMPUTE,
     COMPUTE_VERSION,
     GROUPS,
     NETWORK_VERSION,
     SKUS_VERSION,
-    ResourceId,
     canonical,
     tags_of,
 )
@@ -56,37 +62,10 @@ class Size(Struct, frozen=True):
     #: Zones, or all of the region, that this subscription may not use for it.
     barred: frozenset[str]
     barred_region: bool
-
-
-class Existing(Struct, frozen=True):
-    """A capacity reservation group that exists, its members and how full each is."""
-
-    answer: Mapping[str, Any]
-    members: Sequence[Mapping[str, Any]]
-    seats: Mapping[str, str]
-
-    @property
-    def region(self) -> str:
-        """Its region."""
-        return str(self.answer.get("location", "")).replace(" ", "").lower()
-
-    @property
-    def zones(self) -> list[str]:
-        """The numbers of its zones; none: its members have no zone."""
-        return [str(one) for one in self.answer.get("zones") or ()]
-
-    def member(self, size: str, zone: str) -> Mapping[str, Any] | None:
-        """Return the member for a size in a zone (its number; "" for none)."""
-        for member in self.members:
-            zones = [str(one) for one in member.get("zones") or ()]
-            if str(member.get("sku", {}).get("name", "")).lower() == size.lower() and zones == ([zone] if zone else []):
-                return member
-        return None
-
-    def free(self, member: Mapping[str, Any]) -> int:
-        """Return how many machines the member still has room for."""
-        identity = canonical(member["id"])
-        return int(member["sku"].get("capacity", 0)) - sum(1 for seat in self.seats.values() if seat == identity)
+    architecture: str = "x64"
+    #: Whether it has a temporary disk, and NVMe disks: both are lost when a machine is deallocated.
+    resource_disk: bool = False
+    nvme: bool = False
 
 
 class Read(Struct, frozen=True):
@@ -111,6 +90,7 @@ def read_offers(arm: Arm, request: Request, region: str, topology: Topology) -> 
     numbers = sorted({zone for size in (read.sizes or {}).values() for zone in size.zones}) or _wanted(request, region)
     offers = [_offer(request, region, groups, read, number) for number in [*numbers, ""]]
     _check_members(request, groups, read, offers)
+    check_usable(request, read.groups)
     return offers
 
 
@@ -122,10 +102,10 @@ def _wanted(request: Request, region: str) -> list[str]:
 def _read(arm: Arm, request: Request, region: str) -> Read:
     wanted = section_of(request).capacity_reservation_group or ""
     listed = [wanted] if "/" in wanted else []
-    ids = {_group_of(one): "use_reservations" for one in request.use_reservations}
+    ids = {group_of(one): "use_reservations" for one in request.use_reservations}
     ids |= {canonical(one): "azure.capacity_reservation_group" for one in listed}
     reads: dict[str, Callable[[], Any]] = {
-        "sizes": lambda: _sizes(arm, region),
+        "sizes": lambda: read_sizes(arm, region),
         "limits": lambda: _limits(arm, region),
         **{f"group {one}": partial(_existing, arm, one, setting) for one, setting in ids.items()},
     }
@@ -158,7 +138,8 @@ def _open(arm: Arm, read: Callable[[], Any]) -> Any:
         return None
 
 
-def _sizes(arm: Arm, region: str) -> dict[str, Size]:
+def read_sizes(arm: Arm, region: str) -> dict[str, Size]:
+    """Return the sizes of machines in a region, by their names in small letters."""
     path = arm.path(f"/providers/{COMPUTE}/skus")
     query = {"$filter": f"location eq '{region}'"}
     skus = arm.pages(f"{COMPUTE}/skus/read", path, SKUS_VERSION, **query)
@@ -184,6 +165,9 @@ def _size(sku: Mapping[str, Any]) -> Size:
         spot=capabilities.get("LowPriorityCapable", "True") != "False",
         barred=frozenset(barred),
         barred_region=any(one.get("type") == "Location" for one in restrictions),
+        architecture=capabilities.get("CpuArchitectureType", "x64"),
+        resource_disk=capabilities.get("MaxResourceVolumeMB", "0") not in ("", "0"),
+        nvme=capabilities.get("NvmeDiskSizeInMiB", "0") not in ("", "0"),
     )
 
 
@@ -223,12 +207,6 @@ def _existing(arm: Arm, group: str, setting: str) -> Existing:
     return Existing(answer, members, seats)
 
 
-def _group_of(identity: str) -> str:
-    """The id of a group, where ``identity`` is it or a member of it."""
-    found = ResourceId.parse(identity)
-    return str(replace(found, type=GROUPS, name=found.parent, parent="") if found.parent else found)
-
-
 def _check_given(request: Request, region: str, read: Read) -> None:
     if not read.given:
         return
@@ -249,7 +227,8 @@ def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read
     if group is None:
         return
     for offer in chosen(request.zones, offers):
-        for size in {type_ for one in groups if one.reserve for type_ in one.types}:
+        # What has moved to another size is in a group of ours.
+        for size in {one.group.instance_type for one in groups if one.reserve}:
             member = group.member(size, zone_number(offer.zone))
             # One of this run is what an attempt has left, and is on its way out.
             if offer.ok and member is not None and read_stamp(tags_of(member)).run != request.run:
@@ -261,7 +240,7 @@ def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read
 
 
 def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read: Read, number: str) -> Offer:
-    used = _used(request, groups, read, region, number)
+    used = used_members(request, groups, read.groups, region, number)
     facts = {use_fact(*user): id_ for user, id_ in used.items()}
     if read.given:
         facts[GIVEN_GROUP] = read.given
@@ -277,6 +256,8 @@ def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read:
         kind="quota" if why and why == _over_quota(groups, read) else "",
         lacks=tuple(sorted(lacks)),
         preferred=not why and bool(first & used.keys()),
+        serves=serves(request, used),
+        unused=unused(request, groups, read.groups, region, number, used),
         facts=facts,
     )
 
@@ -348,29 +329,3 @@ def _over_quota(groups: Sequence[GroupSettings], read: Read) -> str:
         if limit is not None and vcpus > limit:
             return f"has a quota of {limit} vCPUs for {name}, and {vcpus} are asked for"
     return ""
-
-
-def _used(
-    request: Request, groups: Sequence[GroupSettings], read: Read, region: str, number: str
-) -> dict[tuple[str, str], str]:
-    """Which member of ``use_reservations`` serves which group and size here, those that have the room."""
-    ids = [_group_of(one) for one in request.use_reservations]
-    left: dict[str, int] = {}
-    found: dict[tuple[str, str], str] = {}
-    for group in groups:
-        if not group.wants_reservation or not group.may_be_on_demand:
-            continue
-        for type_ in group.types:
-            for existing in (read.groups.get(id_) for id_ in ids):
-                if existing is None or existing.region != region:
-                    continue
-                member = existing.member(type_, number)
-                if member is None:
-                    continue
-                identity = canonical(member["id"])
-                free = left.setdefault(identity, existing.free(member))
-                if free >= group.group.count:
-                    left[identity] = free - group.group.count
-                    found[group.name, type_] = identity
-                    break
-    return found

@@ -100,8 +100,6 @@ class Ec2Catalogue:
         self.lock = threading.RLock()
         self._ready: set[str] = set()
 
-    # -- names ----------------------------------------------------------------------------------------------------
-
     @cached_property
     def _zones(self) -> dict[str, dict[str, str]]:
         return {
@@ -170,8 +168,6 @@ class Ec2Catalogue:
         """Check the weather's part ``own: {aws: ...}``. Raise `ValueError` in words."""
         read_own(values)
 
-    # -- types ----------------------------------------------------------------------------------------------------
-
     @cached_property
     def _offered(self) -> frozenset[tuple[str, str]]:
         by_zone = INSTANCE_TYPE_OFFERINGS["availability-zone"]
@@ -197,8 +193,6 @@ class Ec2Catalogue:
     def sold_as(self, type_: str) -> list[str]:
         """on-demand, spot: how a type is sold."""
         return list(INSTANCE_TYPES[type_].get("SupportedUsageClasses", ["on-demand", "spot"]))
-
-    # -- what moto keeps ------------------------------------------------------------------------------------------
 
     def backend(self, region: str) -> Any:
         """moto's state of a region, with our images in it."""

@@ -115,9 +115,6 @@ def all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
     return [instances[id_] for id_ in dict.fromkeys(ids)]
 
 
-# -- rendering --------------------------------------------------------------------------------------------------------
-
-
 def render_launch(ctx: Context, instances: Sequence[Instance]) -> dict[str, Any]:
     """The answer to a launch, in which every machine is still pending."""
     return _launch(ctx, instances, fresh=True)

@@ -90,9 +90,6 @@ def _make(ctx: Context, least: int, most: int) -> list[str]:
     return [instance.id for instance in made]
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------------
-
-
 def _read(ctx: Context) -> Launch:
     params = ctx.params
     ctx.require("ImageId")
@@ -267,9 +264,6 @@ def _group(ctx: Context, placement: Mapping[str, Any], type_: str) -> str:
     return group.name
 
 
-# -- where it goes ----------------------------------------------------------------------------------------------------
-
-
 def _seats(ctx: Context, launch: Launch, least: int, most: int) -> list[Reservation | None]:
     """One entry for each machine: the reservation that it sits in, or None. As many as there are, at most ``most``."""
     only = launch.target is not None or launch.preference == "capacity-reservations-only"
@@ -301,9 +295,6 @@ def _fits(ctx: Context, one: Reservation, launch: Launch) -> bool:
         and (one.platform, one.tenancy) == (launch.image.platform, launch.tenancy)
         and one.group_arn in ("", arn)
     )
-
-
-# -- the machines -----------------------------------------------------------------------------------------------------
 
 
 def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: Reservation | None) -> Instance:

@@ -134,7 +134,7 @@ def describe_modifications(ctx: Context) -> dict[str, Any]:
 
 
 def attachments(ctx: Context, one: Instance) -> list[dict[str, Any]]:
-    """The volumes of a machine as its description has them."""
+    """Return the volumes of a machine as its description has them."""
     volumes: list[Volume] = one.details["Volumes"]
     ebs = {"AttachTime": when(one.made), "DeleteOnTermination": True, "Status": "attached"}
     return [{"DeviceName": volume.device, "Ebs": {**ebs, "VolumeId": volume.id}} for volume in volumes]

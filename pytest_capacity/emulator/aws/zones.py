@@ -12,7 +12,8 @@ from pytest_capacity.emulator.aws.context import Context
 from pytest_capacity.emulator.aws.own import own_of
 from pytest_capacity.emulator.refusal import Refusal
 
-#: Of some regions: group, type, parent zone's letter, zones and their ids (EC2 user guide, "Local Zones", "Wavelength").
+#: Of some regions: group, type, letter of the parent zone, zones and their ids (AWS's pages of Local Zones and
+#: Wavelength).
 _OTHERS: Final[Mapping[str, Sequence[tuple[str, str, str, Mapping[str, str]]]]] = {
     "us-east-1": (
         ("us-east-1-bos-1", "local-zone", "d", {"us-east-1-bos-1a": "use1-bos1-az1"}),
@@ -68,7 +69,7 @@ def modify_group(ctx: Context) -> dict[str, Any]:
 
 def _zones(ctx: Context) -> list[dict[str, Any]]:
     region = ctx.region
-    common = {"State": "available", "RegionName": region, "Messages": []}
+    common: dict[str, Any] = {"State": "available", "RegionName": region, "Messages": []}
     found = [
         {
             **common,

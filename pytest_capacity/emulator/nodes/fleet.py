@@ -65,8 +65,6 @@ class Fleet:
             with contextlib.suppress(TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(PATIENCE_S)
 
-    # -- the World's side, with its lock held ---------------------------------------------------------------------
-
     def _turn(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
@@ -83,8 +81,6 @@ class Fleet:
             return
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="nodes", daemon=True)
         self._thread.start()
-
-    # -- the loop's side ------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
         self._wake = asyncio.Event()
@@ -162,8 +158,6 @@ class Fleet:
     def _now(self) -> float:
         # A reset gives the World another clock.
         return self._world.clock.now()
-
-    # -- what nodes ask -------------------------------------------------------------------------------------------
 
     def _asked(self, one: Machine, word: str, minutes: float) -> None:
         if word == "reboot":

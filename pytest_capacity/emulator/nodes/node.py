@@ -61,8 +61,6 @@ class Node:
         """Seconds since the machine runs."""
         return self._clock() - self._running_at
 
-    # -- the machine ----------------------------------------------------------------------------------------------
-
     async def open(self) -> None:
         """Let connections in, on a port that is free."""
         listening = socket.create_server((LOOPBACK, 0), backlog=128)
@@ -147,8 +145,6 @@ class Node:
             MARK: str(self.home.path),
             **({"TERM": process.term_type} if process.term_type else {}),
         }
-
-    # -- its own commands -----------------------------------------------------------------------------------------
 
     def _listen_to_commands(self) -> None:
         # For reading and writing: the pipe then has no end when a writer closes it.

@@ -133,7 +133,7 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
     config = None
     if reservation:
         wanted = reservations.Wanted(shape, fault_domain, cluster, body.get("shapeConfig"))
-        config = reservations.seat(api, reservation, asked.region, wanted)
+        config = reservations.seat(api, reservation, asked.region, compartment, wanted)
     seats = api.world.seats(
         place, shape, market, 1, 1, api.world.free_seats(config) if config else (), only_reserved=config is not None
     )

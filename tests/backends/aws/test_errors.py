@@ -12,6 +12,7 @@ from botocore.model import Shape
 from botocore.parsers import ResponseParserError, create_parser
 
 from pytest_capacity.backends.aws.errors import diagnose_error
+from pytest_capacity.backends.aws.profiles import MfaCodeNeededError
 from pytest_capacity.backends.aws.regions import ClosedRegionError, UnknownRegionError
 from pytest_capacity.backends.aws.session import WrongAccountError
 from pytest_capacity.backends.diagnosis import diagnose_held, packaged_table, table_of
@@ -196,6 +197,7 @@ RAISED: Final[list[tuple[Exception, str, str]]] = [
     (sdk.ParamValidationError(report="bad"), "stop", "invalid"),
     (WrongAccountError(now="1", began="2"), "stop", "auth"),
     (EOFError("EOF when reading a line"), "stop", "auth"),
+    (MfaCodeNeededError(profile="mine", serial="arn:aws:iam::1:mfa/x"), "stop", "auth"),
     (sdk.RefreshWithMFAUnsupportedError(), "stop", "auth"),
     (FileNotFoundError(2, "No such file or directory: '/opt/helper'"), "stop", "auth"),
     (PermissionError(13, "Permission denied: '/opt/helper'"), "stop", "auth"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.backend import AwsBackend
 from pytest_capacity.backends.aws.backend import open_aws as open
+from pytest_capacity.backends.aws.profiles import MfaCodeNeededError
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.diagnosis import remedy
@@ -235,28 +238,50 @@ def test_no_proxy_gets_what_is_for_this_machine(gate: Gate, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("profile", "advice"),
+    ("profile", "advice", "sources"),
     [
-        ("credential_process = /nowhere/helper", "credential_process"),
-        ("role_arn = arn:aws:iam::1:role/x\nsource_profile = gone", "Correct the profile"),
+        ("credential_process = /nowhere/helper", "credential_process", ["credential_process"]),
+        ("credential_process = /bin/false", "Name working credentials", ["credential_process"]),
+        (
+            "role_arn = arn:aws:iam::1:role/x\nsource_profile = gone",
+            "Correct the profile",
+            ["source_profile", "role_arn"],
+        ),
+        (
+            "role_arn = arn:aws:iam::123456789012:role/x\nsource_profile = mine",
+            "Correct the profile",
+            ["source_profile", "role_arn"],
+        ),
+        (
+            "role_arn = arn:aws:iam::123456789012:role/x\nsource_profile = loop",
+            "Correct the profile",
+            ["source_profile", "role_arn"],
+        ),
         (
             "role_arn = arn:aws:iam::123456789012:role/x\nsource_profile = base\nmfa_serial = arn:aws:iam::1:mfa/x",
-            "MFA",
+            "MFA code: use the profile once in the AWS command line, whose session is then used (`aws sts "
+            'get-caller-identity --profile mine`), or run `eval "$(aws configure export-credentials --profile mine',
+            ["source_profile", "role_arn", "mfa_serial"],
         ),
+        ("sso_session = none\nsso_account_id = 1\nsso_role_name = x", "Correct the profile", ["sso_session"]),
+        ("region = us-east-1", "Name working credentials", ["nothing that gives credentials"]),
     ],
 )
 def test_a_profile_that_a_process_without_a_terminal_cannot_use(
-    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, advice: str
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, advice: str, sources: list[str]
 ) -> None:
     """It is credentials that are wrong, and the advice names the profile's setting: not a row, not a status page."""
     file = tmp_path / "config"
     base = "[profile base]\naws_access_key_id = GOOD\naws_secret_access_key = y\n"
+    base += "[profile loop]\nrole_arn = arn:aws:iam::123456789012:role/y\nsource_profile = mine\n"
     file.write_text(f"[profile mine]\n{profile}\n{base}")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     host, port = gate.server_address[:2]
     aws = AwsSettings(profile="mine")
     backend = open(request(group("db", "i4i.large"), aws=aws, endpoint=f"http://{host!s}:{port}", emulated=False))
@@ -265,3 +290,62 @@ def test_a_profile_that_a_process_without_a_terminal_cannot_use(
     found = backend.diagnose(problem.value)
     assert found.kind == "auth"
     assert advice in remedy("aws", found)
+    assert f"(profile 'mine' in {file}: {', '.join(sources)})" in found.words
+
+
+ROLE = {"RoleArn": "arn:aws:iam::123456789012:role/x", "SerialNumber": "arn:aws:iam::123456789012:mfa/me"}
+
+
+def role_session(home: Path, key: str, lasts: timedelta) -> None:
+    """What the AWS command line keeps of a role that it has taken on."""
+    name = hashlib.sha1(json.dumps(ROLE, sort_keys=True).encode()).hexdigest()
+    held = {
+        "AccessKeyId": key,
+        "SecretAccessKey": "y",
+        "SessionToken": "t",
+        "Expiration": (datetime.now(UTC) + lasts).isoformat(),
+    }
+    folder = home / ".aws" / "cli" / "cache"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps({"Credentials": held}))
+
+
+def mfa_backend(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AwsBackend:
+    """A backend whose profile wants a code."""
+    (tmp_path / "config").write_text(
+        f"[profile mine]\nrole_arn = {ROLE['RoleArn']}\nsource_profile = base\nmfa_serial = {ROLE['SerialNumber']}\n"
+        "[profile base]\naws_access_key_id = BASE\naws_secret_access_key = y\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    host, port = gate.server_address[:2]
+    aws = AwsSettings(profile="mine")
+    return open(request(group("db", "i4i.large"), aws=aws, endpoint=f"http://{host!s}:{port}", emulated=False))
+
+
+def test_a_role_that_the_command_line_holds_is_used(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No code is asked for while its session lasts, and nothing of ours is written there."""
+    role_session(tmp_path, "CACHED", timedelta(hours=1))
+    backend = mfa_backend(gate, tmp_path, monkeypatch)
+    before = sorted((path.name, path.read_text()) for path in (tmp_path / ".aws/cli/cache").iterdir())
+    assert backend.whoami().account == "123456789012"
+    assert [key for key, _ in gate.came] == ["CACHED"]
+    assert sorted((path.name, path.read_text()) for path in (tmp_path / ".aws/cli/cache").iterdir()) == before
+
+
+def test_a_role_whose_session_is_over_asks_for_the_command_line(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the same backend goes on once the command line has taken it on again."""
+    role_session(tmp_path, "OLD", timedelta(minutes=-1))
+    backend = mfa_backend(gate, tmp_path, monkeypatch)
+    with pytest.raises(MfaCodeNeededError, match=f"profile 'mine' wants an MFA code of {ROLE['SerialNumber']}"):
+        backend.whoami()
+    role_session(tmp_path, "NEW", timedelta(hours=1))
+    assert backend.whoami().account == "123456789012"
+    assert gate.came[-1][0] == "NEW"

@@ -342,6 +342,45 @@ def test_an_existing_reservation_is_used(emulator: Emulator, bench: Bench) -> No
     ]
 
 
+def test_a_reservation_that_no_node_can_use_is_refused(emulator: Emulator, bench: Bench) -> None:
+    """Of another size, or for nodes that are not reserved: a second one would be paid for. Nothing is made."""
+    plain: Any = open_backend(request(emulator))
+    group = given_group(plain, ["1", "2"])
+    body = {"location": REGION, "zones": ["2"], "sku": {"name": "Standard_D2s_v5", "capacity": 2}}
+    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
+    with pytest.raises(Refused, match=f"db is {SIZE}, and it reserves Standard_D2s_v5. Nothing was created"):
+        bench.engine(request(emulator, DB, use_reservations=(group,))).provision("default")
+    spared = replace(DB, reserve=False)
+    with pytest.raises(Refused, match="db has `reserve: false`"):
+        bench.engine(request(emulator, spared, run="run-3", use_reservations=(group,))).provision("default")
+
+
+def test_a_reservation_in_another_region_is_refused(emulator: Emulator, bench: Bench) -> None:
+    """A group serves its own region only."""
+    away = given_group(open_backend(request(emulator)), ["1"], "westeurope")
+    with pytest.raises(Refused, match="it is in westeurope, and the run in eastus"):
+        bench.engine(request(emulator, DB, use_reservations=(away,))).provision("default")
+
+
+def test_a_reservation_that_is_full_is_told(emulator: Emulator, bench: Bench) -> None:
+    """The run goes on with one of its own, and says which is not used, and why."""
+    plain: Any = open_backend(request(emulator))
+    group = given_group(plain, ["1", "2"])
+    body = {"location": REGION, "zones": ["2"], "sku": {"name": SIZE, "capacity": 1}}
+    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
+    engine = bench.engine(request(emulator, DB, use_reservations=(group,)))
+    unused = {
+        offer.zone: offer.unused for offer in engine._backend.offers(REGION, engine.request.topologies["default"])
+    }
+    assert unused["eastus-2"] == {group: f"1 are free, and db needs {DB.count}"}
+    assert unused["eastus-1"] == {group: "it reserves nothing for them in zone 1"}
+    placed = engine.provision("default")
+    receipt = engine.release(within(PATIENCE))
+    assert receipt.changes == (
+        f"use_reservations: {group} is not used for 'default' in {placed.zone}: {unused[placed.zone][group]}",
+    )
+
+
 def test_a_group_in_another_region_is_a_usage_error(emulator: Emulator, bench: Bench) -> None:
     """A capacity reservation group serves its own region only."""
     plain = open_backend(request(emulator))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,23 @@ def test_a_quota_ends_its_scope(bench: Bench, lab: GceLab, quota: Any, words: st
     assert (attempt.outcome, attempt.words) == ("quota", words)
     assert lab.calls().count("reservations.insert") == 1
     assert not lab.held()
+
+
+@pytest.mark.parametrize(
+    ("quota", "regions"),
+    [
+        ({f"gce/{REGION}": {"N2_CPUS": 2}}, [REGION, "us-east1"]),
+        ({"gce/*": {"CPUS_ALL_REGIONS": 2}}, [REGION]),
+    ],
+)
+def test_a_quota_of_the_project_ends_all_regions(bench: Bench, lab: GceLab, quota: Any, regions: list[str]) -> None:
+    """One of a region leaves the next one to be tried."""
+    lab.emulator.weather(quota=quota)
+    engine = bench.engine(lab.request(DB, regions=(REGION, "us-east1"), zones=(), fallback=Fallback(regions=True)))
+    with suppress(Exhausted):
+        engine.provision("default")
+    assert [one.region for one in engine.run_state.attempts] == regions
+    bench.give_back(engine)
 
 
 def test_spot_falls_to_on_demand(bench: Bench, lab: GceLab, exchanges: list[Exchange]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import requests
 from oci.cluster_placement_groups import models as cluster_models
 from oci.core import models
 
+from tests.backends.oci.principals import emulators_key, issued, new_key
 from tests.emulated import Emulator
 from tests.emulator.oci.conftest import Connect
 
@@ -153,6 +155,34 @@ def test_a_session_token_signs_too(connect: Connect, emulator: Emulator) -> None
     signer = oci.auth.signers.SecurityTokenSigner(token, key)
     client = oci.core.ComputeClient(config, signer=signer, service_endpoint=told["endpoint"])
     assert client.list_instances(COMPARTMENT).data == []
+
+
+TOKENS: Final[list[tuple[str, dict[str, Any], bool]]] = [
+    ("of an instance", {}, True),
+    ("of a resource", {"tenant": "", "res_tenant": TENANCY}, True),
+    ("that has ended", {"end": -1}, False),
+    ("of another tenancy", {"tenant": "ocid1.tenancy.oc1..aaaaaaaaanother"}, False),
+    ("that Oracle has not signed", {"issuer": new_key()}, False),
+    ("for another key", {"key": new_key()}, False),
+    ("without a key", {"jwk": None}, False),
+]
+
+
+@pytest.mark.parametrize(("claims", "good"), [one[1:] for one in TOKENS], ids=[one[0] for one in TOKENS])
+def test_which_tokens_are_good(emulator: Emulator, claims: dict[str, Any], good: bool) -> None:
+    """Signed with Oracle's key, for this tenancy and the key that has signed the request, and not over yet."""
+    told = emulator.ready["clouds"]["oci"]
+    own, given = new_key(), dict(claims)
+    issuer = given.pop("issuer", None) or emulators_key(told["config_file"])
+    named = given.pop("key", own).public_key()
+    end = time.time() + given.pop("end", 1) * 3600
+    token = issued(issuer, named, end, **{"tenant": TENANCY, **given})
+    signer = oci.auth.signers.SecurityTokenSigner(token, own)
+    client = oci.core.ComputeClient({"region": "us-ashburn-1"}, signer=signer, service_endpoint=told["endpoint"])
+    if good:
+        assert client.list_instances(COMPARTMENT).data == []
+    else:
+        refused("NotAuthenticated", 401, client.list_instances, COMPARTMENT)
 
 
 # -- instances -----------------------------------------------------------------------------------------------------
@@ -446,6 +476,14 @@ def test_a_reservation_is_used_and_counts(compute: Any, network: Any, emulator: 
     compute.delete_compute_capacity_reservation(held.id)
     assert [one.lifecycle_state for one in compute.list_compute_capacity_reservations(COMPARTMENT).data] == ["DELETED"]
     assert emulator.held("capacity-reservation") == []
+
+
+def test_a_reservation_serves_its_compartment(compute: Any, network: Any) -> None:
+    """A launch in another one is refused, as for what is not there."""
+    held = compute.create_compute_capacity_reservation(reserve(1)).data
+    aimed = {"compartment_id": TENANCY, "capacity_reservation_id": held.id}
+    details = launch(subnet(network).id, shape="VM.Standard2.1", shape_config=None, **aimed)
+    refused("RelatedResourceNotAuthorizedOrNotFound", 400, compute.launch_instance, details)
 
 
 def test_a_reservation_takes_stock_and_all_or_nothing(compute: Any, emulator: Emulator) -> None:
