@@ -61,43 +61,22 @@ __all__ = [
 #: Names that are others in their module: what tests get is a machine, and the field's word for it is node.
 _OTHERWISE: Final = {"Node": "Machine"}
 
+#: The others are errors.
 _HOMES: Final = {
     "Capacity": "pytest_capacity.plugin.handle",
     "CapacityReservation": "pytest_capacity.api",
     "Node": "pytest_capacity.remote.machine",
     **dict.fromkeys(("NodeGroup", "Reservation", "Topology"), "pytest_capacity.model"),
-    **dict.fromkeys(
-        (
-            "Cancelled",
-            "CapacityError",
-            "CapacityWarning",
-            "ChangedSession",
-            "CommandFailed",
-            "CommandTimedOut",
-            "ConfigError",
-            "Disabled",
-            "Exhausted",
-            "InUse",
-            "JournalError",
-            "KeeperError",
-            "NodeError",
-            "Refused",
-            "ScalingError",
-            "TimedOut",
-            "Unreachable",
-        ),
-        "pytest_capacity.errors",
-    ),
 }
 
 
 def __getattr__(name: str) -> Any:
     # pytest imports this package in every run of an environment that has it installed: nothing loads before its use.
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), _OTHERWISE.get(name, name))
+    return getattr(importlib.import_module(_HOMES.get(name, "pytest_capacity.errors")), _OTHERWISE.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,10 @@ Kinds of event, with their ``data``:
 ``attempt-ended``   the `Attempt`; the cloud, and the `Refusal` of each piece, by which later attempts go
 ``changed``         words for the user: another market than the one asked for, a region without capacity, another round
 ``node-ready``      id, name, group, seconds
-``placed``          the `Placed` topology
+``placed``          the `Placed` topology; after an alteration its token, ``made`` and the new ``types`` of groups too
+``alteration-started``, ``alteration-undoing``, ``alteration-ended``  a node group is changed: what is to be done,
+                    before the first step; why it is undone; token and words of what failed ("": nothing)
+``changing``        kind, id, region, zone, words: this thing of ours is about to be changed
 ``releasing``       kind, region, ids whose release the cloud accepted
 ``gone``            kind, region, ids that the cloud no longer has in a state that bills or blocks
 ``renewed``         kind, region, id, deadline

@@ -109,6 +109,15 @@ class Plan(Struct, frozen=True, kw_only=True):
         return all(one.rungs for one in self.topologies.values())
 
 
+def as_rung(planned: PreviewRung) -> Rung:
+    """Return the rung of the ladder that ``planned`` shows."""
+    choices = {
+        name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
+        for name, asked in planned.groups.items()
+    }
+    return Rung(planned.region, planned.zone, choices, planned.zones)
+
+
 def preview_topology(
     topology: Topology,
     request: Request,

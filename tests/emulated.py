@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +15,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, cast
+from typing import IO, Any, Final, cast
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,7 +35,7 @@ PATIENCE: Final = 15.0
 class Emulator:
     """A running emulator. Use it as a context manager, or `close` it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ready: Mapping[str, Any], errors: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ready: Mapping[str, Any], errors: IO[bytes]) -> None:
         self.process = process
         self.url: str = ready["url"]
         #: What it printed when it was ready.
@@ -78,7 +76,7 @@ class Emulator:
 
     def errors(self) -> str:
         """What the emulator wrote to its standard error: defects of its own."""
-        return self._errors.read_text(encoding="utf-8", errors="replace")
+        return _whole(self._errors)
 
     def close(self) -> None:
         """End the process; twice is fine."""
@@ -91,7 +89,7 @@ class Emulator:
                 self.process.wait(10)
         if self.process.stdout is not None:
             self.process.stdout.close()
-        self._errors.unlink(missing_ok=True)
+        self._errors.close()
 
     def __enter__(self) -> Emulator:
         return self
@@ -128,25 +126,24 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, mea
 
     ``measured``: its code is what is being tested, so coverage looks at it, which makes it slow.
     """
-    number, name = tempfile.mkstemp(prefix="emulator-", suffix=".err")
-    errors = Path(name)
+    # It has no name, so that nothing of it stays where this process is killed.
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed with the emulator
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     if not measured:
         environment.pop("COVERAGE_PROCESS_START", None)
     if "--secret-file" not in options:
         options = (*options, f"--secret-file={secret_file()}")
     command = [sys.executable, "-m", "pytest_capacity.emulator", *options]
-    with os.fdopen(number, "wb") as stderr:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=tempfile.gettempdir()
-        )
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=tempfile.gettempdir()
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         process.wait(10)
         process.stdout.close()
-        words = errors.read_text(encoding="utf-8", errors="replace")
-        errors.unlink()
+        words = _whole(errors)
+        errors.close()
         raise RuntimeError(f"the emulator ended with {process.returncode}: {words}")
     emulator = Emulator(process, json.loads(line), errors)
     if scenario is not None:
@@ -154,13 +151,24 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, mea
     return emulator
 
 
+def _whole(errors: IO[bytes]) -> str:
+    """Return what was written, without moving where the emulator writes on."""
+    return os.pread(errors.fileno(), os.fstat(errors.fileno()).st_size, 0).decode(errors="replace")
+
+
 @cache
 def secret_file() -> Path:
-    """A file with the secret access key that the tests have in their environment."""
-    file = Path(tempfile.mkdtemp(prefix="emulator-secret-")) / "secret"
-    file.write_text(SECRET, encoding="ascii")
-    file.chmod(0o600)
-    atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+    """Return the file with the secret access key that the tests have in their environment: one for all test runs."""
+    folder = Path(tempfile.gettempdir()) / f"pytest-capacity-tests-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    assert folder.lstat().st_uid == os.getuid(), f"{folder} is another user's. Set TMPDIR"
+    folder.chmod(0o700)
+    file = folder / "secret"
+    if not file.is_file() or file.read_text(encoding="ascii") != SECRET:
+        new = folder / f"secret-{os.getpid()}"
+        new.touch(mode=0o600)
+        new.write_text(SECRET, encoding="ascii")
+        new.replace(file)
     return file
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_capacity.errors import JournalError
-from pytest_capacity.journal import _RUNS, FORM, Journal, ReadJournal
+from pytest_capacity.journal import _RUNS, FORM, Journal, LostJournal, PassingJournal, ReadJournal
 
 
 def test_events_come_back_in_order(tmp_path: Path) -> None:
@@ -24,6 +24,31 @@ def test_events_come_back_in_order(tmp_path: Path) -> None:
         ("intent", 12.5, {"n": 1}),
         ("created", 12.5, {"ids": ["x"]}),
     ]
+    journal.close()
+
+
+def test_attempts_of_all_runs_come_back_by_their_time(tmp_path: Path) -> None:
+    """Those since a time, of every run, oldest first; a passing journal reads them too, and keeps nothing."""
+    times = iter([1.0, 3.0, 2.0, 4.0])
+    journal = Journal(tmp_path / "j.sqlite", now=lambda: next(times))
+    for run in ("a", "b", "c"):
+        journal.write(run, "attempt-ended")
+    journal.write("c", "gone")
+    assert [entry.run for entry in journal.attempts_since(1.5)] == ["c", "b"]
+    passing = PassingJournal(tmp_path / "j.sqlite")
+    passing.write("d", "attempt-ended")
+    assert [entry.run for entry in passing.attempts_since(1.5)] == ["c", "b"]
+    assert passing.events("a") == []
+    passing.close()
+    journal.close()
+
+
+def test_a_lost_journal_has_nothing_and_takes_nothing() -> None:
+    """A keeper with one releases what the cloud lists, and creates nothing."""
+    journal = LostJournal(JournalError("no journal"))
+    assert (journal.set_aside, journal.events("a"), journal.attempts_since(0.0), journal.runs()) == (True, [], [], [])
+    with pytest.raises(JournalError, match="no journal"):
+        journal.write("a", "intent")
     journal.close()
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 from pytest_capacity.text import nearest
+
+
+def _numbers(name: str) -> list[str]:
+    return sorted(re.findall(r"\d+", name))
 
 
 def not_offered(lacking: Iterable[str], known: Collection[str]) -> str:
@@ -13,5 +18,6 @@ def not_offered(lacking: Iterable[str], known: Collection[str]) -> str:
 
 
 def _with_nearest(one: str, known: Collection[str]) -> str:
-    near = nearest(one, known)
+    # Another number is another type, of another generation or size, which may well have been meant.
+    near = nearest(one, [name for name in known if _numbers(name) == _numbers(one)])
     return f"{one} (did you mean {near}?)" if near else one

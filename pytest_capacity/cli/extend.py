@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 
 from pytest_capacity.cli.console import Misused, tell
 from pytest_capacity.cli.runs import expect_description, find, look, visit
@@ -19,12 +20,9 @@ def main(options: argparse.Namespace) -> int:
         raise Misused(f"{error}. {DURATION_HELP}") from None
     run = find(options.run, options.journal)
     description = expect_description(look(run))
-    connection = visit(run)
-    try:
+    with closing(visit(run)) as connection:
         until = (description.kept_until or description.hard_end) + more
         extended = connection.call(protocol.Extend(until=until), protocol.Extended)
-    finally:
-        connection.close()
     kept = f"is kept until {moment(extended.kept_until)}, and " if extended.kept_until is not None else ""
     tell([f"{run.name}: {kept}may last until {moment(extended.hard_end)}"])
     return 0

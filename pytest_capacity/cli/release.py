@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +16,10 @@ from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, r
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import Connection
-from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines, spawn
 from pytest_capacity.model import Receipt
 from pytest_capacity.report.render import receipt_lines
-
-#: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
-_DEAD: Final = 2
 
 #: How long a keeper that is ending anyway is waited for, beyond the time that a release may take. Seconds.
 _PATIENCE: Final = 30.0
@@ -52,16 +49,13 @@ def main(options: argparse.Namespace) -> int:
 
 def _order(run: Run, *, force: bool) -> Receipt:
     """Tell the keeper, and wait."""
-    connection = visit(run)
-    try:
+    with closing(visit(run)) as connection:
         try:
             return _release(connection, run, force=force)
         except InUse as error:
             if not _agreed(str(error)):
                 raise
         return _release(connection, run, force=True)
-    finally:
-        connection.close()
 
 
 def _agreed(words: str) -> bool:
@@ -102,20 +96,15 @@ def _adopt(run: Run) -> Receipt:
             socket=path,
             parent=os.getpid(),
             session=run.record_name,
-            deaths=_DEAD,
+            deaths=LIVES,
             adopt=True,
         )
         keeper = spawn(post)
         if session:
-            session.write(
-                Record(run=run.id, socket=path, pid=keeper.pid, log=run.log, deaths=_DEAD, journal=run.places.journal)
-            )
+            session.write(post.record(keeper.pid))
     try:
-        connection = Connection(path, "visitor", f"pytest-capacity {os.getpid()}")
-        try:
+        with closing(Connection(path, "visitor", f"pytest-capacity {os.getpid()}")) as connection:
             return _release(connection, run, force=True)
-        finally:
-            connection.close()
     except KeeperError as error:
         raise KeeperError(f"{error}. The keeper's log {run.log} ends:\n{last_lines(run.log)}") from error
     finally:

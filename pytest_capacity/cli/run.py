@@ -143,19 +143,17 @@ class Life:
         if line and (not self._quiet or line.colour == "red"):
             say(line.text)
 
-    # The end.
-
     def _end(self, *, failed: bool) -> bool:
         """Have everything given back, and wait for it; whether the end is as it should be."""
         if not self._begun:
             return True
-        heard = [len(self._signals.caught)]
+        seen = [len(self._signals.caught)]
 
         def beat() -> None:
-            if len(self._signals.caught) == heard[0]:
+            if len(self._signals.caught) == seen[0]:
                 return
-            heard[0] = len(self._signals.caught)
-            if heard[0] + self._unseen >= 2 and os.getpid() != 1:
+            seen[0] = len(self._signals.caught)
+            if seen[0] + self._unseen >= 2 and os.getpid() != 1:
                 raise Leave
             say("capacity: releasing what this run holds; press Ctrl-C again to leave that to the keeper")
 

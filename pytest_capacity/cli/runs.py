@@ -7,10 +7,10 @@ import os
 import platform
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,7 +20,7 @@ from pytest_capacity.cli.console import Misused
 from pytest_capacity.errors import CapacityError, JournalError, KeeperError, OtherVersion
 from pytest_capacity.journal import Begun, ReadJournal
 from pytest_capacity.keeper import protocol
-from pytest_capacity.keeper.client import Connection
+from pytest_capacity.keeper.client import Connection, within
 from pytest_capacity.keeper.places import Places
 from pytest_capacity.keeper.sessions import Record, all_sessions
 from pytest_capacity.model import Held, Placed
@@ -28,8 +28,6 @@ from pytest_capacity.text import moment
 
 if TYPE_CHECKING:
     from pytest_capacity.engine.run_state import RunState
-
-T = TypeVar("T")
 
 #: How long a keeper may take to say what it keeps. Seconds.
 PATIENCE: Final = 2.0
@@ -281,32 +279,8 @@ def visit(run: Run) -> Connection:
 
 def describe(run: Run) -> protocol.Description:
     """Return what its keeper says of it."""
-    connection = visit(run)
-    try:
+    with closing(visit(run)) as connection:
         return connection.call(protocol.Describe(), protocol.Description)
-    finally:
-        connection.close()
-
-
-def within(seconds: float, ask: Callable[[], T]) -> T:
-    """Return ``ask()``; raise what it does, and `TimeoutError` when it takes longer."""
-    answers: list[T] = []
-    faults: list[BaseException] = []
-
-    def asking() -> None:
-        try:
-            answers.append(ask())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits.
-            faults.append(error)
-
-    thread = threading.Thread(target=asking, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if faults:
-        raise faults[0]
-    if not answers:
-        raise TimeoutError(f"no answer within {seconds:g} s")
-    return answers[0]
 
 
 def is_taken(lock: str) -> bool:

@@ -7,7 +7,7 @@ cost nothing where the plugin is not used.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_capacity.config.detect import UNCLEAR, glance
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_capacity.config.durations import parse_duration
     from pytest_capacity.config.loading import load
     from pytest_capacity.config.source import Overrides
+
+_HOMES: Final = {"Overrides": "source", "load": "loading", "parse_duration": "durations"}
 
 __all__ = ["Overrides", "backend_of", "load", "parse_duration", "why_no_backend"]
 
@@ -63,16 +65,8 @@ def _backend_by_yaml(path: Path) -> str | None:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "parse_duration":
-        from pytest_capacity.config.durations import parse_duration
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return parse_duration
-    if name == "load":
-        from pytest_capacity.config.loading import load
-
-        return load
-    if name == "Overrides":
-        from pytest_capacity.config.source import Overrides
-
-        return Overrides
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

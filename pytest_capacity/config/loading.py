@@ -155,32 +155,49 @@ def load(
     given = values is not None
     paths = [path] if isinstance(path, Path) else list(path or ())
     files = Files(values=values or {}, name=GIVEN if given else "capacity.yaml")
-    if values is None and paths:
+    if not given and paths:
         files = read_files(paths)
-    values = files.values
     base = paths[-1].parent if paths else Path()
-    source = Source(values, files.name, overrides, base.absolute(), has_flags=not given, folders=files.folders)
+    source = Source(files.values, files.name, overrides, base.absolute(), has_flags=not given, folders=files.folders)
     faults = Faults()
     names: Mapping[str, str] = {}
     known = (*_KEYS, *clouds.names())
-    if is_sct(values, known, clouds):
+    if is_sct(files.values, known, clouds):
         try:
             translated = translate(source, environ, known, clouds, warn, faults)
         except ConfigError as error:
             raise ConfigError(files.attributed(error.faults)) from None
-        values, names = translated.values, translated.names
-        source = replace(source, values=values)
-    refuse_unknown(values, known, f"{source.file}: ", faults)
+        source, names = replace(source, values=translated.values), translated.names
+    refuse_unknown(source.values, known, f"{source.file}: ", faults)
     own_faults = len(faults.lines)
     backend = _backend(source, clouds, faults)
-    duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
+    request = _request(source, backend, clouds, environ, topologies or {}, faults, project=project)
+    run = run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run()
+    request = replace(request, run=run)
+    backend.check_request(request, source, faults)
+    if faults.lines:
+        raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names)))
+    return request
+
+
+def _request(
+    source: Source,
+    backend: Reader,
+    clouds: Readers,
+    environ: Mapping[str, str],
+    given: Mapping[str, Topology],
+    faults: Faults,
+    *,
+    project: str | None,
+) -> Request:
+    """Return the request, without the run's id."""
     own = backend.owns_machines
-    given_topologies = topologies or {}
+    duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
     if own:
         cloud = _no_cloud(source, backend, clouds, faults)
     else:
-        cloud = _cloud(source, backend, given_topologies, environ, duration, faults)
-    found = read_topologies(values, given_topologies, _defaults(source, backend, clouds, cloud, duration), faults)
+        cloud = _cloud(source, backend, given, environ, duration, faults)
+    found = read_topologies(source.values, given, _defaults(source, backend, clouds, cloud, duration), faults)
     if not own:
         check_moving(source, cloud.moving, cloud.common_regions, cloud.own_regions, found.values(), faults)
     timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
@@ -189,9 +206,9 @@ def load(
     kubedb = read_databases(source, duration, faults)
     project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
     keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
-    request = Request(
+    return Request(
         backend=backend.name,
-        run=run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run(),
+        run="",
         project=project,
         topologies=found,
         regions=cloud.regions,
@@ -205,7 +222,7 @@ def load(
             source, "release_timeout", DEFAULT_RELEASE_TIMEOUT_S, MAX_RELEASE_TIMEOUT_S, faults
         ),
         endpoint=cloud.endpoint,
-        emulated=overrides.emulator,
+        emulated=source.overrides.emulator,
         prices=cloud.prices,
         settings=cloud.settings,
         ssh=read_ssh(source, own, found, collect, faults),
@@ -217,10 +234,6 @@ def load(
         **asdict(keeping),
         **asdict(kubedb),
     )
-    backend.check_request(request, source, faults)
-    if faults.lines:
-        raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names)))
-    return request
 
 
 def _cloud(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from pytest_capacity.config.fields import Faults, as_text
+from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Market, Request
 
@@ -151,6 +152,9 @@ class Reader:
     title: str = ""
     #: The machines are the user's own: there are no regions, markets, reservations, key pairs, and no emulator.
     owns_machines: bool = False
+    #: The forms of an instance type and of an image; None: any text.
+    type_form: re.Pattern[str] | None = None
+    image_form: re.Pattern[str] | None = None
     examples: Examples = Examples(group="{count: 3, instance_type: NAME}")
     #: The variables from which the SDK takes the region where nothing else names it, in its order.
     region_variables: tuple[str, ...] = ()
@@ -173,11 +177,11 @@ class Reader:
 
     def read_type(self, value: object, where: str, faults: Faults) -> str | None:
         """Return an instance type (machine type, size, shape). None, and a fault, for anything else."""
-        return as_text(value, where, faults)
+        return _formed(value, self.type_form, self.examples.instance_type, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
         """Return the id of an image. None, and a fault, for anything else."""
-        return as_text(value, where, faults)
+        return _formed(value, self.image_form, self.examples.image, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the existing reservations of ``use_reservations``."""
@@ -218,3 +222,7 @@ class Readers(Protocol):
     def get(self, name: str) -> Reader:
         """Return the provider of that name; raises `ConfigError` where there is none."""
         ...
+
+
+def _formed(value: object, form: re.Pattern[str] | None, example: str, where: str, faults: Faults) -> str | None:
+    return as_form(value, form, example, where, faults) if form else as_text(value, where, faults)

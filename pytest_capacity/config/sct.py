@@ -291,8 +291,6 @@ class _Reader:
         found.put("use_reservations", list(self._own.use_reservations) or None, "")
         self._check_count(roles)
 
-    # Logging in.
-
     @property
     def _logs_in(self) -> bool:
         return bool(self._values.get("ssh", _KEY_FILE in self._values))
@@ -318,8 +316,6 @@ class _Reader:
             # There it is called as the file of its private half.
             section[key_name] = PurePath(path).name
             found.names[f"{self._provider.name}.{key_name}"] = _KEY_FILE
-
-    # Regions and zones.
 
     def _in_use(self) -> tuple[str, ...]:
         """Return the regions of a flag, the file, or the environment."""
@@ -377,8 +373,6 @@ class _Reader:
                 f"Name one region, or write `{_NEXT_REGION}: true` to move on where one has run out.",
             )
         return next_region
-
-    # Single keys.
 
     def _duration(self) -> str | None:
         value = self._values.get("test_duration")

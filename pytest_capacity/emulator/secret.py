@@ -6,14 +6,32 @@ import hmac
 import os
 import secrets
 import shutil
-import tempfile
 from pathlib import Path
+from typing import Final
 
 from pytest_capacity.emulator.http import Headers
+from pytest_capacity.emulator.private_folder import private_folder
+
+#: What a file's mode gives to others than its owner.
+_OTHERS: Final = 0o077
 
 
 class SecretError(Exception):
     """The file that should hold the secret is no good."""
+
+
+def _read(path: str) -> str:
+    """Return the secret that stands in a file of the user's."""
+    try:
+        text = Path(path).read_text(encoding="ascii").strip()
+        mode = Path(path).stat().st_mode
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SecretError(f"--secret-file {path}: {problem}") from None
+    if not text:
+        raise SecretError(f"--secret-file {path}: it is empty; write a secret into it")
+    if mode & _OTHERS:
+        raise SecretError(f"--secret-file {path}: other users may read or change it; run chmod 600 on it")
+    return text
 
 
 class Secret:
@@ -33,13 +51,8 @@ class Secret:
         """Return the secret in the file ``path``, or a new one in a file of its own. Raise `SecretError`."""
         text = secrets.token_urlsafe(30)
         if path is not None:
-            try:
-                text = Path(path).read_text(encoding="ascii").strip()
-            except (OSError, UnicodeDecodeError) as problem:
-                raise SecretError(f"--secret-file {path}: {problem}") from None
-            if not text:
-                raise SecretError(f"--secret-file {path}: it is empty; write a secret into it")
-        folder = Path(tempfile.mkdtemp(prefix="pytest-capacity-emulator-"))
+            text = _read(path)
+        folder = private_folder()
         file = folder / "secret" if path is None else Path(path).absolute()
         if path is None:
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:

@@ -112,8 +112,6 @@ class Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, words: str, headers: Mapping[str, str] | None = None) -> None:
         self._send(HttpResponse.of_json({"error": words}, status, headers))
 
-    # -- the World ------------------------------------------------------------------------------------------------
-
     def _world(self, request: HttpRequest) -> None:
         if not self._is_local(request.headers.get("Origin")):
             self._refuse(403, "pages of other origins may not use the emulator")
@@ -156,8 +154,6 @@ class Handler(BaseHTTPRequestHandler):
         # A client that empties the World finds nothing of it, ports and directories included.
         self.server.fleet.follow()
         self._send(HttpResponse.of_json(told))
-
-    # -- the clouds -----------------------------------------------------------------------------------------------
 
     def _cloud(self, request: HttpRequest) -> None:
         face = next((face for face in self.server.faces if face.claims(request)), None)

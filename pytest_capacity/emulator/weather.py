@@ -92,14 +92,6 @@ class Images(Struct, frozen=True, forbid_unknown_fields=True):
     exclude: tuple[str, ...] = ()
 
 
-class Policy(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an organization's policy demands of each launch: ``imdsv2``, ``encrypted``, ``tag:KEY``."""
-
-    require: tuple[str, ...] = ()
-    #: Whether the account may decode why it was refused.
-    decodable: bool = True
-
-
 class SpotPool(Struct, frozen=True, forbid_unknown_fields=True):
     """Spot machines to take back: all that match what is given."""
 
@@ -129,7 +121,6 @@ class Weather(Struct, frozen=True, forbid_unknown_fields=True):
     reclaim_notice_s: PerCloud = 0.0
     #: What only one face knows, by its name.
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    policy: Policy = field(default_factory=Policy)
 
     def of(self, name: str, cloud: str) -> float:
         """Return a time, such as ``boot_s``, as it is for one cloud."""
@@ -154,7 +145,6 @@ _KEYS_OF: Final[Mapping[str, type[Struct]]] = {
     "images": Images,
     "clock": Jump,
     "reclaim": SpotPool,
-    "policy": Policy,
 }
 
 _TIMES: Final = (
@@ -181,6 +171,8 @@ class Change(Struct, frozen=True):
     reclaim: tuple[str | SpotPool, ...] = ()
     #: A process that the emulator stays for.
     owner: int | None = None
+    #: Single keys of ``own`` that are replaced, by cloud.
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_scenario(path: str, names: Names) -> Change:
@@ -204,10 +196,12 @@ def read_change(told: object, names: Names) -> Change:
     """Return what ``told`` changes; `WeatherError` if it is not weather."""
     if not isinstance(told, Mapping):
         raise WeatherError(f"the weather is a mapping, not {type(told).__name__}; known keys: {', '.join(PARTS)}")
-    unknown = sorted(str(key) for key in told if key not in PARTS)
+    own = _own_keys(told, names)
+    others = sorted({*PARTS, *(key for one in names.catalogues(None).values() for key in _keys_of(one))})
+    unknown = sorted(str(key) for key in told if key not in others)
     if unknown:
-        raise WeatherError(f"unknown key {', '.join(unknown)}; known keys: {', '.join(PARTS)}")
-    state = {key: value for key, value in told.items() if key not in EVENTS}
+        raise WeatherError(f"unknown key {', '.join(unknown)}; known keys: {', '.join(others)}")
+    state = {key: value for key, value in told.items() if key in PARTS and key not in EVENTS}
     weather = _convert(state, Weather, "")
     change = Change(
         parts={key: getattr(weather, key) for key in state},
@@ -215,9 +209,22 @@ def read_change(told: object, names: Names) -> Change:
         advance_s=_convert(told["clock"], Jump, "clock").advance_s if "clock" in told else 0.0,
         reclaim=_convert(told.get("reclaim", []), tuple[str | SpotPool, ...], "reclaim"),
         owner=_convert(told["owner"], int, "owner") if "owner" in told else None,
+        own=own,
     )
     _check(weather, change, names)
     return change
+
+
+def _keys_of(catalogue: object) -> tuple[str, ...]:
+    """Return what a cloud's weather of its own has that may be written without ``own: {CLOUD: ...}`` around it."""
+    return getattr(catalogue, "own_keys", ())
+
+
+def _own_keys(told: Mapping[Any, Any], names: Names) -> dict[str, dict[str, Any]]:
+    found = {
+        name: {key: told[key] for key in _keys_of(one) if key in told} for name, one in names.catalogues(None).items()
+    }
+    return {name: values for name, values in found.items() if values}
 
 
 def _convert(value: object, type_: Any, where: str) -> Any:
@@ -254,18 +261,13 @@ def _check(weather: Weather, change: Change, names: Names) -> None:
         region_of(f"images.{region}", region, names)
     for region in weather.throttle:
         region_of(f"throttle.{region}", region, names)
-    _check_policy(weather.policy)
     _check_quota(weather, names)
     for number, fault in enumerate(weather.faults):
         _check_fault(f"faults[{number}]", fault, names)
     for name, values in weather.own.items():
         _check_own(f"own.{name}", name, values, names)
-
-
-def _check_policy(policy: Policy) -> None:
-    for demand in policy.require:
-        if demand not in ("imdsv2", "encrypted") and demand.removeprefix("tag:") in ("", demand):
-            raise WeatherError(f"policy.require: {demand!r} is none of imdsv2, encrypted, tag:KEY")
+    for name, values in change.own.items():
+        _check_own("", name, values, names)
 
 
 def _check_quota(weather: Weather, names: Names) -> None:
@@ -304,7 +306,7 @@ def _check_own(where: str, name: str, values: Mapping[str, Any], names: Names) -
     try:
         check(values)
     except ValueError as problem:
-        raise WeatherError(f"{where}: {problem}") from None
+        raise WeatherError(f"{where}: {problem}".removeprefix(": ")) from None
 
 
 def _check_time(key: str, value: PerCloud, names: Names) -> None:

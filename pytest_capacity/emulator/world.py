@@ -88,7 +88,11 @@ class World:
             self._empty()
             for forget in self.on_reset:
                 forget()
-        self.weather = msgspec.structs.replace(self.weather, **dict(change.parts))
+        weather = msgspec.structs.replace(self.weather, **dict(change.parts))
+        self.weather = weather
+        for cloud, values in change.own.items():
+            for key, value in values.items():
+                self.set_own(cloud, key, value)
         self._places()
         if "faults" in change.parts:
             self.faults = Faults(self.weather.faults)
@@ -100,6 +104,11 @@ class World:
         for target in change.reclaim:
             self._reclaim(target)
         self._turn()
+
+    def set_own(self, cloud: str, key: str, value: object) -> None:
+        """Change one key of a cloud's own weather, by a call of that cloud."""
+        own = {**self.weather.own, cloud: {**self.weather.own.get(cloud, {}), key: value}}
+        self.weather = msgspec.structs.replace(self.weather, own=own)
 
     def _places(self) -> None:
         weather = self.weather

@@ -55,8 +55,6 @@ class Alterer:
         self._under_way: list[Future[None]] = []
         self._lock = threading.Lock()
 
-    # -- work beside the tests -----------------------------------------------------------------------------------
-
     def beside(self, work: Callable[[], None]) -> Future[None]:
         """Do ``work`` on a thread; the run's release waits until it has ended."""
         future: Future[None] = Future()
@@ -88,8 +86,6 @@ class Alterer:
         """Return whether the run is ending."""
         return self._stop.is_set()
 
-    # -- reads ----------------------------------------------------------------------------------------------------
-
     def read(self, what: str, call: Callable[[], T], deadline: Deadline) -> T:
         """Return what the cloud answers, asked again while it only says "not now". Raises `Refused`."""
         return self._patiently(what, call, deadline)
@@ -106,15 +102,12 @@ class Alterer:
             self._run_state.note("state", data={"held": news})
         return seen
 
-    # -- changes --------------------------------------------------------------------------------------------------
-
     def change(self, held: Held, to: Change, deadline: Deadline) -> Held:
         """Set what ``to`` says; returns when the cloud has accepted it. Raises `Refused` with its words."""
-        shown = {key: value for key in to.__struct_fields__ if (value := getattr(to, key)) is not None}
         place = {"kind": held.kind, "id": held.id, "region": held.region, "zone": held.zone}
-        self._run_state.note("changing", held.subject, {**place, "to": shown})
+        self._run_state.note("changing", held.subject, {**place, "words": _words(to)})
         changed = self._patiently(
-            f"asked to change {held.kind} {held.id} ({_words(shown)})",
+            f"asked to change {held.kind} {held.id} ({_words(to)})",
             lambda: self.backend.change(held, to),
             deadline,
             young=self._run_state.age(held) < YOUNG,
@@ -217,8 +210,6 @@ class Alterer:
             raise failures[0]
         return [result for result in results if isinstance(result, Held)]
 
-    # -- what tests have ------------------------------------------------------------------------------------------
-
     def hand_over(
         self,
         topology: str,
@@ -244,8 +235,6 @@ class Alterer:
         held = {held.id: reservation_of(held) for held in self._run_state.held() if held.kind == "reservation"}
         return replace(placed, reservations=tuple(held[one.id] for one in placed.reservations if one.id in held))
 
-    # -- inside ---------------------------------------------------------------------------------------------------
-
     def _patiently(self, what: str, call: Callable[[], T], deadline: Deadline, *, young: bool = False) -> T:
         pause = FIRST_PAUSE
         while True:
@@ -260,7 +249,7 @@ class Alterer:
 
 
 def _without_past(held: Held) -> Held:
-    """A node that runs again after it was stopped has no problem, whatever was said of it meanwhile."""
+    """Return a node that runs again without what was said of it while it was stopped."""
     if held.kind != "node" or held.state != "ready":
         return held
     return replace(held, problem="", problem_code="", parts=())
@@ -273,5 +262,11 @@ def _caught(work: Callable[[Held], Held], held: Held) -> Held | CapacityError:
         return error
 
 
-def _words(shown: Mapping[str, object]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
+def _words(to: Change) -> str:
+    """Return what becomes of a thing, in words: ``becomes 5 x TYPE``, ``stops``."""
+    if to.running is not None:
+        return "starts" if to.running else "stops"
+    if to.disk_gb is not None:
+        return f"its disk becomes {to.disk_gb} GB"
+    what = to.instance_type if to.count is None else f"{to.count} x {to.instance_type or 'as it is'}"
+    return f"becomes {what} in {to.reservation_id}" if to.reservation_id else f"becomes {what}"

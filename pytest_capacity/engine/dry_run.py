@@ -23,9 +23,8 @@ from pytest_capacity.engine.offers import READING, OfferReader, check_zones, pat
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
-from pytest_capacity.ladder import Choice, Rung
 from pytest_capacity.model import Diagnosis, Identity, Offer, Order, Placement, Quota, Request, Topology
-from pytest_capacity.preview import Plan, TopologyPreview, preview_topology
+from pytest_capacity.preview import Plan, TopologyPreview, as_rung, preview_topology
 
 #: Reads at once.
 _WIDTH: Final = 16
@@ -106,11 +105,7 @@ def _remarks(
     if not found.rungs:
         return ()
     first = found.rungs[0]
-    choices = {
-        name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
-        for name, asked in first.groups.items()
-    }
-    rung = Rung(first.region, first.zone, choices, first.zones)
+    rung = as_rung(first)
     here = {offer.zone: offer for offer in offers[first.region]}
     wanted = chosen(topology, rung)
     order = Order(

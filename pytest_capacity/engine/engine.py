@@ -235,7 +235,7 @@ class Engine:
         """Record in the run's state what the cloud takes back."""
         self._preemption.look()
 
-    def mind_preemption(self) -> bool:
+    def watch_preemption(self) -> bool:
         """Look at the spot nodes, and replace those taken back, where that is wished. Whether anything changed."""
         before = self._standing()
         self._preemption.look()
@@ -289,7 +289,7 @@ class Engine:
         """Return until when the first lease of what is made now runs."""
         return min(self._clock.now() + LEASE, self.hard_end)
 
-    def mind_credentials(self) -> None:
+    def watch_credentials(self) -> None:
         """See whether the credentials still work once their known end is past. Quick; call it every second."""
         if not self.stop.is_set() and self._account.has_ended():
             self._chores.submit(self._account.look_again)

@@ -28,7 +28,7 @@ ROUNDING: Final = 60.0
 class Leases:
     """Renews: each thing whose end the cloud enforces, and elsewhere one node a region, which bears it in its stamp.
 
-    An extension may be refused: somebody else has what is leased next. It is asked for again until the end. Where nodes
+    An extension may be refused: another user has what is leased next. It is asked for again until the end. Where nodes
     go with the lease, tests are warned at the first refusal, and `over_at` lies before the end.
     """
 

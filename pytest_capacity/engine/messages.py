@@ -113,7 +113,7 @@ def none_able(name: str, regions: Collection[str], reasons: Sequence[tuple[str, 
         [
             *_wrapped(f"no zone of {' or '.join(regions)} can take topology {name!r}:"),
             *(by_reason(reasons, ": ") or ["  there is none"]),
-            "Nothing was created. Correct what is said of the zones, or name other zones or types",
+            "Nothing was created. Correct what is said here, or name other zones or types",
         ]
     )
 

@@ -53,7 +53,7 @@ class Preemption:
             seen = asked(self._backend, lambda: self._backend.refresh(nodes)) if nodes else []
             if isinstance(seen, Diagnosis):
                 return  # The next look is soon.
-            # What has been changed on purpose since the question was asked is looked at the next time.
+            # What is changed on purpose, or has been since the question was asked, is looked at the next time.
             same = {held.key: held for held in self._watched_now(nodes)}
             for before, held in zip(nodes, seen, strict=True):
                 if same.get(before.key) == before and (words := self._why_lost(before, held)):
@@ -92,7 +92,7 @@ class Preemption:
             held
             for held in self._run_state.held()
             if held.kind == "node"
-            and held.id in standing - self._run_state.preempted.keys() - self._run_state.altering()
+            and held.id in standing - self._run_state.preempted.keys()
             and not self._run_state.accepted(held)
         ]
         if self._clock.now() < self._all_at:

@@ -23,7 +23,11 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call, Event, Role
 from pytest_capacity.version import __version__
 
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
+
 A = TypeVar("A", bound=Answer)
+T = TypeVar("T")
 
 #: Called on the reader thread for each event.
 Listener = Callable[[Event], None]
@@ -251,6 +255,27 @@ def expect(message: Answer | None, answer: type[A]) -> A:
     if not isinstance(message, answer):
         raise errors.KeeperError(f"the keeper answered {type(message).__name__}, not {answer.__name__}")
     return message
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T:
+    """Return ``ask()``; raise what it does, and `TimeoutError` when it takes longer."""
+    answers: list[T] = []
+    faults: list[BaseException] = []
+
+    def asking() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits.
+            faults.append(error)
+
+    thread = threading.Thread(target=asking, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if faults:
+        raise faults[0]
+    if not answers:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return answers[0]
 
 
 def _message_of(failed: protocol.Failed) -> str | list[str]:

@@ -58,7 +58,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
         process.wait()
         advice = missing_extra("emulator") or ("Correct the scenario" if scenario else "Report it")
         raise ConfigError(
-            [f"the emulator did not start: {last_lines(log, 1).rstrip('.')}.", f"{advice}. Its log: {log}"]
+            [f"--capacity-emulator: it did not start: {last_lines(log, 1).rstrip('.')}.", f"{advice}. Its log: {log}"]
         ) from None
     os.environ[SECRET_FILE] = ready.secret_file
     return ready.url

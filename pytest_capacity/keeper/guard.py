@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from pytest_capacity.errors import CapacityError, KeeperError, Silent
 from pytest_capacity.keeper import places
 from pytest_capacity.keeper.liveness import Watch
-from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import (
     KeeperArgs,
     as_text,
@@ -31,9 +31,6 @@ from pytest_capacity.keeper.spawn import (
     read_keeper_args,
     spawn,
 )
-
-#: So many keepers of a run have died that the next one only releases (`keeper.owner.LIVES`).
-_DEAD: Final = 2
 
 #: How long a keeper that took over may take to say that it is there. Seconds.
 _PATIENCE: Final = 15.0
@@ -89,13 +86,12 @@ def _take_over(post: KeeperArgs, dead: int) -> subprocess.Popen[bytes] | None:
         deaths = record.deaths + 1
         try:
             path = places.same_socket_dir(record.socket)
-            keeper = spawn(replace(post, socket=path, parent=os.getpid(), deaths=deaths, adopt=True))
+            post = replace(post, socket=path, parent=os.getpid(), deaths=deaths, adopt=True)
+            keeper = spawn(post)
         except KeeperError as error:
             print(f"guard of session {post.session}: {error}", file=sys.stderr)
             return None
-        session.write(
-            Record(run=post.run, socket=path, pid=keeper.pid, log=post.log, deaths=deaths, journal=post.journal)
-        )
+        session.write(post.record(keeper.pid))
         return keeper
 
 
@@ -119,7 +115,7 @@ def _finish_release(post: KeeperArgs) -> None:
             return
         except KeeperError:
             path = places.same_socket_dir(post.socket)
-            spawn(replace(post, socket=path, parent=os.getpid(), session=None, deaths=_DEAD, adopt=True))
+            spawn(replace(post, socket=path, parent=os.getpid(), session=None, deaths=LIVES, adopt=True))
     except CapacityError as error:
         print(f"guard of session {post.session}: {error}", file=sys.stderr)
 

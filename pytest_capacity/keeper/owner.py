@@ -6,7 +6,6 @@ run from the journal, and calls that were in flight are sent again: each of them
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import secrets
@@ -29,17 +28,17 @@ from pytest_capacity.errors import (
     Silent,
 )
 from pytest_capacity.keeper import places, protocol
-from pytest_capacity.keeper.client import BEAT, Advisor, Beat, Connection, Listener, expect, pause
+from pytest_capacity.keeper.client import BEAT, Advisor, Beat, Connection, Listener, expect, pause, within
 from pytest_capacity.keeper.joining import credentials_of
 from pytest_capacity.keeper.protocol import Answer, Call
-from pytest_capacity.keeper.sessions import Record, Session
+from pytest_capacity.keeper.sessions import LIVES, Record, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, SpawnOptions, last_lines, spawn
 from pytest_capacity.model import Identity, Receipt, Request
 
-A = TypeVar("A", bound=Answer)
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
 
-#: So many keepers may die; the next one only releases.
-LIVES: Final = 2
+A = TypeVar("A", bound=Answer)
 
 #: How long the owner, having said goodbye, waits for the keeper's process to end. Seconds.
 FAREWELL: Final = 2.0
@@ -247,16 +246,10 @@ class Owner:
 
     def held(self) -> protocol.Holding | None:
         """Return what is held, by the journal; None when the keeper does not say so within two seconds."""
-        found: list[protocol.Holding] = []
-
-        def ask() -> None:
-            with contextlib.suppress(KeeperError):  # There is no keeper to ask.
-                found.append(self.call(protocol.Status(), protocol.Holding))
-
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        asking.join(timeout=2)
-        return found[0] if found else None
+        try:
+            return within(2, lambda: self.call(protocol.Status(), protocol.Holding))
+        except (CapacityError, TimeoutError):
+            return None
 
     def close(self) -> None:
         """Say goodbye; the keeper releases what there is and goes by itself. Does nothing in a forked child."""
@@ -375,9 +368,7 @@ class Owner:
         )
         self._process = spawn(post, self._options.python)
         if self._session and not over:
-            pid, log, journal = self._process.pid, self._places.log, self._places.journal
-            record = Record(run=self.run, socket=path, pid=pid, log=log, deaths=self._fallen, journal=journal)
-            self._session.write(record)
+            self._session.write(post.record(self._process.pid))
         try:
             connection = self._connect(path)
         except KeeperError as error:

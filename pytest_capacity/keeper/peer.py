@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.liveness import Watch
 from pytest_capacity.keeper.liveness import peer as peer_of
-from pytest_capacity.keeper.protocol import Answer, AnyCall, Bye, Call, Hello, Welcome
+from pytest_capacity.keeper.protocol import Answer, Bye, Call, Hello, Welcome
 
 _numbers: Final = itertools.count(1)
 
@@ -24,7 +24,7 @@ class CallHandler(Protocol):
     """Who answers the calls."""
 
     def greet(self, peer: Peer, call: Hello) -> Answer: ...
-    def handle(self, peer: Peer, call: AnyCall) -> None:
+    def handle(self, peer: Peer, call: Call) -> None:
         """Answer later or now by `Peer.send`; must not block."""
 
     def lost(self, peer: Peer, *, crashed: bool) -> None:

@@ -123,7 +123,7 @@ class Peers:
                     self._end(f"owner {peer.name} (pid {peer.pid}) is gone{' without a goodbye' if crashed else ''}")
             self.wishes.pop(peer, None)
 
-    def mind_the_time(self, now: float) -> None:
+    def end_if_overdue(self, now: float) -> None:
         """End a run that was kept long enough."""
         with self._lock:
             if self.kept_until is not None and now >= self.kept_until and not self._owners:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -214,31 +216,6 @@ class Bye(Call, frozen=True, tag="bye"):
     """The peer is leaving. Not answered."""
 
 
-AnyCall = (
-    Hello
-    | Start
-    | Advise
-    | Ask
-    | Borrow
-    | GiveBack
-    | Stop
-    | Release
-    | Extend
-    | Describe
-    | ReadConsole
-    | FindPreempted
-    | PatchDatabase
-    | ScaleNodes
-    | AskDatabase
-    | WaitOps
-    | ListOps
-    | NoteUses
-    | Status
-    | CancelRun
-    | Bye
-)
-
-
 class Answer(Struct, frozen=True, kw_only=True, tag_field="answer"):
     """What the keeper says; ``id`` is the call's, 0 for an event."""
 
@@ -391,29 +368,9 @@ class Event(Answer, frozen=True, tag="event"):
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-AnyAnswer = (
-    Welcome
-    | Started
-    | Ready
-    | Lent
-    | Done
-    | Settled
-    | Staying
-    | Extended
-    | Description
-    | Console
-    | Preempted
-    | OpsAnswer
-    | DatabaseReady
-    | UsesNoted
-    | Holding
-    | Failed
-    | Consult
-    | Event
-)
-
-_call_decoder: Final = msgspec.json.Decoder(AnyCall)
-_answer_decoder: Final = msgspec.json.Decoder(AnyAnswer)
+# Each message is a class directly below one of the two.
+_call_decoder: Final = msgspec.json.Decoder(reduce(or_, Call.__subclasses__()))
+_answer_decoder: Final = msgspec.json.Decoder(reduce(or_, Answer.__subclasses__()))
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -430,15 +387,15 @@ def send(wire: Wire, message: Call | Answer) -> None:
     wire.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def receive_call(wire: Wire) -> AnyCall:
+def receive_call(wire: Wire) -> Call:
     """Read one call. Raises `EOFError` at the end, `OSError`, and `msgspec.DecodeError` for what is no call."""
-    call: AnyCall = _call_decoder.decode(_frame(wire))
+    call: Call = _call_decoder.decode(_frame(wire))
     return call
 
 
-def receive_answer(wire: Wire) -> AnyAnswer:
+def receive_answer(wire: Wire) -> Answer:
     """Read one answer; raises as `receive_call` does."""
-    answer: AnyAnswer = _answer_decoder.decode(_frame(wire))
+    answer: Answer = _answer_decoder.decode(_frame(wire))
     return answer
 
 

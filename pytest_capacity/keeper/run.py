@@ -300,9 +300,9 @@ class Run:
                 del self._returning[borrower]
                 self.loans.borrower_gone(borrower, suspect=True)
 
-    def mind_preemption(self) -> None:
+    def watch_preemption(self) -> None:
         """Notice spot nodes that the cloud takes back; where that is wished, replace them."""
-        if self.engine.mind_preemption():
+        if self.engine.watch_preemption():
             self.loans.look_again()
 
     def preempted(self) -> Mapping[str, str]:

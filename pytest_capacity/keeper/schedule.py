@@ -23,7 +23,7 @@ class Task:
         self._since = 0.0
         self._thread = threading.Thread()
 
-    def mind(self) -> None:
+    def run_if_due(self) -> None:
         """Begin it, if it is time. Quick."""
         if time.monotonic() - self._since > self._every and not self._thread.is_alive():
             self._since = time.monotonic()

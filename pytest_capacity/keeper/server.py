@@ -27,10 +27,10 @@ from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.peers import Peers
 from pytest_capacity.keeper.places import Places, remove_dir
-from pytest_capacity.keeper.protocol import COMING_BACK, Answer, AnyCall
+from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.schedule import Task
-from pytest_capacity.keeper.sessions import Session
+from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines
 from pytest_capacity.model import Receipt
 from pytest_capacity.scaling.model import OpsRequest
@@ -97,12 +97,12 @@ class Server:
             self._expect_an_owner()
             if self._run is None:
                 continue
-            self._run.engine.mind_credentials()
+            self._run.engine.watch_credentials()
             for chore in chores:
-                chore.mind()
+                chore.run_if_due()
             if why := self._run.over():
                 self.end(why)
-            self._there.mind_the_time(self._clock.now())
+            self._there.end_if_overdue(self._clock.now())
         if self._session:
             self._session.clear(self._name, os.getpid())  # A process that comes now begins a run of its own.
         self._listener.close()
@@ -125,8 +125,6 @@ class Server:
             self._why = why
         self._over.set()
 
-    # What peers ask.
-
     def greet(self, peer: Peer, call: protocol.Hello) -> Answer:
         """Let a peer in, if it is one of our own user's, and comes in time."""
         peer.name, peer.role = call.name, call.role
@@ -138,7 +136,7 @@ class Server:
             run=self._name, pid=os.getpid(), log=self._places.log, deaths=self._post.deaths if self._session else 0
         )
 
-    def handle(self, peer: Peer, call: AnyCall) -> None:
+    def handle(self, peer: Peer, call: Call) -> None:
         """Answer ``call``, on a thread of its own."""
         if isinstance(call, protocol.Advise):
             self._advice.take(call)
@@ -178,7 +176,7 @@ class Server:
         if self._run and not self._over.is_set():
             self._run.loans.borrower_gone(peer.name, suspect=crashed)
 
-    def _answer(self, peer: Peer, call: AnyCall, answer: Callable[[Peer, Any], Answer]) -> None:
+    def _answer(self, peer: Peer, call: Call, answer: Callable[[Peer, Any], Answer]) -> None:
         try:
             peer.send(answer(peer, call), call)
         except CapacityError as error:
@@ -205,7 +203,7 @@ class Server:
                 f"session {self._post.session!r} has its nodes in account {identity.account}, and these credentials "
                 f"are of account {call.account}. Use the same credentials, or name another session (--capacity-session)"
             )
-        if self._deaths >= 2:
+        if self._deaths >= LIVES:
             self.end("two keepers of this run died, so this one only releases")
         elif self._there.admit(peer, call.request):
             run.note_kept(None)
@@ -244,7 +242,7 @@ class Server:
                 until = self._run.kept_until
                 self._there.kept_until = self._clock.now() + COMING_BACK if until is None else until
             self._begun.set()
-        if self._run is None or self._deaths >= 2:
+        if self._run is None or self._deaths >= LIVES:
             self.end("the keeper of this session died")
         else:
             self._start_guard()
@@ -252,7 +250,7 @@ class Server:
     def _keep(self, peer: Peer, *, failed: bool) -> float | None:
         """Return until when the run is kept after its last owner; None: not at all. Quick: in the lock of `Peers`."""
         wanted = self._there.wishes.get(peer)
-        if self._run is None or wanted is None or self._deaths >= 2 or not self._run.stands:
+        if self._run is None or wanted is None or self._deaths >= LIVES or not self._run.stands:
             return None
         if wanted.keep == "never" or (wanted.keep == "failed" and not failed):
             return None
@@ -377,13 +375,11 @@ class Server:
             return self._run
 
     def _still_on(self) -> None:
-        if self._deaths >= 2:
+        if self._deaths >= LIVES:
             tail = last_lines(self._places.log)
             raise errors.KeeperError(f"the keeper of this run died twice; its log {self._places.log} ends:\n{tail}")
         if self._over.is_set():
             raise errors.Cancelled(f"the run is ending ({self._why}), so nothing more is provisioned")
-
-    # The end.
 
     def _release(self) -> int:
         """Give everything back; go on as long as anything could still bill. Returns how much is left."""
@@ -414,8 +410,6 @@ class Server:
             _log.error("what an earlier keeper of this run held cannot be released: %s", error)
             return None
 
-    # Around it.
-
     def _accept(self) -> None:
         while True:
             try:
@@ -445,7 +439,7 @@ class Server:
 
     def _watch(self) -> None:
         if self._run:
-            self._run.mind_preemption()
+            self._run.watch_preemption()
 
     def _push(self, entry: Entry) -> None:
         """Tell owners, and the log, what happened."""

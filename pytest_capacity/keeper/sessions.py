@@ -20,6 +20,9 @@ from msgspec import Struct
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper.places import SessionPlaces, state_dir
 
+#: So many keepers may die; the next one only releases.
+LIVES: Final = 2
+
 #: How long one waits for another process that starts the session's keeper. Seconds; starting takes a few ms.
 ELECTION: Final = 30.0
 

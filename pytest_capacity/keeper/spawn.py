@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from pytest_capacity.backends import file_variables, missing_extra
 from pytest_capacity.errors import KeeperError
+from pytest_capacity.keeper.sessions import Record
 from pytest_capacity.model import Request
 
 #: Stays all the same: where the secret of an emulator is that runs already.
@@ -60,6 +61,10 @@ class KeeperArgs(Struct, frozen=True, kw_only=True):
     deaths: int = 0
     adopt: bool = False
     outlive_job: bool = False
+
+    def record(self, pid: int) -> Record:
+        """Return the record of its session, once it runs as process ``pid``."""
+        return Record(run=self.run, socket=self.socket, pid=pid, log=self.log, deaths=self.deaths, journal=self.journal)
 
 
 class SpawnOptions(Struct, frozen=True, kw_only=True):

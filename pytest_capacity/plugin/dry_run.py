@@ -16,12 +16,11 @@ from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper.oneshot import plan
 from pytest_capacity.keeper.protocol import Consult
 from pytest_capacity.keeper.spawn import SpawnOptions
-from pytest_capacity.ladder import Choice, Rung
 from pytest_capacity.model import Request
 from pytest_capacity.plugin.console import folded, width_of
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.runtime import uses_capacity
-from pytest_capacity.preview import LeftOut, Plan, PreviewRung, TopologyPreview
+from pytest_capacity.preview import LeftOut, Plan, TopologyPreview, as_rung
 from pytest_capacity.report import tables
 from pytest_capacity.report.render import EMULATED, Line
 from pytest_capacity.text import clean
@@ -58,7 +57,7 @@ class DryRun:
         topologies = dict(planned.topologies)
         troubles = list(planned.troubles)
         for name, topology in planned.topologies.items():
-            rungs = tuple(map(_as_rung, topology.rungs))
+            rungs = tuple(map(as_rung, topology.rungs))
             if not rungs:
                 continue
             told = self._hooks.advise(Consult(number=0, topic="ladder", topology=name, rungs=rungs))
@@ -97,11 +96,6 @@ class DryRun:
         if self._config.pluginmanager.get_plugin("terminalreporter") is None:
             for line in self._lines():
                 print(line.text, file=sys.__stdout__)
-
-
-def _as_rung(planned: PreviewRung) -> Rung:
-    choices = {name: Choice(asked.market, asked.instance_type) for name, asked in planned.groups.items()}
-    return Rung(planned.region, planned.zone, choices)
 
 
 def _reordered(topology: TopologyPreview, chosen: Sequence[int]) -> TopologyPreview:

@@ -279,11 +279,16 @@ class Capacity:
 
 
 class Groups(Mapping[str, tuple[Machine, ...]]):
-    """The nodes of one topology, by group. Looking a group up counts as using its nodes."""
+    """The nodes of one topology, by group, as they are now. Looking a group up counts as using its nodes."""
 
     def __init__(self, runtime: Nodes, topology: str) -> None:
         self._runtime = runtime
-        self._groups = runtime.machines(topology)
+        self._topology = topology
+        runtime.machines(topology)  # Provisioned now, or the reason why not.
+
+    @property
+    def _groups(self) -> Mapping[str, tuple[Machine, ...]]:
+        return self._runtime.machines(self._topology)
 
     def __getitem__(self, group: str) -> tuple[Machine, ...]:
         return self._runtime.uses.took(self._groups[group])

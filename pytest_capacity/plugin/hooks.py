@@ -67,7 +67,7 @@ class Hooks:
         self._put(event)
 
     def finish(self) -> None:
-        """Wait, a while, until the hooks have heard of everything."""
+        """Wait, a while, until the hooks have had every event."""
         if self._thread:
             self._put(None)
             self._thread.join(LAST)

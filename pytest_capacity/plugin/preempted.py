@@ -53,7 +53,7 @@ class Preempted:
         try:
             found = self._runtime.call(protocol.FindPreempted(), protocol.Preempted).nodes
         except CapacityError:
-            return ""  # Then it is a failure, as far as anybody knows.
+            return ""  # Then it is a failure, as far as is known.
         lost = [node for node in nodes if node in found and (node in taken or node not in self._known)]
         self._known.update(found)
         return clean("; ".join(found[node] for node in lost))

@@ -16,13 +16,18 @@ from pytest_capacity.errors import CapacityError, Exhausted, KeeperError, NodeEr
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
+from pytest_capacity.plugin.console import width_of
+from pytest_capacity.plugin.fake_files import keep_real_files
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
 from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.plugin.options import OnExhausted
 from pytest_capacity.plugin.timers import unhurried
 from pytest_capacity.remote.machine import Machine
-from pytest_capacity.text import clean, on_screen
+from pytest_capacity.text import clean, fold_all
+
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
 
 A = TypeVar("A", bound=Answer)
 
@@ -58,6 +63,8 @@ class Runtime(ABC):
     ) -> None:
         self.config = config
         self.on_exhausted: Final = on_exhausted
+        #: The columns of the terminal on which errors are shown; None where that is a file or a pipe.
+        self.width: int | None = width_of(config)
         self.request = request
         #: Where to collect what helps to understand a failed test.
         self.collect_dir: Final = collect_dir
@@ -260,6 +267,7 @@ class Runtime(ABC):
         A fixture of the suite's own may ask for what is not to be had, too.
         """
         __tracebackhide__ = True
+        keep_real_files(ssh=self.request.ssh is not None and uses_capacity(item))
         if uses_capacity(item):
             self._must_stand()
         with self._given_up():
@@ -311,7 +319,7 @@ class Runtime(ABC):
                 yield
         except (CapacityError, pytest.UsageError) as error:
             # `from None`, which pytest.fail() cannot say: what is shown must not be a chain of two.
-            words = on_screen(f"capacity: {clean(str(error), lines=True)}")
+            words = "\n".join(fold_all(f"capacity: {clean(str(error), lines=True)}".splitlines(), self.width))
             raise pytest.fail.Exception(words, pytrace=False) from None
 
     @contextmanager

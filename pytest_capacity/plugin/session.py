@@ -39,6 +39,9 @@ from pytest_capacity.report import render
 from pytest_capacity.report.render import Line
 from pytest_capacity.text import clean, fold_all
 
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
+
 A = TypeVar("A", bound=Answer)
 
 #: How long a serial run whose tests use capacity waits for the account's name before the first of them, seconds.
@@ -190,7 +193,9 @@ class Controller(Runtime):
     def pytest_configure_node(self, node: Any) -> None:
         """Tell an xdist worker, the replacement of a crashed one too, where the keeper is."""
         if self._owner:
-            node.workerinput["capacity"] = hand_over(self._owner, self.collect_dir, self.on_exhausted)
+            node.workerinput["capacity"] = hand_over(
+                self._owner, self.collect_dir, self.on_exhausted, width_of(self.config)
+            )
 
     def pytest_report_header(self) -> list[str]:
         """Return where, as whom, which run."""

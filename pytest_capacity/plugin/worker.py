@@ -22,11 +22,11 @@ from pytest_capacity.plugin.runtime import Runtime
 A = TypeVar("A", bound=Answer)
 
 #: What the controller hands to a worker, as texts: ``path`` of the socket, the ``owner``'s name, ``request`` as JSON,
-#: ``collect_dir``, ``on_exhausted``.
+#: ``collect_dir``, ``on_exhausted``, and ``width``, a number or None.
 HandedOver = Mapping[str, Any]
 
 
-def hand_over(owner: Owner, collect_dir: Path, on_exhausted: OnExhausted) -> dict[str, str]:
+def hand_over(owner: Owner, collect_dir: Path, on_exhausted: OnExhausted, width: int | None) -> dict[str, Any]:
     """Return what `Worker` is made of, for ``workerinput``."""
     return {
         "path": owner.path,
@@ -34,6 +34,7 @@ def hand_over(owner: Owner, collect_dir: Path, on_exhausted: OnExhausted) -> dic
         "request": msgspec.json.encode(owner.request).decode(),
         "collect_dir": os.fspath(collect_dir),
         "on_exhausted": on_exhausted,
+        "width": width,
     }
 
 
@@ -43,6 +44,8 @@ class Worker(Runtime):
     def __init__(self, config: pytest.Config, handed: HandedOver) -> None:
         request = msgspec.json.decode(handed["request"], type=Request)
         super().__init__(config, request, Path(handed["collect_dir"]), handed["on_exhausted"])
+        # xdist gives each worker a terminal of its own, which is nowhere to be seen.
+        self.width = handed["width"]
         self._path: Final[str] = handed["path"]
         # Another process that uses the same session has a worker called gw0 as well.
         self._name: Final = f"{handed['owner']}/{getattr(config, 'workerinput', {}).get('workerid', 'worker')}"

@@ -78,8 +78,6 @@ class Scaling:
         self._looked = float("-inf")
         self._stop = threading.Event()
 
-    # -- what tests ask -------------------------------------------------------------------------------------------
-
     def patch(self, change: DatabaseChange) -> tuple[OpsRequest, ...]:
         """Ask for a change of a database; returns at once. Raises `KubeDBError`, `ConfigError` without a cluster."""
         kubedb, _ = self._open()
@@ -113,8 +111,6 @@ class Scaling:
     def status(self, target: str) -> TargetState:
         """Return what a target is in."""
         return self.state.status(target)
-
-    # -- what the keeper does -------------------------------------------------------------------------------------
 
     def look(self) -> None:
         """Look at what is active, if it is time. Quick when nothing is. Raises `CapacityError` without a cluster."""
@@ -198,8 +194,6 @@ class Scaling:
             troubles=(*receipt.troubles, *problems),
             asked=True,
         )
-
-    # -- inside ---------------------------------------------------------------------------------------------------
 
     def _still_on(self) -> None:
         if self._stop.is_set():

@@ -130,6 +130,23 @@ def test_what_has_changed_is_as_it_was_read_last(lab: Lab) -> None:
         assert one.latest_end == MIDNIGHT + 3 * HOUR
 
 
+def test_a_state_alone_may_change(lab: Lab) -> None:
+    """What was to come has begun when it was said to."""
+    with lab.view() as view:
+        for state in ("pending", "ready"):
+            view.note("blazar", [resource("1", use("res-1", state=state))], ["r1"])
+            assert [one.state for one in every(view)] == [state]
+
+
+def test_anothers_reservation_on_a_host_of_ours_is_there(lab: Lab) -> None:
+    """It is not taken for ours, which the journal has on the same host."""
+    lab.start("run-1", "blazar")
+    lab.create("run-1", reservation("res-1", facts={"hosts": "1", "lease_id": "lease-1"}))
+    with lab.view() as view:
+        view.note("blazar", [resource("1", use("res-1", "lease-1"), use("res-2"))], ["r1"])
+        assert [(one.reservation, one.source) for one in every(view)] == [("res-1", "journal"), ("res-2", "cloud")]
+
+
 def test_a_lease_that_has_ended_is_its_own_resource_unless_its_hosts_are_known(lab: Lab) -> None:
     """The cloud has the lease still, and not its hosts: where the index saw it on hosts, it is there already."""
     over: dict[str, Any] = {"ended": MIDNIGHT + HOUR, "state": "gone"}

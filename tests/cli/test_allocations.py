@@ -15,6 +15,7 @@ import pytest
 from pytest_capacity.journal import Journal
 from tests.cli.conftest import PROGRAM, SESSION, Shell
 from tests.emulated import ROOT, ask
+from tests.safety.runs import PATIENCE, until
 
 TOKEN = "a-token-of-this-test"
 
@@ -114,6 +115,36 @@ def test_a_test_asks_who_uses_what(shell: Shell) -> None:
     )
     ended = shell.suite.run()
     assert ended.code == 0, ended
+
+
+def test_a_test_is_warned_of_what_the_cloud_did_not_say(shell: Shell) -> None:
+    """A warning names it, and what the journal knows is there all the same."""
+    shell.suite.write(
+        "test_suite.py",
+        "import pathlib, time, warnings\n"
+        "import pytest\n"
+        "from pytest_capacity import CapacityWarning\n"
+        "HERE = pathlib.Path(__file__).parent\n"
+        "def test_it(capacity):\n"
+        "    (HERE / 'at').touch()\n"
+        "    while not (HERE / 'go').exists():\n"
+        "        time.sleep(0.02)\n"
+        "    with pytest.warns(CapacityWarning, match='reservation in us-east-1: UnauthorizedOperation'):\n"
+        "        found = capacity.allocations(lease=capacity.run_id)\n"
+        "    assert {one.resource.kind for one in found} == {'node', 'reservation'}\n"
+        "    with warnings.catch_warnings():\n"
+        "        warnings.simplefilter('error')\n"
+        "        assert capacity.allocations(lease=capacity.run_id, cloud=False) == found\n"
+        "    (HERE / 'asked').touch()\n",
+    )
+    going = shell.use()
+    fault = {"operation": "DescribeCapacityReservations", "error": "UnauthorizedOperation"}
+    shell.emulator.weather(faults=[fault])
+    shell.let_go()
+    until((shell.tests / "asked").exists, PATIENCE, "the test has asked")
+    # The release reads reservations, too: it waits for better weather.
+    shell.emulator.weather(faults=[])
+    assert going.wait().code == 0
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--from", "whenever"), ("--to", "nan")])

@@ -30,7 +30,7 @@ def message(text: str) -> str:
         "shutdown now",
         "shutdown -h +0",
         "sudo poweroff",
-        "sudo -n /sbin/deadline",
+        "sudo -n /sbin/halt",
         "systemctl poweroff",
         "/bin/sh -c 'init 0'",
     ],

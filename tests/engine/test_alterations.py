@@ -7,22 +7,25 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.base import Backend, scaling_of
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Refused, ScalingError
-from pytest_capacity.journal import Journal
+from pytest_capacity.journal import Entry, Journal
 from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Request, Ssh
 from pytest_capacity.scaling.model import TERMINAL, OpsRequest
 from pytest_capacity.scaling.nodes.provider import NodeGroups
 from pytest_capacity.scaling.state import OpsState
-from pytest_capacity.testing.scaling import NoLoans
+from pytest_capacity.testing import Killed
+from pytest_capacity.testing.scaling import NoLoans, Scaler
 from tests.engine.runs import Bench, request, within
+from tests.engine.test_release import ec2
 
 WEB = NodeGroup(name="web", count=2, instance_type="c6i.large", market="on-demand", reserve=True)
 CACHE = NodeGroup(name="cache", count=1, instance_type="c6i.large", market="on-demand", reserve=True)
@@ -83,6 +86,12 @@ def test_groups_of_one_shape_share_a_reservation(bench: Bench) -> None:
     assert changes.ask("web", instance_type="c6i.large", mode="in_place").phase == "Successful"
     assert counts(engine) == {"c6i.large": [4]}
     assert len({name for name, _ in changes.nodes("web")}) == 3
+    # Nodes that were changed in place stand under the subjects of their first type, and are not taken for new ones.
+    assert changes.ask("web", instance_type="c6i.xlarge", mode="in_place").phase == "Successful"
+    before = engine.run_state.placed["default"].nodes["web"]
+    assert changes.ask("web", instance_type="c6i.large").phase == "Successful"
+    assert not {node.id for node in before} & {node.id for node in engine.run_state.placed["default"].nodes["web"]}
+    assert counts(engine) == {"c6i.large": [4]}
     give_back(bench, engine)
 
 
@@ -121,6 +130,9 @@ def test_spot_nodes_are_replaced_and_not_stopped(bench: Bench) -> None:
 
 def test_unreserved_nodes_stay_out_of_every_reservation(bench: Bench) -> None:
     """A group that is not reserved is changed without one, and sits in nobody's open reservation after it."""
+    others = ec2(bench.emulator).create_capacity_reservation(
+        InstanceType="c6i.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1a", InstanceCount=2
+    )["CapacityReservation"]
     engine = bench.engine(request(bench.emulator, replace(WEB, reserve=False)))
     engine.provision("default")
     changes = Changes(engine)
@@ -128,7 +140,20 @@ def test_unreserved_nodes_stay_out_of_every_reservation(bench: Bench) -> None:
     assert changes.ask("web", count=1).phase == "Successful"
     (node,) = bench.emulator.held("instance")
     assert (node["type"], node["reservation"]) == ("c6i.xlarge", None)
-    assert bench.emulator.calls("CreateCapacityReservation") == []
+    (mine,) = bench.emulator.calls("CreateCapacityReservation")
+    assert mine["token"] is None
+    assert engine.release(within(60)).clean
+    assert [one["id"] for one in bench.emulator.held()] == [others["CapacityReservationId"]]
+
+
+def test_another_architecture_is_refused_with_both(bench: Bench) -> None:
+    """What the old type is of, and what the new one."""
+    engine = bench.engine(request(bench.emulator, WEB))
+    engine.provision("default")
+    with pytest.raises(ScalingError, match=r"c6i.large is of x86_64, and c6g.large of arm64. Nothing was changed"):
+        Changes(engine).ask("web", instance_type="c6g.large", mode="in_place")
+    with pytest.raises(ScalingError, match=r"us-east-1 has no instance type c6i.none"):
+        Changes(engine).ask("web", instance_type="c6i.none", mode="in_place")
     give_back(bench, engine)
 
 
@@ -248,6 +273,28 @@ def test_disks_that_did_not_grow_are_named(bench: Bench) -> None:
     give_back(bench, engine)
 
 
+def test_a_disk_that_is_growing_is_not_asked_for_twice(bench: Bench) -> None:
+    """EC2 changes a volume once in some hours: the same asked for again is accepted, another size is not."""
+    engine = bench.engine(request(bench.emulator, WEB))
+    engine.provision("default")
+    backend, _ = scaling_of(open_backend(engine.request))
+    (held, *_) = (one for one in engine.run_state.held() if one.kind == "node")
+    bench.emulator.weather(operation_s=60)
+    change = cast("Backend", backend).change
+    change(held, Change(disk_gb=20))
+    assert backend.disks([held]) == [8]
+    change(held, Change(disk_gb=20))
+    with pytest.raises(ClientError, match="IncorrectModificationState"):
+        change(held, Change(disk_gb=30))
+    bench.emulator.weather(clock={"advance_s": 60})
+    assert backend.disks([held]) == [20]
+    change(held, Change(disk_gb=20))
+    with pytest.raises(ClientError, match="VolumeModificationRateExceeded"):
+        change(held, Change(disk_gb=30))
+    bench.emulator.weather(operation_s=0)
+    give_back(bench, engine)
+
+
 def test_a_group_that_was_given_another_type_is_mended_with_it(bench: Bench) -> None:
     """A node that is lost after a change is replaced by one of the type that the group has now."""
     engine = bench.engine(request(bench.emulator, replace(WEB, market="spot"), on_preempt="replace"))
@@ -255,7 +302,7 @@ def test_a_group_that_was_given_another_type_is_mended_with_it(bench: Bench) -> 
     assert Changes(engine).ask("web", instance_type="c6i.xlarge").phase == "Successful"
     lost = engine.run_state.placed["default"].nodes["web"][0]
     bench.emulator.weather(reclaim=[lost.id])
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     nodes = engine.run_state.placed["default"].nodes["web"]
     assert lost.id not in {node.id for node in nodes}
     assert {node.instance_type for node in nodes} == {"c6i.xlarge"}
@@ -289,3 +336,73 @@ def test_a_topology_that_is_not_provisioned_is_not_changed(bench: Bench) -> None
         Changes(engine).ask("web", count=3)
     operations = {call["operation"] for call in bench.emulator.calls()}
     assert not [one for one in operations if not one.startswith(("Describe", "Get"))]
+
+
+class _Keepers:
+    """One keeper after the other of a run, each of which knows what the journal knows."""
+
+    def __init__(self, bench: Bench, wanted: Request) -> None:
+        self._bench = bench
+        self._wanted = wanted
+
+    def events(self, run: str) -> list[Entry]:
+        """Return the journal's events."""
+        journal = Journal(self._bench.path)
+        try:
+            return journal.events(run)
+        finally:
+            journal.close()
+
+    def next(self) -> Scaler:
+        """Return the next one."""
+        engine = self._bench.engine(self._wanted)
+        return Scaler(cast("Any", self), engine)
+
+
+def die_after(state: RunState, kind: str) -> None:
+    """Let the process die as soon as an event of this kind is written."""
+
+    def dying(write: Callable[..., None]) -> Callable[..., None]:
+        def written(what: str, *more: Any, **named: Any) -> None:
+            write(what, *more, **named)
+            if what == kind:
+                raise Killed
+
+        return written
+
+    cast("Any", state).intend, cast("Any", state).note = dying(state.intend), dying(state.note)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        *[(kind, {"count": 3}) for kind in ("ops-requested", "alteration-started", "ops-created", "placed")],
+        *[(kind, {"count": 1}) for kind in ("alteration-started", "placed", "gone", "alteration-ended")],
+        *[(kind, {"instance_type": "c6i.xlarge"}) for kind in ("placed", "gone", "alteration-ended")],
+        *[(kind, {"instance_type": "c6i.xlarge", "mode": "in_place"}) for kind in ("state", "placed", "gone")],
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_a_keeper_dies_over_its_journal(bench: Bench, kind: str, change: dict[str, Any]) -> None:
+    """Whatever it wrote last: asked again with the same key, as a client does, the next keeper does it once."""
+    wanted = request(bench.emulator, WEB)
+    keepers = _Keepers(bench, wanted)
+    first = keepers.next()
+    first.engine.provision("default")
+    die_after(first.engine.run_state, kind)
+    with pytest.raises(Killed):
+        Scaler(cast("Any", keepers), first.engine).ask("web", key="k", **change)
+    first.engine.stop.set()
+    bench.clock.moved += 60
+    second = keepers.next()
+    second.finish()
+    (ended,) = second.ask("web", key="k", **change)
+    assert ended.outcome == "successful", ended.reason
+    assert len(second.state.all()) == 1
+    nodes = second.engine.run_state.placed["default"].nodes["web"]
+    assert len(nodes) == change.get("count", 2)
+    assert {node.instance_type for node in nodes} == {change.get("instance_type", "c6i.large")}
+    assert {one["id"] for one in bench.emulator.held("instance")} == {node.id for node in nodes}
+    assert [one["count"] for one in bench.emulator.held("capacity-reservation")] == [len(nodes)]
+    assert not second.engine.run_state.alterations
+    give_back(bench, second.engine)

@@ -233,9 +233,9 @@ def test_a_node_that_maintenance_replaced_is_lost(bench: MadeUpBench, how: str) 
         thing.held = replace(thing.held, facts={**thing.held.facts, "incarnation": "2"})
     else:
         thing.gone_at = 0.0
-    assert not engine.mind_preemption(), "on-demand nodes are looked at once a minute"
+    assert not engine.watch_preemption(), "on-demand nodes are looked at once a minute"
     bench.clock.wait(61)
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     assert list(engine.run_state.preempted) == [before[1].id]
     after = engine.provision("default").nodes["db"]
     assert after[1].id != before[1].id

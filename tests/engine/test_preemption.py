@@ -31,10 +31,10 @@ def reclaim(emulator: Emulator, engine: Engine, count: int = 1) -> list[str]:
 def test_it_is_noticed(bench: Bench, emulator: Emulator) -> None:
     """With the cloud's reason, once, and only of the node that was taken."""
     engine = standing(bench, emulator)
-    assert not engine.mind_preemption()
+    assert not engine.watch_preemption()
     (lost,) = reclaim(emulator, engine)
-    assert engine.mind_preemption()
-    assert not engine.mind_preemption()
+    assert engine.watch_preemption()
+    assert not engine.watch_preemption()
     assert list(engine.run_state.preempted) == [lost]
     assert "is taken back by aws: Server.SpotInstanceTermination" in engine.run_state.preempted[lost]
     assert len(engine.provision("default").nodes["db"]) == 3
@@ -47,7 +47,7 @@ def test_on_demand_nodes_cost_no_look(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine(request(emulator, LOADER))
     engine.provision("default")
     calls = len(emulator.calls())
-    assert not engine.mind_preemption()
+    assert not engine.watch_preemption()
     assert len(emulator.calls()) == calls
 
 
@@ -57,7 +57,7 @@ def test_it_is_replaced(bench: Bench, emulator: Emulator) -> None:
     before = engine.provision("default").nodes["db"]
     lost = before[1].id
     emulator.weather(reclaim=[lost])
-    engine.mind_preemption()
+    engine.watch_preemption()
     after = engine.provision("default").nodes["db"]
     assert lost not in {node.id for node in after}
     assert (after[0], after[2]) == (before[0], before[2])
@@ -74,7 +74,7 @@ def test_two_are_replaced_by_on_demand_nodes(bench: Bench, emulator: Emulator) -
     engine = standing(bench, emulator, on_preempt="replace")
     reclaim(emulator, engine, 2)
     emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
-    engine.mind_preemption()
+    engine.watch_preemption()
     after = engine.provision("default").nodes["db"]
     assert [node.market for node in after] == ["on-demand", "on-demand", "spot"]
     assert sum(one["count"] for one in emulator.held("capacity-reservation")) == 3
@@ -88,12 +88,12 @@ def test_it_cannot_be_replaced(bench: Bench, emulator: Emulator) -> None:
     engine = standing(bench, emulator, on_preempt="replace", fallback=Fallback(spot_to_on_demand=False))
     (lost,) = reclaim(emulator, engine)
     emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
-    engine.mind_preemption()
+    engine.watch_preemption()
     assert lost in engine.run_state.suspects
     assert any("could not be replaced" in words for words in engine.run_state.troubles)
     assert {call["zone"] for call in emulator.calls("RunInstances")} == {"us-east-1a"}
     calls = len(emulator.calls("RunInstances"))
-    engine.mind_preemption()
+    engine.watch_preemption()
     assert len(emulator.calls("RunInstances")) == calls
     assert engine.release(within(20)).clean
 
@@ -104,8 +104,8 @@ def test_who_waits_hears_that_nothing_comes(bench: Bench, emulator: Emulator) ->
     reclaim(emulator, engine)
     emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
     engine.look_for_preemption()
-    assert engine.mind_preemption()
-    assert not engine.mind_preemption()
+    assert engine.watch_preemption()
+    assert not engine.watch_preemption()
     assert engine.release(within(20)).clean
 
 
@@ -114,10 +114,10 @@ def test_a_keeper_dies_before_it_hands_over(bench: Bench, emulator: Emulator, mo
     engine = standing(bench, emulator, on_preempt="replace")
     reclaim(emulator, engine)
     monkeypatch.setattr(engine, "_hand_over", lambda placed: placed)
-    engine.mind_preemption()
+    engine.watch_preemption()
     assert bench.events()[-1] == "attempt-ended"
     second = bench.engine(engine.request)
-    second.mind_preemption()
+    second.watch_preemption()
     assert len(second.provision("default").nodes["db"]) == 3
     assert len(emulator.held("instance")) == 4
     assert [attempt.number for attempt in second.run_state.attempts] == [1, 2]
@@ -129,10 +129,10 @@ def test_another_keeper_knows_of_it(bench: Bench, emulator: Emulator) -> None:
     """What was replaced is not replaced again, and all that stands is still held."""
     engine = standing(bench, emulator, on_preempt="replace")
     reclaim(emulator, engine)
-    engine.mind_preemption()
+    engine.watch_preemption()
     nodes = engine.provision("default").nodes["db"]
     second = bench.engine(engine.request)
-    second.mind_preemption()
+    second.watch_preemption()
     assert second.provision("default").nodes["db"] == nodes
     assert len(emulator.held("instance")) == 4
     assert second.release(within(20)).clean

@@ -47,4 +47,7 @@ def test_what_a_zone_does_not_offer() -> None:
     assert not_offered(["m5.lagre", "c6i.xlarge"], TYPES) == (
         "does not offer c6i.xlarge (did you mean c6i.large?), m5.lagre (did you mean m5.large?)"
     )
+    assert not_offered(["i7i.large", "i4i.xlarge2"], TYPES) == (
+        "does not offer i4i.xlarge2 (did you mean i4i.2xlarge?), i7i.large"
+    )
     assert not_offered(["c6i.large"], TYPES) == "does not offer c6i.large"

@@ -175,11 +175,11 @@ TWO_WORKERS = """
         wait_for("seen-again")
 
     @pytest.mark.xdist_group("two")
-    def test_the_other_sees(capacity):
-        assert len(capacity.nodes("db")) == 2
+    def test_the_other_sees(capacity, capacity_nodes):
+        assert len(capacity.nodes("db")) == len(capacity_nodes["db"]) == 2
         say("had")
         grown = wait_for("grown")
-        assert names(capacity) == grown and len(capacity.nodes("db")) == 3
+        assert names(capacity) == grown and len(capacity.nodes("db")) == len(capacity_nodes["db"]) == 3
         say("seen")
         resized = wait_for("resized")
         assert names(capacity) == resized != grown

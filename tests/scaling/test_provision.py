@@ -70,7 +70,9 @@ def test_one_that_does_not_become_ready_is_an_error_each_time_and_is_given_back(
     """The message has the last phase and the command that looks at it; nothing is tried twice."""
     lab.script(never_ready=[CART])
     for _ in range(2):
-        with pytest.raises(KubeDBError, match=f"not Ready after 600 s: Provisioning. Look at it by: kubectl .* {CART}"):
+        with pytest.raises(
+            KubeDBError, match=f"not Ready after 600 s: Provisioning. Raise its ready_timeout; .*: kubectl .* {CART}"
+        ):
             lab.scaling.database("cart")
     assert len(lab.events("database-requested")) == 1
     assert lab.scaling.release(lambda: False) == ([], [])

@@ -299,8 +299,8 @@ class AwsBackend:
     def ends(self, thing: Held | Piece, hard_end: float) -> float | None:
         """Return EC2's end of a reservation; a node with our timer, unless stopped, ends at the hard end.
 
-        Nothing ends a placement group or a key pair, and so we say, though neither costs anything: whoever reads "bound
-        to end by 12:00" need not look again.
+        Nothing ends a placement group or a key pair, and that is said though neither costs anything: after "bound to
+        end by 12:00" a user does not look again.
         """
         if thing.kind == RESERVATION:
             lease_end = thing.deadline if isinstance(thing, Held) else None

@@ -38,7 +38,7 @@ _LOOKUP: Final = "{name: 'scylla-5.4-*', owner: self}"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-strategies.html#placement-groups-limitations-cluster
 _CANNOT_JOIN: Final = (
     (re.compile(r"t\d[a-z]*\..*"), "burstable types (T family)"),
-    (re.compile(r"mac\d.*"), "Mac types"),
+    (re.compile(r"mac[\d-].*"), "Mac types"),
     (re.compile(r"[a-z0-9]+-flex\..*"), "flex types"),
 )
 REGION_FORM: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")

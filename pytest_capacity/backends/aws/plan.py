@@ -294,7 +294,7 @@ def _market(group: GroupSettings, used: str) -> dict[str, Any]:
         return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
     if used:
         return {"CapacityReservationSpecification": _target(used)}
-    # A launch that says nothing may sit down in anybody's open reservation.
+    # A launch that says nothing may take a place in another team's open reservation.
     return {"CapacityReservationSpecification": {"CapacityReservationPreference": "none"}}
 
 

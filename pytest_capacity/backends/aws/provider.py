@@ -13,7 +13,7 @@ from pytest_capacity.backends.aws import config, sct
 from pytest_capacity.backends.aws.settings import AwsSettings, section_of
 from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
-from pytest_capacity.config.fields import Faults, as_form
+from pytest_capacity.config.fields import Faults
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import form_of, is_plain
 from pytest_capacity.model import Request
@@ -36,6 +36,8 @@ class AwsProvider(Provider):
     #: boto3's core; boto3 brings it in the version that it goes with.
     modules: tuple[str, ...] = ("botocore",)
     default_user = "ec2-user"
+    type_form = config.INSTANCE_TYPE_FORM
+    image_form = config.IMAGE_FORM
     examples = Examples(
         region="us-east-1",
         zone="a, us-east-1a or use1-az2",
@@ -91,14 +93,6 @@ class AwsProvider(Provider):
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the zones: letters, names or zone ids."""
         return config.read_zones(values, regions, where, faults)
-
-    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return the type: ``i4i.large``."""
-        return as_form(value, config.INSTANCE_TYPE_FORM, self.examples.instance_type, where, faults)
-
-    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return the id: ``ami-...``."""
-        return as_form(value, config.IMAGE_FORM, self.examples.image, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return ids of capacity reservations, or one resource group."""

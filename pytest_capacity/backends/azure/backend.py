@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
-from pytest_capacity.backends.azure import bodies, events, reading, sizes
+from pytest_capacity.backends.azure import bodies, events, reading, scaling, sizes
 from pytest_capacity.backends.azure.errors import GOING, diagnose_error, is_gone
 from pytest_capacity.backends.azure.ids import (
     COMPUTE_VERSION,
@@ -40,6 +40,7 @@ from pytest_capacity.backends.azure.plan import (
 )
 from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
 from pytest_capacity.backends.azure.settings import section_of
+from pytest_capacity.backends.base import ScalingStep
 from pytest_capacity.backends.diagnosis import diagnose_held
 from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
 from pytest_capacity.backends.times import format_time
@@ -48,6 +49,9 @@ from pytest_capacity.model import (
     Diagnosis,
     Held,
     Identity,
+    NodeChange,
+    NodeGroup,
+    Obstacle,
     Offer,
     Order,
     Piece,
@@ -86,6 +90,7 @@ class AzureBackend:
     leased: frozenset[str] = frozenset()
     #: A refused machine may leave itself in state Failed, and its card.
     leftovers: frozenset[str] = frozenset({NODE})
+    scaling: frozenset[ScalingStep] = scaling.CAN
     default_user: str = "azureuser"
     notice_command: str = events.COMMAND
 
@@ -170,23 +175,23 @@ class AzureBackend:
             return self._spare_key
 
     def change(self, held: Held, to: Change) -> Held:
-        """Set the deadline, which is a tag, or the count of a reservation. ``ValueError`` for anything else."""
-        if to.deadline is not None and to == Change(deadline=to.deadline):
+        """Set the deadline, which is a tag; anything else is in `scaling.change`. ``ValueError`` for what cannot be."""
+        if to.deadline is None:
+            return scaling.change(self._arm, self._pace, held, to)
+        if to == Change(deadline=to.deadline):
             tags = {DEADLINE: format_time(to.deadline)}
             path = f"{held.id}/providers/Microsoft.Resources/tags/default"
             self._arm.call("Microsoft.Resources/tags/write", "PATCH", path, RESOURCES_VERSION, bodies.tag_change(tags))
             return replace(held, deadline=float(int(to.deadline)))
-        if to.count is not None and to == Change(count=to.count) and held.kind == RESERVATION:
-            return self._resize(held, to.count)
-        raise ValueError(
-            f"the deadline, or the count of a reservation can be changed; {to} of a {held.kind} was asked for"
-        )
+        raise ValueError(f"a deadline is changed alone, and {to} was asked for")
 
-    def _resize(self, held: Held, count: int) -> Held:
-        operation = f"{TYPES[RESERVATION]}/write"
-        answer = self._arm.call(operation, "PATCH", held.id, COMPUTE_VERSION, bodies.capacity(count))
-        self._pace.note(held.id, answer.retry_after)
-        return replace(held, count=count, facts={**held.facts, "capacity": str(count)})
+    def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
+        """For a change in place: by the list of sizes."""
+        return scaling.obstacles(self._arm, change, group, nodes)
+
+    def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
+        """Return the sizes of their disks, by a list of each resource group."""
+        return scaling.disks(self._arm, nodes)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
         """Return them as they are: machines by one list a resource group, the rest by a GET each, side by side."""
@@ -220,7 +225,7 @@ class AzureBackend:
 
     def _shrink(self, held: Held) -> Held:
         try:
-            return self._resize(held, 0)
+            return scaling.resize(self._arm, self._pace, held, 0)
         except ArmError as error:
             if is_gone(error):
                 return replace(held, state="gone")

@@ -74,6 +74,21 @@ def capacity(count: int) -> Body:
     return {"sku": {"capacity": count}}
 
 
+def machine_change(size: str, capacity_group: str) -> Body:
+    """Return the change of a deallocated machine to another size, in a reservation of that group, or in none."""
+    return {"properties": {"hardwareProfile": {"vmSize": size}, "capacityReservation": aimed_at(capacity_group)}}
+
+
+def aimed_at(capacity_group: str) -> Body:
+    """Return how an on-demand machine names its capacity reservation group; "": it keeps out of all of them.
+
+    A machine that does not say so may be put into any open reservation of the subscription.
+    """
+    if not capacity_group:
+        return {"disableCapacityReservationAssignment": True}
+    return {"capacityReservationGroup": {"id": capacity_group}}
+
+
 def tag_change(tags: Tags) -> Body:
     """Return the change of some tags of anything, which leaves the others as they are."""
     return {"operation": "Merge", "properties": {"tags": dict(tags)}}
@@ -132,11 +147,8 @@ def with_references(
     address = {**address, "properties": {**address["properties"], "subnet": {"id": subnet}}}
     card = {**card, "properties": {**card["properties"], "ipConfigurations": [address]}}
     properties["networkProfile"] = {**network_profile, "networkInterfaceConfigurations": [card]}
-    if capacity_group:
-        properties["capacityReservation"] = {"capacityReservationGroup": {"id": capacity_group}}
-    elif properties.get("priority") != "Spot":
-        # A machine that does not say so may be put into any open reservation of the subscription.
-        properties["capacityReservation"] = {"disableCapacityReservationAssignment": True}
+    if capacity_group or properties.get("priority") != "Spot":
+        properties["capacityReservation"] = aimed_at(capacity_group)
     if placement_group:
         properties["proximityPlacementGroup"] = {"id": placement_group}
     login = properties["osProfile"]

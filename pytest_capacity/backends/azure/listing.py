@@ -89,6 +89,7 @@ def _look(arm: Arm, pace: Pace, helds: Sequence[Held]) -> list[Held]:
     if helds[0].kind == NODE:
         listed = _machines(arm, ResourceId.parse(helds[0].id).group)
         seen = [_compared(held, listed.get(held.id)) for held in helds]
+        seen = side_by_side(lambda held: _powered(arm, held), seen)
     else:
         seen = [_compared(helds[0], _resource(arm, helds[0]))]
     seen = side_by_side(lambda held: _explained(arm, pace, held), seen)
@@ -104,6 +105,14 @@ def _compared(before: Held, answer: Mapping[str, Any] | None) -> Held:
     if before.state == "ready" and before.facts.get("market") == "spot":
         return _evicted(replace(before, state="gone"))
     return replace(before, state="gone" if before.state == "leaving" else "unseen")
+
+
+def _powered(arm: Arm, held: Held) -> Held:
+    """With whether it runs, where it was deallocated once."""
+    if reading.CHANGED not in held.facts or held.state not in ("creating", "ready", "failed"):
+        return held
+    answer = _resource(arm, held, {"$expand": "instanceView"})
+    return held if answer is None else reading.powered(held, answer)
 
 
 def _evicted(held: Held) -> Held:
@@ -144,10 +153,11 @@ def _resource(arm: Arm, held: Held, query: Mapping[str, str] | None = None) -> d
 
 def _machines(arm: Arm, group: str) -> dict[str, dict[str, Any]]:
     """The machines of a resource group by id; none where it is not there."""
-    return {canonical(answer["id"]): answer for answer in _of_group(arm, group, MACHINES)}
+    return {canonical(answer["id"]): answer for answer in of_group(arm, group, MACHINES)}
 
 
-def _of_group(arm: Arm, group: str, type_: str) -> list[dict[str, Any]]:
+def of_group(arm: Arm, group: str, type_: str) -> list[dict[str, Any]]:
+    """Return the resources of a type in the resource group with that name; none where it is not there."""
     path = arm.path(f"/resourceGroups/{group}/providers/{type_}")
     try:
         return list(arm.pages(f"{type_}/read", path, version_of(type_)))
@@ -212,7 +222,7 @@ def _facts_of(
 def _cards(arm: Arm, group: str) -> dict[str, Any]:
     """By machine: the private address of its card, and the id of its public one."""
     found: dict[str, Any] = {}
-    for card in _of_group(arm, group, CARDS):
+    for card in of_group(arm, group, CARDS):
         properties = card.get("properties") or {}
         machine = (properties.get("virtualMachine") or {}).get("id")
         for one in (properties.get("ipConfigurations") or ())[:1]:
@@ -225,7 +235,7 @@ def _cards(arm: Arm, group: str) -> dict[str, Any]:
 
 
 def _addresses(arm: Arm, group: str) -> dict[str, str]:
-    listed = _of_group(arm, group, ADDRESSES)
+    listed = of_group(arm, group, ADDRESSES)
     return {canonical(one["id"]): str((one.get("properties") or {}).get("ipAddress", "")) for one in listed}
 
 

@@ -62,6 +62,10 @@ class Size(Struct, frozen=True):
     #: Zones, or all of the region, that this subscription may not use for it.
     barred: frozenset[str]
     barred_region: bool
+    architecture: str = "x64"
+    #: Whether it has a temporary disk, and NVMe disks: both are lost when a machine is deallocated.
+    resource_disk: bool = False
+    nvme: bool = False
 
 
 class Read(Struct, frozen=True):
@@ -101,7 +105,7 @@ def _read(arm: Arm, request: Request, region: str) -> Read:
     ids = {group_of(one): "use_reservations" for one in request.use_reservations}
     ids |= {canonical(one): "azure.capacity_reservation_group" for one in listed}
     reads: dict[str, Callable[[], Any]] = {
-        "sizes": lambda: _sizes(arm, region),
+        "sizes": lambda: read_sizes(arm, region),
         "limits": lambda: _limits(arm, region),
         **{f"group {one}": partial(_existing, arm, one, setting) for one, setting in ids.items()},
     }
@@ -134,7 +138,8 @@ def _open(arm: Arm, read: Callable[[], Any]) -> Any:
         return None
 
 
-def _sizes(arm: Arm, region: str) -> dict[str, Size]:
+def read_sizes(arm: Arm, region: str) -> dict[str, Size]:
+    """Return the sizes of machines in a region, by their names in small letters."""
     path = arm.path(f"/providers/{COMPUTE}/skus")
     query = {"$filter": f"location eq '{region}'"}
     skus = arm.pages(f"{COMPUTE}/skus/read", path, SKUS_VERSION, **query)
@@ -160,6 +165,9 @@ def _size(sku: Mapping[str, Any]) -> Size:
         spot=capabilities.get("LowPriorityCapable", "True") != "False",
         barred=frozenset(barred),
         barred_region=any(one.get("type") == "Location" for one in restrictions),
+        architecture=capabilities.get("CpuArchitectureType", "x64"),
+        resource_disk=capabilities.get("MaxResourceVolumeMB", "0") not in ("", "0"),
+        nvme=capabilities.get("NvmeDiskSizeInMiB", "0") not in ("", "0"),
     )
 
 
@@ -219,7 +227,8 @@ def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read
     if group is None:
         return
     for offer in chosen(request.zones, offers):
-        for size in {type_ for one in groups if one.reserve for type_ in one.types}:
+        # What has moved to another size is in a group of ours.
+        for size in {one.group.instance_type for one in groups if one.reserve}:
             member = group.member(size, zone_number(offer.zone))
             # One of this run is what an attempt has left, and is on its way out.
             if offer.ok and member is not None and read_stamp(tags_of(member)).run != request.run:

@@ -70,10 +70,11 @@ _NAME_LIMIT: Final = 64
 
 
 class Shape(Struct, frozen=True, order=True):
-    """What a reservation is for; nodes of one shape share it: a group holds one member for each size and zone."""
+    """What a reservation is for; nodes of one shape share it."""
 
     instance_type: str
     #: The group, where it has moved to this size or market: what stands for others by then is not made larger for it.
+    #: A capacity reservation group holds one member for each size and zone, so it has one of its own.
     moved: str = ""
 
     @property
@@ -87,21 +88,25 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
     beside: list[Piece] = []
     members: list[Piece] = []
     machines: list[Piece] = []
+    zones: dict[str, set[str]] = {}
     for place in places(order):
         groups = [settings_of(request, group) for group in place.topology.groups]
         shapes = {group.name: _shape(request, place, group) for group in groups if _reserves(place, group)}
         if any(group.group.placement_group for group in groups) and order.launch:
             beside.append(_placement_group(request, place))
-        members += [_member(request, place, shape, groups, shapes) for shape in sorted(set(shapes.values()))]
+        for shape in sorted(set(shapes.values())):
+            members.append(_member(request, place, shape, groups, shapes))
+            if not _given(order, shape.moved):
+                zones.setdefault(shape.moved, set()).add(zone_number(place.placement.zone))
         if order.launch:
             machines += [
                 _machine(request, place, group, shapes.get(group.name), index)
                 for group in groups
                 for index in range(group.group.count)
             ]
-    zones = sorted({zone_number(piece.zone) for piece in members})
-    if members and not order.facts.get(GIVEN_GROUP):
-        beside.append(_capacity_group(request, order, [zone for zone in zones if zone]))
+    beside += [
+        _capacity_group(request, order, sorted(filter(None, found)), moved) for moved, found in sorted(zones.items())
+    ]
     if machines and not _subnet(request, order):
         if _opens_ssh(request):
             beside.append(_firewall(request, order))
@@ -167,16 +172,21 @@ def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
     return Shape(group.group.instance_type, group.name if has_moved(request, order, group) else "")
 
 
+def _given(order: Order, moved: str) -> str:
+    """The id of the user's capacity reservation group; "": the member is in one of ours."""
+    return "" if moved else order.facts.get(GIVEN_GROUP, "")
+
+
 def _subject(order: Order, kind: str, label: str) -> str:
     # Also the value of a tag: it comes back from there, so it must fit there.
     return tag_value(subject_of(order, kind, label))
 
 
-def _regional(order: Order, kind: str) -> str:
+def _regional(order: Order, kind: str, moved: str = "") -> str:
     """The subject of what serves all zones of the order: it names the first of them."""
     if order.placement.zones:
         order = replace(order, placement=replace(order.placement, zone=order.placement.zones[0]), shares=())
-    return _subject(in_first_zone(order), kind, "run")
+    return _subject(in_first_zone(order), kind, f"run/{moved}" if moved else "run")
 
 
 def _piece(order: Order, kind: str, subject: str, spec: Mapping[str, Any], **more: Any) -> Piece:
@@ -192,9 +202,9 @@ def _tags(request: Request, order: Order, subject: str, group: str | None = None
     return {**own, **stamp_tags(order, subject, group, node)}
 
 
-def _whole(request: Request, order: Order, kind: str, make: Any, *words: Any) -> Piece:
+def _whole(request: Request, order: Order, kind: str, make: Any, *words: Any, moved: str = "") -> Piece:
     """A piece of which the order has one: its body is made by ``make`` of the region, ``words`` and the tags."""
-    subject = _regional(order, kind)
+    subject = _regional(order, kind, moved)
     tags = _tags(request, order, subject)
     body = make(order.placement.region, *words, tags)
     name = make_name(_NAME_LIMIT, kind, order.run, seed=f"{order.unique_run}/{subject}")
@@ -216,9 +226,9 @@ def _firewall(request: Request, order: Order) -> Piece:
     return _whole(request, order, FIREWALL, bodies.firewall, list(request.settings["ssh_from"]))
 
 
-def _capacity_group(request: Request, order: Order, zones: Sequence[str]) -> Piece:
-    piece = _whole(request, order, CAPACITY_GROUP, bodies.capacity_group, list(zones))
-    wanted = request.settings.get("capacity_reservation_group") or ""
+def _capacity_group(request: Request, order: Order, zones: Sequence[str], moved: str) -> Piece:
+    piece = _whole(request, order, CAPACITY_GROUP, bodies.capacity_group, list(zones), moved=moved)
+    wanted = "" if moved else request.settings.get("capacity_reservation_group") or ""
     # A name that no group has yet is the one that ours gets.
     return replace(piece, spec={**piece.spec, "name": wanted.lower()}) if wanted and "/" not in wanted else piece
 
@@ -241,13 +251,13 @@ def _member(
     tags = _tags(request, order, subject, serves["group"])
     body = bodies.member(order.placement.region, zone, shape.instance_type, serves["count"], tags)
     name = make_name(_NAME_LIMIT, shape.instance_type, zone, seed=token_of(order, subject))
-    given = order.facts.get(GIVEN_GROUP, "")
+    given = _given(order, shape.moved)
     spec: dict[str, Any] = {"name": name, "body": body}
     needs: tuple[Need, ...] = ()
     if given:
         spec["in"] = given
     else:
-        group = _capacity_group(request, order, ())
+        group = _capacity_group(request, order, (), shape.moved)
         spec["parent"] = group.spec["name"]
         needs = (Need(CAPACITY_GROUP, group.subject),)
     return _piece(order, RESERVATION, subject, spec, **serves, needs=needs, instance_type=shape.instance_type)

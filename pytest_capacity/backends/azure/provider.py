@@ -14,7 +14,7 @@ from pytest_capacity.backends.azure import config
 from pytest_capacity.backends.azure.settings import AzureSettings, GroupSettings, section_of, settings_of
 from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.groups import plain
-from pytest_capacity.config.fields import Faults, as_form, as_text
+from pytest_capacity.config.fields import Faults, as_text
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Request, Topology
 
@@ -37,6 +37,7 @@ class AzureProvider(Provider):
     #: Of the namespace itself first: a module in a package that is missing cannot be looked for.
     modules: tuple[str, ...] = ("azure", "azure.core", "azure.identity")
     default_user = "azureuser"
+    type_form = config.SIZE_FORM
     examples = Examples(
         region="eastus",
         zone="1, eastus-1 or none",
@@ -101,10 +102,6 @@ class AzureProvider(Provider):
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """``1``, ``eastus-1``, or ``none`` for a placement without a zone."""
         return config.read_zones(values, regions, where, faults)
-
-    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """``Standard_L8s_v3``."""
-        return as_form(value, config.SIZE_FORM, self.examples.instance_type, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
         """A URN or a resource id."""

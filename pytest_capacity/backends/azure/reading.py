@@ -11,6 +11,7 @@ from pytest_capacity.backends.answers import read_answer
 from pytest_capacity.backends.azure.ids import ADDRESSES, CARDS, DISKS, ResourceId, canonical, tags_of
 from pytest_capacity.backends.azure.plan import NODE, RESERVATION, TYPE_OF
 from pytest_capacity.backends.azure.settings import zone_name
+from pytest_capacity.backends.azure.stamp import CHANGED as CHANGED_TAG
 from pytest_capacity.backends.azure.stamp import read_stamp
 from pytest_capacity.backends.stamp import Stamp
 from pytest_capacity.model import ErrorPart, Held, State, Subject
@@ -25,6 +26,13 @@ KIND_OF: Final = {type_: kind for kind, type_ in TYPE_OF.items()} | {CARDS: CARD
 #: Why a spot machine is gone that nothing asked to go. Our own word: Azure says nothing.
 EVICTED: Final = "SpotEvicted"
 
+#: The facts of a machine that was deallocated once, and of whether it is so now (``off``) or runs (``on``).
+CHANGED: Final = "changed"
+POWER: Final = "power"
+
+#: What may be another after a machine was deallocated.
+_OF_ITS_PLACE: Final = frozenset({POWER, "private_ip", "public_ip", "reservation_id"})
+
 _STATES: Final[Mapping[str, State]] = {
     "succeeded": "ready",
     "failed": "failed",
@@ -37,11 +45,12 @@ _STATES: Final[Mapping[str, State]] = {
 def held_of(kind: str, answer: Mapping[str, Any], region: str = "", before: State = "creating") -> Held:
     """Return a resource as Resource Manager gives it. ``before`` is the state in which it was known.
 
-    A thing that is ready and is changed (its tags, its count) stays ready meanwhile.
+    A thing that is ready and is changed (its tags) stays ready meanwhile, but a reservation, of which the count says
+    what is asked for, and not what it holds.
     """
     properties = answer.get("properties") or {}
     word = str(properties.get("provisioningState") or "Succeeded")
-    state = _STATES.get(word.lower(), "ready" if before == "ready" else "creating")
+    state = _STATES.get(word.lower(), "ready" if before == "ready" and kind != RESERVATION else "creating")
     stamp = read_stamp(tags_of(answer))
     where = region or str(answer.get("location", "")).replace(" ", "").lower()
     identity = canonical(str(answer["id"]))
@@ -78,6 +87,7 @@ def _facts(kind: str, answer: Mapping[str, Any], properties: Mapping[str, Any], 
             "instance_type": str((properties.get("hardwareProfile") or {}).get("vmSize", "")),
             "market": "spot" if properties.get("priority") == "Spot" else "on-demand",
             "incarnation": str(properties.get("vmId", "")),
+            CHANGED: {key.lower(): value for key, value in tags_of(answer).items()}.get(CHANGED_TAG, ""),
             "capacity_group": canonical(reservation["id"]) if reservation.get("id") else "",
         }
     elif kind == RESERVATION:
@@ -95,6 +105,26 @@ def merged(before: Held, now: Held) -> Held:
         zone=now.zone or before.zone,
         facts={**before.facts, **now.facts},
         output=before.output,
+    )
+
+
+def powered(held: Held, answer: Mapping[str, Any]) -> Held:
+    """Return a machine that was deallocated once, by its instance view: whether it runs, and nothing of before.
+
+    Its addresses and its seat are looked up anew when it runs.
+    """
+    properties = answer.get("properties") or {}
+    statuses = (properties.get("instanceView") or {}).get("statuses") or ()
+    codes = [str(one.get("code", "")).lower() for one in statuses]
+    power = next((code.partition("/")[2] for code in codes if code.startswith("powerstate/")), "")
+    state = _STATES.get(str(properties.get("provisioningState", "")).lower(), "creating")
+    if state in ("ready", "failed") and power == "deallocated":
+        power = "off"
+    elif state in ("ready", "failed") and power == "running":
+        power = "on"
+    facts = {key: value for key, value in held.facts.items() if key not in _OF_ITS_PLACE}
+    return replace(
+        held, state="creating" if state == "ready" and power != "on" else state, facts={**facts, POWER: power}
     )
 
 

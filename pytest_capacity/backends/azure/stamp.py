@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_capacity.backends.stamp import NODE, Stamp, read_tags
+from pytest_capacity.backends.stamp import NODE, PREFIX, Stamp, read_tags
 from pytest_capacity.backends.stamp import stamp_tags as common_tags
 from pytest_capacity.backends.tokens import fit
 from pytest_capacity.model import Order
+
+#: On a machine that was deallocated once: lists do not say whether it is so now.
+CHANGED: Final = PREFIX + "changed"
 
 #: https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
 VALUE_LIMIT: Final = 256

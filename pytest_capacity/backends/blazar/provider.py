@@ -18,7 +18,6 @@ from pytest_capacity.config.fields import (
     Reader,
     as_bool,
     as_count,
-    as_form,
     as_forms,
     as_mapping,
     as_text,
@@ -60,6 +59,8 @@ class BlazarProvider(Provider):
     title = "Blazar"
     modules = ("keystoneauth1",)
     default_user = DEFAULT_USER
+    type_form = FLAVOR_FORM
+    image_form = ID_FORM
     examples = Examples(
         region="RegionOne",
         zone="nova",
@@ -100,14 +101,6 @@ class BlazarProvider(Provider):
         """Return names of Nova's availability zones."""
         others = as_forms([value for value in values if value != "*"], ZONE_FORM, "nova", where, faults)
         return (*others, *(value for value in values if value == "*"))
-
-    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return the name, or the id, of a flavor."""
-        return as_form(value, FLAVOR_FORM, self.examples.instance_type, where, faults)
-
-    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return an image's id."""
-        return as_form(value, ID_FORM, self.examples.image, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Refuse all: a lease is made for a run, and ends with it."""

@@ -14,7 +14,7 @@ from pytest_capacity.backends.gce import config
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
 from pytest_capacity.backends.groups import plain
-from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_form
+from pytest_capacity.config.fields import Faults, as_bool, as_choice
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import form_of
 from pytest_capacity.model import Request
@@ -52,6 +52,8 @@ class GceProvider(Provider):
     emulated = True
     modules: tuple[str, ...] = ("google.auth", "requests")
     default_user = DEFAULT_USER
+    type_form = config.NAME_FORM
+    image_form = config.IMAGE_FORM
     examples = Examples(
         region="us-central1",
         zone="b or us-central1-b",
@@ -103,14 +105,6 @@ class GceProvider(Provider):
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the zones: letters or names."""
         return config.read_zones(values, regions, where, faults)
-
-    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return the machine type: ``n2-standard-8``, ``custom-4-8192``."""
-        return as_form(value, config.NAME_FORM, self.examples.instance_type, where, faults)
-
-    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """Return the image: a name, ``family/NAME``, or a link."""
-        return as_form(value, config.IMAGE_FORM, self.examples.image, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the reservations: names, or links of shared ones."""

@@ -69,8 +69,6 @@ class Changer:
             found += self._obstacles_of_type(change.instance_type, change.mode == "in_place", group)
         return found
 
-    # -- what cannot be done --------------------------------------------------------------------------------------
-
     def _obstacles_of_type(self, wanted: str, in_place: bool, group: NodeGroup) -> Iterator[Obstacle]:
         known = self._types_of(wanted, group.instance_type)
         if wanted not in known:
@@ -96,8 +94,6 @@ class Changer:
         filter_ = any_of(f'name="{name}"' for name in sorted(set(names)))
         listing = read_list(self._session, "machineTypes.aggregatedList", "machineTypes", filter_)
         return {one["name"]: one for one in listing.items}
-
-    # -- one change each ------------------------------------------------------------------------------------------
 
     def _call(self, method: str, held: Held, name: str, body: Mapping[str, Any] | None = None, **query: str) -> Any:
         """Return the operation of a changing call. It is a new one each time: all of them set absolute values."""

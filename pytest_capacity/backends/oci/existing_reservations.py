@@ -73,7 +73,11 @@ class Use(Struct, frozen=True):
 
 
 def check_usable(
-    request: Request, region: str, existing: Sequence[Mapping[str, Any]], zones: Mapping[str, tuple[str, ...]]
+    cloud: Cloud,
+    request: Request,
+    region: str,
+    existing: Sequence[Mapping[str, Any]],
+    zones: Mapping[str, tuple[str, ...]],
 ) -> None:
     """Refuse a reservation of ``region`` that serves no group of the run however the run is placed.
 
@@ -83,7 +87,7 @@ def check_usable(
     """
     groups = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
     for one in existing:
-        never = _never(request, one, zones)
+        never = _never(request, one, zones, cloud.compartment)
         reasons = [never] if never else list(_misfits(groups, one).values())
         if all(reasons):
             shown = list(dict.fromkeys(reasons))
@@ -95,10 +99,13 @@ def check_usable(
             )
 
 
-def _never(request: Request, one: Mapping[str, Any], zones: Mapping[str, tuple[str, ...]]) -> str:
+def _never(request: Request, one: Mapping[str, Any], zones: Mapping[str, tuple[str, ...]], compartment: str) -> str:
     """Return why it serves no group at all, whatever the groups are; empty where nothing is known against it."""
     if one.get("lifecycleState") in _OVER:
         return f"it is {one['lifecycleState']}"
+    if one.get("compartmentId") != compartment:
+        # Oracle launches into reservations of the same compartment only.
+        return f"it is in compartment {one.get('compartmentId')}, and the nodes are in {compartment} (oci.compartment)"
     here = [names for zone, names in zones.items() if split_zone(zone)[0] == one.get("availabilityDomain")]
     spellings = {str(one.get("availabilityDomain")), *(name for names in here for name in names)}
     if request.zones and not {"*", *spellings}.intersection(request.zones) and not _beside(request.zones, zones):

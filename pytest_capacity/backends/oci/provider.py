@@ -33,6 +33,8 @@ class OciProvider(Provider):
     emulated = True
     modules: tuple[str, ...] = ("oci",)
     default_user = "opc"
+    type_form = forms.SHAPE
+    image_form = forms.IMAGE
     examples = Examples(
         region="us-ashburn-1",
         zone=config.ZONE_EXAMPLE,
@@ -87,14 +89,6 @@ class OciProvider(Provider):
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Availability domains by number, short or full name, with a fault domain behind them or without."""
         return config.read_zones(values, where, faults)
-
-    def read_type(self, value: object, where: str, faults: Faults) -> str | None:
-        """``VM.Standard.E4.Flex``."""
-        return as_form(value, forms.SHAPE, self.examples.instance_type, where, faults)
-
-    def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """An OCID."""
-        return as_form(value, forms.IMAGE, "ocid1.image.oc1.iad.aaaa", where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """OCIDs of capacity reservations."""

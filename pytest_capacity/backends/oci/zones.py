@@ -53,7 +53,7 @@ def read_offers(cloud: Cloud, request: Request, existing: Existing, region: str,
         images, used = looked_up.result(), reservations.result()
     reads = dict(zip(domains, side_by_side(lambda domain: _read(cloud, region, domain, groups), domains), strict=True))
     zones = [join_zone(domain, fault) for domain in domains for fault in cloud.settings.fault_domains or ("",)]
-    check_usable(request, region, used, {zone: zone_aliases(zone) for zone in zones})
+    check_usable(cloud, request, region, used, {zone: zone_aliases(zone) for zone in zones})
     offers = [_offer(request, region, zone, groups, reads[split_zone(zone)[0]], images, used) for zone in zones]
     return _ranked(offers, groups, reads)
 

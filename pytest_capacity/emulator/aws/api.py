@@ -13,6 +13,7 @@ from moto.ec2.responses import EC2Response
 
 from pytest_capacity.emulator.aws import (
     console,
+    hosts,
     images,
     instances,
     key_pairs,
@@ -25,6 +26,7 @@ from pytest_capacity.emulator.aws import (
     tagging,
     volumes,
     wire,
+    zones,
 )
 from pytest_capacity.emulator.aws.catalogue import Ec2Catalogue
 from pytest_capacity.emulator.aws.context import Context, token_key
@@ -35,6 +37,7 @@ from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.world import World
 
 OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
+    "AllocateHosts": hosts.allocate,
     "CancelCapacityReservation": reservations.cancel,
     "CancelSpotInstanceRequests": spot.cancel,
     "CreateCapacityReservation": reservations.create,
@@ -44,7 +47,9 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "DeleteKeyPair": key_pairs.delete,
     "DeletePlacementGroup": placement_groups.delete,
     "DeleteTags": tagging.delete,
+    "DescribeAvailabilityZones": zones.describe,
     "DescribeCapacityReservations": reservations.describe,
+    "DescribeHosts": hosts.describe,
     "DescribeImages": images.describe,
     "DescribeInstanceAttribute": instances.describe_attribute,
     "DescribeInstanceStatus": instances.describe_status,
@@ -60,10 +65,12 @@ OPERATIONS: Final[Mapping[str, Callable[[Context], dict[str, Any]]]] = {
     "GetCapacityReservationUsage": reservations.usage,
     "GetConsoleOutput": console.get,
     "ImportKeyPair": key_pairs.import_,
+    "ModifyAvailabilityZoneGroup": zones.modify_group,
     "ModifyCapacityReservation": reservations.modify,
     "ModifyInstanceAttribute": power.modify_attribute,
     "ModifyInstanceCapacityReservationAttributes": power.modify_reservation,
     "ModifyVolume": volumes.modify,
+    "ReleaseHosts": hosts.release,
     "RunInstances": launch.run,
     "StartInstances": power.start,
     "StopInstances": power.stop,
@@ -74,7 +81,7 @@ XML: Final = {"Content-Type": "text/xml;charset=UTF-8"}
 
 #: What moto answers alone: networks, images and lists of what there is. Nothing that touches a machine.
 MOTO: Final = re.compile(
-    r"Describe(Regions|AvailabilityZones|InstanceTypes|AccountAttributes)|"
+    r"Describe(Regions|InstanceTypes|AccountAttributes)|"
     r"(Describe|Create|CreateDefault|Delete|Modify)(Vpcs?|VpcAttribute|Subnets?|SubnetAttribute|SecurityGroups?|"
     r"SecurityGroupRules|InternetGateways?|RouteTables?|Route)|"
     r"(Authorize|Revoke)SecurityGroup(Ingress|Egress)|AttachInternetGateway|AssociateRouteTable"
@@ -93,7 +100,7 @@ class Ec2:
     def warm(self, region: str) -> None:
         """Load what the first call would otherwise wait for."""
         self._catalogue.warm(region)
-        self._ask_moto("DescribeAvailabilityZones", region, {"Action": "DescribeAvailabilityZones"})
+        self._ask_moto("DescribeRegions", region, {"Action": "DescribeRegions"})
 
     def _forget(self) -> None:
         # Building moto's networks anew takes half a second; most tests never change them.

@@ -16,6 +16,7 @@ from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBacken
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 from msgspec import Struct
 
+from pytest_capacity.emulator.aws.own import KEYS, read_own
 from pytest_capacity.emulator.catalogue import PRICE_OF_A_VCPU, SPOT_SHARE
 from pytest_capacity.emulator.refusal import Refusal
 
@@ -47,6 +48,7 @@ IMAGES: Final = {
     "ami-0e000000000000002": ("Windows", "x86_64", "emulated-windows-x86_64"),
     "ami-0e000000000000003": ("Red Hat Enterprise Linux", "x86_64", "emulated-rhel-x86_64"),
     "ami-0e000000000000004": ("SUSE Linux", "x86_64", "emulated-suse-x86_64"),
+    "ami-0e000000000000006": ("Linux/UNIX", "arm64_mac", "emulated-macos-arm64_mac"),
 }
 
 
@@ -92,12 +94,11 @@ class Ec2Catalogue:
 
     #: EC2 bills a machine by the second, but at least this long.
     least_s: Final = 60.0
+    own_keys: Final = KEYS
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self._ready: set[str] = set()
-
-    # -- names ----------------------------------------------------------------------------------------------------
 
     @cached_property
     def _zones(self) -> dict[str, dict[str, str]]:
@@ -163,7 +164,9 @@ class Ec2Catalogue:
     def _operations(self) -> frozenset[str]:
         return frozenset(get_service_model("ec2").operation_names) | _OTHER_OPERATIONS
 
-    # -- types ----------------------------------------------------------------------------------------------------
+    def check_own(self, values: Mapping[str, Any]) -> None:
+        """Check the weather's part ``own: {aws: ...}``. Raise `ValueError` in words."""
+        read_own(values)
 
     @cached_property
     def _offered(self) -> frozenset[tuple[str, str]]:
@@ -190,8 +193,6 @@ class Ec2Catalogue:
     def sold_as(self, type_: str) -> list[str]:
         """on-demand, spot: how a type is sold."""
         return list(INSTANCE_TYPES[type_].get("SupportedUsageClasses", ["on-demand", "spot"]))
-
-    # -- what moto keeps ------------------------------------------------------------------------------------------
 
     def backend(self, region: str) -> Any:
         """moto's state of a region, with our images in it."""

@@ -115,9 +115,6 @@ def all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
     return [instances[id_] for id_ in dict.fromkeys(ids)]
 
 
-# -- rendering --------------------------------------------------------------------------------------------------------
-
-
 def render_launch(ctx: Context, instances: Sequence[Instance]) -> dict[str, Any]:
     """The answer to a launch, in which every machine is still pending."""
     return _launch(ctx, instances, fresh=True)
@@ -145,7 +142,6 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
     public_ip = None if gone or state == "stopped" else one.public_ip or None
     private_ip = None if gone else one.private_ip
     code, words = one.reason()
-    profile = details["IamInstanceProfile"]
     return {
         "InstanceId": one.id,
         "ImageId": details["ImageId"],
@@ -163,6 +159,8 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
             "AvailabilityZoneId": ctx.catalogue.zones_of(one.region)[one.zone],
             "GroupName": one.group_name,
             "Tenancy": one.tenancy,
+            "HostId": details["HostId"],
+            "Affinity": details["Affinity"],
         },
         "Monitoring": {"State": "disabled"},
         "Platform": "Windows" if one.platform.startswith("Windows") else None,
@@ -185,7 +183,26 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
         "Tags": render_tags(one) or None,
         "CapacityReservationId": one.reservation_id,
         "CapacityReservationSpecification": details["CapacityReservationSpecification"],
-        "IamInstanceProfile": {"Arn": profile["Arn"]} if profile and "Arn" in profile else None,
+        "IamInstanceProfile": details["IamInstanceProfile"],
+        "MetadataOptions": details["MetadataOptions"],
+        "Ipv6Address": None if gone else next(iter(details["Ipv6"]), None),
+        "NetworkInterfaces": [] if gone else [_interface(one)],
+    }
+
+
+def _interface(one: Instance) -> dict[str, Any]:
+    """The card that a machine comes with, and takes along."""
+    details = one.details
+    return {
+        "NetworkInterfaceId": details["InterfaceId"],
+        "SubnetId": details["SubnetId"],
+        "VpcId": details["VpcId"],
+        "OwnerId": ACCOUNT,
+        "Status": "in-use",
+        "PrivateIpAddress": one.private_ip,
+        "Groups": details["SecurityGroups"],
+        "Ipv6Addresses": [{"Ipv6Address": address} for address in details["Ipv6"]],
+        "Attachment": {"DeviceIndex": 0, "DeleteOnTermination": True, "Status": "attached"},
     }
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from pytest_capacity.emulator.aws import policy
-from pytest_capacity.emulator.aws.catalogue import Image, Network, address
+from pytest_capacity.emulator.aws import hosts, metadata, policy
+from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Image, Network, address
 from pytest_capacity.emulator.aws.context import Context, once
 from pytest_capacity.emulator.aws.instances import render_launch
 from pytest_capacity.emulator.aws.key_pairs import by_name as key_by_name
+from pytest_capacity.emulator.aws.partitions import partition
 from pytest_capacity.emulator.aws.placement_groups import by_name
 from pytest_capacity.emulator.aws.reservations import get as get_reservation
 from pytest_capacity.emulator.aws.things import Instance, Reservation, ResourceGroup, SpotRequest
@@ -38,6 +39,8 @@ class Launch:
     target: list[Reservation] | None
     tags: Mapping[str, Mapping[str, str]]
     public_key: str
+    host: str
+    metadata: Mapping[str, Any]
 
     @property
     def zone(self) -> str:
@@ -87,9 +90,6 @@ def _make(ctx: Context, least: int, most: int) -> list[str]:
     return [instance.id for instance in made]
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------------
-
-
 def _read(ctx: Context) -> Launch:
     params = ctx.params
     ctx.require("ImageId")
@@ -108,6 +108,8 @@ def _read(ctx: Context) -> Launch:
     market = _market(ctx, type_)
     placement = params.get("Placement", {})
     tenancy = placement.get("Tenancy", "default")
+    host = hosts.of_launch(ctx, type_, network.zone, placement)
+    tags = ctx.tags_for("instance", "volume", "network-interface", "spot-instances-request")
     preference, target = reservation_wish(ctx, market, params.get("CapacityReservationSpecification", {}))
     return Launch(
         type=type_,
@@ -125,7 +127,9 @@ def _read(ctx: Context) -> Launch:
         public_ip=interface.get("AssociatePublicIpAddress", network.public),
         preference=preference,
         target=target,
-        tags=ctx.tags_for("instance", "volume", "network-interface", "spot-instances-request"),
+        tags=tags,
+        host=host,
+        metadata=metadata.options(ctx, tags["instance"]),
         # On Windows a key pair seals the administrator's password, and opens nothing.
         public_key="" if image.platform.startswith("Windows") else public_key,
     )
@@ -260,9 +264,6 @@ def _group(ctx: Context, placement: Mapping[str, Any], type_: str) -> str:
     return group.name
 
 
-# -- where it goes ----------------------------------------------------------------------------------------------------
-
-
 def _seats(ctx: Context, launch: Launch, least: int, most: int) -> list[Reservation | None]:
     """One entry for each machine: the reservation that it sits in, or None. As many as there are, at most ``most``."""
     only = launch.target is not None or launch.preference == "capacity-reservations-only"
@@ -294,9 +295,6 @@ def _fits(ctx: Context, one: Reservation, launch: Launch) -> bool:
         and (one.platform, one.tenancy) == (launch.image.platform, launch.tenancy)
         and one.group_arn in ("", arn)
     )
-
-
-# -- the machines -----------------------------------------------------------------------------------------------------
 
 
 def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: Reservation | None) -> Instance:
@@ -338,7 +336,12 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
             "ShutdownBehavior": params.get("InstanceInitiatedShutdownBehavior", "stop"),
             "DisableApiTermination": params.get("DisableApiTermination", False),
             "EbsOptimized": params.get("EbsOptimized", False),
-            "IamInstanceProfile": params.get("IamInstanceProfile"),
+            "IamInstanceProfile": _profile(ctx, params.get("IamInstanceProfile")),
+            "HostId": launch.host or None,
+            "Affinity": params.get("Placement", {}).get("Affinity", "default") if launch.host else None,
+            "MetadataOptions": launch.metadata,
+            "Ipv6": _ipv6(ctx, born["number"]),
+            "InterfaceId": f"eni-0{ctx.world.hex(16)}",
         },
     )
     add_volumes(ctx, instance, launch.image.root_device, launch.tags["volume"])
@@ -347,6 +350,23 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
     if launch.market == "spot":
         _request_spot(ctx, launch, instance)
     return instance
+
+
+def _profile(ctx: Context, given: Mapping[str, str] | None) -> dict[str, str] | None:
+    """An instance profile as a machine shows it, by ARN, whichever way the launch names it."""
+    if not given:
+        return None
+    arn = given.get("Arn") or f"arn:{partition(ctx.region)}:iam::{ACCOUNT}:instance-profile/{given.get('Name', '')}"
+    return {"Arn": arn, "Id": "AIPAEMULATED00000000"}
+
+
+def _ipv6(ctx: Context, number: int) -> list[str]:
+    """The addresses that a launch asks for; those of 2001:db8::/32 are for documentation (RFC 3849)."""
+    interfaces: list[Mapping[str, Any]] = ctx.params.get("NetworkInterfaces", [])
+    interface = interfaces[0] if interfaces else {}
+    count = interface.get("Ipv6AddressCount", ctx.params.get("Ipv6AddressCount", 0))
+    given = interface.get("Ipv6Addresses", ctx.params.get("Ipv6Addresses", []))
+    return [one["Ipv6Address"] for one in given] or [f"2001:db8::{number:x}:{at:x}" for at in range(1, count + 1)]
 
 
 def echo(specification: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from typing import Any
 
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT
 from pytest_capacity.emulator.aws.context import Context
+from pytest_capacity.emulator.aws.own import own_of
 from pytest_capacity.emulator.aws.partitions import partition
 from pytest_capacity.emulator.refusal import Refusal
 
 
 def check(ctx: Context, tags: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse a launch that lacks what the weather's policy demands."""
-    for demand in ctx.world.weather.policy.require:
+    for demand in own_of(ctx.world).policy.require:
         for resource, key, values in _lacks(ctx, demand, tags):
             raise _denied(ctx, demand, resource, key, values)
 

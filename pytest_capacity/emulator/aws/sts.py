@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 from pytest_capacity.emulator.aws import policy
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT
+from pytest_capacity.emulator.aws.own import own_of
 from pytest_capacity.emulator.aws.partitions import partition
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
@@ -47,7 +48,7 @@ class Sts:
         return HttpResponse(200, f'<{tag} xmlns="{NAMESPACE}">{text}</{tag}>'.encode(), _XML)
 
     def _decode(self, asked: Asked) -> HttpResponse:
-        if not self._world.weather.policy.decodable:
+        if not own_of(self._world).policy.decodable:
             words = "User: emulated is not authorized to perform: sts:DecodeAuthorizationMessage"
             raise Refusal("AccessDenied", words, 403)
         text = escape(policy.decode(asked.request.form().get("EncodedMessage", "")))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pytest_capacity.emulator.aws.context import MOST_TAGS, Context, check_id, read_tags
+from pytest_capacity.emulator.aws.context import CLOUD, MOST_TAGS, Context, check_id, read_tags
+from pytest_capacity.emulator.aws.hosts import Host
+from pytest_capacity.emulator.aws.metadata import check_tags
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Thing
 
@@ -15,6 +17,7 @@ KINDS: Final = {
     "cr": ("capacity-reservation", "InvalidCapacityReservationId"),
     "pg": ("placement-group", "InvalidPlacementGroupId"),
     "key": ("key-pair", "InvalidKeyPair"),
+    "h": ("dedicated-host", "InvalidHostID"),
     "sir": ("spot-instances-request", "InvalidSpotInstanceRequestID"),
 }
 
@@ -30,6 +33,8 @@ def create(ctx: Context) -> dict[str, Any]:
     for thing in things:
         if len({**thing.tags, **tags}) > MOST_TAGS:
             raise Refusal("TagLimitExceeded", f"The maximum number of Tags for a resource is {MOST_TAGS}")
+        if thing.details.get("MetadataOptions", {}).get("InstanceMetadataTags") == "enabled":
+            check_tags(tags)
     ctx.dry_run()
     for thing in things:
         thing.tags.update(tags)
@@ -73,6 +78,7 @@ def _all(ctx: Context) -> Iterator[Thing]:
     yield from ctx.groups
     yield from ctx.key_pairs
     yield from ctx.spot_requests.values()
+    yield from ctx.world.of(Host, CLOUD, ctx.region)
 
 
 def _things(ctx: Context) -> Sequence[Thing]:

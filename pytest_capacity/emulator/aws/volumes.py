@@ -39,6 +39,10 @@ class Volume(things.Other):
     device: str
     size: int
     type: str
+    iops: int | None = None
+    throughput: int | None = None
+    encrypted: bool = False
+    key: str | None = None
     before: int = 0
     began: float | None = None
     #: When the new size can be used.
@@ -57,12 +61,10 @@ class Volume(things.Other):
 
 def add_volumes(ctx: Context, one: Instance, root_device: str, tags: Mapping[str, str]) -> None:
     """Give a new machine the volumes of its launch, the one that it starts from first."""
-    wanted = {root_device: (IMAGE_GB, "gp3")}
+    wanted: dict[str, Mapping[str, Any]] = {root_device: {}}
     for mapping in ctx.params.get("BlockDeviceMappings", []):
-        ebs, device = mapping.get("Ebs"), mapping.get("DeviceName", "")
-        if ebs is not None:
-            size, type_ = wanted.get(device, (IMAGE_GB, "gp3"))
-            wanted[device] = (ebs.get("VolumeSize", size), ebs.get("VolumeType", type_))
+        if mapping.get("Ebs") is not None:
+            wanted[mapping.get("DeviceName", "")] = mapping["Ebs"]
     volumes = [
         Volume(
             id=f"vol-0{ctx.world.hex(16)}",
@@ -76,10 +78,15 @@ def add_volumes(ctx: Context, one: Instance, root_device: str, tags: Mapping[str
             tags=dict(tags),
             machine=one,
             device=device,
-            size=size,
-            type=type_,
+            size=ebs.get("VolumeSize", IMAGE_GB),
+            type=(type_ := ebs.get("VolumeType", "gp3")),
+            # A gp3 volume has these by itself (EC2 user guide, "General Purpose SSD volumes").
+            iops=ebs.get("Iops", 3000 if type_ == "gp3" else None),
+            throughput=ebs.get("Throughput", 125 if type_ == "gp3" else None),
+            encrypted=ebs.get("Encrypted", False),
+            key=ebs.get("KmsKeyId"),
         )
-        for index, (device, (size, type_)) in enumerate(wanted.items())
+        for index, (device, ebs) in enumerate(wanted.items())
     ]
     one.details = {**one.details, "Volumes": volumes}
 
@@ -127,7 +134,7 @@ def describe_modifications(ctx: Context) -> dict[str, Any]:
 
 
 def attachments(ctx: Context, one: Instance) -> list[dict[str, Any]]:
-    """The volumes of a machine as its description has them."""
+    """Return the volumes of a machine as its description has them."""
     volumes: list[Volume] = one.details["Volumes"]
     ebs = {"AttachTime": when(one.made), "DeleteOnTermination": True, "Status": "attached"}
     return [{"DeviceName": volume.device, "Ebs": {**ebs, "VolumeId": volume.id}} for volume in volumes]
@@ -161,6 +168,10 @@ def _render(ctx: Context, one: Volume) -> dict[str, Any]:
         "Size": one.now(ctx.now),
         "State": "in-use",
         "VolumeType": one.type,
+        "Iops": one.iops,
+        "Throughput": one.throughput,
+        "Encrypted": one.encrypted,
+        "KmsKeyId": one.key,
         "CreateTime": when(one.made),
         "Attachments": [attached],
         "Tags": render_tags(one) or None,

@@ -41,11 +41,23 @@ SIZES: Final[Mapping[str, MachineType]] = {
     "Standard_F4s_v2": _size("standardFSv2Family", 4, 8, 0.169),
     "Standard_L8s_v3": _size("standardLSv3Family", 8, 64, 0.624),
     "Standard_L16s_v3": _size("standardLSv3Family", 16, 128, 1.248),
+    "Standard_L8s_v4": _size("standardLSv4Family", 8, 64, 0.69),
     "Standard_HB120rs_v3": _size("standardHBrsv3Family", 120, 448, 3.6),
 }
 #: Sizes that cannot be reserved, and those that are not sold as spot.
 NOT_RESERVABLE: Final = frozenset({"Standard_HB120rs_v3"})
 NO_SPOT: Final = frozenset({"Standard_B2s"})
+#: MB of the resource disk ("temp disk") that a size has, and MiB of its NVMe disks. What is on them is lost when the
+#: machine is deallocated.
+RESOURCE_DISK_MB: Final = {
+    "Standard_B2s": 8192,
+    "Standard_D2s_v3": 16384,
+    "Standard_D4s_v3": 32768,
+    "Standard_F4s_v2": 32768,
+    "Standard_L8s_v3": 81920,
+    "Standard_L16s_v3": 163840,
+}
+NVME_MIB: Final = {"Standard_L8s_v3": 1831420, "Standard_L16s_v3": 3662840, "Standard_L8s_v4": 1966080}
 
 #: Images by publisher, offer and SKU.
 IMAGES: Final = frozenset(
@@ -79,6 +91,8 @@ OPERATIONS: Final = (
     "VirtualMachineImages_List",
     "VirtualMachines_RetrieveBootDiagnosticsData",
     "VirtualMachines_InstanceView",
+    "VirtualMachines_Deallocate",
+    "VirtualMachines_Start",
     "Operations_Get",
     "Tokens_Get",
     "Blobs_Get",

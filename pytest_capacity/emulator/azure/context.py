@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.azure.catalogue import TENANT, AzureCatalogue, zone_name
+from pytest_capacity.emulator.azure.catalogue import NO_ZONE, TENANT, AzureCatalogue, zone_name
 from pytest_capacity.emulator.azure.things import Member, Resource, Vm
 from pytest_capacity.emulator.azure.wire import ArmPath, base_url, make_id, retry_after
 from pytest_capacity.emulator.face import Asked
@@ -97,7 +97,7 @@ class Context:
         if len(zones) > 1:
             raise Refusal("InvalidParameter", "A single zone is allowed for this resource.")
         name = zone_name(region, zones[0] if zones else "")
-        if name not in self.catalogue.zones_of(region):
+        if zones[:1] == [NO_ZONE] or name not in self.catalogue.zones_of(region):
             words = f"The zone(s) '{zones[0]}' for resource is not supported in location '{region}'."
             raise Refusal("InvalidParameter", words)
         return name

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import DecodeError
 
-from pytest_capacity.emulator.azure import groups, machines, network, reservations, sizes
+from pytest_capacity.emulator.azure import groups, machines, network, power, reservations, sizes
 from pytest_capacity.emulator.azure.catalogue import LOCATIONS, SUBSCRIPTION, TENANT, AzureCatalogue, zone_name
 from pytest_capacity.emulator.azure.context import CLOUD, Context
 from pytest_capacity.emulator.azure.wire import (
@@ -46,6 +46,7 @@ _VERBS: Final = {"PUT": "CreateOrUpdate", "PATCH": "Update", "GET": "Get", "HEAD
 _OF_TYPE: Final[Mapping[str, Mapping[str, Handler]]] = {
     "VirtualMachines": {
         "CreateOrUpdate": machines.put_machine,
+        "Update": power.patch_machine,
         "Get": machines.get_machine,
         "List": machines.list_machines,
         "Delete": machines.delete_machine,
@@ -64,6 +65,13 @@ _OF_TYPE: Final[Mapping[str, Mapping[str, Handler]]] = {
         "Delete": reservations.delete_member,
     },
     "Subnets": {"Get": network.get_subnet},
+    "Disks": {
+        "CreateOrUpdate": network.put_plain,
+        "Update": power.patch_disk,
+        "Get": network.get_plain,
+        "List": network.list_plain,
+        "Delete": network.delete_plain,
+    },
 }
 _PLAIN: Final[Mapping[str, Handler]] = {
     "CreateOrUpdate": network.put_plain,
@@ -85,6 +93,8 @@ _OTHERS: Final[Mapping[str, Handler]] = {
     "Blobs_Get": groups.console,
     "ResourceSkus_List": sizes.list_skus,
     "Usage_List": sizes.list_usages,
+    "VirtualMachines_Deallocate": power.deallocate,
+    "VirtualMachines_Start": power.start,
     "VirtualMachines_InstanceView": machines.machine_action,
     "VirtualMachines_RetrieveBootDiagnosticsData": machines.machine_action,
     "Subscriptions_Get": lambda _, __: HttpResponse.of_json(groups.subscription_body()),
@@ -257,7 +267,12 @@ def _of_resource(request: HttpRequest, path: ArmPath, more: list[str]) -> str:
     if path.is_list:
         return f"{group}_{'List' if path.group else 'ListAll'}"
     if more:
-        actions = {"instanceview": "InstanceView", "retrievebootdiagnosticsdata": "RetrieveBootDiagnosticsData"}
+        actions = {
+            "deallocate": "Deallocate",
+            "instanceview": "InstanceView",
+            "retrievebootdiagnosticsdata": "RetrieveBootDiagnosticsData",
+            "start": "Start",
+        }
         return f"{group}_{actions.get(more[0], 'Unknown')}"
     return f"{group}_{_VERBS.get(request.method, 'Unknown')}"
 

@@ -44,7 +44,7 @@ def put_machine(context: Context, asked: Asked) -> HttpResponse:
     size = str((properties.get("hardwareProfile") or {}).get("vmSize", ""))
     market = "spot" if properties.get("priority") == "Spot" else "on-demand"
     _check_machine(context, asked, properties, size, market, region, zone)
-    member = _member_for(context, properties, size, market, zone)
+    member = member_for(context, properties, size, market, zone)
     vm, failure = _allocated(context, asked, path, body, region, zone, size, market, member)
     operation = context.begin(asked, vm, (vm.failed_at if failure else vm.running_at) - context.now, failure)
     network.make_cards(context, vm, properties)
@@ -121,7 +121,7 @@ def _check_image(context: Context, image: Mapping[str, Any], architecture: str, 
         raise Refusal("BadRequest", words)
 
 
-def _member_for(context: Context, properties: Mapping[str, Any], size: str, market: str, zone: str) -> Member | None:
+def member_for(context: Context, properties: Mapping[str, Any], size: str, market: str, zone: str) -> Member | None:
     """The member that a machine is to sit in. A group without one of its size and zone refuses it."""
     named = ((properties.get("capacityReservation") or {}).get("capacityReservationGroup") or {}).get("id")
     if not named:
@@ -133,7 +133,7 @@ def _member_for(context: Context, properties: Mapping[str, Any], size: str, mark
             raise Refusal("BadRequest", f"Capacity Reservation is not supported together with '{key}'.")
     group = context.need(read_id(named))
     for member in context.members(group.id):
-        if (member.type, member.zone) == (size, zone) and member.failure is None:
+        if (member.type, member.zone) == (size, zone) and member.usable(context.now):
             return member
     words = (
         f"The capacity reservation group '{group.name}' does not contain a capacity reservation for {size} in {zone}."
@@ -284,18 +284,23 @@ def instance_view(context: Context, vm: Vm) -> dict[str, Any]:
         }
     ]
     if state == "Failed" and vm.failure is not None:
-        statuses = [
-            {
-                "code": f"ProvisioningState/failed/{vm.failure.code}",
-                "level": "Error",
-                "displayStatus": "Provisioning failed",
-                "message": vm.failure.message,
-            }
-        ]
-    power = {"running": "running", "stopping": "deallocating", "stopped": "deallocated"}.get(vm.stage(context.now))
+        statuses = [_failed(vm.failure)]
+    if state == "Failed" and vm.start_failure is not None:
+        statuses = [_failed(vm.start_failure)]
+    stages = {"starting": "starting", "running": "running", "stopping": "deallocating", "stopped": "deallocated"}
+    power = stages.get(vm.stage(context.now))
     if power and vm.failure is None:
         statuses.append({"code": f"PowerState/{power}", "level": "Info", "displayStatus": f"VM {power}"})
     return {"statuses": statuses}
+
+
+def _failed(failure: Refusal) -> dict[str, Any]:
+    return {
+        "code": f"ProvisioningState/failed/{failure.code}",
+        "level": "Error",
+        "displayStatus": "Provisioning failed",
+        "message": failure.message,
+    }
 
 
 def get_machine(context: Context, asked: Asked) -> HttpResponse:

@@ -175,9 +175,6 @@ def _subnets(card: Resource) -> list[str]:
     return [read_id(one).id for one in named if one]
 
 
-# -- what a machine brings --------------------------------------------------------------------------------------------
-
-
 def check_cards(context: Context, properties: Mapping[str, Any], region: str) -> None:
     """Raise `Refusal` for cards in subnets that are not there, or are in another region."""
     profile = properties.get("networkProfile") or {}

@@ -64,8 +64,8 @@ def _associated(context: Context, group: str) -> list[Vm]:
 
 def utilization(context: Context, member: Member) -> dict[str, Any]:
     """Return how many machines a member has room for, and which sit in it."""
-    inside = [one for one in context.machines() if one.reservation_id == member.id]
-    return {"currentCapacity": member.count, "virtualMachinesAllocated": [{"id": one.path} for one in inside]}
+    allocated = [{"id": one.path} for one in inside(context, member)]
+    return {"currentCapacity": member.count, "virtualMachinesAllocated": allocated}
 
 
 def delete_group(context: Context, asked: Asked) -> HttpResponse:
@@ -95,6 +95,9 @@ def put_member(context: Context, asked: Asked) -> HttpResponse:
     context.check_etag(asked, old)
     size, count = _sku(body)
     if isinstance(old, Member):
+        # The same once more changes nothing.
+        if count == old.count and old.growth_failure is None:
+            return HttpResponse.of_json(member_body(context, old))
         return _resize(context, asked, old, count, 200)
     region = context.location(body)
     zone = context.zone(region, body)
@@ -163,24 +166,47 @@ def _check_member(
 
 
 def _resize(context: Context, asked: Asked, member: Member, count: int, status: int) -> HttpResponse:
-    if member.failure is None and count > member.count:
+    """Hold more or less. What cannot be held leaves the member Failed: https://aka.ms/CapacityReservation, "modify"."""
+    if context.now < member.changing_until:
+        words = f"Another operation on capacity reservation '{member.name}' is in progress."
+        raise Refusal("AnotherOperationInProgress", words, 409)
+    if member.growth_failure is not None and count > member.count:
+        words = (
+            f"The capacity reservation '{member.name}' is in a failed state. Restore its quantity of {member.count}."
+        )
+        raise Refusal("OperationNotAllowed", words, 409)
+    failure = asked.strike.late() if count > member.count else None
+    if member.failure is None and failure is None and count > member.count:
         place = Place(CLOUD, member.region, member.zone)
         try:
             context.world.check_room(place, member.type, "on-demand", count - member.count)
         except OverQuota as refused:
             raise over_quota(refused) from None
         except NoStock as refused:
-            raise allocation_failed(refused) from None
+            failure = allocation_failed(refused, nested=True)
+    takes = context.seconds("operation_s")
     if member.failure is None:
-        context.world.resize(member, count)
-        # Those beyond the new count keep their machines, without the reservation.
-        inside = [one for one in context.machines() if one.reservation_id == member.id]
-        for vm in inside[count:]:
-            vm.reservation_id = None
-            context.world._bill_machine(vm, context.now)  # noqa: SLF001
-    operation = context.begin(asked, member, context.seconds("operation_s"))
+        member.growth_failure, member.wanted = failure, count if failure is not None else None
+        member.changing_until = context.now + takes
+        if failure is None:
+            _hold(context, member, count)
+    operation = context.begin(asked, member, takes, failure)
     headers = context.operation_headers(asked, operation, "al")
     return accepted(member_body(context, member), status, headers)
+
+
+def _hold(context: Context, member: Member, count: int) -> None:
+    """Those beyond the new count keep their machines, without the reservation."""
+    context.world.resize(member, count)
+    for vm in inside(context, member)[count:]:
+        vm.reservation_id = None
+        context.world._bill_machine(vm, context.now)  # noqa: SLF001
+
+
+def inside(context: Context, member: Member) -> list[Vm]:
+    """Return the machines that sit in a member: one that is deallocated does not."""
+    found = [one for one in context.machines() if one.reservation_id == member.id]
+    return [one for one in found if one.stage(context.now) != "stopped"]
 
 
 def patch_member(context: Context, asked: Asked) -> HttpResponse:
@@ -204,9 +230,10 @@ def member_body(context: Context, member: Member, view: bool = False) -> dict[st
     }
     if view:
         statuses = []
-        if member.failure is not None:
-            code = f"ProvisioningState/failed/{member.failure.code}"
-            statuses = [{"code": code, "level": "Error", "message": member.failure.message}]
+        failure = member.failure or member.growth_failure
+        if failure is not None and member.state(context.now) == "Failed":
+            code = f"ProvisioningState/failed/{failure.code}"
+            statuses = [{"code": code, "level": "Error", "message": failure.message}]
         properties["instanceView"] = {"utilizationInfo": utilization(context, member), "statuses": statuses}
     return {
         "id": member.path,
@@ -214,7 +241,7 @@ def member_body(context: Context, member: Member, view: bool = False) -> dict[st
         "type": f"Microsoft.Compute/{GROUPS}/capacityReservations",
         "location": member.region,
         "tags": dict(member.tags),
-        "sku": {"name": member.type, "capacity": member.count},
+        "sku": {"name": member.type, "capacity": member.count if member.wanted is None else member.wanted},
         "properties": properties,
         **({"zones": member.body["zones"]} if member.body.get("zones") else {}),
     }

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_capacity.emulator.azure.catalogue import LOCATIONS, NO_SPOT, NOT_RESERVABLE, zone_name
+from pytest_capacity.emulator.azure.catalogue import (
+    LOCATIONS,
+    NO_SPOT,
+    NOT_RESERVABLE,
+    NVME_MIB,
+    RESOURCE_DISK_MB,
+    zone_name,
+)
 from pytest_capacity.emulator.azure.context import CLOUD, Context
 from pytest_capacity.emulator.azure.wire import paged
 from pytest_capacity.emulator.catalogue import Place
@@ -32,6 +39,8 @@ def _sku_body(context: Context, region: str, name: str) -> dict[str, Any]:
         "vCPUs": str(size.vcpus),
         "MemoryGB": f"{size.memory_gb:g}",
         "CpuArchitectureType": "Arm64" if size.architecture == "arm64" else "x64",
+        "MaxResourceVolumeMB": str(RESOURCE_DISK_MB.get(name, 0)),
+        **({"NvmeDiskSizeInMiB": str(NVME_MIB[name])} if name in NVME_MIB else {}),
         "LowPriorityCapable": str(name not in NO_SPOT),
         "CapacityReservationSupported": str(name not in NOT_RESERVABLE),
     }

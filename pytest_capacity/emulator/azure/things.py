@@ -45,6 +45,13 @@ class Vm(Machine):
     failed_at: float = FOREVER
     #: The capacity reservation group that it names.
     group_id: str = ""
+    #: Why the last start of a deallocated one has failed, and since when.
+    start_failure: Refusal | None = None
+    start_failed_at: float = FOREVER
+    #: Until when a change of it is under way.
+    changing_until: float = 0.0
+    #: Whether it was started again.
+    restarted: bool = False
 
     def state(self, now: float) -> str:
         """Return the provisioning state."""
@@ -52,7 +59,14 @@ class Vm(Machine):
             return "Deleting"
         if self.failure is not None:
             return "Failed" if now >= self.failed_at else "Creating"
-        return "Creating" if now < self.running_at else "Succeeded"
+        stage = self.stage(now)
+        if stage == "starting":
+            return "Updating" if self.restarted else "Creating"
+        if stage == "stopping" or now < self.changing_until:
+            return "Updating"
+        if self.start_failure is not None:
+            return "Failed" if now >= self.start_failed_at else "Updating"
+        return "Succeeded"
 
     def occupies(self, now: float) -> bool:
         """Return whether it takes up capacity: one that was not allocated does not."""
@@ -61,14 +75,30 @@ class Vm(Machine):
 
 @dataclass(kw_only=True)
 class Member(Reservation):
-    """A capacity reservation in a group. One that could not be allocated stays, in state Failed, and holds nothing."""
+    """A capacity reservation in a group. One that could not be allocated stays, in state Failed, and holds nothing.
+
+    One that could not be made larger is Failed too, and holds what it held, until that count is asked for again.
+    """
 
     path: str
     body: dict[str, Any] = field(default_factory=dict)
     failure: Refusal | None = None
+    #: The count that was asked for last, where that is another than it holds.
+    wanted: int | None = None
+    growth_failure: Refusal | None = None
+    #: Until when a change of its count is under way.
+    changing_until: float = 0.0
 
     def state(self, now: float) -> str:
         """Return the provisioning state."""
         if self.failure is not None and now >= self.active_at:
             return "Failed"
-        return "Creating" if now < self.active_at else "Succeeded"
+        if now < self.active_at:
+            return "Creating"
+        if now < self.changing_until:
+            return "Updating"
+        return "Failed" if self.growth_failure is not None else "Succeeded"
+
+    def usable(self, now: float) -> bool:
+        """Return whether machines can be put into it."""
+        return self.failure is None and (self.growth_failure is None or now < self.changing_until)

@@ -167,8 +167,6 @@ class GceFace:
             self._world.once(key, None, lambda: [begun.id])
         return self._context.accepted(begun)
 
-    # -- reading ---------------------------------------------------------------------------------------------------
-
     def _look(self, asked: Asked) -> Answer:
         collection, verb = asked.operation.split(".")
         if collection.endswith("Operations"):
@@ -271,8 +269,6 @@ class GceFace:
                 if operation.ended or time.monotonic() > end:
                     return HttpResponse.of_json(self._context.operation(operation))
             time.sleep(_LOOK_S)
-
-    # -- refusing --------------------------------------------------------------------------------------------------
 
     def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
         """Return a refusal in the API's form."""

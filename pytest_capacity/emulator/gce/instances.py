@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from pytest_capacity.emulator.face import Asked
@@ -167,8 +166,13 @@ def set_machine_type(context: Context, asked: Asked) -> GceOperation:
     type_ = last(asked.params["body"].get("machineType"))
     check_type(context, context.place(asked), type_)
     _check_stopped(context, one)
-    then = partial(context.world.change_type, one, type_)
-    return context.begin(asked, "setMachineType", thing_path(one, "instances"), one.number, then=then)
+
+    def retype() -> None:
+        # It may have been deleted meanwhile.
+        if one.stage(context.now) == "stopped":
+            context.world.change_type(one, type_)
+
+    return context.begin(asked, "setMachineType", thing_path(one, "instances"), one.number, then=retype)
 
 
 def update(context: Context, asked: Asked) -> GceOperation:

@@ -123,8 +123,6 @@ def error_answer(code: str, message: str, status: int | None = None) -> HttpResp
     return HttpResponse.of_json(body, http, {"Vary": "Origin"}, code)
 
 
-# -- lists -------------------------------------------------------------------------------------------------------------
-
 Item = Mapping[str, Any]
 
 _TOKEN: Final = re.compile(

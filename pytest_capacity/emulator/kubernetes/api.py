@@ -142,8 +142,6 @@ class Cluster:
         verbs = ("Create", "Replace", "Patch", "Delete", "Watch", "Read", "List")
         return [f"{verb}{kind.kind}" for kind in self.kinds.values() for verb in verbs] + ["Discover", "Unknown"]
 
-    # -- paths ----------------------------------------------------------------------------------------------------
-
     def _route(self, path: str) -> Route | None:
         """Read a path; None for discovery. Raises `NoSuchPath`."""
         whole = _NAMESPACE.fullmatch(path)
@@ -184,8 +182,6 @@ class Cluster:
         if method == "DELETE":
             return self._delete(route, query)
         raise StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-
-    # -- reading --------------------------------------------------------------------------------------------------
 
     def _read(self, route: Route, query: Query) -> Response | Watch:
         if route.name:
@@ -229,8 +225,6 @@ class Cluster:
         if parts[0] == "apis" and len(parts) == 2 and parts[1] in groups:
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], groups[parts[1]])}
         raise NoSuchPath
-
-    # -- changing -------------------------------------------------------------------------------------------------
 
     def _create(self, route: Route, query: Query, body: Object) -> Response:
         kind, namespace = route.kind, route.namespace or ""

@@ -56,8 +56,6 @@ class Operator:
             for (namespace, name), requests in by_database.items():
                 self._serve(kind, namespace, name, requests)
 
-    # -- databases ------------------------------------------------------------------------------------------------
-
     def _provision(self, kind: Kind, database: Object) -> None:
         metadata = database["metadata"]
         seen = self._seen[metadata["uid"]]
@@ -134,8 +132,6 @@ class Operator:
                 grown = self._store.update(self._volumes, namespace, volume["metadata"]["name"], volume)
                 grown["status"]["capacity"] = {"storage": size}
                 self._store.update(self._volumes, namespace, volume["metadata"]["name"], grown, status=True)
-
-    # -- requests -------------------------------------------------------------------------------------------------
 
     def _serve(self, kind: Kind, namespace: str, name: str, requests: list[Object]) -> None:
         assert kind.engine is not None

@@ -43,8 +43,6 @@ class Store:
         self.version = 1000
         self.changes: list[Change] = []
 
-    # -- reading --------------------------------------------------------------------------------------------------
-
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return one object. Raises `StatusError`."""
         found = self._of(kind).get((namespace, name))
@@ -67,8 +65,6 @@ class Store:
         if self.changes and version < self.changes[0].version - 1 and len(self.changes) >= HISTORY:
             raise errors.gone(f"too old resource version: {version} ({self.changes[0].version})")
         return [change for change in self.changes if change.version > version]
-
-    # -- changing -------------------------------------------------------------------------------------------------
 
     def create(self, kind: Kind, namespace: str, body: Object, *, dry_run: bool = False) -> Object:
         """Store a new object; returns it as it is kept. Raises `StatusError`."""

@@ -20,8 +20,9 @@ from pytest_capacity.emulator.world import World
 if TYPE_CHECKING:
     from pytest_capacity.emulator.nodes.node import Node
 
-#: A line of user data that lets cloud-init fail.
+#: Lines of user data that let cloud-init fail, or end with errors that it goes on after.
 CLOUD_INIT_ERROR: Final = "# emulator: cloud-init error"
+CLOUD_INIT_DEGRADED: Final = "# emulator: cloud-init degraded"
 #: Seconds until what failed (no file descriptor left) is tried again.
 AGAIN_S: Final = 1.0
 #: How long the emulator's other threads wait for the nodes' own.
@@ -64,8 +65,6 @@ class Fleet:
             with contextlib.suppress(TimeoutError):
                 asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(PATIENCE_S)
 
-    # -- the World's side, with its lock held ---------------------------------------------------------------------
-
     def _turn(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
@@ -82,8 +81,6 @@ class Fleet:
             return
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="nodes", daemon=True)
         self._thread.start()
-
-    # -- the loop's side ------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
         self._wake = asyncio.Event()
@@ -129,7 +126,7 @@ class Fleet:
         if node.port is None and now >= one.running_at + one.ssh_delay_s:
             await node.open()
         if not node.cloud_init_ended and now >= one.running_at + one.cloud_init_s:
-            node.end_cloud_init("error" if says_line(one.user_data, CLOUD_INIT_ERROR) else "done")
+            node.end_cloud_init(_end_of_cloud_init(one.user_data))
 
     def _make(self, one: Machine) -> Node:
         # Here, and not above: an emulator whose machines have no key need not load asyncssh.
@@ -140,6 +137,7 @@ class Fleet:
             Home(self._homes.root / re.sub(r"[^A-Za-z0-9_-]+", "-", one.id).strip("-")),
             asked=lambda word, minutes: self._asked(one, word, minutes),
             route=self._route,
+            clock=self._now,
         )
         one.node = node
         return node
@@ -157,7 +155,9 @@ class Fleet:
             self._close(list(self._nodes.values()))
             self._homes.remove()
 
-    # -- what nodes ask -------------------------------------------------------------------------------------------
+    def _now(self) -> float:
+        # A reset gives the World another clock.
+        return self._world.clock.now()
 
     def _asked(self, one: Machine, word: str, minutes: float) -> None:
         if word == "reboot":
@@ -180,6 +180,13 @@ class Fleet:
             if port == 22 and host in node.addresses:
                 return node.port
         return None
+
+
+def _end_of_cloud_init(user_data: bytes) -> str:
+    """Return what cloud-init says at its end."""
+    if says_line(user_data, CLOUD_INIT_ERROR):
+        return "error"
+    return "degraded" if says_line(user_data, CLOUD_INIT_DEGRADED) else "done"
 
 
 def _turns(one: Machine) -> list[float]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Final, cast
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import asyncssh
 
+from pytest_capacity.emulator.nodes.door import LOOPBACK, Door
 from pytest_capacity.emulator.nodes.homes import MARK, Home
-from pytest_capacity.emulator.nodes.shell import serve_command
+from pytest_capacity.emulator.nodes.logins import read_logins
 from pytest_capacity.emulator.nodes.stubs import write_stubs
 from pytest_capacity.emulator.things import Machine
 
-LOOPBACK: Final = "127.0.0.1"
-#: Where a connection may be forwarded to.
-_NEAR: Final = frozenset({LOOPBACK, "localhost", "::1"})
 #: The most that is kept of what a node wrote to its console.
 _KEPT: Final = 65536
 
@@ -35,8 +32,11 @@ class Node:
     what runs, its connections and its port, and leaves the directory to be removed when the processes have ended.
     """
 
-    def __init__(self, machine: Machine, home: Home, asked: Asked, route: Route) -> None:
+    def __init__(self, machine: Machine, home: Home, asked: Asked, route: Route, clock: Callable[[], float]) -> None:
         self.id = machine.id
+        self.logins = read_logins(machine.user_data)
+        self._running_at = machine.running_at
+        self._clock = clock
         self.home = home
         self.private_ip = machine.private_ip
         self.addresses = frozenset(filter(None, (self.private_ip, machine.public_ip)))
@@ -56,7 +56,10 @@ class Node:
         write_stubs(home.bin, home.door, home.cloud_init, self.private_ip, self.hostname, machine.domain)
         self._listen_to_commands()
 
-    # -- the machine ----------------------------------------------------------------------------------------------
+    @property
+    def age(self) -> float:
+        """Seconds since the machine runs."""
+        return self._clock() - self._running_at
 
     async def open(self) -> None:
         """Let connections in, on a port that is free."""
@@ -65,9 +68,6 @@ class Node:
             sock=listening,
             server_factory=lambda: Door(self),
             server_host_keys=[self.host_key],
-            process_factory=lambda process: serve_command(process, self.home, self.environment(process)),
-            sftp_factory=lambda channel: Files(channel, self.home.path),
-            allow_scp=True,
             encoding=None,
             line_editor=False,
             agent_forwarding=False,
@@ -98,7 +98,7 @@ class Node:
         self.home.remove()
 
     def end_cloud_init(self, status: str) -> None:
-        """Set what cloud-init says from now on: done or error."""
+        """Set what cloud-init says from now on: done, degraded or error."""
         self.cloud_init_ended = True
         # Whole or not at all: a command may read it now.
         new = self.home.cloud_init.with_suffix(".new")
@@ -146,8 +146,6 @@ class Node:
             **({"TERM": process.term_type} if process.term_type else {}),
         }
 
-    # -- its own commands -----------------------------------------------------------------------------------------
-
     def _listen_to_commands(self) -> None:
         # For reading and writing: the pipe then has no end when a writer closes it.
         self._door = os.open(self.home.door, os.O_RDWR | os.O_NONBLOCK)
@@ -158,58 +156,3 @@ class Node:
             word, _, minutes = line.partition(" ")
             if word in ("poweroff", "reboot", "cancel") and (minutes or "0").isdecimal():
                 self._asked(word, float(minutes or 0))
-
-
-class Door(asyncssh.SSHServer):
-    """One connection: it opens to the machine's keys alone."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Note it: it ends with the node."""
-        self._connection = conn
-        self._node.connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        if self._connection is not None:
-            self._node.connections.discard(self._connection)
-
-    def begin_auth(self, username: str) -> bool:
-        """Refuse a login without a key."""
-        return True
-
-    def public_key_auth_supported(self) -> bool:
-        """Return True: it is the only way in."""
-        return True
-
-    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """Return whether it is a key of the machine, and the user one that it has."""
-        return self._node.user in ("", username) and key.public_data in self._node.authorized
-
-    def connection_requested(
-        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> bool | Awaitable[asyncssh.SSHTCPSession[bytes]]:
-        """Forward to loopback, and to the SSH servers of other nodes by their addresses; to nowhere else."""
-        if dest_host in _NEAR:
-            return True
-        port = self._node.route(dest_host, dest_port)
-        if port is None or self._connection is None:
-            words = f"an emulated node reaches loopback and other nodes' port 22, not {dest_host}:{dest_port}"
-            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
-        forwarded = self._connection.forward_connection(LOOPBACK, port)
-        return cast("Awaitable[asyncssh.SSHTCPSession[bytes]]", forwarded)
-
-
-class Files(asyncssh.SFTPServer):
-    """SFTP: relative paths lie in the node's directory, absolute ones are this machine's own."""
-
-    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], home: Path) -> None:
-        super().__init__(channel)
-        self._home = os.fsencode(home)
-
-    def map_path(self, path: bytes) -> bytes:
-        """Return where a path leads."""
-        return os.path.join(self._home, path)  # noqa: PTH118 - a path is bytes here

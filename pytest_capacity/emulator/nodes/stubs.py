@@ -87,13 +87,19 @@ while status=$(cat {cloud_init}); [ -n "$wait" ] && [ "$status" = running ]; do
   sleep 0.2
 done
 [ -z "$wait" ] || [ -n "$format" ] || echo
+# Since 23.4 what it went on after is told apart: by the extended status, and by exit status 2 (cloud-init's
+# documentation, "Failure states").
+extended=$status
+[ "$status" != degraded ] || { status=done; extended="degraded done"; }
 if [ "$format" = json ]; then
-  printf '{"status": "%s", "detail": "DataSourceEmulated", "errors": []}\\n' "$status"
+  printf '{"status": "%s", "extended_status": "%s", ' "$status" "$extended"
+  echo '"detail": "DataSourceEmulated", "errors": []}'
 else
   echo "status: $status"
-  [ -z "$long" ] || printf 'extended_status: %s\\ndetail: DataSourceEmulated\\nerrors: []\\n' "$status"
+  [ -z "$long" ] || printf 'extended_status: %s\\ndetail: DataSourceEmulated\\nerrors: []\\n' "$extended"
 fi
-[ "$status" != error ]
+case $extended in error) exit 1 ;; degraded*) exit 2 ;; esac
+exit 0
 """
 
 _HOSTNAME: Final = """#!/bin/sh

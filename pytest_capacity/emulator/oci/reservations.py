@@ -245,9 +245,12 @@ class Wanted(NamedTuple):
     size: Any
 
 
-def seat(api: Api, reservation: str, region: str, wanted: Wanted) -> Config:
+def seat(api: Api, reservation: str, region: str, compartment: str, wanted: Wanted) -> Config:
     """Return the configuration of a reservation in which a launch finds its seat."""
     envelope = api.need(reservation, {ENVELOPE: Envelope}, region)
+    if envelope.compartment != compartment:
+        words = f"Authorization failed or requested related resource not found: {reservation}."
+        raise Refusal("RelatedResourceNotAuthorizedOrNotFound", words, 400)
     if envelope.state(api.now) != "ACTIVE":
         raise Refusal("IncorrectState", f"The capacity reservation is {envelope.state(api.now)}.", 409)
     fitting = _fitting(api, envelope, wanted)

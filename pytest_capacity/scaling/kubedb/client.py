@@ -85,8 +85,6 @@ class Kubernetes:
         """Return the server's URL."""
         return str(self._client.config.cluster.server)
 
-    # -- requests and databases -----------------------------------------------------------------------------------
-
     def create(self, kind: type[GenericNamespacedResource], body: Object, namespace: str) -> Object:
         """Create one object; returns it as the server keeps it."""
         return self._call(
@@ -127,8 +125,6 @@ class Kubernetes:
         except ServerError as error:
             if error.status != httpx2.codes.NOT_FOUND:
                 raise
-
-    # -- classes --------------------------------------------------------------------------------------------------
 
     def ops(self, engine: Engine) -> type[GenericNamespacedResource]:
         """Return the class of an engine's requests."""

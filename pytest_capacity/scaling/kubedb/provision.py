@@ -72,8 +72,6 @@ class Databases:
         self._failures: dict[str, KubeDBError] = {}
         self._key_locks = {key: threading.Lock() for key in request.databases}
 
-    # -- provisioning ---------------------------------------------------------------------------------------------
-
     def ask(self, key: str) -> Standing:
         """Return the database, provisioned at the first call of any process. Raises the same `KubeDBError` again."""
         with self._key_locks[key]:
@@ -182,8 +180,6 @@ class Databases:
         for standing in self._state.all():
             kind = self._cluster.databases(engine_of(standing.engine))
             self._cluster.patch(kind, standing.name, standing.namespace, change)
-
-    # -- release --------------------------------------------------------------------------------------------------
 
     def release(self, until: Callable[[], bool]) -> tuple[list[Held], list[Unread]]:
         """Delete what is the run's and wait until the server lists none of it; what is left, and what was not read."""

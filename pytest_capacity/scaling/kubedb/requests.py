@@ -82,8 +82,6 @@ class KubeDB:
         #: One change of a database at a time is asked for: each looks at what is under way.
         self._locks: dict[str, threading.Lock] = {}
 
-    # -- asking for changes ---------------------------------------------------------------------------------------
-
     def patch(self, change: DatabaseChange) -> tuple[OpsRequest, ...]:
         """Ask for a change and return at once: the requests, in the order in which they are carried out.
 
@@ -162,8 +160,6 @@ class KubeDB:
             raise KubeDBError(
                 f"{change.target} has {present} of storage already. Ask for more, or leave storage_gb out"
             )
-
-    # -- OpsRequests ----------------------------------------------------------------------------------------------
 
     def _one_for_both(
         self, change: DatabaseChange, engine: Engine, layout: Layout, database: Object
@@ -327,8 +323,6 @@ class KubeDB:
             return None
         return found[0] if found else None
 
-    # -- storage by patch -----------------------------------------------------------------------------------------
-
     def _send_patch(self, request: OpsRequest, database: Object) -> OpsRequest:
         """Change the database's storage; the intent is written."""
         try:
@@ -392,8 +386,6 @@ class KubeDB:
             failed = Condition(type="Failed", status="True", reason="VolumesDidNotGrow", message=words)
             return replace(request, phase="Failed", conditions=(progress, failed))
         return replace(request, conditions=(progress,))
-
-    # -- the reconciler's side ------------------------------------------------------------------------------------
 
     def observe(self, requests: Sequence[OpsRequest]) -> Mapping[str, OpsRequest]:
         """Return the requests as they are: one list for each kind and namespace, however many databases there are."""

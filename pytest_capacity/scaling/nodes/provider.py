@@ -77,8 +77,6 @@ class NodeGroups:
         self._conditions: dict[str, tuple[Condition, ...]] = {}
         self._working: set[str] = set()
 
-    # -- asking for changes ---------------------------------------------------------------------------------------
-
     def ask(self, change: NodeChange) -> tuple[OpsRequest, ...]:
         """Ask for a change and return at once: the requests, in the order in which they are carried out.
 
@@ -96,7 +94,8 @@ class NodeGroups:
 
     def _ask(self, parts: Sequence[NodeChange]) -> list[OpsRequest]:
         # Those that a keeper made before its death cut off the answer.
-        requests = list(self._state.by_token([_token(part) for part in parts]))
+        known = self._state.by_token([_token(part) for part in parts])
+        requests = [request for request in known if not self._came_to_nothing(request)]
         if not requests:
             requests.append(self._ask_first(parts))
         for part in parts[len(requests) :]:
@@ -119,6 +118,11 @@ class NodeGroups:
         request = self._request(parts[0], "")
         self._state.requested(request)
         return self._begin(request, tasks[0])
+
+    def _came_to_nothing(self, request: OpsRequest) -> bool:
+        """Return whether a request's keeper died before it had decided what to do: it is asked for once more."""
+        begun = request.token in self._run.alterations or request.token in self._run.altered
+        return not (request.sent or request.after or begun)
 
     def _begin(self, request: OpsRequest, task: Task) -> OpsRequest:
         """Write down what will be done, keep its nodes from tests, and start."""
@@ -150,7 +154,7 @@ class NodeGroups:
         self._run.intend("alteration-started", request.target, {"alteration": alteration})
 
     def _check_free(self, change: NodeChange) -> None:
-        """One request at a time for a group."""
+        """Refuse a second request for a group. Raise `ScalingError`."""
         active = [request for request in self._state.of_target(change.target) if request.active]
         if active:
             raise ScalingError(
@@ -158,7 +162,7 @@ class NodeGroups:
             )
 
     def _check_shared(self, task: Task) -> None:
-        """One request at a time for a reservation: groups of like machines share one, and its count is absolute."""
+        """Refuse a second request for a reservation: like groups share one, and its count is absolute."""
         keys = reservations_of(task)
         for other in list(self._run.alterations.values()):
             if keys & reservations_of(msgspec.convert(other.task, Task)):
@@ -180,8 +184,6 @@ class NodeGroups:
             wanted=wanted,
             facts={"change": msgspec.to_builtins(change)},
         )
-
-    # -- carrying them out ----------------------------------------------------------------------------------------
 
     def _work(self, token: str) -> None:
         """Start a thread for a request, unless it has one, or the run is ending."""
@@ -262,8 +264,6 @@ class NodeGroups:
         with self._lock:
             self._conditions[token] = (*self._conditions.get(token, ()), condition)
 
-    # -- the reconciler's side ------------------------------------------------------------------------------------
-
     def observe(self, requests: Sequence[OpsRequest]) -> Mapping[str, OpsRequest]:
         """Return the requests as they are. One that no thread works on is gone on with."""
         return {request.token: self._observed(request) for request in requests}
@@ -291,7 +291,7 @@ class NodeGroups:
         return made
 
     def delete(self, request: OpsRequest) -> None:
-        """Nothing is kept of it but the journal."""
+        """Do nothing: only the journal keeps it."""
 
     def settle(self, request: OpsRequest) -> OpsRequest | None:
         """Return the request if it was begun with before its keeper died; None: nothing was done for it."""
@@ -301,14 +301,14 @@ class NodeGroups:
 
 
 def _parts(change: NodeChange) -> list[NodeChange]:
-    """The changes that are carried out one after the other."""
+    """Return the changes that are carried out one after the other."""
     if change.instance_type is None or change.mode == "replace" or change.count is None:
         return [change]
     return [replace(change, instance_type=None), replace(change, count=None, remove=())]
 
 
 def _asked(change: NodeChange) -> tuple[Kind, dict[str, Any]]:
-    """The kind of its request, and what it wants, in words."""
+    """Return the kind of its request, and what it wants, in words."""
     if change.disk_gb is not None:
         return "VolumeExpansion", {"storage_gb": change.disk_gb}
     wanted: dict[str, Any] = {"count": change.count} if change.count is not None else {}
@@ -320,7 +320,7 @@ def _asked(change: NodeChange) -> tuple[Kind, dict[str, Any]]:
 
 
 def _token(change: NodeChange) -> str:
-    """The token of the one request of that kind that a call makes, however often it is sent."""
+    """Return the token of the one request of that kind that a call makes, however often it is sent."""
     return f"{change.key}-{_asked(change)[0]}" if change.key else ""
 
 

@@ -89,8 +89,6 @@ class Steps:
         ]
         return f"{'; '.join(parts)}. All of it is released at the run's end"
 
-    # -- the steps ------------------------------------------------------------------------------------------------
-
     def _grow(self, deadline: Deadline) -> None:
         task, order = self._task, self._order
         if self.handed_over:
@@ -193,8 +191,6 @@ class Steps:
     def _read_sizes(self, sizes: Callable[[], list[int]], deadline: Deadline) -> list[int]:
         return self._alterer.read(f"asked for the size of the disks of group {self._group!r}", sizes, deadline)
 
-    # -- nodes that are changed in place --------------------------------------------------------------------------
-
     def _retype(self, instance_type: str, aim: Callable[[Held], str], deadline: Deadline) -> None:
         """Let all nodes be of that type, in the reservations at which they are aimed ("": in none), and run."""
         alterer = self._alterer
@@ -246,7 +242,7 @@ class Steps:
         self._hand_over(whole)
 
     def _renamed(self, new: Sequence[Node]) -> list[Node]:
-        """The new nodes under the names of the old ones, in their order."""
+        """Return the new nodes under the names of the old ones, in their order."""
         names = [node.name for node in self._task.nodes]
         return [replace(node, name=names[n]) if n < len(names) else node for n, node in enumerate(new)]
 
@@ -257,15 +253,13 @@ class Steps:
         part = replace(self._state.placed[self._change.topology], nodes={self._group: now}, reservations=())
         return self._alterer.usable(part, self._order.topology, deadline).nodes[self._group]
 
-    # -- parts of several -----------------------------------------------------------------------------------------
-
     @property
     def _order(self) -> Order:
         assert self._task.order is not None
         return self._task.order
 
     def _helds(self) -> list[Held]:
-        """The group's nodes as they are held, in their order."""
+        """Return the group's nodes as they are held, in their order."""
         by_id = {held.id: held for held in self._state.held() if held.kind == "node"}
         return [by_id[node.id] for node in self._task.nodes if node.id in by_id]
 
@@ -313,5 +307,5 @@ def _ids(helds: Sequence[Held]) -> str:
 
 
 def _merged(before: Sequence[Reservation], more: Sequence[Reservation]) -> tuple[Reservation, ...]:
-    """Each reservation once, as it is now."""
+    """Return each reservation once, as it is now."""
     return tuple({one.id: one for one in (*before, *more)}.values())

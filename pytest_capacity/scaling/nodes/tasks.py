@@ -133,7 +133,7 @@ class Planner:
         return Standing(nodes, tuple(by_id[node.id] for node in nodes if node.id in by_id), order, group)
 
     def _origin(self, change: NodeChange) -> tuple[Order, NodeGroup]:
-        """The newest order that placed or changed the group, and the group in it."""
+        """Return the newest order that placed or changed the group, and the group in it."""
         for order in reversed(self._state.fulfilled.get(change.topology, [])):
             for group in order.topology.groups:
                 if group.name == change.group:
@@ -142,8 +142,6 @@ class Planner:
             f"group {change.group!r} was placed by a version of pytest-capacity that does not say how. "
             "Let the run end, and begin another"
         )
-
-    # -- what stands against it -----------------------------------------------------------------------------------
 
     def _check_offered(self, step: Step, change: NodeChange, standing: Standing, deadline: Deadline) -> None:
         backend, can = scaling_of(self._backend)
@@ -175,8 +173,6 @@ class Planner:
 
     def _read(self, what: str, call: Callable[[], Sequence[T]], deadline: Deadline) -> Sequence[T]:
         return self._engine.alterer.read(what, call, deadline)
-
-    # -- one maker a step -----------------------------------------------------------------------------------------
 
     def _grow(self, change: NodeChange, standing: Standing, deadline: Deadline) -> Task:
         more = (change.count or 0) - len(standing.nodes)
@@ -259,10 +255,8 @@ class Planner:
             )
         return Task(step="storage", change=change, type=standing.group.instance_type, nodes=standing.nodes)
 
-    # -- orders and reservations ----------------------------------------------------------------------------------
-
     def _order(self, standing: Standing, count: int, facts: Mapping[str, str]) -> Order:
-        """The group's own order, for ``count`` nodes."""
+        """Return the group's own order, for ``count`` nodes."""
         order, engine = standing.order, self._engine
         return replace(
             order,
@@ -276,7 +270,7 @@ class Planner:
         )
 
     def _more_shares(self, order: Order, standing: Standing, more: int, deadline: Deadline) -> tuple[Share, ...]:
-        """More nodes of a group that is spread: each to the zone that has the fewest by then."""
+        """Return where more nodes of a spread group go: each to the zone that has the fewest by then."""
         zones = list(order.placement.zones)
         count = {zone: sum(node.zone == zone for node in standing.nodes) for zone in zones}
         added = dict.fromkeys(zones, 0)
@@ -289,8 +283,10 @@ class Planner:
         return tuple(Share(zone, {standing.group.name: number}, facts[zone]) for zone, number in chosen.items())
 
     def _moved(self, change: NodeChange, standing: Standing, count: int, deadline: Deadline, *, launch: bool) -> Order:
-        """An order for the group as another type, where it stands: in its series, so that a network, a placement group
-        or a key pair is the same."""
+        """Return an order for the group as another type, where it stands.
+
+        It is of the group's series, so that a network, a placement group or a key pair is the same.
+        """
         group = replace(standing.group, instance_type=change.instance_type or "", alternatives=(), count=count)
         part = Topology((group,), change.topology)
         order = self._order(standing, count, {})
@@ -304,7 +300,7 @@ class Planner:
         return self._numbered(moved, 0)
 
     def _numbered(self, order: Order, first: int) -> Order:
-        """The same with a number, at least ``first``, from which on no node stands under the subjects of its nodes."""
+        """Return it with a number, at least ``first``, from which on no node stands under its nodes' subjects."""
         (group,) = order.topology.groups
         while True:
             facts = {**order.facts, first_fact(group.name): str(first)} if first else order.facts
@@ -333,7 +329,7 @@ class Planner:
         return [piece for planned in self._backend.plan(order) for piece in planned]
 
     def _of_plan(self, order: Order) -> tuple[tuple[Seats, ...], tuple[str, ...]]:
-        """The reservations that stand already and must hold more, and the subjects of which nothing stands."""
+        """Return the reservations that stand and must hold more, and the subjects of which nothing stands."""
         seats: list[Seats] = []
         mine: list[str] = []
         (group,) = order.topology.groups
@@ -350,7 +346,7 @@ class Planner:
         return tuple(seats), tuple(mine)
 
     def _freed(self, victims: Sequence[Held], standing: Standing, grown: Sequence[Seats]) -> tuple[Seats, ...]:
-        """The reservations of ours in which ``victims`` sit, with what is left of them, once some have ``grown``."""
+        """Return the reservations of ours in which ``victims`` sit, less these, once some have ``grown``."""
         seats: list[Seats] = []
         after = {one.key: one.after for one in grown}
         for held in self._state.held():
@@ -423,7 +419,7 @@ def _step(change: NodeChange, standing: Standing) -> Step:
 
 
 def _victims(change: NodeChange, standing: Standing, loans: Mapping[str, str]) -> list[Held]:
-    """The named nodes, or the youngest that no test has borrowed."""
+    """Return the named nodes, or the youngest that no test has borrowed."""
     helds = {held.id: held for held in standing.helds}
     left = change.count if change.count is not None else len(standing.nodes) - len(change.remove)
     number = len(standing.nodes) - left

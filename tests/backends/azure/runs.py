@@ -8,6 +8,7 @@ from typing import Any, Final
 from pytest_capacity.backends.azure.settings import AzureSettings
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.model import NodeGroup, Request
+from pytest_capacity.testing import ScalingLab
 from tests.backends.lab import EmulatedLab, Wanted, request_to
 from tests.emulated import Emulator
 
@@ -32,6 +33,12 @@ class AzureLab(EmulatedLab):
     """Azure, emulated, for the conformance suite."""
 
     zones: Sequence[str] = ZONES
+    scaling = ScalingLab(
+        type="Standard_D2s_v5",
+        larger="Standard_D4s_v5",
+        other_architecture="Standard_D2ps_v5",
+        with_local_disks="Standard_L8s_v4",
+    )
 
     def request(self, *groups: NodeGroup, **overrides: Any) -> Request:
         """As `request`."""

@@ -165,6 +165,18 @@ def test_who_is_not_reserved_keeps_off_every_reservation(emulator: Emulator) -> 
     assert made[1]["properties"]["evictionPolicy"] == "Delete"
 
 
+def test_a_machine_names_its_placement_group(emulator: Emulator) -> None:
+    """With ``placement_group: true``, and then only."""
+    groups = (replace(DB, count=1, reserve=False, placement_group=True), replace(LOADER, reserve=False))
+    nodes = [one for one in pieces(request(emulator, *groups)) if one.kind == "node"]
+    assert [{need.kind for need in one.needs} & {"placement-group"} for one in nodes] == [{"placement-group"}, set()]
+    inputs = {**_inputs(), "reservation": ""}
+    made = create_body(replace(nodes[0], inputs=inputs), "s", "k")["properties"]
+    assert made["proximityPlacementGroup"] == {"id": inputs["placement-group"]}
+    other = create_body(replace(nodes[1], inputs={**inputs, "placement-group": ""}), "s", "k")["properties"]
+    assert "proximityPlacementGroup" not in other
+
+
 @pytest.mark.parametrize(
     ("image", "reference"),
     [

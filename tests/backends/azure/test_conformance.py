@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_capacity.testing import ConformanceSuite
+from pytest_capacity.testing import ConformanceSuite, ScalingSuite
 from tests.backends.azure.runs import AzureLab
 from tests.emulated import Emulator
 
 
-class TestAzure(ConformanceSuite):
+class TestAzure(ConformanceSuite, ScalingSuite):
     """Azure."""
 
     @pytest.fixture

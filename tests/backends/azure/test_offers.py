@@ -53,15 +53,23 @@ def test_what_a_given_group_has_elsewhere_is_no_matter(emulator: Emulator, bench
     assert engine.release(within(PATIENCE)).clean
 
 
-def test_a_size_that_may_be_fallen_back_to_counts_too(emulator: Emulator, bench: Bench) -> None:
-    """A member of theirs of a size that is only an alternative would be in the way later: it is refused at once."""
+def test_a_size_that_is_fallen_back_to_is_in_a_group_of_ours(emulator: Emulator, bench: Bench) -> None:
+    """A group holds one member for each size and zone: theirs, and another node group's, stand in no one's way."""
     group = given_group(open_backend(request(emulator)), ["1", "2"])
-    theirs(emulator, group, "1", OTHER)
-    before = len(operations(emulator))
-    engine = bench.engine(request(emulator, replace(DB, alternatives=(OTHER,)), settings=given(group)))
-    with pytest.raises(Refused, match=f"already reserves {OTHER} in eastus-1"):
-        engine.provision("default")
-    assert len(operations(emulator)) == before
+    theirs(emulator, group, "1", "Standard_D2s_v5")
+    emulator.weather(stock={"eastus-1": {SIZE: 0}})
+    for settings in (given(group), SETTINGS):
+        run = f"run-{settings is SETTINGS}"
+        # The loader has the size that the databases move to.
+        wanted = request(emulator, replace(DB, alternatives=(OTHER,)), LOADER, settings=settings, run=run)
+        engine = bench.engine(wanted)
+        placed = engine.provision("default")
+        assert placed.zone == "eastus-1"
+        assert [one.instance_type for one in placed.reservations] == [OTHER, OTHER]
+        homes = {one.id.rpartition("/capacityReservations/")[0] for one in placed.reservations}
+        assert len(homes) == 2
+        assert (group in homes) is (settings is not SETTINGS)
+        assert engine.release(within(PATIENCE)).clean
 
 
 def test_a_given_group_is_used_in_its_own_zones(emulator: Emulator, bench: Bench) -> None:

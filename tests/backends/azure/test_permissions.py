@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.azure.backend import AzureBackend
 from pytest_capacity.backends.azure.session import Answer, Arm
+from pytest_capacity.backends.base import scaling_of
 from pytest_capacity.model import Change
 from pytest_capacity.testing import Bench
 from tests.backends.azure.runs import DB, LOADER, SETTINGS, AzureLab, request
@@ -56,10 +57,13 @@ def test_a_run_uses_what_the_role_has(emulator: Emulator, tmp_path: Path, monkey
         groups = (DB, replace(LOADER, market="spot", reserve=False, placement_group=True))
         engine = bench.engine(request(emulator, *groups, settings=settings))
         engine.provision("default")
-        backend = open_backend(engine.request)
+        backend = AzureBackend(engine.request)
         node = next(held for held in engine.run_state.held() if held.kind == "node")
         backend.change(node, Change(deadline=2_000_000_000.0))
         backend.console(node)
+        scaling_of(backend)[0].disks([node])
+        stopped = backend.refresh([backend.change(node, Change(running=False))])[0]
+        backend.change(stopped, Change(running=True))
         backend.regions()
         bench.give_back(engine)
     finally:
@@ -68,7 +72,6 @@ def test_a_run_uses_what_the_role_has(emulator: Emulator, tmp_path: Path, monkey
     # The rest is of what is found only where it was left behind, of a subnet of the user's, and what a PUT implies.
     assert role() - used == IMPLIED | {
         "Microsoft.Compute/disks/delete",
-        "Microsoft.Compute/disks/read",
         "Microsoft.Network/networkInterfaces/delete",
         "Microsoft.Network/publicIPAddresses/delete",
         "Microsoft.Network/virtualNetworks/subnets/read",

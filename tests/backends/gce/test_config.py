@@ -182,6 +182,9 @@ def test_the_environment_counts() -> None:
     assert dict(chosen.settings) == {"project": "from-google", "impersonate": "a@b.iam"}
     assert chosen.endpoint == "https://compute.example/compute/v1/"
     assert PROVIDER.with_environment(request(settings={"project": "mine"}), environ).settings["project"] == "mine"
+    own = request(settings={"impersonate": "mine@x"})
+    assert PROVIDER.with_environment(own, environ).settings["impersonate"] == "mine@x"
+    assert PROVIDER.chosen_profile(own, environ) == "mine@x"
     assert PROVIDER.with_environment(request(emulated=True), environ) == request(emulated=True)
     assert PROVIDER.default_regions(environ) == (("us-east1",), "CLOUDSDK_COMPUTE_REGION")
     assert PROVIDER.default_regions({}) == ((), "")

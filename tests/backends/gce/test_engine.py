@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,23 @@ def test_a_quota_ends_its_scope(bench: Bench, lab: GceLab, quota: Any, words: st
     assert not lab.held()
 
 
+@pytest.mark.parametrize(
+    ("quota", "regions"),
+    [
+        ({f"gce/{REGION}": {"N2_CPUS": 2}}, [REGION, "us-east1"]),
+        ({"gce/*": {"CPUS_ALL_REGIONS": 2}}, [REGION]),
+    ],
+)
+def test_a_quota_of_the_project_ends_all_regions(bench: Bench, lab: GceLab, quota: Any, regions: list[str]) -> None:
+    """One of a region leaves the next one to be tried."""
+    lab.emulator.weather(quota=quota)
+    engine = bench.engine(lab.request(DB, regions=(REGION, "us-east1"), zones=(), fallback=Fallback(regions=True)))
+    with suppress(Exhausted):
+        engine.provision("default")
+    assert [one.region for one in engine.run_state.attempts] == regions
+    bench.give_back(engine)
+
+
 def test_spot_falls_to_on_demand(bench: Bench, lab: GceLab, exchanges: list[Exchange]) -> None:
     """In the same zone, and there into a reservation."""
     lab.emulator.weather(stock={ZONES[0]: {"spot": {"*": 0}}, ZONES[1]: {"spot": {"*": 0}}})
@@ -275,9 +293,9 @@ def test_preemption_is_noticed_and_mended(bench: Bench, lab: GceLab) -> None:
     """By the operation that takes the machine back; another spot machine stands in its place."""
     engine = standing(bench, SPOT, on_preempt="replace")
     before = engine.run_state.placed["default"].nodes["db"]
-    assert not engine.mind_preemption()
+    assert not engine.watch_preemption()
     lab.emulator.weather(reclaim=[before[1].id])
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     assert list(engine.run_state.preempted) == [before[1].id]
     assert "compute.instances.preempted: Instance was preempted." in engine.run_state.preempted[before[1].id]
     after = engine.provision("default").nodes["db"]
@@ -292,7 +310,7 @@ def test_preemption_is_noticed_with_its_notice(bench: Bench, lab: GceLab) -> Non
     engine = standing(bench, SPOT)
     lost = engine.run_state.placed["default"].nodes["db"][0].id
     lab.emulator.weather(reclaim=[lost])
-    assert engine.mind_preemption()
+    assert engine.watch_preemption()
     assert lost in {one["id"] for one in lab.emulator.held("instance")}
     bench.give_back(engine)
 

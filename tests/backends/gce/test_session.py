@@ -29,7 +29,7 @@ from pytest_capacity.backends.gce.backend import GceBackend
 from pytest_capacity.backends.gce.listing import inventory, look
 from pytest_capacity.backends.gce.session import ApiError, NoProject, Session, is_loopback
 from pytest_capacity.backends.gce.settings import GceSettings
-from pytest_capacity.model import Held, Offer, Topology, Unread
+from pytest_capacity.model import Held, NodeGroup, Offer, Topology, Unread
 from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import DB, REGION, GceLab, request
 from tests.emulated import ROOT, Emulator
@@ -206,9 +206,17 @@ def test_a_ready_made_token_ends(
 def test_no_other_host_gets_a_token_where_an_endpoint_is_set(lab: GceLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it ends is then not known."""
     monkeypatch.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", lab.emulator.secret)
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     backend = lab.backend(lab.request(emulated=False, settings={"project": PROJECT}))
+    hosts: list[Any] = []
+    look_up = socket.getaddrinfo
+
+    def looked_up(host: Any, *more: Any, **options: Any) -> Any:
+        hosts.append(host)
+        return look_up(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     assert backend.whoami().expires is None
+    assert set(hosts) == {"127.0.0.1"}
     assert lab.calls() == ["projects.get"]
 
 
@@ -452,6 +460,26 @@ def test_a_reservation_of_another_project_is_named_with_it(emulator: Emulator) -
     assert (found["a"].preferred, found["b"].preferred) == (False, True)
 
 
+def test_a_warning_is_shown_once(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Though its operation is looked at again; while it runs nothing is shown."""
+    at = f"{V1}/{PROJECT}"
+    warning = {"code": "DISK_SIZE_LARGER_THAN_IMAGE_SIZE", "message": "resize it"}
+    done = {"name": "op", "operationType": "insert", "status": "DONE", "warnings": [warning]}
+    answers = {
+        f"{at}/aggregated/instances": {"items": {}},
+        f"{at}/zones/{REGION}-a/operations/op": [{**done, "status": "RUNNING"}, done, done],
+    }
+    facts = {"operation": "op", "operation_at": f"{REGION}-a"}
+    node = Held(kind="node", id="x", region=REGION, zone=f"{REGION}-a", state="creating", facts=facts)
+    with answering(answers) as (url, _):
+        session = Session(request(emulator, DB, endpoint=url), GceSettings())
+        shown = []
+        for _number in range(3):
+            look(session, "run-1", packaged_table("gce"), [node])
+            shown.append(sum(record.name == "pytest_capacity.gce" for record in caplog.records))
+    assert shown == [0, 1, 1]
+
+
 @pytest.mark.parametrize(("facts", "state"), [({}, "unseen"), ({"number": "1"}, "gone")])
 def test_what_was_listed_once_is_gone_when_it_is_not(lab: GceLab, facts: dict[str, str], state: str) -> None:
     """What no list has had yet may only be late."""
@@ -513,8 +541,20 @@ def test_what_is_on_this_machine(endpoint: str, is_it: bool) -> None:
     assert is_loopback(endpoint) is is_it
 
 
-def test_nothing_reaches_google(lab: GceLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With the emulator no socket is opened but to this machine, from first to last, operations included."""
+def test_no_proxy_stands_before_an_endpoint_of_this_machine(lab: GceLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment names for other hosts."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert lab.backend(lab.request()).whoami().place == PROJECT
+
+
+@pytest.mark.parametrize("groups", [(), (DB,)])
+def test_nothing_reaches_google(
+    lab: GceLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, groups: tuple[NodeGroup, ...]
+) -> None:
+    """With the emulator no socket is opened but to this machine, from first to last; operations, by list or by name,
+    included."""
     asked: list[Any] = []
     connect = socket.socket.connect
 
@@ -529,7 +569,7 @@ def test_nothing_reaches_google(lab: GceLab, monkeypatch: pytest.MonkeyPatch, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/none/such")
         bench = Bench(lab, tmp_path / "journal.sqlite")
-        engine = bench.engine(lab.request())
+        engine = bench.engine(lab.request(*groups))
         assert engine.provision("default").zone == "us-central1-b"
         bench.give_back(engine)
         bench.close()

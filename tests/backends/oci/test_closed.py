@@ -40,12 +40,12 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return hosts
 
 
-def whole_run(bench: Bench, emulator: Emulator) -> None:
+def whole_run(bench: Bench, emulator: Emulator, **changes: Any) -> None:
     """A run that uses all that the backend has: network, report, lookups, renewal, console, a failure, a release."""
     out = {"error": "InternalError", "message": "Out of host capacity.", "late": True, "times": 1}
     emulator.weather(faults=[{"operation": "LaunchInstance", **out}])
     settings = replace(SETTINGS, public_ip=True, capacity_report=True)
-    engine = bench.engine(request(emulator, replace(DB, placement_group=True), LOADER, settings=settings))
+    engine = bench.engine(request(emulator, replace(DB, placement_group=True), LOADER, settings=settings, **changes))
     engine.provision("default")
     backend = open_backend(engine.request)
     assert isinstance(backend, OciBackend)
@@ -63,7 +63,7 @@ def whole_run(bench: Bench, emulator: Emulator) -> None:
         backend.change(node, change)
     assert backend.disks([node]) == [100]
     assert list(backend.inventory("run-1", (REGION,)))
-    assert engine.release(within(30)).clean
+    assert engine.release(within(120)).clean
 
 
 def test_nothing_reaches_oracle(
@@ -72,7 +72,20 @@ def test_nothing_reaches_oracle(
     """No name is looked up and no host is connected to but this machine, whatever proxies the environment has."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://proxy.example:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     whole_run(bench, emulator)
+    assert set(reached) == {"127.0.0.1"}
+
+
+def test_nothing_reaches_oracle_but_the_endpoint(
+    bench: Bench, emulator: Emulator, reached: list[str], config_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an endpoint of the user's, and the user's own key, no other host is asked for anything."""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OCI_CONFIG_FILE", config_file)
+    whole_run(bench, emulator, emulated=False)
     assert set(reached) == {"127.0.0.1"}
 
 
@@ -123,7 +136,9 @@ def test_the_policy_covers_what_the_table_has() -> None:
     known = tuple(prefix for kind in covers.values() for prefix in kind)
     # Variables of the environment are written alike.
     assert {one for one in permissions if not one.startswith(("OCI_", *known))} == set()
-    assert "CAPACITY_RESERVATION_LAUNCH_INSTANCE" in permissions
+    rows = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if line.startswith("| `")}
+    for operation in ("LaunchInstance", "UpdateInstance"):
+        assert "CAPACITY_RESERVATION_LAUNCH_INSTANCE" in rows[operation]
     managed = {kind for verb, kind in statements if verb == "manage"}
     for kind, prefixes in covers.items():
         changes = [

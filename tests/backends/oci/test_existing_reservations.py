@@ -11,7 +11,19 @@ from pytest_capacity.backends.oci.backend import OciBackend
 from pytest_capacity.backends.oci.session import COMPUTE
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Fallback, NodeGroup, Offer, Request, Topology
-from tests.backends.oci.runs import COMPARTMENT, DB, DOMAINS, FIXED, LOADER, OTHER, REGION, SETTINGS, SHAPE, request
+from tests.backends.oci.runs import (
+    COMPARTMENT,
+    DB,
+    DOMAINS,
+    FIXED,
+    LOADER,
+    OTHER,
+    REGION,
+    SETTINGS,
+    SHAPE,
+    TENANCY,
+    request,
+)
 from tests.backends.oci.test_backend import opened
 from tests.emulated import Emulator
 from tests.engine.runs import Bench, within
@@ -96,6 +108,12 @@ def test_one_for_spot_serves_when_it_is_on_demand(emulator: Emulator) -> None:
             f"it is in no cluster placement group, and db in {CLUSTER}",
         ),
         ([], DB, {}, "it has no configuration"),
+        (
+            [config()],
+            DB,
+            {"settings": replace(SETTINGS, compartment=None)},
+            f"it is in compartment {COMPARTMENT}, and the nodes are in {TENANCY}",
+        ),
     ],
 )
 def test_one_that_nothing_can_use_is_refused(
@@ -146,4 +164,4 @@ def test_a_run_that_does_not_use_it_tells(bench: Bench, emulator: Emulator) -> N
     assert [line for line in engine.run_state.changes if id_ in line] == [
         f"use_reservations: {id_} is not used for 'default' in {DOMAINS[0]}: 1 of 1 are free, and db needs 2"
     ]
-    assert engine.release(within(30)).clean
+    assert engine.release(within(120)).clean

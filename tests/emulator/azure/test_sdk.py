@@ -229,3 +229,57 @@ def test_too_many_calls_are_refused_with_the_limits_in_the_headers(emulator: Emu
         resource.resource_groups.create_or_update("Other", {"location": "eastus"})
     assert value(refused).status_code == 429
     assert value(refused).response.headers["Retry-After"] == "1"
+
+
+def test_a_member_that_cannot_grow_is_failed_until_its_quantity_is_restored(
+    emulator: Emulator, compute: Any, subnet: str
+) -> None:
+    """The failure is told late; meanwhile the member takes no machine, and holds what it held."""
+    from azure.core.exceptions import HttpResponseError
+
+    emulator.weather(stock={"eastus-1": {SIZE: 2}})
+    group = compute.capacity_reservation_groups.create_or_update("Mine", "G", {"location": "eastus", "zones": ["1"]})
+    body = {"location": "eastus", "zones": ["1"], "sku": {"name": SIZE, "capacity": 1}}
+    compute.capacity_reservations.begin_create_or_update("Mine", "G", "R", body).result()
+    with pytest.raises(HttpResponseError) as failed:
+        compute.capacity_reservations.begin_update("Mine", "G", "R", {"sku": {"capacity": 3}}).result()
+    assert [one.code for one in value(failed).error.details] == ["ZonalAllocationFailed"]
+    member = compute.capacity_reservations.get("Mine", "G", "R", expand="instanceView")
+    assert (member.provisioning_state, member.instance_view.utilization_info.current_capacity) == ("Failed", 1)
+    with pytest.raises(HttpResponseError):
+        compute.virtual_machines.begin_create_or_update("Mine", "m", machine("1", subnet, group.id)).result()
+    restored = compute.capacity_reservations.begin_update("Mine", "G", "R", {"sku": {"capacity": 1}}).result()
+    assert (restored.provisioning_state, restored.sku.capacity) == ("Succeeded", 1)
+    compute.virtual_machines.begin_create_or_update("Mine", "m", machine("1", subnet, group.id)).result()
+
+
+def test_a_machine_is_changed_only_while_it_is_deallocated(emulator: Emulator, compute: Any, subnet: str) -> None:
+    """Size and disk; between sizes with a temporary disk and without there is no way. Its view has the power state."""
+    from azure.core.exceptions import HttpResponseError
+
+    compute.virtual_machines.begin_create_or_update("Mine", "m", machine("1", subnet)).result()
+
+    def resized(size: str) -> Any:
+        body = {"properties": {"hardwareProfile": {"vmSize": size}}}
+        return compute.virtual_machines.begin_update("Mine", "m", body).result()
+
+    def power() -> str:
+        view = compute.virtual_machines.instance_view("Mine", "m")
+        return str(view.statuses[-1].code)
+
+    with pytest.raises(HttpResponseError) as running:
+        resized("Standard_L16s_v3")
+    assert value(running).error.code == "OperationNotAllowed"
+    (disk,) = compute.disks.list()
+    with pytest.raises(HttpResponseError, match="not allowed when VM is running"):
+        compute.disks.begin_update("Mine", disk.name, {"properties": {"diskSizeGB": 64}}).result()
+    compute.virtual_machines.begin_deallocate("Mine", "m").result()
+    assert power() == "PowerState/deallocated"
+    with pytest.raises(HttpResponseError, match="resource disk to non-resource disk"):
+        resized("Standard_L8s_v4")
+    assert resized("Standard_L16s_v3").hardware_profile.vm_size == "Standard_L16s_v3"
+    assert compute.disks.begin_update("Mine", disk.name, {"properties": {"diskSizeGB": 64}}).result().disk_size_gb == 64
+    with pytest.raises(HttpResponseError, match="shrinking is not supported"):
+        compute.disks.begin_update("Mine", disk.name, {"properties": {"diskSizeGB": 32}}).result()
+    compute.virtual_machines.begin_start("Mine", "m").result()
+    assert power() == "PowerState/running"

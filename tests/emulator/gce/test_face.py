@@ -341,6 +341,17 @@ def test_a_machine_that_is_changed_is_not_ready_for_another_change(call: Call, e
     call("POST", f"{AT}/instances/one/start")
 
 
+def test_a_machine_may_be_deleted_while_it_is_changed(call: Call, emulator: Emulator) -> None:
+    """The change then comes to nothing."""
+    call("POST", f"{AT}/instances", machine())
+    call("POST", f"{AT}/instances/one/stop")
+    emulator.weather(operation_s=60)
+    call("POST", f"{AT}/instances/one/setMachineType", {"machineType": f"{AT}/machineTypes/n2-standard-4"})
+    call("DELETE", f"{AT}/instances/one")
+    emulator.weather(clock={"advance_s": 61})
+    assert emulator.held() == []
+
+
 def test_what_becomes_of_local_disks_must_be_said(call: Call) -> None:
     """Whether they were asked for, or come with the type."""
     scratch = {"type": "SCRATCH", "autoDelete": True, "initializeParams": {"diskType": f"{AT}/diskTypes/local-ssd"}}

@@ -1,0 +1,128 @@
+"""What is changed of machines and reservations that stand: count, size, power, disks.
+
+A machine in a reservation is changed only while it is deallocated (https://aka.ms/CapacityReservation). Lists of
+machines do not say which of them is deallocated, so a machine that has been so once bears a tag, and is looked at by
+itself from then on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from pytest_capacity.backends.azure import bodies, listing
+from pytest_capacity.backends.azure.ids import (
+    COMPUTE_VERSION,
+    DISKS,
+    GROUPS,
+    MACHINES,
+    MEMBERS,
+    RESOURCES_VERSION,
+    ResourceId,
+    canonical,
+)
+from pytest_capacity.backends.azure.offers import Size, read_sizes
+from pytest_capacity.backends.azure.plan import NODE, RESERVATION
+from pytest_capacity.backends.azure.reading import CHANGED, POWER
+from pytest_capacity.backends.azure.session import Arm
+from pytest_capacity.backends.azure.stamp import CHANGED as CHANGED_TAG
+from pytest_capacity.backends.base import ScalingStep
+from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Obstacle
+
+#: A disk that a machine starts from does not grow while the machine runs ("Change in disk property of OS disk is not
+#: allowed when VM is running").
+CAN: Final[frozenset[ScalingStep]] = frozenset({"count", "replace", "in-place"})
+
+
+def change(arm: Arm, pace: listing.Pace, held: Held, to: Change) -> Held:
+    """Set ``to``, less a deadline. ``ValueError`` for what cannot be set, before any call."""
+    count, type_, aim = to.count, to.instance_type, to.reservation_id
+    if held.kind == RESERVATION and count is not None and to == Change(count=count, instance_type=type_):
+        # It is as it was until it is looked at: what cannot be had leaves it Failed.
+        return replace(resize(arm, pace, held, count), count=held.count, state="creating")
+    if held.kind == NODE and to.running is not None and to == Change(running=to.running):
+        return _start(arm, pace, held) if to.running else _deallocate(arm, pace, held)
+    if held.kind == NODE and type_ and aim is not None and to == Change(instance_type=type_, reservation_id=aim):
+        return _retype(arm, pace, held, type_, aim)
+    raise ValueError(f"Azure cannot change a {held.kind} so: {to}")
+
+
+def resize(arm: Arm, pace: listing.Pace, held: Held, count: int) -> Held:
+    """Let a reservation hold capacity for ``count`` machines; return when Azure has accepted it."""
+    answer = arm.call(f"{MEMBERS}/write", "PATCH", held.id, COMPUTE_VERSION, bodies.capacity(count))
+    pace.note(held.id, answer.retry_after)
+    facts = {**held.facts, "capacity": str(count), **({"operation": answer.operation} if answer.operation else {})}
+    return replace(held, count=count, facts=facts)
+
+
+def _deallocate(arm: Arm, pace: listing.Pace, held: Held) -> Held:
+    if CHANGED not in held.facts:
+        # Before the machine is stopped, so that the next keeper sees what this one may not live to write down.
+        path = f"{held.id}/providers/Microsoft.Resources/tags/default"
+        tags = bodies.tag_change({CHANGED_TAG: "true"})
+        arm.call("Microsoft.Resources/tags/write", "PATCH", path, RESOURCES_VERSION, tags)
+    _act(arm, pace, held, "deallocate")
+    return replace(held, state="creating", facts={**held.facts, CHANGED: "true", POWER: "stopping"})
+
+
+def _start(arm: Arm, pace: listing.Pace, held: Held) -> Held:
+    _act(arm, pace, held, "start")
+    return replace(held, state="creating", facts={**held.facts, CHANGED: "true", POWER: "starting"})
+
+
+def _act(arm: Arm, pace: listing.Pace, held: Held, action: str) -> None:
+    answer = arm.call(f"{MACHINES}/{action}/action", "POST", f"{held.id}/{action}", COMPUTE_VERSION)
+    pace.note(held.id, answer.retry_after)
+
+
+def _retype(arm: Arm, pace: listing.Pace, held: Held, size: str, reservation: str) -> Held:
+    group = ""
+    if reservation:
+        member = ResourceId.parse(reservation)
+        group = str(ResourceId(member.subscription, member.group, GROUPS, member.parent))
+    body = bodies.machine_change(size, group)
+    answer = arm.call(f"{MACHINES}/write", "PATCH", held.id, COMPUTE_VERSION, body)
+    pace.note(held.id, answer.retry_after)
+    return replace(held, facts={**held.facts, "instance_type": size})
+
+
+def disks(arm: Arm, nodes: Sequence[Held]) -> list[int]:
+    """Return the sizes of the disks that the nodes start from, GB: one list for each of their resource groups."""
+    groups = sorted({ResourceId.parse(held.id).group for held in nodes})
+    sizes: dict[str, int] = defaultdict(int)
+    for found in listing.side_by_side(lambda group: listing.of_group(arm, group, DISKS), groups):
+        for disk in found:
+            if owner := disk.get("managedBy"):
+                sizes[canonical(owner)] = int((disk.get("properties") or {}).get("diskSizeGB") or 0)
+    return [sizes[held.id] for held in nodes]
+
+
+def obstacles(arm: Arm, wanted: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> list[Obstacle]:
+    """Return why the nodes cannot get the size in place. One list of sizes; none for any other change."""
+    type_ = wanted.instance_type
+    if type_ is None or wanted.mode != "in_place":
+        return []
+    region = nodes[0].region
+    sizes = read_sizes(arm, region)
+    old, new = sizes.get(group.instance_type.lower()), sizes.get(type_.lower())
+    if new is None:
+        return [Obstacle("unknown-type", f"{region} has no size {type_}")]
+    return _between(group.instance_type, old, type_, new) if old else []
+
+
+def _between(name: str, old: Size, wanted: str, new: Size) -> list[Obstacle]:
+    found = []
+    if old.architecture != new.architecture:
+        words = f"{name} is of {old.architecture}, and {wanted} of {new.architecture}"
+        found.append(Obstacle("architecture", words))
+    if old.resource_disk != new.resource_disk:
+        has = {True: "has a temporary disk", False: "has none"}
+        words = f"{name} {has[old.resource_disk]}, and {wanted} {has[new.resource_disk]}: Azure does not change between"
+        found.append(Obstacle("unsupported", f"{words} the two"))
+    if old.resource_disk or old.nvme:
+        words = f"{name} has local disks, and a machine that is deallocated loses what is on them"
+        found.append(Obstacle("local-disks", words))
+    return found
