@@ -20,6 +20,7 @@ from tests.config.files import Loader
 
 FOLDER = Path(__file__).parent / "sct"
 AMI = "ami-12c6146b"
+NO_FALLBACK = {"instance_provision_fallback_on_demand": False}
 DEBIAN = "/aws/service/debian/release/12/latest/amd64"
 BASE: dict[str, Any] = yaml.safe_load((FOLDER / "base-aws.yaml").read_text())
 CASES = sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.startswith("base-"))
@@ -259,6 +260,29 @@ def test_no_key_is_in_two_lists() -> None:
     assert refused() & obeyed <= {"data_volume_disk_num"}
     assert len(ignored()) > 400
     assert {"stress_cmd", "nemesis_class_name", "add_node_cnt", "test_metadata", "user_prefix"} <= ignored()
+
+
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"use_placement_group": True, "instance_type_db": "t3.large"}, "set `use_placement_group: false`"),
+        (
+            {"instance_provision": "spot", "use_capacity_reservation": True, **NO_FALLBACK},
+            "`instance_provision: on_dem",
+        ),
+        ({"fallback_to_next_region": True}, "Name the others in `region_name`"),
+        ({"region_name": "eu-west-1 us-east-1", "ami_id_db_scylla": [AMI, AMI]}, "`fallback_to_next_region: true`"),
+        ({"ami_id_db_scylla": None}, "Name one a region, in their order: `ami_id_db_scylla: ami-"),
+        ({"region_name": None}, "Write `region_name: us-east-1`"),
+        ({"cluster_backend": None}, "Write `cluster_backend: aws`"),
+        ({"ssh": False, "collect": ["/var/log"]}, "Write `ssh: true`"),
+    ],
+)
+def test_an_advice_can_be_followed_in_the_file(loading: Loader, changes: dict[str, Any], advice: str) -> None:
+    """In its own keys: those of ours would make the file a mixture, but for `ssh`."""
+    faults = loading.faults(sct(**changes))
+    assert any(advice in fault for fault in faults), faults
+    assert [fault for fault in faults if OURS.search(fault)] == []
 
 
 def test_a_flat_refusal_names_the_right_file(tmp_path: Path) -> None:

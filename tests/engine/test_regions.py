@@ -9,6 +9,7 @@ import pytest
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.engine.dry_run import make_plan
+from pytest_capacity.engine.offers import check_zones
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.journal import PassingJournal
 from pytest_capacity.model import Fallback, Request, Topology
@@ -65,6 +66,15 @@ def test_zones_are_those_of_the_whole_run(bench: Bench, emulator: Emulator) -> N
     wrong = two(emulator, run="run-2", zones=("us-east-1z",))
     with pytest.raises(Refused, match="zones us-east-1z are not in us-east-1, us-west-2 for this account"):
         make_plan(wrong, open_backend(wrong), PassingJournal(bench.path), bench.clock)
+
+
+def test_zones_are_judged_once_all_regions_are_read(bench: Bench, emulator: Emulator) -> None:
+    """What one region does not have may be one of the other, which is still being read."""
+    wanted = two(emulator, zones=("us-west-2c",))
+    east = {EAST: open_backend(wanted).offers(EAST, wanted.topologies["east"])}
+    check_zones(wanted, east)
+    with pytest.raises(Refused, match="zones us-west-2c are not in"):
+        check_zones(wanted, {**east, WEST: ()})
 
 
 def test_the_plan_has_each_topology_in_its_own_region(bench: Bench, emulator: Emulator) -> None:

@@ -163,6 +163,9 @@ def test_an_image_is_found_by_owner_architecture_and_tag(emulator: Emulator) -> 
     arm = group("db", "t4g.micro", reserve=False)
     account = account_of(emulator, settings(image={REGION: own}), arm, regions=(REGION,))
     assert offers(account)["us-east-1a"].facts["image/db"] == ARM
+    wrong = account_of(emulator, settings(image={REGION: own}), regions=(REGION,))
+    (why,) = whys(offers(wrong))
+    assert "no arm64 image of amazon or self called 'emulated-linux-*' that i4i.large can boot" in why
     others = replace(own, owner=("amazon",))
     away = account_of(emulator, settings(image={REGION: others}), arm, regions=(REGION,))
     assert offers(away)["us-east-1a"].why == "us-east-1 has no arm64 image of amazon called 'emulated-linux-*'"

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.aws.backend import AwsBackend
 from pytest_capacity.backends.aws.backend import open_aws as open
-from pytest_capacity.backends.aws.profiles import MfaCodeNeededError
+from pytest_capacity.backends.aws.profiles import MfaCodeNeededError, serve_without_terminal
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.diagnosis import remedy
@@ -349,3 +350,19 @@ def test_a_role_whose_session_is_over_asks_for_the_command_line(
     role_session(tmp_path, "NEW", timedelta(hours=1))
     assert backend.whoami().account == "123456789012"
     assert gate.came[-1][0] == "NEW"
+
+
+def test_what_we_get_ourselves_is_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache of the command line is read; a role that is taken on here stays in this process."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    role_session(tmp_path, "CACHED", timedelta(hours=1))
+    session = Session()
+    serve_without_terminal(session)
+    cache = session.get_component("credential_provider").get_provider("assume-role").cache
+    (held,) = (tmp_path / ".aws/cli/cache").iterdir()
+    assert cache[held.stem]["Credentials"]["AccessKeyId"] == "CACHED"
+    cache["ours"] = {"Credentials": {}}
+    assert "ours" in cache
+    assert cache["ours"] == {"Credentials": {}}
+    assert "other" not in cache
+    assert list((tmp_path / ".aws/cli/cache").iterdir()) == [held]
