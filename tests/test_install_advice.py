@@ -96,7 +96,10 @@ def test_what_came_from_an_address_is_named_by_it(
 
 def test_another_pip_than_ours_is_not_named(from_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first pip on the path may be another interpreter's, and an environment that uv made has none at all."""
-    (from_index / "bin" / "pip").unlink()
+    other = from_index.parent / "other"
+    other.mkdir()
+    (from_index / "bin" / "pip").rename(other / "pip")
+    monkeypatch.setenv("PATH", str(other))
     monkeypatch.setattr(install_advice, "find_spec", lambda _name: object())
     assert install_command("aws") == f"{from_index}/bin/python -m pip install 'pytest-capacity[aws]'"
     monkeypatch.setattr(install_advice, "find_spec", lambda _name: None)

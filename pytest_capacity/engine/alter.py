@@ -104,11 +104,10 @@ class Alterer:
 
     def change(self, held: Held, to: Change, deadline: Deadline) -> Held:
         """Set what ``to`` says; returns when the cloud has accepted it. Raises `Refused` with its words."""
-        shown = {key: value for key in to.__struct_fields__ if (value := getattr(to, key)) is not None}
         place = {"kind": held.kind, "id": held.id, "region": held.region, "zone": held.zone}
-        self._run_state.note("changing", held.subject, {**place, "words": _words(shown)})
+        self._run_state.note("changing", held.subject, {**place, "words": _words(to)})
         changed = self._patiently(
-            f"asked to change {held.kind} {held.id} ({_words(shown)})",
+            f"asked to change {held.kind} {held.id} ({_words(to)})",
             lambda: self.backend.change(held, to),
             deadline,
             young=self._run_state.age(held) < YOUNG,
@@ -263,5 +262,11 @@ def _caught(work: Callable[[Held], Held], held: Held) -> Held | CapacityError:
         return error
 
 
-def _words(shown: Mapping[str, object]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
+def _words(to: Change) -> str:
+    """Return what becomes of a thing, in words: ``becomes 5 x TYPE``, ``stops``."""
+    if to.running is not None:
+        return "starts" if to.running else "stops"
+    if to.disk_gb is not None:
+        return f"its disk becomes {to.disk_gb} GB"
+    what = to.instance_type if to.count is None else f"{to.count} x {to.instance_type or 'as it is'}"
+    return f"becomes {what} in {to.reservation_id}" if to.reservation_id else f"becomes {what}"

@@ -23,6 +23,9 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call, Event, Role
 from pytest_capacity.version import __version__
 
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
+
 A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
 

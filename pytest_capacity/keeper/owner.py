@@ -35,6 +35,9 @@ from pytest_capacity.keeper.sessions import LIVES, Record, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, SpawnOptions, last_lines, spawn
 from pytest_capacity.model import Identity, Receipt, Request
 
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
+
 A = TypeVar("A", bound=Answer)
 
 #: How long the owner, having said goodbye, waits for the keeper's process to end. Seconds.

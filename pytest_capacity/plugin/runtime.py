@@ -26,6 +26,9 @@ from pytest_capacity.plugin.timers import unhurried
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.text import clean, fold_all
 
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
+
 A = TypeVar("A", bound=Answer)
 
 

@@ -39,6 +39,9 @@ from pytest_capacity.report import render
 from pytest_capacity.report.render import Line
 from pytest_capacity.text import clean, fold_all
 
+#: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
+__tracebackhide__ = True
+
 A = TypeVar("A", bound=Answer)
 
 #: How long a serial run whose tests use capacity waits for the account's name before the first of them, seconds.

@@ -182,7 +182,7 @@ _TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "node-ready": ("  {name}: ready after {seconds} s", ""),
     "preempted": ("{words}", "yellow"),
     "releasing": ("releasing {things} {listed}", ""),
-    "changing": ("  {where}: changing {kind} {id}: {words}", ""),
+    "changing": ("  {where}: {kind} {id} {words}", ""),
     "gone": ("gone: {listed}", ""),
     "suspect": ("suspect, and not lent again: {listed}", "yellow"),
     "trouble": ("{words}", "red"),

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
-from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.base import Backend, scaling_of
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.reach import KeyFiles, Reach
@@ -269,6 +270,28 @@ def test_disks_that_did_not_grow_are_named(bench: Bench) -> None:
     ended = Changes(engine := broken(bench, wanted, refuses)).ask("web", disk_gb=20)
     assert ended.phase == "Failed"
     assert "web-0 20 GB, web-1 8 GB" in ended.conditions[-1].message
+    give_back(bench, engine)
+
+
+def test_a_disk_that_is_growing_is_not_asked_for_twice(bench: Bench) -> None:
+    """EC2 changes a volume once in some hours: the same asked for again is accepted, another size is not."""
+    engine = bench.engine(request(bench.emulator, WEB))
+    engine.provision("default")
+    backend, _ = scaling_of(open_backend(engine.request))
+    (held, *_) = (one for one in engine.run_state.held() if one.kind == "node")
+    bench.emulator.weather(operation_s=60)
+    change = cast("Backend", backend).change
+    change(held, Change(disk_gb=20))
+    assert backend.disks([held]) == [8]
+    change(held, Change(disk_gb=20))
+    with pytest.raises(ClientError, match="IncorrectModificationState"):
+        change(held, Change(disk_gb=30))
+    bench.emulator.weather(clock={"advance_s": 60})
+    assert backend.disks([held]) == [20]
+    change(held, Change(disk_gb=20))
+    with pytest.raises(ClientError, match="VolumeModificationRateExceeded"):
+        change(held, Change(disk_gb=30))
+    bench.emulator.weather(operation_s=0)
     give_back(bench, engine)
 
 

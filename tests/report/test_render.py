@@ -324,7 +324,7 @@ def test_a_session_that_stays_tells_what_this_process_tried() -> None:
 
 def test_a_change_of_what_stands_is_shown() -> None:
     """While a node group is changed, each step says what becomes of which thing."""
-    data = {"kind": "node", "id": "i-1", "zone": "us-east-1a", "words": "running False"}
+    data = {"kind": "node", "id": "i-1", "zone": "us-east-1a", "words": "stops"}
     line = render.live(Event(at=0.0, kind="changing", data=data))
     assert line is not None
-    assert line.text == "capacity:   us-east-1a: changing node i-1: running False"
+    assert line.text == "capacity:   us-east-1a: node i-1 stops"

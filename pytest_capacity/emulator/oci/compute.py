@@ -7,105 +7,19 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpResponse
-from pytest_capacity.emulator.oci import clusters, network, reservations, volumes
+from pytest_capacity.emulator.oci import clusters, network, reservations, shapes, volumes
 from pytest_capacity.emulator.oci.api import CLOUD, Api, accepted, answer, hidden, invalid, paged, required, when
-from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, IMAGES, REGIONS, SHAPES, ImageKind
-from pytest_capacity.emulator.oci.signing import TENANCY
+from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, REGIONS, SHAPES, ImageKind
 from pytest_capacity.emulator.oci.things import HISTORY, INSTANCE, Instance, NetworkThing
 from pytest_capacity.emulator.refusal import Refusal, WrongState
-from pytest_capacity.emulator.things import Operation, Other
+from pytest_capacity.emulator.things import Other
 
 #: Bytes of all metadata of an instance.
 _METADATA: Final = 32000
-_BEGAN: Final = 1760000000.0
 #: What shapes begin with that can be changed (OCI documentation, "Changing the Shape of an Instance").
 _RESHAPED: Final = ("VM.Standard", "VM.Optimized")
-
-
-def list_shapes(api: Api, asked: Asked) -> HttpResponse:
-    """Return the shapes of a domain, or of the region; with an image, those that can boot it."""
-    api.compartment(asked.request.first("compartmentId"))
-    given, image = asked.request.first("availabilityDomain"), asked.request.first("imageId")
-    place = api.place(asked.region, api.domain(asked, given)) if given else None
-    booted = _images(api, asked.region).get(image)
-    if image and booted is None:
-        raise hidden(f"image {image}")
-    listed = [
-        _shown_shape(name)
-        for name, shape in SHAPES.items()
-        if (place is None or not api.world.lacks_type(place, name)) and (booted is None or booted.arm == shape.arm)
-    ]
-    return paged(listed, asked)
-
-
-def _shown_shape(name: str) -> dict[str, Any]:
-    shape = SHAPES[name]
-    body: dict[str, Any] = {
-        "shape": name,
-        "ocpus": shape.ocpus,
-        "memoryInGBs": shape.memory_gb,
-        "isFlexible": shape.flexible,
-        "localDisks": shape.local_disks,
-        "quotaNames": [f"{shape.limit}-count"],
-        "billingType": "PAID",
-        "isBilledForStoppedInstance": False,
-    }
-    if shape.flexible:
-        body["ocpuOptions"] = {"min": 1.0, "max": shape.most_ocpus}
-        body["memoryOptions"] = {"minInGBs": 1.0, "maxInGBs": shape.most_memory_gb}
-    return body
-
-
-def _image_id(region: str, kind: ImageKind) -> str:
-    mark = "".join(char for char in kind.name.lower() if char.isalnum())
-    return f"ocid1.image.oc1.{REGIONS[region][0]}.aaaaaaaa{mark}"
-
-
-def _images(api: Api, region: str) -> dict[str, ImageKind]:
-    found = {_image_id(region, kind): kind for kind in IMAGES}
-    return {id_: kind for id_, kind in found.items() if not api.world.lacks_image(Place(CLOUD, region), id_)}
-
-
-def list_images(api: Api, asked: Asked) -> HttpResponse:
-    """Return the platform's images, the newest first unless the request says otherwise, as a shape can boot them."""
-    api.compartment(asked.request.first("compartmentId"))
-    system, version = asked.request.first("operatingSystem"), asked.request.first("operatingSystemVersion")
-    shape = SHAPES.get(asked.request.first("shape"))
-    listed = [
-        _shown_image(id_, kind, number)
-        for number, (id_, kind) in enumerate(_images(api, asked.region).items())
-        if system in ("", kind.system) and version in ("", kind.version) and (shape is None or shape.arm == kind.arm)
-    ]
-    order = asked.request.first("sortOrder") or "DESC"
-    return paged(sorted(listed, key=lambda one: str(one["timeCreated"]), reverse=order == "DESC"), asked)
-
-
-def get_image(api: Api, asked: Asked) -> HttpResponse:
-    """Return one image."""
-    found = _images(api, asked.region).get(asked.params["id"])
-    if found is None:
-        raise hidden(asked.params["id"])
-    return HttpResponse.of_json(_shown_image(asked.params["id"], found, 0))
-
-
-def _shown_image(id_: str, kind: ImageKind, age: int) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "compartmentId": TENANCY,
-        "displayName": kind.name,
-        "operatingSystem": kind.system,
-        "operatingSystemVersion": kind.version,
-        "lifecycleState": "AVAILABLE",
-        "createImageAllowed": True,
-        "launchMode": "NATIVE",
-        "sizeInMBs": 47694,
-        "timeCreated": when(_BEGAN - age * 86400),
-        "freeformTags": {},
-        "definedTags": {},
-    }
 
 
 def launch(api: Api, asked: Asked) -> HttpResponse:
@@ -208,7 +122,7 @@ def _check_shape(api: Api, asked: Asked, body: Mapping[str, Any], domain: str) -
 def _check_source(api: Api, asked: Asked, body: Mapping[str, Any], shape: str) -> ImageKind:
     source = body.get("sourceDetails") or {}
     required(source, "sourceType", "imageId")
-    image = _images(api, asked.region).get(str(source["imageId"]))
+    image = shapes.images_of(api, asked.region).get(str(source["imageId"]))
     if image is None:
         raise hidden(f"image {source['imageId']}")
     if image.arm != SHAPES[shape].arm:
@@ -281,7 +195,7 @@ def _reshape(api: Api, asked: Asked, instance: Instance, body: Mapping[str, Any]
         # What an update leaves out is as by default for the shape (API reference, UpdateInstanceShapeConfigDetails).
         size = {"ocpus": SHAPES[shape].ocpus, "memoryInGBs": SHAPES[shape].memory_gb, **(size or {})}
     _check_shape(api, asked, {"shape": shape, "shapeConfig": size}, instance.domain_name)
-    image = _images(api, asked.region)[instance.details["image"]]
+    image = shapes.images_of(api, asked.region)[instance.details["image"]]
     if shape != instance.type:
         for one in (instance.type, shape):
             if not one.startswith(_RESHAPED):
@@ -433,72 +347,3 @@ def delete_history(api: Api, asked: Asked) -> HttpResponse:
     """Remove a capture."""
     api.world.remove(api.need(asked.params["id"], {HISTORY: Other}, asked.region))
     return accepted()
-
-
-def _status(api: Api, operation: Operation) -> str:
-    state = operation.state(api.now)
-    if state == "done":
-        target = api.world.get(operation.target)
-        if isinstance(target, Instance) and operation.verb == "LaunchInstance" and target.cause == "failed":
-            return "FAILED"
-    return {"running": "IN_PROGRESS", "done": "SUCCEEDED", "failed": "FAILED"}[state]
-
-
-def _shown_work(api: Api, operation: Operation) -> dict[str, Any]:
-    status = _status(api, operation)
-    return {
-        "id": operation.id,
-        "operationType": operation.verb,
-        "status": status,
-        "compartmentId": operation.details["compartmentId"],
-        "percentComplete": 50.0 if status == "IN_PROGRESS" else 100.0,
-        "timeAccepted": when(operation.made),
-        "resources": [
-            {
-                "actionType": "CREATED"
-                if "LAUNCH" in operation.verb.upper() or "CREATE" in operation.verb
-                else "UPDATED",
-                "entityType": "instance" if ".instance." in operation.target else "capacityReservation",
-                "identifier": operation.target,
-                "entityUri": f"/20160918/{operation.target}",
-            }
-        ],
-    }
-
-
-def _work(api: Api, asked: Asked) -> Operation:
-    found = api.world.operations.get(asked.params["id"])
-    if found is None or found.cloud != CLOUD or clusters.is_ours(found):
-        raise hidden(asked.params["id"])
-    return found
-
-
-def list_work_requests(api: Api, asked: Asked) -> HttpResponse:
-    """Return the work requests of a compartment, of one thing where it is named."""
-    compartment, resource = api.compartment(asked.request.first("compartmentId")), asked.request.first("resourceId")
-    listed = [
-        _shown_work(api, one)
-        for one in api.world.operations.values()
-        if one.cloud == CLOUD
-        and not clusters.is_ours(one)
-        and one.region == asked.region
-        and one.details["compartmentId"] == compartment
-        and resource in ("", one.target)
-    ]
-    return paged(listed, asked)
-
-
-def get_work_request(api: Api, asked: Asked) -> HttpResponse:
-    """Return one work request."""
-    return HttpResponse.of_json(_shown_work(api, _work(api, asked)))
-
-
-def list_work_request_errors(api: Api, asked: Asked) -> HttpResponse:
-    """Return why a work request failed: a poor code, and the text."""
-    operation = _work(api, asked)
-    if _status(api, operation) != "FAILED":
-        return paged([], asked)
-    target = api.world.get(operation.target)
-    error = operation.error or (target.error if isinstance(target, Instance) else None)
-    code, message = (error.code, error.message) if error else ("InternalError", "The request failed.")
-    return paged([{"code": code, "message": message, "timestamp": when(operation.done_at)}], asked)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pytest_capacity.emulator.catalogue import Catalogue
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
-from pytest_capacity.emulator.oci import clusters, compute, identity, network, reservations, volumes
+from pytest_capacity.emulator.oci import clusters, compute, identity, network, reservations, shapes, volumes, work
 from pytest_capacity.emulator.oci.api import COMPARTMENTS, Api, hidden, invalid, region_of_ocid, token_key
 from pytest_capacity.emulator.oci.catalogue import DOMAINS, SHAPES, OciCatalogue
 from pytest_capacity.emulator.oci.signing import REGION, TENANCY, USER, Signatures
@@ -93,9 +93,9 @@ ROUTES: Final[list[tuple[str, str, str, Do]]] = [
     ("GET", "/availabilityDomains/?", "ListAvailabilityDomains", identity.list_availability_domains),
     ("GET", "/faultDomains/?", "ListFaultDomains", identity.list_fault_domains),
     ("GET", "/compartments/?", "ListCompartments", identity.list_compartments),
-    ("GET", "/shapes/?", "ListShapes", compute.list_shapes),
-    ("GET", "/images/?", "ListImages", compute.list_images),
-    ("GET", f"/images/{_ID}", "GetImage", compute.get_image),
+    ("GET", "/shapes/?", "ListShapes", shapes.list_shapes),
+    ("GET", "/images/?", "ListImages", shapes.list_images),
+    ("GET", f"/images/{_ID}", "GetImage", shapes.get_image),
     ("POST", "/instances/?", "LaunchInstance", compute.launch),
     ("GET", "/instances/?", "ListInstances", compute.list_),
     ("GET", f"/instances/{_ID}", "GetInstance", compute.get),
@@ -123,9 +123,9 @@ ROUTES: Final[list[tuple[str, str, str, Do]]] = [
     ("GET", f"{_HISTORIES}/{_ID}", "GetConsoleHistory", compute.get_history),
     ("GET", f"{_HISTORIES}/{_ID}/data", "GetConsoleHistoryContent", compute.history_content),
     ("DELETE", f"{_HISTORIES}/{_ID}", "DeleteConsoleHistory", compute.delete_history),
-    ("GET", "/workRequests/?", "ListWorkRequests", compute.list_work_requests),
-    ("GET", f"/workRequests/{_ID}", "GetWorkRequest", compute.get_work_request),
-    ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", compute.list_work_request_errors),
+    ("GET", "/workRequests/?", "ListWorkRequests", work.list_work_requests),
+    ("GET", f"/workRequests/{_ID}", "GetWorkRequest", work.get_work_request),
+    ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", work.list_work_request_errors),
     *_network_routes(),
 ]
 _GROUPS: Final = "/clusterPlacementGroups"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.backends import open_backend
+from pytest_capacity.backends.azure.backend import AzureBackend
 from pytest_capacity.backends.azure.session import Answer, Arm
 from pytest_capacity.backends.base import scaling_of
 from pytest_capacity.model import Change
@@ -57,7 +57,7 @@ def test_a_run_uses_what_the_role_has(emulator: Emulator, tmp_path: Path, monkey
         groups = (DB, replace(LOADER, market="spot", reserve=False, placement_group=True))
         engine = bench.engine(request(emulator, *groups, settings=settings))
         engine.provision("default")
-        backend = open_backend(engine.request)
+        backend = AzureBackend(engine.request)
         node = next(held for held in engine.run_state.held() if held.kind == "node")
         backend.change(node, Change(deadline=2_000_000_000.0))
         backend.console(node)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.backends.azure.plan import CAPACITY_GROUP, NODE, RESERVATION, RESOURCE_GROUP
+from pytest_capacity.backends.azure.session import Arm
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, Order, Placement, Unread
 from pytest_capacity.testing import PATIENCE, Bench
@@ -218,6 +219,93 @@ def test_a_machine_beside_a_full_reservation_is_seen(emulator: Emulator, bench: 
     assert all(piece.consumes == member for piece in engine._backend.plan(order)[-1])
 
 
+@pytest.mark.parametrize(
+    ("code", "http", "state"),
+    [("ResourceGroupBeingDeleted", 409, "leaving"), ("ResourceNotFound", 404, "gone")],
+)
+def test_what_goes_already_is_no_error(emulator: Emulator, bench: Bench, code: str, http: int, state: str) -> None:
+    """A thing that is not there, or goes with its resource group, has been given back, a reservation too."""
+    engine = bench.engine()
+    engine.provision("default")
+    backend = open_backend(engine.request)
+    kinds = {held.kind: held for held in engine.run_state.held()}
+    refused = {"error": code, "http": http, "times": 1}
+    calls = ("VirtualMachines_Delete", "VirtualNetworks_Delete", "ResourceGroups_Delete", "CapacityReservations_Update")
+    emulator.weather(faults=[{"operation": one, **refused} for one in calls])
+    for kind in (NODE, "network", RESOURCE_GROUP):
+        assert [held.state for held in backend.release([kinds[kind]])] == [state]
+    (member,) = backend.release([kinds[RESERVATION]])
+    assert member.state == "gone"
+    emulator.weather(faults=[])
+    bench.give_back(engine)
+
+
+def test_a_reservation_that_cannot_be_changed_goes_as_it_is(emulator: Emulator, bench: Bench) -> None:
+    """Setting it to 0 is for the bill: what refuses that, as busy or as no valid change, is deleted with the rest."""
+    engine = bench.engine()
+    engine.provision("default")
+    fault = {"operation": "CapacityReservations_Update", "error": "AnotherOperationInProgress", "http": 409}
+    emulator.weather(faults=[fault], stop_s=0.2)
+    before = len(emulator.calls())
+    bench.give_back(engine)
+    updates = [call for call in emulator.calls()[before:] if call["operation"] == "CapacityReservations_Update"]
+    assert len(updates) == 2
+
+
+def test_a_machine_is_deleted_by_force(emulator: Emulator, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else Azure shuts its operating system down first, which takes minutes; and nothing else is."""
+    urls: list[tuple[str, str]] = []
+    send = Arm._send
+
+    def recorded(arm: Arm, operation: str, asked: Any) -> Any:
+        urls.append((operation.rpartition("/")[2], asked.url))
+        return send(arm, operation, asked)
+
+    engine = bench.engine(request(emulator, DB))
+    engine.provision("default")
+    monkeypatch.setattr(Arm, "_send", recorded)
+    bench.give_back(engine)
+    forced = [url for verb, url in urls if verb == "delete" and "forceDeletion=true" in url]
+    assert len(forced) == 2
+    assert all("/virtualMachines/" in url for url in forced)
+
+
+def test_what_does_not_bear_the_whole_stamp_is_told_and_stays(emulator: Emulator, bench: Bench) -> None:
+    """A resource group with the run's id alone may be anybody's: it is named, and neither it nor what is in it goes."""
+    engine = bench.engine()
+    engine.provision("default", launch=False)
+    plain: Any = open_backend(engine.request)
+    for name, tags in (("half", {}), ("another", {"pytest-capacity:project": "other"})):
+        whole = {"pytest-capacity:piece": "default/1/eastus-1/resource-group/run", "pytest-capacity:project": "tests"}
+        body = {"pytest-capacity:run": "run-1", "pytest-capacity:deadline": "2030-01-01T00:00:00Z"}
+        body |= {**whole, **tags} if tags else {}
+        path = plain._arm.path(f"/resourceGroups/{name}")
+        plain._arm.call("test", "PUT", path, "2025-04-01", {"location": REGION, "tags": body})
+        network = f"{path}/providers/Microsoft.Network/virtualNetworks/net"
+        plain._arm.call("test", "PUT", network, "2026-03-01", {"location": REGION})
+    found = {held.place: held for held in plain.inventory("run-1", (REGION,)) if held.place in ("half", "another")}
+    assert {held.subject for held in found.values()} == {""}
+    assert "not our whole stamp (no project, no piece)" in found["half"].problem
+    assert "project 'other'" in found["another"].problem
+    engine.release(within(PATIENCE))
+    assert sorted(one["kind"] for one in emulator.held()) == ["resourceGroups"] * 2 + ["virtualNetworks"] * 2
+
+
+def test_nothing_ends_by_itself_and_all_can_be_removed_by_hand(emulator: Emulator, bench: Bench) -> None:
+    """No thing has an end; the commands come in the order in which Azure lets things go."""
+    engine = bench.engine()
+    engine.provision("default")
+    backend = open_backend(engine.request)
+    helds = engine.run_state.held()
+    assert {backend.ends(held, 2e9) for held in helds} == {None}
+    words = [command.split()[:4] for command in backend.by_hand(helds[::-1])]
+    assert words[:3] == [["az", "vm", "delete", "--yes"]] * 3
+    assert words[3:5] == [["az", "capacity", "reservation", "delete"]] * 2
+    assert words[5:7] == [["az", "resource", "delete", "--ids"]] * 2
+    assert words[7:] == [["az", "group", "delete", "--yes"]]
+    bench.give_back(engine)
+
+
 def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> None:
     """For a while after its last member is gone, Azure says that a group still has some."""
     engine = bench.engine()
@@ -289,7 +377,7 @@ def test_the_deadline_is_moved_by_one_call(emulator: Emulator, bench: Bench) -> 
     assert [call["operation"] for call in emulator.calls()[before:]] == ["Tags_UpdateAtScope"]
     (seen,) = backend.refresh([node])
     assert (seen.deadline, seen.subject, seen.facts["name"]) == (2_000_000_000.0, node.subject, node.facts["name"])
-    with pytest.raises(ValueError, match="can be changed"):
+    with pytest.raises(ValueError, match="cannot change a node so"):
         backend.change(node, Change(instance_type=OTHER))
     bench.give_back(engine)
 

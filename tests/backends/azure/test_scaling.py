@@ -106,15 +106,10 @@ def test_in_place_the_new_member_comes_first_and_the_old_one_goes_last(emulator:
     assert asked.outcome == "successful", asked.reason
     verbs = ("CreateOrUpdate", "Update", "Delete", "UpdateAtScope", "Deallocate", "Start")
     made = [call["operation"] for call in emulator.calls()[since:] if call["operation"].rpartition("_")[2] in verbs]
-    assert made == [
-        "CapacityReservationGroups_CreateOrUpdate",
-        "CapacityReservations_CreateOrUpdate",
-        *sorted(made[2:6], key=made[2:6].index),
-        *["VirtualMachines_Update"] * 2,
-        *["VirtualMachines_Start"] * 2,
-        "CapacityReservations_Delete",
-    ]
+    assert made[:2] == ["CapacityReservationGroups_CreateOrUpdate", "CapacityReservations_CreateOrUpdate"]
     assert sorted(made[2:6]) == ["Tags_UpdateAtScope"] * 2 + ["VirtualMachines_Deallocate"] * 2
+    assert made[6:10] == ["VirtualMachines_Update"] * 2 + ["VirtualMachines_Start"] * 2
+    assert made[10:] == ["CapacityReservations_Delete"]
     after = engine.run_state.placed["default"].nodes["db"]
     (member,) = of_kind(engine, "reservation")
     assert [(node.id, node.reservation_id) for node in after] == [(node.id, member.id) for node in before]

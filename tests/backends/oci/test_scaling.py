@@ -218,7 +218,7 @@ def test_a_node_is_changed_while_it_is_off(emulator: Emulator) -> None:
 
 def test_a_node_leaves_its_reservation(emulator: Emulator) -> None:
     """With an empty id it takes no place in any; of a flexible shape the size goes along."""
-    asked = request(emulator, replace(DB, count=1))
+    asked = request(emulator, replace(DB, count=1, cloud={"ocpus": 2.0, "memory_gb": 20.0}))
     backend = opened(asked)
     node = only(made(backend, asked), "node")
     backend.change(node, Change(running=False))
@@ -227,7 +227,7 @@ def test_a_node_leaves_its_reservation(emulator: Emulator) -> None:
     (now,) = backend.refresh([node])
     assert (now.state, now.facts["instance_type"]) == ("ready", OTHER)
     assert "reservation_id" not in now.facts
-    assert read(backend, now, "/instances")["shapeConfig"] == {"ocpus": 4.0, "memoryInGBs": 64.0}
+    assert read(backend, now, "/instances")["shapeConfig"] == {"ocpus": 2.0, "memoryInGBs": 20.0}
 
 
 def test_a_node_that_runs_is_not_changed(emulator: Emulator) -> None:
