@@ -182,7 +182,9 @@ def test_a_placement_group_goes_last(bench: Bench, lab: GceLab, exchanges: list[
     assert policy["groupPlacementPolicy"] == {"collocation": "COLLOCATED"}
     (bulk,) = bodies(exchanges, "instances.bulkInsert")
     assert bulk["instanceProperties"]["resourcePolicies"] == [policy["name"]]
+    lab.emulator.weather(stop_s=0.5)
     bench.give_back(engine)
+    assert not [call for call in lab.emulator.calls() if call["error"]]
     ends = [call for call in lab.calls() if call.endswith(".delete")]
     assert ends == ["instances.delete"] * 2 + ["reservations.delete", "resourcePolicies.delete"]
 

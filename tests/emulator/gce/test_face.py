@@ -184,6 +184,11 @@ def test_a_reservation_that_is_on_its_way_out_is_not_ready(call: Call, emulator:
             "CONDITION_NOT_MET",
             "No available resources in specified reservations",
         ),
+        (
+            machine("two", **aimed_at("held"), disks=[*machine()["disks"], {"type": "SCRATCH", "autoDelete": True}]),
+            "CONDITION_NOT_MET",
+            "No available resources in specified reservations",
+        ),
     ],
 )
 def test_a_machine_that_a_reservation_does_not_take(call: Call, body: Any, code: str, words: str) -> None:
