@@ -82,7 +82,7 @@ def on_screen(words: str) -> str:
 def distance(one: str, other: str) -> int:
     """Return how many slips lie between two words: a letter too many, too few, another one, or two that changed places.
 
-    difflib counts letters in common, and so finds us-west-1 nearer to us-esat-1 than us-east-1.
+    difflib counts letters in common, and so may prefer a word with other letters to the one with two of them swapped.
     """
     rows = [list(range(len(other) + 1))]
     for i, letter in enumerate(one, 1):

@@ -357,6 +357,18 @@ def test_the_inventory_is_of_the_whole_subscription(emulator: Emulator, bench: B
     assert receipt.clean, receipt
 
 
+def test_all_pages_are_read(emulator: Emulator, bench: Bench) -> None:
+    """Of more machines than a page of a list has each is seen, in the inventory too."""
+    engine = bench.engine(request(emulator, replace(DB, count=22, reserve=False)))
+    engine.provision("default")
+    backend = open_backend(engine.request)
+    nodes = [held for held in engine.run_state.held() if held.kind == NODE]
+    assert [held.state for held in backend.refresh(nodes)] == ["ready"] * 22
+    listed = [held for held in backend.inventory("run-1", (REGION,)) if isinstance(held, Held)]
+    assert {held.id for held in listed if held.kind == NODE} == {held.id for held in nodes}
+    bench.give_back(engine)
+
+
 def test_what_cannot_be_listed_is_told(emulator: Emulator, bench: Bench) -> None:
     """A part of the inventory that was refused is unread, never empty."""
     engine = bench.engine()

@@ -445,6 +445,27 @@ def test_operations_of_each_scope(call: Call) -> None:
         assert call(verb, f"global/operations/{zonal['name']}{end}", refused=True)[:2] == (404, "notFound")
 
 
+def test_a_wait_is_answered_when_the_operation_has_ended(call: Call, emulator: Emulator) -> None:
+    """And not before."""
+    emulator.weather(operation_s=0.3)
+    begun = call("POST", f"{AT}/reservations", reservation())
+    assert begun["status"] == "RUNNING"
+    assert call("POST", f"{AT}/operations/{begun['name']}/wait")["status"] == "DONE"
+
+
+def test_a_bulk_insert_that_falls_short_is_rolled_back(call: Call, emulator: Emulator) -> None:
+    """Its operation says how many it made and deleted again, and none is left."""
+    emulator.weather(stock={ZONE: {"n2-standard-2": 2}})
+    alike = {key: value for key, value in machine().items() if key != "name"} | {"machineType": "n2-standard-2"}
+    body = {"count": "5", "namePattern": "many-#", "instanceProperties": alike}
+    told = ended(call, call("POST", f"{AT}/instances/bulkInsert", body))
+    status = told["instancesBulkInsertOperationMetadata"]["perLocationStatus"][AT]
+    assert (status["createdVmCount"], status["deletedVmCount"]) == (2, 2)
+    codes = [error["code"] for error in told["error"]["errors"]]
+    assert codes == ["VM_MIN_COUNT_NOT_REACHED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"]
+    assert emulator.held() == []
+
+
 def test_partial_success_may_be_asked_for(call: Call) -> None:
     """As gcloud does, though the discovery document does not list it for all methods."""
     call("POST", f"{AT}/reservations", reservation())
