@@ -25,6 +25,7 @@ from pytest_capacity.backends.answers import read_answer
 from pytest_capacity.backends.azure.ids import SUBSCRIPTIONS_VERSION
 from pytest_capacity.backends.azure.settings import NATIONAL_CLOUDS, section_of, subscription_of
 from pytest_capacity.backends.diagnosis import table_of
+from pytest_capacity.backends.near import is_loopback
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import ErrorPart, Identity, Request
 
@@ -146,8 +147,8 @@ class Arm:
         self.endpoint: Final = (request.endpoint or cloud.endpoint).rstrip("/")
         self._tenant = settings.tenant
         self._session = requests.Session()
-        # Proxies and .netrc of the environment are no business of an emulated run.
-        self._session.trust_env = not request.emulated
+        # Proxies and .netrc of the environment are no business of what is on this machine.
+        self._session.trust_env = not (request.emulated or is_loopback(self.endpoint))
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=_POOL))
         self._credential = _credential(request)

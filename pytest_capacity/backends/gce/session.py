@@ -12,10 +12,9 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import google.auth
 import requests
@@ -26,6 +25,7 @@ from requests.adapters import HTTPAdapter
 
 from pytest_capacity.backends.gce.routes import ROUTES
 from pytest_capacity.backends.gce.settings import GceSettings
+from pytest_capacity.backends.near import is_loopback
 from pytest_capacity.model import Request
 
 #: Where the API is unless the file, the flag or the credentials' universe say otherwise.
@@ -235,15 +235,6 @@ def _is_bare_token(credentials: Any) -> bool:
     if isinstance(credentials, _NoCredentials):
         return True
     return type(credentials) is TokenCredentials and not credentials.refresh_token
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Return whether ``endpoint`` is on this machine."""
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _decoded(method: str, answer: requests.Response) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from oci.exceptions import ServiceError
 from requests.adapters import HTTPAdapter
 
 from pytest_capacity.backends.diagnosis import table_of
+from pytest_capacity.backends.near import is_loopback
 from pytest_capacity.backends.oci import credentials
 from pytest_capacity.backends.oci.settings import makes_clusters, section_of
 from pytest_capacity.errors import ConfigError
@@ -214,8 +215,8 @@ class Cloud:
         secure = type(client.session.get_adapter("https://"))
         client.session.mount("https://", secure(pool_maxsize=WIDTH))
         client.session.mount("http://", HTTPAdapter(pool_maxsize=WIDTH))
-        if self._request.emulated:
-            # No proxy of the environment stands between us and an emulator.
+        if self._request.emulated or is_loopback(self._request.endpoint or ""):
+            # No proxy of the environment stands between us and what is on this machine.
             client.session.trust_env = False
         return client
 

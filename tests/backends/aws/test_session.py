@@ -366,3 +366,16 @@ def test_what_we_get_ourselves_is_written_nowhere(tmp_path: Path, monkeypatch: p
     assert cache["ours"] == {"Credentials": {}}
     assert "other" not in cache
     assert list((tmp_path / ".aws/cli/cache").iterdir()) == [held]
+
+
+def test_an_emulated_run_reads_none_of_the_users_files(
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that the SDK could not even parse, and a profile that is in none of them, are of no concern to it."""
+    for name, variable in (("config", "AWS_CONFIG_FILE"), ("credentials", "AWS_SHARED_CREDENTIALS_FILE")):
+        (tmp_path / name).write_text("this = is no section\n")
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv("AWS_PROFILE", "corp")
+    backend, _ = at(gate, emulated=True)
+    assert backend.whoami().account == "123456789012"
+    assert gate.came[0][0] == "emulated"

@@ -144,6 +144,22 @@ def test_nothing_reaches_azure(emulator: Emulator, monkeypatch: pytest.MonkeyPat
     assert set(tried) == {"127.0.0.1"}
 
 
+def test_no_proxy_gets_what_is_for_this_machine(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tried: list[str]
+) -> None:
+    """An endpoint on loopback that the user named is spoken to directly too."""
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:1")
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    arm = Arm(replace(as_a_cloud(emulator), emulated=True))
+    assert not arm._session.trust_env
+    near = Arm(as_a_cloud(emulator))
+    assert not near._session.trust_env
+    assert Arm(replace(as_a_cloud(emulator), endpoint="https://arm.example"))._session.trust_env
+    assert tried == []
+
+
 def test_a_call_is_made_once(emulator: Emulator) -> None:
     """What fails is told; no library repeats it behind the engine's back."""
     emulator.weather(faults=[{"operation": "Subscriptions_Get", "error": "InternalServerError", "http": 503}])

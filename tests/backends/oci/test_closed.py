@@ -82,7 +82,9 @@ def test_nothing_reaches_oracle_but_the_endpoint(
     bench: Bench, emulator: Emulator, reached: list[str], config_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With an endpoint of the user's, and the user's own key, no other host is asked for anything."""
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OCI_CONFIG_FILE", config_file)
     whole_run(bench, emulator, emulated=False)
