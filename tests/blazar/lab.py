@@ -24,7 +24,10 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 IMAGE: Final = "70a599e0-31e7-49b7-b260-868f441e862b"
 DB: Final = NodeGroup(name="db", count=2, instance_type="m1.large", market="on-demand", reserve=True)
 LOADER: Final = NodeGroup(name="loader", count=1, instance_type="m1.small", market="on-demand", reserve=True)
-PATIENCE: Final = 30.0
+PATIENCE: Final = 90.0
+
+#: How long one answer may take on a loaded machine. Seconds.
+ANSWER: Final = 180.0
 
 #: What our leases are called; those of a test's own are not.
 OURS: Final = "pc|"
@@ -95,7 +98,7 @@ class Openstack:
             password = {"user": {"name": user, "domain": domain, "password": PASSWORD}}
             scope = {"project": {"name": user, "domain": domain}}
             body = {"auth": {"identity": {"methods": ["password"], "password": password}, "scope": scope}}
-            with closing(HTTPConnection(urlsplit(self.cloud).netloc, timeout=30)) as connection:
+            with closing(HTTPConnection(urlsplit(self.cloud).netloc, timeout=ANSWER)) as connection:
                 connection.request("POST", "/v3/auth/tokens", json.dumps(body))
                 self._tokens[user] = connection.getresponse().headers["X-Subject-Token"]
         return self._tokens[user]
@@ -112,7 +115,7 @@ class Openstack:
         given = {"Accept": "application/json", "Content-Type": "application/json", **(headers or {})}
         if user:
             given["X-Auth-Token"] = self.token(user)
-        with closing(HTTPConnection(urlsplit(self.blazar).netloc, timeout=60)) as connection:
+        with closing(HTTPConnection(urlsplit(self.blazar).netloc, timeout=ANSWER)) as connection:
             connection.request(method, path, None if body is None else json.dumps(body), given)
             answer = connection.getresponse()
             text = answer.read()
@@ -120,7 +123,7 @@ class Openstack:
 
     def world(self, weather: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the stand-ins have; with ``weather`` it is changed."""
-        with closing(HTTPConnection(urlsplit(self.cloud).netloc, timeout=30)) as connection:
+        with closing(HTTPConnection(urlsplit(self.cloud).netloc, timeout=ANSWER)) as connection:
             body = None if weather is None else json.dumps(weather)
             connection.request("GET" if body is None else "POST", "/_world", body)
             found: dict[str, Any] = json.loads(connection.getresponse().read())
@@ -155,7 +158,7 @@ class Openstack:
 
     def _delete_servers(self) -> bool:
         for server in self.world()["servers"]:
-            with closing(HTTPConnection(urlsplit(self.cloud).netloc, timeout=30)) as connection:
+            with closing(HTTPConnection(urlsplit(self.cloud).netloc, timeout=ANSWER)) as connection:
                 headers = {"X-Auth-Token": self.token("admin")}
                 connection.request("DELETE", f"/compute/v2.1/servers/{server['id']}", headers=headers)
                 connection.getresponse().read()

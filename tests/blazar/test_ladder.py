@@ -132,6 +132,8 @@ def test_it_stands_in_the_first_cell_that_has_some(clouds: TwoClouds, tmp_path: 
         assert len(engine.run_state.attempts) == CELLS.index(left[0]) + 1
         (lease,) = [one for one in clouds.labs[node.region].openstack.leases() if one["name"].startswith("pc|")]
         assert lease["status"] == "ACTIVE"
+        (server,) = clouds.labs[node.region].openstack.world()["servers"]
+        assert server["host"] in ZONES[node.zone]
         assert node.reservation_id in {one["id"] for one in lease["reservations"]}
     else:
         with pytest.raises(Exhausted):

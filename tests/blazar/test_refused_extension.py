@@ -82,7 +82,8 @@ def test_tests_are_warned_and_the_release_begins_before_the_end(suite: Suite) ->
     assert "Not enough hosts available" in told
     assert "CapacityWarning" in suite.out
     assert suite.out.count("could not be extended") >= 3, suite.out
-    assert "\ntrouble: lease " in suite.out
+    assert "\ncapacity: lease " in suite.out, "a live line"
+    assert "\ntrouble: lease " in suite.out, "the summary"
     assert [one["id"] for one in suite.lab.openstack.leases()] == [theirs["id"]]
 
 
