@@ -69,7 +69,7 @@ def test_what_is_no_call_is_answered_so(emulator: Emulator) -> None:
     status, words = ask(emulator, "POST", "/")
     assert (status, "AuthFailure" in words) == (401, True)
     status, words = ask(emulator, "POST", "/", sign(emulator, "s3"))
-    assert (status, "ec2, resource-groups, servicequotas, sts" in words) == (404, True)
+    assert (status, "ec2, resource-groups, servicequotas, ssm, sts" in words) == (404, True)
     status, words = ask(emulator, "POST", "/?Action=MakeTea", sign(emulator, "ec2", "/?Action=MakeTea"))
     assert (status, "InvalidAction" in words) == (400, True)
     assert world(emulator, emulator.headers, b"{") == 400

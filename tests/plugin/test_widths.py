@@ -30,6 +30,9 @@ def test_a_run_fits_the_screen(
     run_on: Run, cloud: Emulator, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """Header, live lines, errors of tests and summary, of a run that fell back and was refused."""
+    # pytest cuts its own lines to the screen where it does not run in CI.
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(TESTS)
     cloud.weather(stock={"us-east-1a": {"*": 0}}, faults=[DENIED])
     whole = run_on(where)

@@ -78,8 +78,8 @@ def test_the_weather_scripts_the_operator(cloud: Emulator, cluster: Kubernetes) 
     assert status["conditions"][-1]["message"] == "no node has room"
     with pytest.raises(ValueError, match=r"own.kubernetes: .*`stepp`"):
         cloud.weather(own={"kubernetes": {"stepp": 1}})
-    with pytest.raises(ValueError, match="aws has no weather of its own"):
-        cloud.weather(own={"aws": {}})
+    with pytest.raises(ValueError, match="gce has no weather of its own"):
+        cloud.weather(own={"gce": {}})
 
 
 def test_time_is_the_worlds(cloud: Emulator, cluster: Kubernetes) -> None:
