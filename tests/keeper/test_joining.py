@@ -85,7 +85,7 @@ def test_the_request_of_an_older_journal_is_read() -> None:
     }
     read = read_request(old)
     assert read.settings == {
-        "image": {"us-east-1": "ami-0123456789abcdef0", "eu-west-1": {"name": "mine-*", "owner": "self"}},
+        "image": {"us-east-1": "ami-0123456789abcdef0", "eu-west-1": {"name": "mine-*"}},
         "public_ip": True,
         "tags": {"team": "storage"},
         "account": "123456789012",
