@@ -140,7 +140,7 @@ class AzureBackend:
         return [self._accepted(made, piece, answer)]
 
     def _made_before(self, piece: Piece, identity: str, error: ArmError) -> Answer | None:
-        """The machine that an earlier call of the same name has made, where the PUT of it again is refused."""
+        """Return the machine that an earlier call of the same name made, where another PUT of it is refused."""
         if piece.kind != NODE or not error.codes & _THERE:
             return None
         try:
@@ -167,7 +167,7 @@ class AzureBackend:
         )
 
     def _own_key(self) -> str:
-        """A public key without a private one: Azure makes no Linux machine without one."""
+        """Return a public key whose private key is not kept: Azure makes no Linux machine without one."""
         with self._lock:
             if not self._spare_key:
                 public = generate_private_key(65537, 2048).public_key()
@@ -186,7 +186,7 @@ class AzureBackend:
         raise ValueError(f"a deadline is changed alone, and {to} was asked for")
 
     def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
-        """For a change in place: by the list of sizes."""
+        """Return what is in the way of a change in place, by the list of sizes."""
         return scaling.obstacles(self._arm, change, group, nodes)
 
     def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
@@ -281,7 +281,7 @@ class AzureBackend:
         return None
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """Read by the rows in errors.yaml."""
+        """Return the diagnosis of a problem, by the rows in errors.yaml."""
         market = (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(self._arm.errors, problem, market)
@@ -289,7 +289,7 @@ class AzureBackend:
 
 
 def _may_shrink(held: Held) -> bool:
-    """Whether it is a reservation that is set to 0 before it is deleted."""
+    """Return whether it is a reservation that is set to 0 before it is deleted."""
     return held.kind == RESERVATION and held.state == "ready" and held.facts.get("capacity") != "0"
 
 
@@ -298,7 +298,7 @@ def _as_shrunk(held: Held) -> Held:
 
 
 def _removal(held: Held) -> list[str]:
-    """``az resource`` knows no api-version of a member by itself, and a resource group is no resource."""
+    """Return the command: ``az resource`` needs an api-version for a member, and a resource group is no resource."""
     if held.kind == RESOURCE_GROUP:
         identity = ResourceId.parse(held.id)
         return ["az", "group", "delete", "--yes", "--subscription", identity.subscription, "--name", identity.group]

@@ -199,5 +199,5 @@ def _market(group: GroupSettings) -> Body:
 
 
 def _computer_name(node: str) -> str:
-    """A host name: letters, digits and hyphens."""
+    """Return a host name: letters, digits and hyphens."""
     return "".join(char if char.isascii() and char.isalnum() else "-" for char in node).strip("-")[:63]

@@ -19,7 +19,7 @@ COMMAND: Final = (
 
 
 def preemption_of(name: str, text: str) -> str:
-    """Return what the events of ``text`` say of the end of the spot machine ``name``; "" where they say nothing."""
+    """Return what the events of ``text`` report of the end of the spot machine ``name``; "" if they report nothing."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -34,6 +34,6 @@ def preemption_of(name: str, text: str) -> str:
 
 
 def _concerns(event: Mapping[str, Any], name: str) -> bool:
-    """Machines of an availability set or a scale set are told the events of the others, too."""
+    """Return whether the event is for ``name``: machines of availability or scale sets get the others' events, too."""
     resources = event.get("Resources")
     return isinstance(resources, list) and name.lower() in [str(one).lower() for one in resources]

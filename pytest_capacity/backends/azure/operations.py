@@ -22,7 +22,7 @@ _OF_THE_POLL: Final = frozenset({401, 403, 408, 429, 500, 502, 503, 504})
 
 
 class Outcome(Struct, frozen=True):
-    """How an operation stands. ``forgotten``: Azure does not know it any more, so only the thing itself can say."""
+    """The state of an operation. ``forgotten``: Azure has no record of it any more; only the thing itself shows it."""
 
     state: Literal["running", "succeeded", "failed", "forgotten"]
     parts: tuple[ErrorPart, ...] = ()
@@ -30,7 +30,7 @@ class Outcome(Struct, frozen=True):
 
 
 def poll(arm: Arm, url: str) -> Outcome:
-    """Return how the operation at ``url`` stands, by one call. Raise what says nothing of the operation."""
+    """Return the state of the operation at ``url``, by one call. Raise errors that are not about the operation."""
     try:
         answer = arm.follow(url)
     except ArmError as error:
@@ -41,7 +41,7 @@ def poll(arm: Arm, url: str) -> Outcome:
 
 
 def read_outcome(answer: Answer) -> Outcome:
-    """Return what the answer to a poll says."""
+    """Return the state in the answer to a poll."""
     status = answer.body.get("status")
     if isinstance(status, str):
         end = _ENDS.get(status.lower())

@@ -79,7 +79,7 @@ class Shape(Struct, frozen=True, order=True):
 
     @property
     def label(self) -> str:
-        """The size, and the group that has moved to it."""
+        """Return the size, and the group that has moved to it."""
         return f"{self.instance_type}/{self.moved}" if self.moved else self.instance_type
 
 
@@ -173,7 +173,7 @@ def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
 
 
 def _given(order: Order, moved: str) -> str:
-    """The id of the user's capacity reservation group; "": the member is in one of ours."""
+    """Return the id of the user's capacity reservation group; "": the member is in one of ours."""
     return "" if moved else order.facts.get(GIVEN_GROUP, "")
 
 
@@ -183,7 +183,7 @@ def _subject(order: Order, kind: str, label: str) -> str:
 
 
 def _regional(order: Order, kind: str, moved: str = "") -> str:
-    """The subject of what serves all zones of the order: it names the first of them."""
+    """Return the subject of what serves all zones of the order: it names the first of them."""
     if order.placement.zones:
         order = replace(order, placement=replace(order.placement, zone=order.placement.zones[0]), shares=())
     return _subject(in_first_zone(order), kind, f"run/{moved}" if moved else "run")
@@ -203,7 +203,7 @@ def _tags(request: Request, order: Order, subject: str, group: str | None = None
 
 
 def _whole(request: Request, order: Order, kind: str, make: Any, *words: Any, moved: str = "") -> Piece:
-    """A piece of which the order has one: its body is made by ``make`` of the region, ``words`` and the tags."""
+    """Return a piece of which the order has one; ``make`` makes its body of the region, ``words`` and the tags."""
     subject = _regional(order, kind, moved)
     tags = _tags(request, order, subject)
     body = make(order.placement.region, *words, tags)

@@ -97,7 +97,7 @@ def _facts(kind: str, answer: Mapping[str, Any], properties: Mapping[str, Any], 
 
 
 def merged(before: Held, now: Held) -> Held:
-    """Return what Azure says now, under the name by which we know it, with the facts that it does not repeat."""
+    """Return what Azure reports now, under our name for it, with the facts that it does not repeat."""
     return replace(
         now,
         subject=before.subject or now.subject,

@@ -51,7 +51,7 @@ def change(arm: Arm, pace: listing.Pace, held: Held, to: Change) -> Held:
 
 
 def resize(arm: Arm, pace: listing.Pace, held: Held, count: int) -> Held:
-    """Let a reservation hold capacity for ``count`` machines; return when Azure has accepted it."""
+    """Change the count of a reservation to ``count`` machines; return when Azure has accepted it."""
     answer = arm.call(f"{MEMBERS}/write", "PATCH", held.id, COMPUTE_VERSION, bodies.capacity(count))
     pace.note(held.id, answer.retry_after)
     facts = {**held.facts, "capacity": str(count), **({"operation": answer.operation} if answer.operation else {})}

@@ -39,7 +39,7 @@ _READ_S: Final = 60.0
 
 
 class ArmError(Exception):
-    """A call that Resource Manager refused, with everything that its answer says."""
+    """A call that Resource Manager refused, with everything that is in its answer."""
 
     def __init__(
         self, operation: str, http: int, parts: tuple[ErrorPart, ...], retry_after: float | None = None
@@ -53,7 +53,7 @@ class ArmError(Exception):
 
     @property
     def codes(self) -> frozenset[str]:
-        """Every code in the answer."""
+        """Return every code in the answer."""
         return frozenset(part.code for part in self.parts)
 
 
@@ -94,7 +94,7 @@ class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse
     """azure-core's policy, which refuses to send a token without TLS; here it goes to this machine only."""
 
     def on_request(self, request: Any) -> None:
-        """Let plain HTTP pass, to a loopback address alone."""
+        """Allow plain HTTP, to a loopback address alone."""
         host = urlsplit(request.http_request.url).hostname or ""
         request.context.options["enforce_https"] = host not in ("127.0.0.1", "localhost", "::1")
         super().on_request(request)
@@ -112,7 +112,7 @@ class Throttled:
         self._until: dict[str, tuple[float, ArmError]] = {}
 
     def note(self, error: ArmError) -> None:
-        """Take note of a refusal, where it is one of those."""
+        """Record a refusal, where it is one of those."""
         if error.http == 429 and error.retry_after:
             self._until[error.operation] = (self._now() + error.retry_after, error)
 
@@ -220,7 +220,7 @@ class Arm:
         return Identity(account=account, who=self._who(), place=tenant)
 
     def _who(self) -> str:
-        """Who the token is of, by its claims; "" for a token that does not say."""
+        """Return the owner of the token, by its claims; "" for a token without them."""
         token = self._credential.get_token(self._scope).token
         parts = token.split(".")
         if len(parts) != 3:
@@ -263,7 +263,7 @@ class Arm:
 
 
 def _seconds(text: str) -> float | None:
-    """The seconds of a Retry-After; Azure writes no dates there."""
+    """Return the seconds of a Retry-After; Azure writes no dates there."""
     return float(text) if text.isdecimal() else None
 
 
@@ -296,7 +296,7 @@ def _credential(request: Request) -> TokenCredential:
 
 
 def _is_azures(endpoint: str) -> bool:
-    """Whether it is Resource Manager of one of Azure's clouds, or of a region of it."""
+    """Return whether it is Resource Manager of one of Azure's clouds, or of a region of it."""
     host = urlsplit(endpoint).hostname or ""
     known = [urlsplit(cloud.endpoint).hostname or "" for cloud in NATIONAL_CLOUDS.values()]
     return any(host == one or host.endswith(f".{one}") for one in known)

@@ -78,7 +78,7 @@ class BlazarBackend:
         return plan.plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """One mutating call, after a look for what an earlier call for the same token made."""
+        """Make one mutating call, after a search for what an earlier call for the same token made."""
         region = self._region(piece.region)
         return self._create_lease(region, piece) if piece.kind == LEASE else self._create_nodes(region, piece)
 
@@ -100,7 +100,7 @@ class BlazarBackend:
         return name.subject if name and name.is_of(self._request.run) else ""
 
     def _groups(self, subject: str, piece: Piece | None = None) -> list[tuple[str, str]]:
-        """Name and type of the groups that a lease is for, in the order of its reservations."""
+        """Return name and type of the groups that a lease is for, in the order of its reservations."""
         topology = self._request.topologies.get(subject.partition("/")[0])
         every = [settings_of(self._request, group) for group in topology.groups] if topology else []
         if piece is None:
@@ -119,7 +119,7 @@ class BlazarBackend:
         return [self._node(server, region, piece.zone) for server in made]
 
     def _server_group(self, region: Region, piece: Piece) -> str:
-        """The server group that Blazar made for a reservation with an affinity."""
+        """Return the server group that Blazar made for a reservation with an affinity."""
         lease = piece.inputs.get(LEASE, "")
         if piece.spec["affinity"] is None or not lease or piece.spec["reservation"] != "virtual:instance":
             return ""
@@ -142,7 +142,7 @@ class BlazarBackend:
         return any(group.reserve for group in groups if group.name == held.group)
 
     def change(self, held: Held, to: Change) -> Held:
-        """Move a lease's end, or the deadline in a server's metadata. ``ValueError`` for anything else.
+        """Move a lease's end, or the deadline in a server's metadata. Raise ``ValueError`` for anything else.
 
         A lease is never shrunk: Blazar refuses it for one that is active.
         """
@@ -160,7 +160,7 @@ class BlazarBackend:
         return replace(held, deadline=end)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One list of leases and one of servers a region, and one of the hosts where a reservation is among them."""
+        """Read one list of leases and one of servers a region, and one of the hosts if a reservation is among them."""
         seen: dict[tuple[str, str, str], Held] = {}
         for name in dict.fromkeys(held.region for held in helds):
             region = self._region(name)
@@ -188,7 +188,7 @@ class BlazarBackend:
         return in_order(helds, _ORDER)
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One call; what is not there any more is ``gone``. A reservation goes with its lease."""
+        """Release by one call; what no longer exists is ``gone``. A reservation is deleted with its lease."""
         if foreign := [held.id for held in helds if not held.subject]:
             raise ValueError(
                 f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
@@ -302,7 +302,7 @@ class BlazarBackend:
         return found
 
     def _servers(self, region: Region, begins: str = "") -> list[dict[str, Any]]:
-        """The servers whose names begin so, page after page; without it those of this run."""
+        """Return the servers whose names begin so, page after page; without a prefix those of this run."""
         begins = begins or stamp.server_prefix(self._request.run)
         found: list[dict[str, Any]] = []
         query = {"name": f"^{begins}", "limit": "500"}
@@ -315,7 +315,7 @@ class BlazarBackend:
 
 
 def _seen(held: Held, now: Held | None) -> Held:
-    """``held`` as it is now; what a list does not say of it stays."""
+    """Return ``held`` as it is now; what is not in a list stays."""
     if now is None:
         return replace(held, state="unseen")
     facts = {**held.facts, **now.facts}

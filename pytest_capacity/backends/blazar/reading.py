@@ -170,13 +170,13 @@ def _server_state(server: Mapping[str, Any]) -> State:
 
 
 def _number(name: str) -> int:
-    """Nova counts the servers of one call from 1, and appends nothing to the name of one alone."""
+    """Return the number: Nova counts the servers of one call from 1, and appends nothing to the name of one alone."""
     end = name.rpartition("-")[2]
     return int(end) - 1 if end.isdecimal() and len(end) < 6 else 0
 
 
 def _addresses(server: Mapping[str, Any]) -> tuple[str, str]:
-    """The first fixed and the first floating address, IPv4 before IPv6."""
+    """Return the first fixed and the first floating address, IPv4 before IPv6."""
     every = [one for of in (server.get("addresses") or {}).values() for one in of]
     every.sort(key=lambda one: one.get("version", 4))
     fixed = [one["addr"] for one in every if one.get("OS-EXT-IPS:type", "fixed") == "fixed"]

@@ -62,7 +62,7 @@ class GroupSettings(PlannedGroup):
 
     @property
     def image(self) -> str:
-        """The id of the image that the group starts from."""
+        """Return the id of the image that the group starts from."""
         return self.group.image or self.blazar.image
 
 

@@ -21,7 +21,7 @@ def read_uses(region: Region, wanted: UseFilter) -> Iterator[CloudResource | Unr
     """Yield hosts with what is on them and what is to come, then what Blazar ties to no host.
 
     Which hosts serve a lease it says to admins only: for others that is unread, and a reservation is its own resource.
-    When a lease ends it forgets the hosts, and keeps the lease until somebody deletes it. Raises `ApiError`.
+    When a lease ends it drops the hosts, and keeps the lease until it is deleted. Raises `ApiError`.
     """
     leases: dict[str, Lease] = {one["id"]: one for one in region.call(RESERVATION, "GET", "/leases")["leases"]}
     now, host = time.time(), wanted.resource if wanted.resource.isdecimal() else ""
@@ -48,7 +48,7 @@ def read_uses(region: Region, wanted: UseFilter) -> Iterator[CloudResource | Unr
 
 
 def _is_of(lease: Lease, wanted: str) -> bool:
-    """Whether it is the lease of that id, or one of that run; empty: any."""
+    """Return whether it is the lease of that id, or one of that run; empty: any."""
     name = stamp.read_lease_name(lease["name"])
     return wanted in ("", lease["id"]) or bool(name and name.is_of(wanted))
 

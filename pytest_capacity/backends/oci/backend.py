@@ -88,7 +88,7 @@ class OciBackend:
         return plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """Make one thing, by one call with the piece's token as ``opc-retry-token`` (it is good for 24 hours)."""
+        """Make one thing, by one call with the piece's token as ``opc-retry-token`` (valid for 24 hours)."""
         kind = KINDS[piece.kind]
         answer = self._cloud.call(
             kind.service,
@@ -235,7 +235,7 @@ class OciBackend:
         return None
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """By the rows in `errors.yaml` here."""
+        """Return the diagnosis of a problem, by the rows in `errors.yaml` here."""
         table, market = self._cloud.errors, (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)

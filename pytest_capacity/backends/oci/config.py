@@ -138,7 +138,7 @@ def _fault_domains(given: object, at: str, faults: Faults) -> tuple[str, ...]:
 
 
 def _images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | ImageLookup]:
-    """Images by region: OCIDs, or lookups by operating system and version. One alone stands for every region."""
+    """Return images by region: OCIDs, or lookups by operating system and version. A single one is for every region."""
     alone = isinstance(value, str) or (isinstance(value, Mapping) and bool(_LOOKUP_KEYS & value.keys()))
     example = "{us-ashburn-1: ocid1.image.oc1.iad.aaaa}"
     return by_region(value, _image, regions, where, faults, alone=alone, example=example)

@@ -79,10 +79,10 @@ def check_usable(
     existing: Sequence[Mapping[str, Any]],
     zones: Mapping[str, tuple[str, ...]],
 ) -> None:
-    """Refuse a reservation of ``region`` that serves no group of the run however the run is placed.
+    """Refuse a reservation of ``region`` that serves no group of the run in any placement of the run.
 
     It would stay unused, and a second one be paid for. What has no room now, or is in a domain where the run is not
-    placed in the end, may serve another time: that is told (`Offer.unused`). ``zones`` are those of the region, with
+    placed in the end, may serve another time: that is reported (`Offer.unused`). ``zones`` are the region's, with
     their other spellings. Raises `Refused`.
     """
     groups = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]

@@ -71,7 +71,7 @@ class Kind(Struct, frozen=True):
 
     @property
     def creating(self) -> str:
-        """The name of the operation that makes one."""
+        """Return the name of the operation that makes one."""
         return self.create or f"Create{self.noun}"
 
 

@@ -66,7 +66,7 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
 
 
 def _updated(cloud: Cloud, reservation: Held) -> Held:
-    """A reservation as the work request of its update says, where there is one: being changed, changed, or failed.
+    """Return a reservation with the state of its update's work request, if any: being changed, changed, or failed.
 
     The reservation's own state has no word for an update that failed: it is ``ACTIVE`` again, with the old count.
     """
@@ -91,7 +91,7 @@ def _as_listed(held: Held, listed: Mapping[str, dict[str, Any]]) -> Held:
 
 
 def _with_addresses(cloud: Cloud, region: str, compartment: str, nodes: Sequence[Held]) -> list[Held]:
-    """Nodes that run with their addresses, which stand in their cards. One that has none yet is not ready yet."""
+    """Return running nodes with their addresses, which their VNICs have. One without an address is not ready yet."""
     bare = {node.id for node in nodes if node.state == "ready" and not node.facts.get("private_ip")}
     if not bare:
         return list(nodes)
@@ -127,7 +127,7 @@ def _addressed(node: Held, card: dict[str, Any] | None) -> Held:
 
 
 def _reason(cloud: Cloud, failed: Held) -> Held:
-    """A thing that failed with the errors of its work request, where OCI says why; the state it is in says how far."""
+    """Return a failed thing with the errors of its work request, if there are any; its state shows how far it came."""
     # Cluster placement groups have work requests of their own service.
     service = KINDS[failed.kind].service
     try:
@@ -143,7 +143,7 @@ def _reason(cloud: Cloud, failed: Held) -> Held:
 
 
 def _work_requests(cloud: Cloud, failed: Held) -> list[str]:
-    """The failed work requests of a thing of which only the id is known: after a crash, say."""
+    """Return the failed work requests of a thing of which only the id is left: after a crash, for example."""
     found = cloud.pages(
         KINDS[failed.kind].service,
         failed.region,

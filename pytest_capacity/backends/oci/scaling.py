@@ -78,7 +78,7 @@ def configs_of(cloud: Cloud, request: Request, held: Held, read: Mapping[str, An
 
 
 def _config_again(cloud: Cloud, request: Request, held: Held, shape: str) -> list[dict[str, Any]]:
-    """The configuration, with no nodes yet, of the group that had that shape at first; none where no group had."""
+    """Return the configuration, with no nodes yet, of the group whose first shape it was; none where there is none."""
     topology = request.topologies.get(Subject.parse(held.subject).topology)
     groups = [settings_of(request, group) for group in (topology.groups if topology else ())]
     for group in groups:
@@ -91,7 +91,7 @@ def _config_again(cloud: Cloud, request: Request, held: Held, shape: str) -> lis
 
 
 def _own_cluster(cloud: Cloud, beside: Held) -> str:
-    """The OCID of the cluster placement group that was made with a reservation."""
+    """Return the OCID of the cluster placement group that was made with a reservation."""
     subject = cluster_beside(beside.subject)
     for one in list_kind(cloud, beside.region, beside.place or cloud.compartment, CLUSTER):
         if read_stamp(one.get("freeformTags")).piece == subject and one.get("lifecycleState") == "ACTIVE":
@@ -128,7 +128,7 @@ def change_node(cloud: Cloud, request: Request, held: Held, to: Change) -> Held:
 
 
 def _size(request: Request, held: Held, shape: str) -> dict[str, float]:
-    """OCPUs and memory of a node of the group that has another shape."""
+    """Return OCPUs and memory of a node of the group that has another shape."""
     topology = request.topologies.get(Subject.parse(held.subject).topology)
     for group in topology.groups if topology else ():
         if group.name == held.group:
@@ -150,7 +150,7 @@ def _grow(cloud: Cloud, held: Held, disk_gb: int) -> Held:
 
 
 def _boot_volumes(cloud: Cloud, nodes: Sequence[Held]) -> dict[str, str]:
-    """The OCIDs of the boot volumes of nodes, by the nodes' own: one list a domain and compartment."""
+    """Return the OCIDs of the boot volumes of nodes, by the nodes' own: one list a domain and compartment."""
     places: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for node in nodes:
         places[node.region, split_zone(node.zone)[0], node.place or cloud.compartment].add(node.id)

@@ -105,7 +105,7 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
 
 
 def makes_clusters(request: Request) -> bool:
-    """Return whether a group of ``request`` wants a cluster placement group and names none."""
+    """Return whether a group of ``request`` is to have a cluster placement group and names none."""
     return any(
         group.placement_group and not settings_of(request, group).oci.cluster_placement_group
         for topology in request.topologies.values()

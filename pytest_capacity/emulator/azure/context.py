@@ -34,7 +34,7 @@ class Context:
 
     @property
     def now(self) -> float:
-        """The World's time."""
+        """Return the World's time."""
         return self.world.clock.now()
 
     def seconds(self, name: str) -> float:

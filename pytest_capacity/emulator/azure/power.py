@@ -22,7 +22,7 @@ _CHANGED: Final = ("hardwareProfile", "capacityReservation")
 
 
 def _machine(context: Context, asked: Asked) -> Vm:
-    """The machine, which nothing else is being done to."""
+    """Return the machine. Raise a refusal while another operation on it is in progress."""
     vm = context.need(asked.params["path"])
     assert isinstance(vm, Vm)
     if vm.state(context.now) in ("Creating", "Updating", "Deleting"):
@@ -138,7 +138,7 @@ def _change(context: Context, vm: Vm, changes: Mapping[str, Any]) -> None:
 
 
 def patch_disk(context: Context, asked: Asked) -> HttpResponse:
-    """Let a disk grow. One that a machine starts from grows only while that is deallocated, and none shrinks."""
+    """Make a disk larger. One that a machine starts from grows only while that is deallocated, and none shrinks."""
     disk = context.need(asked.params["path"])
     assert isinstance(disk, Resource)
     wanted = (asked.params["body"].get("properties") or {}).get("diskSizeGB")

@@ -196,7 +196,7 @@ def _resize(context: Context, asked: Asked, member: Member, count: int, status: 
 
 
 def _hold(context: Context, member: Member, count: int) -> None:
-    """Those beyond the new count keep their machines, without the reservation."""
+    """Hold ``count``. Machines beyond the new count keep running, without the reservation."""
     context.world.resize(member, count)
     for vm in inside(context, member)[count:]:
         vm.reservation_id = None

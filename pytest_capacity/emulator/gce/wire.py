@@ -255,7 +255,7 @@ def list_answer(request: HttpRequest, kind: str, items: Iterable[Item], at: str)
 def aggregated_answer(
     request: HttpRequest, kind: str, key: str, items: Mapping[str, Sequence[Item]], at: str
 ) -> HttpResponse:
-    """Return a list of all scopes (``zones/us-central1-a``), of which those with nothing say so."""
+    """Return a list of all scopes (``zones/us-central1-a``), with a warning in those that are empty."""
     flat = [{"scope": scope, **item} for scope in sorted(items) for item in items[scope]]
     page, following = _page(request, flat)
     scopes: dict[str, Any] = {

@@ -42,13 +42,13 @@ _REASONS: Final = {
 
 
 class Catalogue(TableCatalogue):
-    """One region, ``cluster``, whose zones are none of ours to know; no machine types."""
+    """One region, ``cluster``, with no zones that the emulator can list; no machine types."""
 
     def __init__(self, operations: list[str]) -> None:
         super().__init__({"cluster": ("cluster",)}, dict[str, MachineType](), operations)
 
     def check_own(self, values: Mapping[str, Any]) -> None:
-        """Check the weather's part ``own: {kubernetes: ...}``. Raise `ValueError` in words."""
+        """Check the weather's part ``own: {kubernetes: ...}``. Raise `ValueError` with the reason."""
         read_script(values)
 
 
@@ -89,7 +89,7 @@ class Kubernetes:
         return Refusal("Unauthorized", "Unauthorized", 401)
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen; a watch goes on without the lock."""
+        """Do the call; a watch goes on without the lock."""
         self._follow_weather()
         request = asked.request
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -135,7 +135,7 @@ class Kubernetes:
         return {"kubeconfig": str(file)}
 
     def warm(self) -> None:
-        """Nothing is loaded late."""
+        """Do nothing: everything is loaded already."""
 
     def _follow_weather(self) -> None:
         part = self._world.weather.own.get(CLOUD)

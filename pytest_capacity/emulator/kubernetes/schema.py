@@ -32,7 +32,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def prune(value: Any, schema: Schema) -> Any:
-    """Return ``value`` without the fields that the schema does not specify. Nothing is said about them."""
+    """Return ``value`` without the fields that the schema does not specify. No warning is given about them."""
     if isinstance(value, dict):
         known = schema.get("properties", {})
         rest = schema.get("additionalProperties")

@@ -174,7 +174,7 @@ class Changes(NamedTuple):
     left_out: list[Config]
 
     def apply(self, api: Api) -> None:
-        """Hold what is held from now on."""
+        """Hold the new state from now on."""
         for one in self.left_out:
             api.world.end_reservation(one, "cancelled")
         for one in self.new:
@@ -237,7 +237,7 @@ def configs_of(api: Api, envelope: Envelope) -> list[Config]:
 
 
 class Wanted(NamedTuple):
-    """What a launch says that has to be as a configuration of its reservation has it."""
+    """The values of a launch that have to equal those of a configuration of its reservation."""
 
     type: str
     fault_domain: str
@@ -339,7 +339,7 @@ def _shown_config(api: Api, config: Config) -> dict[str, Any]:
 
 
 def report(api: Api, asked: Asked) -> HttpResponse:
-    """Say what stock a domain has of some shapes."""
+    """Return what stock a domain has of some shapes."""
     body = asked.params["body"]
     required(body, "compartmentId", "availabilityDomain", "shapeAvailabilities")
     if api.compartment(body["compartmentId"]) != TENANCY:

@@ -54,7 +54,7 @@ def get(api: Api, asked: Asked) -> HttpResponse:
 
 
 def update(api: Api, asked: Asked) -> HttpResponse:
-    """Let one grow. It is provisioned for it, and then has the new size."""
+    """Make one larger. It is provisioned for it, and then has the new size."""
     instance, body = _of(api, asked), asked.params["body"]
     expected = asked.request.headers.get("if-match")
     if expected not in (None, "", str(instance.boot_version)):
