@@ -1,4 +1,4 @@
-"""The verbs of `pytest_capacity.backends.base.Backend`, spoken to Azure Resource Manager."""
+"""The methods of `pytest_capacity.backends.base.Backend`, for Azure Resource Manager."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _THERE: Final = frozenset({"PropertyChangeNotAllowed", "OperationNotAllowed", "C
 
 
 class AzureBackend:
-    """Azure for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
+    """Azure for one `Request`. Opening it makes no call; every method may be used from many threads at once.
 
     Every machine is a piece and one call. Names are Azure's only tokens: the same PUT again gives what the
     first one made.
@@ -88,7 +88,7 @@ class AzureBackend:
     batch: Mapping[str, int] = {}
     #: Azure ends nothing by the clock.
     leased: frozenset[str] = frozenset()
-    #: A refused machine may leave itself in state Failed, and its card.
+    #: A refused machine may stay in state Failed, with its network interface.
     leftovers: frozenset[str] = frozenset({NODE})
     scaling: frozenset[ScalingStep] = scaling.CAN
     default_user: str = "azureuser"
@@ -159,7 +159,7 @@ class AzureBackend:
             group=piece.group,
             zone=made.zone or piece.zone,
             facts=facts,
-            # A machine is looked at once more for its addresses and its seat in the reservation; what failed at once,
+            # A machine is read once more for its addresses and its place in the reservation; what failed at once,
             # for the reason.
             state="creating" if made.state == "failed" or piece.kind == NODE else made.state,
             problem="",
@@ -251,7 +251,7 @@ class AzureBackend:
         return replace(held, state="leaving" if answer.status == 202 else "gone")
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """Yield what bears the stamp of ``run`` in the subscription, in every region."""
+        """Yield what has the stamp of ``run`` in the subscription, in every region."""
         return inventory(self._arm, run, self._request.project, self._given_groups())
 
     def _given_groups(self) -> list[str]:
@@ -259,7 +259,7 @@ class AzureBackend:
         return [canonical(given)] if "/" in given else []
 
     def read_notice(self, held: Held, output: str) -> str:
-        """Return what Scheduled Events say of the machine's end."""
+        """Return what Scheduled Events report of the machine's end."""
         return events.preemption_of(ResourceId.parse(held.id).name, output)
 
     def console(self, held: Held) -> str:

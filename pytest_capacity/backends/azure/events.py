@@ -1,7 +1,7 @@
 """Scheduled Events: what Azure is about to do to a machine, which only the machine itself can read.
 
 A spot machine has at least 30 seconds from the event "Preempt" to its end. The first request of a machine may take
-Azure two minutes (Azure documentation, "Scheduled Events for Linux VMs"): until then nothing is known, and the machine
+Azure two minutes (Azure documentation, "Scheduled Events for Linux VMs"): until then no event is read, and the machine
 counts as preempted when it is gone.
 """
 
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-#: The metadata service answers without a proxy only, and refuses what does not bear this header.
+#: The metadata service answers without a proxy only, and refuses what does not have this header.
 COMMAND: Final = (
     "curl -sf --noproxy '*' -m 4 -H Metadata:true "
     "'http://169.254.169.254/metadata/scheduledevents?api-version=2020-07-01'"

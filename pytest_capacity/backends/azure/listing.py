@@ -56,7 +56,7 @@ def side_by_side(make: Callable[[Item], Result], items: Sequence[Item]) -> list[
 
 
 class Pace:
-    """When each operation may be looked at again, by what the last answer about it said (``Retry-After``)."""
+    """When each operation may be polled again, by the last answer about it (``Retry-After``)."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -67,14 +67,14 @@ class Pace:
         self._due[identity] = self._now() + seconds
 
     def is_due(self, identity: str) -> bool:
-        """Return whether it is time to look at a thing."""
+        """Return whether it is time to read a thing again."""
         return self._due.get(identity, 0.0) <= self._now()
 
 
 def look(arm: Arm, pace: Pace, helds: Sequence[Held]) -> list[Held]:
     """Return ``helds`` as Azure has them now: machines by one list a resource group, others by a GET each.
 
-    What is being made or removed is not looked at before the time that Azure's last answer about it named.
+    What is being made or removed is not read before the time that Azure's last answer about it named.
     """
     places: dict[str, list[Held]] = defaultdict(list)
     for held in helds:
@@ -178,9 +178,9 @@ def members_of(arm: Arm, group: str) -> list[dict[str, Any]]:
 
 
 def allocated(arm: Arm, group: str) -> dict[str, str]:
-    """Return, by machine, the member of the group that it sits in: the group's instance view says so, in one call.
+    """Return, by machine, the member of the group that it sits in: the group's instance view has it, in one call.
 
-    A group may be named by more machines than it has room for; those beyond sit in no member.
+    A group may be named by more machines than it has room for; those beyond are in no member.
     """
     answer = arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION, **{"$expand": "instanceView"})
     view = (answer.get("properties") or {}).get("instanceView") or {}
@@ -240,7 +240,7 @@ def _addresses(arm: Arm, group: str) -> dict[str, str]:
 
 
 def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterator[Held | Unread]:
-    """Yield what bears the stamp of ``run`` in the whole subscription, whatever its region.
+    """Yield what has the stamp of ``run`` in the whole subscription, whatever its region.
 
     The resource groups with our tag, and what Azure lists in each of them; anything elsewhere with our tag; our
     members of the ``given`` capacity reservation groups. What is in a resource group of ours is ours, though Azure
@@ -288,14 +288,14 @@ def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterato
 
 
 class Owner:
-    """Whose stamp is looked for."""
+    """The run and the project whose stamp is looked for."""
 
     def __init__(self, run: str, project: str) -> None:
         self._run = run
         self._project = tag_value(project)
 
     def owned(self, held: Held, tags: Mapping[str, str]) -> Held | None:
-        """Return ``held`` if it bears the run; without a subject if it does not bear the whole stamp."""
+        """Return ``held`` if it has the run's tag; without a subject if it does not have the whole stamp."""
         return owned(held, read_stamp(tags), self._run, self._project)
 
 

@@ -81,7 +81,7 @@ class Read(Struct, frozen=True):
 def read_offers(arm: Arm, request: Request, region: str, topology: Topology) -> Sequence[Offer]:
     """Return the zones of ``region``, and the placement without a zone, with whether each can take ``topology``.
 
-    Raises Azure's error for refused credentials and when asking again may help, and `Refused` for a reservation group
+    Raises Azure's error for refused credentials and when a retry may help, and `Refused` for a reservation group
     that is not there, is of another region, or already has a member of what is to be reserved.
     """
     groups = [settings_of(request, group) for group in topology.groups]

@@ -1,4 +1,4 @@
-"""Long operations: the two ways in which Resource Manager says how one stands.
+"""Long operations: the two ways in which Resource Manager reports the state of one.
 
 ``Azure-AsyncOperation``: a body with a ``status``, answered 200 whether it goes on, has succeeded or has failed.
 ``Location``: 202 while it goes on, then the answer that the call would have had; a failure has its HTTP status.
@@ -17,7 +17,7 @@ from pytest_capacity.model import ErrorPart
 
 _ENDS: Final = {"succeeded": "succeeded", "failed": "failed", "canceled": "failed", "cancelled": "failed"}
 
-#: A poll of an operation may be refused like any call; these refusals say nothing of the operation itself.
+#: A poll of an operation may be refused like any call; these refusals are not about the operation itself.
 _OF_THE_POLL: Final = frozenset({401, 403, 408, 429, 500, 502, 503, 504})
 
 

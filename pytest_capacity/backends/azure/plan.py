@@ -4,7 +4,7 @@ Rounds: the resource group; what stands in it beside each other (capacity reserv
 firewall); the reservations, which Azure calls members of their group; the machines, one call each. A piece's ``spec``
 has the path under the subscription, the API version and the body; the ids of other pieces are put in by `create_body`.
 
-Names are the only tokens of Azure: a PUT of the same name changes what is there. So a name bears a hash of the run and,
+Names are the only tokens of Azure: a PUT of the same name changes what is there. So a name has a hash of the run and,
 for what is made anew after a refusal, of the token.
 """
 
@@ -74,7 +74,7 @@ class Shape(Struct, frozen=True, order=True):
 
     instance_type: str
     #: The group, where it has moved to this size or market: what stands for others by then is not made larger for it.
-    #: A capacity reservation group holds one member for each size and zone, so it has one of its own.
+    #: A capacity reservation group holds one member for each size and zone, so it has a separate one.
     moved: str = ""
 
     @property

@@ -1,4 +1,4 @@
-"""The first face of Azure: what pytest and the command line need to know of it. Nothing of the SDK is imported here."""
+"""Azure's `Provider`: what pytest and the command line use of it. Nothing of the SDK is imported here."""
 
 from __future__ import annotations
 

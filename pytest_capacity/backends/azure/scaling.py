@@ -1,7 +1,7 @@
 """What is changed of machines and reservations that stand: count, size, power, disks.
 
 A machine in a reservation is changed only while it is deallocated (https://aka.ms/CapacityReservation). Lists of
-machines do not say which of them is deallocated, so a machine that has been so once bears a tag, and is looked at by
+machines do not say which of them is deallocated, so a machine that has been so once has a tag, and is read by
 itself from then on.
 """
 

@@ -58,11 +58,11 @@ class ArmError(Exception):
 
 
 class Answer(Struct, frozen=True):
-    """What a call gave: the decoded body (empty where there is none), and what the headers say of a long operation."""
+    """What a call gave: the decoded body (empty where there is none), and its headers about a long operation."""
 
     status: int
     body: dict[str, Any]
-    #: The URL that says how a long operation stands; "" where the call was done at once.
+    #: The URL that gives the state of a long operation; "" where the call was done at once.
     operation: str = ""
     #: Seconds until it is worth asking.
     retry_after: float = 0.0
@@ -79,7 +79,7 @@ class EmulatedCredential:
 
 
 class TenantCredential:
-    """A credential that asks for tokens of one tenant, whatever the one is that its user is at home in."""
+    """A credential that requests tokens of one tenant, whichever the home tenant of its user is."""
 
     def __init__(self, credential: TokenCredential, tenant: str) -> None:
         self._credential = credential
@@ -103,7 +103,7 @@ class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse
 class Throttled:
     """Operations that Azure has throttled, until the time that it named: before that no call is made, but refused here.
 
-    The engine asks again every few seconds; Azure counts calls that it refuses, too
+    The engine calls again every few seconds; Azure counts calls that it refuses, too
     (https://learn.microsoft.com/azure/virtual-machines/troubleshooting/troubleshooting-throttling-errors).
     """
 
@@ -163,7 +163,7 @@ class Arm:
         transport = RequestsTransport(
             session=self._session, session_owner=False, connection_timeout=_CONNECT_S, read_timeout=_READ_S
         )
-        # No RetryPolicy: retries are the engine's, which knows what was asked and which token it bears.
+        # No RetryPolicy: the engine retries, for it has the request and its token.
         return PipelineClient(
             self.endpoint,
             transport=transport,

@@ -1,4 +1,4 @@
-"""The verbs of `pytest_capacity.backends.base.Backend`, spoken to Blazar and Nova."""
+"""The methods of `pytest_capacity.backends.base.Backend`, for Blazar and Nova."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _NOT_FOUND: Final = 404
 
 
 class BlazarBackend:
-    """OpenStack for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
+    """OpenStack for one `Request`. Opening it makes no call; every method may be used from many threads at once.
 
     A topology is one ``lease`` with one ``reservation`` for each group, then the groups' ``node`` s. A lease starts now
     and is ``creating`` until Blazar has made it active. It ends by itself: Blazar then deletes the servers in it.
-    Neither Blazar nor Nova knows tokens, so before each create call what an earlier one made is looked for by name.
+    Neither Blazar nor Nova has tokens, so before each create call what an earlier one made is looked for by name.
     """
 
     name: str = CLOUD
@@ -130,7 +130,7 @@ class BlazarBackend:
     def _node(self, server: Mapping[str, Any], region: Region, zone: str = "") -> Held:
         held = reading.server_thing(server, region.name, zone)
         flavor = held.facts.get("flavor", "")
-        # A reservation of instances is a flavor of its own, with the reservation's id.
+        # A reservation of instances is a separate flavor, with the reservation's id.
         facts = {key: value for key, value in held.facts.items() if key != "flavor"}
         if "reservation_id" not in facts and plan.is_id(flavor) and self._reserves(held):
             facts["reservation_id"] = flavor
@@ -212,13 +212,13 @@ class BlazarBackend:
         return replace(held, state="leaving" if held.kind == NODE else "gone")
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """Yield what bears the stamp of ``run``: two lists a region."""
+        """Yield what has the stamp of ``run``: two lists a region."""
         for name in regions:
             region = self._region(name)
             for kind, read in ((LEASE, self._inventory_leases), (NODE, self._inventory_servers)):
                 try:
                     found = read(region, run)
-                except Exception as error:  # noqa: BLE001 - whatever the SDK raises: it is told, and the rest is read.
+                except Exception as error:  # noqa: BLE001 - any error of the SDK is reported, and the rest read.
                     yield Unread(name, kind, str(error))
                 else:
                     yield from (held for held in found if held.state != "gone")
@@ -251,7 +251,7 @@ class BlazarBackend:
                 ids = [held.id for held in helds if held.kind == kind and held.region == region]
                 place = ["--os-region-name", region.rpartition("/")[2]]
                 commands += [shlex.join(["openstack", *cloud, *place, *words, *ids])] if ids else []
-        # They go with their lease; a line that the shell passes over says so.
+        # They go with their lease; a shell comment states this.
         return commands + [
             f"# reservation {held.id} goes with lease {held.facts.get('lease_id', '')}"
             for held in helds
@@ -259,13 +259,13 @@ class BlazarBackend:
         ]
 
     def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
-        """Yield Blazar's hosts and leases, of everybody, and this project's servers that bear a stamp of ours."""
+        """Yield Blazar's hosts and leases, of all users, and this project's servers that have a stamp of ours."""
         for name in regions:
             region = self._region(name)
             for kind, read in (("lease", read_uses), (NODE, self._server_uses)):
                 try:
                     yield from read(region, wanted)
-                except Exception as error:  # noqa: BLE001 - whatever the SDK raises: it is told, and the rest is read.
+                except Exception as error:  # noqa: BLE001 - any error of the SDK is reported, and the rest read.
                     yield Unread(name, kind, str(error))
 
     def _server_uses(self, region: Region, _: UseFilter) -> Iterator[CloudResource]:

@@ -1,4 +1,4 @@
-"""The first face of Blazar: what pytest and the command line need to know. Nothing of OpenStack's is imported here."""
+"""Blazar's provider: what pytest and the command line use of it. Nothing of OpenStack's is imported here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``oci:`` section and what a group says for OCI, checked key by key."""
+"""The ``oci:`` section and a group's own keys for OCI, checked key by key."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read_section(section: Section, faults: Faults) -> OciSettings:
 
 
 def read_group(section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-    """Return what a group says of its own: its image, the size of its shapes and disks."""
+    """Return the group's own values: its image, the size of its shapes and disks."""
     where = f"{group.where}.oci"
     refuse_unknown(group.own, GROUP_KEYS, f"{where}.", faults)
     values = dict(group.own)
@@ -248,7 +248,7 @@ def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
     return len(faults.lines) == before
 
 
-#: Keys that a group may have of its own as well; `image` is read apart, by region.
+#: Keys that a group may set as well; `image` is read apart, by region.
 _OF_GROUPS: Final[Mapping[str, Reader]] = {
     "ocpus": _sized(1, 1000),
     "memory_gb": _sized(1, 10000),

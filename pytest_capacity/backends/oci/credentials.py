@@ -1,4 +1,4 @@
-"""Who we are to Oracle: a config file with its profile, an API key, a security token, or a principal of the machine."""
+"""Credentials for Oracle: a config file with its profile, an API key, a security token, or a machine's principal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from msgspec import Struct
 from pytest_capacity.backends.oci.settings import OciSettings
 from pytest_capacity.errors import ConfigError
 
-#: Where an emulator that runs as its user's process says its secret; its config file stands beside it.
+#: Where an emulator that runs as its user's process writes its secret; its config file is beside it.
 SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 #: The config file of an emulator, in the folder of its secret, and the variable that names another.
 EMULATED_CONFIG: Final = "oci.config"
@@ -54,7 +54,7 @@ PRINCIPALS: Final = ("instance_principal", "resource_principal")
 
 
 class NoPrincipalError(Exception):
-    """The machine has no principal of its own, or its token could not be got."""
+    """The machine has no principal, or its token could not be got."""
 
 
 class Credentials(Struct, frozen=True):

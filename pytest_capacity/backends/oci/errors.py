@@ -12,7 +12,7 @@ from pytest_capacity.model import Diagnosis, Market
 
 CLOUD: Final = "oci"
 
-#: What Oracle answers for a thing that is not there, and for one that we may not see: it does not say which.
+#: What Oracle answers for a thing that is not there, and for one that we may not see: it does not reveal which.
 _HIDDEN: Final = 404
 
 

@@ -124,7 +124,7 @@ def use_in_zone(
 ) -> Use:
     """Return which existing reservation serves which group as which shape, and why others serve none.
 
-    It serves a group only whole. First choose those that will be asked for first: groups that are not spot, which
+    It serves a group only whole. First choose those that will be requested first: groups that are not spot, which
     cannot use one until they have fallen back, by their first shapes.
     """
     domain, fault = split_zone(zone)
@@ -194,7 +194,7 @@ def _misfits(groups: Sequence[GroupSettings], one: Mapping[str, Any]) -> dict[st
     found: dict[str, str] = {}
     for group in groups:
         reasons = [_misfit(group, shape, config) for config in configs for shape in group.types]
-        # What is nearest to a fit says the most.
+        # What is nearest to a fit explains the most.
         nearest = sorted(reasons, key=lambda reason: reason.startswith(f"{group.name} is "))
         found[group.name] = "" if "" in reasons else next(iter(nearest), "it has no configuration")
     return found

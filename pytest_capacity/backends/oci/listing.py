@@ -57,7 +57,7 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
     reasons = dict(
         zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True)
     )
-    # What went without an error of its work request went because it was asked to: by a release of this run, say.
+    # What went without an error of its work request went by a call: by a release of this run, for example.
     told = [
         _as_listed(held, listed) if held in failed and not reasons[held.id].parts else reasons.get(held.id, held)
         for held in now
@@ -128,7 +128,7 @@ def _addressed(node: Held, card: dict[str, Any] | None) -> Held:
 
 def _reason(cloud: Cloud, failed: Held) -> Held:
     """Return a failed thing with the errors of its work request, if there are any; its state shows how far it came."""
-    # Cluster placement groups have work requests of their own service.
+    # Cluster placement groups have the work requests of another service.
     service = KINDS[failed.kind].service
     try:
         requests = [failed.facts["work_request"]] if failed.facts.get("work_request") else _work_requests(cloud, failed)
@@ -156,7 +156,7 @@ def _work_requests(cloud: Cloud, failed: Held) -> list[str]:
 
 
 def inventory(cloud: Cloud, run: str, project: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-    """Yield what bears the stamp of ``run`` and is not over: compartments recursed, regions and kinds side by side.
+    """Yield what has the stamp of ``run`` and is not over: compartments recursed, regions and kinds side by side.
 
     OCI has no filter for tags, so all is listed and the stamp read here. What bears the run without the rest of the
     stamp comes without a subject, to be reported and never released.
@@ -212,7 +212,7 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind
 def _is_not_ours(error: Exception) -> bool:
     """Return whether the service of cluster placement groups is not there for these credentials, or not in the region.
 
-    The tenancy has to be enabled for it, and few policies speak of it. A run that makes none is not kept from a clean
+    The tenancy has to be enabled for it, and few policies mention it. A run that makes none is not kept from a clean
     receipt by that; one that makes some is.
     """
     return is_hidden(error) or isinstance(error, RequestException)

@@ -1,8 +1,8 @@
 """A topology in one placement, as rounds of OCI calls. Pure: reads the order and the configuration, nothing else.
 
 One capacity reservation an availability domain, with one configuration a shape (and its OCPUs, memory and fault
-domain), serves all groups that are reserved, unless groups may fall back to other types; each node is a launch of its
-own. Groups with ``placement_group: true`` that name no cluster placement group have one that is made for them; the
+domain), serves all groups that are reserved, unless groups may fall back to other types; each node is one launch.
+Groups with ``placement_group: true`` that name no cluster placement group have one that is made for them; the
 reservation, whose configurations name it, comes after it. Where no subnet is named, a network is
 made for the run: the VCN, side by side with the reservation; its gateway and security list; the route table; the
 subnet. A piece's ``spec`` is the body of its call in Oracle's names, less what another piece has to exist for;
@@ -98,7 +98,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
 def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
     """Return the body of the call that makes ``piece``, with the ids of what it needs.
 
-    ``compartment`` is for where the user names none: the root compartment, which only the credentials tell.
+    ``compartment`` is for where the user names none: the root compartment, which only the credentials have.
     """
     body = {**piece.spec, "compartmentId": piece.spec["compartmentId"] or compartment}
     inputs = piece.inputs
@@ -247,7 +247,7 @@ def _cluster(request: Request, order: Order, members: Sequence[GroupSettings]) -
     mark = token_of(order, subject)[-8:]
     spec = {
         **common,
-        # Two groups of one name would be told apart by OCID alone, so each attempt's has a name of its own.
+        # Two groups of one name would differ by OCID alone, so each attempt's has a different name.
         "name": f"{fit(f'{order.run}-{order.topology.name}', _GROUP_NAME_LIMIT)}-{mark}",
         "description": fit(f"Made by pytest-capacity for {order.run}", _NAME_LIMIT),
         "clusterPlacementGroupType": "STANDARD",

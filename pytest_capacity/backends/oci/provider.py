@@ -1,4 +1,4 @@
-"""The first face of OCI: what pytest and the command line need to know of it. Nothing of the SDK is imported here."""
+"""OCI's provider: what pytest and the command line use of it. Nothing of the SDK is imported here."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class OciProvider(Provider):
     )
     file_variables: tuple[str, ...] = ("OCI_CONFIG_FILE", "OCI_CLI_CONFIG_FILE")
     environment_prefixes: tuple[str, ...] = ("OCI_",)
-    #: Whose credentials are used is told by the tenancy, not by what the profile is called.
+    #: The tenancy shows whose credentials are used; the name of the profile does not.
     not_shaping: frozenset[str] = frozenset({"profile", "account", "config_file", "auth"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     endless = "nothing at OCI ends by itself: without a keeper, instances and reservations bill until they are removed"

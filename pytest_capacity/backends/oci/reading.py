@@ -14,10 +14,10 @@ from pytest_capacity.model import ErrorPart, Held, State, Subject
 
 #: The fact of a reservation that names the work request of an update that is under way.
 UPDATE: Final = "update"
-#: Facts of a node that are not kept when the cloud does not say them again.
+#: Facts of a node that are not kept when the cloud does not report them again.
 _PASSING: Final = ("power", "reservation_id")
 
-#: Our own word: a preemptible instance went though neither we nor a stop asked for it.
+#: Our own code: a preemptible instance went without a delete or a stop of ours.
 PREEMPTED: Final = "PreemptibleInstanceTerminated"
 
 
@@ -25,7 +25,7 @@ def held(kind: str, region: str, thing: Mapping[str, Any], before: Held | None =
     """Return a thing as the API gives it; ``before`` is as we knew it.
 
     What goes before it was ever ready has failed: the reason stands in its work request, which `with_errors` puts in.
-    It is ``failed`` once: asked again, with what was answered, it is ``leaving`` or ``gone`` like any other.
+    It is ``failed`` once: read again, with what was returned, it is ``leaving`` or ``gone`` like any other.
     """
     stamp = read_stamp(thing.get("freeformTags"))
     word = str(thing.get("lifecycleState", ""))

@@ -1,6 +1,6 @@
 """Node groups that change while they stand: what of it Oracle can do, and the calls for one node.
 
-An instance gets another shape, and a seat in another reservation, by one update while it is stopped: an update of the
+An instance gets another shape, and a place in another reservation, by one update while it is stopped: an update of the
 shape alone is refused where the reservation that it is in has no capacity for it (terraform-provider-oci issue 2313).
 Only VM.Standard and VM.Optimized shapes can be changed at all (OCI documentation, "Changing the Shape of an Instance").
 """
@@ -26,7 +26,7 @@ from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Obstacle,
 _CHANGEABLE: Final = re.compile(r"VM\.(?:Standard|Optimized)\d*\..*")
 #: The largest boot volume (OCI documentation, "Boot Volumes"). GB.
 _LARGEST_DISK: Final = 32768
-#: What a configuration of a reservation says again in an update; what it is used for is the answer's alone.
+#: What a configuration of a reservation repeats in an update; what it is used for is in answers alone.
 _CONFIG_KEYS: Final = (
     "instanceShape",
     "instanceShapeConfig",

@@ -1,6 +1,6 @@
 """The SDK: its base client, one a service and region. Every call of the backend goes through `Cloud.call`.
 
-`oci.base_client.BaseClient` signs, sends and reads errors. The generated clients above it would cost a start of the
+`oci.base_client.BaseClient` signs, sends and reads errors. The generated clients above it would add to a start of the
 keeper half a second and 50 MB for classes of every service of the network, and they bring what must be off here:
 retries (they take Oracle's "Out of host capacity", HTTP 500, for a passing fault, eight times) and circuit breakers.
 What is sent and read is JSON, in Oracle's own names.
@@ -91,7 +91,7 @@ class Cloud:
         self._credentials: credentials.Credentials | None = None
         auth = credentials.auth_of(self.settings, credentials.environment())
         if request.emulated or auth not in credentials.PRINCIPALS:
-            # A file that cannot be read is said before anything else is done.
+            # A file that cannot be read is reported before anything else is done.
             self._credentials = self._load()
 
     @property

@@ -38,7 +38,7 @@ _TOKENS: Final = (
     _METADATA,
 )
 _BLOBS: Final = "/azure-blobs/"
-#: No token is asked for: who wants one, and who has a signed URL.
+#: No token is needed for these: calls for a token, and those of a signed URL.
 _OPEN: Final = frozenset({"Tokens_Get", "Blobs_Get"})
 
 _VERBS: Final = {"PUT": "CreateOrUpdate", "PATCH": "Update", "GET": "Get", "HEAD": "Get", "DELETE": "Delete"}
@@ -120,7 +120,7 @@ class AzureFace:
         return first in ("subscriptions", "tenants") or path.endswith(_TOKENS) or path.startswith(_BLOBS)
 
     def read(self, request: HttpRequest) -> Asked:
-        """Return what is asked."""
+        """Return the call."""
         path = read_path(request.path)
         operation = _operation(request, path)
         asked = Asked(operation=operation, request=request, writes=request.method not in ("GET", "HEAD"))

@@ -1,4 +1,4 @@
-"""Virtual machines: made and deleted, listed, and what is seen of them."""
+"""Virtual machines: made and deleted, listed, and what the API shows of them."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _allocated(
     market: str,
     member: Member | None,
 ) -> tuple[Vm, Refusal | None]:
-    """Return the machine, in a seat of its member, beside it where that is full, or failed: Azure reports so late."""
+    """Return the machine, in a place of its member, beside it if that is full, or failed: Azure reports that late."""
     world, now = context.world, context.now
     failure = asked.strike.late()
     seat: Any = None

@@ -50,7 +50,7 @@ def _let_go(context: Context, vm: Vm) -> None:
 
 
 def start(context: Context, asked: Asked) -> HttpResponse:
-    """Start a deallocated machine, in a seat of its group's member where one is free; a refusal comes late."""
+    """Start a deallocated machine, in a place of its group's member where one is free; a refusal is reported late."""
     vm = _machine(context, asked)
     if vm.stage(context.now) == "running":
         operation = context.begin(asked, vm, 0.0)

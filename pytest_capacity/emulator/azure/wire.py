@@ -60,7 +60,7 @@ _HTTP: Final = {
 
 @dataclass(frozen=True)
 class ArmPath:
-    """A path of Resource Manager, of which the fixed words are of no case.
+    """A path of Resource Manager, whose fixed words are case-insensitive.
 
     ``type`` is that of a resource or of a list of them, ``names`` the names in it; ``more`` is what comes after the
     name (an action). ``region`` is that of ``/locations/REGION/``.
@@ -226,7 +226,7 @@ def over_quota(refusal: r.OverQuota) -> Refusal:
 
 
 def allocation_failed(refusal: r.NoStock, nested: bool = False) -> Refusal:
-    """Return the lack of capacity, by whether a zone was asked for and by market."""
+    """Return the lack of capacity, by whether a zone was requested and by market."""
     zonal = not refusal.zone.endswith("-none")
     if refusal.market == "spot":
         words = (

@@ -30,7 +30,7 @@ _WORDS: Final = {
 
 
 class Context:
-    """The World, seen by Compute Engine."""
+    """The World, with Compute Engine's operations on it."""
 
     def __init__(self, world: World, catalogue: GceCatalogue) -> None:
         self.world = world

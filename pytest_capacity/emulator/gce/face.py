@@ -135,7 +135,7 @@ class GceFace:
             asked.market = "spot" if spot else "on-demand"
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return a refusal of a request that does not bear the secret as its access token."""
+        """Return a refusal of a request that does not have the secret as its access token."""
         return None if self._secret.is_borne(asked.request.headers) else BadCredentials()
 
     def do(self, asked: Asked) -> Answer:

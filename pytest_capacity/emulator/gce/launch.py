@@ -34,7 +34,7 @@ class Wish:
         self.affinity = body.get("reservationAffinity") or {}
 
     def seats(self, context: Context, least: int, most: int) -> list[Reservation | None]:
-        """Return where each machine sits. Raise what the operation has to report."""
+        """Return the place of each machine. Raise what the operation has to report."""
         kind = self.affinity.get("consumeReservationType", "ANY_RESERVATION")
         world = context.world
         if kind == "SPECIFIC_RESERVATION":
@@ -224,7 +224,7 @@ def bulk_insert(context: Context, asked: Asked) -> GceOperation:
     group = f"{context.world.hex(8)}-{context.world.hex(4)}-{context.world.hex(4)}"
     made = [_make(context, asked, plan, name, seat) for name, seat in zip(names, seats, strict=False)]
     for machine in made:
-        # Each machine has an operation of its own, too.
+        # Each machine has its own operation, too.
         one = f"zones/{plan.place.zone}/instances/{machine.name}"
         context.begin(asked, "insert", one, machine.number, group=group)
     if late is None:
@@ -277,7 +277,7 @@ def _make(context: Context, asked: Asked, plan: Plan, name: str, seat: Reservati
     index = list(ZONES).index(place.region)
     made = Instance(
         **born,
-        # The name, by which gcloud and we know it, unless it lives in another zone too.
+        # The name, by which gcloud and we find it, unless it lives in another zone too.
         id=name if other is None or not other.live(context.now) else f"{place.zone}/{name}",
         kind="instance",
         region=place.region,

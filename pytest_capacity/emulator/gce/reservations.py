@@ -163,7 +163,7 @@ def need_policy(context: Context, region: str, name: str) -> Policy:
 
 
 def delete(context: Context, asked: Asked) -> GceOperation:
-    """Remove one that no machine sits in."""
+    """Remove one that no machine uses."""
     one = find(context, asked.zone or "", asked.params["name"])
     path = f"zones/{one.zone}/reservations/{one.name}"
     users = [

@@ -98,5 +98,5 @@ class GceOperation(Operation):
     errors: tuple[Refusal, ...] = ()
     #: Of a bulk insert: how many machines were wanted, made and deleted again.
     counts: tuple[int, int, int] | None = None
-    #: What it says besides, where it goes well: code and words.
+    #: Its warning where it succeeds: code and words.
     warning: tuple[str, str] | None = None

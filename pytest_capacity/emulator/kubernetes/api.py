@@ -125,7 +125,7 @@ class Cluster:
         return answer
 
     def operation(self, method: str, path: str, query: Query) -> str:
-        """Return a name for what is asked: ``CreateMongoDBOpsRequest``, ``ListMongoDB``."""
+        """Return a name for the call: ``CreateMongoDBOpsRequest``, ``ListMongoDB``."""
         try:
             route = self._route(path.rstrip("/"))
         except NoSuchPath:
@@ -305,7 +305,7 @@ class Cluster:
         else:
             words = f"the body of the request was in an unknown format - {media!r} is not accepted for this kind"
             raise StatusError(415, "UnsupportedMediaType", words)
-        # Without a version of its own a patch is for whatever is there.
+        # Without a version in it a patch is for whatever is there.
         changed["metadata"].setdefault("resourceVersion", version)
         return self._change(route, query, changed)
 
@@ -352,7 +352,7 @@ class Watch:
         self.over = False
 
     def poll(self) -> bytes:
-        """Return the lines of what has happened since; looks at the cluster, so its lock must be held."""
+        """Return the lines of what has happened since. This reads the cluster, so its lock must be held."""
         self._cluster.operator.turn()
         store, kind = self._cluster.store, self._route.kind
         if self._initial:

@@ -22,7 +22,7 @@ CLOUD: Final = "kubernetes"
 #: Where an API server's paths begin.
 _ROOTS: Final = ("/api", "/apis", "/version", "/healthz", "/readyz", "/livez", "/openapi")
 
-#: How long a watch is kept open whose client does not say; clients begin it anew. Seconds.
+#: How long a watch is kept open whose client sets no time; clients begin it anew. Seconds.
 WATCH_S: Final = 1800.0
 _LOOK_S: Final = 0.05
 
@@ -77,13 +77,13 @@ class Kubernetes:
         return any(request.path == root or request.path.startswith(f"{root}/") for root in _ROOTS)
 
     def read(self, request: HttpRequest) -> Asked:
-        """Return what is asked."""
+        """Return the call."""
         operation = self.cluster.operation(request.method, request.path, request.query)
         reads = request.method == "GET"
         return Asked(operation=operation, request=request, region="cluster", writes=not reads)
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return a refusal if the request does not bear the secret as its token."""
+        """Return a refusal if the request does not have the secret as its token."""
         if self._secret.is_borne(asked.request.headers):
             return None
         return Refusal("Unauthorized", "Unauthorized", 401)

@@ -27,7 +27,7 @@ _STEPS: Final[Mapping[str, str]] = {
 
 
 class Operator:
-    """Moves what is there. One life: that of the store."""
+    """The stand-in operator, which moves what is there. It lives as long as the store."""
 
     def __init__(self, store: Store, kinds: Mapping[tuple[str, str], Kind], now: Callable[[], float]) -> None:
         self._store = store

@@ -2,7 +2,7 @@
 
 A schema is a mapping in the words of OpenAPI v3 (``type``, ``properties``, ``required``, ``enum``, ``pattern``,
 ``default``, ``items``, ``additionalProperties``, ``x-kubernetes-*``). The order is that of an API server: prune what
-the schema does not know, fill in defaults, validate.
+the schema does not have, fill in defaults, validate.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Store:
         return found
 
     def timestamp(self) -> str:
-        """Return the moment as objects bear it: to the second."""
+        """Return the time as objects have it: to the second."""
         return datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _put(self, kind: Kind, namespace: str, made: Object, event: str) -> Object:

@@ -27,7 +27,7 @@ T = TypeVar("T", bound=Thing)
 
 
 class Api:
-    """The World as the operations see it."""
+    """The World, with what OCI's operations need of it."""
 
     def __init__(self, world: World) -> None:
         self.world = world

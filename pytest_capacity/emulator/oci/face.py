@@ -1,4 +1,4 @@
-"""The face: which call is asked for, by whom, where; and refusals as ``{code, message}``.
+"""The face: which call it is, by whom, where; and refusals as ``{code, message}``.
 
 Oracle's regions differ by host. Here there is one host, so a client's endpoint names the region in its path:
 ``http://127.0.0.1:PORT/oci/us-ashburn-1``. Without that, the region is the one that an OCID or a domain of the request
