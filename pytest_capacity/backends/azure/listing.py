@@ -178,7 +178,7 @@ def members_of(arm: Arm, group: str) -> list[dict[str, Any]]:
 
 
 def allocated(arm: Arm, group: str) -> dict[str, str]:
-    """Return, by machine, the member of the group that it sits in: the group's instance view has it, in one call.
+    """Return, by machine, the member of the group that it is in: the group's instance view has it, in one call.
 
     A group may be named by more machines than it has room for; those beyond are in no member.
     """

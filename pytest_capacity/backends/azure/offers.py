@@ -128,7 +128,7 @@ def _read(arm: Arm, request: Request, region: str) -> Read:
 
 
 def _open(arm: Arm, read: Callable[[], Any]) -> Any:
-    """Return what a read gives; None where Azure denies access. Raise errors that another attempt may cure."""
+    """Return what a read gives; None where Azure denies access. Raise errors that a retry may resolve."""
     try:
         return read()
     except (ArmError, AzureError) as error:

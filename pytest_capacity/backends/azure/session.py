@@ -117,7 +117,7 @@ class Throttled:
             self._until[error.operation] = (self._now() + error.retry_after, error)
 
     def check(self, operation: str) -> None:
-        """Raise the last refusal of the operation once more, where it is too early to ask again."""
+        """Raise the last refusal of the operation once more, where it is too early to call again."""
         until, error = self._until.get(operation, (0.0, None))
         left = until - self._now()
         if error is not None and left > 0:

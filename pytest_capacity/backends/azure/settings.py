@@ -103,7 +103,7 @@ def subscription_of(request: Request) -> str:
 
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
+    """Return ``group`` with the defaults of ``request``, and its own values over the section's."""
     own = merged(AzureSettings, request.settings, group.cloud, "tags", without="image")
     return GroupSettings(**defaults_of(request, group), azure=own)
 
