@@ -1,4 +1,4 @@
-"""The verbs of `pytest_capacity.backends.base.Backend`, spoken to Azure Resource Manager."""
+"""The methods of `pytest_capacity.backends.base.Backend`, for Azure Resource Manager."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _THERE: Final = frozenset({"PropertyChangeNotAllowed", "OperationNotAllowed", "C
 
 
 class AzureBackend:
-    """Azure for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
+    """Azure for one `Request`. Opening it makes no call; every method may be used from many threads at once.
 
     Every machine is a piece and one call. Names are Azure's only tokens: the same PUT again gives what the
     first one made.
@@ -88,7 +88,7 @@ class AzureBackend:
     batch: Mapping[str, int] = {}
     #: Azure ends nothing by the clock.
     leased: frozenset[str] = frozenset()
-    #: A refused machine may leave itself in state Failed, and its card.
+    #: A refused machine may stay in state Failed, with its network interface.
     leftovers: frozenset[str] = frozenset({NODE})
     scaling: frozenset[ScalingStep] = scaling.CAN
     default_user: str = "azureuser"
@@ -140,7 +140,7 @@ class AzureBackend:
         return [self._accepted(made, piece, answer)]
 
     def _made_before(self, piece: Piece, identity: str, error: ArmError) -> Answer | None:
-        """The machine that an earlier call of the same name has made, where the PUT of it again is refused."""
+        """Return the machine that an earlier call of the same name made, where another PUT of it is refused."""
         if piece.kind != NODE or not error.codes & _THERE:
             return None
         try:
@@ -159,7 +159,7 @@ class AzureBackend:
             group=piece.group,
             zone=made.zone or piece.zone,
             facts=facts,
-            # A machine is looked at once more for its addresses and its seat in the reservation; what failed at once,
+            # A machine is read once more for its addresses and its place in the reservation; what failed at once,
             # for the reason.
             state="creating" if made.state == "failed" or piece.kind == NODE else made.state,
             problem="",
@@ -167,7 +167,7 @@ class AzureBackend:
         )
 
     def _own_key(self) -> str:
-        """A public key without a private one: Azure makes no Linux machine without one."""
+        """Return a public key whose private key is not kept: Azure makes no Linux machine without one."""
         with self._lock:
             if not self._spare_key:
                 public = generate_private_key(65537, 2048).public_key()
@@ -186,7 +186,7 @@ class AzureBackend:
         raise ValueError(f"a deadline is changed alone, and {to} was asked for")
 
     def obstacles(self, change: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> Sequence[Obstacle]:
-        """For a change in place: by the list of sizes."""
+        """Return what is in the way of a change in place, by the list of sizes."""
         return scaling.obstacles(self._arm, change, group, nodes)
 
     def disks(self, nodes: Sequence[Held]) -> Sequence[int]:
@@ -251,7 +251,7 @@ class AzureBackend:
         return replace(held, state="leaving" if answer.status == 202 else "gone")
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """Yield what bears the stamp of ``run`` in the subscription, in every region."""
+        """Yield what has the stamp of ``run`` in the subscription, in every region."""
         return inventory(self._arm, run, self._request.project, self._given_groups())
 
     def _given_groups(self) -> list[str]:
@@ -259,7 +259,7 @@ class AzureBackend:
         return [canonical(given)] if "/" in given else []
 
     def read_notice(self, held: Held, output: str) -> str:
-        """Return what Scheduled Events say of the machine's end."""
+        """Return what Scheduled Events report of the machine's end."""
         return events.preemption_of(ResourceId.parse(held.id).name, output)
 
     def console(self, held: Held) -> str:
@@ -281,7 +281,7 @@ class AzureBackend:
         return None
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """Read by the rows in errors.yaml."""
+        """Return the diagnosis of a problem, by the rows in errors.yaml."""
         market = (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(self._arm.errors, problem, market)
@@ -289,7 +289,7 @@ class AzureBackend:
 
 
 def _may_shrink(held: Held) -> bool:
-    """Whether it is a reservation that is set to 0 before it is deleted."""
+    """Return whether it is a reservation that is set to 0 before it is deleted."""
     return held.kind == RESERVATION and held.state == "ready" and held.facts.get("capacity") != "0"
 
 
@@ -298,7 +298,7 @@ def _as_shrunk(held: Held) -> Held:
 
 
 def _removal(held: Held) -> list[str]:
-    """``az resource`` knows no api-version of a member by itself, and a resource group is no resource."""
+    """Return the command: ``az resource`` needs an api-version for a member, and a resource group is no resource."""
     if held.kind == RESOURCE_GROUP:
         identity = ResourceId.parse(held.id)
         return ["az", "group", "delete", "--yes", "--subscription", identity.subscription, "--name", identity.group]

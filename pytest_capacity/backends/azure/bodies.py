@@ -80,9 +80,9 @@ def machine_change(size: str, capacity_group: str) -> Body:
 
 
 def aimed_at(capacity_group: str) -> Body:
-    """Return how an on-demand machine names its capacity reservation group; "": it keeps out of all of them.
+    """Return how an on-demand machine names its capacity reservation group; "": it uses none of them.
 
-    A machine that does not say so may be put into any open reservation of the subscription.
+    A machine whose body does not state this may be put into any open reservation of the subscription.
     """
     if not capacity_group:
         return {"disableCapacityReservationAssignment": True}
@@ -199,5 +199,5 @@ def _market(group: GroupSettings) -> Body:
 
 
 def _computer_name(node: str) -> str:
-    """A host name: letters, digits and hyphens."""
+    """Return a host name: letters, digits and hyphens."""
     return "".join(char if char.isascii() and char.isalnum() else "-" for char in node).strip("-")[:63]

@@ -58,7 +58,7 @@ _MOST_DISK_GB: Final = 4095
 
 
 def read_section(section: Section, faults: Faults) -> AzureSettings:
-    """The ``azure:`` section. In an emulated run ``subscription`` and ``tenant`` are checked and left out."""
+    """Return the ``azure:`` section. In an emulated run ``subscription`` and ``tenant`` are checked and left out."""
     values, where = section.values, section.where
     refuse_unknown(values, AzureSettings.__struct_fields__, f"{where}.", faults)
     read = read_keys(values, _READERS, where, faults)
@@ -73,7 +73,7 @@ def read_section(section: Section, faults: Faults) -> AzureSettings:
 
 
 def read_group(settings: AzureSettings, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-    """The group's own images, where it has some; one alone where it is the same in all regions."""
+    """Return the group's own images, where it has some; a single one where it is the same in all regions."""
     where, before = group.where, len(faults.lines)
     refuse_unknown(group.own, ("image", "availability_set", *_OF_NODES), f"{where}.azure.", faults)
     disk = read_keys({key: group.own[key] for key in _OF_NODES if key in group.own}, _READERS, f"{where}.azure", faults)
@@ -94,7 +94,7 @@ def read_group(settings: AzureSettings, section: Section, group: GroupDraft, fau
 
 
 def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Locations by their names or display names (``East US``), each once."""
+    """Return locations by their names or display names (``East US``), each once."""
     return as_once([_location(value) for value in values], REGION_FORM, "eastus", where, faults)
 
 
@@ -103,7 +103,7 @@ def _location(name: str) -> str:
 
 
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Zones as the user wrote them (``1``, ``eastus-1``, ``none``, ``*``), those of the right form and region."""
+    """Return zones as the user wrote them (``1``, ``eastus-1``, ``none``, ``*``), if of the right form and region."""
     good: list[str] = []
     for zone in values:
         if zone != EVERY_OTHER and as_form(zone, ZONE_FORM, "1, eastus-1 or none", where, faults) is None:
@@ -119,14 +119,14 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
 
 
 def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Ids of capacity reservation groups, or of reservations in them."""
+    """Return the ids of capacity reservation groups, or of reservations in them."""
     return tuple(
         one for one in values if as_id(one, _GROUP, where, faults, "Microsoft.Compute/capacityReservationGroups")
     )
 
 
 def as_image(value: object, where: str, faults: Faults) -> str | None:
-    """A URN or a resource id. None, and a fault, for anything else."""
+    """Return a URN or a resource id. Return None, and record a fault, for anything else."""
     text = as_text(value, where, faults)
     if text is None or URN_FORM.fullmatch(text) or IMAGE_ID_FORM.fullmatch(text):
         return text
@@ -136,14 +136,14 @@ def as_image(value: object, where: str, faults: Faults) -> str | None:
 
 
 def as_images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
-    """Images by region. One alone stands for every region of the run."""
+    """Return images by region. A single one is for every region of the run."""
     alone, example = isinstance(value, str), f"{{eastus: '{_URN}'}}"
     read = by_region(value, as_image, regions, where, faults, alone=alone, example=example)
     return {_location(region): image for region, image in read.items()}
 
 
 def as_id(value: object, example: str, where: str, faults: Faults, type_: str = "") -> str | None:
-    """A resource id of the type of ``example``, or of one that begins with ``type_``."""
+    """Return a resource id of the type of ``example``, or of one that begins with ``type_``."""
     text = as_text(value, where, faults)
     if text is None:
         return None

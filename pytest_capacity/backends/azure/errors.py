@@ -28,5 +28,5 @@ def diagnose_error(problem: BaseException, table: Table | None = None, market: M
 
 
 def is_gone(error: ArmError) -> bool:
-    """Return whether the refusal says that the thing is not there, or goes with its resource group."""
+    """Return whether the refusal means that the thing is not there, or is deleted with its resource group."""
     return error.http == 404 or bool(error.codes & GOING)

@@ -1,7 +1,7 @@
 """Scheduled Events: what Azure is about to do to a machine, which only the machine itself can read.
 
 A spot machine has at least 30 seconds from the event "Preempt" to its end. The first request of a machine may take
-Azure two minutes (Azure documentation, "Scheduled Events for Linux VMs"): until then nothing is known, and the machine
+Azure two minutes (Azure documentation, "Scheduled Events for Linux VMs"): until then no event is read, and the machine
 counts as preempted when it is gone.
 """
 
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-#: The metadata service answers without a proxy only, and refuses what does not bear this header.
+#: The metadata service answers without a proxy only, and refuses what does not have this header.
 COMMAND: Final = (
     "curl -sf --noproxy '*' -m 4 -H Metadata:true "
     "'http://169.254.169.254/metadata/scheduledevents?api-version=2020-07-01'"
@@ -19,7 +19,7 @@ COMMAND: Final = (
 
 
 def preemption_of(name: str, text: str) -> str:
-    """Return what the events of ``text`` say of the end of the spot machine ``name``; "" where they say nothing."""
+    """Return what the events of ``text`` report of the end of the spot machine ``name``; "" if they report nothing."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -34,6 +34,6 @@ def preemption_of(name: str, text: str) -> str:
 
 
 def _concerns(event: Mapping[str, Any], name: str) -> bool:
-    """Machines of an availability set or a scale set are told the events of the others, too."""
+    """Return whether the event is for ``name``: machines of availability or scale sets get the others' events, too."""
     resources = event.get("Resources")
     return isinstance(resources, list) and name.lower() in [str(one).lower() for one in resources]

@@ -28,12 +28,12 @@ class Existing(Struct, frozen=True):
 
     @property
     def region(self) -> str:
-        """Its region."""
+        """Return its region."""
         return str(self.answer.get("location", "")).replace(" ", "").lower()
 
     @property
     def zones(self) -> list[str]:
-        """The numbers of its zones; none: its members have no zone."""
+        """Return the numbers of its zones; an empty list: its members have no zone."""
         return [str(one) for one in self.answer.get("zones") or ()]
 
     def member(self, size: str, zone: str) -> Mapping[str, Any] | None:
@@ -51,7 +51,7 @@ class Existing(Struct, frozen=True):
 
 
 def group_of(identity: str) -> str:
-    """The id of a group, where ``identity`` is it or a member of it."""
+    """Return the id of a group, where ``identity`` is it or a member of it."""
     found = ResourceId.parse(identity)
     return str(replace(found, type=GROUPS, name=found.parent, parent="") if found.parent else found)
 
@@ -59,7 +59,7 @@ def group_of(identity: str) -> str:
 def used_members(
     request: Request, groups: Sequence[GroupSettings], existing_groups: Groups, region: str, number: str
 ) -> dict[tuple[str, str], str]:
-    """Which member of ``use_reservations`` serves which group and size here, those that have the room."""
+    """Return which member of ``use_reservations`` serves which group and size here, of those that have the room."""
     ids = [group_of(one) for one in request.use_reservations]
     left: dict[str, int] = {}
     found: dict[tuple[str, str], str] = {}
@@ -83,16 +83,16 @@ def used_members(
 
 
 def serves(request: Request, used: Mapping[tuple[str, str], str]) -> dict[str, tuple[tuple[str, str], ...]]:
-    """`Offer.serves`: what is named is a group, or a member of it, and any member of the group may serve."""
+    """Return `Offer.serves`: what is named is a group, or a member of it, and any member of the group may serve."""
     by_group = by_reservation({user: group_of(member) for user, member in used.items()})
     return {one: by_group[group_of(one)] for one in request.use_reservations if group_of(one) in by_group}
 
 
 def check_usable(request: Request, existing_groups: Groups) -> None:
-    """Refuse a group of ``use_reservations`` that serves no node of the run however the run is placed.
+    """Refuse a group of ``use_reservations`` that serves no node of the run in any placement of the run.
 
     It would stay unused, and a second one be paid for. One that is full, or is not used in the zone where the run is
-    placed in the end, is told (`Offer.unused`). Raises `Refused`.
+    placed in the end, is reported (`Offer.unused`). Raises `Refused`.
     """
     groups = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
     for one in request.use_reservations:
@@ -112,7 +112,7 @@ def check_usable(request: Request, existing_groups: Groups) -> None:
 
 
 def _misfit(group: GroupSettings, existing: Existing) -> str:
-    """Why no member of an existing group will ever serve this one; empty where one will when it has room."""
+    """Return why no member of an existing group can ever serve this one; empty where one can when it has room."""
     if not group.may_be_on_demand:
         return f"{group.name} is spot, which uses no reservation"
     if not group.wants_reservation:
@@ -134,7 +134,7 @@ def unused(
     number: str,
     used: Mapping[tuple[str, str], str],
 ) -> dict[str, str]:
-    """`Offer.unused`: why what is named serves nothing there; nothing of what is for another topology."""
+    """Return `Offer.unused`: why what is named serves nothing there; nothing of what is for another topology."""
     serving = {group_of(member) for member in used.values()}
     found: dict[str, str] = {}
     for one in request.use_reservations:

@@ -56,25 +56,25 @@ def side_by_side(make: Callable[[Item], Result], items: Sequence[Item]) -> list[
 
 
 class Pace:
-    """When each operation may be looked at again, by what the last answer about it said (``Retry-After``)."""
+    """When each operation may be polled again, by the last answer about it (``Retry-After``)."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._due: dict[str, float] = {}
 
     def note(self, identity: str, seconds: float) -> None:
-        """Take note that a thing need not be looked at for so long; what was said of it before counts no more."""
+        """Record that a thing need not be read for so many seconds; this replaces what was recorded before."""
         self._due[identity] = self._now() + seconds
 
     def is_due(self, identity: str) -> bool:
-        """Return whether it is time to look at a thing."""
+        """Return whether it is time to read a thing again."""
         return self._due.get(identity, 0.0) <= self._now()
 
 
 def look(arm: Arm, pace: Pace, helds: Sequence[Held]) -> list[Held]:
     """Return ``helds`` as Azure has them now: machines by one list a resource group, others by a GET each.
 
-    What is being made or removed is not looked at before the time that Azure's last answer about it named.
+    What is being made or removed is not read before the time that Azure's last answer about it named.
     """
     places: dict[str, list[Held]] = defaultdict(list)
     for held in helds:
@@ -108,7 +108,7 @@ def _compared(before: Held, answer: Mapping[str, Any] | None) -> Held:
 
 
 def _powered(arm: Arm, held: Held) -> Held:
-    """With whether it runs, where it was deallocated once."""
+    """Return it with whether it runs, where it was deallocated once."""
     if reading.CHANGED not in held.facts or held.state not in ("creating", "ready", "failed"):
         return held
     answer = _resource(arm, held, {"$expand": "instanceView"})
@@ -116,7 +116,7 @@ def _powered(arm: Arm, held: Held) -> Held:
 
 
 def _evicted(held: Held) -> Held:
-    """A spot machine that goes though nothing of ours has asked for it: Azure deletes the evicted (policy Delete)."""
+    """Return a spot machine that goes without a call of ours as evicted: Azure deletes those (policy Delete)."""
     if held.facts.get("market") != "spot":
         return held
     words = f"the spot machine is {held.state}, and the run has not asked for that: Azure has evicted it"
@@ -124,7 +124,7 @@ def _evicted(held: Held) -> Held:
 
 
 def _explained(arm: Arm, pace: Pace, held: Held) -> Held:
-    """With the reason, where it failed or is not there: its operation has it, and its instance view."""
+    """Return it with the reason, where it failed or is missing, from its operation and its instance view."""
     if held.state not in ("failed", "unseen") or held.parts:
         return held
     url = held.facts.get("operation", "")
@@ -141,7 +141,7 @@ def _explained(arm: Arm, pace: Pace, held: Held) -> Held:
 
 
 def _resource(arm: Arm, held: Held, query: Mapping[str, str] | None = None) -> dict[str, Any] | None:
-    """One GET; None where the thing is not there."""
+    """Return the answer to one GET; None where the thing does not exist."""
     type_ = TYPES[held.kind]
     try:
         return arm.get(f"{type_ or RESOURCE_GROUPS}/read", held.id, version_of(type_), **query or {})
@@ -152,7 +152,7 @@ def _resource(arm: Arm, held: Held, query: Mapping[str, str] | None = None) -> d
 
 
 def _machines(arm: Arm, group: str) -> dict[str, dict[str, Any]]:
-    """The machines of a resource group by id; none where it is not there."""
+    """Return the machines of a resource group by id; none where the group does not exist."""
     return {canonical(answer["id"]): answer for answer in of_group(arm, group, MACHINES)}
 
 
@@ -178,9 +178,9 @@ def members_of(arm: Arm, group: str) -> list[dict[str, Any]]:
 
 
 def allocated(arm: Arm, group: str) -> dict[str, str]:
-    """Return, by machine, the member of the group that it sits in: the group's instance view says so, in one call.
+    """Return, by machine, the member of the group that it is in: the group's instance view has it, in one call.
 
-    A group may be named by more machines than it has room for; those beyond sit in no member.
+    A group may be named by more machines than it has room for; those beyond are in no member.
     """
     answer = arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION, **{"$expand": "instanceView"})
     view = (answer.get("properties") or {}).get("instanceView") or {}
@@ -193,7 +193,7 @@ def allocated(arm: Arm, group: str) -> dict[str, str]:
 
 
 def _with_addresses(arm: Arm, nodes: Sequence[Held]) -> list[Held]:
-    """Machines that are ready, with their addresses and the reservation that each sits in, looked up once."""
+    """Return ready machines with their addresses and the reservation that each is in, looked up once."""
     new = [held for held in nodes if held.state == "ready" and "private_ip" not in held.facts]
     if not new:
         return list(nodes)
@@ -220,7 +220,7 @@ def _facts_of(
 
 
 def _cards(arm: Arm, group: str) -> dict[str, Any]:
-    """By machine: the private address of its card, and the id of its public one."""
+    """Return, by machine, the private address of its network interface, and the id of its public one."""
     found: dict[str, Any] = {}
     for card in of_group(arm, group, CARDS):
         properties = card.get("properties") or {}
@@ -240,7 +240,7 @@ def _addresses(arm: Arm, group: str) -> dict[str, str]:
 
 
 def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterator[Held | Unread]:
-    """Yield what bears the stamp of ``run`` in the whole subscription, whatever its region.
+    """Yield what has the stamp of ``run`` in the whole subscription, whatever its region.
 
     The resource groups with our tag, and what Azure lists in each of them; anything elsewhere with our tag; our
     members of the ``given`` capacity reservation groups. What is in a resource group of ours is ours, though Azure
@@ -288,14 +288,14 @@ def inventory(arm: Arm, run: str, project: str, given: Iterable[str]) -> Iterato
 
 
 class Owner:
-    """Whose stamp is looked for."""
+    """The run and the project whose stamp is looked for."""
 
     def __init__(self, run: str, project: str) -> None:
         self._run = run
         self._project = tag_value(project)
 
     def owned(self, held: Held, tags: Mapping[str, str]) -> Held | None:
-        """Return ``held`` if it bears the run; without a subject if it does not bear the whole stamp."""
+        """Return ``held`` if it has the run's tag; without a subject if it does not have the whole stamp."""
         return owned(held, read_stamp(tags), self._run, self._project)
 
 
@@ -312,7 +312,7 @@ def _listed(answer: list[dict[str, Any]] | str) -> list[dict[str, Any]]:
 
 
 def _contents(arm: Arm, owner: Owner, group: Mapping[str, Any]) -> list[Held | Unread]:
-    """A resource group of ours and what is in it."""
+    """Return a resource group of ours and what is in it."""
     whole = owner.owned(reading.held_of(RESOURCE_GROUP, group), tags_of(group))
     if whole is None or not whole.subject:
         return [whole] if whole else []
@@ -347,7 +347,7 @@ def _resources(arm: Arm, group: str) -> list[dict[str, Any]]:
 
 
 def _kept(listed: Iterable[Mapping[str, Any]]) -> Iterator[Held]:
-    """What pieces of ours are, but machines and members, which are listed by their own provider."""
+    """Yield what pieces of ours are, except machines and members, which are listed by their own provider."""
     kinds = {type_: kind for kind, type_ in TYPE_OF.items() if kind not in (NODE, RESERVATION, RESOURCE_GROUP)}
     for answer in listed:
         kind = kinds.get(ResourceId.parse(answer["id"]).type)
@@ -358,7 +358,7 @@ def _kept(listed: Iterable[Mapping[str, Any]]) -> Iterator[Held]:
 def _left_behind(
     listed: Iterable[Mapping[str, Any]], pieces: set[str | None], machines: Mapping[str, Any]
 ) -> Iterator[Held]:
-    """Cards, addresses and disks without the machine with which they would go."""
+    """Yield network interfaces, addresses and disks without the machine with which they would be deleted."""
     for answer in listed:
         type_ = ResourceId.parse(answer["id"]).type
         tags = tags_of(answer)
@@ -374,7 +374,7 @@ def _owner(answer: Mapping[str, Any]) -> str:
 
 
 def _with_state(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """A resource of a list of all types, where its state stands beside its properties."""
+    """Return a resource of a list of all types, where its state stands beside its properties."""
     state = answer.get("provisioningState")
     return {**answer, "properties": {"provisioningState": state}} if state else dict(answer)
 

@@ -52,7 +52,7 @@ _REGIONAL: Final = {"on-demand": "cores", "spot": "lowPriorityCores"}
 
 
 class Size(Struct, frozen=True):
-    """What the list of SKUs says of one size in one region."""
+    """The entry of one size in one region in the list of SKUs."""
 
     zones: frozenset[str]
     family: str
@@ -69,7 +69,7 @@ class Size(Struct, frozen=True):
 
 
 class Read(Struct, frozen=True):
-    """What one region said. None: it could not be read."""
+    """What was read of one region. None: it could not be read."""
 
     sizes: Mapping[str, Size] | None
     limits: Mapping[str, int] | None
@@ -81,7 +81,7 @@ class Read(Struct, frozen=True):
 def read_offers(arm: Arm, request: Request, region: str, topology: Topology) -> Sequence[Offer]:
     """Return the zones of ``region``, and the placement without a zone, with whether each can take ``topology``.
 
-    Raises Azure's error for refused credentials and when asking again may help, and `Refused` for a reservation group
+    Raises Azure's error for refused credentials and when a retry may help, and `Refused` for a reservation group
     that is not there, is of another region, or already has a member of what is to be reserved.
     """
     groups = [settings_of(request, group) for group in topology.groups]
@@ -95,7 +95,7 @@ def read_offers(arm: Arm, request: Request, region: str, topology: Topology) -> 
 
 
 def _wanted(request: Request, region: str) -> list[str]:
-    """The zones to think of where Azure does not let us see its own: all that there may be."""
+    """Return the zones to consider; all possible ones where Azure does not let us read its own."""
     return ["1", "2", "3"]
 
 
@@ -128,7 +128,7 @@ def _read(arm: Arm, request: Request, region: str) -> Read:
 
 
 def _open(arm: Arm, read: Callable[[], Any]) -> Any:
-    """What a read gives; None where Azure does not let us look. Raises what may be cured by asking again."""
+    """Return what a read gives; None where Azure denies access. Raise errors that a retry may resolve."""
     try:
         return read()
     except (ArmError, AzureError) as error:
@@ -183,7 +183,7 @@ def _named(arm: Arm, name: str) -> list[dict[str, Any]]:
 
 
 def _is_ours(answer: Mapping[str, Any]) -> bool:
-    """Whether a run of this plugin has made the group: then it is no one's to share, and goes with that run."""
+    """Return whether a run of this plugin made the group: it is not to be shared, and is deleted with that run."""
     return any(str(key).lower().startswith("pytest-capacity:") for key in answer.get("tags") or ())
 
 
@@ -198,7 +198,7 @@ def _named_by(setting: str, what: str, identity: str, read: Callable[[], dict[st
 
 
 def _existing(arm: Arm, group: str, setting: str) -> Existing:
-    """The group that ``setting`` names."""
+    """Return the group that ``setting`` names."""
     answer = _named_by(
         setting, "capacity reservation group", group, lambda: arm.get(f"{GROUPS}/read", group, COMPUTE_VERSION)
     )
@@ -219,9 +219,9 @@ def _check_given(request: Request, region: str, read: Read) -> None:
 
 
 def _check_members(request: Request, groups: Sequence[GroupSettings], read: Read, offers: Sequence[Offer]) -> None:
-    """A group takes one member for each size and zone, and one that is not ours is never changed.
+    """Check members: a group takes one for each size and zone, and one that is not ours is never changed.
 
-    What it has in zones that the run does not use is no matter.
+    What it has in zones that the run does not use is ignored.
     """
     group = read.groups.get(read.given) if read.given else None
     if group is None:
@@ -263,7 +263,7 @@ def _offer(request: Request, region: str, groups: Sequence[GroupSettings], read:
 
 
 def _outside(groups: Sequence[GroupSettings], read: Read, number: str, used: Mapping[tuple[str, str], str]) -> str:
-    """Why the existing group takes no member of ours in the zone: its own zones never change. Else empty."""
+    """Return why the existing group takes no member of ours in the zone (its own zones never change), or ""."""
     group = read.groups.get(read.given) if read.given else None
     reserved = [one for one in groups if one.reserve and (one.name, one.group.instance_type) not in used]
     if group is None or not reserved or number in (group.zones or [""]):
@@ -273,7 +273,7 @@ def _outside(groups: Sequence[GroupSettings], read: Read, number: str, used: Map
 
 
 def _lacks(groups: Sequence[GroupSettings], read: Read, number: str, used: Mapping[tuple[str, str], str]) -> set[str]:
-    """The sizes that cannot be had there; none where that could not be read."""
+    """Return the sizes that cannot be had there; none where that could not be read."""
     if read.sizes is None:
         return set()
     found = set()
@@ -300,7 +300,7 @@ def _why_not(
     lacks: Collection[str],
     used: Mapping[tuple[str, str], str],
 ) -> str:
-    """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
+    """Return why the zone cannot take the groups, for the user; empty if it can, as far as could be read."""
     lacking = {type_ for group in groups if set(group.types) <= set(lacks) for type_ in group.types}
     if lacking:
         sizes = read.sizes or {}
@@ -313,7 +313,7 @@ def _why_not(
 
 
 def _over_quota(groups: Sequence[GroupSettings], read: Read) -> str:
-    """Whether the topology is larger than a quota is at all. What is in use of it now may be on its way out."""
+    """Return which quota the topology alone exceeds, or "". What is in use of it now may be on its way out."""
     if read.sizes is None or read.limits is None:
         return ""
     wanted: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Long operations: the two ways in which Resource Manager says how one stands.
+"""Long operations: the two ways in which Resource Manager reports the state of one.
 
 ``Azure-AsyncOperation``: a body with a ``status``, answered 200 whether it goes on, has succeeded or has failed.
 ``Location``: 202 while it goes on, then the answer that the call would have had; a failure has its HTTP status.
@@ -17,12 +17,12 @@ from pytest_capacity.model import ErrorPart
 
 _ENDS: Final = {"succeeded": "succeeded", "failed": "failed", "canceled": "failed", "cancelled": "failed"}
 
-#: A poll of an operation may be refused like any call; these refusals say nothing of the operation itself.
+#: A poll of an operation may be refused like any call; these refusals are not about the operation itself.
 _OF_THE_POLL: Final = frozenset({401, 403, 408, 429, 500, 502, 503, 504})
 
 
 class Outcome(Struct, frozen=True):
-    """How an operation stands. ``forgotten``: Azure does not know it any more, so only the thing itself can say."""
+    """The state of an operation. ``forgotten``: Azure has no record of it any more; only the thing itself shows it."""
 
     state: Literal["running", "succeeded", "failed", "forgotten"]
     parts: tuple[ErrorPart, ...] = ()
@@ -30,7 +30,7 @@ class Outcome(Struct, frozen=True):
 
 
 def poll(arm: Arm, url: str) -> Outcome:
-    """Return how the operation at ``url`` stands, by one call. Raise what says nothing of the operation."""
+    """Return the state of the operation at ``url``, by one call. Raise errors that are not about the operation."""
     try:
         answer = arm.follow(url)
     except ArmError as error:
@@ -41,7 +41,7 @@ def poll(arm: Arm, url: str) -> Outcome:
 
 
 def read_outcome(answer: Answer) -> Outcome:
-    """Return what the answer to a poll says."""
+    """Return the state in the answer to a poll."""
     status = answer.body.get("status")
     if isinstance(status, str):
         end = _ENDS.get(status.lower())

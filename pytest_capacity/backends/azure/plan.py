@@ -4,7 +4,7 @@ Rounds: the resource group; what stands in it beside each other (capacity reserv
 firewall); the reservations, which Azure calls members of their group; the machines, one call each. A piece's ``spec``
 has the path under the subscription, the API version and the body; the ids of other pieces are put in by `create_body`.
 
-Names are the only tokens of Azure: a PUT of the same name changes what is there. So a name bears a hash of the run and,
+Names are the only tokens of Azure: a PUT of the same name changes what is there. So a name has a hash of the run and,
 for what is made anew after a refusal, of the token.
 """
 
@@ -74,12 +74,12 @@ class Shape(Struct, frozen=True, order=True):
 
     instance_type: str
     #: The group, where it has moved to this size or market: what stands for others by then is not made larger for it.
-    #: A capacity reservation group holds one member for each size and zone, so it has one of its own.
+    #: A capacity reservation group holds one member for each size and zone, so it has a separate one.
     moved: str = ""
 
     @property
     def label(self) -> str:
-        """The size, and the group that has moved to it."""
+        """Return the size, and the group that has moved to it."""
         return f"{self.instance_type}/{self.moved}" if self.moved else self.instance_type
 
 
@@ -173,7 +173,7 @@ def _shape(request: Request, order: Order, group: GroupSettings) -> Shape:
 
 
 def _given(order: Order, moved: str) -> str:
-    """The id of the user's capacity reservation group; "": the member is in one of ours."""
+    """Return the id of the user's capacity reservation group; "": the member is in one of ours."""
     return "" if moved else order.facts.get(GIVEN_GROUP, "")
 
 
@@ -183,7 +183,7 @@ def _subject(order: Order, kind: str, label: str) -> str:
 
 
 def _regional(order: Order, kind: str, moved: str = "") -> str:
-    """The subject of what serves all zones of the order: it names the first of them."""
+    """Return the subject of what serves all zones of the order: it names the first of them."""
     if order.placement.zones:
         order = replace(order, placement=replace(order.placement, zone=order.placement.zones[0]), shares=())
     return _subject(in_first_zone(order), kind, f"run/{moved}" if moved else "run")
@@ -203,7 +203,7 @@ def _tags(request: Request, order: Order, subject: str, group: str | None = None
 
 
 def _whole(request: Request, order: Order, kind: str, make: Any, *words: Any, moved: str = "") -> Piece:
-    """A piece of which the order has one: its body is made by ``make`` of the region, ``words`` and the tags."""
+    """Return a piece of which the order has one; ``make`` makes its body of the region, ``words`` and the tags."""
     subject = _regional(order, kind, moved)
     tags = _tags(request, order, subject)
     body = make(order.placement.region, *words, tags)

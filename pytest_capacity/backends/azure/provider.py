@@ -1,4 +1,4 @@
-"""The first face of Azure: what pytest and the command line need to know of it. Nothing of the SDK is imported here."""
+"""Azure's `Provider`: what pytest and the command line use of it. Nothing of the SDK is imported here."""
 
 from __future__ import annotations
 
@@ -96,27 +96,27 @@ class AzureProvider(Provider):
     )
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """``eastus``, or ``East US``."""
+        """Return the regions: ``eastus``, or ``East US``."""
         return config.read_regions(values, where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """``1``, ``eastus-1``, or ``none`` for a placement without a zone."""
+        """Return the zones: ``1``, ``eastus-1``, or ``none`` for a placement without a zone."""
         return config.read_zones(values, regions, where, faults)
 
     def read_image(self, value: object, where: str, faults: Faults) -> str | None:
-        """A URN or a resource id."""
+        """Return the image: a URN or a resource id."""
         return config.as_image(value, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Ids of capacity reservation groups."""
+        """Return the ids of capacity reservation groups."""
         return config.read_reservations(values, where, faults)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """`AzureSettings`, less what is as by default."""
+        """Return `AzureSettings`, without the values that are the default."""
         return plain(config.read_section(section, faults))
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Its images."""
+        """Return the group's images."""
         return config.read_group(msgspec.convert(group.settings, AzureSettings), section, group, faults)
 
     def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
@@ -143,34 +143,34 @@ class AzureProvider(Provider):
             )
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """The group of the reservations: one that exists, or the name of ours."""
+        """Return the group of the reservations: one that exists, or the name of ours."""
         if _GROUP_KEY not in values:
             return SctReading()
         name = as_text(values[_GROUP_KEY], where(_GROUP_KEY), faults)
         return SctReading(section={"capacity_reservation_group": name} if name else {})
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Less what is as by default."""
+        """Return the settings without the values that are the default."""
         return plain(msgspec.convert(settings, AzureSettings))
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """With the subscription that the environment names, where the file names none."""
+        """Return the request with the subscription of the environment, where the file names none."""
         subscription = environ.get("AZURE_SUBSCRIPTION_ID", "")
         if request.emulated or not subscription or section_of(request).subscription:
             return request
         return replace(request, settings={**request.settings, "subscription": subscription.lower()})
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """``azure.subscription``."""
+        """Return ``azure.subscription``."""
         subscription = section_of(request).subscription
         return ("azure.subscription", subscription) if subscription and not request.emulated else ("", "")
 
     def memory(self, kind: str) -> float | None:
-        """An hour for lack of capacity, as the Karpenter provider of Azure has it."""
+        """Return an hour for lack of capacity, as the Karpenter provider of Azure does."""
         return 3600.0 if kind == "capacity-zone" else None
 
     def open(self, request: Request) -> AzureBackend:
-        """The backend of ``request``. Raises `ConfigError` where no subscription is named."""
+        """Return the backend of ``request``. Raises `ConfigError` where no subscription is named."""
         from pytest_capacity.backends.azure.backend import open_azure
 
         return open_azure(request)

@@ -23,7 +23,7 @@ DISK: Final = "disk"
 #: Every kind by the type of the resource. What goes with its machine is listed only where it has been left behind.
 KIND_OF: Final = {type_: kind for kind, type_ in TYPE_OF.items()} | {CARDS: CARD, ADDRESSES: ADDRESS, DISKS: DISK}
 
-#: Why a spot machine is gone that nothing asked to go. Our own word: Azure says nothing.
+#: Why a spot machine is gone without a call to delete it. Our own code: Azure reports none.
 EVICTED: Final = "SpotEvicted"
 
 #: The facts of a machine that was deallocated once, and of whether it is so now (``off``) or runs (``on``).
@@ -45,8 +45,8 @@ _STATES: Final[Mapping[str, State]] = {
 def held_of(kind: str, answer: Mapping[str, Any], region: str = "", before: State = "creating") -> Held:
     """Return a resource as Resource Manager gives it. ``before`` is the state in which it was known.
 
-    A thing that is ready and is changed (its tags) stays ready meanwhile, but a reservation, of which the count says
-    what is asked for, and not what it holds.
+    A thing that is ready and is changed (its tags) stays ready meanwhile, but a reservation, of which the count is
+    the requested one, and not what it holds.
     """
     properties = answer.get("properties") or {}
     word = str(properties.get("provisioningState") or "Succeeded")
@@ -97,7 +97,7 @@ def _facts(kind: str, answer: Mapping[str, Any], properties: Mapping[str, Any], 
 
 
 def merged(before: Held, now: Held) -> Held:
-    """Return what Azure says now, under the name by which we know it, with the facts that it does not repeat."""
+    """Return what Azure reports now, under our name for it, with the facts that it does not repeat."""
     return replace(
         now,
         subject=before.subject or now.subject,
@@ -111,7 +111,7 @@ def merged(before: Held, now: Held) -> Held:
 def powered(held: Held, answer: Mapping[str, Any]) -> Held:
     """Return a machine that was deallocated once, by its instance view: whether it runs, and nothing of before.
 
-    Its addresses and its seat are looked up anew when it runs.
+    Its addresses and its reservation are looked up again when it runs.
     """
     properties = answer.get("properties") or {}
     statuses = (properties.get("instanceView") or {}).get("statuses") or ()

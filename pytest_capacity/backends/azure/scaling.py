@@ -1,7 +1,7 @@
 """What is changed of machines and reservations that stand: count, size, power, disks.
 
 A machine in a reservation is changed only while it is deallocated (https://aka.ms/CapacityReservation). Lists of
-machines do not say which of them is deallocated, so a machine that has been so once bears a tag, and is looked at by
+machines do not say which of them is deallocated, so a machine that has been so once has a tag, and is read by
 itself from then on.
 """
 
@@ -51,7 +51,7 @@ def change(arm: Arm, pace: listing.Pace, held: Held, to: Change) -> Held:
 
 
 def resize(arm: Arm, pace: listing.Pace, held: Held, count: int) -> Held:
-    """Let a reservation hold capacity for ``count`` machines; return when Azure has accepted it."""
+    """Change the count of a reservation to ``count`` machines; return when Azure has accepted it."""
     answer = arm.call(f"{MEMBERS}/write", "PATCH", held.id, COMPUTE_VERSION, bodies.capacity(count))
     pace.note(held.id, answer.retry_after)
     facts = {**held.facts, "capacity": str(count), **({"operation": answer.operation} if answer.operation else {})}

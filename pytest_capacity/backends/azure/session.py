@@ -39,7 +39,7 @@ _READ_S: Final = 60.0
 
 
 class ArmError(Exception):
-    """A call that Resource Manager refused, with everything that its answer says."""
+    """A call that Resource Manager refused, with everything that is in its answer."""
 
     def __init__(
         self, operation: str, http: int, parts: tuple[ErrorPart, ...], retry_after: float | None = None
@@ -53,16 +53,16 @@ class ArmError(Exception):
 
     @property
     def codes(self) -> frozenset[str]:
-        """Every code in the answer."""
+        """Return every code in the answer."""
         return frozenset(part.code for part in self.parts)
 
 
 class Answer(Struct, frozen=True):
-    """What a call gave: the decoded body (empty where there is none), and what the headers say of a long operation."""
+    """What a call gave: the decoded body (empty where there is none), and its headers about a long operation."""
 
     status: int
     body: dict[str, Any]
-    #: The URL that says how a long operation stands; "" where the call was done at once.
+    #: The URL that gives the state of a long operation; "" where the call was done at once.
     operation: str = ""
     #: Seconds until it is worth asking.
     retry_after: float = 0.0
@@ -79,7 +79,7 @@ class EmulatedCredential:
 
 
 class TenantCredential:
-    """A credential that asks for tokens of one tenant, whatever the one is that its user is at home in."""
+    """A credential that requests tokens of one tenant, whichever the home tenant of its user is."""
 
     def __init__(self, credential: TokenCredential, tenant: str) -> None:
         self._credential = credential
@@ -94,7 +94,7 @@ class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse
     """azure-core's policy, which refuses to send a token without TLS; here it goes to this machine only."""
 
     def on_request(self, request: Any) -> None:
-        """Let plain HTTP pass, to a loopback address alone."""
+        """Allow plain HTTP, to a loopback address alone."""
         host = urlsplit(request.http_request.url).hostname or ""
         request.context.options["enforce_https"] = host not in ("127.0.0.1", "localhost", "::1")
         super().on_request(request)
@@ -103,7 +103,7 @@ class LoopbackBearerPolicy(BearerTokenCredentialPolicy[HttpRequest, HttpResponse
 class Throttled:
     """Operations that Azure has throttled, until the time that it named: before that no call is made, but refused here.
 
-    The engine asks again every few seconds; Azure counts calls that it refuses, too
+    The engine calls again every few seconds; Azure counts calls that it refuses, too
     (https://learn.microsoft.com/azure/virtual-machines/troubleshooting/troubleshooting-throttling-errors).
     """
 
@@ -112,12 +112,12 @@ class Throttled:
         self._until: dict[str, tuple[float, ArmError]] = {}
 
     def note(self, error: ArmError) -> None:
-        """Take note of a refusal, where it is one of those."""
+        """Record a refusal, where it is one of those."""
         if error.http == 429 and error.retry_after:
             self._until[error.operation] = (self._now() + error.retry_after, error)
 
     def check(self, operation: str) -> None:
-        """Raise the last refusal of the operation once more, where it is too early to ask again."""
+        """Raise the last refusal of the operation once more, where it is too early to call again."""
         until, error = self._until.get(operation, (0.0, None))
         left = until - self._now()
         if error is not None and left > 0:
@@ -163,7 +163,7 @@ class Arm:
         transport = RequestsTransport(
             session=self._session, session_owner=False, connection_timeout=_CONNECT_S, read_timeout=_READ_S
         )
-        # No RetryPolicy: retries are the engine's, which knows what was asked and which token it bears.
+        # No RetryPolicy: the engine retries, for it has the request and its token.
         return PipelineClient(
             self.endpoint,
             transport=transport,
@@ -220,7 +220,7 @@ class Arm:
         return Identity(account=account, who=self._who(), place=tenant)
 
     def _who(self) -> str:
-        """Who the token is of, by its claims; "" for a token that does not say."""
+        """Return the owner of the token, by its claims; "" for a token without them."""
         token = self._credential.get_token(self._scope).token
         parts = token.split(".")
         if len(parts) != 3:
@@ -263,7 +263,7 @@ class Arm:
 
 
 def _seconds(text: str) -> float | None:
-    """The seconds of a Retry-After; Azure writes no dates there."""
+    """Return the seconds of a Retry-After; Azure writes no dates there."""
     return float(text) if text.isdecimal() else None
 
 
@@ -296,7 +296,7 @@ def _credential(request: Request) -> TokenCredential:
 
 
 def _is_azures(endpoint: str) -> bool:
-    """Whether it is Resource Manager of one of Azure's clouds, or of a region of it."""
+    """Return whether it is Resource Manager of one of Azure's clouds, or of a region of it."""
     host = urlsplit(endpoint).hostname or ""
     known = [urlsplit(cloud.endpoint).hostname or "" for cloud in NATIONAL_CLOUDS.values()]
     return any(host == one or host.endswith(f".{one}") for one in known)

@@ -1,4 +1,4 @@
-"""The ``azure:`` section, and what it says for one group with the group's own words over it."""
+"""The ``azure:`` section, and its values for one group, with the group's own over them."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class AzureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     image: Mapping[str, str] = field(default_factory=dict)
     #: Resource ids of existing subnets; a region without one gets a network of the run's.
     subnets: Mapping[str, str] = field(default_factory=dict)
-    #: Resource ids of existing network security groups for the network cards.
+    #: Resource ids of existing network security groups for the network interfaces.
     security_groups: Mapping[str, str] = field(default_factory=dict)
-    #: Who may connect to port 22 of nodes in the run's own network: ranges of addresses; empty: no one from outside.
+    #: Who may connect to port 22 of nodes in the run's own network: ranges of addresses; empty: none from outside.
     ssh_from: tuple[str, ...] = ()
     public_ip: bool = False
     #: Resource ids of user-assigned identities that the nodes get.
@@ -103,7 +103,7 @@ def subscription_of(request: Request) -> str:
 
 
 def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
-    """Return ``group`` with the defaults of ``request``, and its own words over the section's."""
+    """Return ``group`` with the defaults of ``request``, and its own values over the section's."""
     own = merged(AzureSettings, request.settings, group.cloud, "tags", without="image")
     return GroupSettings(**defaults_of(request, group), azure=own)
 

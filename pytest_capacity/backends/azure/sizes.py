@@ -1,4 +1,4 @@
-"""What the name of a size says of the quota that it counts against."""
+"""The quota that a size counts against, by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our stamp on things of Azure: tags, given in the call that creates them, and handed down to card and address."""
+"""The stamp on Azure things: tags, given in the call that creates them, and copied to network interface and address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_capacity.backends.stamp import stamp_tags as common_tags
 from pytest_capacity.backends.tokens import fit
 from pytest_capacity.model import Order
 
-#: On a machine that was deallocated once: lists do not say whether it is so now.
+#: On a machine that was deallocated once: lists do not show whether it is so now.
 CHANGED: Final = PREFIX + "changed"
 
 #: https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations

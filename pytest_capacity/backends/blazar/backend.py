@@ -1,4 +1,4 @@
-"""The verbs of `pytest_capacity.backends.base.Backend`, spoken to Blazar and Nova."""
+"""The methods of `pytest_capacity.backends.base.Backend`, for Blazar and Nova."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _NOT_FOUND: Final = 404
 
 
 class BlazarBackend:
-    """OpenStack for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
+    """OpenStack for one `Request`. Opening it makes no call; every method may be used from many threads at once.
 
     A topology is one ``lease`` with one ``reservation`` for each group, then the groups' ``node`` s. A lease starts now
     and is ``creating`` until Blazar has made it active. It ends by itself: Blazar then deletes the servers in it.
-    Neither Blazar nor Nova knows tokens, so before each create call what an earlier one made is looked for by name.
+    Neither Blazar nor Nova has tokens, so before each create call what an earlier one made is looked for by name.
     """
 
     name: str = CLOUD
@@ -78,7 +78,7 @@ class BlazarBackend:
         return plan.plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """One mutating call, after a look for what an earlier call for the same token made."""
+        """Make one mutating call, after a search for what an earlier call for the same token made."""
         region = self._region(piece.region)
         return self._create_lease(region, piece) if piece.kind == LEASE else self._create_nodes(region, piece)
 
@@ -100,7 +100,7 @@ class BlazarBackend:
         return name.subject if name and name.is_of(self._request.run) else ""
 
     def _groups(self, subject: str, piece: Piece | None = None) -> list[tuple[str, str]]:
-        """Name and type of the groups that a lease is for, in the order of its reservations."""
+        """Return name and type of the groups that a lease is for, in the order of its reservations."""
         topology = self._request.topologies.get(subject.partition("/")[0])
         every = [settings_of(self._request, group) for group in topology.groups] if topology else []
         if piece is None:
@@ -119,7 +119,7 @@ class BlazarBackend:
         return [self._node(server, region, piece.zone) for server in made]
 
     def _server_group(self, region: Region, piece: Piece) -> str:
-        """The server group that Blazar made for a reservation with an affinity."""
+        """Return the server group that Blazar made for a reservation with an affinity."""
         lease = piece.inputs.get(LEASE, "")
         if piece.spec["affinity"] is None or not lease or piece.spec["reservation"] != "virtual:instance":
             return ""
@@ -130,7 +130,7 @@ class BlazarBackend:
     def _node(self, server: Mapping[str, Any], region: Region, zone: str = "") -> Held:
         held = reading.server_thing(server, region.name, zone)
         flavor = held.facts.get("flavor", "")
-        # A reservation of instances is a flavor of its own, with the reservation's id.
+        # A reservation of instances is a separate flavor, with the reservation's id.
         facts = {key: value for key, value in held.facts.items() if key != "flavor"}
         if "reservation_id" not in facts and plan.is_id(flavor) and self._reserves(held):
             facts["reservation_id"] = flavor
@@ -142,7 +142,7 @@ class BlazarBackend:
         return any(group.reserve for group in groups if group.name == held.group)
 
     def change(self, held: Held, to: Change) -> Held:
-        """Move a lease's end, or the deadline in a server's metadata. ``ValueError`` for anything else.
+        """Move a lease's end, or the deadline in a server's metadata. Raise ``ValueError`` for anything else.
 
         A lease is never shrunk: Blazar refuses it for one that is active.
         """
@@ -160,7 +160,7 @@ class BlazarBackend:
         return replace(held, deadline=end)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One list of leases and one of servers a region, and one of the hosts where a reservation is among them."""
+        """Read one list of leases and one of servers a region, and one of the hosts if a reservation is among them."""
         seen: dict[tuple[str, str, str], Held] = {}
         for name in dict.fromkeys(held.region for held in helds):
             region = self._region(name)
@@ -188,7 +188,7 @@ class BlazarBackend:
         return in_order(helds, _ORDER)
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
-        """One call; what is not there any more is ``gone``. A reservation goes with its lease."""
+        """Release by one call; what no longer exists is ``gone``. A reservation is deleted with its lease."""
         if foreign := [held.id for held in helds if not held.subject]:
             raise ValueError(
                 f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
@@ -212,13 +212,13 @@ class BlazarBackend:
         return replace(held, state="leaving" if held.kind == NODE else "gone")
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """Yield what bears the stamp of ``run``: two lists a region."""
+        """Yield what has the stamp of ``run``: two lists a region."""
         for name in regions:
             region = self._region(name)
             for kind, read in ((LEASE, self._inventory_leases), (NODE, self._inventory_servers)):
                 try:
                     found = read(region, run)
-                except Exception as error:  # noqa: BLE001 - whatever the SDK raises: it is told, and the rest is read.
+                except Exception as error:  # noqa: BLE001 - any error of the SDK is reported, and the rest read.
                     yield Unread(name, kind, str(error))
                 else:
                     yield from (held for held in found if held.state != "gone")
@@ -251,7 +251,7 @@ class BlazarBackend:
                 ids = [held.id for held in helds if held.kind == kind and held.region == region]
                 place = ["--os-region-name", region.rpartition("/")[2]]
                 commands += [shlex.join(["openstack", *cloud, *place, *words, *ids])] if ids else []
-        # They go with their lease; a line that the shell passes over says so.
+        # They go with their lease; a shell comment states this.
         return commands + [
             f"# reservation {held.id} goes with lease {held.facts.get('lease_id', '')}"
             for held in helds
@@ -259,13 +259,13 @@ class BlazarBackend:
         ]
 
     def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
-        """Yield Blazar's hosts and leases, of everybody, and this project's servers that bear a stamp of ours."""
+        """Yield Blazar's hosts and leases, of all users, and this project's servers that have a stamp of ours."""
         for name in regions:
             region = self._region(name)
             for kind, read in (("lease", read_uses), (NODE, self._server_uses)):
                 try:
                     yield from read(region, wanted)
-                except Exception as error:  # noqa: BLE001 - whatever the SDK raises: it is told, and the rest is read.
+                except Exception as error:  # noqa: BLE001 - any error of the SDK is reported, and the rest read.
                     yield Unread(name, kind, str(error))
 
     def _server_uses(self, region: Region, _: UseFilter) -> Iterator[CloudResource]:
@@ -302,7 +302,7 @@ class BlazarBackend:
         return found
 
     def _servers(self, region: Region, begins: str = "") -> list[dict[str, Any]]:
-        """The servers whose names begin so, page after page; without it those of this run."""
+        """Return the servers whose names begin so, page after page; without a prefix those of this run."""
         begins = begins or stamp.server_prefix(self._request.run)
         found: list[dict[str, Any]] = []
         query = {"name": f"^{begins}", "limit": "500"}
@@ -315,7 +315,7 @@ class BlazarBackend:
 
 
 def _seen(held: Held, now: Held | None) -> Held:
-    """``held`` as it is now; what a list does not say of it stays."""
+    """Return ``held`` as it is now; what is not in a list stays."""
     if now is None:
         return replace(held, state="unseen")
     facts = {**held.facts, **now.facts}

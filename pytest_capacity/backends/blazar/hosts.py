@@ -25,7 +25,7 @@ class HostAllocation(Struct, frozen=True, kw_only=True):
 def read_allocations(region: Region, *, lease: str = "", reservation: str = "", host: str = "") -> list[HostAllocation]:
     """Return what stands and what is to come; one that has several parts of a host is there several times.
 
-    Blazar ignores a filter ``terminated``: it deletes the rows when a lease ends, which only the journal then knows.
+    Blazar ignores a filter ``terminated``: it deletes the rows when a lease ends, which then only the journal has.
     Raises `ApiError`; 403 for who is no admin.
     """
     query = {key: value for key, value in (("lease_id", lease), ("reservation_id", reservation)) if value}

@@ -32,7 +32,7 @@ DATE: Final = "%Y-%m-%d %H:%M"
 
 
 def flavor_fact(name: str) -> str:
-    """Return the fact of an offer that says what a flavor is: ``id vcpus memory_mb disk_gb``."""
+    """Return the fact of an offer that describes a flavor: ``id vcpus memory_mb disk_gb``."""
     return f"flavor/{name}"
 
 
@@ -124,13 +124,13 @@ def _reservation(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _in_zone(zone: str, properties: str) -> str:
-    """The user's filter, and the zone: Blazar knows none but as a property of its hosts."""
+    """Return the user's filter, and the zone: Blazar has zones only as a property of its hosts."""
     ours = ["==", "$availability_zone", zone]
     return json.dumps(["and", ours, json.loads(properties)] if properties else ours)
 
 
 def _flavor(order: Order, name: str) -> tuple[str, str, str, str]:
-    """Id, vCPUs, MB and GB of a flavor; one that no offer has read is asked for by its name, and is refused."""
+    """Return id, vCPUs, MB and GB of a flavor; one that no offer has read is requested by its name, and is refused."""
     found = order.facts.get(flavor_fact(name), f"{name} 1 1 1").rsplit(" ", 3)
     return found[0], found[1], found[2], found[3]
 

@@ -1,4 +1,4 @@
-"""The first face of Blazar: what pytest and the command line need to know. Nothing of OpenStack's is imported here."""
+"""Blazar's provider: what pytest and the command line use of it. Nothing of OpenStack's is imported here."""
 
 from __future__ import annotations
 
@@ -181,14 +181,14 @@ class BlazarProvider(Provider):
 
 
 def _read(values: Mapping[str, Any], keys: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
-    """The keys that can be used, checked."""
+    """Return the keys that can be used, checked."""
     refuse_unknown(values, keys, where, faults)
     written = {key: values[key] for key in keys if values.get(key) is not None}
     return read_keys(written, _READERS, where.removesuffix("."), faults)
 
 
 def _properties(value: object, where: str, faults: Faults) -> str | None:
-    """A filter of Blazar's, which is JSON in a text."""
+    """Return a filter of Blazar's, which is JSON in a text."""
     text = as_text(value, where, faults)
     if text is None:
         return None

@@ -36,10 +36,10 @@ _SERVERS: Final[Mapping[str, State]] = {
     "SOFT_DELETED": "gone",
 }
 
-#: Reservations of a lease that stand in no order are told apart by these.
+#: Reservations of a lease that stand in no order are distinguished by these.
 _SIZES: Final = ("resource_type", "amount", "vcpus", "memory_mb", "disk_gb", "max", "resource_properties")
 
-#: Where a lease of whole hosts puts them: a zone of its own.
+#: Where a lease of whole hosts puts them: a zone made for it.
 _ZONE_PREFIX: Final = "blazar_"
 
 
@@ -58,7 +58,7 @@ def lease_things(
 ) -> list[Held]:
     """Return a lease and its reservations.
 
-    ``groups`` are the names and types of the groups in the order in which their reservations were asked for by
+    ``groups`` are the names and types of the groups in the order in which their reservations were requested by
     ``spec``; ``hosts`` are the ids of the hosts by reservation.
     """
     end, zone = parse_date(lease["end_date"]), Subject.parse(subject).zone
@@ -123,7 +123,7 @@ def _reservation_state(lease: State, one: Mapping[str, Any]) -> State:
 
 
 def server_thing(server: Mapping[str, Any], region: str, zone: str = "") -> Held:
-    """Return a server as a node; without a subject where it does not bear our whole stamp."""
+    """Return a server as a node; without a subject where it does not have our whole stamp."""
     words: Mapping[str, str] = server.get("metadata") or {}
     whole = all(words.get(key) for key in (stamp.RUN, stamp.PROJECT, stamp.PIECE, stamp.DEADLINE))
     subject = words.get(stamp.PIECE, "") if whole else ""
@@ -170,13 +170,13 @@ def _server_state(server: Mapping[str, Any]) -> State:
 
 
 def _number(name: str) -> int:
-    """Nova counts the servers of one call from 1, and appends nothing to the name of one alone."""
+    """Return the number: Nova counts the servers of one call from 1, and appends nothing to the name of one alone."""
     end = name.rpartition("-")[2]
     return int(end) - 1 if end.isdecimal() and len(end) < 6 else 0
 
 
 def _addresses(server: Mapping[str, Any]) -> tuple[str, str]:
-    """The first fixed and the first floating address, IPv4 before IPv6."""
+    """Return the first fixed and the first floating address, IPv4 before IPv6."""
     every = [one for of in (server.get("addresses") or {}).values() for one in of]
     every.sort(key=lambda one: one.get("version", 4))
     fixed = [one["addr"] for one in every if one.get("OS-EXT-IPS:type", "fixed") == "fixed"]

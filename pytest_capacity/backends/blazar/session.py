@@ -46,12 +46,12 @@ class Region:
 
     @property
     def project(self) -> str:
-        """The id of the project that the credentials are for; a call for a token, once."""
+        """Return the id of the project that the credentials are for; the first call fetches a token."""
         return str(self._open()[1].get_project_id() or "")
 
     @property
     def who(self) -> str:
-        """The user's id."""
+        """Return the user's id."""
         return str(self._open()[1].get_user_id() or "")
 
     def call(
@@ -101,7 +101,7 @@ class Region:
 
 
 def _shape(path: str) -> str:
-    """The path without ids, as an operation is called in messages."""
+    """Return the path without ids, as messages name an operation."""
     parts = path.strip("/").split("/")
     return "/" + "/".join("{id}" if len(part) >= 32 else part for part in parts)
 

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
 from pytest_capacity.model import NodeGroup, Request
 
-#: Who logs in where the user says nothing: cloud-init's user of most images is another one for each.
+#: Who logs in where the user sets nothing: cloud-init's user of most images is another one for each.
 DEFAULT_USER: Final = "debian"
 
 Kind = Literal["virtual:instance", "physical:host", "flavor:instance"]
@@ -50,7 +50,7 @@ class BlazarSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-#: Keys that a group cannot have of its own.
+#: Keys that a group cannot set.
 OF_THE_RUN: Final = frozenset({"cloud", "clouds_file", "project_id", "interface"})
 
 
@@ -62,7 +62,7 @@ class GroupSettings(PlannedGroup):
 
     @property
     def image(self) -> str:
-        """The id of the image that the group starts from."""
+        """Return the id of the image that the group starts from."""
         return self.group.image or self.blazar.image
 
 

@@ -34,7 +34,7 @@ NAMES: Final = "pc-"
 
 
 class LeaseName(Struct, frozen=True):
-    """What a lease's name says."""
+    """The parts of a lease's name."""
 
     run: str
     project: str
@@ -62,7 +62,7 @@ def lease_name(order: Order, subject: Subject, token: str) -> str:
 
 
 def read_lease_name(name: str) -> LeaseName | None:
-    """Return what ``name`` says; None where it is not one of ours."""
+    """Return the parts of ``name``; None where it is not one of ours."""
     parts = name.split("|")
     if len(parts) != 5 or parts[0] != "pc" or not all(parts):
         return None

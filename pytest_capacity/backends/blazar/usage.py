@@ -1,4 +1,4 @@
-"""Who uses what of this cloud, of everybody: Blazar's leases and hosts, and the servers that bear a stamp of ours."""
+"""Who uses what of this cloud, for all its users: Blazar's leases and hosts, and the servers that have our stamp."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Lease = Mapping[str, Any]
 def read_uses(region: Region, wanted: UseFilter) -> Iterator[CloudResource | Unread]:
     """Yield hosts with what is on them and what is to come, then what Blazar ties to no host.
 
-    Which hosts serve a lease it says to admins only: for others that is unread, and a reservation is its own resource.
-    When a lease ends it forgets the hosts, and keeps the lease until somebody deletes it. Raises `ApiError`.
+    Blazar shows only admins which hosts serve a lease: for others that is unread, and each reservation is a resource.
+    When a lease ends it drops the hosts, and keeps the lease until it is deleted. Raises `ApiError`.
     """
     leases: dict[str, Lease] = {one["id"]: one for one in region.call(RESERVATION, "GET", "/leases")["leases"]}
     now, host = time.time(), wanted.resource if wanted.resource.isdecimal() else ""
     asked = [one for one in leases.values() if _is_of(one, wanted.lease)]
-    # Blazar takes one id: of several leases of a run all hosts are read, and of none it says so itself.
+    # Blazar takes one id: of several leases of a run all hosts are read, and if there is none it answers that itself.
     lease = "" if len(asked) > 1 or not wanted.lease else asked[0]["id"] if asked else wanted.lease
     found: Sequence[HostAllocation] = ()
     try:
@@ -48,7 +48,7 @@ def read_uses(region: Region, wanted: UseFilter) -> Iterator[CloudResource | Unr
 
 
 def _is_of(lease: Lease, wanted: str) -> bool:
-    """Whether it is the lease of that id, or one of that run; empty: any."""
+    """Return whether it is the lease of that id, or one of that run; empty: any."""
     name = stamp.read_lease_name(lease["name"])
     return wanted in ("", lease["id"]) or bool(name and name.is_of(wanted))
 
@@ -104,7 +104,7 @@ def _use(lease: Lease | None, reservation: str, lease_id: str, start: str, end: 
 
 
 def node_use(server: Mapping[str, Any], region: str, reservations: set[str]) -> CloudResource:
-    """Return a server that bears a stamp of ours. One in a reservation of instances has it for a flavor."""
+    """Return a server that has a stamp of ours. One in a reservation of instances has it for a flavor."""
     words, held = server["metadata"], reading.server_thing(server, region)
     flavor = held.facts.get("flavor", "")
     use = CloudUse(

@@ -56,7 +56,7 @@ def _offer(
 
 
 def _flavors(region: Region) -> dict[str, dict[str, Any]]:
-    """By name and by id; those of reservations, which are named after them, left out."""
+    """Return flavors by name and by id; those of reservations, which are named after them, are left out."""
     found = region.call(COMPUTE, "GET", "/flavors/detail")["flavors"]
     own = [one for one in found if not str(one["name"]).startswith("reservation:")]
     return {**{str(one["id"]): one for one in own}, **{str(one["name"]): one for one in own}}
@@ -72,7 +72,7 @@ def _zones(region: Region) -> list[str]:
 
 
 def _if_allowed(read: Callable[[], Any]) -> Any:
-    """What ``read`` returns; None where these credentials may not: Blazar's hosts are for admins."""
+    """Return what ``read`` returns; None where these credentials may not: Blazar's hosts are for admins."""
     try:
         return read()
     except ApiError as error:

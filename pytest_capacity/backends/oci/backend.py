@@ -1,4 +1,4 @@
-"""The verbs of `pytest_capacity.backends.base.Backend`, spoken to OCI."""
+"""The methods of `pytest_capacity.backends.base.Backend`, for OCI."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from pytest_capacity.model import (
     Unread,
 )
 
-#: Bytes of a console's history that are asked for: all that OCI keeps (1 MB).
+#: Bytes of a console's history that are requested: all that OCI keeps (1 MB).
 _HISTORY: Final = 1048576
 
 
 class OciBackend:
-    """OCI for one `Request`. Opening it makes no call; every verb may be used from many threads at once.
+    """OCI for one `Request`. Opening it makes no call; every method may be used from many threads at once.
 
     The kinds of pieces are ``reservation``, ``node``, and, where the user names no subnet, ``network`` (the VCN),
     ``gateway``, ``route-table``, ``security-list`` and ``subnet``. One call makes one thing. Nothing here ends by
@@ -57,7 +57,7 @@ class OciBackend:
     scaling: frozenset[ScalingStep] = frozenset({"count", "replace", "in-place", "storage"})
     #: What OCI refuses at once is not made; what it takes back later is listed as failed.
     leftovers: frozenset[str] = frozenset()
-    #: Of Oracle Linux; Ubuntu's images have ``ubuntu``, which ``ssh: {user: ...}`` says.
+    #: Of Oracle Linux; Ubuntu's images have ``ubuntu``, which ``ssh: {user: ...}`` sets.
     default_user: str = "opc"
 
     def __init__(self, request: Request) -> None:
@@ -88,7 +88,7 @@ class OciBackend:
         return plan_rounds(self._request, order)
 
     def create(self, piece: Piece) -> Sequence[Held]:
-        """Make one thing, by one call with the piece's token as ``opc-retry-token`` (it is good for 24 hours)."""
+        """Make one thing, by one call with the piece's token as ``opc-retry-token`` (valid for 24 hours)."""
         kind = KINDS[piece.kind]
         answer = self._cloud.call(
             kind.service,
@@ -200,7 +200,7 @@ class OciBackend:
         return reading.held(held.kind, held.region, answer.data).state not in ("leaving", "gone")
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-        """Yield what bears the stamp of ``run``, in the compartment of the run and all below it."""
+        """Yield what has the stamp of ``run``, in the compartment of the run and all below it."""
         return inventory(self._cloud, run, self._request.project, regions)
 
     def console(self, held: Held) -> str:
@@ -235,7 +235,7 @@ class OciBackend:
         return None
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
-        """By the rows in `errors.yaml` here."""
+        """Return the diagnosis of a problem, by the rows in `errors.yaml` here."""
         table, market = self._cloud.errors, (piece.market or None) if piece else None
         if isinstance(problem, Held):
             return diagnose_held(table, problem, market)

@@ -1,4 +1,4 @@
-"""The ``oci:`` section and what a group says for OCI, checked key by key."""
+"""The ``oci:`` section and a group's own keys for OCI, checked key by key."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read_section(section: Section, faults: Faults) -> OciSettings:
 
 
 def read_group(section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-    """Return what a group says of its own: its image, the size of its shapes and disks."""
+    """Return the group's own values: its image, the size of its shapes and disks."""
     where = f"{group.where}.oci"
     refuse_unknown(group.own, GROUP_KEYS, f"{where}.", faults)
     values = dict(group.own)
@@ -138,7 +138,7 @@ def _fault_domains(given: object, at: str, faults: Faults) -> tuple[str, ...]:
 
 
 def _images(value: object, regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str | ImageLookup]:
-    """Images by region: OCIDs, or lookups by operating system and version. One alone stands for every region."""
+    """Return images by region: OCIDs, or lookups by operating system and version. A single one is for every region."""
     alone = isinstance(value, str) or (isinstance(value, Mapping) and bool(_LOOKUP_KEYS & value.keys()))
     example = "{us-ashburn-1: ocid1.image.oc1.iad.aaaa}"
     return by_region(value, _image, regions, where, faults, alone=alone, example=example)
@@ -248,7 +248,7 @@ def _is_good_tag(key: str, value: object, where: str, faults: Faults) -> bool:
     return len(faults.lines) == before
 
 
-#: Keys that a group may have of its own as well; `image` is read apart, by region.
+#: Keys that a group may set as well; `image` is read apart, by region.
 _OF_GROUPS: Final[Mapping[str, Reader]] = {
     "ocpus": _sized(1, 1000),
     "memory_gb": _sized(1, 10000),

@@ -1,4 +1,4 @@
-"""Who we are to Oracle: a config file with its profile, an API key, a security token, or a principal of the machine."""
+"""Credentials for Oracle: a config file with its profile, an API key, a security token, or a machine's principal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from msgspec import Struct
 from pytest_capacity.backends.oci.settings import OciSettings
 from pytest_capacity.errors import ConfigError
 
-#: Where an emulator that runs as its user's process says its secret; its config file stands beside it.
+#: Where an emulator that runs as its user's process writes its secret; its config file is beside it.
 SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 #: The config file of an emulator, in the folder of its secret, and the variable that names another.
 EMULATED_CONFIG: Final = "oci.config"
@@ -54,7 +54,7 @@ PRINCIPALS: Final = ("instance_principal", "resource_principal")
 
 
 class NoPrincipalError(Exception):
-    """The machine has no principal of its own, or its token could not be got."""
+    """The machine has no principal, or its token could not be got."""
 
 
 class Credentials(Struct, frozen=True):
@@ -96,7 +96,7 @@ def auth_of(settings: OciSettings, environ: Mapping[str, str]) -> str:
 
 
 def _of_principal(auth: str) -> Credentials:
-    """Those of the machine. The SDK renews their token, so they have no end."""
+    """Return those of the machine. The SDK renews their token, so they have no end."""
     try:
         if auth == "instance_principal":
             signer = oci.auth.signers.InstancePrincipalsSecurityTokenSigner(retry_strategy=_METADATA_RETRIES)
@@ -110,7 +110,7 @@ def _of_principal(auth: str) -> Credentials:
 
 
 def _emulated_file(environ: Mapping[str, str]) -> str:
-    """Nothing of the user's own files may reach an emulator, so only what it has written itself is read."""
+    """Return the path of the file that the emulator wrote: no file of the user's own may reach an emulator."""
     named = environ.get(EMULATED_CONFIG_FILE)
     if named:
         return named
@@ -183,7 +183,7 @@ def _with_key(read: Mapping[str, Any], profile: str, auth: str, phrase: str | No
 
 
 def token_end(token: str) -> float | None:
-    """Return when a security token (a JSON Web Token) ends, in seconds since the epoch; None where it does not say."""
+    """Return when a security token (a JSON Web Token) ends, in seconds since the epoch; None where that is missing."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

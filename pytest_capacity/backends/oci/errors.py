@@ -12,7 +12,7 @@ from pytest_capacity.model import Diagnosis, Market
 
 CLOUD: Final = "oci"
 
-#: What Oracle answers for a thing that is not there, and for one that we may not see: it does not say which.
+#: What Oracle answers for a thing that is not there, and for one that we may not see: it does not reveal which.
 _HIDDEN: Final = 404
 
 
@@ -30,11 +30,11 @@ def diagnose_error(problem: BaseException, table: Table, market: Market | None =
 
 
 def _words(problem: BaseException) -> str:
-    """The SDK wraps what `requests` raised, and adds a link to its handbook."""
+    """Return the message: the SDK wraps what `requests` raised, and adds a link to its handbook."""
     inner = problem.args[0] if problem.args and isinstance(problem.args[0], BaseException) else problem
     return str(inner.args[0] if inner.args else inner)
 
 
 def is_hidden(problem: BaseException) -> bool:
-    """Return whether Oracle says that a thing is not there, or not for us."""
+    """Return whether Oracle answers that a thing does not exist, or is not visible to us."""
     return isinstance(problem, ServiceError) and problem.status == _HIDDEN

@@ -79,10 +79,10 @@ def check_usable(
     existing: Sequence[Mapping[str, Any]],
     zones: Mapping[str, tuple[str, ...]],
 ) -> None:
-    """Refuse a reservation of ``region`` that serves no group of the run however the run is placed.
+    """Refuse a reservation of ``region`` that serves no group of the run in any placement of the run.
 
     It would stay unused, and a second one be paid for. What has no room now, or is in a domain where the run is not
-    placed in the end, may serve another time: that is told (`Offer.unused`). ``zones`` are those of the region, with
+    placed in the end, may serve another time: that is reported (`Offer.unused`). ``zones`` are the region's, with
     their other spellings. Raises `Refused`.
     """
     groups = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
@@ -124,7 +124,7 @@ def use_in_zone(
 ) -> Use:
     """Return which existing reservation serves which group as which shape, and why others serve none.
 
-    It serves a group only whole. First choose those that will be asked for first: groups that are not spot, which
+    It serves a group only whole. First choose those that will be requested first: groups that are not spot, which
     cannot use one until they have fallen back, by their first shapes.
     """
     domain, fault = split_zone(zone)
@@ -194,7 +194,7 @@ def _misfits(groups: Sequence[GroupSettings], one: Mapping[str, Any]) -> dict[st
     found: dict[str, str] = {}
     for group in groups:
         reasons = [_misfit(group, shape, config) for config in configs for shape in group.types]
-        # What is nearest to a fit says the most.
+        # What is nearest to a fit explains the most.
         nearest = sorted(reasons, key=lambda reason: reason.startswith(f"{group.name} is "))
         found[group.name] = "" if "" in reasons else next(iter(nearest), "it has no configuration")
     return found

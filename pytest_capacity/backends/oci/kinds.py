@@ -71,7 +71,7 @@ class Kind(Struct, frozen=True):
 
     @property
     def creating(self) -> str:
-        """The name of the operation that makes one."""
+        """Return the name of the operation that makes one."""
         return self.create or f"Create{self.noun}"
 
 
@@ -108,9 +108,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 #: What lies in a network that is made for a run.
 IN_NETWORK: Final = (GATEWAY, ROUTES, SECURITY, SUBNET)
 
-#: A reservation cannot go under its instances, nor a subnet under their cards; a route table must let go of its gateway
-#: before that goes, and a subnet of both tables (API reference, the Delete operations). What is in a cluster placement
-#: group has to be deleted before it (OCI documentation, "Deleting a Cluster Placement Group").
+#: A reservation cannot be deleted before its instances, nor a subnet before their VNICs. No route table may name a
+#: gateway that is to be deleted, and no subnet a table or list (API reference, the Delete operations). What is in a
+#: cluster placement group has to be deleted before it (OCI documentation, "Deleting a Cluster Placement Group").
 RELEASE_ORDER: Final = (
     frozenset({NODE}),
     frozenset({RESERVATION, SUBNET}),

@@ -57,7 +57,7 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
     reasons = dict(
         zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True)
     )
-    # What went without an error of its work request went because it was asked to: by a release of this run, say.
+    # What went without an error of its work request went by a call: by a release of this run, for example.
     told = [
         _as_listed(held, listed) if held in failed and not reasons[held.id].parts else reasons.get(held.id, held)
         for held in now
@@ -66,7 +66,7 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
 
 
 def _updated(cloud: Cloud, reservation: Held) -> Held:
-    """A reservation as the work request of its update says, where there is one: being changed, changed, or failed.
+    """Return a reservation with the state of its update's work request, if any: being changed, changed, or failed.
 
     The reservation's own state has no word for an update that failed: it is ``ACTIVE`` again, with the old count.
     """
@@ -91,7 +91,7 @@ def _as_listed(held: Held, listed: Mapping[str, dict[str, Any]]) -> Held:
 
 
 def _with_addresses(cloud: Cloud, region: str, compartment: str, nodes: Sequence[Held]) -> list[Held]:
-    """Nodes that run with their addresses, which stand in their cards. One that has none yet is not ready yet."""
+    """Return running nodes with their addresses, which their VNICs have. One without an address is not ready yet."""
     bare = {node.id for node in nodes if node.state == "ready" and not node.facts.get("private_ip")}
     if not bare:
         return list(nodes)
@@ -127,8 +127,8 @@ def _addressed(node: Held, card: dict[str, Any] | None) -> Held:
 
 
 def _reason(cloud: Cloud, failed: Held) -> Held:
-    """A thing that failed with the errors of its work request, where OCI says why; the state it is in says how far."""
-    # Cluster placement groups have work requests of their own service.
+    """Return a failed thing with the errors of its work request, if there are any; its state shows how far it came."""
+    # Cluster placement groups have the work requests of another service.
     service = KINDS[failed.kind].service
     try:
         requests = [failed.facts["work_request"]] if failed.facts.get("work_request") else _work_requests(cloud, failed)
@@ -143,7 +143,7 @@ def _reason(cloud: Cloud, failed: Held) -> Held:
 
 
 def _work_requests(cloud: Cloud, failed: Held) -> list[str]:
-    """The failed work requests of a thing of which only the id is known: after a crash, say."""
+    """Return the failed work requests of a thing of which only the id is left: after a crash, for example."""
     found = cloud.pages(
         KINDS[failed.kind].service,
         failed.region,
@@ -156,7 +156,7 @@ def _work_requests(cloud: Cloud, failed: Held) -> list[str]:
 
 
 def inventory(cloud: Cloud, run: str, project: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
-    """Yield what bears the stamp of ``run`` and is not over: compartments recursed, regions and kinds side by side.
+    """Yield what has the stamp of ``run`` and is not over: compartments recursed, regions and kinds side by side.
 
     OCI has no filter for tags, so all is listed and the stamp read here. What bears the run without the rest of the
     stamp comes without a subject, to be reported and never released.
@@ -212,7 +212,7 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind
 def _is_not_ours(error: Exception) -> bool:
     """Return whether the service of cluster placement groups is not there for these credentials, or not in the region.
 
-    The tenancy has to be enabled for it, and few policies speak of it. A run that makes none is not kept from a clean
+    The tenancy has to be enabled for it, and few policies mention it. A run that makes none is not kept from a clean
     receipt by that; one that makes some is.
     """
     return is_hidden(error) or isinstance(error, RequestException)

@@ -1,8 +1,8 @@
 """A topology in one placement, as rounds of OCI calls. Pure: reads the order and the configuration, nothing else.
 
 One capacity reservation an availability domain, with one configuration a shape (and its OCPUs, memory and fault
-domain), serves all groups that are reserved, unless groups may fall back to other types; each node is a launch of its
-own. Groups with ``placement_group: true`` that name no cluster placement group have one that is made for them; the
+domain), serves all groups that are reserved, unless groups may fall back to other types; each node is one launch.
+Groups with ``placement_group: true`` that name no cluster placement group have one that is made for them; the
 reservation, whose configurations name it, comes after it. Where no subnet is named, a network is
 made for the run: the VCN, side by side with the reservation; its gateway and security list; the route table; the
 subnet. A piece's ``spec`` is the body of its call in Oracle's names, less what another piece has to exist for;
@@ -61,13 +61,13 @@ class Shape(Struct, frozen=True, order=True):
 
     @property
     def label(self) -> str:
-        """The shape, and its size where it is flexible: ``VM.Standard.E4.Flex-4-64``; and whether it is in a group."""
+        """Return the shape, its size if it is flexible (``VM.Standard.E4.Flex-4-64``), and whether it is in a group."""
         cluster = ["cluster"] if self.cluster else []
         return "-".join([self.instance_type, *(f"{value:g}" for value in self.config.values()), *cluster])
 
     @property
     def config(self) -> dict[str, float]:
-        """As ``instanceShapeConfig`` has it; empty for a fixed shape."""
+        """Return it as ``instanceShapeConfig`` has it; empty for a fixed shape."""
         given = {"ocpus": self.ocpus, "memoryInGBs": self.memory_gb}
         return {key: value for key, value in given.items() if value}
 
@@ -98,7 +98,7 @@ def plan_rounds(request: Request, order: Order) -> list[list[Piece]]:
 def create_body(piece: Piece, compartment: str) -> dict[str, Any]:
     """Return the body of the call that makes ``piece``, with the ids of what it needs.
 
-    ``compartment`` is for where the user names none: the root compartment, which only the credentials tell.
+    ``compartment`` is for where the user names none: the root compartment, which only the credentials have.
     """
     body = {**piece.spec, "compartmentId": piece.spec["compartmentId"] or compartment}
     inputs = piece.inputs
@@ -149,7 +149,7 @@ def _subject(order: Order, kind: str, label: str) -> str:
 
 
 def _common(order: Order, own: OciSettings, subject: str, name: str, group: str | None = None) -> dict[str, Any]:
-    """What the body of every create call has: compartment, name, tags."""
+    """Return what the body of every create call has: compartment, name, tags."""
     body: dict[str, Any] = {
         "compartmentId": own.compartment or "",
         "displayName": fit(name, _NAME_LIMIT),
@@ -161,12 +161,12 @@ def _common(order: Order, own: OciSettings, subject: str, name: str, group: str 
 
 
 def _reservation_label(request: Request, order: Order, group: GroupSettings) -> str:
-    """Which reservation of the domain a group is in: that of all groups, unless another is safer.
+    """Return the reservation of the domain that a group is in: that of all groups, unless another is safer.
 
-    What stands for others is not made larger for a group that has moved to another type: it has one of its own. And
-    where groups have other types to fall back to, each shape has its own, for a refusal does not say which
+    What stands for others is not made larger for a group that has moved to another type: it has a separate one. And
+    where groups have other types to fall back to, each shape has its own, for a refusal does not show which
     configuration of a reservation it was for. The same holds where one shape is wanted in two sizes: a change of its
-    count does not say which.
+    count does not show which.
     """
     shape = _shape(group)
     if has_moved(request, order, group):
@@ -219,7 +219,7 @@ def config_of(group: GroupSettings, count: int, fault_domain: str) -> dict[str, 
 
 
 def _config(shape: Shape, count: int, fault_domain: str) -> dict[str, Any]:
-    """One configuration of a reservation. One without fault domain serves only launches that name none."""
+    """Return one configuration of a reservation. One without fault domain serves only launches that name none."""
     config: dict[str, Any] = {"instanceShape": shape.instance_type, "reservedCount": count}
     if shape.config:
         config["instanceShapeConfig"] = shape.config
@@ -240,14 +240,14 @@ def cluster_beside(subject: str) -> str:
 
 
 def _cluster(request: Request, order: Order, members: Sequence[GroupSettings]) -> Piece:
-    """The cluster placement group of a placement, for all groups that want one and name none."""
+    """Return the cluster placement group of a placement, for all groups that are to have one and name none."""
     own, subject = section_of(request), _cluster_need(order).subject
     common = _common(order, own, subject, "")
     del common["displayName"]
     mark = token_of(order, subject)[-8:]
     spec = {
         **common,
-        # Two groups of one name would be told apart by OCID alone, so each attempt's has a name of its own.
+        # Two groups of one name would differ by OCID alone, so each attempt's has a different name.
         "name": f"{fit(f'{order.run}-{order.topology.name}', _GROUP_NAME_LIMIT)}-{mark}",
         "description": fit(f"Made by pytest-capacity for {order.run}", _NAME_LIMIT),
         "clusterPlacementGroupType": "STANDARD",
@@ -259,7 +259,7 @@ def _cluster(request: Request, order: Order, members: Sequence[GroupSettings]) -
 def _nodes(
     request: Request, order: Order, place: Order, group: GroupSettings, reserved: Sequence[GroupSettings]
 ) -> list[Piece]:
-    """The launches of one group: one each, with a token of its own."""
+    """Return the launches of one group: one for each node, each with its own token."""
     first = int(place.facts.get(first_fact(group.name), "0"))
     needs: list[Need] = []
     if group in reserved:
@@ -323,7 +323,7 @@ def _source(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def image_fact(group: str, shape: str) -> str:
-    """Return the fact of an offer that says which image a group's nodes of that shape start from."""
+    """Return the fact of an offer that names the image from which a group's nodes of that shape start."""
     return f"image/{group}/{shape}"
 
 
@@ -337,7 +337,7 @@ def _card(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _metadata(order: Order, group: GroupSettings) -> dict[str, str]:
-    """What cloud-init reads: the run's public key, and the user's own user data, in base64."""
+    """Return what cloud-init reads: the run's public key, and the user's own user data, in base64."""
     metadata: dict[str, str] = {}
     if key := order.facts.get(PUBLIC_KEY):
         metadata["ssh_authorized_keys"] = key
@@ -347,7 +347,7 @@ def _metadata(order: Order, group: GroupSettings) -> dict[str, str]:
 
 
 def _subnet(order: Order, group: GroupSettings) -> str:
-    """The subnet that the user named for the zone or its region; empty where a network is made."""
+    """Return the subnet that the user named for the zone or its region; empty where a network is made."""
     domain, _ = split_zone(order.placement.zone)
     named = group.oci.subnets
     spellings = (domain, domain.partition(":")[2], order.placement.region)
@@ -359,7 +359,7 @@ def _network_subject(order: Order, kind: str) -> str:
 
 
 def _network(request: Request, order: Order) -> list[list[Piece]]:
-    """A network of the run's own, with a way out to the Internet where nodes have public addresses."""
+    """Return a network of the run, with a route to the Internet where nodes have public addresses."""
     own = section_of(request)
     vcn = Need(NETWORK, _network_subject(order, NETWORK))
     gateway = Need(GATEWAY, _network_subject(order, GATEWAY))
@@ -385,7 +385,7 @@ def _network(request: Request, order: Order) -> list[list[Piece]]:
 
 
 def _security_rules(own: OciSettings) -> dict[str, Any]:
-    """Nodes reach each other on every port, and are reached by SSH from where the user says."""
+    """Return rules by which nodes reach each other on every port, and the user's addresses reach them by SSH."""
     ssh = {"min": _SSH_PORT, "max": _SSH_PORT}
     outside = [
         {"protocol": _TCP, "source": source, "tcpOptions": {"destinationPortRange": ssh}} for source in own.ssh_sources

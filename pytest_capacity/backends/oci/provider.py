@@ -1,4 +1,4 @@
-"""The first face of OCI: what pytest and the command line need to know of it. Nothing of the SDK is imported here."""
+"""OCI's provider: what pytest and the command line use of it. Nothing of the SDK is imported here."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class OciProvider(Provider):
     )
     file_variables: tuple[str, ...] = ("OCI_CONFIG_FILE", "OCI_CLI_CONFIG_FILE")
     environment_prefixes: tuple[str, ...] = ("OCI_",)
-    #: Whose credentials are used is told by the tenancy, not by what the profile is called.
+    #: The tenancy shows whose credentials are used; the name of the profile does not.
     not_shaping: frozenset[str] = frozenset({"profile", "account", "config_file", "auth"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     endless = "nothing at OCI ends by itself: without a keeper, instances and reservations bill until they are removed"
@@ -83,36 +83,36 @@ class OciProvider(Provider):
     )
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """``us-ashburn-1``."""
+        """Return the regions: ``us-ashburn-1``."""
         return as_once(values, forms.REGION, "us-ashburn-1", where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Availability domains by number, short or full name, with a fault domain behind them or without."""
+        """Return availability domains by number, short or full name, with or without a fault domain after them."""
         return config.read_zones(values, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """OCIDs of capacity reservations."""
+        """Return the OCIDs of capacity reservations."""
         example = self.examples.reservation
         checked = [as_form(value, forms.RESERVATION, example, where, faults) for value in values]
         return tuple(one for one in checked if one is not None)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
-        """`OciSettings`, less what is as by default."""
+        """Return `OciSettings`, without the values that are the default."""
         return plain(config.read_section(section, faults))
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Its image, and the size of its shapes and disks."""
+        """Return the group's image, and the size of its shapes and disks."""
         return config.read_group(section, group, faults)
 
     def check_user_data(self, text: str, settings: Mapping[str, Any], where: str, faults: Faults) -> None:
-        """All metadata of a machine together must fit, and it travels in base64."""
+        """Check that all metadata of a machine together fits; it is sent in base64."""
         size = len(base64.b64encode(text.encode()))
         if size > _METADATA_BYTES:
             what = f"takes {size} bytes in base64; OCI takes {_METADATA_BYTES} of all metadata"
             faults.add(where, what, "Let it fetch the rest (#include URL).")
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
-        """The compartment."""
+        """Return the compartment."""
         key = "oci_compartment_id"
         if key not in values:
             return SctReading()
@@ -120,23 +120,23 @@ class OciProvider(Provider):
         return SctReading(section={"compartment": found} if found else {})
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Less what is as by default."""
+        """Return the settings without the values that are the default."""
         return plain(msgspec.convert(settings, OciSettings))
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
-        """``oci.profile``, or the variable that Oracle's command line reads."""
+        """Return ``oci.profile``, or the variable that Oracle's command line reads."""
         chosen = environ.get("OCI_CLI_PROFILE") or environ.get("OCI_CONFIG_PROFILE") or ""
         return section_of(request).profile or chosen
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
-        """With the profile that the environment chose: the header names it, and the keeper uses it."""
+        """Return the request with the profile of the environment: the header names it, and the keeper uses it."""
         profile = self.chosen_profile(request, environ)
         if not profile or request.emulated:
             return request
         return replace(request, settings={**request.settings, "profile": profile})
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """``oci.account``."""
+        """Return ``oci.account``."""
         account = section_of(request).account
         return ("oci.account", account) if account else ("", "")
 

@@ -14,10 +14,10 @@ from pytest_capacity.model import ErrorPart, Held, State, Subject
 
 #: The fact of a reservation that names the work request of an update that is under way.
 UPDATE: Final = "update"
-#: Facts of a node that are not kept when the cloud does not say them again.
+#: Facts of a node that are not kept when the cloud does not report them again.
 _PASSING: Final = ("power", "reservation_id")
 
-#: Our own word: a preemptible instance went though neither we nor a stop asked for it.
+#: Our own code: a preemptible instance went without a delete or a stop of ours.
 PREEMPTED: Final = "PreemptibleInstanceTerminated"
 
 
@@ -25,7 +25,7 @@ def held(kind: str, region: str, thing: Mapping[str, Any], before: Held | None =
     """Return a thing as the API gives it; ``before`` is as we knew it.
 
     What goes before it was ever ready has failed: the reason stands in its work request, which `with_errors` puts in.
-    It is ``failed`` once: asked again, with what was answered, it is ``leaving`` or ``gone`` like any other.
+    It is ``failed`` once: read again, with what was returned, it is ``leaving`` or ``gone`` like any other.
     """
     stamp = read_stamp(thing.get("freeformTags"))
     word = str(thing.get("lifecycleState", ""))
@@ -61,7 +61,7 @@ def _problem(kind: str, word: str, state: State, thing: Mapping[str, Any], befor
 
 
 def _zone(thing: Mapping[str, Any], subject: str) -> str:
-    """The availability domain, with its fault domain where the run asked for one; a network has that of its subject."""
+    """Return the availability domain, with its fault domain if the run names one; a network has that of its subject."""
     asked = Subject.parse(subject).zone
     domain = str(thing.get("availabilityDomain") or "")
     if not domain or asked.startswith(join_zone(domain, "FAULT")):
@@ -98,7 +98,7 @@ def _image(thing: Mapping[str, Any]) -> str:
 
 
 def resizing(before: Held, count: int, work_request: str) -> Held:
-    """Return a reservation whose update was accepted: its work request tells when it is done, or that it failed."""
+    """Return a reservation whose update was accepted: its work request shows when it is done, or that it failed."""
     facts = {**before.facts, UPDATE: work_request} if work_request else before.facts
     return replace(before, count=count, state="creating", facts=facts, parts=(), problem="", problem_code="")
 
@@ -116,13 +116,13 @@ def with_errors(failed: Held, errors: Sequence[Mapping[str, Any]]) -> Held:
 
 
 def as_piece(found: Held, subject: str, group: str | None, zone: str, work_request: str) -> Held:
-    """Return a thing that was made just now, under the name by which we know it."""
+    """Return a thing that was made just now, under our name for it."""
     facts = {**found.facts, "work_request": work_request} if work_request else found.facts
     return replace(found, subject=subject, group=group, zone=zone or found.zone, facts=facts)
 
 
 def merged(before: Held, now: Held | None) -> Held:
-    """Return what OCI says now, under the name by which we know it; ``unseen`` where it lists no such thing.
+    """Return what OCI reports now, under our name for it; ``unseen`` where it lists no such thing.
 
     Facts that only other calls give (addresses, the work request) stay.
     """

@@ -1,6 +1,6 @@
 """Node groups that change while they stand: what of it Oracle can do, and the calls for one node.
 
-An instance gets another shape, and a seat in another reservation, by one update while it is stopped: an update of the
+An instance gets another shape, and a place in another reservation, by one update while it is stopped: an update of the
 shape alone is refused where the reservation that it is in has no capacity for it (terraform-provider-oci issue 2313).
 Only VM.Standard and VM.Optimized shapes can be changed at all (OCI documentation, "Changing the Shape of an Instance").
 """
@@ -26,7 +26,7 @@ from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Obstacle,
 _CHANGEABLE: Final = re.compile(r"VM\.(?:Standard|Optimized)\d*\..*")
 #: The largest boot volume (OCI documentation, "Boot Volumes"). GB.
 _LARGEST_DISK: Final = 32768
-#: What a configuration of a reservation says again in an update; what it is used for is the answer's alone.
+#: What a configuration of a reservation repeats in an update; what it is used for is in answers alone.
 _CONFIG_KEYS: Final = (
     "instanceShape",
     "instanceShapeConfig",
@@ -78,7 +78,7 @@ def configs_of(cloud: Cloud, request: Request, held: Held, read: Mapping[str, An
 
 
 def _config_again(cloud: Cloud, request: Request, held: Held, shape: str) -> list[dict[str, Any]]:
-    """The configuration, with no nodes yet, of the group that had that shape at first; none where no group had."""
+    """Return the configuration, with no nodes yet, of the group whose first shape it was; none where there is none."""
     topology = request.topologies.get(Subject.parse(held.subject).topology)
     groups = [settings_of(request, group) for group in (topology.groups if topology else ())]
     for group in groups:
@@ -91,7 +91,7 @@ def _config_again(cloud: Cloud, request: Request, held: Held, shape: str) -> lis
 
 
 def _own_cluster(cloud: Cloud, beside: Held) -> str:
-    """The OCID of the cluster placement group that was made with a reservation."""
+    """Return the OCID of the cluster placement group that was made with a reservation."""
     subject = cluster_beside(beside.subject)
     for one in list_kind(cloud, beside.region, beside.place or cloud.compartment, CLUSTER):
         if read_stamp(one.get("freeformTags")).piece == subject and one.get("lifecycleState") == "ACTIVE":
@@ -128,7 +128,7 @@ def change_node(cloud: Cloud, request: Request, held: Held, to: Change) -> Held:
 
 
 def _size(request: Request, held: Held, shape: str) -> dict[str, float]:
-    """OCPUs and memory of a node of the group that has another shape."""
+    """Return OCPUs and memory of a node of the group that has another shape."""
     topology = request.topologies.get(Subject.parse(held.subject).topology)
     for group in topology.groups if topology else ():
         if group.name == held.group:
@@ -150,7 +150,7 @@ def _grow(cloud: Cloud, held: Held, disk_gb: int) -> Held:
 
 
 def _boot_volumes(cloud: Cloud, nodes: Sequence[Held]) -> dict[str, str]:
-    """The OCIDs of the boot volumes of nodes, by the nodes' own: one list a domain and compartment."""
+    """Return the OCIDs of the boot volumes of nodes, by the nodes' own: one list a domain and compartment."""
     places: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for node in nodes:
         places[node.region, split_zone(node.zone)[0], node.place or cloud.compartment].add(node.id)

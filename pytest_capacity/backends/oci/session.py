@@ -1,6 +1,6 @@
 """The SDK: its base client, one a service and region. Every call of the backend goes through `Cloud.call`.
 
-`oci.base_client.BaseClient` signs, sends and reads errors. The generated clients above it would cost a start of the
+`oci.base_client.BaseClient` signs, sends and reads errors. The generated clients above it would add to a start of the
 keeper half a second and 50 MB for classes of every service of the network, and they bring what must be off here:
 retries (they take Oracle's "Out of host capacity", HTTP 500, for a passing fault, eight times) and circuit breakers.
 What is sent and read is JSON, in Oracle's own names.
@@ -59,12 +59,12 @@ class Answer(Struct, frozen=True):
 
     @property
     def etag(self) -> str:
-        """The version of the thing, for ``if-match``."""
+        """Return the version of the thing, for ``if-match``."""
         return self.headers.get("etag", "")
 
     @property
     def work_request(self) -> str:
-        """The OCID of the work request that goes on with the call; empty where the call was all."""
+        """Return the OCID of the work request that continues the call; empty where the call did everything."""
         return self.headers.get("opc-work-request-id", "")
 
 
@@ -91,17 +91,17 @@ class Cloud:
         self._credentials: credentials.Credentials | None = None
         auth = credentials.auth_of(self.settings, credentials.environment())
         if request.emulated or auth not in credentials.PRINCIPALS:
-            # A file that cannot be read is said before anything else is done.
+            # A file that cannot be read is reported before anything else is done.
             self._credentials = self._load()
 
     @property
     def tenancy(self) -> str:
-        """The OCID of the tenancy, which is its root compartment, too."""
+        """Return the OCID of the tenancy, which is its root compartment, too."""
         return self._known().tenancy
 
     @property
     def compartment(self) -> str:
-        """The compartment in which the run makes what it makes."""
+        """Return the compartment in which the run makes its things."""
         return self.settings.compartment or self.tenancy
 
     def call(
@@ -131,7 +131,7 @@ class Cloud:
             return self._send(self._client(service, region), *sent)
 
     def get(self, service: str, region: str, operation: str, path: str, **query: Any) -> Answer:
-        """`call` for a read."""
+        """Return the answer of `call` for a read."""
         return self.call(service, region, operation, "GET", path, query=query)
 
     def get_text(self, service: str, region: str, operation: str, path: str, **query: Any) -> str:
@@ -221,7 +221,7 @@ class Cloud:
         return client
 
     def _endpoint(self, region: str) -> str | None:
-        """Oracle tells regions by the host. An emulator has one host, this machine, and tells them by the path."""
+        """Return the endpoint: Oracle's regions differ by host; an emulator has one host and a path for each region."""
         given = self._request.endpoint
         if not given:
             return None
@@ -240,7 +240,7 @@ class Cloud:
             return self._credentials
 
     def _reload(self, generation: int) -> bool:
-        """Read the credentials again; return whether they are others than those of the call that was refused.
+        """Read the credentials again; return whether they differ from those of the call that was refused.
 
         Those of another tenancy are refused: there, nothing of this run would be found, and be taken for gone.
         """

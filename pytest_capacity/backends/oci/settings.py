@@ -1,4 +1,4 @@
-"""What the configuration says for OCI: the ``oci:`` section, and one group with every default filled in."""
+"""The configuration for OCI: the ``oci:`` section, and one group with every default filled in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from pytest_capacity.backends.groups import PlannedGroup, defaults_of, merged
 from pytest_capacity.model import NodeGroup, Request
 
-#: Keys that a group may have of its own under ``oci:``, over those of the section.
+#: Keys that a group may set under ``oci:``, over those of the section.
 GROUP_KEYS: Final = ("image", "ocpus", "memory_gb", "boot_volume_gb", "cluster_placement_group")
 
 #: The least OCPUs of a flexible shape, and GB of memory for each, where those are not 1 and 16 (OCI documentation,
@@ -29,7 +29,7 @@ Auth = Literal["auto", "api_key", "security_token", "instance_principal", "resou
 
 
 class ImageLookup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An image by its operating system and version, as ListImages takes them; the newest for the shape is meant."""
+    """An image by its operating system and version, as ListImages takes them; it is the newest for the shape."""
 
     operating_system: str
     version: str
@@ -54,13 +54,13 @@ class OciSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ocpus: float | None = None
     memory_gb: float | None = None
     boot_volume_gb: int | None = None
-    #: ``FAULT-DOMAIN-1`` ...: each is a place of its own to fall back to; empty: the cloud chooses one.
+    #: ``FAULT-DOMAIN-1`` ...: each is a separate place to fall back to; empty: the cloud chooses one.
     fault_domains: tuple[str, ...] = ()
     #: The OCID of an existing cluster placement group; None: one is made for groups with ``placement_group: true``.
     cluster_placement_group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     defined_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    #: Whether the capacity report is asked, so that domains that are out of capacity are tried last.
+    #: Whether the capacity report is read, so that domains that are out of capacity are tried last.
     capacity_report: bool = True
     auth: Auth = "auto"
     profile: str | None = None
@@ -105,7 +105,7 @@ def settings_of(request: Request, group: NodeGroup) -> GroupSettings:
 
 
 def makes_clusters(request: Request) -> bool:
-    """Return whether a group of ``request`` wants a cluster placement group and names none."""
+    """Return whether a group of ``request`` is to have a cluster placement group and names none."""
     return any(
         group.placement_group and not settings_of(request, group).oci.cluster_placement_group
         for topology in request.topologies.values()

@@ -78,7 +78,7 @@ def _shapes(cloud: Cloud, region: str, domain: str) -> Mapping[str, Mapping[str,
 def _report(
     cloud: Cloud, region: str, domain: str, groups: Sequence[GroupSettings]
 ) -> Mapping[tuple[str, str], str] | None:
-    """The capacity report. Not everyone may ask for it, and what it does not say rules nothing out."""
+    """Return the capacity report. It may be denied to these credentials, and what is not in it rules nothing out."""
     if not cloud.settings.capacity_report:
         return None
     wanted = [
@@ -110,7 +110,7 @@ def _report(
 
 
 def _images(cloud: Cloud, region: str, groups: Sequence[GroupSettings]) -> Mapping[tuple[str, str, str], str | None]:
-    """The newest image of each lookup and shape; None where the region has none."""
+    """Return the newest image of each lookup and shape; None where the region has none."""
     wanted = {
         (found.operating_system, found.version, shape)
         for group in groups
@@ -172,7 +172,7 @@ def _offer(
 
 
 def _lacks(groups: Sequence[GroupSettings], read: Reads, zone: str) -> set[str]:
-    """The shapes that the domain does not have, by its list or by the report."""
+    """Return the shapes that the domain does not have, by its list or by the report."""
     wanted = {shape for group in groups for shape in group.types}
     lacks = set() if read.shapes is None else wanted - read.shapes.keys()
     fault = split_zone(zone)[1]
@@ -186,7 +186,7 @@ def _why_not(
     lacks: set[str],
     known: Collection[str],
 ) -> str:
-    """Why the zone cannot take the groups, for the user; empty if it can as far as we could see."""
+    """Return why the zone cannot take the groups, for the user; empty if it can, as far as could be read."""
     lacking = {shape for group in groups if set(group.types) <= lacks for shape in group.types}
     if lacking:
         return not_offered(lacking, known)
@@ -202,7 +202,7 @@ def _why_not(
 
 
 def _ranked(offers: list[Offer], groups: Sequence[GroupSettings], reads: Mapping[str, Reads]) -> list[Offer]:
-    """Offers with those in front that the report says have room, where it says that others have none."""
+    """Return offers, those first that have room by the report, where by it others have none."""
     wanted = {group.group.instance_type for group in groups}
 
     def is_out(offer: Offer) -> bool:

@@ -117,7 +117,7 @@ OPERATIONS: Final = (
 
 
 class AzureCatalogue(TableCatalogue):
-    """Quotas count vCPUs: of the region, of the family of sizes, and of spot."""
+    """The tables whose quotas count vCPUs: of the region, of the family of sizes, and of spot."""
 
     def __init__(self) -> None:
         zones = {

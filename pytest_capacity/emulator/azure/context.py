@@ -23,7 +23,7 @@ CLOUD: Final = "azure"
 
 
 class Context:
-    """One World, as Azure sees it. Every method is called with its lock held."""
+    """One World, with Azure's operations on it. Every method is called with its lock held."""
 
     def __init__(self, world: World, secret: Secret, catalogue: AzureCatalogue) -> None:
         self.world = world
@@ -34,7 +34,7 @@ class Context:
 
     @property
     def now(self) -> float:
-        """The World's time."""
+        """Return the World's time."""
         return self.world.clock.now()
 
     def seconds(self, name: str) -> float:
@@ -148,7 +148,7 @@ class Context:
         return headers
 
     def signature(self, text: str) -> str:
-        """Return what signs a URL for which no token is asked."""
+        """Return what signs a URL that needs no token."""
         return hmac.new(self.secret.text.encode(), text.encode(), hashlib.sha256).hexdigest()
 
     def token(self) -> tuple[str, int]:

@@ -38,7 +38,7 @@ _TOKENS: Final = (
     _METADATA,
 )
 _BLOBS: Final = "/azure-blobs/"
-#: No token is asked for: who wants one, and who has a signed URL.
+#: No token is needed for these: calls for a token, and those of a signed URL.
 _OPEN: Final = frozenset({"Tokens_Get", "Blobs_Get"})
 
 _VERBS: Final = {"PUT": "CreateOrUpdate", "PATCH": "Update", "GET": "Get", "HEAD": "Get", "DELETE": "Delete"}
@@ -120,7 +120,7 @@ class AzureFace:
         return first in ("subscriptions", "tenants") or path.endswith(_TOKENS) or path.startswith(_BLOBS)
 
     def read(self, request: HttpRequest) -> Asked:
-        """Return what is asked."""
+        """Return the call."""
         path = read_path(request.path)
         operation = _operation(request, path)
         asked = Asked(operation=operation, request=request, writes=request.method not in ("GET", "HEAD"))
@@ -157,7 +157,7 @@ class AzureFace:
             raise Refusal("InvalidResourceType", f"the emulator has no {operation}", 404)
 
     def _place(self, asked: Asked, path: ArmPath) -> None:
-        """Region, zone, type and market, by the body, by the thing, or by the path."""
+        """Set region, zone, type and market, by the body, by the thing, or by the path."""
         body = asked.params["body"]
         words = asked.request.path.strip("/").split("/")
         lower = [word.lower() for word in words]
@@ -189,7 +189,7 @@ class AzureFace:
         return BadCredentials()
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen."""
+        """Do the call."""
         handler = _OTHERS.get(asked.operation) or self._handler(asked.operation)
         if asked.request.path.lower().endswith("/openid-configuration"):
             return HttpResponse.of_json(groups.openid(base_url(asked.request)))
@@ -205,7 +205,7 @@ class AzureFace:
         return known.get("List" if verb == "ListAll" else verb)
 
     def _with_limits(self, asked: Asked, answer: HttpResponse) -> HttpResponse:
-        """With the headers that say how many calls are left, and which call this was."""
+        """Return the answer with the headers for the number of calls left, and for the id of this call."""
         kind = "deletes" if asked.request.method == "DELETE" else "writes" if asked.writes else "reads"
         request_id = self._context.world.hex(32)
         headers = {
@@ -231,11 +231,11 @@ class AzureFace:
         }
 
     def warm(self) -> None:
-        """Nothing is loaded late."""
+        """Do nothing: everything is loaded already."""
 
 
 def _operation(request: HttpRequest, path: ArmPath) -> str:
-    """The SDK's name of the call."""
+    """Return the SDK's name of the call."""
     lower = request.path.lower()
     if lower.endswith(_TOKENS):
         return "Tokens_Get"

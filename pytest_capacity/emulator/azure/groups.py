@@ -94,13 +94,13 @@ def get_resource_group(context: Context, asked: Asked) -> HttpResponse:
 
 
 def list_resource_groups(context: Context, asked: Asked) -> HttpResponse:
-    """Return the resource groups, those with a tag where the filter says so."""
+    """Return the resource groups; only those with a tag where the filter names one."""
     found = [one for one in context.resources("resourceGroups") if _has_tag(one, asked) and one.visible(context.now)]
     return HttpResponse.of_json(paged(asked.request, [resource_group_body(context, one) for one in found]))
 
 
 def delete_resource_group(context: Context, asked: Asked) -> HttpResponse:
-    """Begin to remove a resource group with all that is in it. Only a Location says when it has gone."""
+    """Begin to remove a resource group with all that is in it. Only a Location shows when it has gone."""
     group = context.need_group(asked.params["path"])
     if group.state(context.now) != "Deleting":
         group.leaving_at = context.now
@@ -202,7 +202,7 @@ def patch_tags(context: Context, asked: Asked) -> HttpResponse:
 
 
 def get_operation(context: Context, asked: Asked) -> HttpResponse:
-    """Say how an operation stands, in the way of the URL: a status, or the answer that the call would have had."""
+    """Return the state of an operation, by the kind of its URL: a status, or the answer that the call would have."""
     words = asked.request.path.strip("/").split("/")
     operation = context.world.operations.get(words[-1])
     if operation is None or operation.cloud != CLOUD:
@@ -234,7 +234,7 @@ def _iso(seconds: float) -> str:
 
 
 def get_token(context: Context, asked: Asked) -> HttpResponse:
-    """Give a token to who knows the secret: as Entra ID, or as the identity endpoint of a machine does."""
+    """Return a token if the secret is right: as Entra ID, or as the identity endpoint of a machine does."""
     request = asked.request
     if request.method == "POST":
         form = request.form()

@@ -1,4 +1,4 @@
-"""Virtual machines: made and deleted, listed, and what is seen of them."""
+"""Virtual machines: made and deleted, listed, and what the API shows of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OPT_OUT_SINCE: Final = "2026-04-01"
 
 
 def put_machine(context: Context, asked: Asked) -> HttpResponse:
-    """Make a machine, its card, address and disk; or say what there is."""
+    """Make a machine, its card, address and disk; or return the existing one."""
     path, body = asked.params["path"], asked.params["body"]
     context.need_group(path, to_make=True)
     old = context.find(path.id)
@@ -122,7 +122,7 @@ def _check_image(context: Context, image: Mapping[str, Any], architecture: str, 
 
 
 def member_for(context: Context, properties: Mapping[str, Any], size: str, market: str, zone: str) -> Member | None:
-    """The member that a machine is to sit in. A group without one of its size and zone refuses it."""
+    """Return the member that a machine is to be in. A group without one of its size and zone refuses it."""
     named = ((properties.get("capacityReservation") or {}).get("capacityReservationGroup") or {}).get("id")
     if not named:
         return None
@@ -152,7 +152,7 @@ def _allocated(
     market: str,
     member: Member | None,
 ) -> tuple[Vm, Refusal | None]:
-    """The machine, in a seat of its member, beside it where that is full, or failed: Azure says so late."""
+    """Return the machine, in a place of its member, beside it if that is full, or failed: Azure reports that late."""
     world, now = context.world, context.now
     failure = asked.strike.late()
     seat: Any = None

@@ -40,7 +40,7 @@ def put_plain(context: Context, asked: Asked) -> HttpResponse:
 
 
 def _check_references(context: Context, body: Mapping[str, Any]) -> None:
-    """Every ``networkSecurityGroup`` that a network names must be there."""
+    """Check that every ``networkSecurityGroup`` that a network names is there."""
     for subnet in (body.get("properties") or {}).get("subnets") or ():
         guard = ((subnet.get("properties") or {}).get("networkSecurityGroup") or {}).get("id")
         if guard:
@@ -196,7 +196,7 @@ def check_cards(context: Context, properties: Mapping[str, Any], region: str) ->
 
 
 def give_addresses(vm: Vm, properties: Mapping[str, Any]) -> None:
-    """Give a machine its addresses, the public one where its card asks for it."""
+    """Give a machine its addresses, the public one where its card is configured for one."""
     vm.private_ip = f"10.64.{vm.number // 250 % 64}.{vm.number % 250 + 4}"
     for card in (properties.get("networkProfile") or {}).get("networkInterfaceConfigurations") or ():
         for address in (card.get("properties") or {}).get("ipConfigurations") or ():
@@ -205,7 +205,7 @@ def give_addresses(vm: Vm, properties: Mapping[str, Any]) -> None:
 
 
 def make_cards(context: Context, vm: Vm, properties: Mapping[str, Any]) -> None:
-    """Make the cards and public addresses that a machine's configurations ask for; they stay when it fails."""
+    """Make the cards and public addresses in a machine's configurations; they stay when it fails."""
     subscription, group = vm.container.split("/")[2], vm.container.split("/")[4]
     for card in (properties.get("networkProfile") or {}).get("networkInterfaceConfigurations") or ():
         inside = card.get("properties") or {}

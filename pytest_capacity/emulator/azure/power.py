@@ -22,7 +22,7 @@ _CHANGED: Final = ("hardwareProfile", "capacityReservation")
 
 
 def _machine(context: Context, asked: Asked) -> Vm:
-    """The machine, which nothing else is being done to."""
+    """Return the machine. Raise a refusal while another operation on it is in progress."""
     vm = context.need(asked.params["path"])
     assert isinstance(vm, Vm)
     if vm.state(context.now) in ("Creating", "Updating", "Deleting"):
@@ -50,7 +50,7 @@ def _let_go(context: Context, vm: Vm) -> None:
 
 
 def start(context: Context, asked: Asked) -> HttpResponse:
-    """Start a deallocated machine, in a seat of its group's member where one is free; a refusal comes late."""
+    """Start a deallocated machine, in a place of its group's member where one is free; a refusal is reported late."""
     vm = _machine(context, asked)
     if vm.stage(context.now) == "running":
         operation = context.begin(asked, vm, 0.0)
@@ -138,7 +138,7 @@ def _change(context: Context, vm: Vm, changes: Mapping[str, Any]) -> None:
 
 
 def patch_disk(context: Context, asked: Asked) -> HttpResponse:
-    """Let a disk grow. One that a machine starts from grows only while that is deallocated, and none shrinks."""
+    """Make a disk larger. One that a machine starts from grows only while that is deallocated, and none shrinks."""
     disk = context.need(asked.params["path"])
     assert isinstance(disk, Resource)
     wanted = (asked.params["body"].get("properties") or {}).get("diskSizeGB")

@@ -88,7 +88,7 @@ def delete_group(context: Context, asked: Asked) -> HttpResponse:
 
 
 def put_member(context: Context, asked: Asked) -> HttpResponse:
-    """Reserve capacity: all of it or nothing; a refusal comes late."""
+    """Reserve capacity: all of it or nothing; a refusal is reported late."""
     path, body = asked.params["path"], asked.params["body"]
     group = _group_of(context, path)
     old = context.find(path.id)
@@ -196,7 +196,7 @@ def _resize(context: Context, asked: Asked, member: Member, count: int, status: 
 
 
 def _hold(context: Context, member: Member, count: int) -> None:
-    """Those beyond the new count keep their machines, without the reservation."""
+    """Hold ``count``. Machines beyond the new count keep running, without the reservation."""
     context.world.resize(member, count)
     for vm in inside(context, member)[count:]:
         vm.reservation_id = None
@@ -272,7 +272,7 @@ def _end_member(context: Context, member: Member) -> None:
 
 
 def get_group(context: Context, asked: Asked) -> HttpResponse:
-    """Return one group, with its instance view where that is asked for."""
+    """Return one group, with its instance view where that is requested."""
     group = context.need(asked.params["path"])
     assert isinstance(group, Resource)
     return HttpResponse.of_json(group_body(context, group, "instanceview" in asked.request.first("$expand").lower()))
@@ -288,7 +288,7 @@ def list_groups(context: Context, asked: Asked) -> HttpResponse:
 
 
 def get_member(context: Context, asked: Asked) -> HttpResponse:
-    """Return one member, with its instance view where that is asked for."""
+    """Return one member, with its instance view where that is requested."""
     member = context.need(asked.params["path"])
     assert isinstance(member, Member)
     return HttpResponse.of_json(member_body(context, member, "instanceview" in asked.request.first("$expand").lower()))

@@ -77,13 +77,13 @@ class Vm(Machine):
 class Member(Reservation):
     """A capacity reservation in a group. One that could not be allocated stays, in state Failed, and holds nothing.
 
-    One that could not be made larger is Failed too, and holds what it held, until that count is asked for again.
+    One that could not be made larger is Failed too, and holds what it held, until that count is requested again.
     """
 
     path: str
     body: dict[str, Any] = field(default_factory=dict)
     failure: Refusal | None = None
-    #: The count that was asked for last, where that is another than it holds.
+    #: The count that was requested last, where that is another than it holds.
     wanted: int | None = None
     growth_failure: Refusal | None = None
     #: Until when a change of its count is under way.

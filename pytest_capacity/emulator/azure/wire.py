@@ -60,7 +60,7 @@ _HTTP: Final = {
 
 @dataclass(frozen=True)
 class ArmPath:
-    """A path of Resource Manager, of which the fixed words are of no case.
+    """A path of Resource Manager, whose fixed words are case-insensitive.
 
     ``type`` is that of a resource or of a list of them, ``names`` the names in it; ``more`` is what comes after the
     name (an action). ``region`` is that of ``/locations/REGION/``.
@@ -75,7 +75,7 @@ class ArmPath:
 
     @property
     def id(self) -> str:
-        """The id as the emulator keeps it: the types as they are written, the names in small letters."""
+        """Return the id as the emulator keeps it: the types as they are written, the names in small letters."""
         return make_id(self.subscription, self.group, self.type, *self.names)
 
 
@@ -117,7 +117,7 @@ def read_path(text: str) -> ArmPath:
 
 
 def _resource(subscription: str, group: str, words: Sequence[str]) -> ArmPath:
-    """``Provider/type/name[/type/name][/more]``, as far as the types are known."""
+    """Return the parts of ``Provider/type/name[/type/name][/more]``, as far as the types are known."""
     type_, names, rest = words[0], list[str](), list(words[1:])
     is_list = False
     while rest and f"{type_}/{rest[0]}".lower() in TYPES:
@@ -164,7 +164,7 @@ def paged(request: HttpRequest, items: Sequence[Mapping[str, Any]]) -> dict[str,
 
 
 def retry_after(seconds: float) -> dict[str, str]:
-    """Return the header that tells a client when to look again; none where that is at once."""
+    """Return the header with the time until a client's next poll; none where that is at once."""
     whole = math.floor(min(seconds, 10.0))
     return {"Retry-After": str(whole)} if whole >= 1 else {}
 
@@ -209,7 +209,7 @@ def _translated(refusal: Refusal) -> Refusal:
 
 
 def over_quota(refusal: r.OverQuota) -> Refusal:
-    """Return the refusal of a quota, with the words that say which one it is."""
+    """Return the refusal of a quota, with the words that name it."""
     approved = {
         "cores": "Total Regional Cores",
         "vcpus": "Total Regional Cores",
@@ -226,7 +226,7 @@ def over_quota(refusal: r.OverQuota) -> Refusal:
 
 
 def allocation_failed(refusal: r.NoStock, nested: bool = False) -> Refusal:
-    """Return the lack of capacity, by whether a zone was asked for and by market."""
+    """Return the lack of capacity, by whether a zone was requested and by market."""
     zonal = not refusal.zone.endswith("-none")
     if refusal.market == "spot":
         words = (

@@ -1,4 +1,4 @@
-"""What the parts of the API share: the World, the place of a call, and how an operation begins and is told."""
+"""What the parts of the API share: the World, the place of a call, and how an operation begins and is reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WORDS: Final = {
 
 
 class Context:
-    """The World, seen by Compute Engine."""
+    """The World, with Compute Engine's operations on it."""
 
     def __init__(self, world: World, catalogue: GceCatalogue) -> None:
         self.world = world
@@ -38,7 +38,7 @@ class Context:
 
     @property
     def now(self) -> float:
-        """The World's time."""
+        """Return the World's time."""
         return self.world.clock.now()
 
     def seconds(self, name: str) -> float:
@@ -69,7 +69,7 @@ class Context:
         group: str = "",
         warning: tuple[str, str] | None = None,
     ) -> GceOperation:
-        """Begin an operation on ``target`` (a path below the project), as long as the weather says."""
+        """Begin an operation on ``target`` (a path below the project), for the time that the weather sets."""
         world = self.world
         stamp = f"{int(self.now * 1000)}-{world.hex(13)}-{world.hex(8)}-{world.hex(8)}"
         name = f"operation-{stamp}"
@@ -101,7 +101,7 @@ class Context:
         return HttpResponse.of_json(self.operation(operation, operation.made))
 
     def operation(self, operation: GceOperation, at: float | None = None) -> dict[str, Any]:
-        """Return an operation as the API tells it."""
+        """Return an operation as the API shows it."""
         done = operation.ended and at is None
         told: dict[str, Any] = {
             "kind": "compute#operation",
@@ -237,7 +237,7 @@ def quota_metric(refusal: OverQuota, catalogue: Mapping[str, str] | None = None)
 
 
 def quota_words(refusal: OverQuota) -> str:
-    """Return what the API says of a quota."""
+    """Return the API's entry of a quota."""
     where = f"in region {refusal.region}" if refusal.region else "globally"
     return f"Quota '{quota_metric(refusal)}' exceeded.  Limit: {refusal.limit:.1f} {where}."
 

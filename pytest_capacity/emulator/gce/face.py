@@ -1,4 +1,4 @@
-"""Compute Engine's face: which call is asked, what it does, and how a refusal is told."""
+"""Compute Engine's face: which call it is, what it does, and the form of a refusal."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class GceFace:
         return asked
 
     def _read_machine(self, asked: Asked, body: Mapping[str, Any]) -> None:
-        """What faults are chosen by: the type and the market that a body asks for."""
+        """Set what faults are chosen by: the type and the market in a body."""
         specific = body.get("specificReservation")
         machine = body.get("instanceProperties") or (specific or {}).get("instanceProperties") or body
         if not isinstance(machine, Mapping):
@@ -135,11 +135,11 @@ class GceFace:
             asked.market = "spot" if spot else "on-demand"
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return a refusal of a request that does not bear the secret as its access token."""
+        """Return a refusal of a request that does not have the secret as its access token."""
         return None if self._secret.is_borne(asked.request.headers) else BadCredentials()
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen."""
+        """Do the call."""
         fixed.check_project(asked)
         if asked.operation == "imageFamilyViews.get":
             path = f"projects/{asked.params['project']}/global/images/family/{asked.params['name']}"
@@ -156,7 +156,7 @@ class GceFace:
         return (CLOUD, asked.operation, asked.zone or asked.region, asked.token or "")
 
     def _write(self, asked: Asked, write: Callable[[Context, Asked], GceOperation]) -> HttpResponse:
-        """Begin an operation; one that began with this requestId is told as it is now."""
+        """Begin an operation; one that began with this requestId is returned as it is now."""
         key = self._key(asked)
         if asked.token and key in self._world.tokens:
             known = self._world.operations.get(self._world.tokens[key][1][0])
@@ -215,7 +215,7 @@ class GceFace:
         return self._scoped(collection).get(at, [])
 
     def _scoped(self, collection: str) -> dict[str, list[dict[str, Any]]]:
-        """All things of a collection by their scopes, of which every one is there."""
+        """Return all things of a collection by their scopes, each of which is there."""
         context = self._context
         if collection == "subnetworks":
             return {f"regions/{region}": [fixed.subnetwork(region)] for region in ZONES}
@@ -261,7 +261,7 @@ class GceFace:
         raise missing(f"projects/{PROJECT}/{at}/operations/{name}")
 
     def _wait(self, operation: GceOperation) -> HttpResponse:
-        """Answer when the operation is over, or after two minutes; called without the World's lock."""
+        """Return the operation when it is over, or after two minutes; called without the World's lock."""
         end = time.monotonic() + _WAIT_S
         while True:
             with self._world.lock:
@@ -280,7 +280,7 @@ class GceFace:
         return {"project": PROJECT, "project_number": PROJECT_NUMBER, "endpoint": f"{url}/compute/v1/"}
 
     def warm(self) -> None:
-        """Nothing has to be loaded."""
+        """Do nothing: everything is loaded already."""
 
 
 def _in_words(refusal: Refusal) -> tuple[str, str, int | None]:

@@ -29,7 +29,7 @@ def listed(context: Context) -> list[tuple[str, dict[str, Any]]]:
 
 
 def told(context: Context, one: Instance) -> dict[str, Any]:
-    """Return an instance as the API tells it."""
+    """Return an instance as the API shows it."""
     body, zone = one.body, f"zones/{one.zone}"
     answer: dict[str, Any] = {
         "kind": "compute#instance",
@@ -221,7 +221,7 @@ def delete(context: Context, asked: Asked) -> GceOperation:
 
 
 def stop(context: Context, asked: Asked) -> GceOperation:
-    """Stop one. What becomes of its local SSDs must be said."""
+    """Stop one. The call must state what becomes of its local SSDs."""
     one = _ready(context, asked)
     local = one.type in BUNDLED_SSDS or any(disk.get("type") == "SCRATCH" for disk in one.body.get("disks") or ())
     if local and asked.request.first("discardLocalSsd") not in ("true", "false"):
@@ -231,7 +231,7 @@ def stop(context: Context, asked: Asked) -> GceOperation:
 
 
 def start(context: Context, asked: Asked) -> GceOperation:
-    """Start a stopped one again, in the reservation that it names. What there is no place for is told later."""
+    """Start a stopped one again, in the reservation that it names. A lack of room for it is reported later."""
     one = _ready(context, asked)
     path = thing_path(one, "instances")
     if one.stage(context.now) in ("starting", "running"):

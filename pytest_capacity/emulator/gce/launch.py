@@ -34,7 +34,7 @@ class Wish:
         self.affinity = body.get("reservationAffinity") or {}
 
     def seats(self, context: Context, least: int, most: int) -> list[Reservation | None]:
-        """Return where each machine sits. Raise what the operation has to tell."""
+        """Return the place of each machine. Raise what the operation has to report."""
         kind = self.affinity.get("consumeReservationType", "ANY_RESERVATION")
         world = context.world
         if kind == "SPECIFIC_RESERVATION":
@@ -59,7 +59,7 @@ class Wish:
         return found
 
     def _fits(self, one: GceReservation) -> bool:
-        """Whether all of its properties are those of the machine, as the API wants it."""
+        """Return whether all of its properties are those of the machine, as the API requires."""
         properties = one.body["specificReservation"]["instanceProperties"]
         boards = {(last(b.get("acceleratorType")), b.get("acceleratorCount")) for b in self._boards(self.body)}
         others_ = {(last(b.get("acceleratorType")), b.get("acceleratorCount")) for b in self._boards(properties)}
@@ -79,7 +79,7 @@ class Wish:
 
 
 class Plan:
-    """The machines that a call wants: all alike, and checked."""
+    """The machines of a call: all alike, and checked."""
 
     def __init__(self, context: Context, place: Place, body: Mapping[str, Any]) -> None:
         self.place = place
@@ -107,7 +107,7 @@ class Plan:
             )
 
     def _check_links(self) -> None:
-        """A link of one zone's type cannot stand in another zone's machine."""
+        """Check links: one of one zone's type cannot stand in another zone's machine."""
         path = path_of(self.body.get("machineType"))
         if "/" in path and f"zones/{self.place.zone}/" not in f"{path}/":
             raise invalid("resource.machineType", path, f"The resource is not in zone '{self.place.zone}'.")
@@ -224,7 +224,7 @@ def bulk_insert(context: Context, asked: Asked) -> GceOperation:
     group = f"{context.world.hex(8)}-{context.world.hex(4)}-{context.world.hex(4)}"
     made = [_make(context, asked, plan, name, seat) for name, seat in zip(names, seats, strict=False)]
     for machine in made:
-        # Each machine has an operation of its own, too.
+        # Each machine has its own operation, too.
         one = f"zones/{plan.place.zone}/instances/{machine.name}"
         context.begin(asked, "insert", one, machine.number, group=group)
     if late is None:
@@ -277,7 +277,7 @@ def _make(context: Context, asked: Asked, plan: Plan, name: str, seat: Reservati
     index = list(ZONES).index(place.region)
     made = Instance(
         **born,
-        # The name, by which gcloud and we know it, unless it lives in another zone too.
+        # The name, by which gcloud and we find it, unless it lives in another zone too.
         id=name if other is None or not other.live(context.now) else f"{place.zone}/{name}",
         kind="instance",
         region=place.region,
@@ -324,6 +324,6 @@ def _make(context: Context, asked: Asked, plan: Plan, name: str, seat: Reservati
 
 
 def _ssh_keys(text: str) -> tuple[list[str], list[str]]:
-    """Users and keys of the metadata ``ssh-keys``: ``USER:KEY``, one a line."""
+    """Return users and keys of the metadata ``ssh-keys``: ``USER:KEY``, one a line."""
     pairs = [line.partition(":")[::2] for line in text.splitlines() if ":" in line]
     return [user for user, _ in pairs], [key.strip() for _, key in pairs]

@@ -59,7 +59,7 @@ def make_disk(
 
 
 def disk_told(context: Context, one: Disk) -> dict[str, Any]:
-    """Return a disk as the API tells it."""
+    """Return a disk as the API shows it."""
     told: dict[str, Any] = {
         "kind": "compute#disk",
         "id": number_id(one.number),
@@ -130,7 +130,7 @@ def resize_disk(context: Context, asked: Asked) -> GceOperation:
 
 
 def policy_told(one: Policy) -> dict[str, Any]:
-    """Return a resource policy as the API tells it."""
+    """Return a resource policy as the API shows it."""
     return {
         "kind": "compute#resourcePolicy",
         "id": number_id(one.number),

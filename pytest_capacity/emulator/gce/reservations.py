@@ -46,7 +46,7 @@ def listed(context: Context) -> list[tuple[str, dict[str, Any]]]:
 
 
 def told(context: Context, one: GceReservation) -> dict[str, Any]:
-    """Return a reservation as the API tells it."""
+    """Return a reservation as the API shows it."""
     path = f"zones/{one.zone}/reservations/{one.name}"
     body = one.body
     answer: dict[str, Any] = {
@@ -80,7 +80,7 @@ def told(context: Context, one: GceReservation) -> dict[str, Any]:
 
 
 def insert(context: Context, asked: Asked) -> GceOperation:
-    """Make one. What quota and stock do not allow is told by the operation."""
+    """Make one. What quota and stock do not allow is reported by the operation."""
     body: Mapping[str, Any] = asked.params["body"]
     name = str(body.get("name", ""))
     if not NAME.fullmatch(name):
@@ -163,7 +163,7 @@ def need_policy(context: Context, region: str, name: str) -> Policy:
 
 
 def delete(context: Context, asked: Asked) -> GceOperation:
-    """Remove one that no machine sits in."""
+    """Remove one that no machine uses."""
     one = find(context, asked.zone or "", asked.params["name"])
     path = f"zones/{one.zone}/reservations/{one.name}"
     users = [
@@ -189,7 +189,7 @@ def delete(context: Context, asked: Asked) -> GceOperation:
 def resize(context: Context, asked: Asked) -> GceOperation:
     """Make it larger or smaller, never smaller than what is in use; while that is under way it is UPDATING.
 
-    What quota and stock do not allow is told by the operation, and the count stays.
+    What quota and stock do not allow is reported by the operation, and the count stays.
     """
     one = find(context, asked.zone or "", asked.params["name"])
     path = f"zones/{one.zone}/reservations/{one.name}"

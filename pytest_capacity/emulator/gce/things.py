@@ -48,7 +48,7 @@ class GceReservation(Reservation):
     count_before: int = 0
 
     def told_count(self, now: float) -> int:
-        """Return the count that the API tells: the one before while it is resized."""
+        """Return the count that the API shows: the one before while it is resized."""
         return self.count_before if now < self.updating_until else self.count
 
     def state(self, now: float) -> str:
@@ -98,5 +98,5 @@ class GceOperation(Operation):
     errors: tuple[Refusal, ...] = ()
     #: Of a bulk insert: how many machines were wanted, made and deleted again.
     counts: tuple[int, int, int] | None = None
-    #: What it says besides, where it goes well: code and words.
+    #: Its warning where it succeeds: code and words.
     warning: tuple[str, str] | None = None

@@ -16,10 +16,10 @@ from pytest_capacity.emulator.refusal import Refusal
 #: What every link begins with, whatever the address of the API is.
 BASE: Final = "https://www.googleapis.com/compute/v1/"
 
-#: RFC 1035, as the API wants every name.
+#: RFC 1035, as the API requires of every name.
 NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
-#: Things on one page, unless the call says otherwise, and at most.
+#: Things on one page, unless the call sets another number, and at most.
 PAGE: Final = 500
 
 #: The HTTP status of a reason, or of an operation's error code.
@@ -136,7 +136,7 @@ class Filter:
     """A filter of the API: ``labels.run="x"``, ``name eq "pc-.*"``, ``(a) OR (b)``, ``-x``, ``NOT x``.
 
     Terms beside each other, with or without AND, must all hold. ``eq`` and ``ne`` take regular expressions for the
-    whole value; ``=`` is equality, with ``*`` for anything; ``:`` asks for containment.
+    whole value; ``=`` is equality, with ``*`` for anything; ``:`` is containment.
     """
 
     def __init__(self, text: str) -> None:
@@ -255,7 +255,7 @@ def list_answer(request: HttpRequest, kind: str, items: Iterable[Item], at: str)
 def aggregated_answer(
     request: HttpRequest, kind: str, key: str, items: Mapping[str, Sequence[Item]], at: str
 ) -> HttpResponse:
-    """Return a list of all scopes (``zones/us-central1-a``), of which those with nothing say so."""
+    """Return a list of all scopes (``zones/us-central1-a``), with a warning in those that are empty."""
     flat = [{"scope": scope, **item} for scope in sorted(items) for item in items[scope]]
     page, following = _page(request, flat)
     scopes: dict[str, Any] = {

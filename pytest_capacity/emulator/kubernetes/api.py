@@ -1,6 +1,6 @@
-"""The REST side: paths, verbs, selectors, patches, watches, discovery. Knows no HTTP server.
+"""The REST side: paths, verbs, selectors, patches, watches, discovery. Independent of any HTTP server.
 
-`Cluster.respond` answers one request; a watch comes back as a `Watch`, which is polled until it has something to say.
+`Cluster.respond` answers one request; a watch comes back as a `Watch`, which is polled until it has an event.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Cluster:
     def respond(
         self, method: str, path: str, query: Query, headers: Mapping[str, str], body: bytes
     ) -> Response | Watch:
-        """Answer one request, as a whole or not at all."""
+        """Return the response to one request, which is applied as a whole or not at all."""
         self.operator.turn()
         try:
             answer = self._respond(method, path.rstrip("/") or "/", query, headers, body)
@@ -125,7 +125,7 @@ class Cluster:
         return answer
 
     def operation(self, method: str, path: str, query: Query) -> str:
-        """Return a name for what is asked: ``CreateMongoDBOpsRequest``, ``ListMongoDB``."""
+        """Return a name for the call: ``CreateMongoDBOpsRequest``, ``ListMongoDB``."""
         try:
             route = self._route(path.rstrip("/"))
         except NoSuchPath:
@@ -143,7 +143,7 @@ class Cluster:
         return [f"{verb}{kind.kind}" for kind in self.kinds.values() for verb in verbs] + ["Discover", "Unknown"]
 
     def _route(self, path: str) -> Route | None:
-        """Read a path; None for discovery. Raises `NoSuchPath`."""
+        """Return the route of a path; None for discovery. Raises `NoSuchPath`."""
         whole = _NAMESPACE.fullmatch(path)
         if whole:
             return Route(self.kinds["", "namespaces"], "v1", "", whole["name"] or "", "")
@@ -305,7 +305,7 @@ class Cluster:
         else:
             words = f"the body of the request was in an unknown format - {media!r} is not accepted for this kind"
             raise StatusError(415, "UnsupportedMediaType", words)
-        # Without a version of its own a patch is for whatever is there.
+        # Without a version in it a patch is for whatever is there.
         changed["metadata"].setdefault("resourceVersion", version)
         return self._change(route, query, changed)
 
@@ -352,7 +352,7 @@ class Watch:
         self.over = False
 
     def poll(self) -> bytes:
-        """Return the lines of what has happened since; looks at the cluster, so its lock must be held."""
+        """Return the lines of what has happened since. This reads the cluster, so its lock must be held."""
         self._cluster.operator.turn()
         store, kind = self._cluster.store, self._route.kind
         if self._initial:

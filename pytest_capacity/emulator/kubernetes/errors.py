@@ -35,7 +35,7 @@ class StatusError(Exception):
 
     @property
     def reason(self) -> str:
-        """Return the machine's word for it."""
+        """Return its machine-readable reason."""
         return str(self.status["reason"])
 
     @property
@@ -54,7 +54,7 @@ def bad_request(message: str) -> StatusError:
 
 
 def unauthorized() -> StatusError:
-    """Return the refusal of a caller who is not known."""
+    """Return the refusal of a caller who is not authenticated."""
     return StatusError(401, "Unauthorized", "Unauthorized")
 
 

@@ -22,7 +22,7 @@ CLOUD: Final = "kubernetes"
 #: Where an API server's paths begin.
 _ROOTS: Final = ("/api", "/apis", "/version", "/healthz", "/readyz", "/livez", "/openapi")
 
-#: How long a watch is kept open whose client does not say; clients begin it anew. Seconds.
+#: How long a watch is kept open whose client sets no time; clients begin it anew. Seconds.
 WATCH_S: Final = 1800.0
 _LOOK_S: Final = 0.05
 
@@ -42,13 +42,13 @@ _REASONS: Final = {
 
 
 class Catalogue(TableCatalogue):
-    """One region, ``cluster``, whose zones are none of ours to know; no machine types."""
+    """One region, ``cluster``, with no zones that the emulator can list; no machine types."""
 
     def __init__(self, operations: list[str]) -> None:
         super().__init__({"cluster": ("cluster",)}, dict[str, MachineType](), operations)
 
     def check_own(self, values: Mapping[str, Any]) -> None:
-        """Check the weather's part ``own: {kubernetes: ...}``. Raise `ValueError` in words."""
+        """Check the weather's part ``own: {kubernetes: ...}``. Raise `ValueError` with the reason."""
         read_script(values)
 
 
@@ -77,19 +77,19 @@ class Kubernetes:
         return any(request.path == root or request.path.startswith(f"{root}/") for root in _ROOTS)
 
     def read(self, request: HttpRequest) -> Asked:
-        """Return what is asked."""
+        """Return the call."""
         operation = self.cluster.operation(request.method, request.path, request.query)
         reads = request.method == "GET"
         return Asked(operation=operation, request=request, region="cluster", writes=not reads)
 
     def check(self, asked: Asked) -> Refusal | None:
-        """Return a refusal if the request does not bear the secret as its token."""
+        """Return a refusal if the request does not have the secret as its token."""
         if self._secret.is_borne(asked.request.headers):
             return None
         return Refusal("Unauthorized", "Unauthorized", 401)
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen; a watch goes on without the lock."""
+        """Do the call; a watch goes on without the lock."""
         self._follow_weather()
         request = asked.request
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -135,7 +135,7 @@ class Kubernetes:
         return {"kubeconfig": str(file)}
 
     def warm(self) -> None:
-        """Nothing is loaded late."""
+        """Do nothing: everything is loaded already."""
 
     def _follow_weather(self) -> None:
         part = self._world.weather.own.get(CLOUD)

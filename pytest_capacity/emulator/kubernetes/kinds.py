@@ -313,7 +313,7 @@ class Kind:
     kind: str
     namespaced: bool = True
     short: tuple[str, ...] = ()
-    #: Whether ``/status`` is a resource of its own, so that the object's own path leaves the status alone.
+    #: Whether ``/status`` is a separate resource, so that the object's own path leaves the status alone.
     has_status: bool = False
     schema: Schema = field(default_factory=lambda: _ANY)
     #: The engine, where it is a database or a request of one.

@@ -27,7 +27,7 @@ _STEPS: Final[Mapping[str, str]] = {
 
 
 class Operator:
-    """Moves what is there. One life: that of the store."""
+    """The stand-in operator, which moves what is there. It lives as long as the store."""
 
     def __init__(self, store: Store, kinds: Mapping[tuple[str, str], Kind], now: Callable[[], float]) -> None:
         self._store = store
@@ -97,7 +97,7 @@ class Operator:
                 yield one
 
     def _shape(self, kind: Kind, database: Object) -> None:
-        """Make pods and volumes what the database's ``spec`` says; volumes of pods that went stay, as in Kubernetes."""
+        """Make pods and volumes as in the database's ``spec``; volumes of pods that went stay, as in Kubernetes."""
         assert kind.engine is not None
         namespace, name, spec = database["metadata"]["namespace"], database["metadata"]["name"], database["spec"]
         wanted = dict(_pods(kind, name, spec))
@@ -121,7 +121,7 @@ class Operator:
         self._store.update(self._volumes, namespace, name, made, status=True)
 
     def _grow(self, kind: Kind, database: Object) -> None:
-        """Let volumes follow the database's ``spec``."""
+        """Make volumes follow the database's ``spec``."""
         assert kind.engine is not None
         namespace, name, spec = database["metadata"]["namespace"], database["metadata"]["name"], database["spec"]
         size = at(spec, (*storage_path(kind.engine, _component(kind, spec), spec), "resources", "requests", "storage"))
@@ -155,7 +155,7 @@ class Operator:
     def _advance(
         self, kind: Kind, database_kind: Kind, request: Object, database: Object, uid: str, phase: str
     ) -> bool:
-        """Move one request as far as it goes now; whether it is over."""
+        """Move one request as far as it goes now; return whether it is over."""
         if phase == "Pending":
             if self._now() - self._seen[uid] < self.script.pending_s:
                 return False
@@ -207,7 +207,7 @@ class Operator:
         self._store.update(kind, namespace, name, fresh, status=True)
 
     def _apply(self, kind: Kind, request: Object, database: Object) -> None:
-        """Do what the section of the request's type says, and nothing else."""
+        """Do what is in the section of the request's type, and nothing else."""
         assert kind.engine is not None
         spec, wanted = database["spec"], request["spec"]
         namespace, name = database["metadata"]["namespace"], database["metadata"]["name"]

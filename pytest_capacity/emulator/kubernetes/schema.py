@@ -2,7 +2,7 @@
 
 A schema is a mapping in the words of OpenAPI v3 (``type``, ``properties``, ``required``, ``enum``, ``pattern``,
 ``default``, ``items``, ``additionalProperties``, ``x-kubernetes-*``). The order is that of an API server: prune what
-the schema does not know, fill in defaults, validate.
+the schema does not have, fill in defaults, validate.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def prune(value: Any, schema: Schema) -> Any:
-    """Return ``value`` without the fields that the schema does not specify. Nothing is said about them."""
+    """Return ``value`` without the fields that the schema does not specify. No warning is given about them."""
     if isinstance(value, dict):
         known = schema.get("properties", {})
         rest = schema.get("additionalProperties")

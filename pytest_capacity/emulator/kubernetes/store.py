@@ -67,7 +67,7 @@ class Store:
         return [change for change in self.changes if change.version > version]
 
     def create(self, kind: Kind, namespace: str, body: Object, *, dry_run: bool = False) -> Object:
-        """Store a new object; returns it as it is kept. Raises `StatusError`."""
+        """Store a new object; return it as it is kept. Raises `StatusError`."""
         metadata = dict(body.get("metadata") or {})
         if metadata.get("resourceVersion"):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
@@ -130,7 +130,7 @@ class Store:
         return found
 
     def timestamp(self) -> str:
-        """Return the moment as objects bear it: to the second."""
+        """Return the time as objects have it: to the second."""
         return datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _put(self, kind: Kind, namespace: str, made: Object, event: str) -> Object:

@@ -17,7 +17,7 @@ from pytest_capacity.emulator.kubernetes.quantities import quantity
 Object = dict[str, Any]
 Spec = Mapping[str, Any]
 
-#: The section of each type that scaling knows.
+#: The section of each type that scaling supports.
 SECTIONS: Final[Mapping[str, str]] = {
     "HorizontalScaling": "horizontalScaling",
     "VerticalScaling": "verticalScaling",

@@ -27,14 +27,14 @@ T = TypeVar("T", bound=Thing)
 
 
 class Api:
-    """The World as the operations see it."""
+    """The World, with what OCI's operations need of it."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     @property
     def now(self) -> float:
-        """The World's time."""
+        """Return the World's time."""
         return self.world.clock.now()
 
     def ocid(self, kind: str, region: str) -> str:
@@ -42,14 +42,14 @@ class Api:
         return f"ocid1.{kind}.oc1.{REGIONS[region][0]}.a{self.world.hex(40)}"
 
     def place(self, region: str, domain: str, fault_domain: str = "") -> Place:
-        """Return the zone in which a launch counts: the fault domain's, where the weather speaks of it."""
+        """Return the zone in which a launch counts: the fault domain's, where the weather has it."""
         narrow = Place(CLOUD, region, f"{domain}.{fault_domain}")
         weather = self.world.weather
         named = {key.rpartition("/")[2] for key in (*weather.stock, *weather.offerings)}
         return narrow if fault_domain and narrow.zone in named else Place(CLOUD, region, domain)
 
     def domain(self, asked: Asked, given: Any) -> str:
-        """Return an availability domain of the region; raise what OCI says of another."""
+        """Return an availability domain of the region; raise OCI's refusal of another."""
         if given not in DOMAINS[asked.region]:
             raise invalid(f"The availabilityDomain {given!r} is not in {asked.region}.")
         return str(given)
@@ -152,7 +152,7 @@ def when(seconds: float) -> str:
 
 
 def required(body: Mapping[str, Any], *names: str) -> None:
-    """Raise what OCI says of a body that lacks one of ``names``."""
+    """Raise OCI's refusal of a body that lacks one of ``names``."""
     for name in names:
         if body.get(name) in (None, ""):
             raise Refusal("MissingParameter", f"{name} may not be null or empty.", 400)
@@ -164,7 +164,7 @@ def invalid(message: str) -> Refusal:
 
 
 def hidden(what: str) -> Refusal:
-    """Return the refusal for what is not there: OCI does not say whether it is not there or not for us."""
+    """Return the refusal for what is not there: OCI does not reveal whether it is not there or not for us."""
     return Refusal("NotAuthorizedOrNotFound", f"Authorization failed or requested resource not found: {what}.", 404)
 
 

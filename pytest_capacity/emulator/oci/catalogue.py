@@ -47,7 +47,7 @@ class Shape(Struct, frozen=True):
 
     @property
     def flexible(self) -> bool:
-        """Whether a launch must say its size."""
+        """Return whether a launch must state its size."""
         return self.most_ocpus > 0
 
 
@@ -92,7 +92,7 @@ IMAGES: Final = (
 class OciCatalogue(TableCatalogue):
     """Availability domains are the zones; a fault domain is a zone too, written ``DOMAIN.FAULT-DOMAIN-1``.
 
-    A domain's stock is for the launches that name no fault domain of which the weather speaks by itself.
+    A domain's stock is for the launches that name no fault domain that the weather has by itself.
     """
 
     def __init__(self, operations: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Cluster placement groups, a service with an API version, and work requests, of its own."""
+"""Cluster placement groups: a service with a separate API version and separate work requests."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _live(api: Api, asked: Asked) -> Cluster:
 
 
 def usable(api: Api, given: Any, region: str, domain: str) -> str:
-    """Return the OCID of a cluster placement group that takes instances of a domain; raise what OCI says of another."""
+    """Return the OCID of a cluster placement group for instances of a domain; raise OCI's refusal of another."""
     if not given:
         return ""
     cluster = api.need(str(given), {CLUSTER: Cluster}, region)

@@ -217,7 +217,7 @@ def _reshape(api: Api, asked: Asked, instance: Instance, body: Mapping[str, Any]
 
 
 def _asked_domain(instance: Instance) -> str:
-    """The fault domain that its launch named; empty where OCI chose one."""
+    """Return the fault domain that its launch named; empty where OCI chose one."""
     return str(instance.details["faultDomain"])
 
 
@@ -301,7 +301,7 @@ def shown(api: Api, instance: Instance) -> dict[str, Any]:
 
 
 def capture_history(api: Api, asked: Asked) -> HttpResponse:
-    """Keep what the console has by now."""
+    """Keep what the console has at this time."""
     body = asked.params["body"]
     required(body, "instanceId")
     instance = api.need(str(body["instanceId"]), {INSTANCE: Instance}, asked.region)

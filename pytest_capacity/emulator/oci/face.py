@@ -1,6 +1,6 @@
-"""The face: which call is asked for, by whom, where; and refusals as ``{code, message}``.
+"""The face: which call it is, by whom, where; and refusals as ``{code, message}``.
 
-Oracle tells regions by the host. Here there is one host, so a client's endpoint names the region in its path:
+Oracle's regions differ by host. Here there is one host, so a client's endpoint names the region in its path:
 ``http://127.0.0.1:PORT/oci/us-ashburn-1``. Without that, the region is the one that an OCID or a domain of the request
 names, or else the home region.
 """
@@ -160,15 +160,15 @@ class OciFace:
 
     @property
     def catalogue(self) -> Catalogue:
-        """Regions, domains and shapes."""
+        """Return the regions, domains and shapes."""
         return self._catalogue
 
     def claims(self, request: HttpRequest) -> bool:
-        """By the version in the path, which no other cloud has."""
+        """Return whether the request is for OCI, by the version in the path, which no other cloud has."""
         return _PATH.fullmatch(request.path) is not None
 
     def read(self, request: HttpRequest) -> Asked:
-        """By method and path."""
+        """Return the call, by method and path."""
         found = _PATH.fullmatch(request.path)
         path = found["path"] if found else ""
         for method, form, operation, do in _COMPILED[found["version"]] if found else ():
@@ -200,24 +200,24 @@ class OciFace:
         return asked
 
     def check(self, asked: Asked) -> Refusal | None:
-        """By the signature."""
+        """Return a refusal where the signature is wrong."""
         why = self._signatures.why_wrong(asked.request, self._world.clock.wall())
         return BadCredentials(why) if why else None
 
     def do(self, asked: Asked) -> HttpResponse:
-        """As the operation does."""
+        """Do the operation."""
         do: Do = asked.params["do"]
         response = do(self._api, asked)
         return HttpResponse(response.status, response.body, _with_id(response.headers, asked.request), response.error)
 
     def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
-        """``{code, message}``."""
+        """Return a refusal in the form ``{code, message}``."""
         code, message, http = _in_words(refusal, asked)
         headers = _with_id({}, asked.request)
         return HttpResponse.of_json({"code": code, "message": message}, http, headers, error=code)
 
     def ready(self, url: str) -> Mapping[str, Any]:
-        """Where the config file is, and what it is of."""
+        """Return where the config file is, and what is in it."""
         return {
             "endpoint": f"{url}/oci/{REGION}",
             "config_file": str(self._signatures.config_file),
@@ -227,7 +227,7 @@ class OciFace:
         }
 
     def warm(self) -> None:
-        """Nothing waits for the first call."""
+        """Do nothing: everything is loaded already."""
 
 
 def make(world: World, secret: Secret) -> OciFace:
@@ -292,7 +292,7 @@ def _in_words(refusal: Refusal, asked: Asked) -> tuple[str, str, int]:
 
 
 def _no_room(refusal: NoStock | ReservationFull) -> tuple[str, str, int]:
-    """As a lack of hosts is told: an internal error, with the reason in the text only."""
+    """Return OCI's form of a lack of hosts: an internal error, with the reason in the text only."""
     if isinstance(refusal, NoStock):
         return "InternalError", "Out of host capacity.", 500
     words = f"The capacity reservation {refusal.reservation.partition('#')[0]} does not have sufficient capacity."

@@ -55,7 +55,7 @@ def list_fault_domains(api: Api, asked: Asked) -> HttpResponse:
 
 
 def list_compartments(api: Api, asked: Asked) -> HttpResponse:
-    """Return the compartments below one; of the tenancy all of them, where ``compartmentIdInSubtree`` says so."""
+    """Return the compartments below one; of the tenancy all of them, where ``compartmentIdInSubtree`` is set."""
     parent = api.compartment(asked.request.first("compartmentId"))
     whole = asked.request.first("compartmentIdInSubtree") == "true" and parent == TENANCY
     listed = [

@@ -1,4 +1,4 @@
-"""The network: VCNs, subnets, gateways, route tables, security lists, cards."""
+"""The network: VCNs, subnets, gateways, route tables, security lists, VNICs."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def next_address(api: Api, subnet: NetworkThing) -> str:
 
 
 def list_vnic_attachments(api: Api, asked: Asked) -> HttpResponse:
-    """Return which card is fixed to which instance."""
+    """Return which VNIC is attached to which instance."""
     compartment = api.compartment(asked.request.first("compartmentId"))
     instance = asked.request.first("instanceId")
     attached = [
@@ -245,7 +245,7 @@ def list_vnic_attachments(api: Api, asked: Asked) -> HttpResponse:
 
 
 def get_vnic(api: Api, asked: Asked) -> HttpResponse:
-    """Return a card with its addresses."""
+    """Return a VNIC with its addresses."""
     found = [one for one in api.world.of(Instance, CLOUD, asked.region) if one.vnic == asked.params["id"]]
     if not found:
         raise hidden(asked.params["id"])

@@ -167,14 +167,14 @@ def update(api: Api, asked: Asked) -> HttpResponse:
 
 
 class Changes(NamedTuple):
-    """What an update of a reservation comes to, once it is done."""
+    """The outcome of an update of a reservation, once it is done."""
 
     new: list[Config]
     resized: list[tuple[Config, int]]
     left_out: list[Config]
 
     def apply(self, api: Api) -> None:
-        """Hold what is held from now on."""
+        """Hold the new state from now on."""
         for one in self.left_out:
             api.world.end_reservation(one, "cancelled")
         for one in self.new:
@@ -237,7 +237,7 @@ def configs_of(api: Api, envelope: Envelope) -> list[Config]:
 
 
 class Wanted(NamedTuple):
-    """What a launch says that has to be as a configuration of its reservation has it."""
+    """The values of a launch that have to equal those of a configuration of its reservation."""
 
     type: str
     fault_domain: str
@@ -246,7 +246,7 @@ class Wanted(NamedTuple):
 
 
 def seat(api: Api, reservation: str, region: str, compartment: str, wanted: Wanted) -> Config:
-    """Return the configuration of a reservation in which a launch finds its seat."""
+    """Return the configuration of a reservation in which a launch finds room."""
     envelope = api.need(reservation, {ENVELOPE: Envelope}, region)
     if envelope.compartment != compartment:
         words = f"Authorization failed or requested related resource not found: {reservation}."
@@ -272,7 +272,7 @@ def _fitting(api: Api, envelope: Envelope, wanted: Wanted) -> list[Config]:
 
 
 def seat_for(api: Api, reservation: str, instance: Instance, wanted: Wanted) -> Config:
-    """Return the configuration with room for an instance that is there; its own seat is as good as a free one."""
+    """Return the configuration with room for an instance that is there; its own place counts as a free one."""
     envelope = api.need(reservation, {ENVELOPE: Envelope}, instance.region)
     if envelope.compartment != instance.compartment or envelope.zone != instance.domain_name:
         raise invalid("The capacity reservation is in another compartment or availability domain than the instance.")
@@ -339,7 +339,7 @@ def _shown_config(api: Api, config: Config) -> dict[str, Any]:
 
 
 def report(api: Api, asked: Asked) -> HttpResponse:
-    """Say what stock a domain has of some shapes."""
+    """Return what stock a domain has of some shapes."""
     body = asked.params["body"]
     required(body, "compartmentId", "availabilityDomain", "shapeAvailabilities")
     if api.compartment(body["compartmentId"]) != TENANCY:
@@ -370,6 +370,6 @@ def _availability(api: Api, asked: Asked, domain: str, wanted: Mapping[str, Any]
         except NoStock:
             status = "OUT_OF_HOST_CAPACITY"
         except Refusal:
-            # The report is about hosts; what the account may still use it does not know.
+            # The report is about hosts; it does not contain what the account may still use.
             status = "AVAILABLE"
     return {**{key: value for key, value in wanted.items() if value}, "availabilityStatus": status}

@@ -60,7 +60,7 @@ def images_of(api: Api, region: str) -> dict[str, ImageKind]:
 
 
 def list_images(api: Api, asked: Asked) -> HttpResponse:
-    """Return the platform's images, the newest first unless the request says otherwise, as a shape can boot them."""
+    """Return the platform's images, the newest first unless the request sets otherwise, as a shape can boot them."""
     api.compartment(asked.request.first("compartmentId"))
     system, version = asked.request.first("operatingSystem"), asked.request.first("operatingSystemVersion")
     shape = SHAPES.get(asked.request.first("shape"))

@@ -96,7 +96,7 @@ class Signatures:
         return _verify(key, request, covered, parts.get("signature", ""))
 
     def _key_of(self, named: str, now: float) -> rsa.RSAPublicKey | None:
-        """The public key with which a request has to be verified: ours, or that of a security token that is good."""
+        """Return the public key that verifies a request: ours, or that of a security token that is good."""
         if hmac.compare_digest(named.encode(), f"{TENANCY}/{USER}/{self.fingerprint}".encode()):
             return self._public
         claims = self._claims(named.removeprefix("ST$")) if named.startswith("ST$") else {}
@@ -109,7 +109,7 @@ class Signatures:
             return None
 
     def _claims(self, token: str) -> Mapping[str, Any]:
-        """What a token says, if our key has signed it."""
+        """Return the claims of a token, if our key has signed it."""
         try:
             head, body, mark = token.split(".")
             self._public.verify(_unpacked(mark), f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
@@ -136,7 +136,7 @@ def _verify(key: rsa.RSAPublicKey, request: HttpRequest, covered: list[str], sig
 
 
 def _token(key: rsa.RSAPrivateKey) -> str:
-    """A token of the form that Oracle's have, for requests that the same key signs."""
+    """Return a token of the form that Oracle's have, for requests that the same key signs."""
     numbers = key.public_key().public_numbers()
     jwk = {"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "emulated"}
     jwk |= {name: _packed(_bytes_of(value)) for name, value in (("n", numbers.n), ("e", numbers.e))}

@@ -1,4 +1,4 @@
-"""What stands in the emulated OCI, in its own words for states."""
+"""The things of the emulated OCI, with OCI's words for states."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _INSTANCE_STATES: Final[Mapping[str, str]] = {
 
 @dataclass(kw_only=True)
 class Instance(Machine):
-    """An instance. ``vnic`` is the OCID of its only network card, ``boot_volume`` that of its disk."""
+    """An instance. ``vnic`` is the OCID of its only VNIC, ``boot_volume`` that of its disk."""
 
     compartment: str
     domain_name: str
@@ -111,7 +111,7 @@ class Cluster(Other):
 
 @dataclass(kw_only=True)
 class NetworkThing(Other):
-    """A VCN, subnet, gateway, route table or security list. ``uses`` are the OCIDs of what it cannot be without."""
+    """A VCN, subnet, gateway, route table or security list. ``uses`` are the OCIDs of what it depends on."""
 
     compartment: str
     vcn: str = ""

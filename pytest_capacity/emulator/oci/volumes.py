@@ -16,7 +16,7 @@ _SIZES: Final = (50, 32768)
 
 
 def size_of(given: Any) -> int:
-    """Return the size that a launch asks for, checked as OCI checks it."""
+    """Return the size that a launch requests, checked as OCI checks it."""
     if given is None:
         return DEFAULT
     if not _SIZES[0] <= int(given) <= _SIZES[1]:
@@ -25,7 +25,7 @@ def size_of(given: Any) -> int:
 
 
 def list_attachments(api: Api, asked: Asked) -> HttpResponse:
-    """Return which boot volume is fixed to which instance of a domain."""
+    """Return which boot volume is attached to which instance of a domain."""
     compartment = api.compartment(asked.request.first("compartmentId"))
     domain = api.domain(asked, asked.request.first("availabilityDomain"))
     instance, volume = asked.request.first("instanceId"), asked.request.first("bootVolumeId")
@@ -54,7 +54,7 @@ def get(api: Api, asked: Asked) -> HttpResponse:
 
 
 def update(api: Api, asked: Asked) -> HttpResponse:
-    """Let one grow. It is provisioned for it, and then has the new size."""
+    """Make one larger. It is provisioned for it, and then has the new size."""
     instance, body = _of(api, asked), asked.params["body"]
     expected = asked.request.headers.get("if-match")
     if expected not in (None, "", str(instance.boot_version)):
