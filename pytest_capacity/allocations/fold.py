@@ -68,7 +68,7 @@ def _one(index: sqlite3.Connection, entry: Entry, held: Mapping[str, Any]) -> No
     known = {_Slot(resource, kind, number): n for n, resource, kind, number in standing}
     slots = _slots(held, facts) if held["state"] != "gone" else []
     if known and entry.kind != "created" and held["state"] == "unseen":
-        return  # Asked for and not listed: what it was stays.
+        return  # Requested and not listed: what it was stays.
     for slot in slots:
         if slot in known:
             _update(index, entry, held, facts, known.pop(slot))

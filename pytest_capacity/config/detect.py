@@ -1,4 +1,4 @@
-"""Does a file choose a backend? Asked at the start of every pytest run, so without YAML and without our own structs."""
+"""Does a file choose a backend? Run at the start of every pytest run, so without YAML and without our own structs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a group says about its nodes beyond their number and type: when they are ready, and which they are."""
+"""The keys of a group on its nodes beyond their number and type: when they are ready, and which they are."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
 
 
 def read_user(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    """Return who logs in on the nodes of a group, where it says so itself: ``ssh: {user: ubuntu}``."""
+    """Return the login user of a group's nodes, where the group names it itself: ``ssh: {user: ubuntu}``."""
     if values.get("ssh") is None:
         return None
     where = f"{where}.ssh"

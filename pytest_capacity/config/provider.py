@@ -116,7 +116,7 @@ class SctKeys(Struct, frozen=True, kw_only=True):
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every key, once."""
+        """Return every key, once."""
         named = (self.reserve, self.count, self.instance_type, self.next_zone, self.regions)
         by_group = (*self.types.values(), *self.images.values(), *self.users.values())
         keys = (*named, *self.zones, *by_group, *self.others)
@@ -161,7 +161,7 @@ class Reader:
     sct: SctKeys = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """Return the regions that the SDK would take, and the variable that says so; ``((), "")`` without one."""
+        """Return the regions that the SDK would take, and the variable that sets them; ``((), "")`` without one."""
         for name in self.region_variables:
             if environ.get(name):
                 return (environ[name],), name
@@ -192,7 +192,7 @@ class Reader:
         return {}
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Return what the group says beside the common keys (its own section, ``image``), for `NodeGroup.cloud`.
+        """Return the group's keys beside the common ones (its own section, ``image``), for `NodeGroup.cloud`.
 
         A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
         """
@@ -202,7 +202,7 @@ class Reader:
         """Refuse user data that no machine of this cloud would get or read. Never quote it: it may hold secrets."""
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` says where a key stands."""
+        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` is where a key stands."""
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
         """Return what ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
@@ -213,7 +213,7 @@ class Reader:
 
 
 class Readers(Protocol):
-    """Every provider that there is, by name. What is not asked for is not imported."""
+    """Every provider that there is, by name. One that is not used is not imported."""
 
     def names(self) -> Iterable[str]:
         """Return the names in the order in which messages give them."""

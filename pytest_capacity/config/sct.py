@@ -72,7 +72,7 @@ def sct_keys(clouds: Readers) -> tuple[str, ...]:
 
 
 def _not_obeyed(clouds: Readers) -> frozenset[str]:
-    """Return the other keys that SCT knows: those that are refused, and those that are left to the test."""
+    """Return the other keys of SCT: those that are refused, and those that are left to the test."""
     return ignored().union(REFUSED, *(provider.sct.refused for provider in _all(clouds)))
 
 
@@ -296,7 +296,7 @@ class _Reader:
         return bool(self._values.get("ssh", _KEY_FILE in self._values))
 
     def _put_ssh(self, found: Translated, section: dict[str, Any]) -> None:
-        """Put what the file says in our words, over the user and the key file that it names in theirs."""
+        """Put what the file sets in the package's words, over the user and the key file that it names in SCT's."""
         ours = self._values.get("ssh")
         found.put("collect", self._values.get("collect"), "collect")
         if not self._logs_in:
@@ -437,7 +437,7 @@ class _Reader:
 
 
 def _given(values: Mapping[str, Any], key: str) -> bool:
-    """Return whether the key says anything: SCT takes what is empty for what is not there."""
+    """Return whether the key has a value: SCT treats an empty one as absent."""
     return values.get(key) is not None and values[key] != ""
 
 

@@ -1,4 +1,4 @@
-"""What was asked of the clouds, and how it went."""
+"""The calls to the clouds, and their outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 class Call(Struct, frozen=True, kw_only=True):
     """One call. ``at`` is the World's time at which it took effect; ``began`` and ``ended`` are real time, so that
     calls that were under way together can be counted. ``status`` is the HTTP status that was, or would have been,
-    sent; ``lost`` says that the answer never left."""
+    sent; ``lost`` means that the answer was never sent."""
 
     at: float
     cloud: str

@@ -27,7 +27,7 @@ class Catalogue(Protocol):
 
     @property
     def least_s(self) -> float:
-        """The seconds that a machine is billed at least."""
+        """Return the seconds that a machine is billed at least."""
         ...
 
     def regions(self) -> frozenset[str]:

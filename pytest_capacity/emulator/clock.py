@@ -21,5 +21,5 @@ class Clock:
         return self._wall()
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once."""
+        """Advance by ``seconds`` at once."""
         self.advanced_s += seconds

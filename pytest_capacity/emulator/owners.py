@@ -19,7 +19,7 @@ class Owners:
             self.add(first)
 
     def add(self, pid: int) -> None:
-        """Stay for this process too."""
+        """Add this process as an owner too."""
         alive = _watch(pid)
         with self._lock:
             self._alive.append(alive)

@@ -13,7 +13,7 @@ from typing import Any
 class Refusal(Exception):
     """A call is refused: a code, a text, and the HTTP status if it is not the usual one of that code.
 
-    ``details`` is for the face that raises it. ``scripted`` says that a fault of the weather made it, so that its code
+    ``details`` is for the face that raises it. ``scripted`` means that a fault of the weather made it, so that its code
     and text are to be sent as they stand.
     """
 

@@ -48,7 +48,7 @@ class Secret:
 
     @classmethod
     def make(cls, path: str | None) -> Secret:
-        """Return the secret in the file ``path``, or a new one in a file of its own. Raise `SecretError`."""
+        """Return the secret in the file ``path``, or a new one in a file that is made. Raise `SecretError`."""
         text = secrets.token_urlsafe(30)
         if path is not None:
             text = _read(path)

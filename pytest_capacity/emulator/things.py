@@ -64,7 +64,7 @@ class Thing:
 class Other(Thing):
     """A thing of any other kind: network, address, disk, key, group.
 
-    ``hourly`` is what it costs (USD); with 0 it has no line on the bill. ``shown`` says whether ``held`` lists it: what
+    ``hourly`` is what it costs (USD); with 0 it has no line on the bill. ``shown`` is whether ``held`` lists it: what
     bills, what blocks others, and what a run has to remove.
     """
 
@@ -115,7 +115,7 @@ class Node(Protocol):
 
     @property
     def port(self) -> int | None:
-        """Where its SSH server listens; None if it does not."""
+        """Return the port of its SSH server; None if it has none."""
         ...
 
     def console(self) -> str:

@@ -15,7 +15,7 @@ _HEADERS: Final = 4096
 
 
 class Part(Struct, frozen=True):
-    """One part of it: its media type, as the message says it (empty where there is no message), and its text."""
+    """One part of it: its media type, as in the message (empty where there is no message), and its text."""
 
     type: str
     text: str

@@ -216,7 +216,7 @@ def read_change(told: object, names: Names) -> Change:
 
 
 def _keys_of(catalogue: object) -> tuple[str, ...]:
-    """Return what a cloud's weather of its own has that may be written without ``own: {CLOUD: ...}`` around it."""
+    """Return what a cloud's own weather has that may be written without ``own: {CLOUD: ...}`` around it."""
     return getattr(catalogue, "own_keys", ())
 
 

@@ -17,7 +17,7 @@ class Advice:
         return listed
 
     def diagnose(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis | None:
-        """Return what the refusal of ``piece`` means instead; None: what the table says."""
+        """Return what the refusal of ``piece`` means instead; None: the table's diagnosis."""
         return None
 
 

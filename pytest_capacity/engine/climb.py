@@ -53,7 +53,7 @@ class Bounds(Struct, frozen=True):
 
 
 class Climb(Struct):
-    """What one provisioning knows so far."""
+    """The state of one provisioning so far."""
 
     name: str
     topology: Topology
@@ -189,7 +189,7 @@ class Climber:
         return messages.none_able(climb.name, climb.offers, reasons)
 
     def _candidates(self, climb: Climb) -> list[Offer]:
-        """Return the zones that the user wants, of all regions that could be read."""
+        """Return the zones that the user named, of all regions that could be read."""
         return [
             offer for zones in climb.offers.values() for offer in ladder.chosen(self._request.zones, zones) or zones
         ]
@@ -330,7 +330,7 @@ class Climber:
         }
 
     def _refusals(self, order: Order, failed: AttemptFailed) -> list[Refusal]:
-        """Return what was refused, each once: of a hundred nodes asked for one by one, most are refused alike."""
+        """Return the refusals, each once: of a hundred nodes requested one by one, most are refused alike."""
         found: list[Refusal] = []
         for failure in failed.failures:
             refusal = self._refusal(order, failure)
@@ -352,14 +352,14 @@ class Climber:
         self._run_state.note("changed", data={"topology": climb.name, "words": words})
 
     def _tell_unused(self, climb: Climb, rung: Rung) -> None:
-        """Tell what the user named and is not used: another reservation may be paid for beside it."""
+        """Report what the user named and is not used: another reservation may be paid for beside it."""
         for id_, why in ladder.unused(rung, climb.offers).items():
             words = messages.unused(id_, climb.name, "+".join(rung.places), why)
             if words not in self._run_state.changes:
                 self._change(climb, words)
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
-        """Tell of a market that is not the one asked for."""
+        """Report a market that is not the requested one."""
         for group in climb.topology.groups:
             wanted = group.market or self._request.market
             got = {node.market for node in placed.nodes.get(group.name, ())} - {wanted}

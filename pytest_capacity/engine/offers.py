@@ -107,10 +107,10 @@ def patiently(
     tell: Callable[[Diagnosis], None] = lambda _: None,
     give_up: Callable[[Diagnosis], Diagnosis | None] = lambda _: None,
 ) -> T | Diagnosis:
-    """Read, again and again while the cloud only says "not now"; at ``deadline`` what it said last.
+    """Read, again and again while the answer is only "not now"; return at ``deadline`` the last answer.
 
-    ``tell`` is called when that is said for the first time, and whenever something else is said. ``give_up`` is asked
-    each time, and what it returns ends the reading.
+    ``tell`` is called at the first such answer, and whenever it differs from the last. ``give_up`` is called each
+    time, and what it returns ends the reading.
     """
     pause = FIRST_PAUSE
     told = ""

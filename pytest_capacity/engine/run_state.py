@@ -1,7 +1,7 @@
 """The run's own view of the journal: what it holds, what is in doubt, what was placed.
 
 A `RunState` is folded from the journal's events, the old ones when a keeper adopts a run and the new ones as they are
-written, so that what a second keeper knows is what the first one knew.
+written, so that a second keeper has the same state as the first one.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class RunState:
         self.uncertain.update(self.doubts)  # The keeper that wrote these intents died before it could write an answer.
 
     def forget(self) -> None:
-        """Begin anew, as after the run's end."""
+        """Reset the state, as after the run's end."""
         self.helds: dict[HeldKey, Held] = {}
         self.born: dict[HeldKey, float] = {}
         self.leaving: set[HeldKey] = set()
@@ -143,12 +143,12 @@ class RunState:
         self._publish(entry)
 
     def trouble(self, words: str) -> None:
-        """Note what the user must read; once, however often it comes up."""
+        """Record what the user must read; once, however often it comes up."""
         if words not in self.troubles:
             self.note("trouble", data={"words": words})
 
     def warn(self, words: str) -> bool:
-        """Something that tests must know beside the user: what they use goes early. Said once; whether it was now."""
+        """Record a warning for tests as well as the user: their nodes go early. Once; return whether it was now."""
         if words in self.troubles:
             return False
         self.note("ending", data={"words": words})
@@ -156,7 +156,7 @@ class RunState:
 
     @property
     def live(self) -> bool:
-        """Whether the run has begun and not ended."""
+        """Return whether the run has begun and not ended."""
         return self.started is not None
 
     def refused_lately(self, cloud: str) -> list[tuple[float, Refusal]]:
@@ -196,7 +196,7 @@ class RunState:
             return list(self.doubts.values())
 
     def settle(self, subject: str) -> None:
-        """Note that it is known what came of the create call."""
+        """Record that the outcome of the create call is known."""
         self.doubts.pop(subject, None)
         self.asked.pop(subject, None)
         self.uncertain.discard(subject)
@@ -265,7 +265,7 @@ def _refusals(entry: Entry) -> list[Refusal]:
 
 
 def _started(run_state: RunState, entry: Entry) -> None:
-    """Begin the run. What an earlier one of its id left behind is still ours, and nothing else of it is."""
+    """Begin the run. What an earlier one of its id left behind is still the run's, and nothing else of it is."""
     helds, born, leaving, doubts = run_state.helds, run_state.born, run_state.leaving, run_state.doubts
     asked, regions, identity = run_state.asked, run_state.regions, run_state.identity
     run_state.forget()

@@ -155,7 +155,7 @@ class Bench:
         self._journals: list[Journal] = []
 
     def engine(self, request: Request | None = None, fatal: int = 0, dying: Dying | None = None) -> Engine:
-        """Return an engine whose account is known, over a backend of its own, or over ``dying``.
+        """Return an engine whose account is known, over a new backend, or over ``dying``.
 
         With ``fatal`` it dies (`Killed`) before or after its ``fatal``-th mutating call.
         """
@@ -181,7 +181,7 @@ class Bench:
             journal.close()
 
     def wait_a_minute(self) -> None:
-        """Let things be old enough that the cloud is believed when it says that there is no such thing."""
+        """Advance the clock so that things are old enough for an answer of the cloud that there is no such thing."""
         self._clock.moved += 60.0
 
     def give_back(self, engine: Engine) -> None:

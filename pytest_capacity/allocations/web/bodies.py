@@ -44,7 +44,7 @@ def routing_fault(code: int, message: str) -> Body:
 
 
 def unauthorized() -> Body:
-    """Return what the middleware in front of it says to a request without a valid token."""
+    """Return the body with which the middleware in front of it refuses a request without a valid token."""
     message = "The request you have made requires authentication."
     return {"error": {"code": 401, "title": "Unauthorized", "message": message}}
 

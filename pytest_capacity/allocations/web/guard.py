@@ -23,7 +23,7 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Guard(Struct, frozen=True, kw_only=True):
-    """The tokens and their roles, and the role that the policy wants."""
+    """The tokens and their roles, and the role that the policy requires."""
 
     tokens: Mapping[str, Role]
     #: By default, as specified, allocations are for admins. ``member``: every token may see them.

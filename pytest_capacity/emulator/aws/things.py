@@ -1,4 +1,4 @@
-"""What EC2 says of machines, reservations and the rest beyond what every cloud has, and in its words."""
+"""What EC2 shows of machines, reservations and the rest beyond what every cloud has, and in its words."""
 
 from __future__ import annotations
 

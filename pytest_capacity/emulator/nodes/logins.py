@@ -27,7 +27,7 @@ class Logins(Struct, frozen=True, kw_only=True):
 
 
 def read_logins(user_data: bytes) -> Logins:
-    """Return what ``user_data`` says: the last line of each kind counts."""
+    """Return the logins in ``user_data``: the last line of each kind counts."""
     said = dict(_lines(user_data))
     return Logins(
         max_sessions=int(said.get("MaxSessions", MAX_SESSIONS)),

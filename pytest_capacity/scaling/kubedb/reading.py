@@ -68,5 +68,5 @@ def capacity_of(volume: Object) -> Decimal:
 
 
 def requested_of(volume: Object) -> Decimal:
-    """Return what is asked for a volume."""
+    """Return what is requested for a volume."""
     return quantity(lookup(volume.get("spec") or {}, STORAGE_REQUEST) or "0")
