@@ -13,7 +13,7 @@ CLOUD: Final = "cloud"
 
 
 class _Key(NamedTuple):
-    """What tells a use from every other one of a cloud."""
+    """The key that distinguishes a use from every other one of a cloud."""
 
     region: str
     resource: str

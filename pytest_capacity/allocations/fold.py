@@ -171,7 +171,7 @@ def _preempted(index: sqlite3.Connection, entry: Entry) -> None:
 
 
 def _of(index: sqlite3.Connection, entry: Entry, id_: str, sets: str, *values: Any) -> None:
-    """Change what stands of one of our things. An event of a version before may lack kind and region."""
+    """Change what stands of one of the run's things. An event of a version before may lack kind and region."""
     narrowed = [(name, entry.data[key]) for key, name in _NARROWS if isinstance(entry.data.get(key), str)]
     where = "".join(f" AND {name} = ?" for name, _ in narrowed)
     index.execute(

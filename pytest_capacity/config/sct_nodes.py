@@ -33,7 +33,7 @@ Images = Mapping[str, Image] | str | None
 
 
 class Role(Struct, frozen=True, kw_only=True):
-    """One kind of nodes. ``images`` are those of this kind alone; ``names`` are the user's keys by ours."""
+    """One kind of nodes. ``images`` are those of this kind alone; ``names`` are the user's keys by the package's."""
 
     name: str
     count: int

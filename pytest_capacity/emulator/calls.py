@@ -29,5 +29,5 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def as_json(calls: list[Call]) -> list[dict[str, Any]]:
-    """Return the calls as ``/_world`` tells them."""
+    """Return the calls as ``/_world`` lists them."""
     return [{name: getattr(call, name) for name in Call.__struct_fields__} for call in calls]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Seconds since the epoch; never goes backwards by itself, jumps forward when told to."""
+    """Seconds since the epoch; never goes backwards by itself, jumps forward when `advance` is called."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall

@@ -3,7 +3,7 @@
 A face is a folder here with a module ``face`` that has ``make(world, secret) -> Face``; `faces` finds it by that, and
 leaves it out where the libraries that it needs are not installed. No shared module names a cloud.
 
-The life of a call, each step in the server unless it says `Face`:
+The life of a call, each step in the server unless `Face` is named:
 
 1. `Face.claims` finds the face whose request this is. A request that none claims is answered with 404.
 2. The call waits half of ``latency_ms``.

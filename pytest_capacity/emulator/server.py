@@ -1,6 +1,6 @@
 """The port: HTTP/1.1 with keep-alive on loopback, a thread for each connection.
 
-The life of a call is written down in `face`. ``/_world`` waits for nothing and is not logged.
+The life of a call is described in `face`. ``/_world`` waits for nothing and is not logged.
 """
 
 from __future__ import annotations

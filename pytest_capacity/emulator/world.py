@@ -441,7 +441,7 @@ class World:
         return found
 
     def check_new(self, id_: str, kind: str, name: str) -> None:
-        """Raise `AlreadyExists` if something lives under an id that is made of a name."""
+        """Raise `AlreadyExists` if something exists under an id that is made of a name."""
         found = self.get(id_)
         if found is not None and found.live(self.clock.now()):
             raise AlreadyExists(kind, name)

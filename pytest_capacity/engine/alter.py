@@ -1,6 +1,6 @@
 """The steps by which what stands is changed; `pytest_capacity.scaling.nodes` chooses them and their order.
 
-Each may be taken again by the next keeper after a death in its middle: what is set are absolute values, what is made
+Each may be taken again by the next keeper after a crash in its middle: what is set are absolute values, what is made
 has its intent and its token, and what is removed is gone or requested once more.
 """
 
@@ -249,7 +249,7 @@ class Alterer:
 
 
 def _without_past(held: Held) -> Held:
-    """Return a node that runs again without what was said of it while it was stopped."""
+    """Return a node that runs again without what was recorded of it while it was stopped."""
     if held.kind != "node" or held.state != "ready":
         return held
     return replace(held, problem="", problem_code="", parts=())

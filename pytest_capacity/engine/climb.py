@@ -195,7 +195,7 @@ class Climber:
         ]
 
     def _go_round(self, climb: Climb) -> None:
-        """Wait, and forget what was refused. Raises `Exhausted` or `Refused` when that is no use any more."""
+        """Wait, and clear what was refused. Raises `Exhausted` or `Refused` when waiting cannot help any more."""
         until = climb.began + self._request.retry_until_s
         pause = min(FIRST_ROUND_PAUSE * 2 ** (climb.round - 1), LAST_ROUND_PAUSE)
         self._leave(climb.sound, None)

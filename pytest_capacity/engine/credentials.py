@@ -116,7 +116,7 @@ class Account:
         return stranger(identity, self._wanted, self._run_state.identity)
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
-        """Return whether these are the run's credentials, repeated until ``until``: others' listings are no evidence."""
+        """Return whether these are the run's credentials, repeated until ``until``: others' listings prove nothing."""
         pause, said = FIRST_PAUSE, ""
         while not self._trusted:
             identity = asked(self._backend, self._backend.whoami)

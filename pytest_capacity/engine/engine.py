@@ -148,7 +148,7 @@ class Engine:
             self._take_up()  # An attempt that was cut short had left its release to the end of the run.
 
     def console(self, identifier: str) -> str:
-        """Return what a node wrote to its console. Raise `Refused` with the cloud's words, or for no node of ours."""
+        """Return what a node wrote to its console. Raise `Refused` with the cloud's words, or for a foreign node."""
         held = next((held for held in self.run_state.held() if held.id == identifier and held.kind == "node"), None)
         if held is None:
             raise Refused(f"{identifier} is no node that run {self.run_state.run} holds")
@@ -345,9 +345,9 @@ class Engine:
         return expiry_of(self._backend, [*helds, *self.run_state.doubtful()], self.limit)
 
     def give_up_at(self) -> float:
-        """Return when releasing is no use any more: all that may be left has ended by itself, or never will.
+        """Return when releasing can have no more effect: all that may be left has ended by itself, or never will.
 
-        What could not be read ends like a node that we know of: at the limit, at a cloud's own pace.
+        What could not be read ends like a known node: at the limit, at a cloud's own pace.
         """
         held = self.run_state.held()
         ends = self.ends(held)

@@ -1,4 +1,4 @@
-"""Leases: what is ours has an end at the cloud, half an hour ahead, which is moved on while the run lives (rule 8)."""
+"""Leases: what the run holds has an end at the cloud, half an hour ahead, moved on while the run lasts (rule 8)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ READING: Final = 60.0
 
 
 class OfferReader:
-    """Reads and remembers. Safe to use from several threads."""
+    """Reads and caches. Safe to use from several threads."""
 
     def __init__(self, request: Request, backend: Backend, run_state: RunState, clock: Clock, pool: Executor) -> None:
         self._request = request
@@ -52,7 +52,7 @@ class OfferReader:
         return ladder.regions(self._request, self._request.topologies[name])
 
     def forget(self, name: str) -> None:
-        """Read anew the next time."""
+        """Clear the cache, so that the next call reads again."""
         with self._lock:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 

@@ -1,4 +1,4 @@
-"""Nodes that the cloud takes back or replaces while the run has them: noticed from outside, and replaced by us."""
+"""Nodes that the cloud takes back or replaces while the run has them: found by looks, replaced by the engine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ALL_NODES: Final = 60.0
 class Preemption:
     """Looks at the nodes that stand: at those on spot each time, at the others once a minute. One look at a time.
 
-    A node is lost when the cloud takes it back, when it is gone though nothing of ours removed it, and when the cloud
+    A node is lost when the cloud takes it back, when it is gone though the engine did not remove it, and when the cloud
     has put another machine in its place under the same id (`Held.facts`: ``incarnation``). Where the cloud announces it
     on the node (`GivesNotice`), and the node is reached by SSH, it is lost as soon as the notice comes.
     """

@@ -176,7 +176,7 @@ class RunState:
             return self.tried
 
     def held(self, subjects: Iterable[str] | None = None) -> list[Held]:
-        """Return what we hold: all of it, or what came of these subjects."""
+        """Return what the run holds: all of it, or what came of these subjects."""
         with self._lock:
             wanted = None if subjects is None else set(subjects)
             return [held for held in self.helds.values() if wanted is None or held.subject in wanted]
@@ -241,7 +241,7 @@ def _named(helds: Sequence[Held]) -> dict[str, object]:
 
 
 def _keys(run_state: RunState, entry: Entry) -> list[HeldKey]:
-    """Return which of our things an event names. One of a version before may lack region and kind."""
+    """Return which of the run's things an event names. One of a version before may lack region and kind."""
     ids, kind, region = entry.data.get("ids", [entry.data.get("id")]), entry.data.get("kind"), entry.data.get("region")
     return [key for key in run_state.helds if key[2] in ids and kind in (None, key[0]) and region in (None, key[1])]
 
@@ -257,7 +257,7 @@ def _piece(plain: Mapping[str, Any]) -> Piece:
 
 
 def _refusals(entry: Entry) -> list[Refusal]:
-    """Return those of an attempt of any run; none where another version of us wrote what this one does not know."""
+    """Return those of an attempt of any run; none where another version wrote what this one cannot read."""
     try:
         return msgspec.convert(entry.data.get("refusals", []), list[Refusal])
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""Who uses what of a cloud, as far as it can tell."""
+"""Who uses what of a cloud, as far as it reports it."""
 
 from __future__ import annotations
 

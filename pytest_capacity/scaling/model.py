@@ -57,8 +57,8 @@ class Condition(Struct, frozen=True, kw_only=True):
 class OpsRequest(Struct, frozen=True, kw_only=True):
     """One operation request.
 
-    ``token`` is ours and is known before the request is made; ``name`` and ``uid`` are the provider's. A request with
-    no name waits in our own queue for the one before it (``after``, a token).
+    ``token`` is the package's and is known before the request is made; ``name`` and ``uid`` are the provider's. A
+    request with no name waits in the package's own queue for the one before it (``after``, a token).
     """
 
     token: str

@@ -39,7 +39,7 @@ Connect = Callable[[KubernetesSettings], "Kubernetes"]
 class Scaling:
     """What one run scales.
 
-    A second keeper makes it of the journal's events, and goes on with what is active. All methods may be called
+    A second keeper makes it of the journal's events, and continues with what is active. All methods may be called
     from any thread.
     """
 
@@ -162,7 +162,7 @@ class Scaling:
             return self.held, [Unread("kubernetes", "databases", str(error))]
 
     def _close_requests(self) -> None:
-        """Write down requests that are under way as left: their provider goes on with them, and no one follows them."""
+        """Record requests under way as left: their provider continues with them, and nothing follows them."""
         if not self.state.active():
             return
         self._looked = float("-inf")

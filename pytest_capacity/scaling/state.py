@@ -73,7 +73,7 @@ class OpsState:
             return tuple(self._requests[token] for token in tokens if token in self._requests)
 
     def status(self, target: str) -> TargetState:
-        """Return what a target is in, so far as our own requests say."""
+        """Return the state of a target, as far as the package's own requests show it."""
         return status_of(self.of_target(target)) or TargetState(target=target)
 
     def is_doubtful(self, token: str) -> bool:

@@ -42,7 +42,7 @@ class NoLoans:
 class Scaler:
     """One keeper's part in the changes of node groups, on the thread that asks.
 
-    A second one, over a second engine on the same journal, goes on with what the first one left.
+    A second one, over a second engine on the same journal, continues with what the first one left.
     """
 
     def __init__(self, bench: Bench, engine: Engine) -> None:

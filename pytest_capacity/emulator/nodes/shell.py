@@ -52,7 +52,7 @@ async def serve_command(process: Process, home: Home, environment: Mapping[str, 
     """Run it to its end, or to the channel's, whichever comes first.
 
     A command whose channel breaks is killed with all that it started. What one that ended by itself left running (a
-    server that was sent to the background) goes on until the node ends.
+    server that was sent to the background) runs until the node ends.
     """
     open_line = Pipes.open if process.term_type is None else Terminal.open
     try:
@@ -115,7 +115,7 @@ def _arguments(process: Process) -> Sequence[str]:
 
 
 class Pipes:
-    """Output and errors apart, and an end of what was told."""
+    """Output and errors apart, and the end of input."""
 
     def __init__(self, process: Process, child: asyncio.subprocess.Process) -> None:
         self.child = child

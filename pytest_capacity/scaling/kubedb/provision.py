@@ -61,7 +61,7 @@ class Databases:
         deadline: Callable[[], float],
         nonce: str = "",
     ) -> None:
-        """Take ``nonce``, which tells this run from an earlier one of the same id, whose databases may still stand."""
+        """Take ``nonce``, which separates this run from an earlier one of its id, whose databases may still stand."""
         self._cluster = cluster
         self._configured = request.databases
         self._request = request
@@ -130,7 +130,7 @@ class Databases:
         return made
 
     def _made(self, engine_name: str, body: Object, namespace: str) -> Object:
-        """Create it. Its name is ours alone, so the same call again makes no second one."""
+        """Create it. Its name is the run's alone, so the same call again makes no second one."""
         engine, name = engine_of(engine_name), body["metadata"]["name"]
         kind = self._cluster.databases(engine)
         for last in (False, True):

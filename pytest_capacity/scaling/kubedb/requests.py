@@ -1,8 +1,8 @@
 """KubeDB as a `Provider` of operation requests, and what makes them: `KubeDB.patch`.
 
-Replicas and size are changed by OpsRequests, storage by a change of the database or by one. Every request bears labels
-of ours: by the run's label all active ones are listed in one call, by the token's one whose creation was never answered
-is found.
+Replicas and size are changed by OpsRequests, storage by a change of the database or by one. Every request bears
+labels of the package: by the run's label all active ones are listed in one call, by the token's one whose creation was
+never answered is found.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class KubeDB:
         *,
         queues: bool = True,
     ) -> list[OpsRequest]:
-        """Create one OpsRequest. Behind another one KubeDB queues it; where the server refuses that, we do."""
+        """Create one OpsRequest. Behind another one KubeDB queues it; where the server refuses, the package does."""
         spec = {"type": kind, "databaseRef": {"name": change.name}, **sections}
         request = self._request(kind, "ops-request", change, {"spec": spec})
         again = self._again(request)

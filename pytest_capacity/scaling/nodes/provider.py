@@ -120,7 +120,7 @@ class NodeGroups:
         return self._begin(request, tasks[0])
 
     def _came_to_nothing(self, request: OpsRequest) -> bool:
-        """Return whether a request's keeper died before it had decided what to do: it is requested once more."""
+        """Return whether a request's keeper ended before it had decided what to do: it is requested once more."""
         begun = request.token in self._run.alterations or request.token in self._run.altered
         return not (request.sent or request.after or begun)
 
@@ -248,7 +248,7 @@ class NodeGroups:
         return f"{why}. The group is as it was before"
 
     def _start_late(self, token: str) -> None:
-        """Decide what to do for a request that waited for another one, or whose keeper died before it could."""
+        """Decide what to do for a request that waited for another one, or whose keeper ended before it could."""
         (request,) = self._state.by_token([token])
         with self._asking:
             task = self._planner.task(msgspec.convert(request.facts["change"], NodeChange), self._deadline())
@@ -294,7 +294,7 @@ class NodeGroups:
         """Do nothing: it is only in the journal."""
 
     def settle(self, request: OpsRequest) -> OpsRequest | None:
-        """Return the request if it was begun with before its keeper died; None: nothing was done for it."""
+        """Return the request if it was begun before its keeper ended; None: nothing was done for it."""
         if request.token not in self._run.alterations and request.token not in self._run.altered:
             return None
         return replace(request, name=_name(request), uid=request.token)

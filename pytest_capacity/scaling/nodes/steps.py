@@ -1,6 +1,6 @@
 """The steps of one request for a node group, and how they are undone.
 
-Each begins with what stands, not with what an earlier call said, so a keeper that takes them up after another one's
+Each begins with what stands, not with what an earlier call returned, so a keeper that takes them up after another one's
 death does what is left. Until the new state is handed over to the tests a failure is undone; after that it is only
 reported, with what is left where.
 """
