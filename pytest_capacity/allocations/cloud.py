@@ -1,4 +1,4 @@
-"""How what was read of a cloud changes the index: its rows stand beside those of the journal."""
+"""The fold of a reading of a cloud into the index: its rows stand beside those of the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each event of the journal changes the index."""
+"""The changes that each event of the journal makes to the index."""
 
 from __future__ import annotations
 

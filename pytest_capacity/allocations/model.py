@@ -1,4 +1,4 @@
-"""What the allocation view gives. Times are seconds since the epoch."""
+"""The values that the allocation view returns. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Source = Literal["journal", "cloud"]
 
 
 class Resource(Struct, frozen=True, kw_only=True):
-    """What is allocated. ``id`` is the cloud's own, and is one of ``backend`` and ``region``."""
+    """A thing that is allocated. ``id`` is the cloud's own, and is one of ``backend`` and ``region``."""
 
     id: str
     kind: ResourceKind

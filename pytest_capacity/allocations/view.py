@@ -62,7 +62,7 @@ def open_cloud_view(journal: str | Path, *, now: Callable[[], float] = time.time
 
 
 class AllocationView:
-    """Who uses what, by one journal, and by what was read of a cloud (`note`).
+    """The view of allocations by one journal, and by what was read of a cloud (`note`).
 
     Opening it reads nothing. Each question first folds the events that came since the last one into the index, and is
     then answered by the index alone. Safe to use from many threads, and beside other processes with the same index.

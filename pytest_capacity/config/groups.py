@@ -51,7 +51,7 @@ _GROUP_KEYS: Final = (
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """What a group takes where it does not say so itself."""
+    """The values that a group takes where it sets none itself."""
 
     market: Market
     reserve: bool

@@ -1,4 +1,7 @@
-"""What reading a configuration needs to know of a cloud: answered by each backend's `Provider`, named by none here."""
+"""The interface by which a configuration is read for a cloud: implemented by each backend's `Provider`.
+
+No cloud is named here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pytest_capacity.model import Market, Request
 
 
 class Examples(Struct, frozen=True, kw_only=True):
-    """How values of this cloud are written: for messages."""
+    """Examples of this cloud's values, for messages."""
 
     region: str = ""
     #: Every form in which a zone may be written, with "or" before the last.
@@ -69,7 +72,7 @@ class GroupDraft(Struct, frozen=True, kw_only=True):
 
 
 class SctKeys(Struct, frozen=True, kw_only=True):
-    """What the configuration of scylla-cluster-tests calls the settings of this cloud. Empty: it has no such key."""
+    """The keys that scylla-cluster-tests has for the settings of this cloud. Empty: it has no such key."""
 
     #: The cloud's own switch of reservations, which goes before ``use_capacity_reservation``.
     reserve: str = ""
@@ -124,7 +127,7 @@ class SctKeys(Struct, frozen=True, kw_only=True):
 
 
 class SctReading(Struct, frozen=True, kw_only=True):
-    """What the keys of scylla-cluster-tests say that only this cloud has."""
+    """The values of those keys of scylla-cluster-tests that only this cloud has."""
 
     #: The key by which the nodes are spread over the zones of the region; "" where they are not.
     spread_by: str = ""

@@ -1,4 +1,4 @@
-"""Where values come from: what flags, environment and ini gave, over the values of the file."""
+"""The sources of values: flags, environment and ini, over the values of the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIST_SPLIT: Final = re.compile(r"[,\s]+")
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
-    """What flags, environment and ini gave, merged by their precedence; None or empty: nothing.
+    """The values of flags, environment and ini, merged by their precedence; None or empty: nothing.
 
     ``source`` names where each came from, by field (``{"regions": "--capacity-region"}``): it begins the message about
     it. Lists may hold several values in one text (``"a,b c"``), as the environment gives them.

@@ -12,7 +12,7 @@ from pytest_capacity.emulator.weather import Fault, Throttle
 
 
 class Strike(Struct, frozen=True):
-    """What the weather does to one call: delay it, refuse it, swallow its answer."""
+    """The effect of the weather on one call: delay it, refuse it, drop its answer."""
 
     error: Fault | None = None
     delay_s: float = 0.0

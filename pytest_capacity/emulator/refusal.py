@@ -1,4 +1,4 @@
-"""How the World and the faces refuse a call.
+"""The refusals of a call by the World and the faces.
 
 The World raises the kinds below, in no cloud's words; a face's `refuse` answers each with its cloud's code and text. A
 face raises plain `Refusal` with the cloud's own code for what only it checks (forms of ids, forbidden combinations).

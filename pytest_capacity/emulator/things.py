@@ -1,4 +1,4 @@
-"""What a World is made of: machines, reservations, operations, and things of other kinds.
+"""The things in a World: machines, reservations, operations, and things of other kinds.
 
 No cloud's words stand here. A face that has to keep more subclasses these and adds fields; one that lists a state in
 its cloud's words overrides ``state``. Times are the World's, in seconds since the epoch.
@@ -111,7 +111,7 @@ class Reservation(Thing):
 
 
 class Node(Protocol):
-    """What of a machine is real: its shell."""
+    """The real part of a machine: its shell."""
 
     @property
     def port(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What stands in a machine's user data, whatever form it came in. Nothing of it is run."""
+"""The content of a machine's user data, in any of its forms. Nothing of it is run."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Throttle(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
-    """What goes wrong with calls that match all that is given. ``times=None``: without end."""
+    """A fault of the calls that match all its given fields. ``times=None``: without end."""
 
     cloud: str | None = None
     operation: str | None = None

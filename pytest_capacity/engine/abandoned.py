@@ -1,4 +1,4 @@
-"""What attempts left behind, on its way out beside whatever comes next (rule 5)."""
+"""Things that attempts left behind, released beside the next attempt (rule 5)."""
 
 from __future__ import annotations
 

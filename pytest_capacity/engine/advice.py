@@ -1,4 +1,4 @@
-"""What others may decide while the engine works: the hooks of the run's owner, where there are any."""
+"""Decisions that others may take during a run: the hooks of the run's owner, where there are any."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ LATE_PAUSE = 4.0
 
 
 class Bounds(Struct, frozen=True):
-    """When what is made now must end."""
+    """The times at which what is made now must end."""
 
     hard_end: Callable[[], float]
     limit: Callable[[], float]

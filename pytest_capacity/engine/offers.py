@@ -1,4 +1,4 @@
-"""What the zones offer to a topology: read once for each region, all of them side by side, ahead of the need."""
+"""The offers of the zones to a topology: read once for each region, all of them side by side, ahead of the need."""
 
 from __future__ import annotations
 

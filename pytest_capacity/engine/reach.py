@@ -32,7 +32,7 @@ class KeyFiles(Struct, frozen=True):
 
 
 class Reach:
-    """How the nodes of one run are reached. Without ``ssh:`` they are not."""
+    """The access to the nodes of one run. Without ``ssh:`` they are not."""
 
     def __init__(
         self, request: Request, user: str, keys: KeyFiles | None = None, locate: Callable[[], Located] | None = None

@@ -28,7 +28,7 @@ LONG_PAUSE: Final = 30.0
 
 
 class Scope:
-    """What to release: all of the run, or, where ``subjects`` are given, what came of these, or else ``keys`` alone.
+    """The things to release: all of the run, or, where ``subjects`` are given, their outcomes, or else ``keys`` alone.
 
     Of ``unlisted`` something may exist that the journal does not know of: it is looked for in ``regions`` by the stamp.
     """

@@ -51,7 +51,7 @@ class Alteration(Struct, frozen=True, kw_only=True):
 
 
 class RunState:
-    """What one run holds. All methods may be called from any thread."""
+    """The things that one run holds. All methods may be called from any thread."""
 
     def __init__(self, journal: Journal, run: str, clock: Clock) -> None:
         self.run = run

@@ -1,4 +1,4 @@
-"""Who uses what of a cloud, as far as it reports it."""
+"""The use of a cloud by all its users, as far as the cloud reports it."""
 
 from __future__ import annotations
 

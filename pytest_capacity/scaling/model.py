@@ -1,4 +1,4 @@
-"""What an operation request is: its kind, its phase, its conditions. Frozen values.
+"""The operation request: its kind, its phase, its conditions. Frozen values.
 
 The phases are those of KubeDB (``status.phase`` of its OpsRequests), for every provider: a request of a node group
 passes through the same ones.

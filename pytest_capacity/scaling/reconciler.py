@@ -37,7 +37,7 @@ _OUTCOMES: Final[Mapping[str, Outcome]] = {
 
 
 class Provider(Protocol):
-    """Who carries operation requests out: KubeDB, or the run's own engine for node groups."""
+    """The interface of what carries operation requests out: KubeDB, or the run's own engine for node groups."""
 
     @property
     def name(self) -> str:

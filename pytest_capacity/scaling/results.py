@@ -1,4 +1,4 @@
-"""What is answered at once to who asks for a change: the keys of the seeds' service."""
+"""The immediate answer to a request for a change: the keys of the seeds' service."""
 
 from __future__ import annotations
 

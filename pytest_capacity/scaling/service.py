@@ -37,7 +37,7 @@ Connect = Callable[[KubernetesSettings], "Kubernetes"]
 
 
 class Scaling:
-    """What one run scales.
+    """The scaling of one run.
 
     A second keeper makes it of the journal's events, and continues with what is active. All methods may be called
     from any thread.

@@ -1,4 +1,4 @@
-"""What the suites stand on: the cloud of one test, and engines over it that are keepers of one run."""
+"""The base of the suites: the cloud of one test, and engines over it that are keepers of one run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 class ScalingLab(Struct, frozen=True, kw_only=True):
-    """What `ScalingSuite` needs to know of a lab: its attribute ``scaling``. A test is skipped whose part is empty.
+    """The description of a lab for `ScalingSuite`: its attribute ``scaling``. A test is skipped whose part is empty.
 
     All types are offered in all zones of the lab.
     """
@@ -86,7 +86,7 @@ class Lab(Protocol):
 
 
 class Killed(BaseException):
-    """What the process that is killed in a test of every boundary dies of."""
+    """The exception that ends the process which a test of every boundary kills."""
 
 
 class Dying:

@@ -1,4 +1,4 @@
-"""What there is on AWS: regions, zones, types, images and networks, as moto ships them."""
+"""The AWS catalogue: regions, zones, types, images and networks, as moto ships them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ PRICES: Final[Mapping[str, float]] = {
 
 
 class Image(Struct, frozen=True):
-    """What a launch needs to know of an image."""
+    """The image properties that a launch reads."""
 
     id: str
     platform: str
@@ -80,7 +80,7 @@ class Image(Struct, frozen=True):
 
 
 class Network(Struct, frozen=True):
-    """What a launch needs to know of a subnet."""
+    """The subnet properties that a launch reads."""
 
     subnet: str
     vpc: str

@@ -1,4 +1,4 @@
-"""What a machine wrote to its console."""
+"""The console output of a machine."""
 
 from __future__ import annotations
 

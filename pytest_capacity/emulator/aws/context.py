@@ -1,4 +1,4 @@
-"""What every operation of EC2 is given, and what several of them check."""
+"""The context of every EC2 operation, and the checks that several of them share."""
 
 from __future__ import annotations
 

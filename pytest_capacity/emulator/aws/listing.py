@@ -1,4 +1,4 @@
-"""How EC2 lists: filters, wildcards and pages."""
+"""Listing in EC2: filters, wildcards and pages."""
 
 from __future__ import annotations
 

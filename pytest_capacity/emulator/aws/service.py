@@ -1,4 +1,4 @@
-"""What the services of AWS have in common here."""
+"""The parts that the AWS services share here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lines of user data make of a node's logins: a machine whose boot is slow, or whose sshd is set up so."""
+"""The lines of user data that set a node's logins: a machine whose boot is slow, or whose sshd is set up so."""
 
 from __future__ import annotations
 

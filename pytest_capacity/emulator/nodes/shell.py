@@ -27,7 +27,7 @@ Process = asyncssh.SSHServerProcess[bytes]
 
 
 class Line(Protocol):
-    """What stands between a channel and a command: pipes, or a terminal."""
+    """The connection between a channel and a command: pipes, or a terminal."""
 
     child: asyncio.subprocess.Process
 

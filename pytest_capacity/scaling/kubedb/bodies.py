@@ -1,4 +1,4 @@
-"""What is sent to the server: the ``spec`` of requests and of databases. Pure."""
+"""The bodies sent to the server: the ``spec`` of requests and of databases. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server's objects say: phases, conditions, sizes; and the labels by which they are found."""
+"""The reading of the server's objects: phases, conditions, sizes; and the labels by which they are found."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Start = Callable[[Callable[[], None]], object]
 
 
 class Lending(Protocol):
-    """Who lends the run's nodes to tests."""
+    """The interface to the lender of the run's nodes to tests."""
 
     def hold(self, take: Callable[[], None]) -> None:
         """Call ``take`` while no node is lent or given back."""

@@ -1,4 +1,4 @@
-"""What is to be done to a node group: decided once, before the first step, and kept in the journal.
+"""The task for a node group: decided once, before the first step, and kept in the journal.
 
 All numbers are absolute, so that another keeper can do the same again. Everything that can be refused without a change
 is refused here.
