@@ -41,7 +41,7 @@ _NODE_NAME_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def needs_ssh(ready: str) -> bool:
-    """Return whether it takes SSH to see that a node is ready."""
+    """Return whether SSH is needed to check that a node is ready."""
     return ready != "running" and not ready.startswith(_TCP)
 
 
@@ -128,7 +128,7 @@ def read_own_group(
 
 
 def check_machines(topologies: Iterable[Topology], where: str, faults: Faults) -> None:
-    """Refuse a machine in two groups, and a name for two nodes: two tests would share what each takes for its own."""
+    """Refuse a machine in two groups, and a name for two nodes: two tests would share one machine or name."""
     machines: dict[tuple[str, int | None], str] = {}
     for topology in topologies:
         names: dict[str, str] = {}

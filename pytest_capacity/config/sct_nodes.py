@@ -158,7 +158,7 @@ def _number_or_text(text: str) -> float | int | str:
 
 
 def _root_disk(values: Mapping[str, Any], name: str, provider: Reader, file: str, faults: Faults) -> Mapping[str, Any]:
-    """Return the size of the group's root disk, as its own section has it; nothing where the file does not say."""
+    """Return the size of the group's root disk, as its own section has it; nothing where the file has none."""
     key = _ROOT_DISK.format(name=name)
     if key not in values:
         return {}

@@ -182,11 +182,11 @@ class Machine(Thing):
         return self.stage(now)
 
     def live(self, now: float) -> bool:
-        """Return whether it exists: a machine on its way out does, and so does a stopped one."""
+        """Return whether it exists: a machine that is being removed does, and so does a stopped one."""
         return now < self.gone_at
 
     def occupies(self, now: float) -> bool:
-        """Return whether it takes up capacity: a machine on its way out still does, a stopped one does not."""
+        """Return whether it takes up capacity: a machine that is being removed still does, a stopped one does not."""
         return self.live(now) and now < self.stopped_at
 
 

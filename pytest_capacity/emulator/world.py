@@ -254,7 +254,7 @@ class World:
         return [reservation] * (reservation.count - self.inside(reservation))
 
     def inside(self, reservation: Reservation) -> int:
-        """Return how many machines sit in a reservation; one on its way out still does, a stopped one does not."""
+        """Return how many machines sit in a reservation; one being removed still does, a stopped one does not."""
         now = self.clock.now()
         return sum(1 for one in self.machines.values() if one.reservation_id == reservation.id and one.occupies(now))
 

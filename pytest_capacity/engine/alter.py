@@ -124,7 +124,7 @@ class Alterer:
     ) -> list[Held]:
         """Look until all of them are ``done``. Raises `Refused` for one that is gone.
 
-        So it does for one that is ``failed`` look after look: the first ones may show what was before the change.
+        Also for one that is ``failed`` look after look: the first ones may show what was before the change.
         """
         looks, over = 0, 0
         while True:

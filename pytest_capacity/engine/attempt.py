@@ -1,4 +1,4 @@
-"""One rung tried: make the pieces of one placement, round by round, and see that the nodes sit where they should."""
+"""One attempt at a rung: make the pieces of one placement, round by round, and check where the nodes sit."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class Attempter:
         )
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
-        """Check, by the cloud's own word, that each node sits in the reservation that it was aimed at."""
+        """Check, by the cloud's listing, that each node sits in the reservation that it targets."""
         for piece in pieces:
             aimed = next((piece.inputs[need.key] for need in piece.needs if need.kind == "reservation"), piece.consumes)
             nodes = [held for held in self._run_state.made(piece.subject) if held.kind == "node"]

@@ -135,7 +135,7 @@ class Climber:
             order = self._next(climb)
 
     def _next(self, climb: Climb) -> Order:
-        """Return the order of the next rung. What the failed one leaves that this one cannot use is on its way out."""
+        """Return the order of the next rung. What the failed one leaves that this one cannot use is being released."""
         if not climb.listed:
             self._look(climb)
         rung = self._rung(climb)

@@ -34,7 +34,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own."""
+    """The machine's clock and random numbers."""
 
     def now(self) -> float:
         return time.time()

@@ -228,7 +228,7 @@ class Engine:
         return placed
 
     def usage(self, runs: Sequence[str], wanted: UseFilter) -> Usage:
-        """Return who uses what of the run's regions, by the cloud; see `read_usage`."""
+        """Return the use of the run's regions, from the cloud; see `read_usage`."""
         return read_usage(self._backend, self.request.regions, runs, wanted)
 
     def look_for_preemption(self) -> None:

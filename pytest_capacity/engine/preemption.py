@@ -62,7 +62,7 @@ class Preemption:
                 self._note(held, words)
 
     def _announced(self, watched: Sequence[Held]) -> list[tuple[Held, str]]:
-        """Return those on spot that say themselves that they will be taken back, and their words."""
+        """Return the spot nodes on which the cloud announces that they will be taken back, and the announcements."""
         giving, now = self._giving, self._clock.now()
         if giving is None or now < self._notices_at:
             return []

@@ -1,4 +1,4 @@
-"""Give back: ask the cloud to remove things, and go on until it no longer lists them (rules 5, 6 and 7)."""
+"""Release: request the removal of things, and continue until the cloud no longer lists them (rules 5, 6 and 7)."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class Releaser:
         return True
 
     def _list(self, scope: Scope) -> bool:
-        """List what bears the run's stamp; whether all of it could be read."""
+        """List what bears the run's stamp; return whether all of it could be read."""
         regions = scope.regions
         found = asked(self._backend, lambda: list(self._backend.inventory(self._run_state.run, regions)))
         if isinstance(found, Diagnosis):

@@ -24,7 +24,7 @@ Listener = Callable[[Entry], None]
 
 
 class Loan(Struct, frozen=True):
-    """Nodes in the hands of one test. ``key`` is the borrower's own, the same however often it has to ask."""
+    """Nodes lent to one test. ``key`` is the borrower's own, the same for every repeated request."""
 
     key: str
     borrower: str

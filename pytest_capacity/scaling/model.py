@@ -98,7 +98,7 @@ class OpsRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """Return what people are shown."""
+        """Return the label for display."""
         return self.name or f"{self.kind} of {self.target} (queued)"
 
 

@@ -56,7 +56,7 @@ class Provider(Protocol):
         ...
 
     def delete(self, request: OpsRequest) -> None:
-        """Remove a finished request from the provider's own list; one that is gone already is fine."""
+        """Remove a finished request from the provider's own list; one that is gone already is no error."""
         ...
 
     def settle(self, request: OpsRequest) -> OpsRequest | None:

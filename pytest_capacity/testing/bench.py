@@ -185,7 +185,7 @@ class Bench:
         self._clock.moved += 60.0
 
     def give_back(self, engine: Engine) -> None:
-        """Release all, and see that the cloud has nothing left."""
+        """Release all, and check that the cloud has nothing left."""
         receipt = engine.release(within(PATIENCE))
         assert receipt.clean, f"left {receipt.left}, unread {receipt.unread}, troubles {receipt.troubles}"
         assert not self.lab.held(), f"the cloud still has {self.lab.held()} after {list(self.lab.calls())[-10:]}"

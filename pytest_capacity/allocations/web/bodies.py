@@ -34,7 +34,7 @@ def date(at: float) -> str:
 
 
 def fault(code: int, message: str) -> Body:
-    """Return what that server's own errors look like."""
+    """Return a body in the form of that server's errors."""
     return {"error_code": code, "error_message": message, "error_name": code}
 
 
