@@ -73,6 +73,6 @@ def _is_dead(proxy: str) -> bool:
 
 
 def _shown(proxy: str) -> str:
-    """Return it without what may be a password."""
+    """Return the proxy's host and port, without what may be a password."""
     host, port = _address(proxy)
     return f"{host}:{port}"

@@ -52,7 +52,7 @@ class OfferReader:
         return ladder.regions(self._request, self._request.topologies[name])
 
     def forget(self, name: str) -> None:
-        """Clear the cache, so that the next call reads again."""
+        """Clear the cache of a topology, so that its next read is a new one."""
         with self._lock:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 

@@ -133,7 +133,7 @@ class Releaser:
         return self._list(scope) if scope.whole or scope.unlisted else True
 
     def _settle(self, doubts: Sequence[Piece]) -> None:
-        """Repeat each doubtful create call with its token: what it made is returned, to be released like the rest."""
+        """Repeat each doubtful create call with its token: what it made is then known, and released like the rest."""
         for piece, answer in zip(doubts, self._pool.map(self._maker.ask, doubts), strict=True):
             if not isinstance(answer, Diagnosis) or piece.subject not in self._run_state.doubts:
                 continue

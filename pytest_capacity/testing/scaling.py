@@ -326,7 +326,7 @@ def _request(lab: Lab, count: int, type_: str, **overrides: Any) -> Request:
 def _standing(
     lab: Lab, bench: Bench, count: int = 2, *, with_local_disks: bool = False, **overrides: Any
 ) -> tuple[ScalingLab, Dying, Engine]:
-    """Return the lab's topology, provisioned; the backend counts its create calls from `Dying.die_at` on."""
+    """Return the lab's topology, provisioned; the backend counts its mutating calls from `Dying.die_at` on."""
     scaling = _scaling(lab)
     type_ = scaling.with_local_disks if with_local_disks and scaling.with_local_disks else scaling.type
     request = _request(lab, count, type_, **overrides)
@@ -350,7 +350,7 @@ def _nodes(engine: Engine) -> tuple[Node, ...]:
 
 
 def _inventory(lab: Lab, engine: Engine) -> list[Held]:
-    """Return what the cloud lists of the run, by a backend without a journal."""
+    """Return what the cloud lists of the run, by a new backend."""
     backend = lab.backend(engine.request)
     listed = list(backend.inventory(engine.request.run, engine.request.regions))
     assert all(isinstance(one, Held) for one in listed), listed
