@@ -1,6 +1,6 @@
-"""Who uses what: resources (nodes, hosts), the reservations on them, and the runs and tests that hold them.
+"""The allocations: resources (nodes, hosts), the reservations on them, and the runs and tests that hold them.
 
-A view of the journal (`AllocationView`), folded from its events into an index of its own, and of what others have read
+A view of the journal (`AllocationView`), folded from its events into a separate index, and of what others have read
 of a cloud (`pytest_capacity.engine.usage`): it makes no cloud call and loads no SDK itself.
 `pytest_capacity.allocations.web` serves it over HTTP.
 """

@@ -1,4 +1,4 @@
-"""How what was read of a cloud changes the index: its rows stand beside those of the journal."""
+"""The fold of a reading of a cloud into the index: its rows stand beside those of the journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLOUD: Final = "cloud"
 
 
 class _Key(NamedTuple):
-    """What tells a use from every other one of a cloud."""
+    """The key that distinguishes a use from every other one of a cloud."""
 
     region: str
     resource: str
@@ -34,7 +34,7 @@ def note_uses(
     """Take what was read of a cloud at a time into the index; within the caller's transaction.
 
     ``whole`` are the regions that were read whole: what stood there, and is there no more, has ended. The cloud may
-    keep no memory of it; the index does.
+    keep no record of it; the index does.
     """
     standing = {_Key(*row[:5]): row[5:] for row in index.execute(_STANDING, (backend,))}
     regions = {*whole, *(resource.region for resource in found)}
@@ -76,7 +76,7 @@ def _resource(index: sqlite3.Connection, backend: str, resource: CloudResource) 
 
 
 def _is_known(index: sqlite3.Connection, use: CloudUse) -> bool:
-    """Whether the index has seen this reservation, perhaps on the hosts that the cloud has forgotten."""
+    """Return whether the index has this reservation, perhaps on the hosts that the cloud no longer lists."""
     row = index.execute("SELECT 1 FROM allocations WHERE reservation = ? LIMIT 1", (use.reservation,)).fetchone()
     return row is not None
 
@@ -125,6 +125,6 @@ def _values(use: CloudUse) -> dict[str, Any]:
 
 
 def _end(index: sqlite3.Connection, n: int, at: float) -> None:
-    """It is not there any more: it has ended, or, where it was still to come, was called off."""
+    """Record that it is not there any more: it has ended, or, where it was still to come, was cancelled."""
     index.execute("DELETE FROM allocations WHERE n = ? AND since >= ?", (n, at))
     index.execute("UPDATE allocations SET ended = min(?, coalesce(until, ?)), state = 'gone' WHERE n = ?", (at, at, n))

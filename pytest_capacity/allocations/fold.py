@@ -1,4 +1,4 @@
-"""How each event of the journal changes the index."""
+"""The changes that each event of the journal makes to the index."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _one(index: sqlite3.Connection, entry: Entry, held: Mapping[str, Any]) -> No
     known = {_Slot(resource, kind, number): n for n, resource, kind, number in standing}
     slots = _slots(held, facts) if held["state"] != "gone" else []
     if known and entry.kind != "created" and held["state"] == "unseen":
-        return  # Asked for and not listed: what it was stays.
+        return  # Requested and not listed: what it was stays.
     for slot in slots:
         if slot in known:
             _update(index, entry, held, facts, known.pop(slot))
@@ -171,7 +171,7 @@ def _preempted(index: sqlite3.Connection, entry: Entry) -> None:
 
 
 def _of(index: sqlite3.Connection, entry: Entry, id_: str, sets: str, *values: Any) -> None:
-    """Change what stands of one of our things. An event of a version before may lack kind and region."""
+    """Change what stands of one of the run's things. An event of a version before may lack kind and region."""
     narrowed = [(name, entry.data[key]) for key, name in _NARROWS if isinstance(entry.data.get(key), str)]
     where = "".join(f" AND {name} = ?" for name, _ in narrowed)
     index.execute(

@@ -1,6 +1,6 @@
 """The index of the allocation view: a SQLite file beside the journal that can be made again from it at any time.
 
-It is a file of its own so that reading writes nothing to the journal, and so that no keeper waits for a reader. A
+It is a separate file so that reading writes nothing to the journal, and so that no keeper waits for a reader. A
 damaged, old or foreign one is thrown away and folded again from the journal's events. What was read of a cloud stands
 in it, too, and is read again; of what has ended there it may be the only memory.
 """
@@ -71,7 +71,7 @@ def open_index(journal: Path | None) -> sqlite3.Connection:
 
 
 def clear(index: sqlite3.Connection) -> None:
-    """Forget everything; within the caller's transaction."""
+    """Remove everything; within the caller's transaction."""
     for table in _TABLES:
         index.execute(f"DELETE FROM {table}")
 

@@ -1,4 +1,4 @@
-"""What the allocation view gives. Times are seconds since the epoch."""
+"""The values that the allocation view returns. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Source = Literal["journal", "cloud"]
 
 
 class Resource(Struct, frozen=True, kw_only=True):
-    """What is allocated. ``id`` is the cloud's own, and is one of ``backend`` and ``region``."""
+    """A thing that is allocated. ``id`` is the cloud's own, and is one of ``backend`` and ``region``."""
 
     id: str
     kind: ResourceKind
@@ -25,7 +25,7 @@ class Resource(Struct, frozen=True, kw_only=True):
 
 
 class Allocation(Struct, frozen=True, kw_only=True):
-    """One reservation on one resource, as the journal knows it; what it does not know, as the cloud has it."""
+    """One reservation on one resource, from the journal; what is not there, from the cloud."""
 
     resource: str
     #: The cloud's id of the reservation that the node sits in; None: it sits in none.
@@ -62,12 +62,12 @@ class Allocation(Struct, frozen=True, kw_only=True):
 
     @property
     def terminated(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return self.ended is not None
 
     @property
     def latest_end(self) -> float | None:
-        """When it has ended, or ends at the latest: what a time window is compared with. None: not known."""
+        """Return when it has ended, or ends at the latest, for comparison with a time window. None: not known."""
         if self.ended is not None:
             return self.ended
         return max((end for end in (self.until, self.renewable_until) if end is not None), default=None)

@@ -62,7 +62,7 @@ def open_cloud_view(journal: str | Path, *, now: Callable[[], float] = time.time
 
 
 class AllocationView:
-    """Who uses what, by one journal, and by what was read of a cloud (`note`).
+    """The view of allocations by one journal, and by what was read of a cloud (`note`).
 
     Opening it reads nothing. Each question first folds the events that came since the last one into the index, and is
     then answered by the index alone. Safe to use from many threads, and beside other processes with the same index.
@@ -88,7 +88,7 @@ class AllocationView:
         self._journal.close()
 
     def follow(self) -> int:
-        """Fold the events that came since the last time; return how many. Raises `JournalError`."""
+        """Fold the events that came since the last time; return their number. Raises `JournalError`."""
         count = 0
         with self._lock, self._faults():
             while batch := self._fold_batch():
@@ -146,7 +146,7 @@ class AllocationView:
             raise
 
     def _folded(self) -> int:
-        """Up to which event the index goes; where the journal is another one than it was made from, from the start."""
+        """Return the last event in the index; where the journal is another one than it was made from, the start."""
         known = self._index.execute("SELECT seq, at, run FROM folded").fetchone()
         if known is None:
             return 0
@@ -167,7 +167,7 @@ class AllocationView:
 
 
 def _query(wanted: Filter, now: float) -> tuple[str, dict[str, Any]]:
-    """The query of one page, and its values. Only names of ours stand in the text."""
+    """Return the query of one page, and its values. The text has no names but the package's."""
     values: dict[str, Any] = {"now": now, "after": wanted.after, "limit": wanted.limit + 1}
     resource, allocation = ["r.n > :after"], ["1"]
     if wanted.resource:
@@ -215,7 +215,7 @@ def _query(wanted: Filter, now: float) -> tuple[str, dict[str, Any]]:
 
 
 def _narrowed(wanted: Filter) -> list[str]:
-    """Conditions on resources by which a few of them are found, where all of them would be looked through."""
+    """Return conditions that select a few resources, where a query without them would scan all."""
     narrow = []
     if wanted.lease:
         narrow.append(

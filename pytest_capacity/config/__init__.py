@@ -24,7 +24,7 @@ __all__ = ["Overrides", "backend_of", "load", "parse_duration", "why_no_backend"
 def backend_of(path: Path) -> str | None:
     """Return the ``backend:`` that the file at ``path`` names, or None where it names none (or is not readable).
 
-    A glance, not a check: `load` reads the file properly once the plugin is switched on. `why_no_backend` says why it
+    It checks nothing: `load` reads the file in full once the plugin is switched on. `why_no_backend` returns why it
     is None.
     """
     name = glance(path)

@@ -50,7 +50,7 @@ def read_ssh(
     collect: tuple[str, ...],
     faults: Faults,
 ) -> Ssh | None:
-    """Return how nodes are reached; None where nothing asks for it. The user's own are reached by SSH alone."""
+    """Return how nodes are reached; None where nothing requires it. The user's own are reached by SSH alone."""
     value, where = source.get("ssh")
     needs = [
         f"the `ready` of {topology.name}/{group.name}"

@@ -1,4 +1,4 @@
-"""``databases:``, ``kubernetes:`` and ``scaling:``: what a run says about KubeDB databases."""
+"""The keys ``databases:``, ``kubernetes:`` and ``scaling:``: the KubeDB databases of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a file choose a backend? Asked at the start of every pytest run, so without YAML and without our own structs."""
+"""Detection of a file's backend, at the start of every pytest run, so without YAML and the package's structs."""
 
 from __future__ import annotations
 

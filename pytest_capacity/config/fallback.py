@@ -141,7 +141,7 @@ def _retry_until(source: Source, duration: float, faults: Faults) -> float:
 
 
 def _is_none(value: object) -> bool:
-    """Return whether it is 0, by which a flag says "once" over a file that says otherwise."""
+    """Return whether it is 0, by which a flag means "once" over a file that has another value."""
     try:
         return parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "") == 0
     except ValueError:

@@ -24,7 +24,7 @@ def shown(value: object) -> str:
 
 
 class Faults:
-    """What is wrong, in the order in which it was found."""
+    """The faults, in the order in which they were found."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

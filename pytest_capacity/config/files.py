@@ -26,7 +26,7 @@ class Files(Struct, frozen=True, kw_only=True):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """What relative paths under each top-level key are relative to."""
+        """Return what relative paths under each top-level key are relative to."""
         return {key: path.parent.absolute() for key, path in self.origins.items()}
 
     def attributed(self, lines: Sequence[str]) -> list[str]:

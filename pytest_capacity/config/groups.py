@@ -51,7 +51,7 @@ _GROUP_KEYS: Final = (
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """What a group takes where it does not say so itself."""
+    """The values that a group takes where it sets none itself."""
 
     market: Market
     reserve: bool
@@ -77,7 +77,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     duration_s: float = 5400.0
 
     def of(self, topology: str) -> Defaults:
-        """Return those for the groups of this topology: what is asked of each region is asked of its own."""
+        """Return those for the groups of this topology: the requests to each region are its own."""
         own = self.regions_of(topology)
         return replace(self, section=replace(self.section, regions=own)) if own else self
 
@@ -87,7 +87,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
 
     @property
     def example(self) -> str:
-        """A group as it may be written."""
+        """Return a group as it may be written."""
         return self.provider.examples.group
 
 
@@ -264,7 +264,7 @@ def _user_data(values: Mapping[str, Any], where: str, defaults: Defaults, faults
 
 
 def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, faults: Faults) -> tuple[str, ...]:
-    """Return the other types, in order. One that is there twice would be asked for twice."""
+    """Return the other types, in order. One that is there twice would be requested twice."""
     if "alternatives" not in values:
         return ()
     where = f"{where}.alternatives"

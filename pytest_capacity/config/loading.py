@@ -108,7 +108,7 @@ _ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class _Cloud(Struct, frozen=True, kw_only=True):
-    """What the request says of the cloud, as in `Request`."""
+    """The cloud's part of the request, as in `Request`."""
 
     regions: tuple[str, ...]
     #: Those of the topologies that name some for themselves.

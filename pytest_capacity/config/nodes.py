@@ -1,4 +1,4 @@
-"""What a group says about its nodes beyond their number and type: when they are ready, and which they are."""
+"""The keys of a group on its nodes beyond their number and type: when they are ready, and which they are."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NODE_NAME_FORM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def needs_ssh(ready: str) -> bool:
-    """Return whether it takes SSH to see that a node is ready."""
+    """Return whether SSH is needed to check that a node is ready."""
     return ready != "running" and not ready.startswith(_TCP)
 
 
@@ -79,7 +79,7 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
 
 
 def read_user(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    """Return who logs in on the nodes of a group, where it says so itself: ``ssh: {user: ubuntu}``."""
+    """Return the login user of a group's nodes, where the group names it itself: ``ssh: {user: ubuntu}``."""
     if values.get("ssh") is None:
         return None
     where = f"{where}.ssh"
@@ -128,7 +128,7 @@ def read_own_group(
 
 
 def check_machines(topologies: Iterable[Topology], where: str, faults: Faults) -> None:
-    """Refuse a machine in two groups, and a name for two nodes: two tests would share what each takes for its own."""
+    """Refuse a machine in two groups, and a name for two nodes: two tests would share one machine or name."""
     machines: dict[tuple[str, int | None], str] = {}
     for topology in topologies:
         names: dict[str, str] = {}

@@ -22,7 +22,7 @@ class OwnRegions(Struct, frozen=True, kw_only=True):
 
     @property
     def every(self) -> tuple[str, ...]:
-        """All of them, each once."""
+        """Return all of them, each once."""
         return tuple(dict.fromkeys(region for regions in self.named.values() for region in regions))
 
 

@@ -1,4 +1,7 @@
-"""What reading a configuration needs to know of a cloud: answered by each backend's `Provider`, named by none here."""
+"""The interface by which a configuration is read for a cloud: implemented by each backend's `Provider`.
+
+No cloud is named here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pytest_capacity.model import Market, Request
 
 
 class Examples(Struct, frozen=True, kw_only=True):
-    """How values of this cloud are written: for messages."""
+    """Examples of this cloud's values, for messages."""
 
     region: str = ""
     #: Every form in which a zone may be written, with "or" before the last.
@@ -69,7 +72,7 @@ class GroupDraft(Struct, frozen=True, kw_only=True):
 
 
 class SctKeys(Struct, frozen=True, kw_only=True):
-    """What the configuration of scylla-cluster-tests calls the settings of this cloud. Empty: it has no such key."""
+    """The keys that scylla-cluster-tests has for the settings of this cloud. Empty: it has no such key."""
 
     #: The cloud's own switch of reservations, which goes before ``use_capacity_reservation``.
     reserve: str = ""
@@ -116,7 +119,7 @@ class SctKeys(Struct, frozen=True, kw_only=True):
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every key, once."""
+        """Return every key, once."""
         named = (self.reserve, self.count, self.instance_type, self.next_zone, self.regions)
         by_group = (*self.types.values(), *self.images.values(), *self.users.values())
         keys = (*named, *self.zones, *by_group, *self.others)
@@ -124,7 +127,7 @@ class SctKeys(Struct, frozen=True, kw_only=True):
 
 
 class SctReading(Struct, frozen=True, kw_only=True):
-    """What the keys of scylla-cluster-tests say that only this cloud has."""
+    """The values of those keys of scylla-cluster-tests that only this cloud has."""
 
     #: The key by which the nodes are spread over the zones of the region; "" where they are not.
     spread_by: str = ""
@@ -161,7 +164,7 @@ class Reader:
     sct: SctKeys = SctKeys()
 
     def default_regions(self, environ: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-        """Return the regions that the SDK would take, and the variable that says so; ``((), "")`` without one."""
+        """Return the regions that the SDK would take, and the variable that sets them; ``((), "")`` without one."""
         for name in self.region_variables:
             if environ.get(name):
                 return (environ[name],), name
@@ -192,7 +195,7 @@ class Reader:
         return {}
 
     def read_group(self, section: Section, group: GroupDraft, faults: Faults) -> Mapping[str, Any]:
-        """Return what the group says beside the common keys (its own section, ``image``), for `NodeGroup.cloud`.
+        """Return the group's keys beside the common ones (its own section, ``image``), for `NodeGroup.cloud`.
 
         A text under ``image`` is taken out of it and becomes `NodeGroup.image`.
         """
@@ -202,7 +205,7 @@ class Reader:
         """Refuse user data that no machine of this cloud would get or read. Never quote it: it may hold secrets."""
 
     def check_request(self, request: Request, source: Source, faults: Faults) -> None:
-        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` says where a key stands."""
+        """Refuse what contradicts itself; called once, with the whole. ``source.get(key)`` is where a key stands."""
 
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
         """Return what ``sct.others`` say; ``values`` are without what is empty, ``where(key)`` begins a message.
@@ -213,7 +216,7 @@ class Reader:
 
 
 class Readers(Protocol):
-    """Every provider that there is, by name. What is not asked for is not imported."""
+    """Every provider that there is, by name. One that is not used is not imported."""
 
     def names(self) -> Iterable[str]:
         """Return the names in the order in which messages give them."""

@@ -63,7 +63,7 @@ _use_core_schema()
 
 
 class _Fault(yaml.YAMLError):
-    """What the limits above refuse."""
+    """A value that the limits above refuse."""
 
 
 def _fault(where: Any, what: str) -> _Fault:

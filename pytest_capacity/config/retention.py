@@ -64,7 +64,7 @@ def _keep(source: Source, duration: float, faults: Faults) -> tuple[Keep, float]
 
 
 def _word_or_time(value: object, where: str, duration: float, faults: Faults) -> tuple[Keep, float | None]:
-    """Return when nodes are kept, and how long where a time says both."""
+    """Return when nodes are kept, and how long where a time gives both."""
     match value.strip() if isinstance(value, str) else value:
         case None | False | "never":
             return "never", None

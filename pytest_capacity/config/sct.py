@@ -1,8 +1,8 @@
 """The configuration of scylla-cluster-tests (SCT), as it is -> the keys of `capacity.yaml`.
 
 A file that has one of its keys (`KEYS`, and those that providers add: `SctKeys`) is read as SCT reads it, as far as
-machines go, and turned into our own keys, which are then checked as any others. Complaints name the keys that the user
-wrote.
+machines go, and turned into the package's keys, which are then checked as any others. Complaints name the keys that the
+user wrote.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def sct_keys(clouds: Readers) -> tuple[str, ...]:
 
 
 def _not_obeyed(clouds: Readers) -> frozenset[str]:
-    """Return the other keys that SCT knows: those that are refused, and those that are left to the test."""
+    """Return the other keys of SCT: those that are refused, and those that are left to the test."""
     return ignored().union(REFUSED, *(provider.sct.refused for provider in _all(clouds)))
 
 
 def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> bool:
-    """Return whether a file is one of SCT. ``ours`` are our keys, for which no provider is imported."""
+    """Return whether a file is one of SCT. ``ours`` are the package's keys, for which no provider is imported."""
     if any(key in values for key in KEYS):
         return True
     return not values.keys() <= set(ours) and any(key in values for key in sct_keys(clouds))
@@ -100,16 +100,16 @@ def translate(
     warn: Callable[[str], None],
     faults: Faults,
 ) -> Translated:
-    """Return the file of ``source`` in our keys, of which ``ours`` are all.
+    """Return the file of ``source`` in the package's keys, of which ``ours`` are all.
 
-    Raises `ConfigError` where no more can be said of the file: it mixes the two.
+    Raises `ConfigError` where the file cannot be classified: it mixes the two.
     """
     _check_keys(source, ours, sct_keys(clouds), _not_obeyed(clouds), faults)
     return _Reader(source, environ, clouds, warn, faults).read()
 
 
 def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[str, str]) -> list[str]:
-    """Return the complaints about our keys as complaints about theirs.
+    """Return the complaints about the package's keys as complaints about SCT's.
 
     The first ``before`` were made about the file itself; a key that these name is not complained of twice.
     """
@@ -126,7 +126,7 @@ def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[
 
 
 def _named(text: str, names: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return their key, and what follows ours; None where the text is about none of ours."""
+    """Return SCT's key, and what follows the package's; None where the text is about none of the package's keys."""
     for key in sorted(names, key=len, reverse=True):
         if text.startswith((f"{key}:", f"{key}[", f"{key}.")):
             at = text.index(":", len(key))
@@ -199,7 +199,7 @@ class _Reader:
         self._own = self._read_own(clouds)
 
     def read(self) -> Translated:
-        """Return everything, in our keys."""
+        """Return everything, in the package's keys."""
         found = Translated()
         # What a flag gives need not be in the file; else the name is missing under the user's key.
         found.put("backend", self.backend, "cluster_backend")
@@ -296,7 +296,7 @@ class _Reader:
         return bool(self._values.get("ssh", _KEY_FILE in self._values))
 
     def _put_ssh(self, found: Translated, section: dict[str, Any]) -> None:
-        """Put what the file says in our words, over the user and the key file that it names in theirs."""
+        """Put what the file sets in the package's words, over the user and the key file that it names in SCT's."""
         ours = self._values.get("ssh")
         found.put("collect", self._values.get("collect"), "collect")
         if not self._logs_in:
@@ -437,7 +437,7 @@ class _Reader:
 
 
 def _given(values: Mapping[str, Any], key: str) -> bool:
-    """Return whether the key says anything: SCT takes what is empty for what is not there."""
+    """Return whether the key has a value: SCT treats an empty one as absent."""
     return values.get(key) is not None and values[key] != ""
 
 

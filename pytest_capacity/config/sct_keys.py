@@ -41,7 +41,7 @@ _OFF: Final[tuple[object, ...]] = (None, "", 0, "0", False, "false", [], {})
 
 @cache
 def ignored() -> frozenset[str]:
-    """Return the keys that say nothing of the machines with which a test begins: they are the test's own."""
+    """Return the keys that do not concern the machines with which a test begins: they are the test's own."""
     text = Path(__file__).with_name("sct_keys.txt").read_text(encoding="utf-8")
     return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))
 

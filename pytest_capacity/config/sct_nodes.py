@@ -33,7 +33,7 @@ Images = Mapping[str, Image] | str | None
 
 
 class Role(Struct, frozen=True, kw_only=True):
-    """One kind of nodes. ``images`` are those of this kind alone; ``names`` are the user's keys by ours."""
+    """One kind of nodes. ``images`` are those of this kind alone; ``names`` are the user's keys by the package's."""
 
     name: str
     count: int
@@ -57,7 +57,7 @@ class Roles(Struct, frozen=True):
 def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: Sequence[str], faults: Faults) -> Roles:
     """Return the kinds in the order db, loader, monitor. ``values`` are without what is empty.
 
-    A kind without images of its own starts from those of the database.
+    A kind that names no images starts from those of the database.
     """
     type_keys = {name: _type_key(values, name, provider) for name in _ROLES}
     counts = {name: _count(values, name, type_keys[name], file, faults) for name in _ROLES}
@@ -98,7 +98,7 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
 
 
 def _type_key(values: Mapping[str, Any], name: str, provider: Reader) -> str:
-    """Return the key that says the group's type: the cloud's own where the file has it, else the one for all clouds."""
+    """Return the key of the group's type: the cloud's own where the file has it, else the one for all clouds."""
     own = provider.sct.types.get(name, "")
     return own if own in values else _ROLES[name][1]
 
@@ -158,7 +158,7 @@ def _number_or_text(text: str) -> float | int | str:
 
 
 def _root_disk(values: Mapping[str, Any], name: str, provider: Reader, file: str, faults: Faults) -> Mapping[str, Any]:
-    """Return the size of the group's root disk, as its own section has it; nothing where the file does not say."""
+    """Return the size of the group's root disk, as its own section has it; nothing where the file has none."""
     key = _ROOT_DISK.format(name=name)
     if key not in values:
         return {}

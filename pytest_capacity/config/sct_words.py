@@ -1,4 +1,4 @@
-"""Advice about our keys, as advice about those of scylla-cluster-tests: a file takes only one of the two."""
+"""Advice about the package's keys, as advice about those of scylla-cluster-tests: a file takes only one of the two."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ADVICE: Final = tuple(
 
 
 def in_their_advice(words: str) -> str:
-    """Return ``words`` with what they say of our keys said of theirs."""
+    """Return ``words``, which are about the package's keys, with SCT's keys in their place."""
     for pattern, theirs in _ADVICE:
         words = pattern.sub(theirs, words)
     return words

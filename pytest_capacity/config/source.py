@@ -1,4 +1,4 @@
-"""Where values come from: what flags, environment and ini gave, over what the file says."""
+"""The sources of values: flags, environment and ini, over the values of the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIST_SPLIT: Final = re.compile(r"[,\s]+")
 
 
 class Overrides(Struct, frozen=True, kw_only=True):
-    """What flags, environment and ini gave, merged by their precedence; None or empty: nothing.
+    """The values of flags, environment and ini, merged by their precedence; None or empty: nothing.
 
     ``source`` names where each came from, by field (``{"regions": "--capacity-region"}``): it begins the message about
     it. Lists may hold several values in one text (``"a,b c"``), as the environment gives them.
@@ -44,7 +44,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, option: Callable[[str], tuple[Any, str] | None], *, emulator: bool) -> Overrides:
-        """Return what options give. ``option`` says what one of that name was given, and where it was written."""
+        """Return what options give. ``option`` returns the value given for a name, and where it was written."""
         names = {"regions": "region", "zones": "zone"}
         fields = (name for name in cls.__struct_fields__ if name not in ("emulator", "source"))
         given = {name: found for name in fields if (found := option(names.get(name, name))) is not None}

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _clean_environment() -> None:
-    """Forget the user's variables: a profile or a credential of a cloud must not matter here, nor be used."""
+    """Remove the user's variables: a profile or a credential of a cloud must have no effect here, nor be used."""
     for name in list(os.environ):
         if not name.startswith(_KEPT):
             del os.environ[name]

@@ -1,4 +1,4 @@
-"""What was asked of the clouds, and how it went."""
+"""The calls to the clouds, and their outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 class Call(Struct, frozen=True, kw_only=True):
     """One call. ``at`` is the World's time at which it took effect; ``began`` and ``ended`` are real time, so that
     calls that were under way together can be counted. ``status`` is the HTTP status that was, or would have been,
-    sent; ``lost`` says that the answer never left."""
+    sent; ``lost`` means that the answer was never sent."""
 
     at: float
     cloud: str
@@ -29,5 +29,5 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def as_json(calls: list[Call]) -> list[dict[str, Any]]:
-    """Return the calls as ``/_world`` tells them."""
+    """Return the calls as ``/_world`` lists them."""
     return [{name: getattr(call, name) for name in Call.__struct_fields__} for call in calls]

@@ -1,4 +1,4 @@
-"""What the emulated clouds offer: a catalogue for each, and how weather names their places."""
+"""The offers of the emulated clouds: a catalogue for each, and the names that weather uses for their places."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Place(Struct, frozen=True):
 
 
 class Catalogue(Protocol):
-    """What one cloud has. Names are the cloud's own."""
+    """The offers of one cloud. Names are the cloud's own."""
 
     @property
     def least_s(self) -> float:
-        """The seconds that a machine is billed at least."""
+        """Return the seconds that a machine is billed at least."""
         ...
 
     def regions(self) -> frozenset[str]:

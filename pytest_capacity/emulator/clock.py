@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Seconds since the epoch; never goes backwards by itself, jumps forward when told to."""
+    """Seconds since the epoch; never goes backwards by itself, jumps forward when `advance` is called."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
@@ -21,5 +21,5 @@ class Clock:
         return self._wall()
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once."""
+        """Advance by ``seconds`` at once."""
         self.advanced_s += seconds

@@ -1,9 +1,9 @@
-"""What a cloud's face is: the interface between the server, the World and one cloud's wire.
+"""The face of a cloud: the interface between the server, the World and one cloud's wire.
 
 A face is a folder here with a module ``face`` that has ``make(world, secret) -> Face``; `faces` finds it by that, and
 leaves it out where the libraries that it needs are not installed. No shared module names a cloud.
 
-The life of a call, each step in the server unless it says `Face`:
+The life of a call, each step in the server unless `Face` is named:
 
 1. `Face.claims` finds the face whose request this is. A request that none claims is answered with 404.
 2. The call waits half of ``latency_ms``.
@@ -35,8 +35,8 @@ The World for a face's author (the lock is held in `read`, `do` and in what `Wor
   `Reservation`s with one ``container``.
 * Late answers: ``world.begin(Operation(**world.born("x"), id=..., kind="operation", verb="insert", target=...,
   done_at=now + world.seconds("operation_s", "x"), error=asked.strike.late() or refusal, then=finish))``. ``finish``
-  is called once when it ends, well or not: there the thing comes to exist, or goes. A cloud whose lack of stock is told
-  late catches `NoStock` and puts it there as ``error``. What is to hold capacity meanwhile is added before.
+  is called once when it ends, well or not: there the thing comes to exist, or goes. A cloud that reports its lack of
+  stock late catches `NoStock` and puts it there as ``error``. What is to hold capacity meanwhile is added before.
 * Retries: `World.once` makes things once for a token and raises `TokenReused` for another request with it. Set
   `Asked.replay` where the token is known (``key in world.tokens``).
 * Conditional changes: `World.check_version` against ``thing.version``; count ``version`` up with each change.
@@ -96,12 +96,12 @@ class Face(Protocol):
 
     @property
     def name(self) -> str:
-        """The cloud, as weather and log call it."""
+        """Return the cloud's name in weather and log."""
         ...
 
     @property
     def catalogue(self) -> Catalogue:
-        """What the cloud offers."""
+        """Return what the cloud offers."""
         ...
 
     def claims(self, request: HttpRequest) -> bool:
@@ -109,7 +109,7 @@ class Face(Protocol):
         ...
 
     def read(self, request: HttpRequest) -> Asked:
-        """Return what is asked. It changes nothing."""
+        """Return the call's parts. It changes nothing."""
         ...
 
     def check(self, asked: Asked) -> Refusal | None:
@@ -117,7 +117,7 @@ class Face(Protocol):
         ...
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen. Raise `Refusal` if it does not."""
+        """Carry out the call. Raise `Refusal` if it is refused."""
         ...
 
     def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:

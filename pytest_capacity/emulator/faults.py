@@ -12,7 +12,7 @@ from pytest_capacity.emulator.weather import Fault, Throttle
 
 
 class Strike(Struct, frozen=True):
-    """What the weather does to one call: delay it, refuse it, swallow its answer."""
+    """The effect of the weather on one call: delay it, refuse it, drop its answer."""
 
     error: Fault | None = None
     delay_s: float = 0.0
@@ -52,8 +52,8 @@ class Faults:
     ) -> Strike:
         """Return everything that hits this call, used up by one. At most one error strikes, the first.
 
-        A ``replay`` asks again for what was given already (its client token says so): no error hits it, for the
-        answer stands. Losing that answer, or delaying it, is the network's.
+        A ``replay`` repeats a request that was answered already (same client token): no error hits it, for the
+        answer stands. A lost or delayed answer is the network's.
         """
         error: Fault | None = None
         delay_s, lose_reply = 0.0, False

@@ -1,4 +1,4 @@
-"""What comes in on the port and what goes out: plain values, the same for every cloud."""
+"""The requests and the responses on the port: plain values, the same for every cloud."""
 
 from __future__ import annotations
 

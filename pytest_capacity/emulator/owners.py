@@ -19,20 +19,20 @@ class Owners:
             self.add(first)
 
     def add(self, pid: int) -> None:
-        """Stay for this process too."""
+        """Add this process as an owner too."""
         alive = _watch(pid)
         with self._lock:
             self._alive.append(alive)
 
     def alive(self) -> bool:
-        """Return whether one of them lives."""
+        """Return whether one of them exists."""
         with self._lock:
             self._alive = [alive for alive in self._alive if alive()]
             return bool(self._alive)
 
 
 def _watch(pid: int) -> Callable[[], bool]:
-    """Return whether the process lives. By pidfd where there is one: a number may be given to another process."""
+    """Return whether the process exists. By pidfd where there is one: a number may be given to another process."""
     if hasattr(os, "pidfd_open"):
         try:
             fd = os.pidfd_open(pid)

@@ -52,7 +52,7 @@ def private_folder() -> Path:
 
 
 def remove_left() -> None:
-    """Remove folders that killed emulators left: ours by name and owner, of a process that is gone, and not locked."""
+    """Remove folders that killed emulators left: the emulator's by name and owner, process gone, not locked."""
     with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
         named = ((entry, found) for entry in entries if (found := _NAME.fullmatch(entry.name)))
         for entry, found in islice(named, _MOST):

@@ -1,4 +1,4 @@
-"""How the World and the faces refuse a call.
+"""The refusals of a call by the World and the faces.
 
 The World raises the kinds below, in no cloud's words; a face's `refuse` answers each with its cloud's code and text. A
 face raises plain `Refusal` with the cloud's own code for what only it checks (forms of ids, forbidden combinations).
@@ -13,7 +13,7 @@ from typing import Any
 class Refusal(Exception):
     """A call is refused: a code, a text, and the HTTP status if it is not the usual one of that code.
 
-    ``details`` is for the face that raises it. ``scripted`` says that a fault of the weather made it, so that its code
+    ``details`` is for the face that raises it. ``scripted`` means that a fault of the weather made it, so that its code
     and text are to be sent as they stand.
     """
 

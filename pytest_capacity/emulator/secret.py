@@ -17,7 +17,7 @@ _OTHERS: Final = 0o077
 
 
 class SecretError(Exception):
-    """The file that should hold the secret is no good."""
+    """The file that should hold the secret is invalid."""
 
 
 def _read(path: str) -> str:
@@ -35,7 +35,7 @@ def _read(path: str) -> str:
 
 
 class Secret:
-    """A text that every client of this emulator has to know, and the file that tells it.
+    """A text that every client of this emulator needs, and the file that contains it.
 
     A face checks requests with it: as the key of signatures, or as a bearer token. ``folder`` is private (0700) and is
     removed when the emulator ends; a face may write files for its clients there.
@@ -48,7 +48,7 @@ class Secret:
 
     @classmethod
     def make(cls, path: str | None) -> Secret:
-        """Return the secret in the file ``path``, or a new one in a file of its own. Raise `SecretError`."""
+        """Return the secret in the file ``path``, or a new one in a file that is made. Raise `SecretError`."""
         text = secrets.token_urlsafe(30)
         if path is not None:
             text = _read(path)
@@ -65,9 +65,9 @@ class Secret:
         return scheme.lower() == "bearer" and self.equals(token.strip())
 
     def equals(self, text: str) -> bool:
-        """Return whether ``text`` is the secret, in a time that tells nothing of it."""
+        """Return whether ``text`` is the secret, in a time that does not depend on it."""
         return hmac.compare_digest(text.encode("utf-8", "replace"), self.text.encode())
 
     def remove(self) -> None:
-        """Remove the folder, and the file if it is ours."""
+        """Remove the folder, and the file if it is the emulator's."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,6 +1,6 @@
 """The port: HTTP/1.1 with keep-alive on loopback, a thread for each connection.
 
-The life of a call is written down in `face`. ``/_world`` waits for nothing and is not logged.
+The life of a call is described in `face`. ``/_world`` waits for nothing and is not logged.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it is to be found."""
+        """Return the URL of the server."""
         return f"http://{LOOPBACK}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.last_request = self.server.clock()
         body = self._body()
         request = HttpRequest.make(self.command, self.path, self.headers.items(), body)
-        # A page in a browser could otherwise reach the port under a name of its own (DNS rebinding).
+        # A page in a browser could otherwise reach the port under another name (DNS rebinding).
         host = urlsplit(f"//{request.headers.get('Host', '')}").hostname
         if host not in self._hosts:
             self._refuse(421, "the Host header must name 127.0.0.1 or localhost")
@@ -204,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(answer)
 
     def _read(self, face: Face, request: HttpRequest) -> tuple[Asked, HttpResponse | None]:
-        """Return what is asked and struck, and the answer if there is one already."""
+        """Return the call's parts and its strike, and the answer if there is one already."""
         world = self.server.world
         asked = Asked(operation=f"{request.method} {request.path}", request=request)
         try:

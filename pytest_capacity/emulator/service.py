@@ -1,4 +1,4 @@
-"""The emulator's life: one process, one port.
+"""The emulator's run: one process, one port.
 
 It prints one JSON line when it is ready, and needs its standard output no more.
 """
@@ -34,7 +34,7 @@ _HIGHEST_PORT: Final = 65535
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the emulator until it is told to stop. 0: stopped; 2: the scenario or the port is no good."""
+    """Run the emulator until a stop signal. 0: stopped; 2: the scenario or the port is unusable."""
     parser = argparse.ArgumentParser(prog="pytest-capacity emulator", description="Clouds in a box, on loopback.")
     parser.add_argument("--port", type=_port, default=0, help="the port (default: any that is free)")
     parser.add_argument("--scenario", metavar="FILE", help="the weather, as YAML")
@@ -121,10 +121,10 @@ def _announce(server: Server) -> None:
 
 
 def _stop_signals() -> int:
-    """Return a file descriptor that can be read once the process is told to stop.
+    """Return a file descriptor that can be read once the process gets a stop signal.
 
     A pipe, and no `threading.Event`: its lock is taken while the main thread waits, and a handler that runs in the same
-    thread would wait for it for ever.
+    thread would wait for it indefinitely.
     """
     reader, writer = os.pipe()
     # Written by the C handler, in whichever thread the signal arrives: the main one may sit in `select` then.

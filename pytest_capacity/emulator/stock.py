@@ -1,4 +1,4 @@
-"""How much a zone has left, and how much an account may still use."""
+"""The stock that a zone has left, and the quota that an account may still use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Pools = Mapping[str, int | Mapping[str, int]]
 
 
 class Room:
-    """What is taken, seen against stock and quota, at one moment.
+    """The use, compared with stock and quota, at one time.
 
     Reservations count in full; a machine inside a reservation does not count again.
     """

@@ -1,4 +1,4 @@
-"""What a World is made of: machines, reservations, operations, and things of other kinds.
+"""The things in a World: machines, reservations, operations, and things of other kinds.
 
 No cloud's words stand here. A face that has to keep more subclasses these and adds fields; one that lists a state in
 its cloud's words overrides ``state``. Times are the World's, in seconds since the epoch.
@@ -64,7 +64,7 @@ class Thing:
 class Other(Thing):
     """A thing of any other kind: network, address, disk, key, group.
 
-    ``hourly`` is what it costs (USD); with 0 it has no line on the bill. ``shown`` says whether ``held`` lists it: what
+    ``hourly`` is what it costs (USD); with 0 it has no line on the bill. ``shown`` is whether ``held`` lists it: what
     bills, what blocks others, and what a run has to remove.
     """
 
@@ -111,11 +111,11 @@ class Reservation(Thing):
 
 
 class Node(Protocol):
-    """What of a machine is real: its shell."""
+    """The real part of a machine: its shell."""
 
     @property
     def port(self) -> int | None:
-        """Where its SSH server listens; None if it does not."""
+        """Return the port of its SSH server; None if it has none."""
         ...
 
     def console(self) -> str:
@@ -182,11 +182,11 @@ class Machine(Thing):
         return self.stage(now)
 
     def live(self, now: float) -> bool:
-        """Return whether it exists: a machine on its way out does, and so does a stopped one."""
+        """Return whether it exists: a machine that is being removed does, and so does a stopped one."""
         return now < self.gone_at
 
     def occupies(self, now: float) -> bool:
-        """Return whether it takes up capacity: a machine on its way out still does, a stopped one does not."""
+        """Return whether it takes up capacity: a machine that is being removed still does, a stopped one does not."""
         return self.live(now) and now < self.stopped_at
 
 

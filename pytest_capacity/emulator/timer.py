@@ -1,7 +1,7 @@
-"""The timer in a machine's user data: the one thing in it that the emulator heeds.
+"""The timer in a machine's user data: the only part of it that the emulator applies.
 
-Nothing of it is run. But a machine that was told to end itself, and to be terminated when it does,
-is a net under everything else, and one that is to be seen to hold. Two forms are understood: ``shutdown ... +MINUTES``,
+Nothing of it is run. But a machine that is set to end itself, and to be terminated when it does,
+is the last protection after everything else, and must be shown to work. Two forms are read: ``shutdown ... +MINUTES``
 and a difference between a time (seconds since the epoch) and now, in a script that shuts down. Of user data in parts
 (MIME, as cloud-init takes it) the scripts are read.
 """

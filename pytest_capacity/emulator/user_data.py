@@ -1,4 +1,4 @@
-"""What stands in a machine's user data, whatever form it came in. Nothing of it is run."""
+"""The content of a machine's user data, in any of its forms. Nothing of it is run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADERS: Final = 4096
 
 
 class Part(Struct, frozen=True):
-    """One part of it: its media type, as the message says it (empty where there is no message), and its text."""
+    """One part of it: its media type, as in the message (empty where there is no message), and its text."""
 
     type: str
     text: str

@@ -1,4 +1,4 @@
-"""What ``GET /_world`` answers: the World as plain data."""
+"""The answer to ``GET /_world``: the World as plain data."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Throttle(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
-    """What goes wrong with calls that match all that is given. ``times=None``: for ever."""
+    """A fault of the calls that match all its given fields. ``times=None``: without end."""
 
     cloud: str | None = None
     operation: str | None = None
@@ -193,7 +193,7 @@ def read_scenario(path: str, names: Names) -> Change:
 
 
 def read_change(told: object, names: Names) -> Change:
-    """Return what ``told`` changes; `WeatherError` if it is not weather."""
+    """Return what ``told`` changes; raise `WeatherError` if it is not weather."""
     if not isinstance(told, Mapping):
         raise WeatherError(f"the weather is a mapping, not {type(told).__name__}; known keys: {', '.join(PARTS)}")
     own = _own_keys(told, names)
@@ -216,7 +216,7 @@ def read_change(told: object, names: Names) -> Change:
 
 
 def _keys_of(catalogue: object) -> tuple[str, ...]:
-    """Return what a cloud's weather of its own has that may be written without ``own: {CLOUD: ...}`` around it."""
+    """Return what a cloud's own weather has that may be written without ``own: {CLOUD: ...}`` around it."""
     return getattr(catalogue, "own_keys", ())
 
 

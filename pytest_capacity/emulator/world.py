@@ -1,7 +1,7 @@
 """The World: everything that exists, what it costs, and what the weather lets happen.
 
 Its methods are to be called with `World.lock` held; the server holds it for the whole of a call, so that a call happens
-as a whole or not at all. Nothing here sleeps, and nothing here knows HTTP or a cloud.
+as a whole or not at all. Nothing here sleeps, and nothing here depends on HTTP or a cloud.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ class World:
         self._places()
 
     def add_cloud(self, name: str, catalogue: Catalogue) -> None:
-        """Let the weather name what a cloud offers."""
+        """Allow the weather to name what a cloud offers."""
         self.catalogues[name] = catalogue
 
     def change(self, change: Change) -> None:
-        """Let the weather change, and what happens once happen."""
+        """Change the weather, and apply what happens once."""
         if change.reset:
             self._empty()
             for forget in self.on_reset:
@@ -254,7 +254,7 @@ class World:
         return [reservation] * (reservation.count - self.inside(reservation))
 
     def inside(self, reservation: Reservation) -> int:
-        """Return how many machines sit in a reservation; one on its way out still does, a stopped one does not."""
+        """Return how many machines sit in a reservation; one being removed still does, a stopped one does not."""
         now = self.clock.now()
         return sum(1 for one in self.machines.values() if one.reservation_id == reservation.id and one.occupies(now))
 
@@ -265,13 +265,13 @@ class World:
         return [zone for zone, number in left.items() if number is None or number >= count]
 
     def add_reservation(self, reservation: Reservation) -> None:
-        """Hold capacity; it bills from the moment it is active. The caller has asked `check_room`."""
+        """Add a reservation; it bills from the moment it is active. The caller has called `check_room`."""
         self.reservations[reservation.id] = reservation
         if reservation.error is None:
             self._bill_reservation(reservation, reservation.active_at)
 
     def resize(self, reservation: Reservation, count: int) -> None:
-        """Hold more or less."""
+        """Change the capacity that it holds."""
         reservation.count = count
         reservation.version += 1
         self._bill_reservation(reservation, max(self.clock.now(), reservation.active_at))
@@ -280,7 +280,7 @@ class World:
         self._bill(thing, thing.type, "on-demand", thing.count, began)
 
     def end_reservation(self, thing: Reservation, ended_as: str, at: float | None = None) -> None:
-        """Let the capacity go. Machines inside run on, and bill for themselves from now."""
+        """End the reservation of capacity. Machines inside run on, and are billed separately from now."""
         at = self.clock.now() if at is None else at
         thing.ended, thing.ended_as = at, ended_as
         self.meter.close(thing.id, at)
@@ -292,7 +292,7 @@ class World:
     def add_machine(self, machine: Machine) -> None:
         """Start a machine; it bills from running to leaving, unless it sits in a reservation.
 
-        The caller has asked `seats`. A ``boot`` fault of the weather ends it when it should run.
+        The caller has called `seats`. A ``boot`` fault of the weather ends it when it should run.
         """
         self.machines[machine.id] = machine
         strike = self.faults.strike(machine.cloud, "boot", machine.region, machine.zone, machine.type, machine.market)
@@ -306,7 +306,7 @@ class World:
         self._turn()
 
     def fail(self, machine: Machine, error: Refusal | None) -> None:
-        """Let a new machine end at the moment when it should run; it bills nothing."""
+        """End a new machine at the time when it should start to run; it bills nothing."""
         machine.error, machine.cause = error, "failed"
         machine.leaving_at = machine.gone_at = machine.running_at
         self.meter.close(machine.id, self.clock.now())
@@ -378,7 +378,7 @@ class World:
         self._turn()
 
     def change_type(self, machine: Machine, type_: str) -> None:
-        """Give a stopped machine another type. Raise `WrongState` if it is not stopped."""
+        """Change the type of a stopped machine. Raise `WrongState` if it is not stopped."""
         now = self.clock.now()
         if machine.stage(now) != "stopped":
             raise WrongState(machine.kind, machine.name or machine.id, machine.state(now))
@@ -386,25 +386,25 @@ class World:
         machine.version += 1
 
     def shut_down(self, machine: Machine, at: float) -> None:
-        """Let a machine shut itself down: it ends by that, or stops."""
+        """Shut a machine down from inside: it is removed by that, or stops."""
         if machine.ends_by_shutdown:
             self._leave_at(machine, at, "shutdown")
         else:
             self._stop_at(machine, at, "shutdown")
 
     def add(self, thing: Other) -> None:
-        """Let a thing exist; it bills from now if it has a price."""
+        """Add a thing; it bills from now if it has a price."""
         self.others[thing.id] = thing
         if thing.hourly:
             self._bill(thing, "", "", 1, thing.made)
 
     def reprice(self, thing: Other, hourly: float) -> None:
-        """Let a thing cost ``hourly`` from now on."""
+        """Set what a thing costs to ``hourly`` from now on."""
         thing.hourly = hourly
         self._bill(thing, "", "", 1, self.clock.now())
 
     def remove(self, thing: Other, *, forget: bool = True) -> None:
-        """Let a thing go; without ``forget`` it stays known, as deleted."""
+        """Remove a thing; without ``forget`` it stays known, as deleted."""
         thing.removed = self.clock.now()
         self.meter.close(thing.id, thing.removed)
         if forget:
@@ -441,7 +441,7 @@ class World:
         return found
 
     def check_new(self, id_: str, kind: str, name: str) -> None:
-        """Raise `AlreadyExists` if something lives under an id that is made of a name."""
+        """Raise `AlreadyExists` if something exists under an id that is made of a name."""
         found = self.get(id_)
         if found is not None and found.live(self.clock.now()):
             raise AlreadyExists(kind, name)
@@ -468,7 +468,7 @@ class World:
                 self.remove(one)
 
     def begin(self, operation: Operation) -> Operation:
-        """Begin what takes time. What takes none is over at once."""
+        """Begin an operation. One that takes no time ends at once."""
         self.operations[operation.id] = operation
         self._end_operation(operation, self.clock.now())
         return operation
@@ -482,7 +482,7 @@ class World:
             operation.then(operation)
 
     def settle(self) -> None:
-        """Bring what time alone does up to date."""
+        """Apply the changes that are due by time alone."""
         now = self.clock.now()
         for operation in sorted(self.operations.values(), key=lambda one: one.done_at):
             self._end_operation(operation, now)

@@ -1,4 +1,4 @@
-"""What attempts left behind, on its way out beside whatever comes next (rule 5)."""
+"""Things that attempts left behind, released beside the next attempt (rule 5)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Abandoned:
         return not all(work.done() for work in self.under_way())
 
     def settle(self, deadline: Deadline) -> bool:
-        """Wait for the releases under way, since they still count against a quota; whether there were any."""
+        """Wait for the releases under way, since they still count against a quota; return whether there were any."""
         waiting = [work for work in self.under_way() if not work.done()]
         for work in waiting:
             while not work.done():

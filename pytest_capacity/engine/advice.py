@@ -1,4 +1,4 @@
-"""What others may decide while the engine works: the hooks of the run's owner, where there are any."""
+"""Decisions that others may take during a run: the hooks of the run's owner, where there are any."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Advice:
         return listed
 
     def diagnose(self, diagnosis: Diagnosis, piece: Piece) -> Diagnosis | None:
-        """Return what the refusal of ``piece`` means instead; None: what the table says."""
+        """Return what the refusal of ``piece`` means instead; None: the table's diagnosis."""
         return None
 
 

@@ -1,7 +1,7 @@
-"""The steps by which what stands is changed: which of them, and in which order, says `pytest_capacity.scaling.nodes`.
+"""The steps by which what stands is changed; `pytest_capacity.scaling.nodes` chooses them and their order.
 
-Each may be taken again by the next keeper after a death in its middle: what is set are absolute values, what is made
-has its intent and its token, and what is removed is gone or asked for once more.
+Each may be taken again by the next keeper after a crash in its middle: what is set are absolute values, what is made
+has its intent and its token, and what is removed is gone or requested once more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WIDTH: Final = 32
 
 
 class Alterer:
-    """Changes what one run holds. Several changes may be under way at once, each on a thread of its own."""
+    """Changes what one run holds. Several changes may be under way at once, each on a separate thread."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Alterer:
         return self._stop.is_set()
 
     def read(self, what: str, call: Callable[[], T], deadline: Deadline) -> T:
-        """Return what the cloud answers, asked again while it only says "not now". Raises `Refused`."""
+        """Return the cloud's answer, repeating the call while the answer is only "not now". Raises `Refused`."""
         return self._patiently(what, call, deadline)
 
     def look(self, helds: Sequence[Held], deadline: Deadline) -> list[Held]:
@@ -103,7 +103,7 @@ class Alterer:
         return seen
 
     def change(self, held: Held, to: Change, deadline: Deadline) -> Held:
-        """Set what ``to`` says; returns when the cloud has accepted it. Raises `Refused` with its words."""
+        """Set the values in ``to``; return when the cloud has accepted it. Raises `Refused` with its words."""
         place = {"kind": held.kind, "id": held.id, "region": held.region, "zone": held.zone}
         self._run_state.note("changing", held.subject, {**place, "words": _words(to)})
         changed = self._patiently(
@@ -124,7 +124,7 @@ class Alterer:
     ) -> list[Held]:
         """Look until all of them are ``done``. Raises `Refused` for one that is gone.
 
-        So it does for one that is ``failed`` look after look: the first ones may show what was before the change.
+        Also for one that is ``failed`` look after look: the first ones may show what was before the change.
         """
         looks, over = 0, 0
         while True:
@@ -143,7 +143,7 @@ class Alterer:
             helds = [now if now.state != "unseen" else old for now, old in zip(seen, helds, strict=True)]
 
     def set_count(self, held: Held, count: int, instance_type: str, deadline: Deadline) -> Held:
-        """Let a reservation hold capacity for ``count`` nodes; returns when it does."""
+        """Set the count of a reservation to ``count`` nodes; return when it is reached."""
 
         def holds(now: Held) -> bool:
             return now.state == "ready" and now.count == count
@@ -155,9 +155,9 @@ class Alterer:
         return self.until([changed], holds, deadline)[0]
 
     def make(self, order: Order, what: str, deadline: Deadline) -> Placed:
-        """Make what of ``order`` does not stand yet; what stands then, ready. Raises `Refused` with the cloud's words.
+        """Make what of ``order`` does not stand yet; return it all, ready. Raises `Refused` with the cloud's words.
 
-        ``what`` as in "asked for 2 nodes".
+        ``what`` is used as in "asked for 2 nodes".
         """
         try:
             return self._attempter.attempt(order, deadline)
@@ -165,7 +165,7 @@ class Alterer:
             raise refused(what, self.backend.name, failed.diagnosis, failed.worst.piece) from failed
 
     def usable(self, placed: Placed, topology: Topology, deadline: Deadline) -> Placed:
-        """Return the nodes with their addresses, once each is ready as its group says. Raises `Refused`."""
+        """Return the nodes with their addresses, once each is ready as its group requires. Raises `Refused`."""
         try:
             return self._attempter.usable(placed, topology, deadline)
         except AttemptFailed as failed:
@@ -190,7 +190,7 @@ class Alterer:
             return
 
         def enough() -> bool:
-            # A refusal is for certain: it is not asked for again and again, as at the end of a run.
+            # A refusal is certain: it is not requested again and again, as at the end of a run.
             return bool(scope.refused) or self._stop.is_set() or deadline.over
 
         if not self._releaser.release(scope, enough, self._stop):
@@ -202,7 +202,7 @@ class Alterer:
 
     def side_by_side(self, work: Callable[[Held], Held], helds: Sequence[Held]) -> list[Held]:
         """Do ``work`` on each; when all have ended, raise the first failure."""
-        # Threads of its own: what waits here must not keep releases and renewals from theirs.
+        # Separate threads: what waits here must not keep releases and renewals from theirs.
         with ThreadPoolExecutor(max(1, min(WIDTH, len(helds))), "capacity-change") as pool:
             results = list(pool.map(lambda held: _caught(work, held), helds))
         failures = [result for result in results if isinstance(result, CapacityError)]
@@ -219,7 +219,7 @@ class Alterer:
         *,
         made: bool = False,
     ) -> Placed:
-        """Let the tests have the topology as ``change`` makes it of what stands.
+        """Hand over the topology to the tests as ``change`` makes it of what stands.
 
         ``types`` are those that groups have from now on; ``made``: what the alteration's order makes is in it.
         """
@@ -249,7 +249,7 @@ class Alterer:
 
 
 def _without_past(held: Held) -> Held:
-    """Return a node that runs again without what was said of it while it was stopped."""
+    """Return a node that runs again without what was recorded of it while it was stopped."""
     if held.kind != "node" or held.state != "ready":
         return held
     return replace(held, problem="", problem_code="", parts=())

@@ -1,4 +1,4 @@
-"""One rung tried: make the pieces of one placement, round by round, and see that the nodes sit where they should."""
+"""One attempt at a rung: make the pieces of one placement, round by round, and check where the nodes sit."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class AttemptFailed(Exception):
 
     @property
     def diagnosis(self) -> Diagnosis:
-        """The worst of all."""
+        """Return the worst diagnosis of all."""
         return self.worst.diagnosis
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Those that something was refused to; empty: all."""
+        """Return the groups that something was refused to; empty: all."""
         named = [group for failure in self.failures for group in failure.groups]
         return tuple(dict.fromkeys(named)) if all(failure.groups for failure in self.failures) else ()
 
@@ -88,7 +88,7 @@ class Attempter:
         return placed
 
     def _note_remarks(self, order: Order, pieces: Sequence[Piece]) -> None:
-        """Note what the summary is to say of these pieces; once, though a topology is placed anew in parts."""
+        """Record what the summary is to contain of these pieces; once, though a topology is placed anew in parts."""
         for words in dict.fromkeys(piece.note for piece in pieces if piece.note):
             if words not in self._run_state.changes:
                 self._run_state.note("changed", data={"topology": order.topology.name, "words": words})
@@ -176,7 +176,7 @@ class Attempter:
         return Failure(failure.diagnosis, groups, held.zone or piece.zone, piece)
 
     def usable(self, placed: Placed, topology: Topology, deadline: Deadline) -> Placed:
-        """Return the nodes with the addresses at which they are reached, once each is ready as its group says."""
+        """Return the nodes with the addresses at which they are reached, once each is ready as its group requires."""
         placed = self._reach.addressed(placed, {held.id: held for held in self._run_state.held()}, deadline)
         try:
             self._reach.await_ready(placed, topology, deadline, self._clock, self._note_ready)
@@ -193,7 +193,7 @@ class Attempter:
         )
 
     def _verify(self, pieces: Sequence[Piece]) -> None:
-        """Check, by the cloud's own word, that each node sits in the reservation that it was aimed at."""
+        """Check, by the cloud's listing, that each node sits in the reservation that it targets."""
         for piece in pieces:
             aimed = next((piece.inputs[need.key] for need in piece.needs if need.kind == "reservation"), piece.consumes)
             nodes = [held for held in self._run_state.made(piece.subject) if held.kind == "node"]

@@ -27,9 +27,9 @@ def asked(backend: Backend, call: Callable[[], T], piece: Piece | None = None) -
 
 
 def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = None) -> Refused:
-    """Return a cloud's refusal in three parts: what was asked, what was answered, what to do now.
+    """Return a cloud's refusal in three parts: the request, the answer, what to do now.
 
-    ``asked`` as in "asked for topology 'default' in ZONE"; ``piece`` is the one that was refused.
+    ``asked`` is used as in "asked for topology 'default' in ZONE"; ``piece`` is the one that was refused.
     """
     of = [diagnosis.operation, _described(piece) if piece else ""]
     call = " for ".join(filter(None, of))

@@ -46,14 +46,14 @@ LATE_PAUSE = 4.0
 
 
 class Bounds(Struct, frozen=True):
-    """When what is made now must end."""
+    """The times at which what is made now must end."""
 
     hard_end: Callable[[], float]
     limit: Callable[[], float]
 
 
 class Climb(Struct):
-    """What one provisioning knows so far."""
+    """The state of one provisioning so far."""
 
     name: str
     topology: Topology
@@ -135,7 +135,7 @@ class Climber:
             order = self._next(climb)
 
     def _next(self, climb: Climb) -> Order:
-        """Return the order of the next rung. What the failed one leaves that this one cannot use is on its way out."""
+        """Return the order of the next rung. What the failed one leaves that this one cannot use is being released."""
         if not climb.listed:
             self._look(climb)
         rung = self._rung(climb)
@@ -189,13 +189,13 @@ class Climber:
         return messages.none_able(climb.name, climb.offers, reasons)
 
     def _candidates(self, climb: Climb) -> list[Offer]:
-        """Return the zones that the user wants, of all regions that could be read."""
+        """Return the zones that the user named, of all regions that could be read."""
         return [
             offer for zones in climb.offers.values() for offer in ladder.chosen(self._request.zones, zones) or zones
         ]
 
     def _go_round(self, climb: Climb) -> None:
-        """Wait, and forget what was refused. Raises `Exhausted` or `Refused` when that is no use any more."""
+        """Wait, and clear what was refused. Raises `Exhausted` or `Refused` when waiting cannot help any more."""
         until = climb.began + self._request.retry_until_s
         pause = min(FIRST_ROUND_PAUSE * 2 ** (climb.round - 1), LAST_ROUND_PAUSE)
         self._leave(climb.sound, None)
@@ -330,7 +330,7 @@ class Climber:
         }
 
     def _refusals(self, order: Order, failed: AttemptFailed) -> list[Refusal]:
-        """Return what was refused, each once: of a hundred nodes asked for one by one, most are refused alike."""
+        """Return the refusals, each once: of a hundred nodes requested one by one, most are refused alike."""
         found: list[Refusal] = []
         for failure in failed.failures:
             refusal = self._refusal(order, failure)
@@ -352,14 +352,14 @@ class Climber:
         self._run_state.note("changed", data={"topology": climb.name, "words": words})
 
     def _tell_unused(self, climb: Climb, rung: Rung) -> None:
-        """Tell what the user named and is not used: another reservation may be paid for beside it."""
+        """Report what the user named and is not used: another reservation may be paid for beside it."""
         for id_, why in ladder.unused(rung, climb.offers).items():
             words = messages.unused(id_, climb.name, "+".join(rung.places), why)
             if words not in self._run_state.changes:
                 self._change(climb, words)
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
-        """Tell of a market that is not the one asked for."""
+        """Report a market that is not the requested one."""
         for group in climb.topology.groups:
             wanted = group.market or self._request.market
             got = {node.market for node in placed.nodes.get(group.name, ())} - {wanted}

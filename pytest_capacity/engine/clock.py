@@ -1,4 +1,4 @@
-"""Time, handed in, so that tests own it; and when work that waits must end."""
+"""Time, passed in, so that tests control it; and the deadlines of work that waits."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ SLICE: Final = 0.1
 
 
 class Clock(Protocol):
-    """What the engine needs of time and chance."""
+    """The clock and the random numbers of the engine."""
 
     def now(self) -> float:
         """Return seconds since the epoch."""
         ...
 
     def wait(self, seconds: float, wake: threading.Event | None = None) -> bool:
-        """Wait so long, or until ``wake`` is set; True if it was."""
+        """Wait so long, or until ``wake`` is set; return True if it was."""
         ...
 
     def jitter(self, seconds: float) -> float:
-        """Return anything between half of ``seconds`` and all of it."""
+        """Return a random number between half of ``seconds`` and all of it."""
         ...
 
 
 class SystemClock:
-    """The machine's own."""
+    """The machine's clock and random numbers."""
 
     def now(self) -> float:
         return time.time()
@@ -68,7 +68,7 @@ class Deadline:
         return child
 
     def cancel_siblings(self) -> None:
-        """Cancel the other pieces of the round: one will not be had, for certain or in time."""
+        """Cancel the other pieces of the round: one cannot be made, permanently or in time."""
         if self._refused:
             self._refused.set()
 

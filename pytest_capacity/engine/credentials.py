@@ -24,8 +24,8 @@ LOOK_AGAIN: Final = 30.0
 class CredentialWatch:
     """Reports once, and again only after the credentials have worked in between.
 
-    ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named. ``ends`` says
-    until when things stay without a release.
+    ``prices`` are USD an hour by instance type, as the user gave them; without any, no cost is named. ``ends`` is
+    the time until which things stay without a release.
     """
 
     _backend: Backend
@@ -36,7 +36,7 @@ class CredentialWatch:
     _sounding: bool = field(default=False, init=False)
 
     def report(self, diagnosis: Diagnosis) -> bool:
-        """Return whether the diagnosis says that the credentials are no good, and report them if so."""
+        """Return whether the diagnosis is that the credentials are invalid, and report them if so."""
         if diagnosis.kind != "auth":
             return False
         with self._lock:
@@ -46,7 +46,7 @@ class CredentialWatch:
         return True
 
     def reset(self) -> None:
-        """Note that the credentials work."""
+        """Record that the credentials work."""
         with self._lock:
             self._sounding = False
 
@@ -116,7 +116,7 @@ class Account:
         return stranger(identity, self._wanted, self._run_state.identity)
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
-        """Return whether these are the run's credentials, asked until ``until``: elsewhere a listing says nothing."""
+        """Return whether these are the run's credentials, repeated until ``until``: others' listings prove nothing."""
         pause, said = FIRST_PAUSE, ""
         while not self._trusted:
             identity = asked(self._backend, self._backend.whoami)
@@ -148,7 +148,7 @@ class Account:
         return True
 
     def look_again(self) -> None:
-        """Ask the cloud whether the credentials still work, and report them if not."""
+        """Check the credentials with the cloud, and report them if they do not work."""
         identity = asked(self._backend, self._backend.whoami)
         if isinstance(identity, Diagnosis):
             self._credentials.report(identity)
@@ -159,7 +159,7 @@ class Account:
 
 
 def stranger(identity: Identity, wanted: tuple[str, str], began: Identity | None = None) -> str:
-    """Return why this account is not the one that the configuration wants, or that the run began in; empty if it is."""
+    """Return why this account is not the configured one, or the one that the run began in; empty if it is."""
     setting, account = wanted
     for source, pinned in ((f"{setting} says", account), ("this run began in", began.account if began else None)):
         if pinned and pinned != identity.account:

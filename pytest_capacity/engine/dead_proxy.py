@@ -24,16 +24,16 @@ _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
 
 def hopeless(url: str | None, clock: Clock) -> Callable[[Diagnosis], Diagnosis | None]:
-    """Return what says, of an answer that asks for patience, why there is no use in it; for `offers.patiently`."""
+    """Return a function that states, of an answer that permits a retry, why it is of no use; for `offers.patiently`."""
     looks = (LocalEndpoint(url, clock).give_up, DeadProxy(url, clock).give_up)
     return lambda answer: next(filter(None, (look(answer) for look in looks)), None)
 
 
 class DeadProxy:
-    """Looks at the proxy itself, since each SDK has errors of its own for one that it cannot reach."""
+    """A check of the proxy itself, since each SDK has different errors for one that it cannot reach."""
 
     def __init__(self, url: str | None, clock: Clock) -> None:
-        """``url`` is the endpoint, where one is named; the clouds' own are reached by HTTPS."""
+        """Take ``url``, the endpoint, where one is named; the clouds' own endpoints are reached by HTTPS."""
         parts = urlsplit(url or "https://")
         self._proxy = ""
         # What is on this machine is spoken to directly, whatever the variables say.
@@ -73,6 +73,6 @@ def _is_dead(proxy: str) -> bool:
 
 
 def _shown(proxy: str) -> str:
-    """Without what may be a password."""
+    """Return the proxy's host and port, without what may be a password."""
     host, port = _address(proxy)
     return f"{host}:{port}"

@@ -33,7 +33,7 @@ _WIDTH: Final = 16
 def make_plan(
     request: Request, backend: Backend, journal: PassingJournal, clock: Clock, which: Callable[[], str] = str
 ) -> Plan:
-    """Ask who we are and, beside it, what the zones of all regions offer to all topologies.
+    """Read the account and, beside it, what the zones of all regions offer to all topologies; return the plan.
 
     Raises `Refused` with the cloud's words where it does not answer, for another account than the configured one, and
     for zones that the account does not have.
@@ -68,7 +68,7 @@ def make_plan(
 
 
 def _quotas_ahead(request: Request, backend: Backend, pool: Executor) -> dict[str, Future[Sequence[Quota]]]:
-    """Begin to read what the quotas of each region allow, where the backend can say."""
+    """Begin to read what the quotas of each region allow, where the backend supports it."""
     if not isinstance(backend, ReadsQuotas):
         return {}
     wanted: dict[str, set[str]] = {}
@@ -82,7 +82,7 @@ def _quotas_ahead(request: Request, backend: Backend, pool: Executor) -> dict[st
 def _quotas(
     asked_for: Mapping[str, Future[Sequence[Quota]]], backend: Backend, run_state: RunState
 ) -> tuple[Quota, ...]:
-    """Return what could be read. What could not is told, and rules nothing out."""
+    """Return what could be read. What could not is reported, and rules nothing out."""
     found: list[Quota] = []
     for region, future in asked_for.items():
         answer = asked(backend, future.result)

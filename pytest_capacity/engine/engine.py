@@ -63,7 +63,7 @@ class Engine:
         advice: Advice = NO_ADVICE,
         emulator: Callable[[], str] = str,
     ) -> None:
-        """Make the collaborators. ``emulator`` says which emulator is at the endpoint; "" where there is none."""
+        """Make the collaborators. ``emulator`` is the emulator at the endpoint; "" where there is none."""
         self.request = request
         self.run_state = run_state
         self._backend = backend
@@ -112,12 +112,12 @@ class Engine:
 
     @property
     def hard_end(self) -> float:
-        """When everything must be gone."""
+        """Return when everything must be gone."""
         return self.run_state.hard_end or self._began + self.request.duration_s
 
     @property
     def limit(self) -> float:
-        """How far `extend` can move the hard end; the end that a node has in itself, which nothing moves, is this."""
+        """Return the latest hard end that `extend` can set: the end that a node has in itself, which nothing moves."""
         return self._began + max(self.request.limit_s, self.request.duration_s)
 
     @property
@@ -126,11 +126,11 @@ class Engine:
 
     @property
     def over_at(self) -> float:
-        """When to begin to give everything back: at the hard end, or earlier where a lease cannot be extended to it."""
+        """Return when to begin the release: at the hard end, or earlier where a lease cannot be extended to it."""
         return self._leases.over_at(self.hard_end)
 
     def extend(self, until: float) -> None:
-        """Let the run last until then. Raises `Refused` beyond the limit, and `JournalError`."""
+        """Extend the run to that time. Raises `Refused` beyond the limit, and `JournalError`."""
         if until > self.limit + 1:
             raise Refused(
                 f"the run cannot last until {_moment(until)}: its limit is {_moment(self.limit)}, "
@@ -148,7 +148,7 @@ class Engine:
             self._take_up()  # An attempt that was cut short had left its release to the end of the run.
 
     def console(self, identifier: str) -> str:
-        """Return what a node wrote to its console. Raise `Refused` with the cloud's words, or for no node of ours."""
+        """Return what a node wrote to its console. Raise `Refused` with the cloud's words, or for a foreign node."""
         held = next((held for held in self.run_state.held() if held.id == identifier and held.kind == "node"), None)
         if held is None:
             raise Refused(f"{identifier} is no node that run {self.run_state.run} holds")
@@ -158,7 +158,7 @@ class Engine:
         return said
 
     def open(self) -> Identity:
-        """Look up the account and, beside it, what the zones offer; pins the account. Raises `Refused`."""
+        """Look up the account and, beside it, what the zones offer; pin the account. Raises `Refused`."""
         for name in self.request.topologies:
             self.offers.ahead(name)
         deadline = Deadline(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
@@ -228,7 +228,7 @@ class Engine:
         return placed
 
     def usage(self, runs: Sequence[str], wanted: UseFilter) -> Usage:
-        """Return who uses what of the run's regions, by the cloud; see `read_usage`."""
+        """Return the use of the run's regions, from the cloud; see `read_usage`."""
         return read_usage(self._backend, self.request.regions, runs, wanted)
 
     def look_for_preemption(self) -> None:
@@ -236,7 +236,7 @@ class Engine:
         self._preemption.look()
 
     def watch_preemption(self) -> bool:
-        """Look at the spot nodes, and replace those taken back, where that is wished. Whether anything changed."""
+        """Look at the spot nodes, and replace those taken back, where configured. Return whether anything changed."""
         before = self._standing()
         self._preemption.look()
         if self.request.on_preempt == "replace":
@@ -290,7 +290,7 @@ class Engine:
         return min(self._clock.now() + LEASE, self.hard_end)
 
     def watch_credentials(self) -> None:
-        """See whether the credentials still work once their known end is past. Quick; call it every second."""
+        """Check whether the credentials still work once their known end is past. Quick; call it every second."""
         if not self.stop.is_set() and self._account.has_ended():
             self._chores.submit(self._account.look_again)
 
@@ -299,9 +299,9 @@ class Engine:
         self._leases.renew(self.hard_end)
 
     def release(self, until: Callable[[], bool]) -> Receipt:
-        """Stop, give everything back, and say what the cloud still lists.
+        """Stop, release everything, and return what the cloud still lists.
 
-        Returns when nothing is left or ``until`` says so, and may be called again to go on with what was left.
+        Returns when nothing is left or ``until`` returns True, and may be called again to go on with what was left.
         """
         self.stop.set()
         for lock in self._topology_locks.values():
@@ -345,9 +345,9 @@ class Engine:
         return expiry_of(self._backend, [*helds, *self.run_state.doubtful()], self.limit)
 
     def give_up_at(self) -> float:
-        """Return when releasing is no use any more: all that may be left has ended by itself, or never will.
+        """Return when releasing can have no more effect: all that may be left has ended by itself, or never will.
 
-        What could not be read ends like a node that we know of: at the limit, at a cloud's own pace.
+        What could not be read ends like a known node: at the limit, at a cloud's own pace.
         """
         held = self.run_state.held()
         ends = self.ends(held)
@@ -375,7 +375,7 @@ class Engine:
         return self._receipt(run_state, releaser.unread)
 
     def close(self, *, wait: bool = False) -> None:
-        """Let the threads go; with ``wait``, once the calls under way have ended."""
+        """Release the threads; with ``wait``, once the calls under way have ended."""
         for pool in (self._creates, self._pool, self._chores):
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in (self._creates, self._pool, self._chores) if wait else ():

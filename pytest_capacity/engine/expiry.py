@@ -1,4 +1,4 @@
-"""What is still there, as messages say it: in which state, and until when without a release."""
+"""Messages on what is still there: in which state, and until when without a release."""
 
 from __future__ import annotations
 

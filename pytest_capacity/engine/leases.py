@@ -1,4 +1,4 @@
-"""Leases: what is ours has an end at the cloud, half an hour ahead, which is moved on while the run lives (rule 8)."""
+"""Leases: what the run holds has an end at the cloud, half an hour ahead, moved on while the run lasts (rule 8)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROUNDING: Final = 60.0
 class Leases:
     """Renews: each thing whose end the cloud enforces, and elsewhere one node a region, which bears it in its stamp.
 
-    An extension may be refused: another user has what is leased next. It is asked for again until the end. Where nodes
+    An extension may be refused: another user has what is leased next. It is requested again until the end. Where nodes
     go with the lease, tests are warned at the first refusal, and `over_at` lies before the end.
     """
 
@@ -110,7 +110,7 @@ class Leases:
         )
 
     def _look_for(self, held: Held) -> None:
-        """Look for what could not be renewed: ended from outside, it is no longer ours to renew."""
+        """Look for what could not be renewed: ended from outside, it is no longer the run's to renew."""
         seen = asked(self._backend, lambda: self._backend.refresh([held]))
         if not isinstance(seen, Diagnosis) and seen[0].state == "gone":
             self._run_state.note_gone([held])

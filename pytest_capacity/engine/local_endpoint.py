@@ -17,7 +17,7 @@ GRACE: Final = 3.0
 
 
 class LocalEndpoint:
-    """Looks at the port itself, since each SDK has errors of its own for a refused connection."""
+    """A check of the port itself, since each SDK has different errors for a refused connection."""
 
     def __init__(self, url: str | None, clock: Clock) -> None:
         self._url = url or ""

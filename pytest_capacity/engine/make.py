@@ -43,7 +43,7 @@ class Maker:
     def make(self, piece: Piece, order: Order, deadline: Deadline) -> list[Held]:
         """Return what the piece is in the cloud, made now or by an earlier call with the same token.
 
-        Raises `PieceRefused` when the cloud says no; `Cancelled` or `TimedOut`, which may leave an intent open, for the
+        Raises `PieceRefused` when the cloud refuses; `Cancelled` or `TimedOut`, which may leave an intent open, for the
         release to settle; `JournalError` when the intent cannot be written, and then no call was made.
         """
         pause = FIRST_PAUSE
@@ -72,7 +72,7 @@ class Maker:
     def ask(self, piece: Piece) -> list[Held] | Diagnosis:
         """Make one create call, and write its outcome to the journal.
 
-        A call whose answer was lost before stays in doubt, unless this answer says what became of it: what it made, or
+        A call whose answer was lost before stays in doubt, unless this answer shows the outcome: what it made, or
         a refusal that comes only where the token is new. A throttle, say, comes before the token is looked at.
         """
         uncertain = piece.subject in self._run_state.uncertain

@@ -1,4 +1,4 @@
-"""What the engine says of its attempts: in the journal, in errors, in the summary."""
+"""The engine's messages on its attempts: in the journal, in errors, in the summary."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cloud(request: Request, identity: Identity | None, emulator: str = "") -> st
 
 
 def rung(order: Order, request: Request) -> dict[str, object]:
-    """Return what is asked for, and where, for an event."""
+    """Return what is requested, and where, for an event."""
     wanted = (
         ladder.of_market(_is_reserved(group, request), _market(group, request), group.instance_type)
         for group in order.topology.groups
@@ -57,7 +57,7 @@ def outcome(attempt: Attempt) -> dict[str, object]:
 
 
 def asked(order: Order) -> str:
-    """Return the first part of an error: what was asked for."""
+    """Return the first part of an error: what was requested."""
     return f"asked for topology {order.topology.name!r} in {where(order)['zone']}"
 
 

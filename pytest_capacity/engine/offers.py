@@ -1,4 +1,4 @@
-"""What the zones offer to a topology: read once for each region, all of them side by side, ahead of the need."""
+"""The offers of the zones to a topology: read once for each region, all of them side by side, ahead of the need."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READING: Final = 60.0
 
 
 class OfferReader:
-    """Reads and remembers. Safe to use from several threads."""
+    """Reads and caches. Safe to use from several threads."""
 
     def __init__(self, request: Request, backend: Backend, run_state: RunState, clock: Clock, pool: Executor) -> None:
         self._request = request
@@ -52,7 +52,7 @@ class OfferReader:
         return ladder.regions(self._request, self._request.topologies[name])
 
     def forget(self, name: str) -> None:
-        """Read anew the next time."""
+        """Clear the cache of a topology, so that its next read is a new one."""
         with self._lock:
             self._reads = {key: read for key, read in self._reads.items() if key[0] != name}
 
@@ -107,10 +107,10 @@ def patiently(
     tell: Callable[[Diagnosis], None] = lambda _: None,
     give_up: Callable[[Diagnosis], Diagnosis | None] = lambda _: None,
 ) -> T | Diagnosis:
-    """Read, again and again while the cloud only says "not now"; at ``deadline`` what it said last.
+    """Read, again and again while the answer is only "not now"; return at ``deadline`` the last answer.
 
-    ``tell`` is called when that is said for the first time, and whenever something else is said. ``give_up`` is asked
-    each time, and what it returns ends the reading.
+    ``tell`` is called at the first such answer, and whenever it differs from the last. ``give_up`` is called each
+    time, and what it returns ends the reading.
     """
     pause = FIRST_PAUSE
     told = ""

@@ -1,4 +1,4 @@
-"""Nodes that the cloud takes back or replaces while the run has them: noticed from outside, and replaced by us."""
+"""Nodes that the cloud takes back or replaces while the run has them: found by looks, replaced by the engine."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ALL_NODES: Final = 60.0
 class Preemption:
     """Looks at the nodes that stand: at those on spot each time, at the others once a minute. One look at a time.
 
-    A node is lost when the cloud takes it back, when it is gone though nothing of ours removed it, and when the cloud
+    A node is lost when the cloud takes it back, when it is gone though the engine did not remove it, and when the cloud
     has put another machine in its place under the same id (`Held.facts`: ``incarnation``). Where the cloud announces it
-    on the node (`GivesNotice`), and the node is reached by SSH, it is lost as soon as it says so.
+    on the node (`GivesNotice`), and the node is reached by SSH, it is lost as soon as the notice comes.
     """
 
     def __init__(self, backend: Backend, run_state: RunState, clock: Clock, *, ask_nodes: bool = True) -> None:
@@ -47,13 +47,13 @@ class Preemption:
         self._notices_at = clock.now()
 
     def look(self) -> None:
-        """Look once at what is due, if anything is; what is lost is recorded in the run's state when this returns."""
+        """Look once at what is due, if anything is; what is lost is recorded in the run's state on return."""
         with self._lock:
             nodes = self._watched()
             seen = asked(self._backend, lambda: self._backend.refresh(nodes)) if nodes else []
             if isinstance(seen, Diagnosis):
                 return  # The next look is soon.
-            # What is changed on purpose, or has been since the question was asked, is looked at the next time.
+            # What is changed on purpose, or has been since the call was made, is looked at the next time.
             same = {held.key: held for held in self._watched_now(nodes)}
             for before, held in zip(nodes, seen, strict=True):
                 if same.get(before.key) == before and (words := self._why_lost(before, held)):
@@ -62,7 +62,7 @@ class Preemption:
                 self._note(held, words)
 
     def _announced(self, watched: Sequence[Held]) -> list[tuple[Held, str]]:
-        """Return those on spot that say themselves that they will be taken back, and their words."""
+        """Return the spot nodes on which the cloud announces that they will be taken back, and the announcements."""
         giving, now = self._giving, self._clock.now()
         if giving is None or now < self._notices_at:
             return []
@@ -74,7 +74,7 @@ class Preemption:
             if node.id in spot and node.access is not None
         ]
         if not nodes:
-            return []  # The first ones are asked at once.
+            return []  # The first calls are made at once.
         self._notices_at = now + NOTICES
         found = outputs(nodes, giving.notice_command, ANSWER)
         said = {id_: giving.read_notice(spot[id_], text) for id_, text in found.items()}

@@ -32,7 +32,7 @@ class KeyFiles(Struct, frozen=True):
 
 
 class Reach:
-    """How the nodes of one run are reached. Without ``ssh:`` they are not."""
+    """The access to the nodes of one run. Without ``ssh:`` they are not."""
 
     def __init__(
         self, request: Request, user: str, keys: KeyFiles | None = None, locate: Callable[[], Located] | None = None
@@ -53,12 +53,12 @@ class Reach:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What a plan must know: the public half of the key pair to be made, if one is."""
+        """Return what a plan must contain: the public half of the key pair to be made, if one is."""
         return {"ssh-key": self._keys.public} if self._keys.public else {}
 
     @property
     def advice(self) -> str:
-        """What can be done about a node that was not ready: it is released by the time that this is read."""
+        """Return what can be done about a node that was not ready: it is released by the time that this is read."""
         if self._own:
             return "Log in and look: the machine is your own, and stays as it is"
         return (
@@ -84,7 +84,7 @@ class Reach:
     def await_ready(
         self, placed: Placed, topology: Topology, deadline: Deadline, clock: Clock, say: Callable[[Node, float], None]
     ) -> None:
-        """Wait for all nodes at once, for each as its group says. Raises `NodeError`."""
+        """Wait for all nodes at once, for each as its group requires. Raises `NodeError`."""
         waiting = [
             (node, group.ready, group.ready_timeout_s)
             for group in topology.groups

@@ -1,4 +1,4 @@
-"""Give back: ask the cloud to remove things, and go on until it no longer lists them (rules 5, 6 and 7)."""
+"""Release: request the removal of things, and continue until the cloud no longer lists them (rules 5, 6 and 7)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG_PAUSE: Final = 30.0
 
 
 class Scope:
-    """What to release: all of the run, or, where ``subjects`` are given, what came of these, or else ``keys`` alone.
+    """The things to release: all of the run, or, where ``subjects`` are given, their outcomes, or else ``keys`` alone.
 
     Of ``unlisted`` something may exist that the journal does not know of: it is looked for in ``regions`` by the stamp.
     """
@@ -52,7 +52,7 @@ class Scope:
 
     @property
     def regions(self) -> list[str]:
-        """Where to look for it by the stamp."""
+        """Return the regions in which to look for it by the stamp."""
         return sorted(self._run_state.regions if self.whole else self._regions)
 
     def has(self, subject: str) -> bool:
@@ -88,13 +88,13 @@ class Releaser:
     unread: tuple[Unread, ...] = field(default=(), init=False)
 
     def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event | None = None) -> bool:
-        """Release ``scope`` and wait for the cloud's word. True: nothing is left. False: ``until`` said enough.
+        """Release ``scope`` and wait until the cloud confirms it. True: nothing is left. False: ``until`` ended it.
 
-        ``wake`` ends a pause, so that ``until`` is asked at once.
+        ``wake`` ends a pause, so that ``until`` is called at once.
 
-        Looks are only at what was asked to go and is still there. At the end the whole run, and an attempt of which
-        something may exist unknown to the journal, is confirmed by a listing of what bears the stamp. Where no node is
-        on its way out, the first look at the whole run is that listing, since all may be gone by then.
+        Only what was requested to be removed and is still there is looked at. At the end the whole run, and an attempt
+        of which something may exist unknown to the journal, is confirmed by a listing of what bears the stamp. Where no
+        node is being removed, the first look at the whole run is that listing, since all may be gone by then.
         """
         looks = 0
         while True:
@@ -111,9 +111,9 @@ class Releaser:
             self._clock.wait(poll_pause(looks) if looks < PERSISTENT else LONG_PAUSE, wake)
 
     def _round(self, scope: Scope, *, first: bool) -> bool:
-        """Ask for all that may go now, and look at what was asked for; whether all of the scope was listed last.
+        """Request the removal of all that may go now, and look at it; return whether all of the scope was listed last.
 
-        What may go only after other things is asked for as soon as these are seen to be gone.
+        What may go only after other things is requested as soon as the listing shows these gone.
         """
         tried: set[HeldKey] = set()
         listed = False
@@ -133,7 +133,7 @@ class Releaser:
         return self._list(scope) if scope.whole or scope.unlisted else True
 
     def _settle(self, doubts: Sequence[Piece]) -> None:
-        """Ask each doubtful create again, with its token: what it made comes back, to be released like the rest."""
+        """Repeat each doubtful create call with its token: what it made is then known, and released like the rest."""
         for piece, answer in zip(doubts, self._pool.map(self._maker.ask, doubts), strict=True):
             if not isinstance(answer, Diagnosis) or piece.subject not in self._run_state.doubts:
                 continue
@@ -184,7 +184,7 @@ class Releaser:
         )
 
     def _look(self, helds: Sequence[Held]) -> bool:
-        """Look at these things in the cloud, and take note of those that are gone. Whether all could be read."""
+        """Look at these things in the cloud, and record those that are gone. Return whether all could be read."""
         groups = [list(group) for _, group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region)]
         return all(list(self._pool.map(self._refresh, groups)))
 
@@ -200,7 +200,7 @@ class Releaser:
         return True
 
     def _list(self, scope: Scope) -> bool:
-        """List what bears the run's stamp; whether all of it could be read."""
+        """List what bears the run's stamp; return whether all of it could be read."""
         regions = scope.regions
         found = asked(self._backend, lambda: list(self._backend.inventory(self._run_state.run, regions)))
         if isinstance(found, Diagnosis):
@@ -228,7 +228,7 @@ class Releaser:
                 self._run_state.note("refused", piece.subject, {"kind": piece.kind, "step": "gone", "words": words})
 
     def _adopt(self, scope: Scope, listed: Sequence[Held]) -> None:
-        """Hold what has our whole stamp and was not known: a lost answer or a refused call made it (rule 7)."""
+        """Adopt what has the run's whole stamp and was not known: a lost answer or a refused call made it (rule 7)."""
         known = {held.key for held in self._run_state.held()}
         for held in listed:
             if not held.subject and scope.whole:

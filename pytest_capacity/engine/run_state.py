@@ -1,7 +1,7 @@
 """The run's own view of the journal: what it holds, what is in doubt, what was placed.
 
 A `RunState` is folded from the journal's events, the old ones when a keeper adopts a run and the new ones as they are
-written, so that what a second keeper knows is what the first one knew.
+written, so that a second keeper has the same state as the first one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Listener = Callable[[Entry], None]
 
 
 class Loan(Struct, frozen=True):
-    """Nodes in the hands of one test. ``key`` is the borrower's own, the same however often it has to ask."""
+    """Nodes lent to one test. ``key`` is the borrower's own, the same for every repeated request."""
 
     key: str
     borrower: str
@@ -51,7 +51,7 @@ class Alteration(Struct, frozen=True, kw_only=True):
 
 
 class RunState:
-    """What one run holds. All methods may be called from any thread."""
+    """The things that one run holds. All methods may be called from any thread."""
 
     def __init__(self, journal: Journal, run: str, clock: Clock) -> None:
         self.run = run
@@ -70,7 +70,7 @@ class RunState:
         self.uncertain.update(self.doubts)  # The keeper that wrote these intents died before it could write an answer.
 
     def forget(self) -> None:
-        """Begin anew, as after the run's end."""
+        """Reset the state, as after the run's end."""
         self.helds: dict[HeldKey, Held] = {}
         self.born: dict[HeldKey, float] = {}
         self.leaving: set[HeldKey] = set()
@@ -143,12 +143,12 @@ class RunState:
         self._publish(entry)
 
     def trouble(self, words: str) -> None:
-        """Note what the user must read; once, however often it comes up."""
+        """Record what the user must read; once, however often it comes up."""
         if words not in self.troubles:
             self.note("trouble", data={"words": words})
 
     def warn(self, words: str) -> bool:
-        """Something that tests must know beside the user: what they use goes early. Said once; whether it was now."""
+        """Record a warning for tests as well as the user: their nodes go early. Once; return whether it was now."""
         if words in self.troubles:
             return False
         self.note("ending", data={"words": words})
@@ -156,7 +156,7 @@ class RunState:
 
     @property
     def live(self) -> bool:
-        """Whether the run has begun and not ended."""
+        """Return whether the run has begun and not ended."""
         return self.started is not None
 
     def refused_lately(self, cloud: str) -> list[tuple[float, Refusal]]:
@@ -176,7 +176,7 @@ class RunState:
             return self.tried
 
     def held(self, subjects: Iterable[str] | None = None) -> list[Held]:
-        """Return what we hold: all of it, or what came of these subjects."""
+        """Return what the run holds: all of it, or what came of these subjects."""
         with self._lock:
             wanted = None if subjects is None else set(subjects)
             return [held for held in self.helds.values() if wanted is None or held.subject in wanted]
@@ -196,7 +196,7 @@ class RunState:
             return list(self.doubts.values())
 
     def settle(self, subject: str) -> None:
-        """Note that it is known what came of the create call."""
+        """Record that the outcome of the create call is known."""
         self.doubts.pop(subject, None)
         self.asked.pop(subject, None)
         self.uncertain.discard(subject)
@@ -241,7 +241,7 @@ def _named(helds: Sequence[Held]) -> dict[str, object]:
 
 
 def _keys(run_state: RunState, entry: Entry) -> list[HeldKey]:
-    """Return which of our things an event names. One of a version before may lack region and kind."""
+    """Return which of the run's things an event names. One of a version before may lack region and kind."""
     ids, kind, region = entry.data.get("ids", [entry.data.get("id")]), entry.data.get("kind"), entry.data.get("region")
     return [key for key in run_state.helds if key[2] in ids and kind in (None, key[0]) and region in (None, key[1])]
 
@@ -257,7 +257,7 @@ def _piece(plain: Mapping[str, Any]) -> Piece:
 
 
 def _refusals(entry: Entry) -> list[Refusal]:
-    """Return those of an attempt of any run; none where another version of us wrote what this one does not know."""
+    """Return those of an attempt of any run; none where another version wrote what this one cannot read."""
     try:
         return msgspec.convert(entry.data.get("refusals", []), list[Refusal])
     except msgspec.ValidationError:
@@ -265,7 +265,7 @@ def _refusals(entry: Entry) -> list[Refusal]:
 
 
 def _started(run_state: RunState, entry: Entry) -> None:
-    """Begin the run. What an earlier one of its id left behind is still ours, and nothing else of it is."""
+    """Begin the run. What an earlier one of its id left behind is still the run's, and nothing else of it is."""
     helds, born, leaving, doubts = run_state.helds, run_state.born, run_state.leaving, run_state.doubts
     asked, regions, identity = run_state.asked, run_state.regions, run_state.identity
     run_state.forget()

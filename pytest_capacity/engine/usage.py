@@ -1,4 +1,4 @@
-"""Who uses what of a cloud, as far as it can tell."""
+"""The use of a cloud by all its users, as far as the cloud reports it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _EVERYTHING: Final = "everything"
 
 
 def read_usage(backend: Backend, regions: Sequence[str], runs: Sequence[str], wanted: UseFilter) -> Usage:
-    """Return what the cloud says is used of ``regions``, by everybody where it says that.
+    """Return what is used of ``regions`` according to the cloud, by all users where it lists that.
 
-    Of a cloud that does not, it is what bears the stamps of ``runs``. Raises `CapacityError`.
+    For a cloud that does not, it is what bears the stamps of ``runs``. Raises `CapacityError`.
     """
 
     def read() -> list[CloudResource | Unread]:

@@ -1,4 +1,4 @@
-"""What an operation request is: its kind, its phase, its conditions. Frozen values.
+"""The operation request: its kind, its phase, its conditions. Frozen values.
 
 The phases are those of KubeDB (``status.phase`` of its OpsRequests), for every provider: a request of a node group
 passes through the same ones.
@@ -57,8 +57,8 @@ class Condition(Struct, frozen=True, kw_only=True):
 class OpsRequest(Struct, frozen=True, kw_only=True):
     """One operation request.
 
-    ``token`` is ours and is known before the request is made; ``name`` and ``uid`` are the provider's. A request with
-    no name waits in our own queue for the one before it (``after``, a token).
+    ``token`` is the package's and is known before the request is made; ``name`` and ``uid`` are the provider's. A
+    request with no name waits in the package's own queue for the one before it (``after``, a token).
     """
 
     token: str
@@ -88,17 +88,17 @@ class OpsRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def active(self) -> bool:
-        """Whether it is to be followed."""
+        """Return whether it is to be followed."""
         return self.outcome is None
 
     @property
     def sent(self) -> bool:
-        """Whether the provider has it."""
+        """Return whether the provider has it."""
         return bool(self.name)
 
     @property
     def label(self) -> str:
-        """Return what people are shown."""
+        """Return the label for display."""
         return self.name or f"{self.kind} of {self.target} (queued)"
 
 
@@ -113,7 +113,7 @@ class TargetState(Struct, frozen=True, kw_only=True):
 def status_of(requests: tuple[OpsRequest, ...] | list[OpsRequest]) -> TargetState | None:
     """Return the state of the one target of ``requests`` (in the order of their creation); None where there is none.
 
-    While one is active the target is changing; then the last one that ended says what it is.
+    While one is active the target is changing; then the last one that ended determines the state.
     """
     if not requests:
         return None
@@ -129,7 +129,7 @@ def status_of(requests: tuple[OpsRequest, ...] | list[OpsRequest]) -> TargetStat
 
 
 def why(request: OpsRequest) -> str:
-    """Return the reason of a failure, from the conditions: the last that says Failed, or else the last of all."""
+    """Return the reason of a failure, from the conditions: the last that is Failed, or else the last of all."""
     conditions = request.conditions
     failed = [one for one in conditions if "fail" in one.type.lower() or "fail" in one.reason.lower()]
     failed += [one for one in conditions if one.status == "False" and one.message] if not failed else []

@@ -1,8 +1,8 @@
 """Follows operation requests to their end.
 
 The rules are `advance`, a pure function. `Reconciler` calls it for all active requests: one look at each provider for
-many targets, in batches, with growing pauses after a look that failed. Time is passed in. A look that fails says
-nothing about a target. Requests that wait in our own queue are sent when the one before them has ended well.
+many targets, in batches, with growing pauses after a look that failed. Time is passed in. A look that fails is
+no evidence about a target. Requests that wait in the reconciler's queue are sent when the one before has ended well.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OUTCOMES: Final[Mapping[str, Outcome]] = {
 
 
 class Provider(Protocol):
-    """Who carries operation requests out: KubeDB, or the run's own engine for node groups."""
+    """The interface of what carries operation requests out: KubeDB, or the run's own engine for node groups."""
 
     @property
     def name(self) -> str:
@@ -56,7 +56,7 @@ class Provider(Protocol):
         ...
 
     def delete(self, request: OpsRequest) -> None:
-        """Remove a finished request from the provider's own list; one that is gone already is fine."""
+        """Remove a finished request from the provider's own list; one that is gone already is no error."""
         ...
 
     def settle(self, request: OpsRequest) -> OpsRequest | None:
@@ -128,7 +128,7 @@ class Reconciler:
         self.wake()
 
     def wake(self) -> None:
-        """Let those look who wait for a request's end."""
+        """Wake the threads that wait for a request's end."""
         with self._changed:
             self._changed.notify_all()
 
@@ -146,7 +146,7 @@ class Reconciler:
         return self._state.by_token(tokens)
 
     def _batches(self) -> Iterator[tuple[str, list[OpsRequest]]]:
-        """The requests to look at, by provider, and by as many targets as one round of calls takes."""
+        """Yield the requests to look at, by provider, and by as many targets as one round of calls takes."""
         active = sorted(self._state.active(), key=lambda request: (request.provider, request.target))
         for name, of_provider in groupby(active, key=lambda request: request.provider):
             targets = [list(group) for _, group in groupby(of_provider, key=lambda request: request.target)]
@@ -168,7 +168,7 @@ class Reconciler:
             self._move(request, seen.get(request.token))
 
     def _failed_look(self, name: str, error: CapacityError) -> None:
-        """A look that failed is no failure of the target: it is logged, and the next one comes later."""
+        """Log a look that failed, which is no failure of the target; the next one comes later."""
         failures = self._failures.get(name, 0)
         pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
         self._failures[name] = failures + 1
@@ -195,7 +195,7 @@ class Reconciler:
             self._finish(moved)
 
     def _since(self, request: OpsRequest) -> float:
-        """When its time began: one that waits behind another of the same target waits for that one's end first."""
+        """Return when its time began: a request behind another of the same target waits for that one's end first."""
         before = [
             other.finished
             for other in self._state.of_target(request.target)

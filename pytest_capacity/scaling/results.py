@@ -1,4 +1,4 @@
-"""What is answered at once to who asks for a change: the keys of the seeds' service."""
+"""The immediate answer to a request for a change: the keys of the seeds' service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATCHED: Final = "Storage patched, reconciler will monitor the volumes"
 
 
 def result_of(requests: Sequence[OpsRequest]) -> dict[str, Any]:
-    """Return name, uid and type of the first request, and what was asked for; of several their names and types too."""
+    """Return name, uid and type of the first request, and the requested change; of several their names and types."""
     first = requests[0]
     result: dict[str, Any] = {
         "ops_request_name": first.name,

@@ -37,9 +37,9 @@ Connect = Callable[[KubernetesSettings], "Kubernetes"]
 
 
 class Scaling:
-    """What one run scales.
+    """The scaling of one run.
 
-    A second keeper makes it of the journal's events, and goes on with what is active. All methods may be called
+    A second keeper makes it of the journal's events, and continues with what is active. All methods may be called
     from any thread.
     """
 
@@ -55,7 +55,7 @@ class Scaling:
         connect: Connect,
         nodes: MakeNodes | None = None,
     ) -> None:
-        """``nodes`` makes the provider of the run's node groups; without it none can be changed."""
+        """Take ``nodes``, which makes the provider of the run's node groups; without it none can be changed."""
         self._request = request
         self._now = now
         self._wait = wait
@@ -79,7 +79,7 @@ class Scaling:
         self._stop = threading.Event()
 
     def patch(self, change: DatabaseChange) -> tuple[OpsRequest, ...]:
-        """Ask for a change of a database; returns at once. Raises `KubeDBError`, `ConfigError` without a cluster."""
+        """Request a change of a database; return at once. Raises `KubeDBError`, `ConfigError` without a cluster."""
         kubedb, _ = self._open()
         self._still_on()
         return kubedb.patch(change)
@@ -95,7 +95,7 @@ class Scaling:
         return standing.engine, standing.namespace, standing.name
 
     def scale(self, change: NodeChange) -> tuple[OpsRequest, ...]:
-        """Ask for a change of a node group; returns at once. Raises `ScalingError`, `Refused`, `Cancelled`."""
+        """Request a change of a node group; return at once. Raises `ScalingError`, `Refused`, `Cancelled`."""
         if self._nodes is None:
             raise ScalingError("this run has no node groups that can be changed")
         return self._nodes.ask(change)
@@ -126,7 +126,7 @@ class Scaling:
         self._stop.set()
 
     def resume(self) -> None:
-        """Go on: another owner has come."""
+        """Continue after a new owner has come."""
         self._stop.clear()
 
     def extend(self, hard_end: float) -> None:
@@ -137,7 +137,7 @@ class Scaling:
 
     @property
     def held(self) -> list[Held]:
-        """Return what the journal says is held. Makes no call."""
+        """Return what is held according to the journal. Makes no call."""
         return [standing.held for standing in self.standing.all()]
 
     @property
@@ -150,7 +150,7 @@ class Scaling:
         return by_hand(helds, self._request.kubernetes)
 
     def release(self, until: Callable[[], bool]) -> tuple[list[Held], list[Unread]]:
-        """Give the databases back, and write how every request stands that has not ended. May be called again."""
+        """Release the databases, and record every request that has not ended. May be called again."""
         self.stop()
         self._close_requests()
         if not self.standing.used:
@@ -162,7 +162,7 @@ class Scaling:
             return self.held, [Unread("kubernetes", "databases", str(error))]
 
     def _close_requests(self) -> None:
-        """Write down requests that are under way as left: their provider goes on with them, and no one follows them."""
+        """Record requests under way as left: their provider continues with them, and nothing follows them."""
         if not self.state.active():
             return
         self._looked = float("-inf")
@@ -200,7 +200,7 @@ class Scaling:
             raise KubeDBError("the run is ending, so nothing is changed any more")
 
     def _open(self) -> tuple[KubeDB, Databases]:
-        """The cluster; connected to at the first call, since its client takes a while to import."""
+        """Return the cluster; connect at the first call, since its client takes a while to import."""
         with self._opening:
             if self._kubedb is None or self._databases is None:
                 missing = [name for name in MODULES if find_spec(name) is None]
@@ -229,6 +229,6 @@ class Scaling:
 
 
 def _of_this_run(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """The events since the run began last: an id may have been used before."""
+    """Return the events since the run began last: an id may have been used before."""
     starts = [number for number, entry in enumerate(entries) if entry.kind == "run-started"]
     return entries[starts[-1] :] if starts else entries

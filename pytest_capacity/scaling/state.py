@@ -1,4 +1,4 @@
-"""What a run asked to be scaled, and what came of it: a view of the journal's ``ops-*`` events.
+"""The scaling requests of a run, and their outcomes: a view of the journal's ``ops-*`` events.
 
 =================== ==================================================================================================
 ``ops-requested``   the `OpsRequest`, before the call that makes it
@@ -34,10 +34,10 @@ class _Refused(Struct, frozen=True):
 
 
 class OpsState:
-    """All operation requests of one run, in the order in which they were asked for. Safe to use from many threads."""
+    """All operation requests of one run, in the order of their requests. Safe to use from many threads."""
 
     def __init__(self, entries: Iterable[Entry], intend: Note, note: Note) -> None:
-        """``entries``: what an earlier keeper wrote. ``intend`` raises `JournalError`, and then nothing may be made."""
+        """Replay ``entries`` of an earlier keeper. ``intend`` raises `JournalError`, and then nothing may be made."""
         self._intend = intend
         self._note = note
         self._lock = threading.RLock()
@@ -73,7 +73,7 @@ class OpsState:
             return tuple(self._requests[token] for token in tokens if token in self._requests)
 
     def status(self, target: str) -> TargetState:
-        """Return what a target is in, so far as our own requests say."""
+        """Return the state of a target, as far as the package's own requests show it."""
         return status_of(self.of_target(target)) or TargetState(target=target)
 
     def is_doubtful(self, token: str) -> bool:
@@ -85,7 +85,7 @@ class OpsState:
         return token in self._deleted
 
     def queued(self, request: OpsRequest) -> None:
-        """Remember a request that is sent later, when the one before it has ended."""
+        """Record a request that is sent later, when the one before it has ended."""
         self._write(self._intend, "ops-requested", request)
 
     def requested(self, request: OpsRequest) -> None:
@@ -95,7 +95,7 @@ class OpsState:
         self._write(self._intend, "ops-requested", msgspec.structs.replace(request, after=""))
 
     def unanswered(self, request: OpsRequest) -> None:
-        """Remember that the call that was to make it has had no answer: the reconciler finds out."""
+        """Record that the call that was to make it has had no answer: the reconciler finds out."""
         with self._lock:
             self._doubtful.add(request.token)
 

@@ -9,8 +9,8 @@ the cloud, empty at the beginning of each test::
             return RackLab(rack)
 
 The tests drive the real engine in this process: journal, fallback, waiting and release are those of a run. No test of
-the suite knows the cloud; all that it compares is what the lab says is held, and what was called. `ScalingSuite` is for
-a backend whose node groups can be changed while they stand.
+the suite depends on the cloud; all that it compares is what the lab lists as held, and what was called. `ScalingSuite`
+is for a backend whose node groups can be changed while they stand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the suites stand on: the cloud of one test, and engines over it that are keepers of one run."""
+"""The base of the suites: the cloud of one test, and engines over it that are keepers of one run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 class ScalingLab(Struct, frozen=True, kw_only=True):
-    """What `ScalingSuite` needs to know of a lab: its attribute ``scaling``. A test is skipped whose part is empty.
+    """The description of a lab for `ScalingSuite`: its attribute ``scaling``. A test is skipped whose part is empty.
 
     All types are offered in all zones of the lab.
     """
@@ -86,7 +86,7 @@ class Lab(Protocol):
 
 
 class Killed(BaseException):
-    """What the process that is killed in a test of every boundary dies of."""
+    """The exception that ends the process which a test of every boundary kills."""
 
 
 class Dying:
@@ -155,7 +155,7 @@ class Bench:
         self._journals: list[Journal] = []
 
     def engine(self, request: Request | None = None, fatal: int = 0, dying: Dying | None = None) -> Engine:
-        """Return an engine whose account is known, over a backend of its own, or over ``dying``.
+        """Return an engine whose account is known, over a new backend, or over ``dying``.
 
         With ``fatal`` it dies (`Killed`) before or after its ``fatal``-th mutating call.
         """
@@ -181,11 +181,11 @@ class Bench:
             journal.close()
 
     def wait_a_minute(self) -> None:
-        """Let things be old enough that the cloud is believed when it says that there is no such thing."""
+        """Advance the clock so that things are old enough for an answer of the cloud that there is no such thing."""
         self._clock.moved += 60.0
 
     def give_back(self, engine: Engine) -> None:
-        """Release all, and see that the cloud has nothing left."""
+        """Release all, and check that the cloud has nothing left."""
         receipt = engine.release(within(PATIENCE))
         assert receipt.clean, f"left {receipt.left}, unread {receipt.unread}, troubles {receipt.troubles}"
         assert not self.lab.held(), f"the cloud still has {self.lab.held()} after {list(self.lab.calls())[-10:]}"

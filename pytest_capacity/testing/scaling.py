@@ -42,7 +42,7 @@ class NoLoans:
 class Scaler:
     """One keeper's part in the changes of node groups, on the thread that asks.
 
-    A second one, over a second engine on the same journal, goes on with what the first one left.
+    A second one, over a second engine on the same journal, continues with what the first one left.
     """
 
     def __init__(self, bench: Bench, engine: Engine) -> None:
@@ -55,13 +55,13 @@ class Scaler:
         self._reconciler = Reconciler({self._groups.name: self._groups}, self.state, settings, clock.now)
 
     def ask(self, group: str, **change: Any) -> tuple[OpsRequest, ...]:
-        """Ask for a change, and see all its requests end. Raises what is refused at once."""
+        """Request a change, and wait until all its requests have ended. Raises what is refused at once."""
         requests = self._groups.ask(NodeChange(topology="default", group=group, **change))
         self.finish()
         return self.state.by_token([request.token for request in requests])
 
     def finish(self) -> None:
-        """Let what is under way, of an earlier keeper too, come to its end."""
+        """Finish what is under way, of an earlier keeper too."""
         for _ in range(10):
             if not self.state.active():
                 return
@@ -326,7 +326,7 @@ def _request(lab: Lab, count: int, type_: str, **overrides: Any) -> Request:
 def _standing(
     lab: Lab, bench: Bench, count: int = 2, *, with_local_disks: bool = False, **overrides: Any
 ) -> tuple[ScalingLab, Dying, Engine]:
-    """The lab's topology, provisioned; the backend counts what it is asked to make, from `Dying.die_at` on."""
+    """Return the lab's topology, provisioned; the backend counts its mutating calls from `Dying.die_at` on."""
     scaling = _scaling(lab)
     type_ = scaling.with_local_disks if with_local_disks and scaling.with_local_disks else scaling.type
     request = _request(lab, count, type_, **overrides)
@@ -350,7 +350,7 @@ def _nodes(engine: Engine) -> tuple[Node, ...]:
 
 
 def _inventory(lab: Lab, engine: Engine) -> list[Held]:
-    """Return what the cloud lists of the run, by a backend that knows nothing."""
+    """Return what the cloud lists of the run, by a new backend."""
     backend = lab.backend(engine.request)
     listed = list(backend.inventory(engine.request.run, engine.request.regions))
     assert all(isinstance(one, Held) for one in listed), listed
@@ -389,7 +389,7 @@ def _fails_and_stays(lab: Lab, bench: Bench, engine: Engine, **change: Any) -> N
 
 
 def _refused(bench: Bench, engine: Engine, dying: Dying, group: str = "", **change: Any) -> str:
-    """Ask for what is refused and return the words; check that nothing is changed by it."""
+    """Make a request that is refused and return the words; check that nothing is changed by it."""
     dying.die_at(0)
     try:
         Scaler(bench, engine).ask(group or _group(engine), **change)

@@ -62,7 +62,7 @@ class Opened:
 
     @property
     def unread(self) -> Sequence[str]:
-        """What is missing of the cloud, in words."""
+        """Return what is missing of the cloud, in words."""
         return self.reader.faults if self.reader else ()
 
     def page(self, wanted: Filter) -> Page:
@@ -89,9 +89,9 @@ class Opened:
 def make_app(
     journal: Path, guard: Guard, port: int, *, now: Callable[[], float] = time.time, cloud: Cloud | None = None
 ) -> Flask:
-    """Return the WSGI application for one journal. ``port`` is where it listens, as its clients name it.
+    """Return the WSGI application for one journal. ``port`` is the port on which it listens, as its clients name it.
 
-    A ``cloud`` is read before this returns, and again while somebody looks.
+    A ``cloud`` is read before this returns, and again while a client looks.
     """
     app = Flask("pytest_capacity.allocations.web")
     opened = Opened(journal, now, cloud)
@@ -113,7 +113,7 @@ def _add_guard(app: Flask, guard: Guard, port: int) -> None:
         if not may_ask(request.headers.get("Origin"), port):
             return _json(403, bodies.fault(403, f"Origin {request.headers.get('Origin')!r} may not ask"))
         if request.endpoint == "static":
-            return None  # The style and the script of the page: the same for everybody.
+            return None  # The style and the script of the page: the same for all.
         given = request.headers.get(HEADER) or request.args.get("token") or request.cookies.get(COOKIE)
         role = guard.role_of(given)
         if role is None:
@@ -133,7 +133,7 @@ def _add_guard(app: Flask, guard: Guard, port: int) -> None:
 
 
 def _sign_in(token: str) -> AnyResponse:
-    """The token goes out of the URL, where histories and logs would keep it, into a cookie."""
+    """Move the token from the URL, where histories and logs would keep it, into a cookie."""
     rest = {name: value for name, value in request.args.items() if name != "token"}
     answer = redirect(f"{request.path}?{urlencode(rest)}" if rest else request.path)
     answer.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/")
@@ -170,7 +170,7 @@ def _add_rest(app: Flask, opened: Opened) -> None:
 
 
 def _with_unread(body: bodies.Body, opened: Opened) -> bodies.Body:
-    """What could not be read of the cloud is never to be taken for unused."""
+    """Add what could not be read of the cloud, which must not be taken for unused."""
     return {**body, "unread": list(opened.unread)} if opened.unread else body
 
 

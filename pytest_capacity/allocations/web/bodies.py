@@ -34,7 +34,7 @@ def date(at: float) -> str:
 
 
 def fault(code: int, message: str) -> Body:
-    """Return what that server's own errors look like."""
+    """Return a body in the form of that server's errors."""
     return {"error_code": code, "error_message": message, "error_name": code}
 
 
@@ -44,7 +44,7 @@ def routing_fault(code: int, message: str) -> Body:
 
 
 def unauthorized() -> Body:
-    """Return what the middleware in front of it says to a request without a valid token."""
+    """Return the body with which the middleware in front of it refuses a request without a valid token."""
     message = "The request you have made requires authentication."
     return {"error": {"code": 401, "title": "Unauthorized", "message": message}}
 

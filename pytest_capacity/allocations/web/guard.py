@@ -1,8 +1,9 @@
-"""Who may ask. The server listens on the loopback interface, which all users and web pages of the machine can reach:
+"""The check of each request. The server is on loopback, which all users and web pages of the machine can reach:
 
-- a token decides who asks (``X-Auth-Token``, or for a browser a cookie that the URL with ``?token=`` sets once);
-- the ``Host`` must be ours, or a name that a stranger points at 127.0.0.1 would read it with the visitor's cookie;
-- an ``Origin`` must be ours where there is one.
+- a token identifies the caller (``X-Auth-Token``, or for a browser a cookie that the URL with ``?token=`` sets once);
+- the ``Host`` must be the server's, or a foreign name that resolves to 127.0.0.1 would read it with a visitor's
+  cookie;
+- an ``Origin`` must be the server's where there is one.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Guard(Struct, frozen=True, kw_only=True):
-    """The tokens and their roles, and the role that the policy wants."""
+    """The tokens and their roles, and the role that the policy requires."""
 
     tokens: Mapping[str, Role]
     #: By default, as specified, allocations are for admins. ``member``: every token may see them.
     policy: Role = "admin"
 
     def role_of(self, token: str | None) -> Role | None:
-        """Return the role of a token; None: it is none of ours. Takes as long for a wrong one as for a right one."""
+        """Return the role of a token; None: it is unknown. Takes as long for a wrong one as for a right one."""
         found: Role | None = None
         for known, role in self.tokens.items():
             if hmac.compare_digest(known.encode(), (token or "").encode()):

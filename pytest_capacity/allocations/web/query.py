@@ -1,4 +1,4 @@
-"""What may stand behind the ``?`` of a URL, read into a `Filter`."""
+"""The query of a URL (after the ``?``), read into a `Filter`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the cloud again and again while somebody looks, so that no answer waits for it."""
+"""Reads the cloud again and again while a client looks, so that no answer waits for it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _log: Final = logging.getLogger("pytest_capacity.serve")
 
 
 class Cloud(Protocol):
-    """A cloud that can be asked."""
+    """A cloud that can be read."""
 
     @property
     def backend(self) -> str:
-        """The name of its backend."""
+        """Return the name of its backend."""
         ...
 
     @property
     def regions(self) -> Sequence[str]:
-        """What is read."""
+        """Return the regions that are read."""
         ...
 
     def read(self, wanted: UseFilter) -> Usage:
@@ -41,8 +41,8 @@ class Cloud(Protocol):
 class Reader:
     """Hands each reading to ``take``: what was read, and which regions were read whole.
 
-    The first reading is made by `read`. Those after it are made by a thread of its own, `PERIOD` seconds apart, as long
-    as `look` was called within the last `IDLE` seconds: nobody is to pay for a page that nobody has open.
+    The first reading is made by `read`. Those after it are made by a separate thread, `PERIOD` seconds apart, as long
+    as `look` was called within the last `IDLE` seconds: there are no paid calls for a page that is not open.
     """
 
     def __init__(self, cloud: Cloud, take: Callable[[Usage, Sequence[str]], None]) -> None:
@@ -67,7 +67,7 @@ class Reader:
             self.faults = (repr(error),)
 
     def look(self) -> None:
-        """Somebody looks: what is shown should be new."""
+        """Record that a client has requested the view, so that the cloud is read again."""
         self._last_look = time.monotonic()
         self._looked.set()
 

@@ -1,4 +1,4 @@
-"""Where the bars of the timeline stand. Pure."""
+"""The positions of the bars in the timeline. Pure."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Ec2:
             self._networks_changed = False
 
     def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return what is asked."""
+        """Return the call's parts."""
         form = request.form()
         operation = form.get("Action", "")
         asked = Asked(operation=operation, request=request, region=region)
@@ -132,7 +132,7 @@ class Ec2:
             raise Refusal("AuthFailure", f"AWS was not able to validate the region {region!r}", 401)
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen."""
+        """Carry out the call."""
         handle = OPERATIONS.get(asked.operation)
         if handle is None:
             if not MOTO.fullmatch(asked.operation):
@@ -171,7 +171,7 @@ class Ec2:
 
 
 def _replay(ctx: Context, zone: str | None) -> bool:
-    """Whether the call's client token has been answered before."""
+    """Return whether the call's client token has been answered before."""
     if not ctx.params.get("ClientToken"):
         return False
     scope = [zone or ""] if ctx.operation == "CreateCapacityReservation" else []
@@ -179,14 +179,14 @@ def _replay(ctx: Context, zone: str | None) -> bool:
 
 
 def _market(ctx: Context) -> str | None:
-    """The market that a call asks in, where it asks for capacity."""
+    """Return the market of a call that requests capacity."""
     if ctx.operation == "RunInstances":
         return str(ctx.params.get("InstanceMarketOptions", {}).get("MarketType", "on-demand"))
     return "on-demand" if ctx.operation == "CreateCapacityReservation" else None
 
 
 def _where(ctx: Context) -> tuple[str | None, str | None]:
-    """The zone and type that a call is about, where it is about one."""
+    """Return the zone and type that a call is about, where it is about one."""
     params = ctx.params
     if ctx.operation == "RunInstances":
         return launch.zone_of(ctx), params.get("InstanceType")

@@ -1,4 +1,4 @@
-"""What there is on AWS: regions, zones, types, images and networks, as moto ships them."""
+"""The AWS catalogue: regions, zones, types, images and networks, as moto ships them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ PRICES: Final[Mapping[str, float]] = {
 
 
 class Image(Struct, frozen=True):
-    """What a launch needs to know of an image."""
+    """The image properties that a launch reads."""
 
     id: str
     platform: str
@@ -80,7 +80,7 @@ class Image(Struct, frozen=True):
 
 
 class Network(Struct, frozen=True):
-    """What a launch needs to know of a subnet."""
+    """The subnet properties that a launch reads."""
 
     subnet: str
     vpc: str
@@ -108,56 +108,56 @@ class Ec2Catalogue:
         }
 
     def regions(self) -> frozenset[str]:
-        """Every region."""
+        """Return every region."""
         return frozenset(self._zones)
 
     def zones(self) -> frozenset[str]:
-        """Every zone of every region, by name."""
+        """Return every zone of every region, by name."""
         return frozenset(zone for zones in self._zones.values() for zone in zones)
 
     def zones_of(self, region: str) -> dict[str, str]:
-        """Names and ids of a region's zones."""
+        """Return names and ids of a region's zones."""
         return self._zones.get(region, {})
 
     def has_type(self, type_: str) -> bool:
-        """Whether EC2 has such a type."""
+        """Return whether EC2 has such a type."""
         return type_ in INSTANCE_TYPES
 
     def vcpus(self, type_: str) -> int | None:
-        """vCPUs of a type; None if it is not known."""
+        """Return the vCPUs of a type; None if they are not known."""
         known = INSTANCE_TYPES.get(type_)
         return int(known["VCpuInfo"]["DefaultVCpus"]) if known else None
 
     def memory_gb(self, type_: str) -> float | None:
-        """Memory of a type; None if it is not known."""
+        """Return the memory of a type; None if it is not known."""
         known = INSTANCE_TYPES.get(type_)
         return int(known["MemoryInfo"]["SizeInMiB"]) / 1024 if known else None
 
     def architecture(self, type_: str) -> str:
-        """Processor architecture of a type, the newest one."""
+        """Return the processor architecture of a type, the newest one."""
         return self.architectures(type_)[-1]
 
     def family(self, type_: str) -> str:
-        """``i4i`` of ``i4i.large``."""
+        """Return the family of a type: ``i4i`` of ``i4i.large``."""
         return type_.partition(".")[0]
 
     def price(self, type_: str, market: str) -> float:
-        """USD for an hour of one machine."""
+        """Return the price of one machine for an hour (USD)."""
         hourly = PRICES.get(type_)
         if hourly is None:
             hourly = (self.vcpus(type_) or 2) * PRICE_OF_A_VCPU
         return hourly * SPOT_SHARE if market == "spot" else hourly
 
     def uses(self, type_: str, market: str) -> Mapping[str, float]:
-        """EC2's quotas count vCPUs, those of spot apart."""
+        """Return what a launch uses of each quota: EC2's quotas count vCPUs, those of spot apart."""
         return {"spot_vcpus" if market == "spot" else "vcpus": self.vcpus(type_) or 0}
 
     def metrics(self) -> frozenset[str]:
-        """What a quota can limit."""
+        """Return what a quota can limit."""
         return frozenset({"vcpus", "spot_vcpus"})
 
     def operations(self) -> frozenset[str]:
-        """Every operation that a fault can name."""
+        """Return every operation that a fault can name."""
         return self._operations
 
     @cached_property
@@ -174,28 +174,28 @@ class Ec2Catalogue:
         return frozenset((one["Location"], one["InstanceType"]) for region in by_zone.values() for one in region)
 
     def offered(self, zone: str, type_: str) -> bool:
-        """Whether AWS sells the type in the zone at all."""
+        """Return whether AWS sells the type in the zone at all."""
         return (zone, type_) in self._offered
 
     def offerings(self, region: str) -> list[tuple[str, str]]:
-        """Zone and type of all that a region sells."""
+        """Return zone and type of all that a region sells."""
         sold = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, ())
         return [(one["Location"], one["InstanceType"]) for one in sold]
 
     def joins(self, type_: str, strategy: str) -> bool:
-        """Whether machines of a type may join a placement group of this strategy."""
+        """Return whether machines of a type may join a placement group of this strategy."""
         return strategy in INSTANCE_TYPES[type_]["PlacementGroupInfo"]["SupportedStrategies"]
 
     def architectures(self, type_: str) -> list[str]:
-        """Processor architectures of a type."""
+        """Return the processor architectures of a type."""
         return list(INSTANCE_TYPES[type_]["ProcessorInfo"]["SupportedArchitectures"])
 
     def sold_as(self, type_: str) -> list[str]:
-        """on-demand, spot: how a type is sold."""
+        """Return how a type is sold: on-demand, spot."""
         return list(INSTANCE_TYPES[type_].get("SupportedUsageClasses", ["on-demand", "spot"]))
 
     def backend(self, region: str) -> Any:
-        """moto's state of a region, with our images in it."""
+        """Return moto's state of a region, with the emulator's images in it."""
         with self.lock:
             backend = ec2_backends[ACCOUNT][region]
             if region not in self._ready:
@@ -212,14 +212,14 @@ class Ec2Catalogue:
             model.operation_model(operation).output_shape  # noqa: B018 - read for its effect: botocore builds it lazily
 
     def forget(self) -> None:
-        """Empty what moto keeps (networks and groups that users made)."""
+        """Remove what moto keeps (networks and groups that users made)."""
         with self.lock:
             for region in self._ready:
                 ec2_backends[ACCOUNT][region].reset()
             self._ready.clear()
 
     def image(self, region: str, id_: str) -> Image:
-        """An image; refuses as EC2 does if there is none."""
+        """Return an image; refuse as EC2 does if there is none."""
         if not id_.startswith("ami-"):
             raise Refusal("InvalidAMIID.Malformed", f'Invalid id: "{id_}" (expecting "ami-...")')
         found = self.backend(region).amis.get(id_)
@@ -228,7 +228,7 @@ class Ec2Catalogue:
         return Image(id_, found.platform_details, found.architecture, found.root_device_name or "/dev/xvda")
 
     def network(self, region: str, subnet_id: str | None, zone: str | None) -> Network:
-        """A subnet by id, or the default one of a zone."""
+        """Return a subnet by id, or the default one of a zone."""
         backend = self.backend(region)
         with self.lock:
             try:
@@ -244,7 +244,7 @@ class Ec2Catalogue:
         return Network(subnet.id, subnet.vpc_id, subnet.availability_zone, subnet.cidr_block, public)
 
     def security_groups(self, region: str, vpc: str, ids: list[str], names: list[str]) -> list[tuple[str, str]]:
-        """Id and name of security groups; the VPC's default one if none is asked for."""
+        """Return id and name of security groups; the VPC's default one if none is requested."""
         backend = self.backend(region)
         found = []
         with self.lock:
@@ -280,7 +280,7 @@ def _add_images(backend: Any) -> None:
 
 
 def _platform(image: Any) -> str:
-    """moto's images carry no PlatformDetails, which every real one has."""
+    """Return the PlatformDetails of an image, which every real one has and moto's do not."""
     name = (image.name or "").lower()
     if (image.platform or "").lower() == "windows":
         return "Windows"
@@ -290,6 +290,6 @@ def _platform(image: Any) -> str:
 
 
 def address(cidr: str, number: int) -> str:
-    """The ``number``-th machine's address in a network; the first four are AWS's own."""
+    """Return the ``number``-th machine's address in a network; the first four are AWS's own."""
     network = ipaddress.ip_network(cidr)
     return str(network[4 + number % (network.num_addresses - 5)])

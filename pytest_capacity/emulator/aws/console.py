@@ -1,4 +1,4 @@
-"""What a machine wrote to its console."""
+"""The console output of a machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEPT: Final = 65536
 
 
 def get(ctx: Context) -> dict[str, Any]:
-    """GetConsoleOutput: empty before the machine runs; what it wrote stays when it is gone."""
+    """Answer GetConsoleOutput: empty before the machine runs; what it wrote stays when it is gone."""
     one = the(ctx, ctx.params["InstanceId"])
     ctx.dry_run()
     ran = one.running_at <= ctx.now and one.running_at < one.leaving_at

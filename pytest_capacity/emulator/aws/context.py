@@ -1,4 +1,4 @@
-"""What every operation of EC2 is given, and what several of them check."""
+"""The context of every EC2 operation, and the checks that several of them share."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Context:
 
     @property
     def now(self) -> float:
-        """The World's time."""
+        """Return the World's time."""
         return self.world.clock.now()
 
     def born(self, prefix: str) -> dict[str, Any]:
-        """What each new thing is given: an id as EC2 makes them (a prefix, 17 hexadecimal digits), region and times."""
+        """Return the fields of each new thing: EC2's form of id (a prefix, 17 hexadecimal digits), region, times."""
         token = str(self.params.get("ClientToken", ""))
         return {
             **self.world.born(CLOUD),
@@ -52,46 +52,46 @@ class Context:
         }
 
     def seconds(self, name: str) -> float:
-        """A time of the weather."""
+        """Return a time of the weather."""
         return self.world.seconds(name, CLOUD)
 
     def place(self, zone: str = "") -> Place:
-        """This region, or a zone of it."""
+        """Return this region, or a zone of it."""
         return Place(CLOUD, self.region, zone)
 
     @property
     def instances(self) -> dict[str, Instance]:
-        """The region's machines by id, gone ones that are still listed too."""
+        """Return the region's machines by id, gone ones that are still listed too."""
         machines = self.world.machines.values()
         return {one.id: one for one in machines if isinstance(one, Instance) and one.region == self.region}
 
     @property
     def reservations(self) -> dict[str, Reservation]:
-        """The region's reservations by id, ended ones too."""
+        """Return the region's reservations by id, ended ones too."""
         found = self.world.reservations.values()
         return {one.id: one for one in found if isinstance(one, Reservation) and one.region == self.region}
 
     @property
     def groups(self) -> list[PlacementGroup]:
-        """The region's placement groups."""
+        """Return the region's placement groups."""
         return self.world.of(PlacementGroup, CLOUD, self.region)
 
     @property
     def key_pairs(self) -> list[KeyPair]:
-        """The region's key pairs."""
+        """Return the region's key pairs."""
         return self.world.of(KeyPair, CLOUD, self.region)
 
     @property
     def spot_requests(self) -> dict[str, SpotRequest]:
-        """The region's spot requests by id."""
+        """Return the region's spot requests by id."""
         return {one.id: one for one in self.world.of(SpotRequest, CLOUD, self.region)}
 
     def arn(self, kind: str, name: str) -> str:
-        """The ARN of a thing of ours in this region."""
+        """Return the ARN of an emulated thing in this region."""
         return f"arn:{partition(self.region)}:ec2:{self.region}:{ACCOUNT}:{kind}/{name}"
 
     def dry_run(self) -> None:
-        """To be called when all else is checked: a dry run ends here, with the answer that EC2 gives to a good one."""
+        """Raise EC2's answer to a good dry run, where the call is one. To be called when all else is checked."""
         if self.params.get("DryRun"):
             raise Refusal("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 
@@ -102,7 +102,7 @@ class Context:
                 raise Refusal("MissingParameter", f"The request must contain the parameter {name}")
 
     def zone(self, name: str | None, id_: str | None) -> str:
-        """The zone that a call means, by name or id."""
+        """Return the zone that a call means, by name or id."""
         zones = self.catalogue.zones_of(self.region)
         if name is not None and id_ is not None and zones.get(name) != id_:
             words = "Only one of AvailabilityZone and AvailabilityZoneId may be specified, or both for the same zone"
@@ -130,21 +130,21 @@ class Context:
             raise Refusal("Unsupported", f"{words} ({zone}). {advice}.")
 
     def image(self, id_: str) -> Image:
-        """An image; refuses as EC2 does if the region has none of that id."""
+        """Return an image; refuse as EC2 does if the region has none of that id."""
         if self.has_image(id_):
             return self.catalogue.image(self.region, id_)
         raise Refusal("InvalidAMIID.NotFound", f"The image id '[{id_}]' does not exist")
 
     def has_image(self, id_: str) -> bool:
-        """Whether the weather leaves the image to the region."""
+        """Return whether the weather leaves the image to the region."""
         return not self.world.lacks_image(self.place(), id_)
 
     def offers(self, zone: str, type_: str) -> bool:
-        """Whether a zone sells a type, by moto's table and the weather."""
+        """Return whether a zone sells a type, by moto's table and the weather."""
         return self.catalogue.offered(zone, type_) and not self.world.lacks_type(self.place(zone), type_)
 
     def tags_for(self, *kinds: str) -> dict[str, dict[str, str]]:
-        """The tags of a create call by resource type; refuses types that the call does not make."""
+        """Return the tags of a create call by resource type; refuse types that the call does not make."""
         tags: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
         for specification in self.params.get("TagSpecifications", []):
             kind = specification.get("ResourceType")
@@ -163,7 +163,7 @@ class Context:
 
 
 def read_tags(told: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Keys and values, within what EC2 allows."""
+    """Return keys and values, within what EC2 allows."""
     tags: dict[str, str] = {}
     for one in told:
         key, value = one.get("Key", ""), one.get("Value", "")
@@ -183,12 +183,12 @@ def read_tags(told: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 def render_tags(thing: Thing) -> list[dict[str, str]]:
-    """A thing's tags as EC2 lists them."""
+    """Return a thing's tags as EC2 lists them."""
     return [{"Key": key, "Value": value} for key, value in thing.tags.items()]
 
 
 def fingerprint(params: Mapping[str, Any]) -> str:
-    """What must be the same for a client token to mean the same call."""
+    """Return what must be the same for a client token to mean the same call."""
     rest = {key: value for key, value in params.items() if key not in ("ClientToken", "DryRun")}
     return json.dumps(rest, sort_keys=True, default=str)
 
@@ -207,7 +207,7 @@ def once(ctx: Context, scope: Sequence[str], make: Callable[[], Sequence[str]]) 
 
 
 def token_key(ctx: Context, scope: Sequence[str]) -> tuple[str, ...]:
-    """Where the World remembers what a client token made."""
+    """Return the key under which the World stores what a client token made."""
     token = str(ctx.params.get("ClientToken", ""))
     if len(token) > LONGEST_TOKEN or not token.isascii():
         raise Refusal("InvalidParameterValue", "ClientToken is at most 64 ASCII characters")
@@ -225,5 +225,5 @@ def check_id(id_: str, prefix: str, error: str) -> None:
 
 
 def when(seconds: float | None) -> Any:
-    """A time for the wire, or nothing."""
+    """Return a time for the wire, or nothing."""
     return None if seconds is None else timestamp(seconds)

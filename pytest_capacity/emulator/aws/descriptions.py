@@ -23,5 +23,5 @@ class FastLoader(JSONFileLoader):
 
 
 def read_fast() -> None:
-    """Every session of this process reads so; moto opens a dozen while it is imported."""
+    """Install the fast loader for every session of this process; moto opens a dozen while it is imported."""
     Loader.FILE_LOADER_CLASS = FastLoader

@@ -23,7 +23,7 @@ from pytest_capacity.emulator.world import World
 
 
 class Aws:
-    """The face: the signature of a request says for which service and region it is."""
+    """The face: the signature of a request names the service and region that it is for."""
 
     name: Final = CLOUD
 
@@ -40,13 +40,13 @@ class Aws:
         }
 
     def claims(self, request: HttpRequest) -> bool:
-        """Return whether a request is AWS's: signed as AWS wants it, or a form without anything that says whose."""
+        """Return whether a request is AWS's: signed in AWS's way, or a form without anything that names its cloud."""
         authorization = request.headers.get("Authorization", "")
         unsigned = request.method == "POST" and request.path == "/" and not authorization
         return unsigned or authorization.startswith(signature.ALGORITHM)
 
     def read(self, request: HttpRequest) -> Asked:
-        """Return what is asked."""
+        """Return the call's parts."""
         scope = signature.read_scope(request)
         if scope is None:
             return Asked(operation=request.form().get("Action", ""), request=request)
@@ -62,7 +62,7 @@ class Aws:
         return signature.check(asked.request, self._secret.text)
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen."""
+        """Carry out the call."""
         return self._service(asked).do(asked)
 
     def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:

@@ -38,7 +38,7 @@ class Host(things.Other):
 
 
 def allocate(ctx: Context) -> dict[str, Any]:
-    """AllocateHosts, by type; families are not known here."""
+    """Answer AllocateHosts, by type; families are not supported here."""
     params = ctx.params
     if "InstanceType" not in params:
         raise Refusal("UnsupportedOperation", "AllocateHosts: the emulator wants InstanceType; it knows no families.")
@@ -69,7 +69,7 @@ def allocate(ctx: Context) -> dict[str, Any]:
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeHosts."""
+    """Answer DescribeHosts."""
     ctx.dry_run()
     ids = ctx.params.get("HostIds", [])
     found = [_known(ctx, id_) for id_ in ids] if ids else _all(ctx)
@@ -79,7 +79,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def release(ctx: Context) -> dict[str, Any]:
-    """ReleaseHosts: each by itself."""
+    """Answer ReleaseHosts: each by itself."""
     done, failed = [], []
     ctx.dry_run()
     for id_ in ctx.params["HostIds"]:

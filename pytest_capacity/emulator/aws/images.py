@@ -14,7 +14,7 @@ from pytest_capacity.emulator.refusal import Refusal
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeImages. What is not known here is left to moto."""
+    """Answer DescribeImages. What is not known here is left to moto."""
     if set(ctx.params) - {"ImageIds", "DryRun", "Owners", "Filters", "IncludeDeprecated"}:
         raise NotOursError
     ctx.dry_run()

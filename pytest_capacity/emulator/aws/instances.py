@@ -27,7 +27,7 @@ LEAST_PAGE: Final = 5
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeInstances. A page may end in the middle of a launch; the launch then goes on in the next."""
+    """Answer DescribeInstances. A page may end in the middle of a launch; the launch then continues on the next."""
     ids = ctx.params.get("InstanceIds", [])
     if ids and "MaxResults" in ctx.params:
         words = "The parameter instancesSet cannot be used with the parameter maxResults"
@@ -40,7 +40,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def terminate(ctx: Context) -> dict[str, Any]:
-    """TerminateInstances: all of them, or none if one is unknown. Those that are gone already stay as they are."""
+    """Answer TerminateInstances: all of them, or none if one is unknown. Those already gone stay as they are."""
     ctx.require("InstanceIds")
     instances = all_of(ctx, ctx.params["InstanceIds"], seen=False)
     protected = [one.id for one in instances if one.details["DisableApiTermination"]]
@@ -58,7 +58,7 @@ def terminate(ctx: Context) -> dict[str, Any]:
 
 
 def describe_attribute(ctx: Context) -> dict[str, Any]:
-    """DescribeInstanceAttribute, for the attributes that a launch sets."""
+    """Answer DescribeInstanceAttribute, for the attributes that a launch sets."""
     one = the(ctx, ctx.params["InstanceId"])
     attribute = ctx.params["Attribute"]
     answers: Mapping[str, tuple[str, Any]] = {
@@ -79,7 +79,7 @@ def describe_attribute(ctx: Context) -> dict[str, Any]:
 
 
 def describe_status(ctx: Context) -> dict[str, Any]:
-    """DescribeInstanceStatus; machines that do not run only with IncludeAllInstances."""
+    """Answer DescribeInstanceStatus; machines that do not run only with IncludeAllInstances."""
     found = listed(ctx, ctx.params.get("InstanceIds", []))
     if not ctx.params.get("IncludeAllInstances"):
         found = [one for one in found if one.state(ctx.now) == "running"]
@@ -88,20 +88,20 @@ def describe_status(ctx: Context) -> dict[str, Any]:
 
 
 def listed(ctx: Context, ids: Sequence[str]) -> list[Instance]:
-    """The machines of this region that listings show: those of ``ids``, which must all be there, or all."""
+    """Return the machines of this region that listings show: those of ``ids``, which must all be there, or all."""
     if ids:
         return all_of(ctx, ids, seen=True)
     return [one for one in ctx.instances.values() if one.visible(ctx.now)]
 
 
 def the(ctx: Context, id_: str) -> Instance:
-    """The one machine of this id that listings show; refuses as EC2 does if there is none."""
+    """Return the one machine of this id that listings show; refuse as EC2 does if there is none."""
     (one,) = all_of(ctx, [id_], seen=True)
     return one
 
 
 def all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
-    """The machines of these ids; with ``seen`` those alone that listings show. Refuses the call for one unknown id."""
+    """Return the machines of these ids; with ``seen`` only those that listings show. Refuse if one id is unknown."""
     for id_ in ids:
         check_id(id_, "i", ERROR)
     instances = ctx.instances
@@ -116,7 +116,7 @@ def all_of(ctx: Context, ids: Sequence[str], seen: bool) -> list[Instance]:
 
 
 def render_launch(ctx: Context, instances: Sequence[Instance]) -> dict[str, Any]:
-    """The answer to a launch, in which every machine is still pending."""
+    """Return the answer to a launch, in which every machine is still pending."""
     return _launch(ctx, instances, fresh=True)
 
 
@@ -129,12 +129,12 @@ def _launch(ctx: Context, instances: Sequence[Instance], fresh: bool = False) ->
 
 
 def state_of(name: str) -> dict[str, Any]:
-    """A state as EC2 writes it."""
+    """Return a state as EC2 writes it."""
     return {"Code": CODES[name], "Name": name}
 
 
 def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
-    """A machine as EC2 describes it."""
+    """Return a machine as EC2 describes it."""
     state = one.state(ctx.now)
     details = one.details
     gone = state == "terminated"
@@ -191,7 +191,7 @@ def render(ctx: Context, one: Instance, fresh: bool = False) -> dict[str, Any]:
 
 
 def _interface(one: Instance) -> dict[str, Any]:
-    """The card that a machine comes with, and takes along."""
+    """Return the network interface that a machine is made with, and that is deleted with it."""
     details = one.details
     return {
         "NetworkInterfaceId": details["InterfaceId"],

@@ -32,7 +32,7 @@ RSA_BITS: Final = (1024, 2048, 4096)
 
 
 def import_(ctx: Context) -> dict[str, Any]:
-    """ImportKeyPair. The name is unique in the region; there is no client token."""
+    """Answer ImportKeyPair. The name is unique in the region; there is no client token."""
     name = _new_name(ctx)
     key = read_public_key(ctx.params["PublicKeyMaterial"])
     tags = ctx.tags_for("key-pair")["key-pair"]
@@ -42,7 +42,7 @@ def import_(ctx: Context) -> dict[str, Any]:
 
 
 def create(ctx: Context) -> dict[str, Any]:
-    """CreateKeyPair: the private half is in the answer and nowhere else."""
+    """Answer CreateKeyPair: the private half is in the answer and nowhere else."""
     name = _new_name(ctx)
     type_ = ctx.params.get("KeyType", "rsa")
     if type_ not in ("rsa", "ed25519"):
@@ -63,7 +63,7 @@ def create(ctx: Context) -> dict[str, Any]:
 
 
 def delete(ctx: Context) -> dict[str, Any]:
-    """DeleteKeyPair, by name or id. One that is not there is deleted already; machines keep what they were given."""
+    """Answer DeleteKeyPair, by name or id. One that is not there is deleted already; machines keep their keys."""
     name, id_ = ctx.params.get("KeyName"), ctx.params.get("KeyPairId")
     if not name and not id_:
         raise Refusal("MissingParameter", "The request must contain the parameter KeyName or KeyPairId")
@@ -78,7 +78,7 @@ def delete(ctx: Context) -> dict[str, Any]:
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeKeyPairs. No pages: EC2 has none here."""
+    """Answer DescribeKeyPairs. No pages: EC2 has none here."""
     ctx.dry_run()
     found = [one for one in ctx.key_pairs if one.visible(ctx.now)]
     names, ids = ctx.params.get("KeyNames", []), ctx.params.get("KeyPairIds", [])
@@ -95,7 +95,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def by_name(ctx: Context, name: str) -> KeyPair:
-    """A key pair of this region by its name."""
+    """Return a key pair of this region by its name."""
     for one in ctx.key_pairs:
         if one.name == name:
             return one
@@ -103,12 +103,12 @@ def by_name(ctx: Context, name: str) -> KeyPair:
 
 
 def unknown(name: str) -> Refusal:
-    """EC2's words for a key pair that is not there."""
+    """Return EC2's words for a key pair that is not there."""
     return Refusal("InvalidKeyPair.NotFound", f"The key pair '{name}' does not exist")
 
 
 def read_public_key(material: bytes) -> PublicKey:
-    """The key in what a caller sent: OpenSSH's line, RFC 4716, or DER in base64 (EC2 user guide). Else refused."""
+    """Return the key that was sent: OpenSSH's line, RFC 4716, or DER in base64 (EC2 user guide). Else refuse it."""
     try:
         key = _read_public_key(material.strip())
     except (ValueError, UnsupportedAlgorithm):

@@ -1,4 +1,4 @@
-"""RunInstances: what is asked is checked, then a place is found, then the machines are made, all of them or none."""
+"""RunInstances: the request is checked, then a place is found, then the machines are made, all of them or none."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Launch:
 
     @property
     def zone(self) -> str:
-        """The zone, which is the subnet's."""
+        """Return the zone, which is the subnet's."""
         return self.network.zone
 
 
 def run(ctx: Context) -> dict[str, Any]:
-    """RunInstances."""
+    """Answer RunInstances."""
     least, most = ctx.params["MinCount"], ctx.params["MaxCount"]
     if least < 1 or most < least:
         words = f"Value ({least}) for parameter minCount is invalid. It lies between 1 and maxCount ({most})."
@@ -63,7 +63,7 @@ def run(ctx: Context) -> dict[str, Any]:
 
 
 def zone_of(ctx: Context) -> str | None:
-    """The zone that a launch would go to, without checking the rest: what faults and the log of calls go by."""
+    """Return the zone that a launch would go to, without a check of the rest: faults and the log of calls use it."""
     placement = ctx.params.get("Placement", {})
     zone = placement.get("AvailabilityZone")
     if zone is not None:
@@ -136,7 +136,7 @@ def _read(ctx: Context) -> Launch:
 
 
 def wrong_architecture(of_type: str, of_image: str) -> Refusal:
-    """The refusal of a type that cannot start the image."""
+    """Return the refusal of a type that cannot start the image."""
     return Refusal(
         "InvalidParameterValue",
         f"The architecture '{of_type}' of the specified instance type does not match the architecture '{of_image}' of "
@@ -194,7 +194,7 @@ def _network(ctx: Context, subnet: str | None) -> Network:
 
 
 def _any_zone(ctx: Context) -> str:
-    """EC2 chooses: the target's zone, or the first that offers the type and has stock."""
+    """Return the zone that EC2 chooses: the target's zone, or the first that offers the type and has stock."""
     specification = ctx.params.get("CapacityReservationSpecification", {})
     id_ = specification.get("CapacityReservationTarget", {}).get("CapacityReservationId")
     if id_ in ctx.reservations:
@@ -224,7 +224,7 @@ def _market(ctx: Context, type_: str) -> Market:
 def reservation_wish(
     ctx: Context, market: str, specification: Mapping[str, Any]
 ) -> tuple[str, list[Reservation] | None]:
-    """The preference of a specification, and the reservations at which it is aimed; None where it is at none."""
+    """Return the preference of a specification, and the reservations that it targets; None where it targets none."""
     preference = specification.get("CapacityReservationPreference")
     target = specification.get("CapacityReservationTarget")
     if preference not in (None, "open", "none", "capacity-reservations-only"):
@@ -265,7 +265,7 @@ def _group(ctx: Context, placement: Mapping[str, Any], type_: str) -> str:
 
 
 def _seats(ctx: Context, launch: Launch, least: int, most: int) -> list[Reservation | None]:
-    """One entry for each machine: the reservation that it sits in, or None. As many as there are, at most ``most``."""
+    """Return for each machine its reservation, or None. As many as there are, at most ``most``."""
     only = launch.target is not None or launch.preference == "capacity-reservations-only"
     reserved = _reserved_seats(ctx, launch)
     seats = ctx.world.seats(ctx.place(launch.zone), launch.type, launch.market, least, most, reserved, only)
@@ -286,8 +286,8 @@ def _reserved_seats(ctx: Context, launch: Launch) -> Iterator[Reservation]:
 
 
 def _fits(ctx: Context, one: Reservation, launch: Launch) -> bool:
-    """Whether machines of the launch may sit there (EC2 user guide: type, platform, zone, tenancy; and, for one made
-    in a cluster placement group, that group)."""
+    """Return whether machines of the launch may sit there (EC2 user guide: type, platform, zone, tenancy; and, for one
+    made in a cluster placement group, that group)."""
     arn = ctx.arn("placement-group", launch.group_name) if launch.group_name else ""
     return (
         one.state(ctx.now) == "active"
@@ -353,7 +353,7 @@ def _one(ctx: Context, launch: Launch, launch_id: str, index: int, reservation: 
 
 
 def _profile(ctx: Context, given: Mapping[str, str] | None) -> dict[str, str] | None:
-    """An instance profile as a machine shows it, by ARN, whichever way the launch names it."""
+    """Return an instance profile as a machine shows it, by ARN, whichever way the launch names it."""
     if not given:
         return None
     arn = given.get("Arn") or f"arn:{partition(ctx.region)}:iam::{ACCOUNT}:instance-profile/{given.get('Name', '')}"
@@ -361,7 +361,7 @@ def _profile(ctx: Context, given: Mapping[str, str] | None) -> dict[str, str] | 
 
 
 def _ipv6(ctx: Context, number: int) -> list[str]:
-    """The addresses that a launch asks for; those of 2001:db8::/32 are for documentation (RFC 3849)."""
+    """Return the addresses that a launch requests; those of 2001:db8::/32 are for documentation (RFC 3849)."""
     interfaces: list[Mapping[str, Any]] = ctx.params.get("NetworkInterfaces", [])
     interface = interfaces[0] if interfaces else {}
     count = interface.get("Ipv6AddressCount", ctx.params.get("Ipv6AddressCount", 0))
@@ -370,7 +370,7 @@ def _ipv6(ctx: Context, number: int) -> list[str]:
 
 
 def echo(specification: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A specification as a machine shows it."""
+    """Return a specification as a machine shows it."""
     if not specification:
         return {"CapacityReservationPreference": "open"}
     target: Literal["CapacityReservationTarget"] = "CapacityReservationTarget"

@@ -1,4 +1,4 @@
-"""How EC2 lists: filters, wildcards and pages."""
+"""Listing in EC2: filters, wildcards and pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Reading = Callable[[Any], Sequence[str]]
 
 
 def choose(things: Sequence[T], filters: Sequence[Mapping[str, Any]], readings: Mapping[str, Reading]) -> list[T]:
-    """Those that pass every filter. A filter passes if one of its values matches; ``*`` and ``?`` are wildcards."""
+    """Return those that pass every filter: one of its values matches; ``*`` and ``?`` are wildcards."""
     for one in filters:
         name = one.get("Name")
         if name is None or (name not in readings and name != "tag-key" and not name.startswith("tag:")):
@@ -40,14 +40,14 @@ def _read(thing: Thing, name: str, readings: Mapping[str, Reading]) -> Sequence[
 
 
 def matches(values: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether one of ``values`` is like one of ``wanted``, in which ``*`` and ``?`` are wildcards."""
+    """Return whether one of ``values`` is like one of ``wanted``, in which ``*`` and ``?`` are wildcards."""
     # `[` is no wildcard of EC2's, but one of fnmatch's.
     patterns = [pattern.replace("[", "[[]") for pattern in wanted]
     return any(fnmatchcase(value, pattern) for value in values for pattern in patterns)
 
 
 def page(things: Sequence[T], params: Mapping[str, Any], least: int = 1) -> tuple[list[T], str | None]:
-    """One page in the order of making, and the token of the next. ``MaxResults`` lies between ``least`` and 1000."""
+    """Return a page in the order of making, and the next token. ``MaxResults`` lies between ``least`` and 1000."""
     limit = params.get("MaxResults", 1000)
     if not least <= limit <= 1000:
         words = f"Value ( {limit} ) for parameter maxResults is invalid. Expecting a value between {least} and 1000."
@@ -59,12 +59,12 @@ def page(things: Sequence[T], params: Mapping[str, Any], least: int = 1) -> tupl
 
 
 def make_token(number: int) -> str:
-    """An opaque token: what comes after ``number``."""
+    """Return an opaque token: what comes after ``number``."""
     return base64.urlsafe_b64encode(f"after-{number}".encode()).decode("ascii")
 
 
 def read_token(token: str) -> int:
-    """The number in a token; refuses one that was never given out."""
+    """Return the number in a token; refuse one that was never given out."""
     try:
         word, _, number = base64.urlsafe_b64decode(token.encode()).decode().partition("-")
         if word == "after":

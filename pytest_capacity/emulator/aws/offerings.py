@@ -13,7 +13,7 @@ LOCATION_TYPES: Final = ("region", "availability-zone", "availability-zone-id")
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeInstanceTypeOfferings, by moto's table less what the weather takes away."""
+    """Answer DescribeInstanceTypeOfferings, by moto's table less what the weather takes away."""
     kind = ctx.params.get("LocationType", "region")
     if kind not in LOCATION_TYPES:
         raise Refusal("InvalidParameterValue", f"Value ({kind}) for parameter LocationType is invalid.")

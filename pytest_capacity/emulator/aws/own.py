@@ -12,7 +12,7 @@ from pytest_capacity.emulator.world import World
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an organization's policy demands of each launch: ``imdsv2``, ``encrypted``, ``tag:KEY``."""
+    """The requirements of an organization's policy for each launch: ``imdsv2``, ``encrypted``, ``tag:KEY``."""
 
     require: tuple[str, ...] = ()
     #: Whether the account may decode why it was refused.

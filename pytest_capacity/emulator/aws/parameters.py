@@ -22,7 +22,7 @@ class Parameters:
         self._catalogue = catalogue
 
     def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return what is asked."""
+        """Return the call's parts."""
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         asked = Asked(operation=operation, request=request, region=region, writes=False)
         try:
@@ -37,7 +37,7 @@ class Parameters:
         return asked
 
     def do(self, asked: Asked) -> HttpResponse:
-        """Let the call happen."""
+        """Carry out the call."""
         name = str(asked.params.get("Name", ""))
         architecture = "arm64" if name.endswith(("/arm64", "-arm64")) else "x86_64"
         image = next((one for one in self._linux(asked.region) if one.architecture == architecture), None)

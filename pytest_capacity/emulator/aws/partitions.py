@@ -1,4 +1,4 @@
-"""AWS's partitions: parts of the cloud with names and accounts of their own."""
+"""AWS's partitions: parts of the cloud with separate names and accounts."""
 
 from __future__ import annotations
 

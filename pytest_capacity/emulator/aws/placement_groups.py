@@ -14,7 +14,7 @@ STRATEGIES: Final = ("cluster", "spread", "partition")
 
 
 def create(ctx: Context) -> dict[str, Any]:
-    """CreatePlacementGroup. The name is unique in the region; there is no client token."""
+    """Answer CreatePlacementGroup. The name is unique in the region; there is no client token."""
     ctx.require("GroupName", "Strategy")
     name, strategy = ctx.params["GroupName"], ctx.params["Strategy"]
     if len(name) > 255 or not name.isascii():
@@ -43,7 +43,7 @@ def create(ctx: Context) -> dict[str, Any]:
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribePlacementGroups. No pages: EC2 has none here."""
+    """Answer DescribePlacementGroups. No pages: EC2 has none here."""
     ctx.dry_run()
     found = [one for one in ctx.groups if one.visible(ctx.now)]
     for name in ctx.params.get("GroupNames", []):
@@ -60,7 +60,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def delete(ctx: Context) -> dict[str, Any]:
-    """DeletePlacementGroup: not while a machine (also one on its way out) or an active reservation uses it."""
+    """Answer DeletePlacementGroup: not while a machine (also one being removed) or an active reservation uses it."""
     group = by_name(ctx, ctx.params["GroupName"])
     now = ctx.now
     machines = any(one.group_name == group.name and one.live(now) for one in ctx.instances.values())
@@ -74,7 +74,7 @@ def delete(ctx: Context) -> dict[str, Any]:
 
 
 def by_name(ctx: Context, name: str) -> PlacementGroup:
-    """A group of this region by its name."""
+    """Return a group of this region by its name."""
     group = _find(ctx, name)
     if group is None:
         raise unknown(name)
@@ -82,7 +82,7 @@ def by_name(ctx: Context, name: str) -> PlacementGroup:
 
 
 def by_arn(ctx: Context, arn: str) -> PlacementGroup:
-    """A group of this region by its ARN."""
+    """Return a group of this region by its ARN."""
     for group in ctx.groups:
         if ctx.arn("placement-group", group.name) == arn:
             return group
@@ -90,12 +90,12 @@ def by_arn(ctx: Context, arn: str) -> PlacementGroup:
 
 
 def unknown(name: str) -> Refusal:
-    """EC2's words for a group that is not there."""
+    """Return EC2's words for a group that is not there."""
     return Refusal("InvalidPlacementGroup.Unknown", f"The Placement Group '{name}' is unknown.")
 
 
 def render(ctx: Context, one: PlacementGroup) -> dict[str, Any]:
-    """A group as EC2 describes it."""
+    """Return a group as EC2 describes it."""
     return {
         "GroupName": one.name,
         "State": one.state(ctx.now),

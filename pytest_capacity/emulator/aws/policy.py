@@ -1,4 +1,4 @@
-"""A service control policy: what each launch must have, and the encoded words in which EC2 says that it was denied."""
+"""A service control policy: what each launch must have, and the encoded words in which EC2 refuses it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(ctx: Context, tags: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def _lacks(ctx: Context, demand: str, tags: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, list[str]]]:
-    """The resource that lacks something, the condition's key, and its values."""
+    """Yield the resource that lacks something, the condition's key, and its values."""
     if demand == "imdsv2":
         tokens = ctx.params.get("MetadataOptions", {}).get("HttpTokens", "optional")
         if tokens != "required":
@@ -62,12 +62,12 @@ def _denied(ctx: Context, demand: str, kind: str, key: str, values: list[str]) -
 
 
 def encode(reason: Mapping[str, Any]) -> str:
-    """A reason as EC2 hides it."""
+    """Return a reason as EC2 encodes it."""
     return base64.urlsafe_b64encode(zlib.compress(json.dumps(reason).encode())).decode()
 
 
 def decode(message: str) -> str:
-    """The reason; refuses what is none."""
+    """Return the reason; refuse what is none."""
     try:
         return zlib.decompress(base64.urlsafe_b64decode(message)).decode()
     except (ValueError, zlib.error):

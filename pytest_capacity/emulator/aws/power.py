@@ -13,7 +13,7 @@ from pytest_capacity.emulator.refusal import Refusal
 
 
 def stop(ctx: Context) -> dict[str, Any]:
-    """StopInstances: all of them or none. One that is stopped already stays so (EC2 API reference)."""
+    """Answer StopInstances: all of them or none. One that is stopped already stays so (EC2 API reference)."""
     ctx.require("InstanceIds")
     instances = all_of(ctx, ctx.params["InstanceIds"], seen=False)
     for one in instances:
@@ -29,7 +29,7 @@ def stop(ctx: Context) -> dict[str, Any]:
 
 
 def start(ctx: Context) -> dict[str, Any]:
-    """StartInstances: all of them or none; each goes to the reservation at which it is aimed."""
+    """Answer StartInstances: all of them or none; each goes to the reservation that it targets."""
     ctx.require("InstanceIds")
     instances = all_of(ctx, ctx.params["InstanceIds"], seen=False)
     stopped = [one for one in instances if one.state(ctx.now) not in ("pending", "running")]
@@ -83,7 +83,7 @@ def _changed(ctx: Context, one: Instance, change: Callable[[Instance], None]) ->
 
 
 def modify_attribute(ctx: Context) -> dict[str, Any]:
-    """ModifyInstanceAttribute, for the type, and for the two that matter at the end of a machine."""
+    """Answer ModifyInstanceAttribute, for the type, and for the two that matter at the end of a machine."""
     (one,) = all_of(ctx, [ctx.params["InstanceId"]], seen=False)
     if "InstanceType" in ctx.params:
         _change_type(ctx, one, ctx.params["InstanceType"])
@@ -105,7 +105,7 @@ def modify_attribute(ctx: Context) -> dict[str, Any]:
 
 
 def _change_type(ctx: Context, one: Instance, value: Mapping[str, Any]) -> None:
-    """The instance type of ModifyInstanceAttribute: only while it is stopped, and of its image's architecture."""
+    """Set the type for ModifyInstanceAttribute: only while it is stopped, and of its image's architecture."""
     type_ = str(value.get("Value", ""))
     _check_stopped(ctx, one)
     if not ctx.catalogue.has_type(type_):
@@ -117,7 +117,7 @@ def _change_type(ctx: Context, one: Instance, value: Mapping[str, Any]) -> None:
 
 
 def modify_reservation(ctx: Context) -> dict[str, Any]:
-    """ModifyInstanceCapacityReservationAttributes: where a stopped machine goes when it is started."""
+    """Answer ModifyInstanceCapacityReservationAttributes: where a stopped machine goes when it is started."""
     (one,) = all_of(ctx, [ctx.params["InstanceId"]], seen=False)
     _check_stopped(ctx, one)
     specification = ctx.params.get("CapacityReservationSpecification")

@@ -32,7 +32,7 @@ class ServiceQuotas:
         self._world = world
 
     def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return what is asked."""
+        """Return the call's parts."""
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         asked = Asked(operation=operation, request=request, region=region, writes=False)
         try:
@@ -47,7 +47,7 @@ class ServiceQuotas:
         return asked
 
     def do(self, asked: Asked) -> HttpResponse:
-        """Let the call happen."""
+        """Carry out the call."""
         if asked.params.get("ServiceCode") != "ec2":
             raise Refusal("NoSuchResourceException", "The request failed because the specified service does not exist.")
         if asked.operation.startswith("List"):

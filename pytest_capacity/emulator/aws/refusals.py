@@ -65,7 +65,7 @@ def in_words(refusal: Refusal, operation: str) -> Refusal:
 
 def _no_stock(refusal: NoStock, operation: str) -> str:
     if operation != "RunInstances":
-        # A launch is told of other zones, a reservation is not (hashicorp/terraform-provider-aws#34345).
+        # A launch's refusal names other zones, a reservation's does not (hashicorp/terraform-provider-aws#34345).
         return "Insufficient capacity."
     if refusal.market == "spot":
         return "There is no Spot capacity available that matches your request."

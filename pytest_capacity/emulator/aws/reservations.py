@@ -22,7 +22,7 @@ MOST: Final = 1000
 
 
 def create(ctx: Context) -> dict[str, Any]:
-    """CreateCapacityReservation."""
+    """Answer CreateCapacityReservation."""
     params = ctx.params
     if params.get("AvailabilityZone") is None and params.get("AvailabilityZoneId") is None:
         words = "The request must contain the parameter AvailabilityZone or AvailabilityZoneId"
@@ -74,7 +74,7 @@ def _make(ctx: Context, zone: str) -> Reservation:
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeCapacityReservations."""
+    """Answer DescribeCapacityReservations."""
     ctx.dry_run()
     found = [one for one in ctx.reservations.values() if one.visible(ctx.now)]
     ids = ctx.params.get("CapacityReservationIds", [])
@@ -90,7 +90,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def modify(ctx: Context) -> dict[str, Any]:
-    """ModifyCapacityReservation."""
+    """Answer ModifyCapacityReservation."""
     params = ctx.params
     reservation = get(ctx, params["CapacityReservationId"])
     state = reservation.state(ctx.now)
@@ -125,7 +125,7 @@ def modify(ctx: Context) -> dict[str, Any]:
 
 
 def cancel(ctx: Context) -> dict[str, Any]:
-    """CancelCapacityReservation. Not while pending, and not twice: the API names the states that it may be in."""
+    """Answer CancelCapacityReservation. Not while pending, and not twice: the API names the states it may be in."""
     reservation = get(ctx, ctx.params["CapacityReservationId"])
     state = reservation.state(ctx.now)
     if state != "active":
@@ -137,7 +137,7 @@ def cancel(ctx: Context) -> dict[str, Any]:
 
 
 def usage(ctx: Context) -> dict[str, Any]:
-    """GetCapacityReservationUsage: which account's machines sit in it. There is one account here."""
+    """Answer GetCapacityReservationUsage: which account's machines sit in it. There is one account here."""
     reservation = get(ctx, ctx.params["CapacityReservationId"])
     ctx.dry_run()
     used = ctx.world.inside(reservation)
@@ -152,7 +152,7 @@ def usage(ctx: Context) -> dict[str, Any]:
 
 
 def get(ctx: Context, id_: str) -> Reservation:
-    """A reservation of this region by its id."""
+    """Return a reservation of this region by its id."""
     check_id(id_, "cr", ERROR)
     found = ctx.reservations.get(id_)
     if found is None:
@@ -161,7 +161,7 @@ def get(ctx: Context, id_: str) -> Reservation:
 
 
 def render(ctx: Context, one: Reservation) -> dict[str, Any]:
-    """A reservation as EC2 describes it."""
+    """Return a reservation as EC2 describes it."""
     live = one.live(ctx.now)
     return {
         "CapacityReservationId": one.id,

@@ -24,7 +24,7 @@ class ResourceGroups:
         self._world = world
 
     def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return what is asked."""
+        """Return the call's parts."""
         path = request.path
         operation = _OPERATIONS[path][0] if path in _OPERATIONS else path
         asked = Asked(operation=operation, request=request, region=region, writes=not operation.startswith("List"))
@@ -41,7 +41,7 @@ class ResourceGroups:
         return asked
 
     def do(self, asked: Asked) -> HttpResponse:
-        """Let the call happen."""
+        """Carry out the call."""
         handle = _OPERATIONS[asked.request.path][1]
         return HttpResponse.of_json(handle(self._world, asked.region, asked.params))
 
@@ -52,7 +52,7 @@ class ResourceGroups:
 
 
 def arn(region: str, name: str) -> str:
-    """A group's ARN."""
+    """Return a group's ARN."""
     return f"arn:{partition(region)}:resource-groups:{region}:{ACCOUNT}:group/{name}"
 
 

@@ -1,4 +1,4 @@
-"""What the services of AWS have in common here."""
+"""The parts that the AWS services share here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Service(Protocol):
     """One service, for all regions."""
 
     def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return what is asked."""
+        """Return the call's parts."""
         ...
 
     def do(self, asked: Asked) -> Answer:
-        """Let the call happen."""
+        """Carry out the call."""
         ...
 
     def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:

@@ -14,7 +14,7 @@ ERROR: Final = "InvalidSpotInstanceRequestID"
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeSpotInstanceRequests."""
+    """Answer DescribeSpotInstanceRequests."""
     ctx.dry_run()
     found = [one for one in ctx.spot_requests.values() if one.visible(ctx.now)]
     ids = ctx.params.get("SpotInstanceRequestIds", [])
@@ -26,7 +26,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def cancel(ctx: Context) -> dict[str, Any]:
-    """CancelSpotInstanceRequests. The machine runs on."""
+    """Answer CancelSpotInstanceRequests. The machine continues to run."""
     found = _get(ctx, ctx.params["SpotInstanceRequestIds"])
     ctx.dry_run()
     for one in found:
@@ -36,7 +36,7 @@ def cancel(ctx: Context) -> dict[str, Any]:
 
 
 def prices(ctx: Context) -> dict[str, Any]:
-    """DescribeSpotPriceHistory: one price for each zone and type, now."""
+    """Answer DescribeSpotPriceHistory: one price for each zone and type, now."""
     ctx.dry_run()
     zones = ctx.catalogue.zones_of(ctx.region)
     zone = ctx.params.get("AvailabilityZone")
@@ -66,7 +66,7 @@ def _get(ctx: Context, ids: list[str]) -> list[SpotRequest]:
 
 
 def _condition(ctx: Context, one: SpotRequest) -> tuple[str, str]:
-    """State and status code (EC2 user guide, "Spot request status")."""
+    """Return state and status code (EC2 user guide, "Spot request status")."""
     instance = ctx.instances.get(one.instance_id)
     if instance is None or instance.leaving_at <= ctx.now:
         reclaimed = instance is not None and instance.cause == "preempted"

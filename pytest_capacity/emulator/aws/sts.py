@@ -29,7 +29,7 @@ class Sts:
         self._world = world
 
     def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return what is asked."""
+        """Return the call's parts."""
         operation = request.form().get("Action", "")
         words = f"The action {operation} is not valid for this web service; the emulator has {', '.join(_KNOWN)}."
         known = operation in _KNOWN
@@ -37,7 +37,7 @@ class Sts:
         return Asked(operation=operation, request=request, region=region, writes=False, refusal=refusal)
 
     def do(self, asked: Asked) -> HttpResponse:
-        """Say who asks, or what an encoded message says."""
+        """Return the caller's identity, or the text of an encoded message."""
         if asked.operation == "DecodeAuthorizationMessage":
             return self._decode(asked)
         arn = f"<Arn>arn:{partition(asked.region)}:iam::{ACCOUNT}:user/emulated</Arn>"

@@ -27,7 +27,7 @@ class NotOursError(Exception):
 
 
 def create(ctx: Context) -> dict[str, Any]:
-    """CreateTags: on all the resources or on none."""
+    """Answer CreateTags: on all the resources or on none."""
     things = _things(ctx)
     tags = read_tags(ctx.params["Tags"])
     for thing in things:
@@ -42,7 +42,7 @@ def create(ctx: Context) -> dict[str, Any]:
 
 
 def delete(ctx: Context) -> dict[str, Any]:
-    """DeleteTags: those named (with that value, if one is given), or all."""
+    """Answer DeleteTags: those named (with that value, if one is given), or all."""
     things = _things(ctx)
     ctx.dry_run()
     for thing in things:
@@ -56,7 +56,7 @@ def delete(ctx: Context) -> dict[str, Any]:
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeTags, of what the World keeps."""
+    """Answer DescribeTags, of what the World keeps."""
     found = [
         {"Key": key, "Value": value, "ResourceId": thing.id, "ResourceType": KINDS[thing.id.split("-")[0]][0]}
         for thing in _all(ctx)

@@ -1,4 +1,4 @@
-"""What EC2 says of machines, reservations and the rest beyond what every cloud has, and in its words."""
+"""The EC2 fields of machines, reservations and the rest beyond those of every cloud, in EC2's words."""
 
 from __future__ import annotations
 

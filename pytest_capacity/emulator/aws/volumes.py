@@ -60,7 +60,7 @@ class Volume(things.Other):
 
 
 def add_volumes(ctx: Context, one: Instance, root_device: str, tags: Mapping[str, str]) -> None:
-    """Give a new machine the volumes of its launch, the one that it starts from first."""
+    """Add the volumes of its launch to a new machine, the one that it starts from first."""
     wanted: dict[str, Mapping[str, Any]] = {root_device: {}}
     for mapping in ctx.params.get("BlockDeviceMappings", []):
         if mapping.get("Ebs") is not None:
@@ -92,7 +92,7 @@ def add_volumes(ctx: Context, one: Instance, root_device: str, tags: Mapping[str
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeVolumes."""
+    """Answer DescribeVolumes."""
     ctx.dry_run()
     ids = ctx.params.get("VolumeIds", [])
     found = [_known(ctx, id_) for id_ in ids] if ids else _all(ctx)
@@ -101,7 +101,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def modify(ctx: Context) -> dict[str, Any]:
-    """ModifyVolume, for the size: it only grows, and not again within six hours."""
+    """Answer ModifyVolume, for the size: it only grows, and not again within six hours."""
     volume = _known(ctx, ctx.params["VolumeId"])
     for name in ("Iops", "Throughput", "VolumeType", "MultiAttachEnabled"):
         if name in ctx.params:
@@ -126,7 +126,7 @@ def modify(ctx: Context) -> dict[str, Any]:
 
 
 def describe_modifications(ctx: Context) -> dict[str, Any]:
-    """DescribeVolumesModifications."""
+    """Answer DescribeVolumesModifications."""
     ctx.dry_run()
     ids = ctx.params.get("VolumeIds", [])
     found = [volume for volume in _all(ctx) if volume.began is not None and (not ids or volume.id in ids)]

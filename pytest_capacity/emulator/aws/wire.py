@@ -20,7 +20,7 @@ _NEWER: Final = frozenset({"AvailabilityZoneId"})
 
 
 def parse(operation: str, form: Mapping[str, str]) -> dict[str, Any]:
-    """A call's parameters, named and typed as in botocore. Refuses what is not an operation, or lacks a parameter."""
+    """Return a call's parameters, typed as in botocore. Refuse an unknown operation or a missing parameter."""
     model = get_service_model("ec2")
     if operation not in model.operation_names:
         raise Refusal("InvalidAction", f"The action {operation} is not valid for this web service.")
@@ -39,7 +39,7 @@ def parse(operation: str, form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _known(shape: Any, path: Sequence[str]) -> bool:
-    """Whether a form's key (``TagSpecification.1.Tag.1.Key``) leads to something in the API's description."""
+    """Return whether a form's key (``TagSpecification.1.Tag.1.Key``) is in the API's description."""
     if not path or shape is None:
         return not path
     if shape.type_name == "list":
@@ -54,7 +54,7 @@ def _known(shape: Any, path: Sequence[str]) -> bool:
 
 
 def render(operation: str, answer: Mapping[str, Any], request_id: str) -> bytes:
-    """The XML of an answer. A key that the API does not know is an error of ours: `KeyError`."""
+    """Return the XML of an answer. A key that is not in the API is an error of the emulator: `KeyError`."""
     shape = get_service_model("ec2").operation_model(operation).output_shape
     body = "" if shape is None else _structure(shape, answer)
     tag = f"{operation}Response"
@@ -63,14 +63,14 @@ def render(operation: str, answer: Mapping[str, Any], request_id: str) -> bytes:
 
 
 def render_refusal(refusal: Refusal, request_id: str) -> bytes:
-    """The XML of a refusal."""
+    """Return the XML of a refusal."""
     error = f"<Error><Code>{escape(refusal.code)}</Code><Message>{escape(refusal.message)}</Message></Error>"
     text = f"<Response><Errors>{error}</Errors><RequestID>{request_id}</RequestID></Response>"
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
 
 
 def timestamp(seconds: float) -> datetime:
-    """A time of the World as the renderer wants it."""
+    """Return a time of the World in the type that the renderer takes."""
     return datetime.fromtimestamp(seconds, UTC)
 
 

@@ -33,7 +33,7 @@ _OTHERS: Final[Mapping[str, Sequence[tuple[str, str, str, Mapping[str, str]]]]] 
 
 
 def describe(ctx: Context) -> dict[str, Any]:
-    """DescribeAvailabilityZones."""
+    """Answer DescribeAvailabilityZones."""
     ctx.dry_run()
     params = ctx.params
     found = _zones(ctx)
@@ -42,7 +42,7 @@ def describe(ctx: Context) -> dict[str, Any]:
         unknown = [one for one in wanted if all(zone[key] != one for zone in found)]
         if unknown:
             raise Refusal("InvalidParameterValue", f"Invalid availability {name}: [{unknown[0]}]")
-    # One that is named is told whether it is switched on or not.
+    # One that is named is listed whether it is switched on or not.
     if not params.get("AllAvailabilityZones") and not named and not ids:
         found = [zone for zone in found if zone["OptInStatus"] != "not-opted-in"]
     found = [zone for zone in found if (not named or zone["ZoneName"] in named) and (not ids or zone["ZoneId"] in ids)]
@@ -55,7 +55,7 @@ def describe(ctx: Context) -> dict[str, Any]:
 
 
 def modify_group(ctx: Context) -> dict[str, Any]:
-    """ModifyAvailabilityZoneGroup: EC2 switches groups on, and off only by its support."""
+    """Answer ModifyAvailabilityZoneGroup: EC2 switches groups on, and off only by its support."""
     name, status = ctx.params["GroupName"], ctx.params["OptInStatus"]
     if name not in [group for group, *_ in _OTHERS.get(ctx.region, ())]:
         raise Refusal("InvalidParameterValue", f"Value ({name}) for parameter GroupName is invalid.")

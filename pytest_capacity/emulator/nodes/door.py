@@ -66,12 +66,12 @@ class Door(asyncssh.SSHServer):
         self._sessions = 0
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Remember it: it ends with the node."""
+        """Record the connection: it ends with the node."""
         self._connection = conn
         self._node.connections.add(conn)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Remove the connection."""
         if self._connection is not None:
             self._node.connections.discard(self._connection)
 
@@ -80,7 +80,7 @@ class Door(asyncssh.SSHServer):
         return True
 
     def public_key_auth_supported(self) -> bool:
-        """The only way in."""
+        """Return True: a public key is the only way to log in."""
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
@@ -96,7 +96,7 @@ class Door(asyncssh.SSHServer):
         return True
 
     def _turn_away(self) -> None:
-        """As sshd does where PAM forbids the login: the key is good, words come, and the connection ends."""
+        """End the connection as sshd does where PAM forbids the login: the key is good, and a message is sent."""
         if self._connection is not None:
             self._connection.send_auth_banner(_NOLOGIN)
             self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, "")
@@ -133,5 +133,5 @@ class Files(asyncssh.SFTPServer):
         self._home = os.fsencode(home)
 
     def map_path(self, path: bytes) -> bytes:
-        """Where a path leads."""
+        """Return where a path leads."""
         return os.path.join(self._home, path)  # noqa: PTH118 - a path is bytes here

@@ -32,7 +32,7 @@ PATIENCE_S: Final = 10.0
 class Fleet:
     """All nodes, on one thread with an event loop, which starts with the first machine that is given a key.
 
-    The World says when machines may have changed; the loop then looks, and looks again when the next one is due.
+    The World signals when machines may have changed; the loop then looks, and again when the next one is due.
     """
 
     def __init__(self, world: World) -> None:
@@ -98,7 +98,7 @@ class Fleet:
                 await asyncio.wait_for(self._wake.wait(), due_s)
 
     async def _look(self) -> float | None:
-        """Do what is due; seconds until something is again, as things are now."""
+        """Do what is due; return the seconds until something is again, as things are now."""
         await self._leave()
         async with self._busy:
             with self._world.lock:
@@ -183,7 +183,7 @@ class Fleet:
 
 
 def _end_of_cloud_init(user_data: bytes) -> str:
-    """Return what cloud-init says at its end."""
+    """Return the line that cloud-init prints at its end."""
     if says_line(user_data, CLOUD_INIT_ERROR):
         return "error"
     return "degraded" if says_line(user_data, CLOUD_INIT_DEGRADED) else "done"

@@ -87,7 +87,7 @@ class Home:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def command_ended(self, group: int) -> None:
-        """Free the number of a command that has ended. What it left behind in its group goes on till the node ends."""
+        """Free the number of a command that has ended. What it left behind in its group runs until the node ends."""
         self._orphaned.add(group)
         self._forget_ended(group)
 

@@ -1,4 +1,4 @@
-"""What lines of user data make of a node's logins: a machine whose boot is slow, or whose sshd is set up so."""
+"""The lines of user data that set a node's logins: a machine whose boot is slow, or whose sshd is set up so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Logins(Struct, frozen=True, kw_only=True):
 
 
 def read_logins(user_data: bytes) -> Logins:
-    """Return what ``user_data`` says: the last line of each kind counts."""
+    """Return the logins in ``user_data``: the last line of each kind counts."""
     said = dict(_lines(user_data))
     return Logins(
         max_sessions=int(said.get("MaxSessions", MAX_SESSIONS)),

@@ -58,11 +58,11 @@ class Node:
 
     @property
     def age(self) -> float:
-        """Seconds since the machine runs."""
+        """Return the seconds since the machine runs."""
         return self._clock() - self._running_at
 
     async def open(self) -> None:
-        """Let connections in, on a port that is free."""
+        """Accept connections, on a port that is free."""
         listening = socket.create_server((LOOPBACK, 0), backlog=128)
         self._server = await asyncssh.listen(
             sock=listening,
@@ -76,7 +76,7 @@ class Node:
         self.port = self._server.get_port()
 
     def shut(self) -> None:
-        """Take the port and the connections away. What runs is for the caller to end."""
+        """Close the port and the connections. The caller ends what runs."""
         self.port = None
         if self._server is not None:
             self._server.close()
@@ -98,7 +98,7 @@ class Node:
         self.home.remove()
 
     def end_cloud_init(self, status: str) -> None:
-        """Set what cloud-init says from now on: done, degraded or error."""
+        """Set what cloud-init reports from now on: done, degraded or error."""
         self.cloud_init_ended = True
         # Whole or not at all: a command may read it now.
         new = self.home.cloud_init.with_suffix(".new")

@@ -27,16 +27,16 @@ Process = asyncssh.SSHServerProcess[bytes]
 
 
 class Line(Protocol):
-    """What stands between a channel and a command: pipes, or a terminal."""
+    """The connection between a channel and a command: pipes, or a terminal."""
 
     child: asyncio.subprocess.Process
 
     async def say(self) -> None:
-        """Pass on what the command says, to its end."""
+        """Pass on the command's output, to its end."""
         ...
 
     async def tell(self, data: bytes) -> None:
-        """Tell the command something; nothing: that there is no more."""
+        """Write to the command's input; nothing: that there is no more."""
         ...
 
     def resize(self, size: tuple[int, int]) -> None:
@@ -44,7 +44,7 @@ class Line(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         ...
 
 
@@ -52,7 +52,7 @@ async def serve_command(process: Process, home: Home, environment: Mapping[str, 
     """Run it to its end, or to the channel's, whichever comes first.
 
     A command whose channel breaks is killed with all that it started. What one that ended by itself left running (a
-    server that was sent to the background) goes on until the node ends.
+    server that was sent to the background) runs until the node ends.
     """
     open_line = Pipes.open if process.term_type is None else Terminal.open
     try:
@@ -83,7 +83,7 @@ async def serve_command(process: Process, home: Home, environment: Mapping[str, 
 
 
 async def _feed(process: Process, line: Line) -> None:
-    """Pass on what the command is told, and the signals that it is sent."""
+    """Pass on the command's input, and the signals that are sent to it."""
     while True:
         try:
             data = await process.stdin.read(_CHUNK)
@@ -115,7 +115,7 @@ def _arguments(process: Process) -> Sequence[str]:
 
 
 class Pipes:
-    """Output and errors apart, and an end of what was told."""
+    """Output and errors apart, and the end of input."""
 
     def __init__(self, process: Process, child: asyncio.subprocess.Process) -> None:
         self.child = child
@@ -136,7 +136,7 @@ class Pipes:
         return cls(process, child)
 
     async def say(self) -> None:
-        """To the last of it: also of what the command left behind, as sshd does."""
+        """Pass on output to the last of it: also of what the command left behind, as sshd does."""
         assert self.child.stdout is not None
         assert self.child.stderr is not None
         await asyncio.gather(
@@ -145,7 +145,7 @@ class Pipes:
         await self.child.wait()
 
     async def tell(self, data: bytes) -> None:
-        """As fast as it listens."""
+        """Pass on input as fast as the command reads it."""
         assert self.child.stdin is not None
         if not data:
             self.child.stdin.close()
@@ -157,7 +157,7 @@ class Pipes:
         """Set the columns and rows of the window."""
 
     def close(self) -> None:
-        """asyncio does that when the command has ended."""
+        """Do nothing: asyncio closes it when the command has ended."""
 
 
 class Terminal:
@@ -196,13 +196,13 @@ class Terminal:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         self._reader = asyncio.StreamReader()
-        # A transport owns what it is given, and there are two: each has an end of its own.
+        # A transport owns what it is given, and there are two: each has a separate end.
         output, input_ = os.fdopen(self._ours, "rb", 0), os.fdopen(os.dup(self._ours), "wb", 0)
         self._output, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), output)
         self._input, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, input_)
 
     async def say(self) -> None:
-        """Until the shell has ended: what it left in the background has lost its terminal."""
+        """Pass on output until the shell has ended: what it left in the background has lost its terminal."""
         pump = asyncio.create_task(_pump(self._reader, self._process.stdout))
         try:
             await self.child.wait()
@@ -214,7 +214,7 @@ class Terminal:
             pump.cancel()
 
     async def tell(self, data: bytes) -> None:
-        """As if it were typed."""
+        """Write input to the terminal as if it were typed."""
         if self._input is not None:
             self._input.write(data or _END_OF_INPUT)
 
@@ -223,7 +223,7 @@ class Terminal:
         _resize(self._ours, size)
 
     def close(self) -> None:
-        """What still has it as its terminal is hung up on."""
+        """Hang up on what still has it as its terminal."""
         for transport in (self._input, self._output):
             if transport is not None:
                 transport.close()

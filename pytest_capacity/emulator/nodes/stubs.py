@@ -126,7 +126,7 @@ def write_stubs(folder: Path, door: Path, cloud_init: Path, private_ip: str, hos
     }
     for name, text in _SCRIPTS.items():
         script = folder / name
-        # `replace`, and no `format`: the shell has braces of its own.
+        # `replace`, and no `format`: the shell uses braces itself.
         written = text
         for word, value in {**words, "name": name, "word": "reboot" if name == "reboot" else "poweroff"}.items():
             written = written.replace(f"{{{word}}}", value)

@@ -1,4 +1,4 @@
-"""What is sent to the server: the ``spec`` of requests and of databases. Pure."""
+"""The bodies sent to the server: the ``spec`` of requests and of databases. Pure."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def quantity(text: object) -> Decimal:
 def lost_fields(sent: object, kept: object, path: str = "spec") -> list[str]:
     """Return the paths of what was sent and is not, or not so, in what the server kept.
 
-    An API server removes fields that a definition does not know and says nothing (structural pruning), so a request
-    may be accepted and mean nothing.
+    An API server removes fields that a definition lacks, without an error (structural pruning), so a request
+    may be accepted and change nothing.
     """
     if isinstance(sent, Mapping):
         if not isinstance(kept, Mapping):
@@ -121,7 +121,7 @@ def database_spec(engine: Engine, database: Database, size: Size | None) -> dict
 
 
 def _modes(engine: Engine, replicas: int) -> dict[str, Any]:
-    """What makes several replicas a cluster, where that is not the number alone."""
+    """Return what makes several replicas a cluster, where that is not the number alone."""
     if replicas == 1:
         return {}
     modes: dict[str, dict[str, Any]] = {

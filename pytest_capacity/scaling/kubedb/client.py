@@ -1,7 +1,7 @@
-"""The few calls that we make of a Kubernetes API server, by lightkube; every failure is one of three classes.
+"""The few calls that the package makes to a Kubernetes API server, by lightkube; every failure is one of three classes.
 
 lightkube reads kubeconfig files, in-cluster accounts and credential plugins (EKS, GKE). It is the only library here
-that speaks HTTP, and only this module knows it.
+that speaks HTTP, and only this module imports it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Kubernetes:
         )
 
     def delete(self, kind: type[NamespacedResource], name: str, namespace: str) -> None:
-        """Ask for the removal of one object; one that is gone is fine."""
+        """Request the removal of one object; one that is gone is no error."""
         try:
             self._call(
                 f"delete {kind.__name__} {name} in namespace {namespace}",
@@ -166,7 +166,7 @@ class Kubernetes:
 
 @cache
 def _class(group: str, version: str, kind: str, plural: str) -> type[GenericNamespacedResource]:
-    """The class of a kind, made once: lightkube registers it."""
+    """Return the class of a kind, made once: lightkube registers it."""
     return create_namespaced_resource(group, version, kind, plural)
 
 

@@ -61,7 +61,7 @@ class Databases:
         deadline: Callable[[], float],
         nonce: str = "",
     ) -> None:
-        """``nonce`` tells this run from an earlier one of the same id, whose databases may still stand."""
+        """Take ``nonce``, which separates this run from an earlier one of its id, whose databases may still stand."""
         self._cluster = cluster
         self._configured = request.databases
         self._request = request
@@ -81,7 +81,7 @@ class Databases:
             if key in self._failures:
                 raise self._failures[key]
             try:
-                # One that was asked for and has no uid may not have been made: its name makes asking again safe.
+                # One that was requested and has no uid may not have been made: its name makes a repeated call safe.
                 made = known if known is not None and known.uid else self._create(self._configured[key])
                 return self._await_ready(made, self._configured[key])
             except KubeDBError as error:
@@ -130,7 +130,7 @@ class Databases:
         return made
 
     def _made(self, engine_name: str, body: Object, namespace: str) -> Object:
-        """Create it. Its name is ours alone, so the same call again makes no second one."""
+        """Create it. Its name is the run's alone, so the same call again makes no second one."""
         engine, name = engine_of(engine_name), body["metadata"]["name"]
         kind = self._cluster.databases(engine)
         for last in (False, True):
@@ -214,7 +214,7 @@ class Databases:
         return left, unread
 
     def _places(self) -> set[tuple[str, str]]:
-        """Where anything of the run may stand: engine and namespace."""
+        """Return where anything of the run may stand: engine and namespace."""
         if not self._state.used:
             return set()
         configured = {(database.engine, database.namespace) for database in self._configured.values()}
@@ -230,7 +230,7 @@ class Databases:
             raise
 
     def _let_go(self, engine_name: str, namespace: str, found: Object) -> Held:
-        """Ask for the deletion of one that is there, unless that was accepted already."""
+        """Request the deletion of one that is there, unless that was accepted already."""
         engine, metadata = engine_of(engine_name), found["metadata"]
         problem = ""
         if not metadata.get("deletionTimestamp"):
@@ -252,7 +252,7 @@ class Databases:
         )
 
     def _volumes(self, standing: Standing) -> list[Held]:
-        """The volumes of a database that is gone: its operator removes them, and they bill until it has."""
+        """Return the volumes of a database that is gone: its operator removes them, and they bill until it has."""
         engine = engine_of(standing.engine)
         listed = self._cluster.list(self._cluster.volumes, standing.namespace, volume_labels(engine, [standing.name]))
         return [

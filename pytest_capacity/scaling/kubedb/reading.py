@@ -1,4 +1,4 @@
-"""What the server's objects say: phases, conditions, sizes; and the labels by which they are found."""
+"""The reading of the server's objects: phases, conditions, sizes; and the labels by which they are found."""
 
 from __future__ import annotations
 
@@ -68,5 +68,5 @@ def capacity_of(volume: Object) -> Decimal:
 
 
 def requested_of(volume: Object) -> Decimal:
-    """Return what is asked for a volume."""
+    """Return what is requested for a volume."""
     return quantity(lookup(volume.get("spec") or {}, STORAGE_REQUEST) or "0")

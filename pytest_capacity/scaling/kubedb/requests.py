@@ -1,8 +1,8 @@
 """KubeDB as a `Provider` of operation requests, and what makes them: `KubeDB.patch`.
 
-Replicas and size are changed by OpsRequests, storage by a change of the database or by one. Every request bears labels
-of ours: by the run's label all active ones are listed in one call, by the token's one whose creation was never answered
-is found.
+Replicas and size are changed by OpsRequests, storage by a change of the database or by one. Every request bears
+labels of the package: by the run's label all active ones are listed in one call, by the token's one whose creation was
+never answered is found.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class KubeDB:
         self._locks: dict[str, threading.Lock] = {}
 
     def patch(self, change: DatabaseChange) -> tuple[OpsRequest, ...]:
-        """Ask for a change and return at once: the requests, in the order in which they are carried out.
+        """Request a change and return at once: the requests, in the order in which they are carried out.
 
         A database that is being changed already gets it behind what is under way. Raises `KubeDBError`: a number below
         1, storage that would shrink, a size or engine that is not known, a database that is not there, or the server's
@@ -166,8 +166,8 @@ class KubeDB:
     ) -> list[OpsRequest]:
         """Try the seeds' one object with both sections (``combined: one``); none where the server refuses it.
 
-        KubeDB carries out the section of ``type`` alone. So where the object is accepted, the replicas are asked for by
-        a request of their own all the same, behind it.
+        KubeDB carries out the section of ``type`` alone. So where the object is accepted, the replicas are requested by
+        another request all the same, behind it.
         """
         assert change.replicas is not None
         assert change.size is not None
@@ -207,7 +207,7 @@ class KubeDB:
         *,
         queues: bool = True,
     ) -> list[OpsRequest]:
-        """Create one OpsRequest. Behind another one KubeDB queues it; where the server refuses that, we do."""
+        """Create one OpsRequest. Behind another one KubeDB queues it; where the server refuses, the package does."""
         spec = {"type": kind, "databaseRef": {"name": change.name}, **sections}
         request = self._request(kind, "ops-request", change, {"spec": spec})
         again = self._again(request)
@@ -224,10 +224,10 @@ class KubeDB:
             raise
 
     def _again(self, wanted: OpsRequest) -> OpsRequest | None:
-        """Return the request if it was asked for before: what a keeper's death cut off is sent to the next one."""
+        """Return the request if it was sent before: one that a keeper's death interrupted is sent by the next one."""
         for known in self._state.by_token([wanted.token]):
             if not self._state.is_doubtful(known.token):
-                # What came to nothing, unsent, may be asked for once more.
+                # What came to nothing, unsent, may be requested once more.
                 return None if known.outcome == "lost" and not known.sent else known
             found = self.settle(known)
             if found is not None:
@@ -363,7 +363,7 @@ class KubeDB:
             database = self._cluster.get(kind, facts["database"], facts["namespace"])
 
     def _patched(self, request: OpsRequest) -> OpsRequest:
-        """The request of a change that the database has: it has no object, so its name is ours."""
+        """Return the request of a change that the database has: it has no object, so its name is the package's."""
         name = f"{request.facts['database']}-storage-{request.token[:6]}"
         return replace(request, name=name, phase="Progressing", begun=self._now())
 
@@ -455,7 +455,7 @@ class KubeDB:
 
 
 def _token(change: DatabaseChange, kind: Kind) -> str:
-    """The token of the one request of that kind that a call makes, however often it is sent."""
+    """Return the token of the one request of that kind that a call makes, however often it is sent."""
     return f"{change.key}-{kind}" if change.key else ""
 
 

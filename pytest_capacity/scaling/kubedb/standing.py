@@ -1,9 +1,9 @@
-"""What databases the run has: a view of the journal's ``database-*`` events, like `OpsState`. Makes no call.
+"""The databases of the run: a view of the journal's ``database-*`` events, like `OpsState`. Makes no call.
 
 ====================== ===============================================================================================
 ``database-requested`` the `Standing`, before the call that makes it
 ``database-created``   the same, with its uid
-``database-ready``     the same; the server says Ready
+``database-ready``     the same; the server reports Ready
 ``database-refused``   key, words: it was not made
 ``database-releasing`` the `Standing`; its deletion was accepted
 ``database-gone``      the `Standing`; the server no longer lists it
@@ -35,7 +35,7 @@ KINDS: Final = frozenset(
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """One database of the run, as it was asked for."""
+    """One database of the run, as it was requested."""
 
     key: str
     engine: str
@@ -70,7 +70,7 @@ class DatabaseState:
     """The databases of one run, by name. Safe to use from many threads."""
 
     def __init__(self, entries: Iterable[Entry], intend: Note, note: Note) -> None:
-        """``entries``: what earlier keepers wrote. ``intend`` raises `JournalError`, and then nothing may be made."""
+        """Replay ``entries`` of earlier keepers. ``intend`` raises `JournalError`, and then nothing may be made."""
         self._intend = intend
         self._note = note
         self._lock = threading.RLock()

@@ -1,7 +1,7 @@
 """The run's node groups as a `Provider` of operation requests, and what makes them: `NodeGroups.ask`.
 
-A request is carried out on a thread of its own, beside the tests. What it does is in the journal before its first step
-(``alteration-started``), so that another keeper finishes it, or undoes it, and says so.
+A request is carried out on a separate thread, beside the tests. What it does is in the journal before its first step
+(``alteration-started``), so that another keeper finishes it, or undoes it, and records it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Start = Callable[[Callable[[], None]], object]
 
 
 class Lending(Protocol):
-    """Who lends the run's nodes to tests."""
+    """The interface to the lender of the run's nodes to tests."""
 
     def hold(self, take: Callable[[], None]) -> None:
         """Call ``take`` while no node is lent or given back."""
         ...
 
     def look_again(self) -> None:
-        """Nodes have come or gone."""
+        """Look again, since nodes were added or removed."""
         ...
 
 
@@ -60,7 +60,7 @@ class NodeGroups:
         on_end: Callable[[], None],
         start: Start | None = None,
     ) -> None:
-        """``on_end`` is called when a request has ended. ``start``: on threads, unless it is given."""
+        """Take ``on_end``, called when a request has ended, and ``start``: on threads, unless it is given."""
         self._engine = engine
         self._alterer = engine.alterer
         self._run = engine.run_state
@@ -78,7 +78,7 @@ class NodeGroups:
         self._working: set[str] = set()
 
     def ask(self, change: NodeChange) -> tuple[OpsRequest, ...]:
-        """Ask for a change and return at once: the requests, in the order in which they are carried out.
+        """Request a change and return at once: the requests, in the order in which they are carried out.
 
         Nodes in place and another count are two requests, the count first. Raises `ScalingError` for what is refused
         before any change, and `Refused` where the cloud cannot be read.
@@ -120,7 +120,7 @@ class NodeGroups:
         return self._begin(request, tasks[0])
 
     def _came_to_nothing(self, request: OpsRequest) -> bool:
-        """Return whether a request's keeper died before it had decided what to do: it is asked for once more."""
+        """Return whether a request's keeper ended before it had decided what to do: it is requested once more."""
         begun = request.token in self._run.alterations or request.token in self._run.altered
         return not (request.sent or request.after or begun)
 
@@ -212,7 +212,7 @@ class NodeGroups:
         self._on_end()
 
     def _worked(self, token: str) -> str | None:
-        """Do it; return what failed, "" where nothing did."""
+        """Carry it out; return what failed, "" where nothing did."""
         deadline = self._deadline()
         while not self._engine.opened.wait(0.2):
             deadline.check()  # A second keeper waits until it knows the account.
@@ -248,7 +248,7 @@ class NodeGroups:
         return f"{why}. The group is as it was before"
 
     def _start_late(self, token: str) -> None:
-        """Decide what to do for a request that waited for another one, or whose keeper died before it could."""
+        """Decide what to do for a request that waited for another one, or whose keeper ended before it could."""
         (request,) = self._state.by_token([token])
         with self._asking:
             task = self._planner.task(msgspec.convert(request.facts["change"], NodeChange), self._deadline())
@@ -284,17 +284,17 @@ class NodeGroups:
         )
 
     def send(self, request: OpsRequest) -> OpsRequest:
-        """Begin with a request that waited for the one before it."""
+        """Start a request that waited for the one before it."""
         made = replace(request, name=_name(request), uid=request.token, phase="Progressing", after="")
         self._state.created(made)
         self._work(request.token)
         return made
 
     def delete(self, request: OpsRequest) -> None:
-        """Do nothing: only the journal keeps it."""
+        """Do nothing: it is only in the journal."""
 
     def settle(self, request: OpsRequest) -> OpsRequest | None:
-        """Return the request if it was begun with before its keeper died; None: nothing was done for it."""
+        """Return the request if it was begun before its keeper ended; None: nothing was done for it."""
         if request.token not in self._run.alterations and request.token not in self._run.altered:
             return None
         return replace(request, name=_name(request), uid=request.token)
@@ -308,7 +308,7 @@ def _parts(change: NodeChange) -> list[NodeChange]:
 
 
 def _asked(change: NodeChange) -> tuple[Kind, dict[str, Any]]:
-    """Return the kind of its request, and what it wants, in words."""
+    """Return the kind of its request, and the requested values, in words."""
     if change.disk_gb is not None:
         return "VolumeExpansion", {"storage_gb": change.disk_gb}
     wanted: dict[str, Any] = {"count": change.count} if change.count is not None else {}

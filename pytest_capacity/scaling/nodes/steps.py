@@ -1,6 +1,6 @@
 """The steps of one request for a node group, and how they are undone.
 
-Each begins with what stands, not with what an earlier call said, so a keeper that takes them up after another one's
+Each begins with what stands, not with what an earlier call returned, so a keeper that takes them up after another one's
 death does what is left. Until the new state is handed over to the tests a failure is undone; after that it is only
 reported, with what is left where.
 """
@@ -29,7 +29,7 @@ OFF: Final = "off"
 
 
 class Steps:
-    """Carries out one task. ``token`` is the request's, by which the hand-over knows the alteration."""
+    """Carries out one task. ``token`` is the request's; the hand-over identifies the alteration by it."""
 
     def __init__(self, alterer: Alterer, run_state: RunState, task: Task, token: str, say: Say) -> None:
         self._alterer = alterer
@@ -64,7 +64,7 @@ class Steps:
         return any(order.attempt == attempt for order in self._state.fulfilled.get(self._change.topology, []))
 
     def undo(self, deadline: Deadline) -> None:
-        """Let the group be what it was. Raises `CapacityError` where that cannot be done."""
+        """Restore the group to what it was. Raises `CapacityError` where that cannot be done."""
         task = self._task
         if task.step == "shrink":
             self._take_back()
@@ -192,14 +192,14 @@ class Steps:
         return self._alterer.read(f"asked for the size of the disks of group {self._group!r}", sizes, deadline)
 
     def _retype(self, instance_type: str, aim: Callable[[Held], str], deadline: Deadline) -> None:
-        """Let all nodes be of that type, in the reservations at which they are aimed ("": in none), and run."""
+        """Change all nodes to that type, in the reservations that they target ("": in none), and start them."""
         alterer = self._alterer
 
         def is_so(now: Held) -> bool:
             sits_in = now.facts.get("reservation_id") or ""
             return now.state == "ready" and (now.facts.get("instance_type"), sits_in) == (instance_type, aim(now))
 
-        # What an earlier keeper asked for may be under way.
+        # What an earlier keeper requested may be under way.
         nodes = alterer.until(self._helds(), lambda held: held.state == "ready" or _is_off(held), deadline)
         nodes = [held for held in nodes if not is_so(held)]
         self._set([held for held in nodes if not _is_off(held)], lambda _: Change(running=False), deadline)
@@ -223,14 +223,14 @@ class Steps:
         self._alterer.side_by_side(lambda held: self._alterer.change(held, to(held), deadline), nodes)
 
     def _bring_back(self, deadline: Deadline) -> None:
-        """Let the nodes be of their old type, in their old reservations, and run."""
+        """Restore the nodes' old type, in their old reservations, and start them."""
         before = {node.id: node.reservation_id or "" for node in self._task.nodes}
         self._retype(self._task.type, lambda held: before[held.id], deadline)
         now = self._as_they_are(deadline)
         self._hand_over(lambda placed: self._with(placed, now))
 
     def _take_back(self) -> None:
-        """Let the tests have the nodes again that the cloud has not accepted to remove."""
+        """Return to the tests the nodes that the cloud has not accepted to remove."""
         keys = set(self._task.victims)
         staying = {held.id for held in self._state.held() if held.key in keys and not self._state.accepted(held)}
         back = [node for node in self._task.nodes if node.id in staying]
@@ -276,7 +276,7 @@ class Steps:
         return replace(placed, nodes={**placed.nodes, self._group: tuple(sorted(nodes, key=number_of))})
 
     def _resize(self, all_: Sequence[Seats], deadline: Deadline, *, back: bool = False) -> None:
-        """Let each reservation hold what it is to hold; one that is to hold nothing goes."""
+        """Set each reservation's capacity; one that is to hold nothing is removed."""
         held = {one.key: one for one in self._state.held()}
         for seats in all_:
             reservation, count = held.get(seats.key), seats.before if back else seats.after

@@ -1,4 +1,4 @@
-"""What is to be done to a node group: decided once, before the first step, and kept in the journal.
+"""The task for a node group: decided once, before the first step, and kept in the journal.
 
 All numbers are absolute, so that another keeper can do the same again. Everything that can be refused without a change
 is refused here.
@@ -52,7 +52,7 @@ _WORDS: Final[Mapping[ScalingStep, str]] = {
 
 
 class Seats(Struct, frozen=True):
-    """A reservation of ours that holds capacity for more or fewer nodes of ``type``: for ``before``, then ``after``."""
+    """A run's reservation that holds capacity for more or fewer nodes of ``type``: for ``before``, then ``after``."""
 
     key: HeldKey
     type: str
@@ -346,7 +346,7 @@ class Planner:
         return tuple(seats), tuple(mine)
 
     def _freed(self, victims: Sequence[Held], standing: Standing, grown: Sequence[Seats]) -> tuple[Seats, ...]:
-        """Return the reservations of ours in which ``victims`` sit, less these, once some have ``grown``."""
+        """Return the run's reservations in which ``victims`` sit, less these, once some have ``grown``."""
         seats: list[Seats] = []
         after = {one.key: one.after for one in grown}
         for held in self._state.held():
