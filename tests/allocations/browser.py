@@ -53,6 +53,10 @@ def find() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+class _Navigated(Exception):
+    """The page that was asked is another one by now."""
+
+
 class Chromium:
     """One browser with one page. Use it as a context manager."""
 
@@ -107,8 +111,11 @@ class Chromium:
         self._call("Page.navigate", url="about:blank")
 
     def run(self, script: str) -> Any:
-        """Return the value of a JavaScript expression in the page."""
-        answer = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        """Return the value of a JavaScript expression in the page; None where the page went away under it."""
+        try:
+            answer = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        except _Navigated:
+            return None
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
@@ -125,6 +132,8 @@ class Chromium:
         while True:
             answer = self._receive()
             if answer.get("id") == self._number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise _Navigated
                 assert "error" not in answer, (method, answer["error"])
                 found: dict[str, Any] = answer["result"]
                 return found
