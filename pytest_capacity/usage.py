@@ -1,4 +1,4 @@
-"""Who uses what of a cloud, as the cloud itself has it, whoever it belongs to. Times are seconds since the epoch."""
+"""Who uses what of a cloud, as the cloud itself has it: others too. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class CloudUse(Struct, frozen=True, kw_only=True):
     #: None: the cloud does not say.
     since: float | None = None
     until: float | None = None
-    #: Whether the cloud ends it then, though nobody looks.
+    #: Whether the cloud ends it then by itself.
     ends: bool = False
     #: None: it stands, or is still to come.
     ended: float | None = None
 
 
 class CloudResource(Struct, frozen=True, kw_only=True):
-    """What is used. ``id`` is the cloud's own; ``name`` is for people. One that nobody uses has no uses."""
+    """What is used. ``id`` is the cloud's own; ``name`` is for people. One that is not used has no uses."""
 
     id: str
     kind: ResourceKind

@@ -278,7 +278,7 @@ class ListsUses(Protocol):
     """A `Backend` of a cloud that says who uses what of it: others' too, and what is booked for later."""
 
     def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
-        """Yield what is used of these regions, or what ``wanted`` asks for; that nobody uses too, without uses.
+        """Yield what is used of these regions, or what ``wanted`` asks for; also what is not used, without uses.
 
         Reads only. What could not be read is `Unread`, and the rest is given.
         """

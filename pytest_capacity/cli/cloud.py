@@ -50,7 +50,7 @@ def cloud_of(options: argparse.Namespace) -> Cloud | None:
         return None
     request = read_request(options, os.environ)
     if provider(request.backend).owns_machines:
-        return None  # Machines of the user's own are in nobody's list.
+        return None  # Machines of the user's own are listed by no cloud.
     python = keeper_python(options.keeper_python)
     if missing := missing_where(python, [request.backend]):
         raise ConfigError([*missing, "or ask no cloud: --no-cloud"])
