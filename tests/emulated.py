@@ -29,7 +29,10 @@ SECRET: Final = "testing"
 EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
 #: How long the longest call that a test scripts may take on a loaded machine. Seconds.
-PATIENCE: Final = 15.0
+PATIENCE: Final = 60.0
+
+#: For how long a call is held open at most, less than an SDK waits for an answer. Seconds.
+HELD_OPEN: Final = 50.0
 
 
 class Emulator:
@@ -65,11 +68,25 @@ class Emulator:
         """Empty the World, then change the weather."""
         return self._ask("/_world", {"reset": True, **parts})
 
+    def hold(self, *operations: str, times: int | None = None) -> None:
+        """Hold the calls of these operations open before they have an effect, until `go_on`. No other fault stays."""
+        self.weather(faults=[{"operation": one, "delay_s": HELD_OPEN, "times": times} for one in operations])
+
+    def go_on(self) -> None:
+        """End all faults, and so the delays of the calls that are held open."""
+        self.weather(faults=[])
+
+    def under_way(self) -> list[str]:
+        """Return the operations of the calls that are not answered yet."""
+        operations: list[str] = self.world(calls=False)["under_way"]
+        return operations
+
     def renew(self) -> None:
         """An empty World and fair weather for another test, once the calls of the one before have ended."""
         # Whoever was killed over a call would fill the World anew, or have it counted as the next test's.
         end = time.monotonic() + PATIENCE
-        while under_way := self.world(calls=False)["under_way"]:
+        self.go_on()
+        while under_way := self.under_way():
             assert time.monotonic() < end, f"calls of an earlier test do not end: {under_way}"
             time.sleep(0.02)
         self.reset()

@@ -18,10 +18,10 @@ from tests.emulated import IMAGE, ROOT, Emulator, processes
 
 #: After how long nothing is held, with stop time 0 and latency 0; and what a loaded machine is granted. Seconds.
 PROMISED: Final = 5.0
-GRANTED: Final = 15.0
+GRANTED: Final = 60.0
 
 #: Longer than any run here takes, on any machine. Seconds.
-PATIENCE: Final = 90.0
+PATIENCE: Final = 240.0
 
 GROUPS: Final[Mapping[str, Mapping[str, Any]]] = {
     "db": {"count": 2, "instance_type": "i4i.large"},
@@ -87,6 +87,10 @@ class Going:
     def written(self) -> str:
         """Its standard output so far."""
         return self._out.read_text(encoding="utf-8", errors="replace")
+
+    def complained(self) -> str:
+        """Its standard error so far."""
+        return self._err.read_text(encoding="utf-8", errors="replace")
 
     def kill(self, number: int) -> None:
         """A signal to the process that was started alone."""
@@ -240,6 +244,10 @@ class Suite:
     def logs(self) -> str:
         """What the keepers of this suite wrote."""
         return "\n".join(log.read_text(errors="replace") for log in sorted(self.path.rglob("*.log")))
+
+    def until_ending(self) -> None:
+        """Wait until a keeper has noted that its run is over."""
+        until(lambda: " ending: " in self.logs(), GRANTED, "the keeper ends the run")
 
     def clean_up(self) -> None:
         """End what a failed test left behind."""
