@@ -100,10 +100,10 @@ class Emulator:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(30)
         if self.process.stdout is not None:
             self.process.stdout.close()
         self._errors.close()
@@ -132,7 +132,7 @@ class Emulator:
 def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = EMPTY) -> tuple[int, bytes]:
     """Status and body of an answer. By hand, since urllib.request makes a TLS context for each call, for 40 ms."""
     host = urlsplit(url).netloc
-    with closing(HTTPConnection(host, timeout=30)) as connection:
+    with closing(HTTPConnection(host, timeout=60)) as connection:
         connection.request("GET" if body is None else "POST", path, body, dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -157,7 +157,7 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, mea
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
         words = _whole(errors)
         errors.close()

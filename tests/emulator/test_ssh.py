@@ -143,7 +143,11 @@ def test_a_daemon_ends_with_its_node_and_not_with_another(emulator: Emulator, ec
     """Also one that has a session of its own."""
     shell, other = start(emulator, ec2), start(emulator, ec2)
     daemons = [
-        int(one.say("setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 & sleep 0.1; cat pid"))
+        int(
+            one.say(
+                "setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 & until [ -s pid ]; do sleep 0.01; done; cat pid"
+            )
+        )
         for one in (shell, other)
     ]
     ec2.terminate_instances(InstanceIds=[shell.id])
@@ -295,7 +299,7 @@ def test_nothing_outlives_the_emulator(number: signal.Signals) -> None:
             int(shell.say("nohup sh -c 'sleep 1000; true' >/dev/null 2>&1 & echo $!")),
         ]
         emulator.process.send_signal(number)
-        emulator.process.wait(30)
+        emulator.process.wait(60)
         eventually(lambda: all(gone(pid) for pid in left), "its processes have ended")
         eventually(lambda: not path.parent.exists(), "its directories are removed")
 

@@ -75,10 +75,10 @@ def test_calls_about_things_are_told_with_their_place(emulator: Emulator, ec2: E
 def test_latency_is_that_of_each_call(emulator: Emulator, ec2: EC2Client) -> None:
     """Every call takes at least the latency; the World's own none."""
     ec2.describe_instances()
-    emulator.weather(latency_ms=80)
+    emulator.weather(latency_ms=2000)
     ec2.describe_instances()
     before, after = emulator.calls()
-    assert before["ended"] - before["began"] < 0.08 <= after["ended"] - after["began"]
+    assert before["ended"] - before["began"] < 1.9 <= after["ended"] - after["began"]
 
 
 def test_a_fault_strikes_what_it_names_and_as_often(emulator: Emulator, ec2: EC2Client) -> None:
@@ -137,7 +137,7 @@ def test_a_delay_comes_before_the_call_takes_effect(emulator: Emulator, ec2: EC2
     emulator.weather(faults=[{"operation": "CreatePlacementGroup", "delay_s": 0.2, "times": 1}])
     ec2.create_placement_group(GroupName="close", Strategy="cluster")
     (call,) = emulator.calls()
-    assert call["at"] - call["began"] >= 0.2
+    assert call["at"] - call["began"] >= 0.19
 
 
 def test_a_delay_ends_with_its_fault(emulator: Emulator, ec2: EC2Client) -> None:

@@ -108,7 +108,7 @@ class Going:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill_group(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
             raise AssertionError(f"the run did not end within {seconds:g} s:\n{self.written()}") from None
         err = self._err.read_text(encoding="utf-8", errors="replace")
         ended = Ended(code, self.written(), err, time.monotonic() - self._began)
@@ -254,7 +254,7 @@ class Suite:
         for going in self._started:
             # Workers may live on after the one who was started.
             going.kill_group(signal.SIGKILL)
-            going.process.wait(10)
+            going.process.wait(60)
         for pid in self.guards() + self.keepers():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
