@@ -38,14 +38,19 @@ def leave_a_daemon():
     "c-fork": """
 def leave_a_daemon():
     libc = ctypes.PyDLL(None)
+    # With a request for the interpreter's lock pending, the child would wait for a thread that it does not have.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    time.sleep(0.05)
     if libc.fork() == 0:
         libc.setsid()
         live()
+    sys.setswitchinterval(interval)
 """,
 }
 
 TESTS: Final = """
-import contextlib, ctypes, multiprocessing, os, pathlib, signal, time
+import contextlib, ctypes, multiprocessing, os, pathlib, signal, sys, time
 
 HERE = pathlib.Path(__file__).parent
 
@@ -65,7 +70,7 @@ def live():
             if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
                 os.close(number)
     say("daemon", os.getpid())
-    time.sleep(60)
+    time.sleep(600)
     os._exit(0)
 """
 

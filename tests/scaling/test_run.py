@@ -58,7 +58,8 @@ def suite(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     served.clock.runs = True
-    served.cluster.script = Script(step_s=0.3, provision_s=0.3)
+    # A test sees that a change is under way: it takes longer than two calls do on a loaded machine.
+    served.cluster.script = Script(step_s=4.0, provision_s=0.3)
     create(served, "mongodb")
     kubeconfig = {
         "apiVersion": "v1",
@@ -144,7 +145,7 @@ def test_a_suite_scales_databases_and_leaves_none(
 
 def test_a_killed_suite_leaves_no_database(suite: pytest.Pytester, served: Served) -> None:
     """pytest dies while a scaling is under way: the keeper gives the database back; the journal says how it stood."""
-    served.cluster.script = Script(step_s=60.0)
+    served.cluster.script = Script(step_s=600.0)
     suite.makepyfile(
         """
         import os, signal

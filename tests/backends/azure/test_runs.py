@@ -345,7 +345,7 @@ def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> N
     """For a while after its last member is gone, Azure says that a group still has some."""
     engine = bench.engine()
     engine.provision("default", launch=False)
-    emulator.weather(consistency_s=0.5)
+    emulator.weather(consistency_s=3.0)
     receipt = engine.release(within(PATIENCE))
     assert receipt.clean, receipt
     refused = [call for call in emulator.calls("CapacityReservationGroups_Delete") if call["error"]]
@@ -355,7 +355,7 @@ def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> N
 
 def test_calls_of_a_run(emulator: Emulator, bench: Bench) -> None:
     """Resource group, then group and network, then members, then all machines: each a round of calls side by side."""
-    emulator.weather(latency_ms=150)
+    emulator.weather(latency_ms=1000)
     engine = bench.engine()
     emulator.calls()
     engine.provision("default")

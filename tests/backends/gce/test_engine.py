@@ -368,7 +368,7 @@ def test_reservations_are_made_side_by_side(bench: Bench, lab: GceLab) -> None:
     """Those of six groups in one round, and then looks at all of them together; so their ends."""
     types = ["n2-standard-2", "n2-standard-4", "n2-standard-8", "c2-standard-4", "n1-standard-1", "e2-standard-2"]
     groups = [NodeGroup(name=f"g{number}", count=1, instance_type=type_) for number, type_ in enumerate(types)]
-    lab.emulator.weather(latency_ms=150)
+    lab.emulator.weather(latency_ms=1000)
     engine = standing(bench, *groups)
     assert rounds(lab.emulator.calls("reservations.insert")) == 1
     assert rounds(lab.emulator.calls("instances.insert")) == 1
@@ -613,7 +613,7 @@ def call(lab: GceLab, path: str, body: Any) -> Any:
     """A call that no backend makes."""
     headers = {"Authorization": f"Bearer {lab.emulator.secret}"}
     url = f"{lab.emulator.url}/compute/v1/projects/emulated-project/{path}"
-    return requests.post(url, json=body, headers=headers, timeout=10).json()
+    return requests.post(url, json=body, headers=headers, timeout=60).json()
 
 
 def test_warnings_of_an_operation_are_shown(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

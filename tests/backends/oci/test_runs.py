@@ -375,7 +375,7 @@ def test_calls_and_rounds_of_a_run(bench: Bench, emulator: Emulator) -> None:
     subnet = next(held.id for held in first.run_state.held() if held.kind == "subnet")
     before = len(emulator.calls())
     asked = request(emulator, settings=replace(SETTINGS, subnets={REGION: subnet}))
-    emulator.weather(latency_ms=150)
+    emulator.weather(latency_ms=1000)
     bench.engine(asked).provision("default")
     made = emulator.calls()[before:]
     counts: dict[str, int] = {}
