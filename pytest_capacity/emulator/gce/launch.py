@@ -40,13 +40,13 @@ class Wish:
         if kind == "SPECIFIC_RESERVATION":
             reservation = self._named(context)
             free = world.free_seats(reservation)
-            return world.seats(self.place, self.type, self.market, least, most, free, only_reserved=True)
+            return world.room().seats(self.place, self.type, self.market, least, most, free, only_reserved=True)
         reserved: list[Reservation] = []
         if kind == "ANY_RESERVATION" and self.market == "on-demand":
             for one in world.of(GceReservation, CLOUD, self.place.region):
                 if not one.body.get("specificReservationRequired") and self._fits(one):
                     reserved += world.free_seats(one)
-        return world.seats(self.place, self.type, self.market, least, most, reserved)
+        return world.room().seats(self.place, self.type, self.market, least, most, reserved)
 
     def _named(self, context: Context) -> GceReservation:
         name = str((self.affinity.get("values") or [""])[0]).removeprefix(_MINE)
