@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import uuid
 import warnings
@@ -38,6 +37,7 @@ from pytest_capacity.config.fields import (
 )
 from pytest_capacity.config.files import Files, read_files
 from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import Reader, Readers, Section
 from pytest_capacity.config.retention import read_keeping
@@ -423,17 +423,8 @@ def _check_url(url: str, example: str, where: str, faults: Faults) -> None:
         faults.add(where, "holds a user or password", "Leave them out: credentials come from the SDK's configuration.")
     elif parts.scheme not in ("http", "https") or not host:
         faults.add(where, f"{shown(url)} is not an http(s) URL", f"Write it like {example}.")
-    elif parts.scheme == "http" and not _is_loopback(host):
+    elif parts.scheme == "http" and not is_loopback(url):
         faults.add(where, f"{shown(url)} sends credentials unencrypted", "Use https; plain http is for 127.0.0.1 only.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _use_reservations(source: Source, provider: Reader, faults: Faults) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.engine.dead_proxy import GRACE, DeadProxy, hopeless
+from pytest_capacity.engine.unreachable import GRACE, hopeless, proxy
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Diagnosis
 from tests.emulated import Emulator
@@ -71,9 +71,9 @@ def test_what_goes_through_no_proxy_is_asked_again(
     for name in variables:
         monkeypatch.setenv(name, url_of(port) if variables[name] == "dead" else variables[name])
     clock = MovedClock()
-    proxy = DeadProxy(url, clock)
+    give_up = proxy(url, clock)
     for _ in range(3):
-        assert proxy.give_up(ANSWER) is None
+        assert give_up(ANSWER) is None
         clock.moved += 60
 
 

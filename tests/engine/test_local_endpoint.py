@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.engine.dry_run import make_plan
-from pytest_capacity.engine.local_endpoint import GRACE, LocalEndpoint
+from pytest_capacity.engine.unreachable import GRACE, local_endpoint
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
 from pytest_capacity.model import Diagnosis
@@ -32,12 +32,12 @@ def refusing() -> Iterator[str]:
 def test_what_only_starts_is_waited_for(refusing: str) -> None:
     """For some seconds; then the port is named, with what can be done about it."""
     clock = MovedClock()
-    endpoint = LocalEndpoint(refusing, clock)
-    assert endpoint.give_up(ANSWER) is None
+    give_up = local_endpoint(refusing, clock)
+    assert give_up(ANSWER) is None
     clock.moved += GRACE - 1
-    assert endpoint.give_up(ANSWER) is None
+    assert give_up(ANSWER) is None
     clock.moved += 2
-    end = endpoint.give_up(ANSWER)
+    end = give_up(ANSWER)
     assert end is not None
     assert (end.step, end.words) == ("stop", f"nothing listens at {refusing}")
     assert end.remedy.startswith("Start what should listen there, or correct the endpoint")
@@ -48,16 +48,16 @@ def test_it_counts_from_the_last_time_that_something_listened() -> None:
     clock = MovedClock()
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        endpoint = LocalEndpoint(f"http://localhost:{bound.getsockname()[1]}", clock)
-        assert endpoint.give_up(ANSWER) is None
+        give_up = local_endpoint(f"http://localhost:{bound.getsockname()[1]}", clock)
+        assert give_up(ANSWER) is None
         clock.moved += GRACE + 1
         bound.listen()
-        assert endpoint.give_up(ANSWER) is None
-    assert endpoint.give_up(ANSWER) is None
+        assert give_up(ANSWER) is None
+    assert give_up(ANSWER) is None
     clock.moved += GRACE - 1
-    assert endpoint.give_up(ANSWER) is None
+    assert give_up(ANSWER) is None
     clock.moved += 2
-    assert endpoint.give_up(ANSWER) is not None
+    assert give_up(ANSWER) is not None
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_other_endpoints_are_not_looked_at(url: str | None, monkeypatch: pytest.
     """Only what is on this machine: no connection of ours goes anywhere else."""
     monkeypatch.setattr(socket, "create_connection", lambda *_args, **_kwargs: pytest.fail("connected"))
     clock = MovedClock()
-    endpoint = LocalEndpoint(url, clock)
+    give_up = local_endpoint(url, clock)
     for _ in range(3):
-        assert endpoint.give_up(ANSWER) is None
+        assert give_up(ANSWER) is None
         clock.moved += 60
 
 

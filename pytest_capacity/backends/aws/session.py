@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, RefreshWithMFAUnsupportedError
@@ -19,6 +18,7 @@ from pytest_capacity.backends.aws.descriptions import read_fast
 from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.backends.times import parse_time
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
 
@@ -181,8 +181,7 @@ class Cloud:
         """Whether the endpoint is on this machine: a proxy would get signed requests in clear text for nothing."""
         variables = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
         named = self._request.endpoint or next(filter(None, map(os.environ.get, variables)), "")
-        host = urlsplit(named).hostname or ""
-        return self._request.emulated or host == "localhost" or host == "::1" or host.startswith("127.")
+        return self._request.emulated or is_loopback(named)
 
     def _reopen(self, generation: int) -> None:
         """Open a session with the credentials as the files have them now, unless another thread has since.

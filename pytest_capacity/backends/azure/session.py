@@ -25,7 +25,7 @@ from pytest_capacity.backends.answers import read_answer
 from pytest_capacity.backends.azure.ids import SUBSCRIPTIONS_VERSION
 from pytest_capacity.backends.azure.settings import NATIONAL_CLOUDS, section_of, subscription_of
 from pytest_capacity.backends.diagnosis import table_of
-from pytest_capacity.backends.near import is_loopback
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import ErrorPart, Identity, Request
 

@@ -25,7 +25,7 @@ from requests.adapters import HTTPAdapter
 
 from pytest_capacity.backends.gce.routes import ROUTES
 from pytest_capacity.backends.gce.settings import GceSettings
-from pytest_capacity.backends.near import is_loopback
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.model import Request
 
 #: Where the API is unless the file, the flag or the credentials' universe say otherwise.
