@@ -21,7 +21,7 @@ from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import Bounds, Climber, subjects
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import Account, CredentialWatch
-from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
+from pytest_capacity.engine.expiry import Expiry, expiry_of
 from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
@@ -321,7 +321,7 @@ class Engine:
 
     def _receipt(self, run_state: RunState, unread: tuple[Unread, ...]) -> Receipt:
         """Return what the last listing left."""
-        left = tuple(standing(run_state))
+        left = run_state.standing()
         # What another run holds ends at that run's hard end, which is not known here.
         ends = self.ends(left) if run_state is self.run_state else Expiry(None, ())
         return Receipt(

@@ -206,6 +206,15 @@ class RunState:
         with self._lock:
             return held.key in self.leaving
 
+    def standing(self) -> tuple[Held, ...]:
+        """Return what is held; what the cloud has accepted to remove is leaving, though it was not looked at since."""
+        return tuple(
+            msgspec.structs.replace(held, state="leaving")
+            if self.accepted(held) and held.state in ("creating", "ready")
+            else held
+            for held in self.held()
+        )
+
     def age(self, held: Held) -> float:
         """Return how long ago this was made, in seconds; of what this journal does not know that, very long."""
         return self._clock.now() - self.born.get(held.key, 0.0)

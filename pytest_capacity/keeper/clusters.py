@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -26,9 +25,6 @@ def scaling_of(
 ) -> Scaling:
     """Return what a run scales. ``request.endpoint`` is the emulator's where the run has one."""
 
-    def wait(seconds: float, wake: threading.Event) -> bool:
-        return clock.wait(seconds, wake)
-
     def nodes(requests: OpsState, on_end: Callable[[], None]) -> NodeGroups:
         return NodeGroups(engine, requests, loans, request.scaling.timeout_s, on_end)
 
@@ -38,7 +34,7 @@ def scaling_of(
         state.intend,
         state.note,
         clock.now,
-        wait,
+        clock.wait,
         lambda: engine.hard_end,
         _connector(request),
         nodes,

@@ -131,7 +131,7 @@ def test_the_last_of_two_that_end_at_once_releases(sharing: Sharing, emulator: E
 
 def test_a_record_that_is_no_good_is_none(sharing: Sharing) -> None:
     """Half-written or foreign: the session begins anew."""
-    path = Path(Session(sharing.name)._places.record)
+    path = Session(sharing.name)._record
     path.write_text('{"run": 3')
     assert Session(sharing.name).read() is None
     assert not sharing.owner().joined
