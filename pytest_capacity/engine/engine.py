@@ -18,7 +18,7 @@ from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.alter import Alterer
 from pytest_capacity.engine.attempt import Attempter
 from pytest_capacity.engine.calls import asked, refused
-from pytest_capacity.engine.climb import Bounds, Climber, subjects
+from pytest_capacity.engine.climb import Climber, subjects
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import Account, CredentialWatch
 from pytest_capacity.engine.expiry import Expiry, expiry_of
@@ -95,7 +95,6 @@ class Engine:
         self._abandoned = Abandoned(self._releaser, run_state, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, run_state, clock, self._chores)
         self._preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
-        bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
             request,
             backend,
@@ -104,7 +103,8 @@ class Engine:
             attempter,
             self._abandoned,
             self.offers,
-            bounds,
+            lambda: self.hard_end,
+            lambda: self.limit,
             reach.facts,
             advice,
             emulator,
