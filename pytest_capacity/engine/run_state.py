@@ -195,6 +195,10 @@ class RunState:
         with self._lock:
             return list(self.doubts.values())
 
+    def subjects(self) -> list[str]:
+        """Return the subjects of what is held, and of what may exist."""
+        return [held.subject for held in self.held()] + [piece.subject for piece in self.doubtful()]
+
     def settle(self, subject: str) -> None:
         """Record that the outcome of the create call is known."""
         self.doubts.pop(subject, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pytest_capacity.backends.emulator_secret import emulator_secret
 from pytest_capacity.databases import KubernetesSettings
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.engine import Engine
@@ -45,7 +46,7 @@ def _connector(request: Request) -> Connect:
     """Return what opens the cluster; imports its client when it is called."""
 
     def connect(settings: KubernetesSettings) -> Kubernetes:
-        from pytest_capacity.scaling.kubedb.client import Kubernetes, emulator_secret
+        from pytest_capacity.scaling.kubedb.client import Kubernetes
 
         # An emulated run reaches no cluster of the user's, whatever the file names.
         if request.emulated and request.endpoint:

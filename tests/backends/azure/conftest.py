@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_capacity.backends.azure.session import SECRET_FILE
+from pytest_capacity.backends.emulator_secret import SECRET_FILE
 from pytest_capacity.testing import Bench
 from tests.backends.azure.runs import AzureLab
 from tests.emulated import Emulator
