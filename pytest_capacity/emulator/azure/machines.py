@@ -187,7 +187,7 @@ def _allocated(
     reserved = world.free_seats(member) if member is not None else ()
     if failure is None:
         try:
-            seat = world.seats(Place(CLOUD, region, zone), size, market, 1, 1, reserved)[0]
+            seat = world.room().seats(Place(CLOUD, region, zone), size, market, 1, 1, reserved)[0]
         except OverQuota as refused:
             raise over_quota(refused) from None
         except NoStock as refused:
