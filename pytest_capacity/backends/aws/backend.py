@@ -29,6 +29,7 @@ from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import section_of, settings_of
 from pytest_capacity.backends.aws.stamp import read_stamp
+from pytest_capacity.backends.aws.uses import read_uses
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
@@ -52,6 +53,7 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: A reservation may be cancelled under running nodes, which run on, and a key pair deleted, since the nodes have had
 #: their key at the launch; a placement group must be empty of nodes and reservations.
@@ -278,6 +280,10 @@ class AwsBackend:
         """Return the regions that are enabled for the account, by name."""
         answer = self._cloud.ec2(self._cloud.home, "describe_regions")
         return sorted(region["RegionName"] for region in answer["Regions"])
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield the instances and reservations of every run in these regions, by our stamp."""
+        return read_uses(self._cloud, regions)
 
     def console(self, held: Held) -> str:
         """Call GetConsoleOutput: EC2 keeps the last 64 KB, and has them a while after the machine wrote them."""

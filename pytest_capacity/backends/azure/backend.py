@@ -41,6 +41,7 @@ from pytest_capacity.backends.azure.plan import (
 from pytest_capacity.backends.azure.quotas import read_quotas
 from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
 from pytest_capacity.backends.azure.settings import section_of
+from pytest_capacity.backends.azure.uses import read_uses
 from pytest_capacity.backends.base import ScalingStep
 from pytest_capacity.backends.diagnosis import diagnose_held
 from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
@@ -62,6 +63,7 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: What waits for what within a resource group. A reservation may be set to 0 under its machines, but not deleted; a
 #: card keeps an address and the network; the resource group would take all along, in an order that is not documented.
@@ -267,6 +269,10 @@ class AzureBackend:
     def read_notice(self, held: Held, output: str) -> str:
         """Return what Scheduled Events report of the machine's end."""
         return events.preemption_of(ResourceId.parse(held.id).name, output)
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield the machines and reservations of every run in these regions, by our stamp."""
+        return read_uses(self._arm, regions)
 
     def console(self, held: Held) -> str:
         """Return the serial console by boot diagnostics: a call for the signed URL, and what is there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_capacity.backends.azure.listing import side_by_side
@@ -16,9 +16,10 @@ def read_quotas(arm: Arm, region: str, types: Sequence[str]) -> list[Quota]:
 
     One round of reads. Raises Azure's error.
     """
-    sizes: dict[str, Size]
-    usages: dict[str, dict[str, Any]]
-    sizes, usages = side_by_side(lambda read: read(arm, region), [read_sizes, read_usages])
+    reads: list[Callable[[Arm, str], Any]] = [read_sizes, read_usages]
+    answers = side_by_side(lambda read: read(arm, region), reads)
+    sizes: Mapping[str, Size] = answers[0]
+    usages: Mapping[str, Mapping[str, Any]] = answers[1]
     counts: dict[tuple[str, Market], dict[str, float]] = {}
     for type_ in types:
         size = sizes.get(type_.lower())

@@ -28,6 +28,7 @@ from pytest_capacity.backends.gce.scaling import Changer
 from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, section_of, settings_of
 from pytest_capacity.backends.gce.stamp import read_stamp
+from pytest_capacity.backends.gce.uses import read_uses
 from pytest_capacity.backends.gce.zones import Once, read_offers
 from pytest_capacity.backends.times import parse_time
 from pytest_capacity.model import (
@@ -46,6 +47,7 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: A reservation cannot be deleted while a machine consumes it, nor a placement policy while either uses it.
 _ORDER: Final = (frozenset({NODE}), frozenset({RESERVATION, DISK}), frozenset({POLICY}))
@@ -205,6 +207,10 @@ class GceBackend:
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
         """Yield what bears the stamp of ``run``, in every region of the project: four lists, all at once."""
         return listing.inventory(self._session, self._table, run, self._request.project, regions)
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield the machines and reservations of every run in these regions, by our stamp."""
+        return read_uses(self._session, self._table, regions)
 
     def console(self, held: Held) -> str:
         """Return what the first serial port has given out, of which Compute Engine keeps the last megabyte."""

@@ -26,7 +26,7 @@ _TOP: Final = (NODE, RESERVATION, NETWORK, CLUSTER)
 _PATIENCE: Final = 20
 
 #: How a read may end that is reported and not raised.
-_UNREAD: Final = (ServiceError, RequestException)
+UNREAD: Final = (ServiceError, RequestException)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -193,7 +193,7 @@ def _reason(cloud: Cloud, failed: Held) -> Held:
             for one in requests
             for error in cloud.pages(service, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors")
         ]
-    except _UNREAD:
+    except UNREAD:
         return failed
     return reading.with_errors(failed, errors)
 
@@ -244,7 +244,7 @@ def _answers(cloud: Cloud, asked: dict[Future[list[Held]], tuple[str, str]]) -> 
         region, kind = asked[answer]
         try:
             yield from answer.result()
-        except _UNREAD as error:
+        except UNREAD as error:
             read = diagnose_error(error, cloud.errors)
             yield Unread(region, kind, f"{read.code}: {read.words}")
 
@@ -258,7 +258,7 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind
             whole = owned(held, read_stamp(thing.get("freeformTags")), run, tag_value(project))
             if held.state != "gone" and whole:
                 ours.append(whole)
-    except _UNREAD as error:
+    except UNREAD as error:
         if kind == CLUSTER and not cloud.makes_clusters and _is_not_ours(error):
             return []
         raise
@@ -298,7 +298,7 @@ def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str],
     while level:
         try:
             level = [child for some in side_by_side(children, level) for child in some]
-        except _UNREAD as error:
+        except UNREAD as error:
             read = diagnose_error(error, cloud.errors)
             return found, [*unread, Unread("", "compartment", f"{read.code}: {read.words}")]
         found += level

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -49,7 +50,7 @@ def test_each_region_has_its_own(bench: Bench, emulator: Emulator) -> None:
     """A region whose quota is too small says so."""
     emulator.weather(quota={REGION: {"cores": 20}, "westeurope": {"cores": 100}})
     bench.engine(request(emulator, LOADER)).provision("default", launch=False)
-    moving = {"regions": (REGION, "westeurope"), "zones": ("1",), "fallback": Fallback(regions=True)}
+    moving: dict[str, Any] = {"regions": (REGION, "westeurope"), "zones": ("1",), "fallback": Fallback(regions=True)}
     wanted = request(emulator, DB, LOADER, run="two", **moving)
     rungs = plan_of(bench, wanted).topologies["default"].rungs
     cores = {rung.region: one for rung in rungs for one in rung.room if one.name == "cores"}

@@ -14,7 +14,8 @@ from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, Order, Placement, Unread
 from pytest_capacity.testing import PATIENCE, Bench
 from pytest_capacity.testing.bench import within
-from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, given_group, request
+from pytest_capacity.testing.scaling import Scaler
+from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, given_group, request
 from tests.emulated import Emulator, rounds
 
 #: Codes that this cloud gives when a zone, or the region, has nothing left, and how far each reaches.
@@ -99,6 +100,21 @@ def test_a_machine_that_was_refused_at_once_is_found_and_removed(emulator: Emula
     seen = [held for entry in bench.events("run-1") for held in entry.data.get("held", ())]
     (found,) = {held["id"] for held in seen if held["kind"] == NODE and held["zone"] == "eastus-1"}
     assert {held["state"] for held in seen if held["id"] == found} >= {"failed"}
+
+
+def test_growth_that_is_refused_leaves_no_machine_beside_the_others(emulator: Emulator, bench: Bench) -> None:
+    """The resource group stands on, so nothing but a look for the refused machine finds it, and its card."""
+    engine = bench.engine(request(emulator, replace(LOADER, reserve=False)))
+    engine.provision("default")
+    before = sorted(bench.lab.held())
+    refused = {"operation": "VirtualMachines_CreateOrUpdate", "error": "ZonalAllocationFailed", "http": 409}
+    emulator.weather(faults=[{"cloud": "azure", **refused}])
+    (asked,) = Scaler(bench, engine).ask("loader", count=2)
+    assert asked.outcome == "failed"
+    assert "ZonalAllocationFailed" in asked.reason
+    assert sorted(bench.lab.held()) == before
+    emulator.weather(faults=[])
+    bench.give_back(engine)
 
 
 def test_after_the_zones_comes_the_placement_without_one(emulator: Emulator, bench: Bench) -> None:
