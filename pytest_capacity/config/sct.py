@@ -17,9 +17,8 @@ from msgspec import Struct, field
 
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, shown
 from pytest_capacity.config.provider import Reader, Readers, SctReading
-from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored
+from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored, in_their_advice
 from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles
-from pytest_capacity.config.sct_words import in_their_advice
 from pytest_capacity.config.source import Source, split
 from pytest_capacity.errors import ConfigError
 

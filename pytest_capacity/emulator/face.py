@@ -30,7 +30,7 @@ The World for a face's author (the lock is held in `read`, `do` and in what `Wor
   ``id`` is unique over all clouds: a full path where names are. Subclass a thing to keep more or to list states in the
   cloud's words (override ``state``; ``stage`` stays neutral).
 * Names: make the id of the name and its scope, and ask `World.check_new`; `World.need` finds a live one or raises.
-* Capacity: `World.seats` (or `World.check_room` for reservations) raises `OverQuota`, `NoStock`, `ReservationFull`;
+* Capacity: `Room.seats` (or `Room.check` for reservations) raises `OverQuota`, `NoStock`, `ReservationFull`;
   then `World.add_machine`, `World.add_reservation`, in the same call. A machine in a reservation has
   ``reservation_id``, and neither counts against the stock nor bills; a reservation with several types is several
   `Reservation`s with one ``container``.

@@ -7,15 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
 
 from tests.emulated import HELD_OPEN, ROOT, Emulator
-from tests.safety.phases import go_on, let_go, new_keeper, said, under_way
-from tests.safety.runs import PATIENCE, Going, Suite, until
+from tests.safety.phases import TESTS, go_on, let_go, new_keeper, said, under_way
+from tests.safety.runs import PATIENCE, Going, Suite, suite_in, until
 
 
 class Kills(Struct, frozen=True, kw_only=True):
@@ -28,11 +29,28 @@ class Kills(Struct, frozen=True, kw_only=True):
     #: Makes a reservation of another team in the same account, and returns the ids of its things in the World.
     others: Callable[[Emulator], Sequence[str]]
     weather: Mapping[str, Any] = field(default_factory=dict)
+    #: The group of nodes of the suite, and what its file says beside it.
+    group: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
     @property
     def phases(self) -> tuple[str, ...]:
         """All phases."""
         return (*self.calls, "testing")
+
+    @property
+    def cases(self) -> list[tuple[str, signal.Signals]]:
+        """SIGKILL in each phase, and in two of them the other signals that end a run."""
+        others = ((phase, number) for phase in ("launching", "testing") for number in (signal.SIGTERM, signal.SIGINT))
+        return [*((phase, signal.SIGKILL) for phase in self.phases), *others]
+
+    @contextmanager
+    def suite(self, folder: Path, emulator: Emulator) -> Iterator[Suite]:
+        """Give a suite whose tests wait to be let go."""
+        with suite_in(folder, emulator) as suite:
+            suite.configure({"db": dict(self.group)}, aws=None, **self.settings)
+            suite.write("test_suite.py", TESTS)
+            yield suite
 
     def reached(self, suite: Suite, phase: str, **fault: Any) -> Going:
         """Start a run, and wait until it is in the phase; before "releasing" its tests are let go."""

@@ -177,6 +177,44 @@ def test_a_command_ends_with_its_channel(emulator: Emulator, ec2: EC2Client) -> 
     assert not gone(left)
 
 
+def test_a_status_comes_when_the_command_has_ended(emulator: Emulator, ec2: EC2Client) -> None:
+    """And the channel stays open, without its signals, as long as what the command left behind holds its output."""
+    shell = start(emulator, ec2)
+
+    async def work(connection: asyncssh.SSHClientConnection) -> tuple[int, str]:
+        process = await connection.create_process("mkfifo hold; { read -r _ < hold; echo last; } & echo $!; exit 5")
+        left = int(await process.stdout.readline())
+        while process.exit_status is None:
+            await asyncio.sleep(0.01)
+        assert not process.stdout.at_eof()
+        process.send_signal("KILL")
+        assert (await connection.run("echo let go > hold")).exit_status == 0
+        return left, await process.stdout.read() + str((await process.wait()).exit_status)
+
+    left, said = shell.on(work)
+    assert said == "last\n5"
+    eventually(lambda: gone(left), "it has ended by itself")
+
+
+def test_what_a_command_left_behind_outlives_the_channel(emulator: Emulator, ec2: EC2Client) -> None:
+    """Though it holds the output of a command that has ended."""
+    shell = start(emulator, ec2)
+
+    async def work(connection: asyncssh.SSHClientConnection) -> int:
+        process = await connection.create_process("sleep 1000 & echo $!")
+        left = int(await process.stdout.readline())
+        while process.exit_status is None:
+            await asyncio.sleep(0.01)
+        process.close()
+        await process.wait_closed()
+        # The server is done with the channel when one that is opened later has ended.
+        await connection.run("true")
+        return left
+
+    left = shell.on(work)
+    assert not gone(left)
+
+
 def test_signals_reach_the_command(emulator: Emulator, ec2: EC2Client) -> None:
     """The one that is sent, and the command may catch it."""
     shell = start(emulator, ec2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,7 @@ from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.sessions import Session
 from pytest_capacity.model import Receipt
 from tests.emulated import Emulator
-from tests.keeper.test_sessions import Sharing, placed
-
-
-@pytest.fixture(name="sharing")
-def _sharing(emulator: Emulator, tmp_path: Path) -> Iterator[Sharing]:
-    sharing = Sharing(emulator, tmp_path)
-    yield sharing
-    for owner in sharing.owners:
-        owner.close()
+from tests.keeper.sharing import Sharing, placed
 
 
 def await_that(this: Callable[[], bool], seconds: float = 60) -> None:

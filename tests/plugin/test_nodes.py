@@ -61,6 +61,26 @@ def test_nodes_are_used_from_tests(pytester: pytest.Pytester, run_on: Run, cloud
     assert cloud.held() == []
 
 
+def test_what_holds_an_output_is_named(pytester: pytest.Pytester, run_on: Run) -> None:
+    """A test whose command left a process with its output in the background is told to redirect it, as on OpenSSH."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_capacity import CommandTimedOut
+
+        def test_it(capacity):
+            node = capacity.node("db")
+            node.run("true")  # The timeout below is for the command, not for the first connection.
+            with pytest.raises(CommandTimedOut, match="a background process still held its output") as caught:
+                node.run("echo up; sleep 1000 & echo $! > left; exit 3", timeout=5)
+            assert (caught.value.exit_status, caught.value.stdout) == (3, "up\\n")
+            assert "`server >log 2>&1 &`" in str(caught.value)
+            node.run("kill $(cat left)")  # It goes on, as on a real node.
+        """
+    )
+    run_on(config=REACHED).assert_outcomes(passed=1)
+
+
 def test_a_node_is_one_object_in_a_process(pytester: pytest.Pytester, run_on: Run) -> None:
     """However it is come by: the handle, the mapping, the loan; equal by value to what the keeper said."""
     pytester.makepyfile(

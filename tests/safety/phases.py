@@ -27,8 +27,8 @@ CALLS: Final[Mapping[Phase, str]] = {
 #: How long a loaded machine may take to bring a run into a phase. Seconds.
 PATIENCE: Final = 120.0
 
-#: Each test says that it runs and on which node, and waits until it is let go.
-TESTS: Final = """
+#: The functions by which a test and its driver signal each other: files in the folder of the suite.
+PRELUDE: Final = """
 import os, pathlib, time
 import pytest
 
@@ -42,7 +42,12 @@ def say(name, text=""):
 def wait_for(name):
     while not (HERE / name).exists():
         time.sleep(0.02)
+"""
 
+#: Each test says that it runs and on which node, and waits until it is let go.
+TESTS: Final = (
+    PRELUDE
+    + """
 @pytest.mark.parametrize("number", [0, 1])
 def test_waits(capacity_node, number):
     say(f"testing-{number}", capacity_node.id)
@@ -51,6 +56,7 @@ def test_waits(capacity_node, number):
 def test_after(capacity_nodes):
     say("after", ",".join(sorted(node.id for node in capacity_nodes["db"])))
 """
+)
 
 
 def prepare(suite: Suite, *, placement_group: bool = False, count: int = 2, tests: str = TESTS) -> None:

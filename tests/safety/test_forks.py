@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.safety.phases import PATIENCE, Decoy, alive, let_go, nothing_left, prepare, provisionings, said
+from tests.safety.phases import PATIENCE, PRELUDE, Decoy, alive, let_go, nothing_left, prepare, provisionings, said
 from tests.safety.runs import Suite, until
 
 #: How each kind of daemon comes to be; it says its process id and sleeps for longer than the test of it takes.
@@ -49,19 +49,10 @@ def leave_a_daemon():
 """,
 }
 
-TESTS: Final = """
-import contextlib, ctypes, multiprocessing, os, pathlib, signal, sys, time
-
-HERE = pathlib.Path(__file__).parent
-
-def say(name, text=""):
-    spare = HERE / f".{name}"
-    spare.write_text(str(text))
-    spare.rename(HERE / name)
-
-def wait_for(name):
-    while not (HERE / name).exists():
-        time.sleep(0.02)
+TESTS: Final = (
+    PRELUDE
+    + """
+import contextlib, ctypes, multiprocessing, signal, sys
 
 def live():
     # As a daemon does; with a worker's pipes open, xdist itself would not see that the worker is gone.
@@ -73,6 +64,7 @@ def live():
     time.sleep(600)
     os._exit(0)
 """
+)
 
 WAITS: Final = """
 def test_forks(capacity_node):

@@ -8,25 +8,17 @@ from typing import Final
 
 import pytest
 
-from tests.safety.phases import PATIENCE, Decoy, go_on, new_keeper, nothing_left, prepare, said, under_way
+from tests.safety.phases import PATIENCE, PRELUDE, Decoy, go_on, new_keeper, nothing_left, prepare, said, under_way
 from tests.safety.runs import Suite, until
 
 #: A test that asks for a change when it is let go, and says what came of it.
-TESTS: Final = """
-import pathlib, time
-
-HERE = pathlib.Path(__file__).parent
-
-def say(name, text=""):
-    spare = HERE / f".{name}"
-    spare.write_text(str(text))
-    spare.rename(HERE / name)
-
+TESTS: Final = (
+    PRELUDE
+    + """
 def test_scales(capacity):
     assert len(capacity.nodes("db")) == 2
     say("testing-0")
-    while not (HERE / "go").exists():
-        time.sleep(0.02)
+    wait_for("go")
     scaled = capacity.CHANGE
     requests = scaled.wait(180)
     say("after", ",".join(f"{request.outcome}" for request in requests))
@@ -36,6 +28,7 @@ def test_scales(capacity):
     assert reservation.count == COUNT
     assert {node.reservation_id for node in nodes} == {reservation.id}
 """
+)
 
 #: The change, how many nodes there are then, and the call in whose middle something dies.
 CHANGES: Final = {

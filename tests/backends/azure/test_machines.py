@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.model import Ssh
 from pytest_capacity.testing import Bench
-from tests.backends.azure.runs import DB, LOADER, REGION, SETTINGS, AzureLab, request
+from tests.backends.azure.runs import DB, LOADER, REGION, SETTINGS, request
 from tests.backends.azure.test_bodies import pieces
 from tests.backends.azure.test_runs import operations
 from tests.emulated import Emulator, rounds
 
 HOME = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/theirs"
 IDENTITY = f"{HOME}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
-
-
-@pytest.fixture
-def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
-    """Makes engines on one journal, and closes them."""
-    bench = Bench(AzureLab(emulator), tmp_path / "journal.sqlite")
-    yield bench
-    bench.close()
 
 
 def arm_of(emulator: Emulator) -> Any:

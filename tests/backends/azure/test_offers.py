@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +13,12 @@ from pytest_capacity.errors import Refused
 from pytest_capacity.model import Fallback, Topology
 from pytest_capacity.testing import PATIENCE, Bench
 from pytest_capacity.testing.bench import within
-from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, request
-from tests.backends.azure.test_runs import given_group, operations
+from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, given_group, request
+from tests.backends.azure.test_runs import operations
 from tests.emulated import Emulator, rounds
 
 GROUPS = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/g/providers/Microsoft.Compute"
 MISSING = f"{GROUPS}/capacityReservationGroups/missing"
-
-
-@pytest.fixture
-def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
-    """Makes engines on one journal, and closes them."""
-    bench = Bench(AzureLab(emulator), tmp_path / "journal.sqlite")
-    yield bench
-    bench.close()
 
 
 def theirs(emulator: Emulator, group: str, zone: str, size: str = SIZE) -> None:

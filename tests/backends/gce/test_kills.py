@@ -12,8 +12,7 @@ import requests
 
 from tests.backends.kills import Kills, quick_start
 from tests.emulated import Emulator
-from tests.safety.phases import TESTS
-from tests.safety.runs import Suite, suite_in
+from tests.safety.runs import Suite
 
 PROJECT: Final = "emulated-project"
 
@@ -45,21 +44,19 @@ KILLS: Final = Kills(
     environment=environment,
     others=others,
     weather={"operation_s": 0.2},
+    group={"count": 2, "instance_type": "n2-standard-2"},
+    settings={
+        "backend": "gce",
+        "regions": ["us-central1"],
+        "gce": {"project": PROJECT},
+    },
 )
 
 
 @pytest.fixture
 def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
     """A suite on GCE, and a reservation in the same project that is not its own."""
-    with suite_in(tmp_path, emulator_process) as suite:
-        suite.configure(
-            {"db": {"count": 2, "instance_type": "n2-standard-2"}},
-            backend="gce",
-            regions=["us-central1"],
-            aws=None,
-            gce={"project": PROJECT},
-        )
-        suite.write("test_suite.py", TESTS)
+    with KILLS.suite(tmp_path, emulator_process) as suite:
         yield suite
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,14 +22,6 @@ from tests.emulator.gce.wire import Exchange
 PATIENCE = 60.0
 FREE = NodeGroup(name="db", count=1, instance_type="n2-standard-2", reserve=False)
 OLD, NEW = "n2-standard-2", "n2-standard-4"
-
-
-@pytest.fixture
-def bench(lab: GceLab, tmp_path: Path) -> Iterator[Bench]:
-    """Makes engines on one journal, and closes them."""
-    bench = Bench(lab, tmp_path / "journal.sqlite")
-    yield bench
-    bench.close()
 
 
 def standing(bench: Bench, *groups: NodeGroup, **keys: Any) -> tuple[Engine, Backend]:
