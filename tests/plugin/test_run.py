@@ -101,7 +101,8 @@ def test_without_capacity_later_tests_fail_at_once_with_the_same_words(
 ) -> None:
     """Both zones are dry: one short error each, one attempt a zone in all, and the other tests run."""
     pytester.makepyfile("def test_a(capacity): pass\ndef test_b(capacity_node): pass\ndef test_c(): pass\n")
-    cloud.weather(stock={zone: {"i4i.large": 0} for zone in ("us-east-1a", "us-east-1b")})
+    # Both groups are asked for before one of them is refused, on a loaded machine too.
+    cloud.weather(stock={zone: {"i4i.large": 0} for zone in ("us-east-1a", "us-east-1b")}, latency_ms=1000)
     result = run_on("-n0")
     result.assert_outcomes(passed=1, errors=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

@@ -93,7 +93,8 @@ def test_with_a_node(capacity_node):
 
 def test_reruns_of_a_refusal(suite: Suite) -> None:
     """Where there is no capacity each rerun says so at once, and the zones are asked once."""
-    suite.emulator.weather(stock={"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}})
+    # Both groups are asked for before one of them is refused, on a loaded machine too.
+    suite.emulator.weather(stock={"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}}, latency_ms=1000)
     suite.write("test_suite.py", "def test(capacity):\n    pass\n")
     ended = suite.run("--reruns=2")
     assert ended.code == 1, ended

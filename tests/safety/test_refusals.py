@@ -33,7 +33,8 @@ DRY: Final = {"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}}
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_exhausted(suite: Suite, workers: str) -> None:
     """All zones are dry: every test that needs nodes has the same short reason; the zones are asked once."""
-    suite.emulator.weather(stock=DRY)
+    # Both groups are asked for before one of them is refused, on a loaded machine too.
+    suite.emulator.weather(stock=DRY, latency_ms=1000)
     suite.write("test_suite.py", MANY)
     ended = suite.run(workers)
     assert ended.code == 1, ended
