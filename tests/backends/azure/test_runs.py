@@ -15,7 +15,7 @@ from pytest_capacity.model import Change, Fallback, Held, Order, Placement, Unre
 from pytest_capacity.testing import PATIENCE, Bench
 from pytest_capacity.testing.bench import within
 from pytest_capacity.testing.scaling import Scaler
-from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, given_group, request
+from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, given_group, request
 from tests.emulated import Emulator, rounds
 
 #: Codes that this cloud gives when a zone, or the region, has nothing left, and how far each reaches.
