@@ -59,12 +59,13 @@ class World:
         self.on_turn: list[Callable[[], None]] = []
         #: Operations of the calls that are not answered yet, by a number of each call's own. Outlives a reset.
         self.under_way: dict[int, str] = {}
+        self.faults = Faults()
         self._empty()
 
     def _empty(self) -> None:
         self.clock = Clock(self._wall)
         self.weather = Weather()
-        self.faults = Faults()
+        self._replace_faults()
         self.buckets = Buckets()
         self.meter = Meter()
         self.machines: dict[str, Machine] = {}
@@ -93,7 +94,7 @@ class World:
                 self.set_own(cloud, key, value)
         self._places()
         if "faults" in change.parts:
-            self.faults = Faults(self.weather.faults)
+            self._replace_faults()
         if "throttle" in change.parts:
             throttle = self.weather.throttle
             self.buckets = Buckets({region_of("throttle", key, self.names): one for key, one in throttle.items()})
@@ -102,6 +103,10 @@ class World:
         for target in change.reclaim:
             self._reclaim(target)
         self._turn()
+
+    def _replace_faults(self) -> None:
+        self.faults.lift()
+        self.faults = Faults(self.weather.faults)
 
     def set_own(self, cloud: str, key: str, value: object) -> None:
         """Change one key of a cloud's own weather, by a call of that cloud."""

@@ -14,22 +14,20 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from tests.emulated import ROOT, Emulator
-from tests.safety.phases import TESTS, let_go, said, under_way
+from tests.emulated import HELD_OPEN, ROOT, Emulator
+from tests.safety.phases import TESTS, go_on, let_go, new_keeper, said, under_way
 from tests.safety.runs import PATIENCE, Going, Suite, suite_in, until
 
 
 class Kills(Struct, frozen=True, kw_only=True):
     """What the runs on one cloud need and do."""
 
-    #: The call during which a run is in a phase, and that the weather delays.
+    #: The call during which a run is in a phase, and that is held open.
     calls: Mapping[str, str]
     #: What a run reads to talk to the emulator as to any endpoint.
     environment: Callable[[Emulator], Mapping[str, str]]
     #: Makes a reservation of another team in the same account, and returns the ids of its things in the World.
     others: Callable[[Emulator], Sequence[str]]
-    #: How long a call of the phase takes. Seconds.
-    delay_s: float = 0.5
     weather: Mapping[str, Any] = field(default_factory=dict)
     #: The group of nodes of the suite, and what its file says beside it.
     group: Mapping[str, Any]
@@ -57,7 +55,7 @@ class Kills(Struct, frozen=True, kw_only=True):
     def reached(self, suite: Suite, phase: str, **fault: Any) -> Going:
         """Start a run, and wait until it is in the phase; before "releasing" its tests are let go."""
         call = self.calls.get(phase)
-        faults = [{"operation": call, "delay_s": self.delay_s, **fault}] if call else []
+        faults = [{"operation": call, "delay_s": HELD_OPEN, **fault}] if call else []
         suite.emulator.weather(faults=faults, **self.weather)
         going = suite.start(env=dict(self.environment(suite.emulator)))
         if phase.startswith("releasing"):
@@ -76,6 +74,11 @@ class Kills(Struct, frozen=True, kw_only=True):
         going = self.reached(suite, phase)
         going.kill(number)
         let_go(suite)
+        if number == signal.SIGKILL:
+            suite.until_ending()
+        elif not phase.startswith("releasing"):
+            until(lambda: "capacity: interrupted" in going.written(), PATIENCE, f"the interrupt: {going.written()}")
+        go_on(suite)
         going.wait()
         suite.nothing_left(but=theirs)
         assert sorted(str(held["id"]) for held in suite.emulator.held()) == sorted(theirs)
@@ -84,8 +87,11 @@ class Kills(Struct, frozen=True, kw_only=True):
         """SIGKILL of the keeper: another adopts the run, and releases all."""
         theirs = self.others(suite.emulator)
         going = self.reached(suite, phase, times=2)
-        for pid in suite.keepers():
-            os.kill(pid, signal.SIGKILL)
+        (first,) = suite.keepers()
+        os.kill(first, signal.SIGKILL)
+        # What the first one had asked for is held open until the second one has come.
+        new_keeper(suite, [first])
+        go_on(suite)
         let_go(suite)
         ended = going.wait()
         assert ended.code == 0, (ended, suite.logs())
@@ -103,7 +109,7 @@ def quick_start(tmp_path: Path, cloud: str, *options: str) -> str:
     files = (f"--capacity-config=capacity.{cloud}.yaml", f"--capacity-emulator=scenario.{cloud}.yaml")
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *options, *files]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout

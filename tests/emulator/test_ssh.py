@@ -142,10 +142,8 @@ def test_terminating_the_machine_ends_all_of_it(emulator: Emulator, ec2: EC2Clie
 def test_a_daemon_ends_with_its_node_and_not_with_another(emulator: Emulator, ec2: EC2Client) -> None:
     """Also one that has a session of its own."""
     shell, other = start(emulator, ec2), start(emulator, ec2)
-    daemons = [
-        int(one.say("setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 & sleep 0.1; cat pid"))
-        for one in (shell, other)
-    ]
+    leave = "setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 &"
+    daemons = [int(one.say(f"{leave} until [ -s pid ]; do sleep 0.01; done; cat pid")) for one in (shell, other)]
     ec2.terminate_instances(InstanceIds=[shell.id])
     eventually(lambda: gone(daemons[0]), "the daemon has ended")
     assert not gone(daemons[1])
@@ -176,6 +174,44 @@ def test_a_command_ends_with_its_channel(emulator: Emulator, ec2: EC2Client) -> 
 
     pids = shell.on(work)
     eventually(lambda: all(gone(pid) for pid in pids), "the command has ended")
+    assert not gone(left)
+
+
+def test_a_status_comes_when_the_command_has_ended(emulator: Emulator, ec2: EC2Client) -> None:
+    """And the channel stays open, without its signals, as long as what the command left behind holds its output."""
+    shell = start(emulator, ec2)
+
+    async def work(connection: asyncssh.SSHClientConnection) -> tuple[int, str]:
+        process = await connection.create_process("mkfifo hold; { read -r _ < hold; echo last; } & echo $!; exit 5")
+        left = int(await process.stdout.readline())
+        while process.exit_status is None:
+            await asyncio.sleep(0.01)
+        assert not process.stdout.at_eof()
+        process.send_signal("KILL")
+        assert (await connection.run("echo let go > hold")).exit_status == 0
+        return left, await process.stdout.read() + str((await process.wait()).exit_status)
+
+    left, said = shell.on(work)
+    assert said == "last\n5"
+    eventually(lambda: gone(left), "it has ended by itself")
+
+
+def test_what_a_command_left_behind_outlives_the_channel(emulator: Emulator, ec2: EC2Client) -> None:
+    """Though it holds the output of a command that has ended."""
+    shell = start(emulator, ec2)
+
+    async def work(connection: asyncssh.SSHClientConnection) -> int:
+        process = await connection.create_process("sleep 1000 & echo $!")
+        left = int(await process.stdout.readline())
+        while process.exit_status is None:
+            await asyncio.sleep(0.01)
+        process.close()
+        await process.wait_closed()
+        # The server is done with the channel when one that is opened later has ended.
+        await connection.run("true")
+        return left
+
+    left = shell.on(work)
     assert not gone(left)
 
 
@@ -295,7 +331,7 @@ def test_nothing_outlives_the_emulator(number: signal.Signals) -> None:
             int(shell.say("nohup sh -c 'sleep 1000; true' >/dev/null 2>&1 & echo $!")),
         ]
         emulator.process.send_signal(number)
-        emulator.process.wait(30)
+        emulator.process.wait(60)
         eventually(lambda: all(gone(pid) for pid in left), "its processes have ended")
         eventually(lambda: not path.parent.exists(), "its directories are removed")
 

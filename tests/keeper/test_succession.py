@@ -151,6 +151,25 @@ def test_a_keeper_that_dies_at_the_end_keeps_all_the_same(sharing: Sharing, emul
     assert ids(sharing.owner()) == nodes
 
 
+def test_a_release_waits_until_the_next_keeper_knows_what_is_wished(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could be reached before its owner has said that the run is to be kept: that is said first all the same."""
+    one = sharing.owner(keep="always")
+    nodes = ids(one)
+    tell = Owner._tell
+
+    def tell_late(owner: Owner) -> None:
+        time.sleep(0.5)
+        tell(owner)
+
+    monkeypatch.setattr(Owner, "_tell", tell_late)
+    os.kill(one.pid, signal.SIGKILL)
+    assert isinstance(one.release(), protocol.Staying)
+    one.close()
+    assert ids(sharing.owner()) == nodes
+
+
 def test_a_rebuild_that_another_one_forestalls(sharing: Sharing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who joined between the look and the release has the nodes; the rebuild is refused in words."""
     one = sharing.owner(keep="always")

@@ -61,6 +61,26 @@ def test_nodes_are_used_from_tests(pytester: pytest.Pytester, run_on: Run, cloud
     assert cloud.held() == []
 
 
+def test_what_holds_an_output_is_named(pytester: pytest.Pytester, run_on: Run) -> None:
+    """A test whose command left a process with its output in the background is told to redirect it, as on OpenSSH."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_capacity import CommandTimedOut
+
+        def test_it(capacity):
+            node = capacity.node("db")
+            node.run("true")  # The timeout below is for the command, not for the first connection.
+            with pytest.raises(CommandTimedOut, match="a background process still held its output") as caught:
+                node.run("echo up; sleep 1000 & echo $! > left; exit 3", timeout=5)
+            assert (caught.value.exit_status, caught.value.stdout) == (3, "up\\n")
+            assert "`server >log 2>&1 &`" in str(caught.value)
+            node.run("kill $(cat left)")  # It goes on, as on a real node.
+        """
+    )
+    run_on(config=REACHED).assert_outcomes(passed=1)
+
+
 def test_a_node_is_one_object_in_a_process(pytester: pytest.Pytester, run_on: Run) -> None:
     """However it is come by: the handle, the mapping, the loan; equal by value to what the keeper said."""
     pytester.makepyfile(
@@ -124,7 +144,7 @@ def test_other_programs_reach_the_nodes(pytester: pytest.Pytester, run_on: Run, 
             assert capacity.ssh_config(path) == path.read_text()
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             capacity.node("db", 1).run("echo it is me > here")
-            said = subprocess.run(["ssh", "-F", path, "db-1", "cat here"], capture_output=True, timeout=20)
+            said = subprocess.run(["ssh", "-F", path, "db-1", "cat here"], capture_output=True, timeout=60)
             assert said.stdout == b"it is me\\n", said
             assert list(FOLDER.glob(".*")) == []
         """
@@ -182,7 +202,7 @@ def test_tests_may_freeze_time_and_forbid_sockets(pytester: pytest.Pytester, run
         def test_it(capacity_node, tmp_path):
             pytest_socket.disable_socket()
             with freezegun.freeze_time("2020-01-01"):
-                capacity_node.run("echo x > file", timeout=20)
+                capacity_node.run("echo x > file", timeout=60)
                 assert capacity_node.get("file", tmp_path).read_text() == "x\\n"
             pytest_socket.enable_socket()
         """

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.emulated import IMAGE, Emulator
-from tests.plugin.conftest import CONFIG, Run
+from tests.plugin.conftest import CONFIG, PATIENCE, Run
 
 USES_ALL = """
     import pytest
@@ -239,7 +239,7 @@ def test_what_is_left_fails_the_run(pytester: pytest.Pytester, run_on: Run, clou
     )
     # The keeper stays for as long as something is left; let it find that it may go.
     cloud.weather(faults=[])
-    until = time.monotonic() + 40
+    until = time.monotonic() + PATIENCE
     while cloud.held():
         assert time.monotonic() < until, cloud.held()
         time.sleep(0.05)

@@ -38,16 +38,21 @@ def leave_a_daemon():
     "c-fork": """
 def leave_a_daemon():
     libc = ctypes.PyDLL(None)
+    # With a request for the interpreter's lock pending, the child would wait for a thread that it does not have.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    time.sleep(0.05)
     if libc.fork() == 0:
         libc.setsid()
         live()
+    sys.setswitchinterval(interval)
 """,
 }
 
 TESTS: Final = (
     PRELUDE
     + """
-import contextlib, ctypes, multiprocessing, signal
+import contextlib, ctypes, multiprocessing, signal, sys
 
 def live():
     # As a daemon does; with a worker's pipes open, xdist itself would not see that the worker is gone.
@@ -56,7 +61,7 @@ def live():
             if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
                 os.close(number)
     say("daemon", os.getpid())
-    time.sleep(60)
+    time.sleep(600)
     os._exit(0)
 """
 )

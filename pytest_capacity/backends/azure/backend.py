@@ -38,6 +38,7 @@ from pytest_capacity.backends.azure.plan import (
     path_of,
     plan_rounds,
 )
+from pytest_capacity.backends.azure.quotas import read_quotas
 from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
 from pytest_capacity.backends.azure.settings import section_of
 from pytest_capacity.backends.base import ScalingStep
@@ -55,6 +56,7 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Subject,
     Topology,
@@ -114,6 +116,10 @@ class AzureBackend:
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
         """Return the zones ``eastus-1`` and so on, then ``eastus-none``: a placement without a zone."""
         return read_offers(self._arm, self._request, region, topology)
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """Return the region's quotas of vCPUs: of the families of ``types``, of all on-demand and all spot machines."""
+        return read_quotas(self._arm, region, types)
 
     def family(self, instance_type: str) -> str:
         """Return the family of a size, by its name."""

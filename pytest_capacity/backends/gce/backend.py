@@ -23,6 +23,7 @@ from pytest_capacity.backends.gce.plan import (
     plan_rounds,
     request_id,
 )
+from pytest_capacity.backends.gce.quotas import read_quotas
 from pytest_capacity.backends.gce.scaling import Changer
 from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, section_of, settings_of
@@ -40,6 +41,7 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Topology,
     Unread,
@@ -109,6 +111,10 @@ class GceBackend:
         that is not there or fits none of the machines.
         """
         return read_offers(self._session, self._once, self._table, self._request, region, topology)
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """Return the region's quotas of vCPUs of the series of ``types``, and of spot machines."""
+        return read_quotas(self._session, self._once, self._request, region, types)
 
     def family(self, instance_type: str) -> str:
         """Return the metric of the quota that the type's vCPUs count against."""

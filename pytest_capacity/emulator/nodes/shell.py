@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import asyncssh
+from asyncssh.constants import MSG_CHANNEL_REQUEST
+from asyncssh.packet import Boolean, String, UInt32
 
 from pytest_capacity.emulator.nodes.homes import Home, kill_group
 
@@ -30,6 +32,10 @@ class Line(Protocol):
     """The connection between a channel and a command: pipes, or a terminal."""
 
     child: asyncio.subprocess.Process
+
+    async def wait(self) -> int:
+        """Return the command's status when it has ended, though others may still hold its output."""
+        ...
 
     async def say(self) -> None:
         """Pass on the command's output, to its end."""
@@ -51,8 +57,9 @@ class Line(Protocol):
 async def serve_command(process: Process, home: Home, environment: Mapping[str, str]) -> None:
     """Run it to its end, or to the channel's, whichever comes first.
 
-    A command whose channel breaks is killed with all that it started. What one that ended by itself left running (a
-    server that was sent to the background) runs until the node ends.
+    As OpenSSH's sshd does, it sends the status when the command has ended, and closes the channel when no process
+    holds the command's output any more. A command whose channel breaks is killed with all that it started. What one
+    that ended by itself left running (a server that was sent to the background) runs until the node ends.
     """
     open_line = Pipes.open if process.term_type is None else Terminal.open
     try:
@@ -65,21 +72,34 @@ async def serve_command(process: Process, home: Home, environment: Mapping[str, 
     feeder = asyncio.create_task(_feed(process, line))
     broken = asyncio.create_task(process.channel.wait_closed())
     said = asyncio.create_task(line.say())
+    ended = asyncio.create_task(line.wait())
     try:
-        await asyncio.wait({said, broken}, return_when=asyncio.FIRST_COMPLETED)
-        if not said.done():
+        await asyncio.wait({ended, broken}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
             kill_group(line.child.pid)
-        status = await line.child.wait()
+        status = await ended
         home.command_ended(line.child.pid)
-        if said.done() and status < 0:
-            process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
-        elif said.done():
-            process.exit(status)
+        _send_status(process, status)
+        await asyncio.wait({said, broken}, return_when=asyncio.FIRST_COMPLETED)
+        process.channel.write_eof()
+        process.channel.close()
     finally:
-        for task in (feeder, broken, said):
+        for task in (feeder, broken, said, ended):
             task.cancel()
-        await asyncio.gather(feeder, broken, said, return_exceptions=True)
+        await asyncio.gather(feeder, broken, said, ended, return_exceptions=True)
         line.close()
+
+
+def _send_status(process: Process, status: int) -> None:
+    """Send how the command ended, and leave the channel open: asyncssh's own methods for it close the channel."""
+    if process.channel.is_closing():
+        return
+    if status < 0:
+        name = signal.Signals(-status).name.removeprefix("SIG")
+        request, values = "exit-signal", String(name) + Boolean(False) + String("") + String("")
+    else:
+        request, values = "exit-status", UInt32(status)
+    process.channel.send_packet(MSG_CHANNEL_REQUEST, String(request), Boolean(False), values)
 
 
 async def _feed(process: Process, line: Line) -> None:
@@ -92,14 +112,20 @@ async def _feed(process: Process, line: Line) -> None:
                 return
         except asyncssh.SignalReceived as told:
             with contextlib.suppress(KeyError):
-                kill_group(line.child.pid, signal.Signals[f"SIG{told.signal}"])
+                _signal(line, signal.Signals[f"SIG{told.signal}"])
         except asyncssh.BreakReceived:
-            kill_group(line.child.pid, signal.SIGINT)
+            _signal(line, signal.SIGINT)
         except asyncssh.TerminalSizeChanged as told:
             line.resize(told.term_size[:2])
         except (OSError, asyncssh.Error):
             # It does not listen any more, or nothing is sent.
             return
+
+
+def _signal(line: Line, number: signal.Signals) -> None:
+    # What a command that has ended left in its group gets no signal from sshd.
+    if line.child.returncode is None:
+        kill_group(line.child.pid, number)
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
@@ -114,17 +140,33 @@ def _arguments(process: Process) -> Sequence[str]:
     return [] if process.command is None else ["-c", process.command]
 
 
+class _Watched(asyncio.subprocess.SubprocessStreamProtocol):
+    """Sets ``ended`` when the process ends. asyncio's own ``wait`` also waits for the end of its pipes."""
+
+    def __init__(self) -> None:
+        super().__init__(_CHUNK, asyncio.get_running_loop())
+        self.ended = asyncio.Event()
+
+    def process_exited(self) -> None:
+        """See the base class."""
+        super().process_exited()
+        self.ended.set()
+
+
 class Pipes:
     """Output and errors apart, and the end of input."""
 
-    def __init__(self, process: Process, child: asyncio.subprocess.Process) -> None:
-        self.child = child
+    def __init__(self, process: Process, transport: asyncio.SubprocessTransport, watched: _Watched) -> None:
+        self.child = asyncio.subprocess.Process(transport, watched, asyncio.get_running_loop())
         self._process = process
+        self._transport = transport
+        self._ended = watched.ended
 
     @classmethod
     async def open(cls, process: Process, home: Home, environment: Mapping[str, str]) -> Line:
         """Start the command."""
-        child = await asyncio.create_subprocess_exec(
+        transport, watched = await asyncio.get_running_loop().subprocess_exec(
+            _Watched,
             *("/bin/sh", "-c", _PIPED, str(home.groups), *_arguments(process)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -133,16 +175,21 @@ class Pipes:
             env=environment,
             start_new_session=True,
         )
-        return cls(process, child)
+        return cls(process, transport, watched)
+
+    async def wait(self) -> int:
+        """Return the command's status."""
+        await self._ended.wait()
+        assert self.child.returncode is not None
+        return self.child.returncode
 
     async def say(self) -> None:
-        """Pass on output to the last of it: also of what the command left behind, as sshd does."""
+        """Pass on output to the last of it: also of what the command left behind."""
         assert self.child.stdout is not None
         assert self.child.stderr is not None
         await asyncio.gather(
             _pump(self.child.stdout, self._process.stdout), _pump(self.child.stderr, self._process.stderr)
         )
-        await self.child.wait()
 
     async def tell(self, data: bytes) -> None:
         """Pass on input as fast as the command reads it."""
@@ -157,7 +204,8 @@ class Pipes:
         """Set the columns and rows of the window."""
 
     def close(self) -> None:
-        """Do nothing: asyncio closes it when the command has ended."""
+        """Close our ends, though what the command left behind may hold the others."""
+        self._transport.close()
 
 
 class Terminal:
@@ -200,6 +248,10 @@ class Terminal:
         output, input_ = os.fdopen(self._ours, "rb", 0), os.fdopen(os.dup(self._ours), "wb", 0)
         self._output, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), output)
         self._input, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, input_)
+
+    async def wait(self) -> int:
+        """Return the shell's status."""
+        return await self.child.wait()
 
     async def say(self) -> None:
         """Pass on output until the shell has ended: what it left in the background has lost its terminal."""

@@ -21,6 +21,7 @@ from pytest_capacity.emulator.oci.api import (
     when,
 )
 from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, SHAPES
+from pytest_capacity.emulator.oci.own import own_of
 from pytest_capacity.emulator.oci.signing import TENANCY
 from pytest_capacity.emulator.oci.things import ENVELOPE, RESERVATION, Config, Envelope, Instance
 from pytest_capacity.emulator.refusal import NoStock, Refusal
@@ -312,16 +313,24 @@ def shown(api: Api, envelope: Envelope) -> dict[str, Any]:
         "lifecycleState": envelope.state(api.now),
         "timeCreated": when(envelope.made),
         "reservedInstanceCount": sum(one.count for one in configs),
-        "usedInstanceCount": sum(api.world.inside(one) for one in configs),
+        "usedInstanceCount": sum(_counted(api, one) for one in configs),
         "instanceReservationConfigs": [_shown_config(api, one) for one in configs],
     }
+
+
+def _counted(api: Api, config: Config) -> int:
+    """Return how many instances a configuration counts as used: the weather may have it lag behind the launches."""
+    lag = own_of(api.world).count_lag_s
+    recent = [one for one in api.world.of(Instance, CLOUD, config.region) if one.reservation_id == config.id]
+    late = sum(1 for one in recent if one.occupies(api.now) and api.now < one.made + lag)
+    return api.world.inside(config) - late
 
 
 def _shown_config(api: Api, config: Config) -> dict[str, Any]:
     body = {
         "instanceShape": config.type,
         "reservedCount": config.count,
-        "usedCount": api.world.inside(config),
+        "usedCount": _counted(api, config),
         **config.details,
     }
     places = {"faultDomain": config.fault_domain, "clusterPlacementGroupId": config.cluster}

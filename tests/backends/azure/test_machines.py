@@ -141,7 +141,7 @@ def test_release_takes_four_rounds(emulator: Emulator, bench: Bench) -> None:
     """Machines beside counts of 0; members; group and network; resource group: no more than the order asks for."""
     engine = bench.engine()
     engine.provision("default")
-    emulator.weather(latency_ms=500)
+    emulator.weather(latency_ms=1000)
     before = len(emulator.calls())
     bench.give_back(engine)
     changes = [call for call in emulator.calls()[before:] if call["operation"].endswith(("_Update", "_Delete"))]
@@ -151,7 +151,7 @@ def test_release_takes_four_rounds(emulator: Emulator, bench: Bench) -> None:
 
 def test_a_launch_takes_four_rounds_and_many_nodes_one(emulator: Emulator, bench: Bench) -> None:
     """However many nodes there are, all are asked for side by side."""
-    emulator.weather(latency_ms=600, quota={REGION: {}})
+    emulator.weather(latency_ms=1000, quota={REGION: {}})
     engine = bench.engine(request(emulator, replace(DB, count=8), replace(LOADER, reserve=False)))
     before = len(emulator.calls())
     engine.provision("default")

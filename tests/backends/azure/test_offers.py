@@ -195,7 +195,7 @@ def test_quotas_are_of_family_region_and_market(emulator: Emulator) -> None:
 def test_reads_are_one_round_and_one_more_in_a_given_group(emulator: Emulator) -> None:
     """Sizes, quotas and groups side by side; what is in a group, and how full it is, side by side after it."""
     group = given_group(open_backend(request(emulator)), ["1", "2"])
-    emulator.weather(latency_ms=100)
+    emulator.weather(latency_ms=1000)
     before = len(emulator.calls())
     wanted = request(emulator, use_reservations=(group,))
     open_backend(wanted).offers(REGION, wanted.topologies["default"])

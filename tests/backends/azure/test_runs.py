@@ -83,6 +83,41 @@ def test_a_failed_machine_and_its_card_are_removed(emulator: Emulator, bench: Be
     assert not emulator.held()
 
 
+def test_a_machine_that_was_refused_at_once_is_found_and_removed(emulator: Emulator, bench: Bench) -> None:
+    """Azure keeps the machine of a refused PUT with its card: it is looked for, deleted by itself, and takes the card.
+
+    The deletion of the resource group, which would take both along, comes after it.
+    """
+    out = {"operation": "VirtualMachines_CreateOrUpdate", "zone": "eastus-1", "error": "ZonalAllocationFailed"}
+    emulator.weather(faults=[{"cloud": "azure", "http": 409, **out}])
+    engine = bench.engine(request(emulator, replace(LOADER, reserve=False)))
+    assert engine.provision("default").zone == "eastus-2"
+    assert [one.code for one in engine.run_state.attempts if one.zone == "eastus-1"] == ["ZonalAllocationFailed"]
+    bench.give_back(engine)
+    deletes = [call for call in emulator.calls() if call["operation"].endswith("_Delete") and not call["error"]]
+    assert [call["zone"] for call in deletes if call["operation"].startswith("Virt")].count("eastus-1") == 1
+    seen = [held for entry in bench.events("run-1") for held in entry.data.get("held", ())]
+    (found,) = {held["id"] for held in seen if held["kind"] == NODE and held["zone"] == "eastus-1"}
+    assert {held["state"] for held in seen if held["id"] == found} >= {"failed"}
+
+
+def test_after_the_zones_comes_the_placement_without_one(emulator: Emulator, bench: Bench) -> None:
+    """Where 1, 2 and 3 have nothing left the region is asked for a place of its own choice, with a member like that."""
+    words = "The requested size is not available: Following SKUs have failed for Capacity Restrictions"
+    dry = {"cloud": "azure", "operation": "CapacityReservations_CreateOrUpdate", "error": "SkuNotAvailable"}
+    emulator.weather(faults=[{**dry, "zone": f"eastus-{number}", "message": words} for number in (1, 2, 3)])
+    engine = bench.engine(request(emulator, LOADER, zones=("*",)))
+    placed = engine.provision("default")
+    assert [one.zone for one in engine.run_state.attempts] == ["eastus-1", "eastus-2", "eastus-3", "eastus-none"]
+    assert placed.zone == "eastus-none"
+    backend: Any = open_backend(engine.request)
+    held = {one.kind: one for one in engine.run_state.held()}
+    for kind in (NODE, RESERVATION):
+        assert not backend._arm.get("test", held[kind].id, "2026-03-01").get("zones"), kind
+    assert held[NODE].facts["reservation_id"] == held[RESERVATION].id
+    bench.give_back(engine)
+
+
 def test_a_card_without_its_machine_is_found_and_removed(emulator: Emulator, bench: Bench) -> None:
     """A card that stands in the way of its network, and that no call of ours has named, goes with the run."""
     engine = bench.engine()
@@ -300,7 +335,7 @@ def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> N
     """For a while after its last member is gone, Azure says that a group still has some."""
     engine = bench.engine()
     engine.provision("default", launch=False)
-    emulator.weather(consistency_s=0.5)
+    emulator.weather(consistency_s=3.0)
     receipt = engine.release(within(PATIENCE))
     assert receipt.clean, receipt
     refused = [call for call in emulator.calls("CapacityReservationGroups_Delete") if call["error"]]
@@ -310,7 +345,7 @@ def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> N
 
 def test_calls_of_a_run(emulator: Emulator, bench: Bench) -> None:
     """Resource group, then group and network, then members, then all machines: each a round of calls side by side."""
-    emulator.weather(latency_ms=150)
+    emulator.weather(latency_ms=1000)
     engine = bench.engine()
     emulator.calls()
     engine.provision("default")

@@ -354,7 +354,7 @@ def test_reservations_are_made_side_by_side(bench: Bench, lab: GceLab) -> None:
     """Those of six groups in one round, and then looks at all of them together; so their ends."""
     types = ["n2-standard-2", "n2-standard-4", "n2-standard-8", "c2-standard-4", "n1-standard-1", "e2-standard-2"]
     groups = [NodeGroup(name=f"g{number}", count=1, instance_type=type_) for number, type_ in enumerate(types)]
-    lab.emulator.weather(latency_ms=150)
+    lab.emulator.weather(latency_ms=1000)
     engine = standing(bench, *groups)
     assert rounds(lab.emulator.calls("reservations.insert")) == 1
     assert rounds(lab.emulator.calls("instances.insert")) == 1

@@ -119,7 +119,7 @@ def call(lab: GceLab, path: str, body: Any) -> Any:
     """A call that no backend makes."""
     headers = {"Authorization": f"Bearer {lab.emulator.secret}"}
     url = f"{lab.emulator.url}/compute/v1/projects/emulated-project/{path}"
-    return requests.post(url, json=body, headers=headers, timeout=10).json()
+    return requests.post(url, json=body, headers=headers, timeout=60).json()
 
 
 def test_warnings_of_an_operation_are_shown(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

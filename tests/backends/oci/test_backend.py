@@ -122,14 +122,14 @@ def test_what_may_not_be_deleted_is_not_gone(emulator: Emulator) -> None:
 
 def test_what_is_released_while_it_starts_has_not_failed(emulator: Emulator) -> None:
     """Its work request has no error, so it leaves and is gone, though it was never seen to run."""
-    emulator.weather(boot_s=30, stop_s=0.3)
+    emulator.weather(boot_s=600, stop_s=60)
     asked = request(emulator, replace(DB, count=1, reserve=False))
     backend = opened(asked)
     node = only(made(backend, asked), "node")
     assert node.state == "creating"
     backend.release([node])
     assert backend.refresh([node])[0].state == "leaving"
-    emulator.weather(clock={"advance_s": 1})
+    emulator.weather(clock={"advance_s": 60})
     assert backend.refresh([node])[0].state == "gone"
 
 
