@@ -14,7 +14,9 @@ import pytest
 
 from pytest_capacity.backends import INSTALLED
 from pytest_capacity.backends.aws import config
-from pytest_capacity.config import Overrides, groups, load, loading
+from pytest_capacity.config import groups, loading
+from pytest_capacity.config.loading import load
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.model import Fallback
 from pytest_capacity.plugin.options import OPTIONS, Option
 

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from pytest_capacity.backends import INSTALLED, provider
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import load
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import missing_where, needed_extras
 from pytest_capacity.model import Request, Topology
