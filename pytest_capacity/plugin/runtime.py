@@ -21,7 +21,7 @@ from pytest_capacity.plugin.fake_files import keep_real_files
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
 from pytest_capacity.plugin.node_usage import Uses
-from pytest_capacity.plugin.options import OnExhausted
+from pytest_capacity.plugin.run_options import OnExhausted
 from pytest_capacity.plugin.timers import unhurried
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.text import clean, fold_all
