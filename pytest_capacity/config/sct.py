@@ -108,7 +108,9 @@ def translate(
     return _Reader(source, environ, clouds, warn, faults).read()
 
 
-def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[str, str]) -> list[str]:
+def in_their_words(
+    lines: Sequence[str], before: int, file: str, names: Mapping[str, str], provider: Reader
+) -> list[str]:
     """Return the complaints about the package's keys as complaints about SCT's.
 
     The first ``before`` were made about the file itself; a key that these name is not complained of twice.
@@ -121,7 +123,7 @@ def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[
             continue
         name, rest = found
         if name and not any(other.startswith(f"{file}: {name}:") for other in told):
-            told.append(f"{file}: {name}{in_their_advice(rest)}")
+            told.append(f"{file}: {name}{in_their_advice(rest, provider)}")
     return told
 
 
@@ -293,7 +295,9 @@ class _Reader:
 
     @property
     def _logs_in(self) -> bool:
-        return bool(self._values.get("ssh", _KEY_FILE in self._values))
+        # `{}` is the shortest section of ours: all of it as by default.
+        ours = self._values.get("ssh", _KEY_FILE in self._values)
+        return ours == {} or bool(ours)
 
     def _put_ssh(self, found: Translated, section: dict[str, Any]) -> None:
         """Put what the file sets in the package's words, over the user and the key file that it names in SCT's."""
