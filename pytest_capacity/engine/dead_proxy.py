@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.local_endpoint import LocalEndpoint, is_near
+from pytest_capacity.engine.no_network import NoNetwork
 from pytest_capacity.model import Diagnosis
 
 #: How long it may be that the proxy is only starting. Seconds.
@@ -25,7 +26,10 @@ _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
 def hopeless(url: str | None, clock: Clock) -> Callable[[Diagnosis], Diagnosis | None]:
     """Return a function that states, of an answer that permits a retry, why it is of no use; for `offers.patiently`."""
-    looks = (LocalEndpoint(url, clock).give_up, DeadProxy(url, clock).give_up)
+    proxy = DeadProxy(url, clock)
+    looks = [LocalEndpoint(url, clock).give_up, proxy.give_up]
+    if not proxy.used:  # Else it is the proxy that resolves the cloud's names.
+        looks.append(NoNetwork(url, clock).give_up)
     return lambda answer: next(filter(None, (look(answer) for look in looks)), None)
 
 
@@ -41,6 +45,11 @@ class DeadProxy:
             self._proxy = getproxies().get(parts.scheme, "")
         self._clock = clock
         self._since: float | None = None
+
+    @property
+    def used(self) -> bool:
+        """Return whether calls go through one."""
+        return bool(self._proxy)
 
     def give_up(self, answer: Diagnosis) -> Diagnosis | None:
         """Return what to say instead of asking again after ``answer``; None while it may still help."""
