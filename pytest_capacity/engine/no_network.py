@@ -15,8 +15,8 @@ from pytest_capacity.model import Diagnosis
 #: How long it may be that the network is only coming up: three tries or more. Seconds.
 GRACE: Final = 8.0
 
-#: The host that an SDK's error names: botocore, keystoneauth | urllib3, requests.
-_HOST: Final = re.compile(r"https?://([\w.-]+)|\bhost='([\w.-]+)'")
+#: The host that an SDK's error names: botocore, keystoneauth | requests | urllib3 alone, as Azure's SDK passes it on.
+_HOST: Final = re.compile(r"(?:https?://|\bhost='|\bresolve ')([\w.-]+)")
 
 
 class NoNetwork:
@@ -34,7 +34,7 @@ class NoNetwork:
     def give_up(self, answer: Diagnosis) -> Diagnosis | None:
         """Return what to say instead of asking again after ``answer``; None while it may still help."""
         named = _HOST.search(answer.words)
-        host = self._host if named is None else named[1] or named[2]
+        host = self._host if named is None else named[1]
         if not host or _resolves(host):
             self._since = None
             return None

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import requests
+from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.transport import HttpRequest, RequestsTransport
 from botocore.exceptions import EndpointConnectionError
 from msgspec.structs import replace
 
@@ -36,19 +38,24 @@ def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", near_only)
 
 
-def words_of_requests() -> str:
-    """The words of the library by which GCE, Azure, OCI and OpenStack are asked."""
-    with pytest.raises(requests.ConnectionError) as caught:
-        requests.get(f"https://{HOST}/", timeout=5)
-    return str(caught.value)
+def words_of(library: str) -> str:
+    """The words for it: of EC2's SDK, of `requests` (GCE, OCI, OpenStack), and what is inside of these (Azure)."""
+    if library == "botocore":
+        return str(EndpointConnectionError(endpoint_url=f"https://{HOST}/"))
+    if library == "requests":
+        with pytest.raises(requests.ConnectionError) as caught:
+            requests.get(f"https://{HOST}/", timeout=5)
+        return str(caught.value)
+    with pytest.raises(ServiceRequestError) as told:
+        RequestsTransport(connection_timeout=5).send(HttpRequest("GET", f"https://{HOST}/"))
+    return str(told.value)
 
 
 @pytest.mark.parametrize("url", [None, f"https://{HOST}"])
-@pytest.mark.parametrize("library", ["botocore", "requests"])
+@pytest.mark.parametrize("library", ["botocore", "requests", "azure-core"])
 def test_a_name_that_does_not_resolve_is_named(url: str | None, library: str) -> None:
     """After some seconds in which the network may be coming up, by the host that was asked."""
-    error = EndpointConnectionError(endpoint_url=f"https://{HOST}/")
-    answer = Diagnosis("back-off", "transient", "x", str(error) if library == "botocore" else words_of_requests())
+    answer = Diagnosis("back-off", "transient", "x", words_of(library))
     clock = MovedClock()
     give_up = hopeless(url, clock)
     assert give_up(answer) is None
