@@ -97,10 +97,6 @@ class InUse(CapacityError):
     """Other processes use what is to be released."""
 
 
-class Disabled(CapacityError):
-    """A test asks for capacity, and no backend was chosen."""
-
-
 class ScalingError(CapacityError):
     """A node group could not be changed; the message says what it is now."""
 

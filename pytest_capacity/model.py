@@ -1,4 +1,5 @@
-"""What the rooms talk about: frozen values, no behaviour to speak of. How a refusal is read is in `classification`.
+"""What the rooms talk about: frozen values, no behaviour to speak of. What is wanted to stand is in
+`topology`, how a refusal is read in `classification`.
 
 Times are seconds since the epoch (UTC, ``float``); durations are seconds. Every class here travels as
 JSON: over the keeper's socket and into the journal.
@@ -7,7 +8,7 @@ JSON: over the keeper's socket and into the journal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -19,100 +20,21 @@ from pytest_capacity.classification import Kind as Kind
 from pytest_capacity.classification import Scope as Scope
 from pytest_capacity.classification import Step as Step
 from pytest_capacity.databases import Database, KubernetesSettings, ScalingSettings
-
-Market = Literal["on-demand", "spot"]
+from pytest_capacity.topology import AXES as AXES
+from pytest_capacity.topology import DEFAULT_TOPOLOGY as DEFAULT_TOPOLOGY
+from pytest_capacity.topology import Axis as Axis
+from pytest_capacity.topology import Fallback as Fallback
+from pytest_capacity.topology import Host as Host
+from pytest_capacity.topology import Market as Market
+from pytest_capacity.topology import NodeGroup as NodeGroup
+from pytest_capacity.topology import Ssh as Ssh
+from pytest_capacity.topology import Topology as Topology
 
 #: What a thing in a cloud can be in, whatever the cloud calls it. ``unseen``: asked for, and the cloud did not list it.
 State = Literal["creating", "ready", "failed", "leaving", "gone", "unseen"]
 
-#: What a ladder can move along.
-Axis = Literal["market", "type", "zone", "region"]
-
-#: The axes as they are moved along unless the user says otherwise, the innermost (tried out first) in front.
-AXES: Final[tuple[Axis, ...]] = ("market", "type", "zone", "region")
-
-DEFAULT_TOPOLOGY: Final = "default"
-
 #: The kind, region and id of a thing.
 HeldKey = tuple[str, str, str]
-
-
-class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A machine of the user's own. What is None is as the ``ssh:`` section says."""
-
-    address: str
-    name: str | None = None
-    user: str | None = None
-    port: int | None = None
-
-
-class Ssh(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ``ssh:`` section: how nodes are reached."""
-
-    #: None: the backend's own, or who we are, on machines of the user's own.
-    user: str | None = None
-    port: int = 22
-    #: A file with the private key; None: a key pair is made for the run, or, on machines of the user's own, what the
-    #: agent and ``~/.ssh`` have.
-    key: str | None = None
-    #: ``[user@]host[:port]``: every connection goes through it.
-    bastion: str | None = None
-    #: Which of a node's addresses; ``auto``: the public one, if it has one.
-    address: Literal["auto", "private", "public"] = "auto"
-
-
-class NodeGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named set of like machines. ``reserve=None`` and ``market=None`` mean: as the configuration says."""
-
-    name: str
-    count: int
-    instance_type: str
-    #: Other types that will do, in order, where ``instance_type`` is not to be had.
-    alternatives: tuple[str, ...] = ()
-    market: Market | None = None
-    reserve: bool | None = None
-    image: str | None = None
-    placement_group: bool = False
-    #: When a node counts as usable: ``running``, ``ssh``, ``cloud-init``, ``tcp:PORT``, or a command that must succeed
-    #: on it.
-    ready: str = "running"
-    ready_timeout_s: float = 300.0
-    #: cloud-init's, as the user wrote it: a script, ``#cloud-config``, or whatever else it takes.
-    user_data: str | None = None
-    #: Who logs in by SSH; None: as the ``ssh:`` section says.
-    user: str | None = None
-    #: The machines of the group, where they are the user's own (``backend: static``).
-    hosts: tuple[Host, ...] = ()
-    #: Settings of this group alone for the cloud in use (the mapping of the group that bears the backend's name).
-    cloud: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Topology(Struct, frozen=True, forbid_unknown_fields=True):
-    """The groups that belong together and are placed together."""
-
-    groups: tuple[NodeGroup, ...]
-    name: str = DEFAULT_TOPOLOGY
-    #: Where it may be placed, in order; empty: in the regions of the run.
-    regions: tuple[str, ...] = ()
-
-    def group(self, name: str) -> NodeGroup:
-        """Return the group called ``name``; ``KeyError`` with the names there are."""
-        for group in self.groups:
-            if group.name == name:
-                return group
-        known = ", ".join(group.name for group in self.groups)
-        raise KeyError(f"no group {name!r} in topology {self.name!r} (it has: {known})")
-
-
-class Fallback(Struct, frozen=True, kw_only=True):
-    """The ``fallback:`` section: along which axes a run may move, and in which order."""
-
-    spot_to_on_demand: bool = True
-    zones: bool = True
-    regions: bool = False
-    instance_types: bool = True
-    #: The innermost first.
-    order: tuple[Axis, ...] = AXES
 
 
 class Request(Struct, frozen=True, kw_only=True):

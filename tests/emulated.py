@@ -29,7 +29,10 @@ SECRET: Final = "testing"
 EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 
 #: How long the longest call that a test scripts may take on a loaded machine. Seconds.
-PATIENCE: Final = 15.0
+PATIENCE: Final = 60.0
+
+#: For how long a call is held open at most, less than an SDK waits for an answer. Seconds.
+HELD_OPEN: Final = 50.0
 
 
 class Emulator:
@@ -65,11 +68,25 @@ class Emulator:
         """Empty the World, then change the weather."""
         return self._ask("/_world", {"reset": True, **parts})
 
+    def hold(self, *operations: str, times: int | None = None) -> None:
+        """Hold the calls of these operations open before they have an effect, until `go_on`. No other fault stays."""
+        self.weather(faults=[{"operation": one, "delay_s": HELD_OPEN, "times": times} for one in operations])
+
+    def go_on(self) -> None:
+        """End all faults, and so the delays of the calls that are held open."""
+        self.weather(faults=[])
+
+    def under_way(self) -> list[str]:
+        """Return the operations of the calls that are not answered yet."""
+        operations: list[str] = self.world(calls=False)["under_way"]
+        return operations
+
     def renew(self) -> None:
         """An empty World and fair weather for another test, once the calls of the one before have ended."""
         # Whoever was killed over a call would fill the World anew, or have it counted as the next test's.
         end = time.monotonic() + PATIENCE
-        while under_way := self.world(calls=False)["under_way"]:
+        self.go_on()
+        while under_way := self.under_way():
             assert time.monotonic() < end, f"calls of an earlier test do not end: {under_way}"
             time.sleep(0.02)
         self.reset()
@@ -83,10 +100,10 @@ class Emulator:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(30)
         if self.process.stdout is not None:
             self.process.stdout.close()
         self._errors.close()
@@ -115,7 +132,7 @@ class Emulator:
 def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = EMPTY) -> tuple[int, bytes]:
     """Status and body of an answer. By hand, since urllib.request makes a TLS context for each call, for 40 ms."""
     host = urlsplit(url).netloc
-    with closing(HTTPConnection(host, timeout=30)) as connection:
+    with closing(HTTPConnection(host, timeout=60)) as connection:
         connection.request("GET" if body is None else "POST", path, body, dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -140,7 +157,7 @@ def start_emulator(scenario: Mapping[str, Any] | None = None, *options: str, mea
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
         words = _whole(errors)
         errors.close()

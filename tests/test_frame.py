@@ -82,7 +82,7 @@ esac
         env={"PATH": str(programs), "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     interpreters = [f"run -e {one}" for one in runs]

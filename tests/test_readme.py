@@ -31,7 +31,7 @@ def test_the_quick_start_runs_as_printed(pytester: pytest.Pytester, monkeypatch:
     (pytester.path / "test_cluster.py").write_text(_block("python", "# test_cluster.py"))
     command = shlex.split(_block("sh", "pytest --capacity-emulator").splitlines()[0], comments=True)
     assert command[0] == "pytest"
-    result = pytester.runpytest_subprocess(*command[1:], "-p", "no:cacheprovider", timeout=60)
+    result = pytester.runpytest_subprocess(*command[1:], "-p", "no:cacheprovider", timeout=240)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["receipt: 0 things bearing run * are left (us-east-1 read)"])
 
@@ -53,11 +53,11 @@ def test_the_second_run_starts_on_the_nodes_that_were_kept(
     try:
         for line in _block("sh", "pytest --capacity-emulator --capacity-session").splitlines():
             program, *arguments = shlex.split(line, comments=True)
-            ended = pytester.run(*programs.get(program, (_script(program),)), *arguments, timeout=60)
+            ended = pytester.run(*programs.get(program, (_script(program),)), *arguments, timeout=240)
             assert ended.ret == 0, ended.errlines
             said.append(ended.stdout.str())
     finally:
-        pytester.run(_script("pytest-capacity"), "release", "dev", "--force", timeout=60)
+        pytester.run(_script("pytest-capacity"), "release", "dev", "--force", timeout=240)
     first, second, listed, shell, released = said
     assert "session dev: begun" in first
     assert "joined, " in second
@@ -95,7 +95,7 @@ def test_the_tutorial_runs_as_printed(pytester: pytest.Pytester, monkeypatch: py
     commands = re.findall(r"\.venv/bin/pytest( --[^`\n]+)", TUTORIAL)
     assert len(commands) == 2
     for command in commands:
-        result = pytester.runpytest_subprocess(*shlex.split(command), "-p", "no:cacheprovider", timeout=60)
+        result = pytester.runpytest_subprocess(*shlex.split(command), "-p", "no:cacheprovider", timeout=240)
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(["*EMULATED*", "receipt: 0 things bearing run * are left (us-east-1 read)"])
     result.stdout.fnmatch_lines(["1 * us-east-1a *", "2 * us-east-1b * placed *"])

@@ -76,6 +76,8 @@ class Provider(Reader):
     file_variables: tuple[str, ...] = ()
     #: What the names of the SDK's variables begin with: none of them reaches an emulator or an emulated run.
     environment_prefixes: tuple[str, ...] = ()
+    #: The key of `Request.settings` that pins the account; "": none does.
+    account_key: str = ""
     #: Keys of `Request.settings` that do not shape nodes: two processes may differ in them and share nodes.
     not_shaping: frozenset[str] = frozenset()
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
@@ -102,7 +104,8 @@ class Provider(Reader):
 
     def account_setting(self, request: Request) -> tuple[str, str]:
         """Return the setting that pins the account, and the account; or two empty texts."""
-        return "", ""
+        account = request.settings.get(self.account_key)
+        return (f"{self.name}.{self.account_key}", account) if account else ("", "")
 
     def memory(self, kind: str) -> float | None:
         """Return for how many seconds a refusal of ``kind`` is remembered; None: as the ladder does for every cloud."""

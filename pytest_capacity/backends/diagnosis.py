@@ -17,6 +17,7 @@ from typing import Any, Final, get_args
 import msgspec
 import yaml
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from pytest_capacity.backends import provider
 from pytest_capacity.errors import ConfigError
@@ -135,15 +136,7 @@ def table_of(cloud: str, own: Sequence[ErrorRow] = ()) -> Table:
 
 
 def _row(own: ErrorRow) -> Row:
-    return Row(
-        step=own.step,
-        kind=own.kind,
-        scope=own.scope,
-        code=own.code,
-        prefix=own.prefix,
-        message=own.message,
-        http=own.http,
-    )
+    return Row(**{name: value for name, value in asdict(own).items() if name != "cloud"})
 
 
 #: By class, what can be done in this process alone, whatever the tables say.

@@ -78,15 +78,17 @@ def _plain(placed: Sequence[Placed], request: Request) -> Mapping[str, Any]:
         "session": request.session,
         "backend": request.backend,
         "emulated": request.emulated,
-        "topologies": {
-            one.topology: {
-                "region": one.region,
-                "zone": one.zone,
-                "groups": {group: msgspec.to_builtins(nodes) for group, nodes in one.nodes.items()},
-                "reservations": msgspec.to_builtins(one.reservations),
-            }
-            for one in placed
-        },
+        "topologies": {one.topology: plain_topology(one) for one in placed},
+    }
+
+
+def plain_topology(placed: Placed) -> Mapping[str, Any]:
+    """Return a topology that stands, as plain data."""
+    return {
+        "region": placed.region,
+        "zone": placed.zone,
+        "groups": {group: msgspec.to_builtins(nodes) for group, nodes in placed.nodes.items()},
+        "reservations": msgspec.to_builtins(placed.reservations),
     }
 
 

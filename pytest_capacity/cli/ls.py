@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from pytest_capacity.cli.child_env import plain_topology
 from pytest_capacity.cli.console import tell, width
 from pytest_capacity.cli.runs import Seen, known_runs, look_at_all, request_value
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.keeper import protocol
-from pytest_capacity.model import Node, Placed
+from pytest_capacity.model import Placed
 from pytest_capacity.report.render import EMULATED
 from pytest_capacity.report.tables import aligned
 
@@ -149,7 +150,7 @@ def _plain(seen: Seen, now: float) -> dict[str, Any]:
         "project": request_value(seen, "project"),
         "account": description.identity.account if description and description.identity else None,
         "regions": request_value(seen, "regions"),
-        "topologies": {placed.topology: _topology(placed) for placed in seen.placed},
+        "topologies": {placed.topology: plain_topology(placed) for placed in seen.placed},
         "nodes": dict(_counts(seen.placed)),
         "owners": list(description.owners) if description else [],
         **_moment("started", started),
@@ -159,16 +160,6 @@ def _plain(seen: Seen, now: float) -> dict[str, Any]:
         "journal": run.places.journal,
         "held": None if seen.held is None else msgspec.to_builtins(seen.held),
         "unanswered": seen.unanswered,
-    }
-
-
-def _topology(placed: Placed) -> dict[str, Any]:
-    groups: Mapping[str, Sequence[Node]] = placed.nodes
-    return {
-        "region": placed.region,
-        "zone": placed.zone,
-        "groups": {group: msgspec.to_builtins(nodes) for group, nodes in groups.items()},
-        "reservations": msgspec.to_builtins(placed.reservations),
     }
 
 

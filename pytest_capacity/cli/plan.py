@@ -8,6 +8,7 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.cli.console import tell, width
@@ -41,7 +42,7 @@ def _plain(planned: Plan) -> dict[str, Any]:
         "topologies": {
             name: {
                 "rungs": [_rung(rung) for rung in topology.rungs],
-                "left_out": [{"region": one.region, "zone": one.zone, "why": one.why} for one in topology.left_out],
+                "left_out": msgspec.to_builtins(topology.left_out),
                 "remarks": list(topology.remarks),
             }
             for name, topology in planned.topologies.items()
@@ -54,15 +55,7 @@ def _rung(rung: PreviewRung) -> dict[str, Any]:
         "region": rung.region,
         "zone": rung.zone,
         "zones": list(rung.zones),
-        "groups": {
-            name: {
-                "count": asked.count,
-                "instance_type": asked.instance_type,
-                "market": asked.market,
-                "reserved": asked.reserved,
-            }
-            for name, asked in rung.groups.items()
-        },
+        "groups": msgspec.to_builtins(rung.groups),
         "remembered": [_remembered(one) for one in rung.dry],
         "quota": [_remembered(one) for one in rung.quota],
         "quota_room": [
@@ -76,4 +69,4 @@ def _rung(rung: PreviewRung) -> dict[str, Any]:
 
 def _remembered(one: Remembered) -> dict[str, Any]:
     at = datetime.fromtimestamp(one.at, UTC).isoformat(timespec="milliseconds")
-    return {"group": one.group, "code": one.code, "kind": one.kind, "at": at, "at_epoch": one.at}
+    return {**msgspec.to_builtins(one), "at": at, "at_epoch": one.at}

@@ -199,7 +199,7 @@ def _left_alone(run: Run, why: str) -> Seen:
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
     run_state, databases = _by_journal(run)
-    held, unanswered = (*_standing(run_state), *databases), len(run_state.doubtful())
+    held, unanswered = (*run_state.standing(), *databases), len(run_state.doubtful())
     if (not held and not unanswered) or (run_state.emulator and not _answers(run_state.emulator)):
         return Seen(run=run, state="over", held=(), why=why)
     placed = tuple(run_state.placed.values())
@@ -233,13 +233,7 @@ def _ending(run: Run) -> tuple[Held, ...] | None:
     if not run.begun:
         return None
     run_state, databases = _by_journal(run)
-    return (*_standing(run_state), *databases)
-
-
-def _standing(state: RunState) -> tuple[Held, ...]:
-    from pytest_capacity.engine.expiry import standing
-
-    return tuple(standing(state))
+    return (*run_state.standing(), *databases)
 
 
 def _answers(url: str) -> bool:

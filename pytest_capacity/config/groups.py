@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from pytest_capacity.config.fallback import Moving
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
@@ -50,24 +51,34 @@ _GROUP_KEYS: Final = (
 )
 
 
-class Defaults(Struct, frozen=True, kw_only=True):
-    """The values that a group takes where it sets none itself."""
+class Cloud(Struct, frozen=True, kw_only=True):
+    """The cloud's part of the request, as in `Request`."""
 
-    market: Market
-    reserve: bool
-    #: Whether spot nodes may become on-demand ones, which can be reserved.
-    spot_to_on_demand: bool = True
+    regions: tuple[str, ...]
+    #: Those of the topologies that name some for themselves.
+    own_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Those of the others.
+    common_regions: tuple[str, ...] = ()
+    moving: Moving
+    zones: tuple[str, ...] = ()
+    market: Market = "on-demand"
+    reserve: bool = False
+    use_reservations: tuple[str, ...] = ()
+    endpoint: str | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
+    #: The provider's section of the file, what it says, and whether it had faults.
+    section: Section
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_wrong: bool = False
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """The values that a group takes where it sets none itself, and what messages say of them."""
+
+    cloud: Cloud
     provider: Reader
     #: The names of all providers: a group may have settings for several, of which those of one count.
     providers: tuple[str, ...] = ()
-    #: The provider's section of the file, what it says, and whether it had faults.
-    section: Section
-    #: The regions of the topologies that have some for themselves.
-    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Those of the others.
-    common_regions: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    settings_wrong: bool = False
     #: What messages call the file.
     file: str
     #: The other way to give groups, where there is one.
@@ -79,11 +90,14 @@ class Defaults(Struct, frozen=True, kw_only=True):
     def of(self, topology: str) -> Defaults:
         """Return those for the groups of this topology: the requests to each region are its own."""
         own = self.regions_of(topology)
-        return replace(self, section=replace(self.section, regions=own)) if own else self
+        if not own:
+            return self
+        return replace(self, cloud=replace(self.cloud, section=replace(self.cloud.section, regions=own)))
 
     def regions_of(self, topology: str) -> tuple[str, ...]:
         """Return those of this topology; empty where all topologies have those of the run."""
-        return self.regions.get(topology, self.common_regions) if self.regions else ()
+        cloud = self.cloud
+        return cloud.own_regions.get(topology, cloud.common_regions) if cloud.own_regions else ()
 
     @property
     def example(self) -> str:
@@ -202,34 +216,10 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         faults.add(
             f"{where}.hosts", "machines of your own are no cloud's", "Write `backend: static`, or remove the key."
         )
-    known = (*_GROUP_KEYS, "hosts", provider.name, *defaults.providers)
-    refuse_unknown(values, known, f"{where}.", faults)
-    for key in ("count", "instance_type"):
-        if key not in values:
-            faults.add(f"{where}.{key}", "is missing", f"Write the group like {defaults.example}.")
-    count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
-    instance_type = None
-    if "instance_type" in values:
-        instance_type = provider.read_type(values["instance_type"], f"{where}.instance_type", faults)
-    alternatives = _alternatives(values, where, provider, faults)
-    market, reserve = _market(values, where, defaults, faults)
-    grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
-    own: Mapping[str, Any] = {}
-    if provider.name in values:
-        own = as_mapping(values[provider.name], f"{where}.{provider.name}", faults, provider.examples.section)
-    draft = GroupDraft(
-        name=name,
-        where=where,
-        values=values,
-        own=own,
-        types=tuple(type_ for type_ in (instance_type, *alternatives) if type_),
-        placement_group=bool(grouped),
-        market=market,
-        reserve=reserve,
-        settings=defaults.settings,
-        settings_wrong=defaults.settings_wrong,
-    )
-    cloud = dict(provider.read_group(defaults.section, draft, faults))
+    refuse_unknown(values, (*_GROUP_KEYS, "hosts", provider.name, *defaults.providers), f"{where}.", faults)
+    count, instance_type = _size(values, where, defaults, faults)
+    draft = _draft(name, values, instance_type, where, defaults, faults)
+    cloud = dict(provider.read_group(defaults.cloud.section, draft, faults))
     image = cloud.pop("image") if isinstance(cloud.get("image"), str) else None
     ready, timeout = read_ready(values, where, defaults.duration_s, faults)
     data = _user_data(values, where, defaults, faults)
@@ -240,16 +230,57 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
         name=name,
         count=count,
         instance_type=instance_type,
-        alternatives=alternatives,
-        market=market,
-        reserve=reserve,
+        alternatives=draft.types[1:],
+        market=draft.market,
+        reserve=draft.reserve,
         image=image,
-        placement_group=bool(grouped),
+        placement_group=draft.placement_group,
         ready=ready,
         ready_timeout_s=timeout,
         user_data=data,
         user=user,
         cloud=cloud,
+    )
+
+
+def _size(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[int | None, str | None]:
+    """Return how many nodes of which type; None, and a fault, for what is missing or wrong."""
+    for key in ("count", "instance_type"):
+        if key not in values:
+            faults.add(f"{where}.{key}", "is missing", f"Write the group like {defaults.example}.")
+    count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
+    if "instance_type" not in values:
+        return count, None
+    return count, defaults.provider.read_type(values["instance_type"], f"{where}.instance_type", faults)
+
+
+def _draft(
+    name: str,
+    values: Mapping[str, Any],
+    instance_type: str | None,
+    where: str,
+    defaults: Defaults,
+    faults: Faults,
+) -> GroupDraft:
+    """Return the group as far as it is alike on every cloud."""
+    provider = defaults.provider
+    alternatives = _alternatives(values, where, provider, faults)
+    market, reserve = _market(values, where, defaults, faults)
+    grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
+    own: Mapping[str, Any] = {}
+    if provider.name in values:
+        own = as_mapping(values[provider.name], f"{where}.{provider.name}", faults, provider.examples.section)
+    return GroupDraft(
+        name=name,
+        where=where,
+        values=values,
+        own=own,
+        types=tuple(type_ for type_ in (instance_type, *alternatives) if type_),
+        placement_group=bool(grouped),
+        market=market,
+        reserve=reserve,
+        settings=defaults.cloud.settings,
+        settings_wrong=defaults.cloud.settings_wrong,
     )
 
 
@@ -259,7 +290,7 @@ def _user_data(values: Mapping[str, Any], where: str, defaults: Defaults, faults
     at = f"{where}.user_data"
     text = read_user_data(values["user_data"], defaults.base, at, faults)
     if text is not None:
-        defaults.provider.check_user_data(text, defaults.settings, at, faults)
+        defaults.provider.check_user_data(text, defaults.cloud.settings, at, faults)
     return text
 
 
@@ -280,15 +311,16 @@ def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, fault
 
 def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[Market, bool]:
     """Return the group's market, and whether its on-demand nodes are reserved: those that spot ones become, too."""
-    market: Market = defaults.market
+    cloud = defaults.cloud
+    market: Market = cloud.market
     if "market" in values:
         market = as_market(values["market"], f"{where}.market", faults) or market
     reserve = as_bool(values["reserve"], f"{where}.reserve", faults) if "reserve" in values else None
-    if market == "spot" and not defaults.spot_to_on_demand:
+    if market == "spot" and not cloud.moving.fallback.spot_to_on_demand:
         if reserve:
             faults.add(f"{where}.reserve", "is true, and the market is spot", EXCLUSIVE)
         return market, False
-    return market, defaults.reserve if reserve is None else reserve
+    return market, cloud.reserve if reserve is None else reserve
 
 
 def as_market(value: object, where: str, faults: Faults) -> Market | None:

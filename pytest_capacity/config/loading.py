@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import uuid
 import warnings
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
@@ -37,7 +35,8 @@ from pytest_capacity.config.fields import (
     shown,
 )
 from pytest_capacity.config.files import Files, read_files
-from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
+from pytest_capacity.config.groups import EXCLUSIVE, Cloud, Defaults, as_market, read_topologies
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import Reader, Readers, Section
 from pytest_capacity.config.retention import read_keeping
@@ -105,26 +104,6 @@ _LIMITS: Final = {
     "release_timeout": "the end of a run waits at most",
 }
 _ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class _Cloud(Struct, frozen=True, kw_only=True):
-    """The cloud's part of the request, as in `Request`."""
-
-    regions: tuple[str, ...]
-    #: Those of the topologies that name some for themselves.
-    own_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Those of the others.
-    common_regions: tuple[str, ...] = ()
-    moving: Moving
-    zones: tuple[str, ...] = ()
-    market: Market = "on-demand"
-    reserve: bool = False
-    use_reservations: tuple[str, ...] = ()
-    endpoint: str | None = None
-    prices: Mapping[str, float] = field(default_factory=dict)
-    section: Section
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    settings_wrong: bool = False
 
 
 def load(
@@ -243,7 +222,7 @@ def _cloud(
     environ: Mapping[str, str],
     duration: float,
     faults: Faults,
-) -> _Cloud:
+) -> Cloud:
     own = read_own_regions(source, provider, topologies, faults)
     common = _regions(source, provider, environ, own, faults)
     regions = tuple(dict.fromkeys((*common, *own.every)))
@@ -253,7 +232,7 @@ def _cloud(
     section = _section(source, provider, regions, faults)
     settings = provider.read_section(section, faults)
     settings_wrong = len(faults.lines) > before
-    return _Cloud(
+    return Cloud(
         regions=regions,
         own_regions=own.named,
         common_regions=common,
@@ -270,7 +249,7 @@ def _cloud(
     )
 
 
-def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> _Cloud:
+def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> Cloud:
     """Return what the user's own machines have; refuse what only a cloud could do, as it would not be done."""
     sections = [name for name in clouds.names() if name != provider.name]
     for key in (*_OF_A_CLOUD, *sections):
@@ -286,7 +265,7 @@ def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults)
     regions, _ = provider.default_regions({})
     section = _section(source, provider, regions, faults)
     settings = provider.read_section(section, faults)
-    return _Cloud(regions=regions, moving=Moving(fallback=Fallback()), section=section, settings=settings)
+    return Cloud(regions=regions, moving=Moving(fallback=Fallback()), section=section, settings=settings)
 
 
 def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> Section:
@@ -297,18 +276,11 @@ def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults:
     return Section(values=values, where=where, regions=regions, base=base, emulated=source.overrides.emulator)
 
 
-def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: _Cloud, duration: float) -> Defaults:
+def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: Cloud, duration: float) -> Defaults:
     defaults = Defaults(
-        market=cloud.market,
-        reserve=cloud.reserve,
-        spot_to_on_demand=cloud.moving.fallback.spot_to_on_demand,
+        cloud=cloud,
         provider=provider,
         providers=tuple(clouds.names()),
-        section=cloud.section,
-        regions=cloud.own_regions,
-        common_regions=cloud.common_regions,
-        settings=cloud.settings,
-        settings_wrong=cloud.settings_wrong,
         file=source.file,
         base=source.base_of("groups" if "groups" in source.values else "topologies"),
         duration_s=duration,
@@ -423,17 +395,8 @@ def _check_url(url: str, example: str, where: str, faults: Faults) -> None:
         faults.add(where, "holds a user or password", "Leave them out: credentials come from the SDK's configuration.")
     elif parts.scheme not in ("http", "https") or not host:
         faults.add(where, f"{shown(url)} is not an http(s) URL", f"Write it like {example}.")
-    elif parts.scheme == "http" and not _is_loopback(host):
+    elif parts.scheme == "http" and not is_loopback(url):
         faults.add(where, f"{shown(url)} sends credentials unencrypted", "Use https; plain http is for 127.0.0.1 only.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _use_reservations(source: Source, provider: Reader, faults: Faults) -> tuple[str, ...]:

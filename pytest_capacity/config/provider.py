@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from pytest_capacity.config.fields import Faults, as_form, as_text
+from pytest_capacity.config.fields import Faults, as_form, as_once, as_text
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Market, Request
 
@@ -158,9 +158,11 @@ class Reader:
     title: str = ""
     #: The machines are the user's own: there are no regions, markets, reservations, key pairs, and no emulator.
     owns_machines: bool = False
-    #: The forms of an instance type and of an image; None: any text.
+    #: The forms of a region, an instance type, an image and an existing reservation; None: any text.
+    region_form: re.Pattern[str] | None = None
     type_form: re.Pattern[str] | None = None
     image_form: re.Pattern[str] | None = None
+    reservation_form: re.Pattern[str] | None = None
     examples: Examples = Examples(group="{count: 3, instance_type: NAME}")
     #: The variables from which the SDK takes the region where nothing else names it, in its order.
     region_variables: tuple[str, ...] = ()
@@ -175,7 +177,8 @@ class Reader:
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the regions of the right form, each once."""
-        return tuple(values)
+        form = self.region_form
+        return as_once(values, form, self.examples.region, where, faults) if form else tuple(values)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""
@@ -191,7 +194,9 @@ class Reader:
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the existing reservations of ``use_reservations``."""
-        return tuple(values)
+        example = self.examples.reservation
+        read = [_formed(value, self.reservation_form, example, where, faults) for value in values]
+        return tuple(value for value in read if value is not None)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
         """Return the section, checked: plain data (what JSON has), for `Request.settings`, less what is default."""

@@ -1,4 +1,4 @@
-"""The keys of scylla-cluster-tests that are about no machine, and those about machines that cannot be obeyed here."""
+"""The keys of scylla-cluster-tests that are about no machine, and those that are not obeyed."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ The life of a call, each step in the server unless `Face` is named:
 3. `Face.read` reads it, with the World's lock held: operation, region, zone, type, market, token. It only reads. What
    cannot be read is not an exception but `Asked.refusal` (a `Refusal` that it raises is put there).
 4. `Face.check` verifies the signature or token with `Secret`. A wrong one is refused at once, before any weather.
-5. Faults strike (not those of a ``replay``: a token that was answered before), and the call waits their ``delay_s``.
+5. Faults strike (not those of a ``replay``: a token that was answered before), and the call waits their ``delay_s``,
+   or until the faults are replaced.
 6. With the lock held: what is due happens (`World.settle`), then the first of `Asked.refusal`, too many calls, a
    scripted error refuses the call; otherwise `Face.do` happens, as a whole or not at all. It raises `Refusal`, its own
    or the World's kinds (module ``refusal``), and has then changed nothing. It returns the answer, or a function without
@@ -29,7 +30,7 @@ The World for a face's author (the lock is held in `read`, `do` and in what `Wor
   ``id`` is unique over all clouds: a full path where names are. Subclass a thing to keep more or to list states in the
   cloud's words (override ``state``; ``stage`` stays neutral).
 * Names: make the id of the name and its scope, and ask `World.check_new`; `World.need` finds a live one or raises.
-* Capacity: `World.seats` (or `World.check_room` for reservations) raises `OverQuota`, `NoStock`, `ReservationFull`;
+* Capacity: `Room.seats` (or `Room.check` for reservations) raises `OverQuota`, `NoStock`, `ReservationFull`;
   then `World.add_machine`, `World.add_reservation`, in the same call. A machine in a reservation has
   ``reservation_id``, and neither counts against the stock nor bills; a reservation with several types is several
   `Reservation`s with one ``container``.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.refusal import Refusal
@@ -17,6 +18,8 @@ class Strike(Struct, frozen=True):
     error: Fault | None = None
     delay_s: float = 0.0
     lose_reply: bool = False
+    #: Set once the faults that struck are replaced: the delay is over then.
+    lifted: threading.Event = field(default_factory=threading.Event)
 
     def refusal(self) -> Refusal | None:
         """Return the scripted error that the call is refused with; None for one that comes later."""
@@ -35,9 +38,10 @@ def _refusal(fault: Fault) -> Refusal | None:
 
 
 class Faults:
-    """The scripted faults and how often each may still strike."""
+    """The scripted faults and how often each may still strike, until others take their place."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
+        self._lifted = threading.Event()
         self._left: list[tuple[Fault, list[int | None]]] = [(fault, [fault.times]) for fault in faults]
 
     def strike(
@@ -67,7 +71,11 @@ class Faults:
             error = fault if fault.error is not None else error
             delay_s += fault.delay_s
             lose_reply = lose_reply or fault.lose_reply
-        return Strike(error=error, delay_s=delay_s, lose_reply=lose_reply)
+        return Strike(error=error, delay_s=delay_s, lose_reply=lose_reply, lifted=self._lifted)
+
+    def lift(self) -> None:
+        """End the delays of the calls that were struck: these faults are replaced."""
+        self._lifted.set()
 
 
 class Buckets:

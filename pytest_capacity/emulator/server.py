@@ -168,7 +168,8 @@ class Handler(BaseHTTPRequestHandler):
         asked, answer = self._read(face, request)
         with world.lock:
             world.under_way[id(asked)] = asked.operation
-        self._wait(asked.strike.delay_s)
+        if asked.strike.delay_s:
+            asked.strike.lifted.wait(asked.strike.delay_s)
         at = world.clock.now()
         if answer is None:
             answer = self._do(face, asked)

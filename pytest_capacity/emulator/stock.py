@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pytest_capacity.emulator.catalogue import Catalogue, Place
-from pytest_capacity.emulator.refusal import OverQuota
+from pytest_capacity.emulator.refusal import NoStock, OverQuota, ReservationFull
 from pytest_capacity.emulator.things import Machine, Reservation
 
 #: What a scenario says of one zone: a number for each type, and a mapping of types to numbers for ``spot``.
@@ -77,3 +77,50 @@ class Room:
                 left = int(max(0, limit - used) // each)
                 found.append(OverQuota(place.region, metric, limit, market, used=used, wanted=each, left=left))
         return min(found, key=lambda one: one.left, default=None)
+
+    def check(self, place: Place, type_: str, market: str, count: int) -> None:
+        """Raise `OverQuota` or `NoStock` if ``count`` more machines than quota or stock allow are wanted."""
+        over = self.quota(place.cloud, place.region, type_, market)
+        if over is not None and over.left < count:
+            raise over
+        left = self.stock(place, type_, market)
+        if left is not None and left < count:
+            zones = [zone for zone in self._catalogues[place.cloud].zones_of(place.region) if zone != place.zone]
+            others = self.zones_with_stock(place, zones, type_, market, count)
+            raise NoStock(place.zone, type_, market, count, others, left)
+
+    def seats(
+        self,
+        place: Place,
+        type_: str,
+        market: str,
+        least: int,
+        most: int,
+        reserved: Iterable[Reservation] = (),
+        only_reserved: bool = False,
+    ) -> list[Reservation | None]:
+        """Return one entry for each machine that can be had: the reservation that it sits in, or None.
+
+        ``reserved`` has a reservation once for each free seat in it (`World.free_seats`). As many as there are, at most
+        ``most``; fewer than ``least`` raise `ReservationFull`, `OverQuota` or `NoStock`.
+        """
+        seats: list[Reservation | None] = list[Reservation | None](reserved)[:most]
+        if only_reserved:
+            if len(seats) < least:
+                raise ReservationFull(next((one.id for one in seats if one is not None), ""), least, len(seats))
+            return seats
+        free = most - len(seats)
+        over = self.quota(place.cloud, place.region, type_, market)
+        left = self.stock(place, type_, market)
+        if over is not None and len(seats) + min(free, over.left) < least:
+            raise over
+        if left is not None and len(seats) + min(free, left) < least:
+            self.check(place, type_, market, least - len(seats))
+        for limit in (None if over is None else over.left, left):
+            free = free if limit is None else min(free, limit)
+        return [*seats, *[None] * free]
+
+    def zones_with_stock(self, place: Place, zones: Iterable[str], type_: str, market: str, count: int) -> list[str]:
+        """Return those of ``zones`` (of the region of ``place``) that could give ``count`` machines now."""
+        left = {zone: self.stock(Place(place.cloud, place.region, zone), type_, market) for zone in zones}
+        return [zone for zone, number in left.items() if number is None or number >= count]

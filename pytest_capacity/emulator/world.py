@@ -7,7 +7,7 @@ as a whole or not at all. Nothing here sleeps, and nothing here depends on HTTP 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -19,10 +19,8 @@ from pytest_capacity.emulator.faults import Buckets, Faults
 from pytest_capacity.emulator.meter import Line, Meter
 from pytest_capacity.emulator.refusal import (
     AlreadyExists,
-    NoStock,
     NotFound,
     Refusal,
-    ReservationFull,
     StaleVersion,
     TokenReused,
     WrongState,
@@ -61,12 +59,13 @@ class World:
         self.on_turn: list[Callable[[], None]] = []
         #: Operations of the calls that are not answered yet, by a number of each call's own. Outlives a reset.
         self.under_way: dict[int, str] = {}
+        self.faults = Faults()
         self._empty()
 
     def _empty(self) -> None:
         self.clock = Clock(self._wall)
         self.weather = Weather()
-        self.faults = Faults()
+        self._replace_faults()
         self.buckets = Buckets()
         self.meter = Meter()
         self.machines: dict[str, Machine] = {}
@@ -95,7 +94,7 @@ class World:
                 self.set_own(cloud, key, value)
         self._places()
         if "faults" in change.parts:
-            self.faults = Faults(self.weather.faults)
+            self._replace_faults()
         if "throttle" in change.parts:
             throttle = self.weather.throttle
             self.buckets = Buckets({region_of("throttle", key, self.names): one for key, one in throttle.items()})
@@ -104,6 +103,10 @@ class World:
         for target in change.reclaim:
             self._reclaim(target)
         self._turn()
+
+    def _replace_faults(self) -> None:
+        self.faults.lift()
+        self.faults = Faults(self.weather.faults)
 
     def set_own(self, cloud: str, key: str, value: object) -> None:
         """Change one key of a cloud's own weather, by a call of that cloud."""
@@ -203,50 +206,6 @@ class World:
         """Return the quota that the weather sets for a region, or for all of a cloud."""
         return self._quota.get(place, {})
 
-    def check_room(self, place: Place, type_: str, market: str, count: int) -> None:
-        """Raise `OverQuota` or `NoStock` if ``count`` more machines than quota or stock allow are wanted."""
-        room = self.room()
-        over = room.quota(place.cloud, place.region, type_, market)
-        if over is not None and over.left < count:
-            raise over
-        left = room.stock(place, type_, market)
-        if left is not None and left < count:
-            zones = [zone for zone in self.catalogues[place.cloud].zones_of(place.region) if zone != place.zone]
-            others = self.zones_with_stock(place, zones, type_, market, count)
-            raise NoStock(place.zone, type_, market, count, others, left)
-
-    def seats(
-        self,
-        place: Place,
-        type_: str,
-        market: str,
-        least: int,
-        most: int,
-        reserved: Iterable[Reservation] = (),
-        only_reserved: bool = False,
-    ) -> list[Reservation | None]:
-        """Return one entry for each machine that can be had: the reservation that it sits in, or None.
-
-        ``reserved`` has a reservation once for each free seat in it (`free_seats`). As many as there are, at most
-        ``most``; fewer than ``least`` raise `ReservationFull`, `OverQuota` or `NoStock`.
-        """
-        seats: list[Reservation | None] = list[Reservation | None](reserved)[:most]
-        if only_reserved:
-            if len(seats) < least:
-                raise ReservationFull(next((one.id for one in seats if one is not None), ""), least, len(seats))
-            return seats
-        room = self.room()
-        free = most - len(seats)
-        over = room.quota(place.cloud, place.region, type_, market)
-        left = room.stock(place, type_, market)
-        if over is not None and len(seats) + min(free, over.left) < least:
-            raise over
-        if left is not None and len(seats) + min(free, left) < least:
-            self.check_room(place, type_, market, least - len(seats))
-        for limit in (None if over is None else over.left, left):
-            free = free if limit is None else min(free, limit)
-        return [*seats, *[None] * free]
-
     def free_seats(self, reservation: Reservation) -> list[Reservation]:
         """Return the reservation once for each free seat in it; none while it is not active."""
         if reservation.ended is not None or self.clock.now() < reservation.active_at:
@@ -258,14 +217,8 @@ class World:
         now = self.clock.now()
         return sum(1 for one in self.machines.values() if one.reservation_id == reservation.id and one.occupies(now))
 
-    def zones_with_stock(self, place: Place, zones: Iterable[str], type_: str, market: str, count: int) -> list[str]:
-        """Return those of ``zones`` (of the region of ``place``) that could give ``count`` machines now."""
-        room = self.room()
-        left = {zone: room.stock(Place(place.cloud, place.region, zone), type_, market) for zone in zones}
-        return [zone for zone, number in left.items() if number is None or number >= count]
-
     def add_reservation(self, reservation: Reservation) -> None:
-        """Add a reservation; it bills from the moment it is active. The caller has called `check_room`."""
+        """Add a reservation; it bills from the moment it is active. The caller has called `Room.check`."""
         self.reservations[reservation.id] = reservation
         if reservation.error is None:
             self._bill_reservation(reservation, reservation.active_at)
@@ -292,7 +245,7 @@ class World:
     def add_machine(self, machine: Machine) -> None:
         """Start a machine; it bills from running to leaving, unless it sits in a reservation.
 
-        The caller has called `seats`. A ``boot`` fault of the weather ends it when it should run.
+        The caller has called `Room.seats`. A ``boot`` fault of the weather ends it when it should run.
         """
         self.machines[machine.id] = machine
         strike = self.faults.strike(machine.cloud, "boot", machine.region, machine.zone, machine.type, machine.market)
@@ -367,7 +320,7 @@ class World:
             raise WrongState(machine.kind, machine.name or machine.id, machine.state(now))
         place = Place(machine.cloud, machine.region, machine.zone)
         reserved = [] if reservation is None else self.free_seats(reservation)
-        self.seats(place, machine.type, machine.market, 1, 1, reserved, only_reserved=reservation is not None)
+        self.room().seats(place, machine.type, machine.market, 1, 1, reserved, only_reserved=reservation is not None)
         machine.stopping_at = machine.stopped_at = FOREVER
         machine.cause, machine.shutdown_at = "", None
         machine.running_at = now + self.seconds("boot_s", machine.cloud)

@@ -44,12 +44,9 @@ class Abandoned:
             subject = Subject.parse(text)
             return (subject.topology, subject.series) == (topology, series) and text not in keep
 
-        known = [held.subject for held in self._run_state.held()] + [
-            piece.subject for piece in self._run_state.doubtful()
-        ]
         refused = [text for text in list(self._run_state.refusals) if Subject.parse(text).kind in self._leftovers]
         unlisted = frozenset(filter(ours, refused))
-        return Scope(self._run_state, unlisted.union(filter(ours, known)), unlisted, regions)
+        return Scope(self._run_state, unlisted.union(filter(ours, self._run_state.subjects())), unlisted, regions)
 
     def take_up(
         self, orders: Iterable[Order], plan: Callable[[Order], Iterable[str]], standing: Collection[str]
@@ -63,10 +60,7 @@ class Abandoned:
             # Several may be of one series: what was changed while it stood goes on with it.
             kept = keep.setdefault((order.topology.name, order.series or order.attempt), set(standing))
             kept.update(plan(order))
-        texts = [held.subject for held in self._run_state.held()] + [
-            piece.subject for piece in self._run_state.doubtful()
-        ]
-        subjects = map(Subject.parse, texts)
+        subjects = map(Subject.parse, self._run_state.subjects())
         for topology, series in sorted({(subject.topology, subject.series) for subject in subjects}):
             self.release(topology, series, keep.get((topology, series), standing), self._run_state.regions)
 

@@ -45,13 +45,6 @@ FIRST_ROUND_PAUSE, LAST_ROUND_PAUSE = 5.0, 60.0
 LATE_PAUSE = 4.0
 
 
-class Bounds(Struct, frozen=True):
-    """The times at which what is made now must end."""
-
-    hard_end: Callable[[], float]
-    limit: Callable[[], float]
-
-
 class Climb(Struct):
     """The state of one provisioning so far."""
 
@@ -86,10 +79,12 @@ class Climber:
     _attempter: Attempter
     _abandoned: Abandoned
     _offers: OfferReader
-    _bounds: Bounds
+    #: When everything must be gone, and the latest that this can be moved to.
+    _hard_end: Callable[[], float]
+    _limit: Callable[[], float]
     _facts: Mapping[str, str]
     _advice: Advice
-    _emulator: Callable[[], str] = str
+    _emulator: Callable[[], str]
 
     def place(self, name: str, launch: bool, deadline: Deadline) -> Placed:
         """Return the topology where it stands now. Raise a `CapacityError` where it cannot be placed."""
@@ -240,8 +235,8 @@ class Climber:
             topology=topology,
             placement=Placement(rung.region, rung.zone, rung.zones),
             attempt=self._run_state.next_attempt(),
-            lease_end=min(self._clock.now() + LEASE, self._bounds.hard_end()),
-            hard_end=self._bounds.limit(),
+            lease_end=min(self._clock.now() + LEASE, self._hard_end()),
+            hard_end=self._limit(),
             launch=climb.launch,
             nonce=self._run_state.nonce,
             facts={**offers[rung.zone].facts, **(self._facts if climb.launch else {})},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +14,7 @@ from pytest_capacity.engine.expiry import Expiry
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.model import Diagnosis, Held, Identity
+from pytest_capacity.text import moment
 
 #: How often credentials are looked at that work longer than was said of them. Seconds.
 LOOK_AGAIN: Final = 30.0
@@ -80,8 +80,7 @@ def _cost(helds: Sequence[Held], prices: Mapping[str, float]) -> str:
 def _until(ends: Expiry) -> str:
     words = ""
     if ends.until is not None:
-        at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(ends.until))
-        words = f", bound to end by {at} at the latest"
+        words = f", bound to end by {moment(ends.until)} at the latest"
     if ends.endless:
         words += f", and nothing ends {', '.join(ends.endless)} by itself"
     return words

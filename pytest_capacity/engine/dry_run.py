@@ -19,9 +19,9 @@ from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import chosen, shares
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import stranger
-from pytest_capacity.engine.dead_proxy import hopeless
 from pytest_capacity.engine.offers import READING, OfferReader, check_zones, patiently
 from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.engine.unreachable import hopeless
 from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
 from pytest_capacity.model import Diagnosis, Identity, Offer, Order, Placement, Quota, Request, Topology

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
@@ -20,11 +19,10 @@ from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.alter import Alterer
 from pytest_capacity.engine.attempt import Attempter
 from pytest_capacity.engine.calls import asked, refused
-from pytest_capacity.engine.climb import Bounds, Climber, subjects
+from pytest_capacity.engine.climb import Climber, subjects
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.credentials import Account, CredentialWatch
-from pytest_capacity.engine.dead_proxy import hopeless
-from pytest_capacity.engine.expiry import Expiry, expiry_of, standing
+from pytest_capacity.engine.expiry import Expiry, expiry_of
 from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader, patiently
@@ -32,9 +30,11 @@ from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.engine.unreachable import hopeless
 from pytest_capacity.engine.usage import read_usage
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
 from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Topology, Unread
+from pytest_capacity.text import moment
 from pytest_capacity.usage import Usage, UseFilter
 
 #: Calls in flight at once.
@@ -97,7 +97,6 @@ class Engine:
         self._abandoned = Abandoned(self._releaser, run_state, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, run_state, clock, self._chores)
         self._preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
-        bounds = Bounds(lambda: self.hard_end, lambda: self.limit)
         self._climber = Climber(
             request,
             backend,
@@ -106,7 +105,8 @@ class Engine:
             attempter,
             self._abandoned,
             self.offers,
-            bounds,
+            lambda: self.hard_end,
+            lambda: self.limit,
             reach.facts,
             advice,
             emulator,
@@ -135,7 +135,7 @@ class Engine:
         """Extend the run to that time. Raises `Refused` beyond the limit, and `JournalError`."""
         if until > self.limit + 1:
             raise Refused(
-                f"the run cannot last until {_moment(until)}: its limit is {_moment(self.limit)}, "
+                f"the run cannot last until {moment(until)}: its limit is {moment(self.limit)}, "
                 "by which its nodes end themselves. Extend it less, or give a later run a longer limits.duration"
             )
         if until > self.hard_end:
@@ -323,7 +323,7 @@ class Engine:
 
     def _receipt(self, run_state: RunState, unread: tuple[Unread, ...]) -> Receipt:
         """Return what the last listing left."""
-        left = tuple(standing(run_state))
+        left = run_state.standing()
         # What another run holds ends at that run's hard end, which is not known here.
         ends = self.ends(left) if run_state is self.run_state else Expiry(None, ())
         return Receipt(
@@ -382,7 +382,3 @@ class Engine:
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in (self._creates, self._pool, self._chores) if wait else ():
             pool.shutdown(wait=True)
-
-
-def _moment(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

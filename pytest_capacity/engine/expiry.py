@@ -1,14 +1,11 @@
-"""Messages on what is still there: in which state, and until when without a release."""
+"""Until when what is still there stays without a release."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.model import Held, Piece
 
 
@@ -26,11 +23,3 @@ def expiry_of(backend: Backend, things: Iterable[Held | Piece], hard_end: float)
         until=max((end for _, end in ends if end is not None), default=None),
         endless=tuple(thing.id for thing, end in ends if end is None and isinstance(thing, Held)),
     )
-
-
-def standing(run_state: RunState) -> Sequence[Held]:
-    """Return what is held; what the cloud has accepted to remove is leaving, though it was not looked at since."""
-    return [
-        replace(held, state="leaving") if run_state.accepted(held) and held.state in ("creating", "ready") else held
-        for held in run_state.held()
-    ]

@@ -13,7 +13,7 @@ from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.model import Diagnosis, Held, Node, Placed, Topology
-from pytest_capacity.remote.notice import outputs
+from pytest_capacity.remote.ready import outputs
 
 #: What a cloud says of a spot node that it takes back, in the table's words.
 KINDS: Final = frozenset({"preempted", "spot-capacity", "spot-price"})

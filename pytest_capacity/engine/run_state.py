@@ -200,6 +200,10 @@ class RunState:
         with self._lock:
             return list(self.doubts.values())
 
+    def subjects(self) -> list[str]:
+        """Return the subjects of what is held, and of what may exist."""
+        return [held.subject for held in self.held()] + [piece.subject for piece in self.doubtful()]
+
     def settle(self, subject: str) -> None:
         """Record that the outcome of the create call is known."""
         self.doubts.pop(subject, None)
@@ -210,6 +214,15 @@ class RunState:
         """Return whether the cloud has accepted to remove this."""
         with self._lock:
             return held.key in self.leaving
+
+    def standing(self) -> tuple[Held, ...]:
+        """Return what is held; what the cloud has accepted to remove is leaving, though it was not looked at since."""
+        return tuple(
+            msgspec.structs.replace(held, state="leaving")
+            if self.accepted(held) and held.state in ("creating", "ready")
+            else held
+            for held in self.held()
+        )
 
     def age(self, held: Held) -> float:
         """Return how long ago this was made, in seconds; of what this journal does not know that, very long."""

@@ -7,14 +7,13 @@ from itertools import chain
 from typing import Final
 
 from pytest_capacity.backends.base import Backend, ListsUses
+from pytest_capacity.backends.uses import NODE, RESERVATION, use_of
 from pytest_capacity.engine.calls import asked
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import Diagnosis, Held, Subject, Unread
-from pytest_capacity.usage import CloudResource, CloudUse, ResourceKind, Usage, UseFilter
+from pytest_capacity.model import Diagnosis, Unread
+from pytest_capacity.usage import CloudResource, Usage, UseFilter
 
 #: Things that are used, or by which others are; what else an inventory has (keys, disks, groups) is neither.
-_NODE: Final = "node"
-_RESERVATION: Final = "reservation"
 _EVERYTHING: Final = "everything"
 
 
@@ -46,25 +45,7 @@ def open_runs(journal: Journal, backend: str) -> list[str]:
 def _of_run(backend: Backend, regions: Sequence[str], run: str) -> Iterator[CloudResource | Unread]:
     for one in backend.inventory(run, regions):
         if isinstance(one, Unread):
-            if one.kind in (_NODE, _RESERVATION, _EVERYTHING):
+            if one.kind in (NODE, RESERVATION, _EVERYTHING):
                 yield one
-        elif one.kind in (_NODE, _RESERVATION):
-            yield _resource(one, run)
-
-
-def _resource(held: Held, run: str) -> CloudResource:
-    node, facts = held.kind == _NODE, held.facts
-    use = CloudUse(
-        reservation=(facts.get("reservation_id") or None) if node else held.id,
-        lease=facts.get("lease_id") or run,
-        run=run,
-        topology=Subject.parse(held.subject).topology,
-        group=held.group,
-        name=facts.get("name", "") if node else "",
-        instance_type=facts.get("instance_type", ""),
-        market=facts.get("market", "") if node else "",
-        state=held.state,
-        until=held.deadline,
-    )
-    kind: ResourceKind = "node" if node else "reservation"
-    return CloudResource(id=held.id, kind=kind, region=held.region, zone=held.zone, uses=(use,))
+        elif one.kind in (NODE, RESERVATION):
+            yield use_of(one, run)

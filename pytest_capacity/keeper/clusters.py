@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pytest_capacity.backends.emulator_secret import emulator_secret
 from pytest_capacity.databases import KubernetesSettings
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.engine import Engine
@@ -26,9 +26,6 @@ def scaling_of(
 ) -> Scaling:
     """Return what a run scales. ``request.endpoint`` is the emulator's where the run has one."""
 
-    def wait(seconds: float, wake: threading.Event) -> bool:
-        return clock.wait(seconds, wake)
-
     def nodes(requests: OpsState, on_end: Callable[[], None]) -> NodeGroups:
         return NodeGroups(engine, requests, loans, request.scaling.timeout_s, on_end)
 
@@ -38,7 +35,7 @@ def scaling_of(
         state.intend,
         state.note,
         clock.now,
-        wait,
+        clock.wait,
         lambda: engine.hard_end,
         _connector(request),
         nodes,
@@ -49,7 +46,7 @@ def _connector(request: Request) -> Connect:
     """Return what opens the cluster; imports its client when it is called."""
 
     def connect(settings: KubernetesSettings) -> Kubernetes:
-        from pytest_capacity.scaling.kubedb.client import Kubernetes, emulator_secret
+        from pytest_capacity.scaling.kubedb.client import Kubernetes
 
         # An emulated run reaches no cluster of the user's, whatever the file names.
         if request.emulated and request.endpoint:

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pytest_capacity.backends import environment_prefixes, missing_extra
+from pytest_capacity.backends.emulator_secret import SECRET_FILE, emulator_secret
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.engine.reach import Located
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import last_lines
@@ -25,10 +27,6 @@ _BOOT: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
     "from pytest_capacity.emulator.__main__ import main; sys.exit(main(sys.argv[1:]))"
 )
-
-
-#: Names the file with the emulator's secret, to the keeper and its backend.
-SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 
 
 class _Ready(msgspec.Struct):
@@ -129,8 +127,7 @@ def isolate() -> None:
 
 
 def _may_be_emulator(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+    return url.startswith("http:") and is_loopback(url)
 
 
 class _World(msgspec.Struct):
@@ -144,9 +141,9 @@ class _Place(msgspec.Struct):
 
 def _headers() -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    with contextlib.suppress(OSError, KeyError):
-        secret = Path(os.environ[SECRET_FILE]).read_text(encoding="ascii").strip()
-        headers["Authorization"] = f"Bearer {secret}"
+    with contextlib.suppress(OSError):
+        if secret := emulator_secret():
+            headers["Authorization"] = f"Bearer {secret}"
     return headers
 
 

@@ -90,6 +90,8 @@ class Owner:
         self._left = False
         self._fault: CapacityError | None = None
         self._started: threading.Thread | None = None
+        #: Whether a keeper that takes the place of one that died may be reached and not know yet what we wish.
+        self._replacing = False
         #: Sends the next keeper what the last one knew.
         self._telling: threading.Thread | None = None
         self.answer: protocol.Started | None = None
@@ -409,11 +411,14 @@ class Owner:
             if self._process:
                 self._process.kill()  # What closed its socket has no business any more.
                 self._process.wait()
+            self._replacing = True
             self._open(again=True)
             if not self._closed:
                 self._tell()
         except Exception as error:  # noqa: BLE001 - the edge of this thread: callers must not wait for ever for a keeper.
             self._give_up(str(error) if isinstance(error, CapacityError) else repr(error))
+        finally:
+            self._replacing = False
 
     def _give_up(self, why: str) -> None:
         with self._changed:
@@ -429,10 +434,13 @@ class Owner:
     def _await_telling(self, beat: Beat | None) -> None:
         # Before it knows what we wish, a keeper would release what is to be kept; one that hangs is not waited for.
         for _ in range(round(JOINING / BEAT)):
-            telling = self._telling
-            if telling is None or not telling.is_alive():
+            replacing, telling = self._replacing, self._telling  # In this order: `_lost` sets them in the other one.
+            if telling is not None and telling.is_alive():
+                telling.join(BEAT)
+            elif replacing:
+                pause(BEAT)
+            else:
                 return
-            telling.join(BEAT)
             if beat:
                 beat()
 

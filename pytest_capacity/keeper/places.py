@@ -47,17 +47,9 @@ class Places(Struct, frozen=True):
         )
 
 
-class SessionPlaces(Struct, frozen=True):
-    """The files of one named session: who its keeper is, and the lock of those who would change that."""
-
-    record: str
-    lock: str
-
-    @staticmethod
-    def of(session: str) -> SessionPlaces:
-        """Name the files and make their directory. Raises `OSError` where that does not work."""
-        directory = _made(state_dir() / "sessions")
-        return SessionPlaces(record=str(directory / f"{session}.json"), lock=str(directory / f"{session}.lock"))
+def sessions_dir() -> Path:
+    """Return the directory of the sessions' files, made. Raises `OSError` where that does not work."""
+    return _made(state_dir() / "sessions")
 
 
 def state_dir() -> Path:

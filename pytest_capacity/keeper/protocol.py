@@ -65,8 +65,6 @@ class Hello(Call, frozen=True, tag="hello"):
 
     role: Role
     name: str
-    version: int = VERSION
-    package: str = __version__
 
 
 class Start(Call, frozen=True, tag="start"):

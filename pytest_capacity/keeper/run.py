@@ -19,7 +19,6 @@ from pytest_capacity.backends import open_backend, provider
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.advice import NO_ADVICE
 from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.expiry import standing
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.engine.usage import open_runs
@@ -320,7 +319,7 @@ class Run:
 
     def holding(self) -> Holding:
         """Return what is held, by the journal."""
-        helds = tuple(standing(self._run_state))
+        helds = self._run_state.standing()
         ends = self.engine.ends(helds)
         databases = self.scaling.held
         return Holding(

@@ -1,7 +1,7 @@
 """The keeper: one run's process. It lives while an owner lives, then releases everything, and exits.
 
 Its main thread waits for the end and keeps the leases; each connection has its threads, and each call that may take
-long gets one of its own. Who is there, and what the end of an owner means, is the business of `attendance`.
+long gets one of its own. Who is there, and what the end of an owner means, is the business of `peers`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from pytest_capacity.errors import KeeperError
-from pytest_capacity.keeper.places import SessionPlaces, state_dir
+from pytest_capacity.keeper.places import sessions_dir, state_dir
 
 #: So many keepers may die; the next one only releases.
 LIVES: Final = 2
@@ -45,7 +45,7 @@ class Session:
     def __init__(self, name: str) -> None:
         self.name: Final = name
         try:
-            self._places = SessionPlaces.of(name)
+            self._record = sessions_dir() / f"{name}.json"
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -55,12 +55,13 @@ class Session:
         # Here, since pytest loads this module in every run, and a suite may have a `filelock.py` of its own.
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self._places.lock, mode=0o600)
+        path = self._record.with_suffix(".lock")
+        lock = FileLock(path, mode=0o600)
         try:
             lock.acquire(timeout=ELECTION)
         except Timeout:
             raise KeeperError(
-                f"session {self.name!r}: another process has held its lock {self._places.lock} for {ELECTION:g} s. "
+                f"session {self.name!r}: another process has held its lock {path} for {ELECTION:g} s. "
                 "End that process, or name another session (--capacity-session)"
             ) from None
         except OSError as error:
@@ -73,18 +74,18 @@ class Session:
     def read(self) -> Record | None:
         """Return the record of the session's keeper; None: there is none, or it cannot be read."""
         try:
-            return msgspec.json.decode(Path(self._places.record).read_bytes(), type=Record)
+            return msgspec.json.decode(self._record.read_bytes(), type=Record)
         except (OSError, msgspec.DecodeError, msgspec.ValidationError):
             return None
 
     def write(self, record: Record) -> None:
         """Say who keeps it from now on; whole or not at all."""
-        new = f"{self._places.record}.{os.getpid()}"
+        new = f"{self._record}.{os.getpid()}"
         try:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(msgspec.json.encode(record))
-            Path(new).replace(self._places.record)
+            Path(new).replace(self._record)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -93,7 +94,7 @@ class Session:
         with contextlib.suppress(KeeperError), self.elected():  # At the end of a process that cannot do more about it.
             record = self.read()
             if record and (record.run, record.pid) == (run, pid):
-                Path(self._places.record).unlink(missing_ok=True)
+                self._record.unlink(missing_ok=True)
 
     def _unusable(self, error: OSError) -> KeeperError:
         return KeeperError(

@@ -19,14 +19,13 @@ import msgspec
 from msgspec import Struct
 
 from pytest_capacity.backends import file_variables, missing_extra
+from pytest_capacity.backends.emulator_secret import SECRET_FILE
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper.sessions import Record
 from pytest_capacity.model import Request
 
-#: Stays all the same: where the secret of an emulator is that runs already.
-_KEPT: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
-
-#: Environment of the suite's tools, not of the user's cloud.
+#: Environment of the suite's tools, not of the user's cloud. What says where the secret of a running emulator is stays
+#: all the same.
 _DROPPED: Final = ("COV_CORE_", "PYTEST_", "PYTHON")
 
 #: By these, CI systems find and kill what a job leaves behind.
@@ -147,8 +146,8 @@ def read_keeper_args(text: str) -> KeeperArgs:
 def environment(inherited: Mapping[str, str], *, outlive: bool = False) -> dict[str, str]:
     """Return what the keeper's environment is made of: ours, less the suite's tools, with relative paths resolved."""
     dropped = _DROPPED + (_TRACKING if outlive else ())
-    kept = {name: value for name, value in inherited.items() if name == _KEPT or not name.startswith(dropped)}
-    for name in (*_PATHS, _KEPT, *file_variables()):
+    kept = {name: value for name, value in inherited.items() if name == SECRET_FILE or not name.startswith(dropped)}
+    for name in (*_PATHS, SECRET_FILE, *file_variables()):
         if kept.get(name):
             kept[name] = str(Path(kept[name]).expanduser().absolute())
     return kept

@@ -16,8 +16,8 @@ import pytest
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.plugin.fetch import fetch
-from pytest_capacity.plugin.options import Settings
-from pytest_capacity.plugin.timers import unhurried
+from pytest_capacity.plugin.options import Settings, base_of
+from pytest_capacity.plugin.other_plugins import unhurried
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.remote.sockets import Countdown
 from pytest_capacity.text import clean
@@ -43,19 +43,14 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._=+-]+")
 
 
 def collect_dir(config: pytest.Config, settings: Settings) -> Path:
-    """Return where to collect: the directory that was named, or one beside the run's report, or in its root.
-
-    A flag and the environment are relative to where pytest was started, ini to the ini-file's directory.
-    """
-    started_in = config.invocation_params.dir
+    """Return where to collect: the directory that was named, or one beside the run's report, or in its root."""
     setting = settings.get("collect_dir")
     if setting:
-        base = config.rootpath if setting.source.startswith("ini ") else started_in
-        return base / Path(str(setting.value)).expanduser()
+        return base_of(config, setting) / Path(str(setting.value)).expanduser()
     for option in _REPORTS:
         report = config.getoption(option, None)
         if report:
-            return (started_in / Path(os.path.expandvars(report)).expanduser()).parent / DEFAULT_DIR
+            return (config.invocation_params.dir / Path(os.path.expandvars(report)).expanduser()).parent / DEFAULT_DIR
     return config.rootpath / DEFAULT_DIR
 
 

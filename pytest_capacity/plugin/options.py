@@ -279,19 +279,22 @@ def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
     return "fail" if chosen == "xfail" and config.getoption("runxfail", False) else chosen
 
 
+def base_of(config: pytest.Config, setting: Setting) -> Path:
+    """Return what a path is relative to: ini to the ini-file's directory, all else to where pytest was started."""
+    return config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
+
+
 def config_files(config: pytest.Config, settings: Settings) -> tuple[Sequence[Path], bool]:
     """Return the files to read, and whether they were named. None: they were not, and there is no ``capacity.yaml``.
 
-    A flag and the environment are relative to where pytest was started, ini to the ini-file's directory. Unnamed, the
-    file is looked for in both places.
+    Unnamed, the file is looked for where pytest was started, and in the ini-file's directory.
     """
-    started_in = config.invocation_params.dir
     setting = settings.get("config")
     if setting:
-        base = config.rootpath if setting.source.startswith("ini ") else started_in
+        base = base_of(config, setting)
         named = setting.value if isinstance(setting.value, tuple) else (str(setting.value),)
         return [base / Path(one).expanduser() for one in named], True
-    for folder in dict.fromkeys((started_in, config.rootpath)):
+    for folder in dict.fromkeys((config.invocation_params.dir, config.rootpath)):
         if (folder / DEFAULT_FILE).is_file():
             return [folder / DEFAULT_FILE], False
     return [], False
@@ -300,17 +303,15 @@ def config_files(config: pytest.Config, settings: Settings) -> tuple[Sequence[Pa
 def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
     """Return the keeper's interpreter as an absolute path; None: this one. The keeper runs in another directory.
 
-    A flag and the environment are relative to where pytest was started, ini to the ini-file's directory; a name without
-    a slash is one of ``PATH``. Raises `pytest.UsageError` for what is no program.
+    A name without a slash is one of ``PATH``. Raises `pytest.UsageError` for what is no program.
     """
     setting = settings.get("keeper_python")
     if setting is None:
         return None
     text = str(setting.value)
     if os.sep in text or text.startswith("~"):
-        base = config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
         # Not resolved: a virtual environment's interpreter is a link, and known by its own path.
-        path: str | None = os.path.normpath(base / Path(text).expanduser())
+        path: str | None = os.path.normpath(base_of(config, setting) / Path(text).expanduser())
     else:
         path = shutil.which(text)
     if path is None or not Path(path).is_file() or not os.access(path, os.X_OK):
@@ -398,8 +399,7 @@ def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path
     if chosen is None:
         return True, None
     text = str(chosen.value)
-    base = config.rootpath if chosen.source.startswith("ini ") else config.invocation_params.dir
-    path = base / Path(text).expanduser()
+    path = base_of(config, chosen) / Path(text).expanduser()
     if path.suffix not in (".yaml", ".yml") or path.is_dir():
         raise pytest.UsageError(f"{chosen.source}: {text!r} is no scenario file (.yaml)")
     if not path.is_file():

@@ -17,12 +17,11 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Node, Placed, Request
 from pytest_capacity.plugin.console import width_of
-from pytest_capacity.plugin.fake_files import keep_real_files
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
 from pytest_capacity.plugin.node_usage import Uses
 from pytest_capacity.plugin.options import OnExhausted
-from pytest_capacity.plugin.timers import unhurried
+from pytest_capacity.plugin.other_plugins import keep_real_files, unhurried
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.text import clean, fold_all
 

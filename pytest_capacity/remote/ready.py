@@ -1,11 +1,12 @@
-"""Readiness of nodes: one check, and the wait for many nodes at once. The keeper runs this."""
+"""What nodes say of themselves: whether they are ready, and what a command writes on them. The keeper runs this."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -28,6 +29,9 @@ COMMAND: Final = 30.0
 #: How soon a node's thread, and the whole wait, notice that they must stop. Seconds.
 _SLICE: Final = 0.2
 _POLL: Final = 0.1
+
+#: Nodes that are asked at the same time.
+_WIDTH: Final = 64
 
 _TCP: Final = "tcp:"
 _CLOUD_INIT_LOG: Final = "/var/log/cloud-init-output.log"
@@ -248,3 +252,34 @@ def _hang_up(nodes: Sequence[Node]) -> None:
         return
     for node in reached:
         close(node)
+
+
+def outputs(nodes: Sequence[Node], command: str, timeout: float) -> Mapping[str, str]:
+    """Return what ``command`` writes on each node, by the node's id.
+
+    Nodes on which it fails, or takes longer than ``timeout`` seconds, and those that cannot be reached, are left out.
+    The connections stay open for the next time.
+    """
+    if not nodes:
+        return {}
+    with ThreadPoolExecutor(min(_WIDTH, len(nodes)), "capacity-notice") as pool:
+        found = pool.map(lambda node: _output(node, command, timeout), nodes)
+        return {node.id: text for node, text in zip(nodes, found, strict=True) if text}
+
+
+def _output(node: Node, command: str, timeout: float) -> str:
+    """Return what the command writes. Not by `Machine.run`, which logs each command: this runs again and again."""
+    try:
+        need_paramiko(node)
+    except NodeError:
+        return ""
+    from pytest_capacity.remote.command import execute
+    from pytest_capacity.remote.connection import connection_to
+    from pytest_capacity.remote.transport import BROKEN
+
+    within = Countdown(timeout)
+    try:
+        ended = execute(connection_to(node).session(within), command.encode(), None, within)
+    except (NodeError, *BROKEN):
+        return ""
+    return ended.stdout.decode(errors="replace") if ended.how == "ended" and ended.status == 0 else ""

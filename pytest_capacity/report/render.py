@@ -187,7 +187,6 @@ _TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
     "suspect": ("suspect, and not lent again: {listed}", "yellow"),
     "trouble": ("{words}", "red"),
     "ending": ("{words}", "red"),
-    "credentials": ("{words}", "red"),
     "adopted": ("the keeper had died; another one has taken over what the run holds", "yellow"),
     "database-requested": ("database {key}: asking for {engine} {name} in namespace {namespace}", ""),
     "database-ready": ("database {key}: {name} is ready", "green"),

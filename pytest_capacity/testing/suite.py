@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+import unittest
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from pytest_capacity.backends.base import ListsUses
 from pytest_capacity.engine.calls import asked
 from pytest_capacity.errors import Exhausted
 from pytest_capacity.model import Change, Diagnosis, Held
 from pytest_capacity.testing.bench import PATIENCE, Killed, Lab, benched, count_nodes, set_weather, within
+from pytest_capacity.usage import CloudResource, CloudUse, UseFilter
 
 #: How far from what it is told the end of a lease may lie. Seconds.
 MINUTE = 60.0
@@ -166,6 +170,26 @@ class ConformanceSuite:
             assert not engine.run_state.held()
             bench.give_back(engine)
 
+    def test_uses_show_what_every_run_holds(self, lab: Lab, tmp_path: Path) -> None:
+        """A run that no journal here knows is listed by its stamp: nodes in their reservations, while they stand."""
+        with benched(lab, tmp_path) as bench:
+            engine = bench.engine(lab.request(run="conformance-other"))
+            looking = lab.backend(lab.request(run="conformance-looks"))
+            if not isinstance(looking, ListsUses):
+                raise unittest.SkipTest("the backend does not say who uses what")
+            placed = engine.provision("default")
+            uses = _uses_of("conformance-other", looking, engine.request.regions)
+            for group, nodes in placed.nodes.items():
+                for node in nodes:
+                    use = uses.get(node.id)
+                    assert use is not None, f"{node.id} is not among {sorted(uses)}"
+                    assert (use.reservation, use.group, use.topology) == (node.reservation_id, group, "default")
+                    assert (use.name, use.state, use.ended) == (node.name, "ready", None)
+            assert {use.reservation for use in uses.values()} >= {one.id for one in placed.reservations}
+            bench.give_back(engine)
+            left = _uses_of("conformance-other", looking, engine.request.regions)
+            assert not {id_ for id_, use in left.items() if use.ended is None and use.state != "leaving"}
+
     def test_another_run_is_released_by_its_stamp(self, lab: Lab, tmp_path: Path) -> None:
         """What a run left whose journal is elsewhere is found and given back, slow nodes too; a third run's stays."""
         set_weather(lab, slow_s=1.0)
@@ -229,3 +253,11 @@ class ConformanceSuite:
             ]
             assert not missing, commands
             bench.give_back(engine)
+
+
+def _uses_of(run: str, backend: ListsUses, regions: Sequence[str]) -> dict[str, CloudUse]:
+    """Return by resource what ``run`` uses of ``regions``; nothing may be unread."""
+    found = list(backend.uses(regions, UseFilter()))
+    unread = [one for one in found if not isinstance(one, CloudResource)]
+    assert not unread, unread
+    return {one.id: use for one in found if isinstance(one, CloudResource) for use in one.uses if use.run == run}

@@ -23,7 +23,7 @@ VARIABLE: Final = "CAPACITY_CHROMIUM"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome-headless-shell")
 
 #: How long a page may take for anything, on a loaded machine. Seconds.
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 
 #: Becomes the program that it names, with our two pipes where that looks for them.
 _WIRE: Final = """
@@ -96,7 +96,11 @@ class Chromium:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(60)
         self._out.close()
         self._in.close()
         self._log.close()

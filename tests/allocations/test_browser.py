@@ -162,7 +162,7 @@ def test_what_is_old_is_shown_as_old(page: Page) -> None:
     """The server has ended: the last answer stays, and is marked, until there is another."""
     page.open()
     page.process.terminate()
-    page.process.wait(30)
+    page.process.wait(120)
     page.chromium.until("document.body.classList.contains('stale')", "the page says that it is old")
     assert page.rows()[0] == ["i-1", "ready"]
     assert page.chromium.run("getComputedStyle(document.querySelector('main')).opacity") == "0.5"

@@ -7,39 +7,55 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
 
-from tests.emulated import ROOT, Emulator
-from tests.safety.phases import let_go, said, under_way
-from tests.safety.runs import PATIENCE, Going, Suite, until
+from tests.emulated import HELD_OPEN, ROOT, Emulator
+from tests.safety.phases import TESTS, go_on, let_go, new_keeper, said, under_way
+from tests.safety.runs import PATIENCE, Going, Suite, suite_in, until
 
 
 class Kills(Struct, frozen=True, kw_only=True):
     """What the runs on one cloud need and do."""
 
-    #: The call during which a run is in a phase, and that the weather delays.
+    #: The call during which a run is in a phase, and that is held open.
     calls: Mapping[str, str]
     #: What a run reads to talk to the emulator as to any endpoint.
     environment: Callable[[Emulator], Mapping[str, str]]
     #: Makes a reservation of another team in the same account, and returns the ids of its things in the World.
     others: Callable[[Emulator], Sequence[str]]
-    #: How long a call of the phase takes. Seconds.
-    delay_s: float = 0.5
     weather: Mapping[str, Any] = field(default_factory=dict)
+    #: The group of nodes of the suite, and what its file says beside it.
+    group: Mapping[str, Any]
+    settings: Mapping[str, Any]
 
     @property
     def phases(self) -> tuple[str, ...]:
         """All phases."""
         return (*self.calls, "testing")
 
+    @property
+    def cases(self) -> list[tuple[str, signal.Signals]]:
+        """SIGKILL in each phase, and in two of them the other signals that end a run."""
+        others = ((phase, number) for phase in ("launching", "testing") for number in (signal.SIGTERM, signal.SIGINT))
+        return [*((phase, signal.SIGKILL) for phase in self.phases), *others]
+
+    @contextmanager
+    def suite(self, folder: Path, emulator: Emulator) -> Iterator[Suite]:
+        """Give a suite whose tests wait to be let go."""
+        with suite_in(folder, emulator) as suite:
+            suite.configure({"db": dict(self.group)}, aws=None, **self.settings)
+            suite.write("test_suite.py", TESTS)
+            yield suite
+
     def reached(self, suite: Suite, phase: str, **fault: Any) -> Going:
         """Start a run, and wait until it is in the phase; before "releasing" its tests are let go."""
         call = self.calls.get(phase)
-        faults = [{"operation": call, "delay_s": self.delay_s, **fault}] if call else []
+        faults = [{"operation": call, "delay_s": HELD_OPEN, **fault}] if call else []
         suite.emulator.weather(faults=faults, **self.weather)
         going = suite.start(env=dict(self.environment(suite.emulator)))
         if phase.startswith("releasing"):
@@ -58,6 +74,11 @@ class Kills(Struct, frozen=True, kw_only=True):
         going = self.reached(suite, phase)
         going.kill(number)
         let_go(suite)
+        if number == signal.SIGKILL:
+            suite.until_ending()
+        elif not phase.startswith("releasing"):
+            until(lambda: "capacity: interrupted" in going.written(), PATIENCE, f"the interrupt: {going.written()}")
+        go_on(suite)
         going.wait()
         suite.nothing_left(but=theirs)
         assert sorted(str(held["id"]) for held in suite.emulator.held()) == sorted(theirs)
@@ -66,8 +87,11 @@ class Kills(Struct, frozen=True, kw_only=True):
         """SIGKILL of the keeper: another adopts the run, and releases all."""
         theirs = self.others(suite.emulator)
         going = self.reached(suite, phase, times=2)
-        for pid in suite.keepers():
-            os.kill(pid, signal.SIGKILL)
+        (first,) = suite.keepers()
+        os.kill(first, signal.SIGKILL)
+        # What the first one had asked for is held open until the second one has come.
+        new_keeper(suite, [first])
+        go_on(suite)
         let_go(suite)
         ended = going.wait()
         assert ended.code == 0, (ended, suite.logs())
@@ -85,7 +109,7 @@ def quick_start(tmp_path: Path, cloud: str, *options: str) -> str:
     files = (f"--capacity-config=capacity.{cloud}.yaml", f"--capacity-emulator=scenario.{cloud}.yaml")
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *options, *files]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout

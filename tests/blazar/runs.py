@@ -119,11 +119,17 @@ class Suite:
         finally:
             journal.close()
 
+    def logs(self) -> str:
+        """What keepers have logged."""
+        return "".join(log.read_text(errors="replace") for log in (self.path / "state").rglob("*.log"))
+
     def kill_all(self) -> None:
-        """Nobody is left who would release anything."""
-        for pid in self.others():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """Nobody is left who would release anything. Stopped first: none starts another keeper for one that died."""
+        others = self.others()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in others:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def close(self) -> None:
         """Leave no process behind."""

@@ -23,8 +23,10 @@ CALLS: Final = {
 }
 PHASES: Final = ("reserving", "waiting", "launching", "testing", "releasing nodes", "releasing the lease")
 
-#: For how long a phase is held open. Seconds.
-HELD_OPEN: Final = 1.0
+#: For how long a phase is held open at most, unless `go_on` ends it before. Seconds.
+HELD_OPEN: Final = 50.0
+#: The calls of this one are also those with which a test looks for it.
+WAITING_OPEN: Final = 2.0
 
 
 def another_teams(suite: Suite) -> str:
@@ -65,11 +67,17 @@ def reach(suite: Suite, process: subprocess.Popen[bytes], phase: str) -> None:
 
 def started(suite: Suite, phase: str, **weather: Any) -> subprocess.Popen[bytes]:
     """A run whose call of that phase takes its time, in that phase."""
-    delays = {CALLS[phase]: HELD_OPEN} if phase in CALLS else {}
+    delays = {CALLS[phase]: WAITING_OPEN if phase == "waiting" else HELD_OPEN} if phase in CALLS else {}
     suite.lab.openstack.world({"delays": delays, **weather})
     process = suite.start()
     reach(suite, process, phase)
     return process
+
+
+def go_on(suite: Suite, noted: str = "") -> None:
+    """The calls that are held open go on, once a keeper has logged this."""
+    until(lambda: noted in suite.logs(), f"{noted}: {suite.logs()}", PATIENCE)
+    suite.lab.openstack.world({})
 
 
 def nothing_left(suite: Suite, process: subprocess.Popen[bytes], theirs: str) -> None:
@@ -87,6 +95,7 @@ def test_a_killed_run_leaves_nothing(suite: Suite, phase: str) -> None:
     theirs = another_teams(suite)
     process = started(suite, phase)
     os.kill(process.pid, signal.SIGKILL)
+    go_on(suite, " ending: ")
     nothing_left(suite, process, theirs)
 
 
@@ -98,6 +107,7 @@ def test_a_run_that_is_told_to_end_leaves_nothing(suite: Suite, phase: str, numb
     theirs = another_teams(suite)
     process = started(suite, phase)
     os.kill(process.pid, number)
+    go_on(suite)
     nothing_left(suite, process, theirs)
     assert "receipt: 0 things" in suite.out
 
@@ -110,6 +120,7 @@ def test_a_second_keeper_goes_on(suite: Suite, phase: str) -> None:
     process = started(suite, phase)
     (keeper,) = [pid for pid in suite.others() if pid != process.pid]
     os.kill(keeper, signal.SIGKILL)
+    go_on(suite, " adopted ")
     suite.let_go()
     assert process.wait(PATIENCE) == 0, suite.out
     assert "receipt: 0 things" in suite.out
@@ -127,6 +138,7 @@ def test_the_lease_ends_though_all_are_dead(suite: Suite, phase: str) -> None:
     process = started(suite, phase)
     suite.kill_all()
     process.wait(PATIENCE)
+    go_on(suite)
     # What was asked for when they died may still come to be.
     until(lambda: not suite.lab.openstack.world()["under_way"], "no call is under way", PATIENCE)
     assert suite.lab.held() != []
@@ -140,5 +152,6 @@ def test_a_lost_reply_and_a_kill(suite: Suite) -> None:
     theirs = another_teams(suite)
     process = started(suite, "reserving", lose_reply=True)
     os.kill(process.pid, signal.SIGKILL)
+    go_on(suite, " ending: ")
     nothing_left(suite, process, theirs)
     assert suite.lab.openstack.world()["calls"].count("POST /v1/leases") == 1

@@ -87,7 +87,8 @@ class World:
 
     @contextmanager
     def delayed(self, method: str, kind: str) -> Iterator[None]:
-        """Hold a call up for as long as the weather says of calls like it: ``delays: {POST leases: 1.0}``."""
+        """Hold a call up for as long as the weather says of calls like it, ``delays: {POST leases: 1.0}``, or until it
+        says so no more."""
         what = f"{method} {kind}"
         seconds = self.weather.get("delays", {}).get(what)
         if seconds is None:
@@ -95,7 +96,9 @@ class World:
             return
         self.under_way.append(what)
         try:
-            time.sleep(seconds)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and what in self.weather.get("delays", {}):
+                time.sleep(0.02)
             yield
         finally:
             self.under_way.remove(what)

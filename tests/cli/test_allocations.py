@@ -170,7 +170,7 @@ def test_serve_answers_over_http_until_it_is_ended(tmp_path: Path) -> None:
             assert ask(ready["url"], path)[0] == 401
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_serve_refuses_a_short_token_and_a_taken_port(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.cli.conftest import PROGRAM, SESSION, Shell
-from tests.safety.runs import GRANTED, until
+from tests.safety.runs import GRANTED, PATIENCE, until
 
 
 def test_a_kept_session_is_given_back(shell: Shell) -> None:
@@ -62,7 +62,7 @@ def test_on_a_terminal_it_asks(shell: Shell, answer: str, code: int) -> None:
     while b"[y/N]" not in text:
         text += os.read(master, 1000)
     os.write(master, f"{answer}\n".encode())
-    assert process.wait(60) == code
+    assert process.wait(PATIENCE) == code
     os.close(master)
     assert bool(shell.instances()) is bool(code)
     shell.let_go()
@@ -114,12 +114,13 @@ def test_a_receipt_that_is_not_clean(shell: Shell) -> None:
 def test_who_does_not_wait_leaves_it_to_the_keeper(shell: Shell) -> None:
     """Ctrl-C ends the command, not the release."""
     shell.keep()
-    shell.emulator.weather(faults=[{"operation": "TerminateInstances", "delay_s": 2.0}])
+    shell.emulator.hold("TerminateInstances")
     going = shell.start("release", SESSION)
-    until(lambda: bool(shell.emulator.world(calls=False)["under_way"]), GRANTED, "it is being released")
+    until(lambda: "TerminateInstances" in shell.emulator.under_way(), GRANTED, "it is being released")
     going.kill(signal.SIGINT)
     ended = going.wait()
     assert ended.code == 130
     assert "goes on releasing" in ended.err
     assert "Traceback" not in ended.err
+    shell.emulator.go_on()
     shell.suite.nothing_left()

@@ -133,10 +133,11 @@ def test_a_command_that_a_signal_ends(shell: Shell) -> None:
 
 def test_ctrl_c_while_the_nodes_are_asked_for(shell: Shell) -> None:
     """The command is not started; what there is goes back."""
-    shell.emulator.weather(faults=[{"operation": "RunInstances", "delay_s": 1.0}])
+    shell.emulator.hold("RunInstances")
     going = shell.start_run("touch", "started")
-    until(lambda: bool(shell.emulator.world(calls=False)["under_way"]), GRANTED, "a call is under way")
+    until(lambda: "RunInstances" in shell.emulator.under_way(), GRANTED, "a call is under way")
     going.kill(signal.SIGINT)
+    shell.emulator.go_on()
     ended = going.wait()
     assert ended.code == 130, ended
     assert "interrupted" in ended.err
@@ -148,15 +149,16 @@ def test_a_second_ctrl_c_leaves_the_release_to_the_keeper(shell: Shell) -> None:
     """It says what is still held, and the keeper goes on."""
     going = shell.start_run(*waits(shell, handles_int=False))
     until((shell.tests / "at").exists, GRANTED, "the command runs")
-    shell.emulator.weather(faults=[{"operation": "TerminateInstances", "delay_s": 4.0}])
+    shell.emulator.hold("TerminateInstances")
     going.kill(signal.SIGINT)
-    until(lambda: bool(shell.emulator.world(calls=False)["under_way"]), GRANTED, "it is being released")
+    until(lambda: "TerminateInstances" in shell.emulator.under_way(), GRANTED, "it is being released")
     going.kill(signal.SIGINT)
     ended = going.wait()
     assert ended.code == 130, ended
     assert "still held: " in ended.err
     assert "goes on releasing; its log:" in ended.err
     assert shell.instances()
+    shell.emulator.go_on()
     shell.suite.nothing_left()
 
 

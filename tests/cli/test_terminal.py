@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from tests.cli.conftest import PROGRAM, Shell
-from tests.safety.runs import PATIENCE
+from tests.safety.runs import PATIENCE, until
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
 
@@ -104,14 +104,13 @@ def test_ctrl_c_is_the_commands(shell: Shell, terminals: list[Terminal]) -> None
     terminal = Terminal(shell, words(shell, "echo ready; sleep 600"))
     terminals.append(terminal)
     terminal.await_text("ready")
-    shell.emulator.weather(faults=[{"operation": "TerminateInstances", "delay_s": 4.0}])
+    shell.emulator.hold("TerminateInstances")
     terminal.type("\x03")
-    end = time.monotonic() + PATIENCE
-    while not shell.emulator.world(calls=False)["under_way"]:
-        assert time.monotonic() < end, terminal.text
+    until(lambda: "TerminateInstances" in shell.emulator.under_way(), PATIENCE, "it is being released")
     terminal.type("\x03")
     terminal.await_text("goes on releasing")
     assert terminal.wait() == 130
+    shell.emulator.go_on()
     shell.suite.nothing_left()
 
 

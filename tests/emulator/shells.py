@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Seconds that a test waits for what comes by itself.
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 def eventually(look: Callable[[], T], what: str) -> T:

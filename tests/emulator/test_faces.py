@@ -48,7 +48,7 @@ def weather(world: World, **parts: Any) -> None:
 def machine(world: World, cloud: str, id_: str, **more: Any) -> Machine:
     asked: dict[str, Any] = {"region": "north", "zone": "1", "type": "small", "running_at": world.clock.now(), **more}
     made = Machine(**world.born(cloud), id=id_, kind="machine", **asked)
-    world.seats(Place(cloud, made.region, made.zone), made.type, made.market, 1, 1)
+    world.room().seats(Place(cloud, made.region, made.zone), made.type, made.market, 1, 1)
     world.add_machine(made)
     return made
 

@@ -142,10 +142,8 @@ def test_terminating_the_machine_ends_all_of_it(emulator: Emulator, ec2: EC2Clie
 def test_a_daemon_ends_with_its_node_and_not_with_another(emulator: Emulator, ec2: EC2Client) -> None:
     """Also one that has a session of its own."""
     shell, other = start(emulator, ec2), start(emulator, ec2)
-    daemons = [
-        int(one.say("setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 & sleep 0.1; cat pid"))
-        for one in (shell, other)
-    ]
+    leave = "setsid sh -c 'echo $$ > pid; exec sleep 1000' >/dev/null 2>&1 &"
+    daemons = [int(one.say(f"{leave} until [ -s pid ]; do sleep 0.01; done; cat pid")) for one in (shell, other)]
     ec2.terminate_instances(InstanceIds=[shell.id])
     eventually(lambda: gone(daemons[0]), "the daemon has ended")
     assert not gone(daemons[1])
@@ -338,7 +336,7 @@ def test_nothing_outlives_the_emulator(number: signal.Signals) -> None:
             int(shell.say("nohup sh -c 'sleep 1000; true' >/dev/null 2>&1 & echo $!")),
         ]
         emulator.process.send_signal(number)
-        emulator.process.wait(30)
+        emulator.process.wait(60)
         eventually(lambda: all(gone(pid) for pid in left), "its processes have ended")
         eventually(lambda: not path.parent.exists(), "its directories are removed")
 

@@ -28,7 +28,7 @@ class SlowReleaser:
         self._state = state
 
     def release(self, scope: Scope, until: Callable[[], bool], wake: threading.Event | None = None) -> bool:
-        assert self.let.wait(10)
+        assert self.let.wait(60)
         for held in scope.held():
             self._state.note("gone", data={"kind": held.kind, "held": [held], "ids": [held.id]})
         return True
@@ -60,6 +60,6 @@ def test_a_piece_that_is_being_released_is_known_as_such(state: RunState) -> Non
         assert abandoned.is_releasing([NETWORK, GROUP])
         assert not abandoned.is_releasing([NETWORK])
         releaser.let.set()
-        abandoned.under_way()[0].result(10)
+        abandoned.under_way()[0].result(60)
         assert not abandoned.is_releasing([NETWORK, GROUP])
         assert [held.kind for held in state.held()] == ["network"]

@@ -38,7 +38,7 @@ def refused(bench: Bench, emulator: Emulator, *groups: NodeGroup, **changes: Any
     engine = bench.engine(request(emulator, *groups, **changes))
     with pytest.raises(Refused) as error:
         engine.provision("default")
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
     return str(error.value)
 

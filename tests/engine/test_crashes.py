@@ -100,12 +100,12 @@ class Lives:
 def whole_run(engine: Engine) -> bool:
     """Provision, and give back."""
     engine.provision("default")
-    return engine.release(within(20)).clean
+    return engine.release(within(60)).clean
 
 
 def give_back(engine: Engine) -> bool:
     """What a keeper does that finds nobody."""
-    return engine.release(within(20)).clean
+    return engine.release(within(60)).clean
 
 
 def provisions(engine: Engine) -> bool:

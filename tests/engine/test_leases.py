@@ -22,7 +22,7 @@ def end_dates(emulator: Emulator) -> list[float]:
 def test_the_first_lease_is_half_an_hour(bench: Bench, emulator: Emulator) -> None:
     """If everybody dies now, EC2 ends the reservation by itself."""
     bench.engine(request(emulator, DB)).provision("default")
-    assert abs(end_dates(emulator)[0] - (bench.clock.now() + LEASE)) < 10
+    assert abs(end_dates(emulator)[0] - (bench.clock.now() + LEASE)) < 60
 
 
 def test_nothing_is_renewed_before_half_life(bench: Bench, emulator: Emulator) -> None:
@@ -40,7 +40,7 @@ def test_leases_are_renewed_at_half_life(bench: Bench, emulator: Emulator) -> No
     engine.provision("default")
     bench.clock.moved = LEASE / 2 + 60
     engine.renew()
-    assert abs(end_dates(emulator)[0] - (bench.clock.now() + LEASE)) < 10
+    assert abs(end_dates(emulator)[0] - (bench.clock.now() + LEASE)) < 60
     assert len(emulator.calls("ModifyCapacityReservation")) == 1
 
 
@@ -72,7 +72,7 @@ def test_without_reservations_one_node_a_region_bears_the_deadline(bench: Bench,
     assert len(emulator.calls("CreateTags")) == 1
     deadlines = {one["tags"]["pytest-capacity:deadline"] for one in emulator.held("instance")}
     latest = max(datetime.fromisoformat(deadline).astimezone(UTC).timestamp() for deadline in deadlines)
-    assert abs(latest - (bench.clock.now() + LEASE)) < 10
+    assert abs(latest - (bench.clock.now() + LEASE)) < 60
 
 
 def test_a_failed_renewal_is_said_and_tried_again(bench: Bench, emulator: Emulator) -> None:
@@ -84,7 +84,7 @@ def test_a_failed_renewal_is_said_and_tried_again(bench: Bench, emulator: Emulat
     engine.renew()
     assert any("could not be extended" in words for words in engine.run_state.troubles)
     engine.renew()
-    assert abs(end_dates(emulator)[0] - (bench.clock.now() + LEASE)) < 10
+    assert abs(end_dates(emulator)[0] - (bench.clock.now() + LEASE)) < 60
 
 
 def test_the_cloud_ends_what_nobody_renews(bench: Bench, emulator: Emulator) -> None:

@@ -12,8 +12,7 @@ from azure.core.pipeline.transport import HttpRequest, RequestsTransport
 from botocore.exceptions import EndpointConnectionError
 from msgspec.structs import replace
 
-from pytest_capacity.engine.dead_proxy import hopeless
-from pytest_capacity.engine.no_network import GRACE
+from pytest_capacity.engine.unreachable import NETWORK_GRACE, hopeless
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Diagnosis
 from tests.emulated import Emulator
@@ -59,7 +58,7 @@ def test_a_name_that_does_not_resolve_is_named(url: str | None, library: str) ->
     clock = MovedClock()
     give_up = hopeless(url, clock)
     assert give_up(answer) is None
-    clock.moved += GRACE - 1
+    clock.moved += NETWORK_GRACE - 1
     assert give_up(answer) is None
     clock.moved += 2
     end = give_up(answer)
@@ -73,7 +72,7 @@ def test_a_name_that_resolves_again_is_asked_on(monkeypatch: pytest.MonkeyPatch)
     clock = MovedClock()
     give_up = hopeless(None, clock)
     assert give_up(answer) is None
-    clock.moved += GRACE + 1
+    clock.moved += NETWORK_GRACE + 1
     with monkeypatch.context() as there:
         there.setattr(socket, "getaddrinfo", lambda *_, **__: [])
         assert give_up(answer) is None

@@ -156,7 +156,7 @@ def test_what_a_refused_call_leaves_is_found_and_released(bench: MadeUpBench) ->
     engine = bench.engine(DB, habits=habits)
     engine.provision("default")
     for work in engine._abandoned.under_way():
-        assert work.result(timeout=10)
+        assert work.result(timeout=60)
     assert not [held for held in bench.cloud.standing() if held.id.startswith("left-")]
     assert sum(held.kind == "node" for held in bench.cloud.standing()) == 3
     bench.give_back()

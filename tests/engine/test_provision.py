@@ -54,7 +54,7 @@ def test_that_they_sit_there_is_read_from_the_cloud(bench: Bench, emulator: Emul
     with pytest.raises(Refused, match=r"was aimed at reservation cr-\w+ and sits in none"):
         engine.provision("default")
     assert [attempt.code for attempt in engine.run_state.attempts] == ["not-in-reservation"]
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -92,7 +92,7 @@ def test_a_node_that_dies_before_it_runs_fails_the_attempt(bench: Bench, emulato
     engine = bench.engine()
     assert engine.provision("default").zone == "us-east-1b"
     assert engine.run_state.attempts[0].code == "Server.InsufficientInstanceCapacity"
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -102,11 +102,14 @@ def test_all_zones_dry(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine()
     with pytest.raises(Exhausted, match=r"(?s)us-east-1a.*us-east-1b.*InsufficientInstanceCapacity") as first:
         engine.provision("default")
-    calls = len(emulator.calls("CreateCapacityReservation"))
+    asked = [(call["zone"], call["type"]) for call in emulator.calls("CreateCapacityReservation")]
+    # A group that is refused ends the zone for one whose call has not begun.
+    assert len(set(asked)) == len(asked)
+    assert {zone for zone, _ in asked} == {"us-east-1a", "us-east-1b"}
     with pytest.raises(Exhausted) as second:
         engine.provision("default")
     assert second.value is first.value
-    assert len(emulator.calls("CreateCapacityReservation")) == calls == 4
+    assert len(emulator.calls("CreateCapacityReservation")) == len(asked)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_other_refusals_stop_at_once(bench: Bench, emulator: Emulator, code: str
     with pytest.raises(Refused, match=f"{code}.*{words}"):
         engine.provision("default")
     assert {call["zone"] for call in emulator.calls("CreateCapacityReservation")} == {"us-east-1a"}
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -173,7 +176,7 @@ def test_a_lost_placement_group_is_found_by_its_stamp(bench: Bench, emulator: Em
     engine = bench.engine(request(emulator, group))
     engine.provision("default")
     assert len(emulator.held("placement-group")) == 1
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -183,7 +186,7 @@ def test_provisioning_has_a_limit(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine(request(emulator, timeout_s=1.0))
     with pytest.raises(TimedOut, match="--capacity-timeout"):
         engine.provision("default")
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -201,11 +204,11 @@ def test_stop_ends_provisioning(bench: Bench, emulator: Emulator) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(emulator.held("instance")) < 4 and time.monotonic() < end:
         time.sleep(0.02)
-    assert engine.release(within(20)).clean
-    asking.join(timeout=10)
+    assert engine.release(within(60)).clean
+    asking.join(timeout=60)
     assert len(failures) == 1
     assert emulator.held() == []
 
@@ -256,7 +259,7 @@ def test_a_journal_that_fails_later_does_not_stop_the_release(bench: Bench, emul
     engine = bench.engine(request(emulator, DB, LOADER))
     engine.provision("default")
     engine.run_state._journal._base.execute("PRAGMA query_only=1")
-    receipt = engine.release(within(20))
+    receipt = engine.release(within(60))
     assert receipt.clean
     assert any("journal" in words for words in receipt.troubles)
     assert emulator.held() == []
@@ -287,7 +290,7 @@ def test_ids_are_not_looked_for_in_names(bench: Bench, emulator: Emulator) -> No
     placed = engine.provision("my-cr-1")
     (reservation,) = placed.reservations
     assert {node.reservation_id for node in placed.nodes["db"]} == {reservation.id}
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -300,6 +303,6 @@ def test_a_pending_reservation_is_waited_for(bench: Bench, emulator: Emulator, l
     assert len(placed.reservations) == 2
     assert {held.state for held in engine.run_state.held() if held.kind == "reservation"} == {"ready"}
     if launch:
-        active = max(call["ended"] for call in emulator.calls("CreateCapacityReservation")) + 1.0
-        assert all(call["began"] >= active - 0.1 for call in emulator.calls("RunInstances"))
-    assert engine.release(within(20)).clean
+        active = max(call["at"] for call in emulator.calls("CreateCapacityReservation")) + 1.0
+        assert all(call["began"] >= active - 0.01 for call in emulator.calls("RunInstances"))
+    assert engine.release(within(60)).clean

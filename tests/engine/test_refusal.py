@@ -27,7 +27,7 @@ def test_a_denied_launch(bench: Bench, emulator: Emulator) -> None:
         "Allow RunInstances to these credentials: the documentation (docs/how-to/aws.md) lists every permission that "
         "is needed"
     )
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
 
 
 def test_a_quota(bench: Bench, emulator: Emulator) -> None:
@@ -38,7 +38,7 @@ def test_a_quota(bench: Bench, emulator: Emulator) -> None:
         engine.provision("default")
     assert ".." not in str(refused.value)
     assert {call["zone"] for call in emulator.calls("CreateCapacityReservation")} == {"us-east-1a"}
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
 
 
 def test_without_credentials(bench: Bench, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

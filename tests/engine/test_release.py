@@ -27,7 +27,7 @@ def ec2(emulator: Emulator, region: str = "us-east-1") -> Any:
 def test_nothing_asked_nothing_called(bench: Bench, emulator: Emulator) -> None:
     """A run that provisioned nothing ends without a release or a listing."""
     engine = bench.engine()
-    receipt = engine.release(within(20))
+    receipt = engine.release(within(60))
     assert receipt.clean
     assert not receipt.asked
     listing = {"DescribeInstances", "TerminateInstances", "CancelCapacityReservation"}
@@ -51,7 +51,7 @@ def test_strangers_are_not_touched(bench: Bench, emulator: Emulator) -> None:
     before = {one["id"] for one in emulator.held()}
     engine = bench.engine()
     engine.provision("default")
-    receipt = engine.release(within(20))
+    receipt = engine.release(within(60))
     assert receipt.clean
     assert any("not our whole stamp" in words for words in receipt.troubles)
     assert {one["id"] for one in emulator.held()} == before
@@ -64,7 +64,7 @@ def test_what_somebody_else_removed_is_no_trouble(bench: Bench, emulator: Emulat
     client = ec2(emulator)
     client.terminate_instances(InstanceIds=[placed.nodes["db"][0].id])
     client.cancel_capacity_reservation(CapacityReservationId=placed.reservations[0].id)
-    receipt = engine.release(within(20))
+    receipt = engine.release(within(60))
     assert receipt.clean
     assert receipt.troubles == ()
 
@@ -79,7 +79,7 @@ def test_a_refused_release_is_retried_and_reported(bench: Bench, emulator: Emula
     assert any("UnauthorizedOperation" in words for words in receipt.troubles)
     assert any("terminate-instances" in line for line in receipt.by_hand)
     emulator.weather(faults=[])
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -94,7 +94,7 @@ def test_an_unread_listing_is_not_an_empty_one(bench: Bench, emulator: Emulator)
     assert not receipt.clean
     assert [(part.region, part.kind) for part in receipt.unread] == [("us-east-1", "reservation")]
     emulator.weather(faults=[])
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
 
 
 def test_new_things_that_are_not_listed_yet_are_given_back(bench: Bench, emulator: Emulator) -> None:
@@ -102,7 +102,7 @@ def test_new_things_that_are_not_listed_yet_are_given_back(bench: Bench, emulato
     emulator.weather(consistency_s=1.0)
     engine = bench.engine(request(emulator, DB))
     engine.provision("default")
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
 
 
@@ -113,7 +113,7 @@ def test_a_placement_group_goes_last(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine(request(emulator, group))
     engine.provision("default")
     assert len(emulator.held("placement-group")) == 1
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
     assert emulator.held() == []
     refused = [call for call in emulator.calls("DeletePlacementGroup") if call["status"] != 200]
     assert refused == []

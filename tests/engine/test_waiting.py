@@ -20,17 +20,17 @@ def test_only_what_was_not_read_is_read_again(bench: Bench, emulator: Emulator) 
     assert asked.count("DescribeAvailabilityZones") == 1
     assert asked.count("DescribeInstanceTypeOfferings") == 1
     assert bench.events().count("unread") == 1
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
 
 
 def test_a_piece_that_is_not_had_in_time_says_so(bench: Bench, emulator: Emulator) -> None:
     """Whichever of several gives up first: the limit, its flag and the cloud's last word, not that another gave up."""
     emulator.weather(faults=[{"operation": "RunInstances", "error": "Unavailable", "http": 503, "message": "wait"}])
-    engine = bench.engine(request(emulator, DB, LOADER, timeout_s=1.5))
-    with pytest.raises(TimedOut, match=r"took longer than 1\.5 s \(--capacity-timeout\); .* was Unavailable: wait"):
+    engine = bench.engine(request(emulator, DB, LOADER, timeout_s=8.0))
+    with pytest.raises(TimedOut, match=r"took longer than 8 s \(--capacity-timeout\); .* was Unavailable: wait"):
         engine.provision("default")
     emulator.weather(faults=[])
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean
 
 
 @pytest.mark.parametrize(("slow", "other"), [(DB, LOADER), (LOADER, DB)], ids=lambda group: group.name)
@@ -49,4 +49,4 @@ def test_who_was_called_off_is_not_the_reason(
     with pytest.raises(TimedOut):
         engine.provision("default")
     emulator.weather(faults=[])
-    assert engine.release(within(20)).clean
+    assert engine.release(within(60)).clean

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
@@ -23,14 +25,17 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.borrower import Borrower
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.spawn import SpawnOptions
-from pytest_capacity.model import Placed, Receipt
+from pytest_capacity.model import Placed, Receipt, Request
 from tests.emulated import Emulator, start_emulator
 from tests.engine.runs import DB, request
 
 ONE = replace(DB, count=1)
 
+#: Processes of their own: a fork of this one would have the locks of its threads, and not the threads.
+PROCESSES: Final = get_context("spawn")
 
-def until(claim: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+
+def until(claim: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     """Look every 20 ms until ``claim`` holds."""
     end = time.monotonic() + seconds
     while not claim():
@@ -52,11 +57,20 @@ class Runs:
 
     def owner(self, run: str, **changes: Any) -> Owner:
         """An owner whose keeper is started, for one database node."""
-        wanted = request(self._emulator, ONE, run=run, journal=str(self.journal(run)), **changes)
-        owner = Owner(wanted, SpawnOptions(), lambda _event: None)
-        owner.start()
+        owner = owner_of(self.wanted(run, **changes))
         self.owners.append(owner)
         return owner
+
+    def wanted(self, run: str, **changes: Any) -> Request:
+        """What such an owner asks for."""
+        return request(self._emulator, ONE, run=run, journal=str(self.journal(run)), **changes)
+
+
+def owner_of(wanted: Request) -> Owner:
+    """An owner whose keeper is started."""
+    owner = Owner(wanted, SpawnOptions(), lambda _event: None)
+    owner.start()
+    return owner
 
 
 def placed(owner: Owner) -> Placed:
@@ -135,31 +149,36 @@ def test_a_keeper_renews_its_leases(runs: Runs, emulator: Emulator) -> None:
     assert released(owner).clean
 
 
+def own(wanted: Request, told: Connection) -> None:
+    """Own a run in a process that is to be killed: say the keeper's process, and when another has taken its place."""
+    owner = owner_of(wanted)
+    placed(owner)
+    first = owner.pid
+    told.send(first)
+    while owner.pid == first:
+        time.sleep(0.001)
+    told.send(owner.pid)
+    time.sleep(600)
+
+
+def heard(told: Connection) -> int:
+    """The next process that is said."""
+    assert told.poll(120)
+    pid: int = told.recv()
+    return pid
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
 def test_an_owner_that_dies_while_its_second_keeper_starts(runs: Runs, emulator: Emulator, seconds: float) -> None:
     """Nobody is left to say what the run was; the journal does."""
-    run = f"orphan-{seconds}"
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            owner = runs.owner(run)
-            placed(owner)
-            os.write(write, f"{owner.pid}\n".encode())
-            first = owner.pid
-            while owner.pid == first:
-                time.sleep(0.001)
-            os.write(write, b"next\n")
-            time.sleep(60)
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as told:
-        os.kill(int(told.readline()), signal.SIGKILL)
-        assert told.readline() == "next\n"
+    told, tell = PROCESSES.Pipe(duplex=False)
+    child = PROCESSES.Process(target=own, args=(runs.wanted(f"orphan-{seconds}"), tell), daemon=True)
+    child.start()
+    os.kill(heard(told), signal.SIGKILL)
+    heard(told)
     time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    child.kill()
+    child.join(60)
     until(lambda: emulator.held() == [], "everything is given back")
 
 
@@ -173,7 +192,7 @@ def test_a_close_while_the_second_keeper_starts(runs: Runs, emulator: Emulator, 
     time.sleep(seconds)
     owner.close()
     until(lambda: emulator.held() == [], "nothing is held")
-    assert not [thread for thread in threading.enumerate() if thread.name == "capacity-adoption" and thread.is_alive()]
+    until(lambda: all(thread.name != "capacity-adoption" for thread in threading.enumerate()), "no thread waits")
 
 
 def test_a_borrow_that_is_sent_again_is_one_loan(runs: Runs) -> None:
@@ -189,21 +208,24 @@ def test_a_borrow_that_is_sent_again_is_one_loan(runs: Runs) -> None:
     borrower.close()
 
 
+def borrow_and_die(path: str, name: str) -> None:
+    """Ask for the node, and be gone before it is there."""
+    borrower = Borrower(path, name)
+    threading.Thread(target=borrower.call, args=(borrow("a"), protocol.Lent), daemon=True).start()
+    time.sleep(0.4)
+    os._exit(9)
+
+
 def test_a_borrower_that_died_on_the_way_gets_nothing(runs: Runs, emulator: Emulator) -> None:
     """Killed while its call waits for the provisioning: the node is free for the next."""
-    emulator.weather(latency_ms=300)
+    emulator.hold("RunInstances")
     owner = runs.owner("late")
-    child = os.fork()
-    if child == 0:
-        try:
-            borrower = Borrower(owner.path, "gw0")
-            threading.Thread(target=borrower.call, args=(borrow("a"), protocol.Lent), daemon=True).start()
-            time.sleep(0.4)
-        finally:
-            os._exit(9)
-    os.waitpid(child, 0)
+    child = PROCESSES.Process(target=borrow_and_die, args=(owner.path, "gw0"), daemon=True)
+    child.start()
+    child.join(120)
+    assert child.exitcode == 9
+    emulator.go_on()
     placed(owner)
-    emulator.weather(latency_ms=0)
     borrower = Borrower(owner.path, "gw1")
     assert len(borrower.call(borrow("b"), protocol.Lent).nodes) == 1
     borrower.close()
@@ -226,7 +248,7 @@ def test_what_is_no_greeting_is_not_served(runs: Runs) -> None:
     owner = runs.owner("rude")
     rude = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     rude.connect(owner.path)
-    rude.settimeout(10)
+    rude.settimeout(60)
     body = b'{"call":"status","id":1}'
     rude.sendall(struct.pack(">I", len(body)) + body)
     assert rude.recv(100) == b""
@@ -250,15 +272,16 @@ def test_after_two_deaths_only_the_release_is_left(runs: Runs, emulator: Emulato
 
 def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> None:
     """What crashed yesterday under this id is released; its nodes are not today's, nor is its hard end."""
-    child = os.fork()
-    if child == 0:
-        owner = runs.owner("again")
-        placed(owner)
-        os.kill(owner.pid, signal.SIGSTOP)
-        os.kill(owner.pid, signal.SIGKILL)
-        os._exit(0)  # Before the next keeper is told anything: as if the machine had gone.
-    os.waitpid(child, 0)
-    until(lambda: emulator.held() == [] or len(emulator.held("instance")) == 1, "the crash is over")
+    told, tell = PROCESSES.Pipe(duplex=False)
+    child = PROCESSES.Process(target=own, args=(runs.wanted("again"), tell), daemon=True)
+    child.start()
+    keeper = heard(told)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGSTOP)  # It starts no other keeper: as if the machine had gone.
+    os.kill(keeper, signal.SIGKILL)
+    child.kill()
+    child.join(60)
+    assert len(emulator.held("instance")) == 1
     owner = runs.owner("again")
     fresh = placed(owner)
     instances = [one["id"] for one in emulator.held("instance")]
@@ -269,15 +292,26 @@ def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> Non
 
 def test_an_emulator_on_the_port_of_an_earlier_one_is_another_cloud(tmp_path: Path) -> None:
     """What ran dry in the first one is tried first in the second, though journal, account and URL are the same."""
-    zones: list[str] = []
-    port = "0"
-    for weather in ({"stock": {"us-east-1a": {"*": 0}}}, {}):
-        with start_emulator(weather, f"--port={port}") as emulator:
-            port = emulator.url.rpartition(":")[2]
-            wanted = request(emulator, ONE, run=f"run-{len(zones)}", journal=str(tmp_path / "shared.sqlite"))
-            owner = Owner(wanted, SpawnOptions(), lambda _event: None)
-            owner.start()
-            zones.append(placed(owner).zone)
-            assert released(owner).clean
-            owner.close()
-    assert zones == ["us-east-1b", "us-east-1a"]
+    dry = {"stock": {"us-east-1a": {"*": 0}}}
+    for attempt in range(5):
+        with start_emulator(dry) as emulator:
+            assert zone_of_a_run(emulator, tmp_path, f"first-{attempt}") == "us-east-1b"
+        try:
+            another = start_emulator({}, f"--port={emulator.url.rpartition(':')[2]}")
+        except RuntimeError as error:
+            if "is in use" not in str(error):
+                raise
+            continue  # Another process of this machine has got the port meanwhile.
+        with another:
+            assert zone_of_a_run(another, tmp_path, f"second-{attempt}") == "us-east-1a"
+        return
+    pytest.fail("the port was taken each time")
+
+
+def zone_of_a_run(emulator: Emulator, folder: Path, run: str) -> str:
+    """Where a run stands, one journal for all; it is released."""
+    owner = owner_of(request(emulator, ONE, run=run, journal=str(folder / "shared.sqlite")))
+    zone = placed(owner).zone
+    assert released(owner).clean
+    owner.close()
+    return zone

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import cast
 
 import pytest
 
 from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.peer import Peer
-from pytest_capacity.keeper.protocol import ADVISING, Advise, Consult
+from pytest_capacity.keeper.protocol import Advise, Consult
 from pytest_capacity.ladder import Choice, Rung
 from pytest_capacity.model import NodeGroup, Topology
 
@@ -64,11 +63,9 @@ def test_an_owner_that_leaves_is_not_waited_for(complaints: list[str]) -> None:
     enter(owner)
 
     def leave() -> None:
-        owner.asked.wait(5)
+        owner.asked.wait(60)
         owners.clear()
 
     threading.Thread(target=leave).start()
-    began = time.monotonic()
     assert consulting.rungs(TOPOLOGY, RUNGS) == RUNGS
-    assert time.monotonic() - began < ADVISING / 2
-    assert complaints == []
+    assert complaints == [], "it would be said that the time in which to answer was over"

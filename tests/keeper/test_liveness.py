@@ -44,7 +44,7 @@ def test_a_stopped_watch_is_silent() -> None:
     ended = threading.Event()
     watch = Watch(process.pid, ended.set)
     watch.stop()
-    watch._thread.join(5)
+    watch._thread.join(60)
     assert not watch._thread.is_alive()
     process.kill()
     process.communicate()

@@ -72,12 +72,12 @@ class Counter:
         before = len(self.loans._queue)
         thread = threading.Thread(target=ask, daemon=True)
         thread.start()
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while len(self.loans._queue) == before and not result and time.monotonic() < end:
             thread.join(0.005)
 
         def outcome() -> object:
-            thread.join(timeout=30)
+            thread.join(timeout=60)
             assert result, f"{borrower} still waits"
             return result[0]
 

@@ -5,57 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from pytest_capacity.errors import Cancelled, ChangedSession, Exhausted, KeeperError, Silent
 from pytest_capacity.keeper import owner as owners
 from pytest_capacity.keeper import protocol
-from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.sessions import Record, Session, all_sessions
-from pytest_capacity.keeper.spawn import SpawnOptions
-from pytest_capacity.model import Placed
 from tests.emulated import Emulator
-from tests.engine.runs import DB, request
-
-ONE = replace(DB, count=1)
-
-
-class Sharing:
-    """Owners of one session, named after the test's folder."""
-
-    def __init__(self, emulator: Emulator, folder: Path) -> None:
-        self._emulator = emulator
-        self._folder = folder
-        self.name = folder.name[:40]
-        self.owners: list[Owner] = []
-
-    def owner(self, *, rebuild: bool = False, **changes: Any) -> Owner:
-        """One more, started."""
-        number = len(self.owners)
-        journal = str(self._folder / "journal.sqlite")
-        asked = {"run": f"{self.name}-{number}", "journal": journal, "session": self.name, **changes}
-        owner = Owner(request(self._emulator, ONE, **asked), SpawnOptions(), lambda _event: None, rebuild=rebuild)
-        self.owners.append(owner)
-        owner.start()
-        return owner
-
-
-@pytest.fixture(name="sharing")
-def _sharing(emulator: Emulator, tmp_path: Path) -> Iterator[Sharing]:
-    sharing = Sharing(emulator, tmp_path)
-    yield sharing
-    for owner in sharing.owners:
-        owner.close()
-
-
-def placed(owner: Owner) -> Placed:
-    """Provision."""
-    return owner.call(protocol.Ask(topology="default"), protocol.Ready).placed
+from tests.keeper.sharing import Sharing, placed
 
 
 def test_a_joined_run_is_the_sessions(sharing: Sharing) -> None:
@@ -131,7 +90,7 @@ def test_the_last_of_two_that_end_at_once_releases(sharing: Sharing, emulator: E
 
 def test_a_record_that_is_no_good_is_none(sharing: Sharing) -> None:
     """Half-written or foreign: the session begins anew."""
-    path = Path(Session(sharing.name)._places.record)
+    path = Session(sharing.name)._record
     path.write_text('{"run": 3')
     assert Session(sharing.name).read() is None
     assert not sharing.owner().joined

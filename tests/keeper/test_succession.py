@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,7 @@ from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.sessions import Session
 from pytest_capacity.model import Receipt
 from tests.emulated import Emulator
-from tests.keeper.test_sessions import Sharing, placed
-
-
-@pytest.fixture(name="sharing")
-def _sharing(emulator: Emulator, tmp_path: Path) -> Iterator[Sharing]:
-    sharing = Sharing(emulator, tmp_path)
-    yield sharing
-    for owner in sharing.owners:
-        owner.close()
+from tests.keeper.sharing import Sharing, placed
 
 
 def await_that(this: Callable[[], bool], seconds: float = 60) -> None:
@@ -155,6 +147,25 @@ def test_a_keeper_that_dies_at_the_end_keeps_all_the_same(sharing: Sharing, emul
     answer = one.release()
     emulator.weather(latency_ms=0)
     assert isinstance(answer, protocol.Staying)
+    one.close()
+    assert ids(sharing.owner()) == nodes
+
+
+def test_a_release_waits_until_the_next_keeper_knows_what_is_wished(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could be reached before its owner has said that the run is to be kept: that is said first all the same."""
+    one = sharing.owner(keep="always")
+    nodes = ids(one)
+    tell = Owner._tell
+
+    def tell_late(owner: Owner) -> None:
+        time.sleep(0.5)
+        tell(owner)
+
+    monkeypatch.setattr(Owner, "_tell", tell_late)
+    os.kill(one.pid, signal.SIGKILL)
+    assert isinstance(one.release(), protocol.Staying)
     one.close()
     assert ids(sharing.owner()) == nodes
 

@@ -24,6 +24,9 @@ aws: {{image: {{us-east-1: {IMAGE}}}}}
 #: of the README and the tables beside other plugins load it all.
 PLUGINS = ("-p", "no:cacheprovider", "-p", "capacity", "-p", "xdist")
 
+#: Longer than any run here takes, on any machine. Seconds.
+PATIENCE = 240.0
+
 Run = Callable[..., pytest.RunResult]
 
 
@@ -48,7 +51,7 @@ def run(pytester: pytest.Pytester) -> Run:
     def run_pytest(*arguments: str, config: str | None = CONFIG) -> pytest.RunResult:
         if config is not None:
             (pytester.path / "capacity.yaml").write_text(config, encoding="utf-8")
-        return pytester.runpytest_subprocess(*PLUGINS, *arguments, timeout=60)
+        return pytester.runpytest_subprocess(*PLUGINS, *arguments, timeout=PATIENCE)
 
     return run_pytest
 

@@ -18,9 +18,9 @@ def in_a_child(handle):
     answers = context.Queue()
     child = context.Process(target=ask, args=(handle, answers))
     child.start()
-    child.join(20)
+    child.join(120)
     assert child.exitcode == 0
-    return answers.get(timeout=5)
+    return answers.get(timeout=60)
 
 def test_the_parent_has_asked(capacity):
     assert len(capacity.nodes("db")) == 2

@@ -50,7 +50,8 @@ def test_every_hook(pytester: pytest.Pytester, run_on: Run, cloud: Emulator, wor
     """Rungs are reordered and vetoed, an unknown refusal moves on, and each step is heard, in order."""
     pytester.makeconftest(PLUGIN)
     pytester.makepyfile("def test_placed(capacity):\n    assert capacity.zone == 'us-east-1a'\n")
-    cloud.weather(faults=[RULE])
+    # Both groups are asked for before one of them is refused, on a loaded machine too.
+    cloud.weather(faults=[RULE], latency_ms=1000)
     result = run_on(*workers, config=ZONES)
     result.assert_outcomes(passed=1)
     (line,) = [line for line in result.outlines if line.startswith("HEARD")]

@@ -13,18 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.emulated import Emulator
-from tests.plugin.conftest import CONFIG, PLUGINS, Run
+from tests.plugin.conftest import CONFIG, PATIENCE, PLUGINS, Run
 
 SLEEPS = """
     import pathlib, time
 
     def test_it(capacity):
         pathlib.Path(__file__).with_name("running").touch()
-        time.sleep(60)
+        time.sleep(600)
 """
-
-#: How long anything here may take on a busy machine, seconds.
-PATIENCE = 40.0
 
 
 class Process:
@@ -103,13 +100,14 @@ def test_a_second_interrupt_leaves_the_rest_to_the_keeper(
     process = Process(pytester.path, cloud, "-n0")
     processes.append(process)
     process.await_file("running")
-    cloud.weather(stop_s=3)
+    cloud.hold("TerminateInstances")
     process.popen.send_signal(signal.SIGINT)
     process.await_text("capacity: releasing")
     process.popen.send_signal(signal.SIGINT)
     assert process.popen.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
     assert "still held:" in process.output()
     assert "goes on releasing; its log: " in process.output()
+    cloud.go_on()
     await_nothing_held(cloud)
 
 
@@ -124,7 +122,7 @@ def test_two_quick_interrupts_while_it_provisions(
     the status is that of one Ctrl-C, and no traceback of ours is.
     """
     pytester.makepyfile(SLEEPS)
-    cloud.weather(latency_ms=1500, stop_s=3)
+    cloud.hold("CreateCapacityReservation")
     process = Process(pytester.path, cloud, workers)
     processes.append(process)
     process.await_text("asking for reservation")
@@ -137,6 +135,7 @@ def test_two_quick_interrupts_while_it_provisions(
     assert "still held:" in output
     assert "goes on releasing; its log: " in output
     assert "Traceback" not in output
+    cloud.go_on()
     await_nothing_held(cloud)
     assert cloud.calls("RunInstances") == []
 
@@ -178,7 +177,7 @@ def test_an_interrupt_while_others_end_the_session(pytester: pytest.Pytester, ru
 def test_leaving_an_emulated_run_says_that_it_was_one(pytester: pytest.Pytester, processes: list[Process]) -> None:
     """The header and the words of farewell; and no commands for an emulator that ends by itself."""
     pytester.makepyfile(SLEEPS)
-    (pytester.path / "slow.yaml").write_text("stop_s: 3\n")
+    (pytester.path / "slow.yaml").write_text("stop_s: 30\n")
     process = Process(pytester.path, None, "-n0", "--capacity-emulator=slow.yaml")
     processes.append(process)
     process.await_file("running")
@@ -214,7 +213,7 @@ def test_a_forked_child_still_dies_of_sigterm(pytester: pytest.Pytester, run_on:
             for _ in range(50):
                 child = os.fork()
                 if not child:
-                    time.sleep(5)
+                    time.sleep(60)
                     os._exit(0)
                 os.kill(child, signal.SIGTERM)
                 assert os.waitpid(child, 0)[1] == signal.SIGTERM

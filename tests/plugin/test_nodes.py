@@ -144,7 +144,7 @@ def test_other_programs_reach_the_nodes(pytester: pytest.Pytester, run_on: Run, 
             assert capacity.ssh_config(path) == path.read_text()
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             capacity.node("db", 1).run("echo it is me > here")
-            said = subprocess.run(["ssh", "-F", path, "db-1", "cat here"], capture_output=True, timeout=20)
+            said = subprocess.run(["ssh", "-F", path, "db-1", "cat here"], capture_output=True, timeout=60)
             assert said.stdout == b"it is me\\n", said
             assert list(FOLDER.glob(".*")) == []
         """
@@ -202,7 +202,7 @@ def test_tests_may_freeze_time_and_forbid_sockets(pytester: pytest.Pytester, run
         def test_it(capacity_node, tmp_path):
             pytest_socket.disable_socket()
             with freezegun.freeze_time("2020-01-01"):
-                capacity_node.run("echo x > file", timeout=20)
+                capacity_node.run("echo x > file", timeout=60)
                 assert capacity_node.get("file", tmp_path).read_text() == "x\\n"
             pytest_socket.enable_socket()
         """

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.emulated import IMAGE, Emulator
-from tests.plugin.conftest import CONFIG, Run
+from tests.plugin.conftest import CONFIG, PATIENCE, Run
 
 USES_ALL = """
     import pytest
@@ -101,7 +101,8 @@ def test_without_capacity_later_tests_fail_at_once_with_the_same_words(
 ) -> None:
     """Both zones are dry: one short error each, one attempt a zone in all, and the other tests run."""
     pytester.makepyfile("def test_a(capacity): pass\ndef test_b(capacity_node): pass\ndef test_c(): pass\n")
-    cloud.weather(stock={zone: {"i4i.large": 0} for zone in ("us-east-1a", "us-east-1b")})
+    # Both groups are asked for before one of them is refused, on a loaded machine too.
+    cloud.weather(stock={zone: {"i4i.large": 0} for zone in ("us-east-1a", "us-east-1b")}, latency_ms=1000)
     result = run_on("-n0")
     result.assert_outcomes(passed=1, errors=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -239,7 +240,7 @@ def test_what_is_left_fails_the_run(pytester: pytest.Pytester, run_on: Run, clou
     )
     # The keeper stays for as long as something is left; let it find that it may go.
     cloud.weather(faults=[])
-    until = time.monotonic() + 40
+    until = time.monotonic() + PATIENCE
     while cloud.held():
         assert time.monotonic() < until, cloud.held()
         time.sleep(0.05)

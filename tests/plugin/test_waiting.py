@@ -17,8 +17,8 @@ def test_nodes(capacity):
 def test_a_slow_boot_is_not_silent(
     pytester: pytest.Pytester, run_on: Run, cloud: Emulator, workers: tuple[str, ...]
 ) -> None:
-    """Nodes that take 12 s to boot have a line that says so after 10 s, with workers and without."""
-    cloud.weather(boot_s=12)
+    """Nodes that take 16 s to boot have a line that says so after 10 s, with workers and without."""
+    cloud.weather(boot_s=16)
     pytester.makepyfile(SUITE)
     result = run_on(*workers)
     result.assert_outcomes(passed=1)

@@ -10,7 +10,7 @@ import os
 import signal as signals
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,15 @@ from asyncssh.packet import UInt32
 from asyncssh.stream import SSHServerStreamSession
 
 from pytest_capacity.model import Access, Node
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port on which nothing listens, and that no other process gets meanwhile."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port: int = reserved.getsockname()[1]
+        yield port
 
 
 class Server:
@@ -86,12 +95,12 @@ class Server:
         self.stop()
         self._do(self._end_children)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
         self._reserved.close()
 
     def _do(self, what: Callable[[], Any]) -> None:
-        asyncio.run_coroutine_threadsafe(what(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(what(), self._loop).result(120)
 
     async def _start(self) -> None:
         self._acceptor = await asyncssh.listen(

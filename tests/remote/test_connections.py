@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
@@ -53,7 +52,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     # Since 3.12 Python warns of a fork beside threads, which is what some of these are about.
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(code), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
 
 
 def reached(node: Node) -> Access:
@@ -115,7 +114,7 @@ def test_a_connection_that_breaks_meanwhile(machine: Machine, server: Server, tm
     thread = threading.Thread(target=restart)
     thread.start()
     with pytest.raises(NodeError, match="was running when the connection broke") as caught:
-        machine.run(f"echo x >> runs; echo begun; sleep 0.1; echo > {begun}; sleep 1000")
+        machine.run(f"echo x >> runs; echo begun; sleep 1; echo > {begun}; sleep 1000")
     thread.join(30)
     assert "stdout:\n  | begun" in str(caught.value)
     assert machine.run("cat runs").stdout == "x\n"
@@ -153,7 +152,7 @@ def test_something_else_answers(tmp_path: Path, server: Server, words: bytes) ->
         thread.join(30)
         accepted[0].close()
     until(
-        lambda: not [one for one in threading.enumerate() if isinstance(one, threading.Timer)], 10, "no timer runs on"
+        lambda: not [one for one in threading.enumerate() if isinstance(one, threading.Timer)], 60, "no timer runs on"
     )
 
 
@@ -194,7 +193,7 @@ def agent(public_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     with subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL) as process:
         try:
             add = ["ssh-add", "-q", str(tmp_path / "key")]
-            until(lambda: subprocess.run(add, capture_output=True).returncode == 0, 30, "the agent answers")
+            until(lambda: subprocess.run(add, capture_output=True).returncode == 0, 60, "the agent answers")
             yield
         finally:
             process.terminate()
@@ -305,20 +304,26 @@ def test_through_a_bastion(server: Server, tmp_path: Path, public_key: str) -> N
 
 def test_a_forked_child_has_its_own(machine: Machine, server: Server) -> None:
     """A forked child neither uses nor breaks its parent's connection."""
-    with machine.tunnel(server.port) as tunnel:
-        machine.run("true")
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            with contextlib.suppress(BaseException):
-                status = int(machine.run("echo child").stdout != "child\n")
-                connection.close_all()
-                with contextlib.suppress(ConnectionError):
-                    socket.create_connection(tunnel.address, timeout=30).close()
-            os._exit(status)
-        assert os.waitpid(pid, 0)[1] == 0
-        assert machine.run("echo parent").stdout == "parent\n"
-        assert server.logins == 2
+    # In a process without the threads of the server: a lock that one of them held would stay so in the child.
+    using(
+        """
+        with machine.tunnel(machine.access.port) as tunnel:
+            machine.run("true")
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                with contextlib.suppress(BaseException):
+                    status = int(machine.run("echo child").stdout != "child\\n")
+                    connection.close_all()
+                    with contextlib.suppress(ConnectionError):
+                        socket.create_connection(tunnel.address, timeout=30).close()
+                os._exit(status)
+            assert os.waitpid(pid, 0)[1] == 0
+            assert machine.run("echo parent").stdout == "parent\\n"
+        """,
+        machine,
+    )
+    assert server.logins == 2
 
 
 def test_a_child_ends_beside_its_parent(machine: Machine) -> None:
@@ -364,7 +369,7 @@ def test_the_end_of_a_process_waits_for_nothing(machine: Machine) -> None:
         """,
         machine,
     )
-    assert sockets.seconds() - float(said) < 10
+    assert sockets.seconds() - float(said) < 60
 
 
 def test_a_handshake_under_way_at_the_end_of_a_process(machine: Machine) -> None:
@@ -390,7 +395,7 @@ def test_a_stopped_clock(machine: Machine) -> None:
             assert machine.run("echo on", timeout=60).stdout == "on\\n"
             assert machine.run("sleep 0.2").seconds >= 0.2
             try:
-                machine.run("sleep 1000", timeout=0.3)
+                machine.run("sleep 1000", timeout=3)
             except NodeError as error:
                 assert "had not ended after" in str(error)
             machine.put("/etc/passwd", "copy")
@@ -410,7 +415,7 @@ def test_a_stopped_clock_and_a_silent_node(machine: Machine) -> None:
         machine = replace(machine, access=replace(machine.access, port=silent.getsockname()[1]))
         with freezegun.freeze_time("2001-01-01"):
             try:
-                machine.run("true", timeout=0.3)
+                machine.run("true", timeout=3)
             except NodeError as error:
                 assert "speaks no SSH" in str(error)
         """,

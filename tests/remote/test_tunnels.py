@@ -14,7 +14,7 @@ import pytest
 from pytest_capacity.errors import NodeError
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.remote.tunnel import Tunnel
-from tests.remote.server import Server
+from tests.remote.server import Server, closed_port
 from tests.safety.runs import until
 
 Serve = Callable[[Callable[[socket.socket], None]], int]
@@ -132,9 +132,7 @@ def test_only_this_machine_can_connect(machine: Machine) -> None:
 
 def test_a_port_on_which_nothing_listens(machine: Machine) -> None:
     """A connection to a closed port is reset; the tunnel stays open and has the cause."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with machine.tunnel(port) as tunnel:
+    with closed_port() as port, machine.tunnel(port) as tunnel:
         for _ in range(2):
             assert is_reset(tunnel)
         assert f"cannot connect to 127.0.0.1:{port}: Connect failed. Check" in tunnel.trouble
@@ -174,11 +172,11 @@ def test_a_closed_tunnel(machine: Machine, serve: Serve) -> None:
     tunnel = machine.tunnel(serve(echo))
     with socket.create_connection(tunnel.address, timeout=60) as end:
         end.sendall(b"x")
-        until(lambda: bool(tunnel._open), 30, "the connection is through")
+        until(lambda: bool(tunnel._open), 60, "the connection is through")
         tunnel.close()
         tunnel.close()
         assert end.recv(1) == b""
-    until(lambda: not threads_of_tunnels(), 30, "its threads have ended")
+    until(lambda: not threads_of_tunnels(), 60, "its threads have ended")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(tunnel.address, timeout=60)
 

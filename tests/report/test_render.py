@@ -111,7 +111,6 @@ def test_long_words_are_cut() -> None:
         ("releasing", {"kind": "node", "ids": ["a"]}, "capacity: releasing node a"),
         ("gone", {"kind": "node", "ids": ["a", "b"]}, "capacity: gone: a, b"),
         ("trouble", {"words": "::error:: x"}, "capacity: : :error:: x"),
-        ("credentials", {"words": "they end soon"}, "capacity: they end soon"),
         ("suspect", {"ids": ["i-1"]}, "capacity: suspect, and not lent again: i-1"),
     ],
 )

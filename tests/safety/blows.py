@@ -9,18 +9,18 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.safety.phases import (
-    HELD_OPEN,
     PATIENCE,
     Decoy,
     Phase,
     at_most_one_provisioning,
+    go_on,
     hold,
     let_go,
     nothing_left,
     prepare,
     reach,
 )
-from tests.safety.runs import GRANTED, Going, Suite, until
+from tests.safety.runs import Going, Suite, until
 
 
 class Blow(NamedTuple):
@@ -39,15 +39,28 @@ BLOWS: Final = {
 }
 
 
-def strike(suite: Suite, going: Going, blow: Blow, target: str) -> None:
-    """Send it; then let the tests of workers that were not hit end by themselves."""
+def strike(suite: Suite, going: Going, blow: Blow, target: str, phase: Phase) -> None:
+    """Send it; once it is noticed, let the tests of workers that were not hit end, and the calls go on."""
     send: Callable[[int], None] = going.kill_group if target == "group" else going.kill
     send(blow.number)
-    if blow.number != signal.SIGKILL:
+    if blow.number == signal.SIGKILL:
+        suite.until_ending()
+    else:
         let_go(suite)
-    if blow.twice:
-        until(lambda: "press Ctrl-C again" in going.written(), PATIENCE, f"the notice: {going.written()}")
-        send(blow.number)
+        await_interrupt(going, phase)
+    if not blow.twice:
+        go_on(suite)
+        return
+    if phase in ("reserving", "launching"):
+        hold(suite, "releasing")  # The call in flight goes on, which the release waits for.
+    until(lambda: "press Ctrl-C again" in going.written(), PATIENCE, f"the notice: {going.written()}")
+    send(blow.number)
+
+
+def await_interrupt(going: Going, phase: Phase) -> None:
+    """Wait until pytest says that it was interrupted; where it is releasing anyway, it does not say so."""
+    if phase != "releasing":
+        until(lambda: "capacity: interrupted" in going.written(), PATIENCE, f"the interrupt: {going.written()}")
 
 
 def struck(suite: Suite, decoy: Decoy, blow: Blow, target: str, phase: Phase, *arguments: str) -> float:
@@ -57,10 +70,10 @@ def struck(suite: Suite, decoy: Decoy, blow: Blow, target: str, phase: Phase, *a
     hold(suite, *held_open)
     going = suite.start(*arguments)
     reach(suite, going, phase)
-    strike(suite, going, blow, target)
+    strike(suite, going, blow, target, phase)
     ended = going.wait()
-    # A call that the dead one's keeper has under way ends first, and then the releases are held open in their turn.
-    seconds = nothing_left(suite, decoy, within=GRANTED + 2 * HELD_OPEN)
+    go_on(suite)
+    seconds = nothing_left(suite, decoy)
     at_most_one_provisioning(suite.emulator)
     if blow.number == signal.SIGKILL:
         assert ended.code == -signal.SIGKILL, ended

@@ -18,10 +18,10 @@ from tests.emulated import IMAGE, ROOT, Emulator, processes
 
 #: After how long nothing is held, with stop time 0 and latency 0; and what a loaded machine is granted. Seconds.
 PROMISED: Final = 5.0
-GRANTED: Final = 15.0
+GRANTED: Final = 60.0
 
 #: Longer than any run here takes, on any machine. Seconds.
-PATIENCE: Final = 90.0
+PATIENCE: Final = 240.0
 
 GROUPS: Final[Mapping[str, Mapping[str, Any]]] = {
     "db": {"count": 2, "instance_type": "i4i.large"},
@@ -88,6 +88,10 @@ class Going:
         """Its standard output so far."""
         return self._out.read_text(encoding="utf-8", errors="replace")
 
+    def complained(self) -> str:
+        """Its standard error so far."""
+        return self._err.read_text(encoding="utf-8", errors="replace")
+
     def kill(self, number: int) -> None:
         """A signal to the process that was started alone."""
         with suppress(ProcessLookupError):
@@ -104,7 +108,7 @@ class Going:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill_group(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
             raise AssertionError(f"the run did not end within {seconds:g} s:\n{self.written()}") from None
         err = self._err.read_text(encoding="utf-8", errors="replace")
         ended = Ended(code, self.written(), err, time.monotonic() - self._began)
@@ -241,12 +245,16 @@ class Suite:
         """What the keepers of this suite wrote."""
         return "\n".join(log.read_text(errors="replace") for log in sorted(self.path.rglob("*.log")))
 
+    def until_ending(self) -> None:
+        """Wait until a keeper has noted that its run is over."""
+        until(lambda: " ending: " in self.logs(), GRANTED, "the keeper ends the run")
+
     def clean_up(self) -> None:
         """End what a failed test left behind."""
         for going in self._started:
             # Workers may live on after the one who was started.
             going.kill_group(signal.SIGKILL)
-            going.process.wait(10)
+            going.process.wait(60)
         for pid in self.guards() + self.keepers():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.client import Connection
 from tests.safety.runs import PATIENCE, Ended, Going, Suite, until
 
@@ -93,6 +94,13 @@ class Sharers:
         """Speak to the keeper as the command line does."""
         assert self.record is not None
         return Connection(self.record["socket"], "visitor", "test")
+
+    def kept_until(self) -> float:
+        """Until when it is kept, of which it is certain that it is."""
+        with closing(self.visit()) as visitor:
+            until_ = visitor.call(protocol.Describe(), protocol.Description).kept_until
+        assert until_ is not None
+        return until_
 
     def await_successor(self, *dead: int) -> int:
         """Wait for a keeper that is none of these and has adopted the run."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.emulated import IMAGE, SECRET
 from tests.safety.gate import Gate, gate_before
-from tests.safety.runs import Going, Suite, creates, launches, provisioned_nothing, provisioned_once, until
+from tests.safety.runs import GRANTED, Going, Suite, creates, launches, provisioned_nothing, provisioned_once, until
 
 #: The keys of this suite's profile: the first, those that come after them, and those of somebody else.
 FIRST, SECOND, FOREIGN = "AKIAFIRST", "AKIASECOND", "AKIAFOREIGN"
@@ -24,7 +24,7 @@ HOLD: Final = """
 import pathlib, time
 def test_hold(capacity):
     pathlib.Path("ready").touch()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while not pathlib.Path("go").exists():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -62,7 +62,7 @@ class Account:
 
     def until_ready(self) -> None:
         """Wait until the test has its nodes."""
-        until((self.suite.tests / "ready").exists, 60, "the test has its nodes")
+        until((self.suite.tests / "ready").exists, GRANTED, "the test has its nodes")
 
     def go(self) -> None:
         """Let the test end."""
@@ -172,7 +172,7 @@ def test_known_end_passes_while_it_runs(account: Account) -> None:
     going = account.start("-n1")
     account.until_ready()
     account.gate.expired.add(FIRST)
-    until(lambda: "THE CREDENTIALS DO NOT WORK ANY MORE" in going.written(), 60, "the run shouts")
+    until(lambda: "THE CREDENTIALS DO NOT WORK ANY MORE" in going.written(), 2 * GRANTED, "the run shouts")
     assert time.time() >= expires - 1
     account.sign_in(SECOND)
     account.go()

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.safety.phases import PATIENCE, Decoy, alive, let_go, nothing_left, prepare, provisionings, said
+from tests.safety.phases import PATIENCE, PRELUDE, Decoy, alive, let_go, nothing_left, prepare, provisionings, said
 from tests.safety.runs import Suite, until
 
 #: How each kind of daemon comes to be; it says its process id and sleeps for longer than the test of it takes.
@@ -38,25 +38,21 @@ def leave_a_daemon():
     "c-fork": """
 def leave_a_daemon():
     libc = ctypes.PyDLL(None)
+    # With a request for the interpreter's lock pending, the child would wait for a thread that it does not have.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    time.sleep(0.05)
     if libc.fork() == 0:
         libc.setsid()
         live()
+    sys.setswitchinterval(interval)
 """,
 }
 
-TESTS: Final = """
-import contextlib, ctypes, multiprocessing, os, pathlib, signal, time
-
-HERE = pathlib.Path(__file__).parent
-
-def say(name, text=""):
-    spare = HERE / f".{name}"
-    spare.write_text(str(text))
-    spare.rename(HERE / name)
-
-def wait_for(name):
-    while not (HERE / name).exists():
-        time.sleep(0.02)
+TESTS: Final = (
+    PRELUDE
+    + """
+import contextlib, ctypes, multiprocessing, signal, sys
 
 def live():
     # As a daemon does; with a worker's pipes open, xdist itself would not see that the worker is gone.
@@ -65,9 +61,10 @@ def live():
             if os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
                 os.close(number)
     say("daemon", os.getpid())
-    time.sleep(60)
+    time.sleep(600)
     os._exit(0)
 """
+)
 
 WAITS: Final = """
 def test_forks(capacity_node):

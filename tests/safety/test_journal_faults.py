@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from tests.safety.runs import Ended, Suite, creates, launches, provisioned_nothing, provisioned_once, until
+from tests.safety.runs import GRANTED, Ended, Suite, creates, launches, provisioned_nothing, provisioned_once, until
 
 #: Become able to mount: root in a mount namespace of its own, anybody else in a user namespace.
 _APART: Final[Sequence[str]] = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-rm")
@@ -73,11 +73,12 @@ def test_unusable_disk(suite: Suite, disk: Path, state: str, workers: str) -> No
 @pytest.mark.parametrize("operation", ["CreateCapacityReservation", "RunInstances"])
 def test_disk_fills_up_in_the_middle(suite: Suite, disk: Path, operation: str) -> None:
     """The disk is full when the answer comes: nothing more is created, and all of it is released without a journal."""
-    suite.emulator.weather(faults=[{"operation": operation, "delay_s": 1.5}])
+    suite.emulator.hold(operation)
     journal = disk / "journal.sqlite"
     going = suite.start("-v", f"--capacity-journal={journal}", prefix=on_disk(disk, "true"))
-    until(lambda: suite.emulator.world(calls=False)["under_way"].count(operation) == 2, 60, "both calls are under way")
+    until(lambda: suite.emulator.under_way().count(operation) == 2, GRANTED, "both calls are under way")
     _fill(suite, disk)
+    suite.emulator.go_on()
     ended = going.wait()
     suite.nothing_left()
     made = [call["operation"] for call in creates(suite.emulator)]

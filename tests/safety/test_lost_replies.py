@@ -13,6 +13,7 @@ from tests.safety.phases import (
     PATIENCE,
     Decoy,
     at_most_one_provisioning,
+    go_on,
     let_go,
     nothing_left,
     prepare,
@@ -80,10 +81,12 @@ def test_a_call_without_a_token_is_waited_for(suite: Suite, decoy: Decoy) -> Non
     """A placement group has no token: were it asked for again while the first call is under way, and released, that
     call would make it anew. So the call that was under way when pytest died ends first."""
     prepare(suite, placement_group=True)
-    suite.emulator.weather(faults=[{"operation": "CreatePlacementGroup", "delay_s": 2.0, "times": 1}])
+    suite.emulator.hold("CreatePlacementGroup", times=1)
     going = suite.start()
     until(lambda: "CreatePlacementGroup" in under_way(suite.emulator), PATIENCE, f"it is asked for: {going.written()}")
     going.kill_group(signal.SIGKILL)
+    suite.until_ending()
+    go_on(suite)
     nothing_left(suite, decoy)
 
 

@@ -6,11 +6,11 @@ from typing import Final
 
 import pytest
 
-from tests.safety.runs import Suite, creates, provisioned_once, until
+from tests.safety.runs import PATIENCE, Suite, creates, provisioned_once, until
 
 #: How long provisioning takes in these tests at least, and a pytest-timeout well below it. Seconds.
-BOOT: Final = 2.0
-TIMEOUT: Final = "1.2"
+BOOT: Final = 9.0
+TIMEOUT: Final = "6"
 
 
 @pytest.fixture
@@ -35,10 +35,9 @@ def test_timeout_below_provisioning(suite: Suite, method: str, workers: str) -> 
 def test_timeout_of_a_test_still_counts(suite: Suite, method: str) -> None:
     """A test that hangs after it has its nodes times out all the same, and everything is given back."""
     suite.emulator.weather(boot_s=BOOT)
-    suite.write("test_suite.py", "import time\ndef test_hangs(capacity):\n    time.sleep(60)\n")
-    ended = suite.run("--timeout=1", f"--timeout-method={method}")
+    suite.write("test_suite.py", "import time\ndef test_hangs(capacity):\n    time.sleep(600)\n")
+    ended = suite.run(f"--timeout={TIMEOUT}", f"--timeout-method={method}")
     assert ended.code != 0, ended
-    assert ended.seconds < 40
     assert "Timeout" in ended.text
     provisioned_once(suite, ended)
 
@@ -46,7 +45,7 @@ def test_timeout_of_a_test_still_counts(suite: Suite, method: str) -> None:
 def test_timeout_of_a_test_that_waits_for_a_node(suite: Suite) -> None:
     """Waiting for a node that another test has does not count either."""
     suite.write("test_suite.py", _TURNS)
-    ended = suite.run("--timeout=1.5", "-n2", "--dist=load")
+    ended = suite.run("--timeout=7", "-n2", "--dist=load")
     assert ended.code == 0, ended
     assert ended.count("passed") == 3, ended
     provisioned_once(suite, ended)
@@ -58,7 +57,7 @@ import pytest
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.capacity(group="loader")
 def test_turn(capacity_node, number):
-    time.sleep(1)
+    time.sleep(4)
 """
 
 
@@ -94,7 +93,8 @@ def test_with_a_node(capacity_node):
 
 def test_reruns_of_a_refusal(suite: Suite) -> None:
     """Where there is no capacity each rerun says so at once, and the zones are asked once."""
-    suite.emulator.weather(stock={"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}})
+    # Both groups are asked for before one of them is refused, on a loaded machine too.
+    suite.emulator.weather(stock={"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}}, latency_ms=1000)
     suite.write("test_suite.py", "def test(capacity):\n    pass\n")
     ended = suite.run("--reruns=2")
     assert ended.code == 1, ended
@@ -135,7 +135,7 @@ def test_frozen_time(suite: Suite, workers: str) -> None:
     """Python's clocks stand still, also monotonic ones, while a fixture waits for nodes and while a node is lent."""
     suite.emulator.weather(boot_s=1)
     suite.write("test_suite.py", _FROZEN)
-    ended = suite.run(workers, "--timeout=60")
+    ended = suite.run(workers, "--timeout=180")
     assert ended.code == 0, ended
     assert ended.count("passed") == 2, ended
     provisioned_once(suite, ended)
@@ -201,7 +201,7 @@ def test(monkeypatch, request):
 def test_keeper_dies_behind_replaced_sockets(suite: Suite) -> None:
     """The keeper is killed while a test has sockets, sleep and clock replaced: the next one is started and reached."""
     suite.write("test_suite.py", _KILLS)
-    ended = suite.run("--timeout=60")
+    ended = suite.run("--timeout=180")
     assert ended.code == 0, ended
     assert "another one has taken over" in ended.out
     provisioned_once(suite, ended)
@@ -245,11 +245,12 @@ def test_logging_and_warnings_as_errors(suite: Suite) -> None:
 
 def test_waiting_shows_what_happens(suite: Suite) -> None:
     """In a serial run the lines come while the fixture waits, not afterwards and not into the captured output."""
-    suite.emulator.weather(boot_s=3)
+    suite.emulator.weather(boot_s=600)
     going = suite.start("--timeout=30")
-    until(lambda: "got 2 nodes" in going.written(), 30, "the lines of the launch")
+    until(lambda: "got 2 nodes" in going.written(), PATIENCE, "the lines of the launch")
     assert going.process.poll() is None
     assert "placed after" not in going.written()
+    suite.emulator.weather(clock={"advance_s": 600})
     ended = going.wait()
     assert ended.code == 0, ended
     provisioned_once(suite, ended)

@@ -8,27 +8,19 @@ from typing import Final
 
 import pytest
 
-from tests.safety.phases import HELD_OPEN, PATIENCE, Decoy, nothing_left, prepare, said, under_way
+from tests.safety.phases import PATIENCE, PRELUDE, Decoy, go_on, new_keeper, nothing_left, prepare, said, under_way
 from tests.safety.runs import Suite, until
 
 #: A test that asks for a change when it is let go, and says what came of it.
-TESTS: Final = """
-import pathlib, time
-
-HERE = pathlib.Path(__file__).parent
-
-def say(name, text=""):
-    spare = HERE / f".{name}"
-    spare.write_text(str(text))
-    spare.rename(HERE / name)
-
+TESTS: Final = (
+    PRELUDE
+    + """
 def test_scales(capacity):
     assert len(capacity.nodes("db")) == 2
     say("testing-0")
-    while not (HERE / "go").exists():
-        time.sleep(0.02)
+    wait_for("go")
     scaled = capacity.CHANGE
-    requests = scaled.wait(60)
+    requests = scaled.wait(180)
     say("after", ",".join(f"{request.outcome}" for request in requests))
     nodes = capacity.nodes("db")
     assert len({node.id for node in nodes}) == COUNT
@@ -36,6 +28,7 @@ def test_scales(capacity):
     assert reservation.count == COUNT
     assert {node.reservation_id for node in nodes} == {reservation.id}
 """
+)
 
 #: The change, how many nodes there are then, and the call in whose middle something dies.
 CHANGES: Final = {
@@ -59,11 +52,13 @@ def test_the_next_keeper_ends_the_change(suite: Suite, decoy: Decoy, change: str
     call = begin(suite, change)
     going = suite.start()
     until(lambda: said(suite, "testing-0") is not None, PATIENCE, "the test runs")
-    suite.emulator.weather(faults=[{"operation": call, "delay_s": HELD_OPEN}])
+    suite.emulator.hold(call)
     suite.write("go", "")
     until(lambda: call in under_way(suite.emulator), PATIENCE, f"it is changed\n{suite.logs()}")
     (keeper,) = suite.keepers()
     os.kill(keeper, signal.SIGKILL)
+    new_keeper(suite, [keeper])
+    go_on(suite)
     ended = going.wait()
     assert ended.code == 0, (ended, suite.logs())
     assert said(suite, "after") == "successful", ended
@@ -76,8 +71,10 @@ def test_pytest_dies_while_a_group_grows(suite: Suite, decoy: Decoy) -> None:
     call = begin(suite, "growing")
     going = suite.start()
     until(lambda: said(suite, "testing-0") is not None, PATIENCE, "the test runs")
-    suite.emulator.weather(faults=[{"operation": call, "delay_s": HELD_OPEN}])
+    suite.emulator.hold(call)
     suite.write("go", "")
     until(lambda: call in under_way(suite.emulator), PATIENCE, f"it grows\n{suite.logs()}")
     going.kill(signal.SIGKILL)
+    suite.until_ending()
+    go_on(suite)
     nothing_left(suite, decoy)

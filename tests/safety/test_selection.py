@@ -226,18 +226,26 @@ def test_no_node_is_lent_twice_at_a_time(suite: Suite) -> None:
 _ORDER = """
 import pathlib, time
 import pytest
+from pytest_capacity.keeper import protocol
 
 HERE = pathlib.Path({here!r})
 
 def wait_for(name):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while not (HERE / name).exists():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 @pytest.fixture
-def first():
-    (HERE / "pair-comes").touch()
+def first(monkeypatch):
+    send = protocol.send
+
+    def note(connection, message):
+        send(connection, message)
+        if isinstance(message, protocol.Borrow):
+            (HERE / "pair-comes").touch()
+
+    monkeypatch.setattr(protocol, "send", note)
 
 @pytest.fixture
 def after_the_pair():

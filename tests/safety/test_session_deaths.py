@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Final
 
 import pytest
 
 from pytest_capacity.keeper import protocol
+from tests.emulated import ROOT
 from tests.safety.phases import Decoy, nothing_left, provisionings, under_way
 from tests.safety.runs import PATIENCE, Going, Suite, until
 from tests.safety.sessions import Sharers, kill
@@ -49,13 +52,24 @@ def started(sharers: Sharers, count: int, *arguments: str) -> dict[str, Going]:
     return going
 
 
-def kept_by_a_successor(sharers: Sharers, keep: str) -> None:
-    """A run has ended and its nodes are kept; the keeper is killed, and the guard's next one has taken over."""
-    sharers.run("one", f"--capacity-keep={keep}")
+def kept_by_a_successor(sharers: Sharers) -> float:
+    """A run has ended and its nodes are kept; the keeper is killed, and the guard's next one has taken over.
+
+    Return until when the dead one was to keep them.
+    """
+    sharers.run("one", "--capacity-keep=5m")
+    until_ = sharers.kept_until()
     dead = sharers.keeper()
     until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
     kill(dead, signal.SIGKILL)
     sharers.await_successor(dead)
+    return until_
+
+
+def keep_no_longer(sharers: Sharers) -> None:
+    """Let the time for which the session is kept be over."""
+    with closing(sharers.visit()) as visitor:
+        visitor.call(protocol.Extend(until=time.time() + 1), protocol.Extended)
 
 
 @pytest.mark.matrix
@@ -98,7 +112,7 @@ def test_an_owner_dies_while_it_is_provisioned(
     sharers: Sharers, decoy: Decoy, victim: str, blow: str, call: str
 ) -> None:
     """Whoever asked first, and whoever only waited for it: the other one gets the nodes, made once."""
-    sharers.suite.emulator.weather(faults=[{"operation": call, "delay_s": 2.0}])
+    sharers.suite.emulator.hold(call)
     going = {"one": sharers.start("one")}
     until(lambda: call in under_way(sharers.suite.emulator), PATIENCE, f"{call} is under way")
     going["two"] = sharers.start("two")
@@ -107,6 +121,7 @@ def test_an_owner_dies_while_it_is_provisioned(
     survivor = "two" if victim == "one" else "one"
     sharers.let_go("one", "two")
     going[victim].wait()
+    sharers.suite.emulator.go_on()
     ended = going[survivor].wait()
     assert ended.code == 0, (ended, sharers.suite.logs())
     assert provisionings(sharers.suite.emulator) == (1, 1)
@@ -153,16 +168,15 @@ def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> N
     """With the keeper, one owner or all of them: whoever lives takes up the run; or the next of the session does."""
     going = started(sharers, 2)
     dead = sharers.keeper()
-    if target == "keeper-and-all":
-        for owner in going.values():
-            owner.kill(signal.SIGSTOP)  # Or one of them may start a keeper before it is killed: a second death.
+    for owner in [going["one"]] if target == "keeper-and-one" else going.values():
+        owner.kill(signal.SIGSTOP)  # Or one of them may start a keeper before it is killed: a second death.
     kill(dead, signal.SIGKILL)
     going["one"].kill(signal.SIGKILL)
     if target == "keeper-and-all":
         going["two"].kill(signal.SIGKILL)
         going["two"].wait()
         going["one"].wait()
-        assert sharers.suite.guards() + sharers.suite.keepers() == []
+        until(lambda: sharers.suite.guards() + sharers.suite.keepers() == [], PATIENCE, "the keeper is gone")
         third = sharers.run("three")
         assert third.code == 0, (third, sharers.suite.logs())
     else:
@@ -201,7 +215,7 @@ def test_a_keeper_dies_after_a_rebuild(sharers: Sharers, decoy: Decoy) -> None:
 
 def test_a_kept_sessions_keeper_dies(sharers: Sharers, decoy: Decoy) -> None:
     """Its guard starts another, which keeps the nodes for as long as they were to be kept; the next run has them."""
-    kept_by_a_successor(sharers, "5m")
+    kept_by_a_successor(sharers)
     second = sharers.run("two")
     assert second.code == 0, (second, sharers.suite.logs())
     assert sharers.nodes("two") == sharers.nodes("one")
@@ -211,8 +225,10 @@ def test_a_kept_sessions_keeper_dies(sharers: Sharers, decoy: Decoy) -> None:
 
 def test_a_successor_keeps_no_longer(sharers: Sharers, decoy: Decoy) -> None:
     """The end of the keep is the one that the dead keeper had promised."""
-    kept_by_a_successor(sharers, "6s")
-    nothing_left(sharers.suite, decoy, within=6 + 15)
+    promised = kept_by_a_successor(sharers)
+    assert sharers.kept_until() == promised
+    keep_no_longer(sharers)
+    nothing_left(sharers.suite, decoy)
 
 
 def test_kept_through_two_deaths_is_released(sharers: Sharers, decoy: Decoy) -> None:
@@ -247,21 +263,27 @@ def test_told_to_stop_a_kept_session_is_released(sharers: Sharers, decoy: Decoy)
     nothing_left(sharers.suite, decoy)
 
 
+#: A visitor that is killed before it has an answer.
+VISITOR: Final = """
+import os, signal, sys
+from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper.client import Connection
+
+Connection(sys.argv[1], "visitor", "test").tell(protocol.Extend(until=float(sys.argv[2])))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 @pytest.mark.parametrize("victim", ["keeper", "visitor"])
 def test_a_death_during_extend(sharers: Sharers, decoy: Decoy, victim: str) -> None:
     """What was extended stays so in the next keeper; and a visitor that dies takes nothing with it."""
-    sharers.run("one", "--capacity-keep=4s")
+    sharers.run("one", "--capacity-keep=5m")
     until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
     end = time.time() + 600
     if victim == "visitor":
-        child = os.fork()
-        if child == 0:
-            try:
-                sharers.visit().tell(protocol.Extend(until=end))
-                os.kill(os.getpid(), signal.SIGKILL)
-            finally:
-                os._exit(1)
-        os.waitpid(child, 0)
+        assert sharers.record is not None
+        command = [sys.executable, "-c", VISITOR, sharers.record["socket"], str(end)]
+        assert subprocess.run(command, cwd=ROOT, timeout=PATIENCE).returncode == -signal.SIGKILL
     else:
         sharers.visit().call(protocol.Extend(until=end), protocol.Extended)
         dead = sharers.keeper()
@@ -277,13 +299,14 @@ def test_a_death_during_extend(sharers: Sharers, decoy: Decoy, victim: str) -> N
 
 def test_a_crashed_owner_of_a_kept_session(sharers: Sharers, decoy: Decoy) -> None:
     """SIGKILL is a failure like any other: with ``keep`` the nodes stay for the next run, and end in time."""
-    one = sharers.start("one", "--capacity-keep=8s")
+    one = sharers.start("one", "--capacity-keep=5m")
     sharers.await_nodes("one", one)
     one.kill_group(signal.SIGKILL)
     one.wait()
     until(lambda: " kept " in sharers.suite.logs(), PATIENCE, f"it is kept\n{sharers.suite.logs()}")
     assert len(sharers.instances()) == 3
-    nothing_left(sharers.suite, decoy, within=8 + 15)
+    keep_no_longer(sharers)
+    nothing_left(sharers.suite, decoy)
 
 
 def test_taken_up_only_by_who_asks_for_the_same(sharers: Sharers, decoy: Decoy) -> None:

@@ -12,8 +12,8 @@ from tests.emulated import Emulator
 from tests.safety.phases import let_go, prepare, reach
 from tests.safety.runs import PROMISED, suite_in
 
-#: A loaded machine may be late once, and is; what waits where nothing has to be waited for is late every time.
-TRIES = 3
+#: A loaded machine may be late now and then; what waits where nothing has to be waited for is late every time.
+TRIES = 10
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["KILL", "TERM"])

@@ -24,7 +24,7 @@ project: tests
 groups:
   db: {{count: 2, instance_type: c6i.large}}
   loader: {{count: 1, instance_type: c6i.xlarge}}
-scaling: {{interval: 1s, timeout: 60s}}
+scaling: {{interval: 1s, timeout: 180s}}
 aws: {{image: {{us-east-1: {IMAGE}}}}}
 """
 
@@ -41,7 +41,7 @@ def run(pytester: pytest.Pytester, emulator: Emulator, monkeypatch: pytest.Monke
     def run_pytest(*arguments: str, config: str = CONFIG) -> pytest.RunResult:
         (pytester.path / "capacity.yaml").write_text(config, encoding="utf-8")
         return pytester.runpytest_subprocess(
-            *PLUGINS, f"--capacity-endpoint={emulator.url}", "-rA", *arguments, timeout=120
+            *PLUGINS, f"--capacity-endpoint={emulator.url}", "-rA", *arguments, timeout=400
         )
 
     return run_pytest
@@ -123,6 +123,7 @@ SCENARIOS = """
 def test_scenarios(pytester: pytest.Pytester, run: Run, emulator: Emulator) -> None:
     """Each scenario passes, and what is refused is refused; the run leaves nothing, and the command line shows it."""
     pytester.makepyfile(SCENARIOS)
+    emulator.weather(boot_s=1.5)  # A test sees that a change is under way.
     result = run(config=f"{CONFIG}test_id: scenarios\n")
     result.assert_outcomes(passed=11)
     result.stdout.fnmatch_lines(["*group/default/db: HorizontalScaling db-horizontal-* successful*"])
@@ -154,7 +155,7 @@ TWO_WORKERS = """
         spare.rename(HERE / name)
 
     def wait_for(name):
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while not (HERE / name).exists():
             assert time.monotonic() < end, name
             time.sleep(0.02)

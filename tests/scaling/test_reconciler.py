@@ -206,7 +206,7 @@ def test_a_wait_ends_with_the_request() -> None:
     bench.provider.phases["one"] = "Successful"
     looking = threading.Timer(0.05, bench.look)
     looking.start()
-    assert bench.reconciler.wait(["one"], 10.0)[0].outcome == "successful"
+    assert bench.reconciler.wait(["one"], 60.0)[0].outcome == "successful"
     looking.join()
 
 

@@ -32,6 +32,22 @@ databases:
   cart: {engine: postgres, version: "16.4", replicas: 3, size: db.t3.small, storage_gb: 5}
 """
 
+#: A module beside the tests.
+KEEPERS = """
+import os
+
+def keeper():
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = open(f"/proc/{entry}/cmdline").read()
+            parent = open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1]
+        except OSError:
+            continue
+        if "pytest_capacity.keeper.__main__" in command and int(parent) == os.getpid():
+            return int(entry)
+    raise AssertionError("no keeper")
+"""
+
 
 @pytest.fixture
 def suite(
@@ -42,7 +58,8 @@ def suite(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     served.clock.runs = True
-    served.cluster.script = Script(step_s=0.3, provision_s=0.3)
+    # A test sees that a change is under way: it takes longer than two calls do on a loaded machine.
+    served.cluster.script = Script(step_s=4.0, provision_s=0.3)
     create(served, "mongodb")
     kubeconfig = {
         "apiVersion": "v1",
@@ -128,7 +145,7 @@ def test_a_suite_scales_databases_and_leaves_none(
 
 def test_a_killed_suite_leaves_no_database(suite: pytest.Pytester, served: Served) -> None:
     """pytest dies while a scaling is under way: the keeper gives the database back; the journal says how it stood."""
-    served.cluster.script = Script(step_s=60.0)
+    served.cluster.script = Script(step_s=600.0)
     suite.makepyfile(
         """
         import os, signal
@@ -186,6 +203,7 @@ def test_tests_go_on_when_the_keeper_dies_under_a_scaling(suite: pytest.Pytester
     suite.makepyfile(
         """
         import os, signal
+        from keepers import keeper
 
         def test_survives(capacity):
             cart = capacity.database("cart")
@@ -195,18 +213,8 @@ def test_tests_go_on_when_the_keeper_dies_under_a_scaling(suite: pytest.Pytester
             assert request.outcome == "successful"
             assert capacity.database("cart").name == cart.name
             cart.patch(size="db.t3.medium").wait(120)
-
-        def keeper():
-            for entry in os.listdir("/proc"):
-                try:
-                    command = open(f"/proc/{entry}/cmdline").read()
-                    parent = open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1]
-                except OSError:
-                    continue
-                if "pytest_capacity.keeper.__main__" in command and int(parent) == os.getpid():
-                    return int(entry)
-            raise AssertionError("no keeper")
-        """
+        """,
+        keepers=KEEPERS,
     )
     result = run(suite)
     result.assert_outcomes(passed=1)
@@ -222,21 +230,19 @@ def test_an_abandoned_run_is_listed_and_given_back(suite: pytest.Pytester, serve
     suite.makepyfile(
         """
         import os, signal
+        from keepers import keeper
 
         def test_dies(capacity):
             capacity.database("cart").patch(replicas=5)
-            me = os.getpid()
-            for entry in filter(str.isdigit, os.listdir("/proc")):
-                try:
-                    command = open(f"/proc/{entry}/cmdline").read()
-                    parent = int(open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1])
-                except OSError:
-                    continue
-                if "pytest_capacity.keeper.__main__" in command and parent == me:
-                    os.kill(int(entry), signal.SIGSTOP)
-                    os.kill(int(entry), signal.SIGKILL)
-                    os.kill(me, signal.SIGKILL)
-        """
+            me, its_keeper = os.getpid(), keeper()
+            if os.fork() == 0:
+                os.kill(me, signal.SIGSTOP)  # Or it would start another keeper.
+                os.kill(its_keeper, signal.SIGKILL)
+                os.kill(me, signal.SIGKILL)
+                os._exit(0)
+            signal.pause()
+        """,
+        keepers=KEEPERS,
     )
     run(suite)
     assert len(ours(served)) == 4

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ProfileNotFound
 from msgspec.structs import replace
@@ -29,6 +29,7 @@ from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import section_of, settings_of
 from pytest_capacity.backends.aws.stamp import read_stamp
+from pytest_capacity.backends.aws.uses import read_uses
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
@@ -52,6 +53,7 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: A reservation may be cancelled under running nodes, which run on, and a key pair deleted, since the nodes have had
 #: their key at the launch; a placement group must be empty of nodes and reservations.
@@ -59,6 +61,37 @@ RELEASE_ORDER: Final = (frozenset({NODE, RESERVATION, KEY_PAIR}), frozenset({PLA
 
 #: A reservation ends within an hour of its EndDate (EC2 API, CreateCapacityReservation). Seconds.
 OVERTIME: Final = 3600.0
+
+
+class _Named(NamedTuple):
+    """A kind of thing that EC2 knows by its name: the parameter, what a second one is refused with, how one is read."""
+
+    name: str
+    duplicate: str
+    filter: str
+    read: str
+    listed: str
+    held: Callable[[str, str, Mapping[str, Any]], Held]
+
+
+_NAMED: Final = {
+    PLACEMENT_GROUP: _Named(
+        "GroupName",
+        "InvalidPlacementGroup.Duplicate",
+        "group-name",
+        "describe_placement_groups",
+        "PlacementGroups",
+        reading.placement_group,
+    ),
+    KEY_PAIR: _Named(
+        "KeyName",
+        "InvalidKeyPair.Duplicate",
+        "key-name",
+        "describe_key_pairs",
+        "KeyPairs",
+        reading.key_pair,
+    ),
+}
 
 
 class AwsBackend:
@@ -125,10 +158,8 @@ class AwsBackend:
     def create(self, piece: Piece) -> Sequence[Held]:
         """Make one mutating call. A thing that an old token gives back dead comes as ``failed`` or ``gone``."""
         operation, parameters = create_parameters(piece)
-        if piece.kind == PLACEMENT_GROUP:
-            made = [self._create_placement_group(piece, operation, parameters)]
-        elif piece.kind == KEY_PAIR:
-            made = [self._create_key_pair(piece, operation, parameters)]
+        if piece.kind in _NAMED:
+            made = [self._create_named(piece, operation, parameters)]
         else:
             answer = self._cloud.ec2(piece.region, operation, **parameters)
             if piece.kind == RESERVATION:
@@ -137,38 +168,23 @@ class AwsBackend:
                 made = [reading.node(piece.region, instance, "creating") for instance in answer["Instances"]]
         return [_as_piece(held, piece) for held in made]
 
-    def _create_placement_group(self, piece: Piece, operation: str, parameters: Mapping[str, Any]) -> Held:
-        """Make it, by its name: groups take no token. One of that name is ours if it bears run and piece."""
+    def _create_named(self, piece: Piece, operation: str, parameters: Mapping[str, Any]) -> Held:
+        """Make it, by its name: it takes no token. One of that name is ours if it bears run and piece."""
+        named = _NAMED[piece.kind]
+        self._has_key_pairs = self._has_key_pairs or piece.kind == KEY_PAIR
         try:
             answer = self._cloud.ec2(piece.region, operation, **parameters)
         except ClientError as error:
-            if code_of(error) != "InvalidPlacementGroup.Duplicate":
+            if code_of(error) != named.duplicate:
                 raise
-            named = [{"Name": "group-name", "Values": [parameters["GroupName"]]}]
-            groups = self._cloud.ec2(piece.region, "describe_placement_groups", Filters=named)["PlacementGroups"]
-            group = _made_before(groups, parameters)
-            if group is None:
+            filters = [{"Name": named.filter, "Values": [parameters[named.name]]}]
+            found = _made_before(self._cloud.ec2(piece.region, named.read, Filters=filters)[named.listed], parameters)
+            if found is None:
                 raise
-            return reading.placement_group(piece.region, piece.zone, group)
-        tags = parameters["TagSpecifications"][0]["Tags"]
-        return reading.placement_group(piece.region, piece.zone, {"Tags": tags, **answer["PlacementGroup"]})
-
-    def _create_key_pair(self, piece: Piece, operation: str, parameters: Mapping[str, Any]) -> Held:
-        """Make it, by its name: key pairs take no token either. One of that name is ours if it bears run and piece."""
-        self._has_key_pairs = True
-        try:
-            answer = self._cloud.ec2(piece.region, operation, **parameters)
-        except ClientError as error:
-            if code_of(error) != "InvalidKeyPair.Duplicate":
-                raise
-            named = [{"Name": "key-name", "Values": [parameters["KeyName"]]}]
-            pairs = self._cloud.ec2(piece.region, "describe_key_pairs", Filters=named)["KeyPairs"]
-            pair = _made_before(pairs, parameters)
-            if pair is None:
-                raise
-            return reading.key_pair(piece.region, piece.zone, pair)
-        tags = parameters["TagSpecifications"][0]["Tags"]
-        return reading.key_pair(piece.region, piece.zone, {**answer, "Tags": tags})
+            return named.held(piece.region, piece.zone, found)
+        # The answer about a key pair is the thing itself, and that about a placement group holds it.
+        made = answer.get("PlacementGroup", answer)
+        return named.held(piece.region, piece.zone, {"Tags": parameters["TagSpecifications"][0]["Tags"], **made})
 
     def change(self, held: Held, to: Change) -> Held:
         """Set the end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
@@ -264,6 +280,10 @@ class AwsBackend:
         """Return the regions that are enabled for the account, by name."""
         answer = self._cloud.ec2(self._cloud.home, "describe_regions")
         return sorted(region["RegionName"] for region in answer["Regions"])
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield the instances and reservations of every run in these regions, by our stamp."""
+        return read_uses(self._cloud, regions)
 
     def console(self, held: Held) -> str:
         """Call GetConsoleOutput: EC2 keeps the last 64 KB, and has them a while after the machine wrote them."""

@@ -17,7 +17,6 @@ from pytest_capacity.config.fields import (
     as_choice,
     as_form,
     as_mapping,
-    as_once,
     as_text,
     as_texts,
     by_region,
@@ -164,11 +163,6 @@ def cannot_join_cluster_group(instance_type: str) -> str | None:
     return None
 
 
-def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Return the regions that have the right form, each once."""
-    return as_once(values, REGION_FORM, "us-east-1", where, faults)
-
-
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
     """Return the zones as the user wrote them (letters, names, zone ids, ``*``), those of the right form and region."""
     good: list[str] = []
@@ -189,15 +183,6 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
         seen |= names
         good.append(zone)
     return tuple(good)
-
-
-def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Return ids of capacity reservations, and at most one resource group of them."""
-    example = "cr-0123456789abcdef0, or a resource group's ARN"
-    checked = [as_form(item, RESERVATION_FORM, example, where, faults) for item in values]
-    if len([one for one in values if one.startswith("arn:")]) > 1:
-        faults.add(where, "names two resource groups", "Name one: all that would be reserved is aimed at it.")
-    return tuple(item for item in checked if item is not None)
 
 
 def _is_of(zone: str, region: str) -> bool:

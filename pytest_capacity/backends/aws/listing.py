@@ -39,7 +39,7 @@ def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) 
     for start in range(0, len(helds), FILTER_VALUES):
         before = {held.id: held for held in helds[start : start + FILTER_VALUES]}
         if kind == NODE:
-            for instance in _instances(cloud, region, _filter("instance-id", *before)):
+            for instance in list_instances(cloud, region, _filter("instance-id", *before)):
                 id_ = instance["InstanceId"]
                 if id_ in before:
                     found[id_] = reading.node(region, instance, before[id_].state)
@@ -56,7 +56,7 @@ def look(cloud: Cloud, run: str, kind: str, region: str, helds: Sequence[Held]) 
     if kind == RESERVATION:
         # The API has no filter for ids; one for tags is not documented for this call, and works.
         for owner in sorted({held.facts.get("run") or run for held in helds}):
-            for answer in _reservations(cloud, region, _filter(f"tag:{RUN}", owner)):
+            for answer in list_reservations(cloud, region, _filter(f"tag:{RUN}", owner)):
                 held = reading.reservation(region, answer)
                 found[held.id] = held
     return [_merged(held, found.get(held.id)) for held in helds]
@@ -124,10 +124,10 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, kind: str) -> li
     mark = _filter(f"tag:{RUN}", run)
     things: list[tuple[Any, Held]] = []
     if kind == NODE:
-        listed = mark + _filter("instance-state-name", *_LISTED_STATES)
-        things = [(one, reading.node(region, one)) for one in _instances(cloud, region, listed)]
+        listed = mark + _existing()
+        things = [(one, reading.node(region, one)) for one in list_instances(cloud, region, listed)]
     elif kind == RESERVATION:
-        things = [(one, reading.reservation(region, one)) for one in _reservations(cloud, region, mark)]
+        things = [(one, reading.reservation(region, one)) for one in list_reservations(cloud, region, mark)]
     elif kind == PLACEMENT_GROUP:
         things = [(one, reading.placement_group(region, "", one)) for one in _groups(cloud, region, mark)]
     else:
@@ -140,16 +140,27 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, kind: str) -> li
     return [held for held in ours if held is not None]
 
 
+def any_run() -> list[dict[str, Any]]:
+    """Return the filters of instances that exist and bear the stamp of any run."""
+    return _filter("tag-key", RUN) + _existing()
+
+
+def _existing() -> list[dict[str, Any]]:
+    return _filter("instance-state-name", *_LISTED_STATES)
+
+
 def _filter(name: str, *values: str) -> list[dict[str, Any]]:
     return [{"Name": name, "Values": list(values)}]
 
 
-def _instances(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def list_instances(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the instances of ``region`` that pass the filters."""
     for launch in cloud.pages(region, "describe_instances", "Reservations", Filters=filters, MaxResults=PAGE):
         yield from launch["Instances"]
 
 
-def _reservations(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def list_reservations(cloud: Cloud, region: str, filters: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the capacity reservations of ``region`` that pass the filters."""
     return cloud.pages(
         region, "describe_capacity_reservations", "CapacityReservations", Filters=filters, MaxResults=PAGE
     )

@@ -36,8 +36,11 @@ class AwsProvider(Provider):
     #: boto3's core; boto3 brings it in the version that it goes with.
     modules: tuple[str, ...] = ("botocore",)
     default_user = "ec2-user"
+    region_form = config.REGION_FORM
     type_form = config.INSTANCE_TYPE_FORM
     image_form = config.IMAGE_FORM
+    reservation_form = config.RESERVATION_FORM
+    account_key = "account"
     examples = Examples(
         region="us-east-1",
         zone="a, us-east-1a or use1-az2",
@@ -87,17 +90,16 @@ class AwsProvider(Provider):
         next_zone="aws_fallback_to_next_availability_zone",
     )
 
-    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the regions: ``us-east-1``."""
-        return config.read_regions(values, where, faults)
-
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the zones: letters, names or zone ids."""
         return config.read_zones(values, regions, where, faults)
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return ids of capacity reservations, or one resource group."""
-        return config.read_reservations(values, where, faults)
+        """Return ids of capacity reservations, and at most one resource group of them."""
+        read = super().read_reservations(values, where, faults)
+        if len([one for one in values if one.startswith("arn:")]) > 1:
+            faults.add(where, "names two resource groups", "Name one: all that would be reserved is aimed at it.")
+        return read
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
         """Return `AwsSettings`, less what is as by default."""
@@ -163,11 +165,6 @@ class AwsProvider(Provider):
         """Return it with the profile that the environment chose: the header names it, the keeper uses it."""
         profile = self.chosen_profile(request, environ)
         return replace(request, settings={**request.settings, "profile": profile}) if profile else request
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        """Return ``aws.account``."""
-        account = section_of(request).account
-        return ("aws.account", account) if account else ("", "")
 
     def open(self, request: Request) -> AwsBackend:
         """Return the backend of ``request``.

@@ -6,9 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, RefreshWithMFAUnsupportedError
@@ -18,7 +16,9 @@ from pytest_capacity.backends.aws import profiles, regions
 from pytest_capacity.backends.aws.descriptions import read_fast
 from pytest_capacity.backends.aws.settings import section_of
 from pytest_capacity.backends.diagnosis import table_of
+from pytest_capacity.backends.emulator_secret import emulator_secret
 from pytest_capacity.backends.times import parse_time
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
 
@@ -81,16 +81,16 @@ class Cloud:
         generation = self._generation
         try:
             answer: dict[str, Any] = getattr(self._client(service, region), operation)(**parameters)
-        except RefreshWithMFAUnsupportedError:
-            # The command line may have taken on the role once more since.
-            self._reopen(generation)
-            answer = getattr(self._client(service, region), operation)(**parameters)
-        except ClientError as error:
-            if self._request.emulated or error.response.get("Error", {}).get("Code") not in EXPIRED:
+        except (RefreshWithMFAUnsupportedError, ClientError) as error:
+            # Where a code was wanted, the command line may have taken on the role once more since.
+            if isinstance(error, ClientError) and not self._has_expired(error):
                 raise
             self._reopen(generation)
             answer = getattr(self._client(service, region), operation)(**parameters)
         return answer
+
+    def _has_expired(self, error: ClientError) -> bool:
+        return not self._request.emulated and error.response.get("Error", {}).get("Code") in EXPIRED
 
     def ec2(self, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Do as `call`, for EC2."""
@@ -181,8 +181,7 @@ class Cloud:
         """Whether the endpoint is on this machine: a proxy would get signed requests in clear text for nothing."""
         variables = ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL")
         named = self._request.endpoint or next(filter(None, map(os.environ.get, variables)), "")
-        host = urlsplit(named).hostname or ""
-        return self._request.emulated or host == "localhost" or host == "::1" or host.startswith("127.")
+        return self._request.emulated or is_loopback(named)
 
     def _reopen(self, generation: int) -> None:
         """Open a session with the credentials as the files have them now, unless another thread has since.
@@ -215,7 +214,7 @@ class Cloud:
         session.set_config_variable("config_file", os.devnull)
         session.set_config_variable("credentials_file", os.devnull)
         read_fast(session)
-        session.set_credentials("emulated", _emulator_secret())
+        session.set_credentials("emulated", emulator_secret() or "emulated")
         return session
 
     def _expires(self) -> float | None:
@@ -233,9 +232,3 @@ class Cloud:
             known = [parse_time(str(profile[key])) for key in _EXPIRY_KEYS if key in profile]
             return min((time for time in known if time is not None), default=None)
         return None
-
-
-def _emulator_secret() -> str:
-    """Return the secret that the emulator checks signatures with, by the file that the keeper's environment names."""
-    file = os.environ.get("PYTEST_CAPACITY_EMULATOR_SECRET_FILE")
-    return Path(file).read_text(encoding="ascii").strip() if file else "emulated"

@@ -38,8 +38,10 @@ from pytest_capacity.backends.azure.plan import (
     path_of,
     plan_rounds,
 )
+from pytest_capacity.backends.azure.quotas import read_quotas
 from pytest_capacity.backends.azure.session import Answer, Arm, ArmError
 from pytest_capacity.backends.azure.settings import section_of
+from pytest_capacity.backends.azure.uses import read_uses
 from pytest_capacity.backends.base import ScalingStep
 from pytest_capacity.backends.diagnosis import diagnose_held
 from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
@@ -55,11 +57,13 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Subject,
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: What waits for what within a resource group. A reservation may be set to 0 under its machines, but not deleted; a
 #: card keeps an address and the network; the resource group would take all along, in an order that is not documented.
@@ -114,6 +118,10 @@ class AzureBackend:
     def offers(self, region: str, topology: Topology) -> Sequence[Offer]:
         """Return the zones ``eastus-1`` and so on, then ``eastus-none``: a placement without a zone."""
         return read_offers(self._arm, self._request, region, topology)
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """Return the region's quotas of vCPUs: of the families of ``types``, of all on-demand and all spot machines."""
+        return read_quotas(self._arm, region, types)
 
     def family(self, instance_type: str) -> str:
         """Return the family of a size, by its name."""
@@ -261,6 +269,10 @@ class AzureBackend:
     def read_notice(self, held: Held, output: str) -> str:
         """Return what Scheduled Events report of the machine's end."""
         return events.preemption_of(ResourceId.parse(held.id).name, output)
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield the machines and reservations of every run in these regions, by our stamp."""
+        return read_uses(self._arm, regions)
 
     def console(self, held: Held) -> str:
         """Return the serial console by boot diagnostics: a call for the signed URL, and what is there."""

@@ -17,7 +17,6 @@ from pytest_capacity.config.fields import (
     as_bool,
     as_form,
     as_mapping,
-    as_once,
     as_text,
     as_texts,
     by_region,
@@ -93,12 +92,8 @@ def read_group(settings: AzureSettings, section: Section, group: GroupDraft, fau
     return {**plain_images(own, settings.image, section, group, lambda region: _IMAGE_REMEDY, faults), **disk}
 
 
-def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Return locations by their names or display names (``East US``), each once."""
-    return as_once([_location(value) for value in values], REGION_FORM, "eastus", where, faults)
-
-
-def _location(name: str) -> str:
+def location(name: str) -> str:
+    """Return a location by its name, of that or its display name (``East US``)."""
     return name.replace(" ", "").lower()
 
 
@@ -139,7 +134,7 @@ def as_images(value: object, regions: Sequence[str], where: str, faults: Faults)
     """Return images by region. A single one is for every region of the run."""
     alone, example = isinstance(value, str), f"{{eastus: '{_URN}'}}"
     read = by_region(value, as_image, regions, where, faults, alone=alone, example=example)
-    return {_location(region): image for region, image in read.items()}
+    return {location(region): image for region, image in read.items()}
 
 
 def as_id(value: object, example: str, where: str, faults: Faults, type_: str = "") -> str | None:
@@ -173,7 +168,7 @@ def _ids_by_region(
         return {}
     where, found = f"{section.where}.{key}", {}
     for region, given in as_mapping(values[key], where, faults, f"{{eastus: {example}}}").items():
-        name = _location(region)
+        name = location(region)
         if section.regions and name not in section.regions:
             faults.add(f"{where}.{shown(region)[1:-1]}", "is not a region of the run", "Name one of its regions.")
         elif text := as_id(given, example, f"{where}.{shown(region)[1:-1]}", faults):

@@ -48,7 +48,7 @@ from pytest_capacity.model import Offer, Request, Topology
 #: Diagnoses that end the round instead of leaving a question open: asking elsewhere would give the same.
 _FATAL: Final = frozenset({"auth", "account-blocked", "invalid"})
 #: The quotas that count for all sizes of a market.
-_REGIONAL: Final = {"on-demand": "cores", "spot": "lowPriorityCores"}
+REGIONAL: Final = {"on-demand": "cores", "spot": "lowPriorityCores"}
 
 
 class Size(Struct, frozen=True):
@@ -172,9 +172,14 @@ def _size(sku: Mapping[str, Any]) -> Size:
 
 
 def _limits(arm: Arm, region: str) -> dict[str, int]:
+    return {name: int(one["limit"]) for name, one in read_usages(arm, region).items()}
+
+
+def read_usages(arm: Arm, region: str) -> dict[str, dict[str, Any]]:
+    """Return the quotas of a region, each with what is in use of it, by their names in small letters."""
     path = arm.path(f"/providers/{COMPUTE}/locations/{region}/usages")
     usages = arm.pages(f"{COMPUTE}/locations/usages/read", path, COMPUTE_VERSION)
-    return {str(one["name"]["value"]).lower(): int(one["limit"]) for one in usages}
+    return {str(one["name"]["value"]).lower(): one for one in usages}
 
 
 def _named(arm: Arm, name: str) -> list[dict[str, Any]]:
@@ -321,7 +326,7 @@ def _over_quota(groups: Sequence[GroupSettings], read: Read) -> str:
         size = read.sizes.get(group.group.instance_type.lower())
         if size is None or len(group.types) > 1 or (group.market == "spot" and group.may_be_on_demand):
             continue  # It may become something else.
-        names = [_REGIONAL[group.market]] + ([size.family] if group.market == "on-demand" else [])
+        names = [REGIONAL[group.market]] + ([size.family] if group.market == "on-demand" else [])
         for name in filter(None, names):
             wanted[name.lower()] = wanted.get(name.lower(), 0) + size.vcpus * group.group.count
     for name, vcpus in sorted(wanted.items()):

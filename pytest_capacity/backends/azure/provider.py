@@ -37,6 +37,7 @@ class AzureProvider(Provider):
     #: Of the namespace itself first: a module in a package that is missing cannot be looked for.
     modules: tuple[str, ...] = ("azure", "azure.core", "azure.identity")
     default_user = "azureuser"
+    region_form = config.REGION_FORM
     type_form = config.SIZE_FORM
     examples = Examples(
         region="eastus",
@@ -73,6 +74,7 @@ class AzureProvider(Provider):
         "AZURE_CONFIG_DIR",
     )
     environment_prefixes: tuple[str, ...] = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
+    account_key = "subscription"
     not_shaping: frozenset[str] = frozenset({"subscription", "tenant"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     endless = "nothing at Azure ends by itself: without a keeper, machines and reservations bill until they are removed"
@@ -98,7 +100,7 @@ class AzureProvider(Provider):
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the regions: ``eastus``, or ``East US``."""
-        return config.read_regions(values, where, faults)
+        return super().read_regions([config.location(value) for value in values], where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the zones: ``1``, ``eastus-1``, or ``none`` for a placement without a zone."""
@@ -162,9 +164,8 @@ class AzureProvider(Provider):
         return replace(request, settings={**request.settings, "subscription": subscription.lower()})
 
     def account_setting(self, request: Request) -> tuple[str, str]:
-        """Return ``azure.subscription``."""
-        subscription = section_of(request).subscription
-        return ("azure.subscription", subscription) if subscription and not request.emulated else ("", "")
+        """Return ``azure.subscription``; in an emulated run none."""
+        return ("", "") if request.emulated else super().account_setting(request)
 
     def memory(self, kind: str) -> float | None:
         """Return an hour for lack of capacity, as the Karpenter provider of Azure does."""

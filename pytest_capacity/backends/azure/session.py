@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,12 +24,10 @@ from pytest_capacity.backends.answers import read_answer
 from pytest_capacity.backends.azure.ids import SUBSCRIPTIONS_VERSION
 from pytest_capacity.backends.azure.settings import NATIONAL_CLOUDS, section_of, subscription_of
 from pytest_capacity.backends.diagnosis import table_of
-from pytest_capacity.backends.near import is_loopback
+from pytest_capacity.backends.emulator_secret import emulator_secret
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import ErrorPart, Identity, Request
-
-#: The file that holds the emulator's secret; the keeper sets it for an emulated run.
-SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 
 #: A round asks for tens of things at once, so the pool of connections is as wide as the engine's executor.
 _POOL: Final = 32
@@ -72,10 +69,8 @@ class EmulatedCredential:
     """The emulator's secret as a bearer token. Nothing of the user's credentials ever reaches an emulator."""
 
     def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
-        """Return the secret that the file named by `SECRET_FILE` holds."""
-        path = os.environ.get(SECRET_FILE, "")
-        secret = Path(path).read_text(encoding="utf-8").strip() if path else "emulated"
-        return AccessToken(secret, int(time.time()) + 3600)
+        """Return the secret, which ends in an hour."""
+        return AccessToken(emulator_secret() or "emulated", int(time.time()) + 3600)
 
 
 class TenantCredential:

@@ -90,6 +90,7 @@ class BlazarProvider(Provider):
     )
     file_variables = (_CLOUDS_FILE, "OS_CACERT", "OS_CERT", "OS_KEY")
     environment_prefixes = ("OS_",)
+    account_key = "project_id"
     not_shaping = frozenset({"project_id"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
 
@@ -167,11 +168,6 @@ class BlazarProvider(Provider):
             chosen["clouds_file"] = str(here) if here.is_file() else None
         settings = {**request.settings, **{key: value for key, value in chosen.items() if value}}
         return replace(request, settings=settings)
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        """Return ``blazar.project_id``."""
-        project = section_of(request).project_id
-        return ("blazar.project_id", project) if project else ("", "")
 
     def open(self, request: Request) -> BlazarBackend:
         """Return the backend of ``request``. Imports keystoneauth1, and makes no call."""

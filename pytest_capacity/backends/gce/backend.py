@@ -23,10 +23,12 @@ from pytest_capacity.backends.gce.plan import (
     plan_rounds,
     request_id,
 )
+from pytest_capacity.backends.gce.quotas import read_quotas
 from pytest_capacity.backends.gce.scaling import Changer
 from pytest_capacity.backends.gce.session import ApiError, Session
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, section_of, settings_of
 from pytest_capacity.backends.gce.stamp import read_stamp
+from pytest_capacity.backends.gce.uses import read_uses
 from pytest_capacity.backends.gce.zones import Once, read_offers
 from pytest_capacity.backends.times import parse_time
 from pytest_capacity.model import (
@@ -40,10 +42,12 @@ from pytest_capacity.model import (
     Offer,
     Order,
     Piece,
+    Quota,
     Request,
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: A reservation cannot be deleted while a machine consumes it, nor a placement policy while either uses it.
 _ORDER: Final = (frozenset({NODE}), frozenset({RESERVATION, DISK}), frozenset({POLICY}))
@@ -109,6 +113,10 @@ class GceBackend:
         that is not there or fits none of the machines.
         """
         return read_offers(self._session, self._once, self._table, self._request, region, topology)
+
+    def quotas(self, region: str, types: Sequence[str]) -> Sequence[Quota]:
+        """Return the region's quotas of vCPUs of the series of ``types``, and of spot machines."""
+        return read_quotas(self._session, self._once, self._request, region, types)
 
     def family(self, instance_type: str) -> str:
         """Return the metric of the quota that the type's vCPUs count against."""
@@ -199,6 +207,10 @@ class GceBackend:
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
         """Yield what bears the stamp of ``run``, in every region of the project: four lists, all at once."""
         return listing.inventory(self._session, self._table, run, self._request.project, regions)
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield the machines and reservations of every run in these regions, by our stamp."""
+        return read_uses(self._session, self._table, regions)
 
     def console(self, held: Held) -> str:
         """Return what the first serial port has given out, of which Compute Engine keeps the last megabyte."""

@@ -14,7 +14,6 @@ from pytest_capacity.config.fields import (
     Reader,
     as_bool,
     as_form,
-    as_forms,
     as_mapping,
     as_text,
     chosen,
@@ -55,11 +54,6 @@ _MOST_ACCELERATORS: Final = 16
 _OUR_METADATA: Final = ("user-data", "startup-script", "windows-startup-script-ps1")
 
 
-def read_regions(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Return the regions of the right form, each once."""
-    return as_forms(values, REGION_FORM, "us-central1", where, faults)
-
-
 def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
     """Return the letters and names that are right; a name must be of one of the regions."""
     found: list[str] = []
@@ -76,13 +70,6 @@ def read_zones(values: Sequence[str], regions: Sequence[str], where: str, faults
         else:
             found.append(value)
     return tuple(found)
-
-
-def read_reservations(values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-    """Return the names, and the links of reservations that another project shares, that are right."""
-    return as_forms(
-        values, RESERVATION_FORM, "my-reservation or projects/P/zones/Z/reservations/my-reservation", where, faults
-    )
 
 
 def read_section(section: Section, faults: Faults) -> GceSettings:

@@ -262,9 +262,14 @@ def inventory(
                 yield Unread("", kind, f"{read.code}: {read.words}")
                 continue
             yield from helds
-            for place in sorted(unreachable):
-                if (region := region_of(place) if place not in regions else place) in regions:
-                    yield Unread(region, kind, f"{place} did not answer")
+            yield from unread_of(kind, unreachable, regions)
+
+
+def unread_of(kind: str, unreachable: Iterable[str], regions: Sequence[str]) -> Iterator[Unread]:
+    """Yield what is unread of ``regions`` where these zones and regions did not answer."""
+    for place in sorted(unreachable):
+        if (region := region_of(place) if place not in regions else place) in regions:
+            yield Unread(region, kind, f"{place} did not answer")
 
 
 def _stamped(session: Session, run: str, project: str, kind: str) -> tuple[list[Held], set[str]]:

@@ -14,7 +14,7 @@ from pytest_capacity.backends.gce import config
 from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
 from pytest_capacity.backends.groups import plain
-from pytest_capacity.config.fields import Faults, as_bool, as_choice
+from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_forms
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import form_of
 from pytest_capacity.model import Request
@@ -77,6 +77,7 @@ class GceProvider(Provider):
     )
     file_variables: tuple[str, ...] = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "REQUESTS_CA_BUNDLE")
     environment_prefixes: tuple[str, ...] = ("GOOGLE_", "GCLOUD_", "CLOUDSDK_", "GCE_METADATA_")
+    account_key = "project_number"
     not_shaping: frozenset[str] = frozenset({"impersonate", "project_number"})
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
@@ -101,7 +102,7 @@ class GceProvider(Provider):
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the regions: ``us-central1``."""
-        return config.read_regions(values, where, faults)
+        return as_forms(values, config.REGION_FORM, self.examples.region, where, faults)
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the zones: letters or names."""
@@ -109,7 +110,8 @@ class GceProvider(Provider):
 
     def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the reservations: names, or links of shared ones."""
-        return config.read_reservations(values, where, faults)
+        example = "my-reservation or projects/P/zones/Z/reservations/my-reservation"
+        return as_forms(values, config.RESERVATION_FORM, example, where, faults)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
         """Return `GceSettings` as plain data, less the defaults."""
@@ -183,11 +185,6 @@ class GceProvider(Provider):
         chosen = {"project": project, "impersonate": self.chosen_profile(request, environ)}
         settings = {**request.settings, **{key: value for key, value in chosen.items() if value}}
         return replace(request, settings=settings, endpoint=self.endpoint_of(request, environ))
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        """Return ``gce.project_number`` and its value."""
-        number = section_of(request).project_number
-        return ("gce.project_number", number) if number else ("", "")
 
     def open(self, request: Request) -> GceBackend:
         """Return the backend of ``request``. Imports google-auth and requests, and makes no call."""

@@ -12,7 +12,6 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -23,9 +22,10 @@ from google.auth.transport.requests import Request as AuthRequest
 from google.oauth2.credentials import Credentials as TokenCredentials
 from requests.adapters import HTTPAdapter
 
+from pytest_capacity.backends.emulator_secret import emulator_secret
 from pytest_capacity.backends.gce.routes import ROUTES
 from pytest_capacity.backends.gce.settings import GceSettings
-from pytest_capacity.backends.near import is_loopback
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.model import Request
 
 #: Where the API is unless the file, the flag or the credentials' universe say otherwise.
@@ -49,8 +49,6 @@ PAGE: Final = 500
 #: The project of an emulated run, whatever the file says: no emulator knows the user's.
 EMULATED_PROJECT: Final = "emulated-project"
 
-#: Where a started emulator has left the secret that its calls must bear.
-SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 
 #: A ready-made access token: the variable of gcloud.
 TOKEN_VARIABLE: Final = "CLOUDSDK_AUTH_ACCESS_TOKEN"
@@ -224,10 +222,8 @@ class _NoCredentials:
 
 
 def _emulated() -> Any:
-    path = os.environ.get(SECRET_FILE)
-    if not path:
-        return _NoCredentials()
-    return TokenCredentials(Path(path).read_text(encoding="ascii").strip())
+    secret = emulator_secret()
+    return TokenCredentials(secret) if secret else _NoCredentials()
 
 
 def _is_bare_token(credentials: Any) -> bool:

@@ -27,6 +27,9 @@ GROUP: Final = KEY + "-group"
 #: Seconds since the epoch: the one part of the stamp that can be changed, and only on a machine.
 DEADLINE: Final = KEY + "-deadline"
 
+#: The beginning of the names of all that any run makes but machines and their disks.
+ANY_RUN: Final = "pc-"
+
 #: Characters in a label's value and in a name (API reference; names are RFC 1035's).
 LIMIT: Final = 63
 
@@ -92,7 +95,7 @@ def name_part(text: str, most: int) -> str:
 
 def run_prefix(run: str) -> str:
     """Return the prefix of the names of all that a run makes but machines and their disks: ``pc-1a2b3c4d-``."""
-    return f"pc-{digest(run, 8)}-"
+    return f"{ANY_RUN}{digest(run, 8)}-"
 
 
 def digest(text: str, digits: int) -> str:

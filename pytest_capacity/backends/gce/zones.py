@@ -91,8 +91,8 @@ def read_offers(
 def _read(
     session: Session, once: Once, table: Table, request: Request, region: str, groups: Sequence[GroupSettings]
 ) -> Read:
-    every = [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
-    types = tuple(sorted({type_ for group in (*every, *groups) for type_ in group.types}))
+    every = _every_group(request)
+    types = types_of(request, groups)
     boards = tuple(sorted({board for group in (*every, *groups) for board in group.gce.accelerators}))
     images = sorted({group.image for group in groups})
     networks = sorted({network_link(group.gce.network) for group in groups})
@@ -103,7 +103,7 @@ def _read(
 
     tasks: list[Callable[[], Any]] = [
         may("zones", lambda: _zones(session)),
-        may(("types", types), lambda: _by_zone(session, "machineTypes", types)),
+        may(("types", types), lambda: read_types(session, types)),
         may(("boards", boards), lambda: _by_zone(session, "acceleratorTypes", boards)) if boards else lambda: None,
         may("reservations", lambda: read_reservations(session, request.use_reservations))
         if request.use_reservations
@@ -122,6 +122,20 @@ def _read(
         reservations=reservations,
         no_subnets=frozenset(one for one, is_there in zip(subnets, of_subnets, strict=True) if is_there is False),
     )
+
+
+def _every_group(request: Request) -> list[GroupSettings]:
+    return [settings_of(request, group) for topology in request.topologies.values() for group in topology.groups]
+
+
+def types_of(request: Request, more: Sequence[GroupSettings] = ()) -> tuple[str, ...]:
+    """Return every machine type that the run may use, or that ``more`` may, by name."""
+    return tuple(sorted({type_ for group in (*_every_group(request), *more) for type_ in group.types}))
+
+
+def read_types(session: Session, types: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the machine types of these names, by zone and name."""
+    return _by_zone(session, "machineTypes", types)
 
 
 def _if_allowed(once: Once, table: Table, key: Hashable, read: Callable[[], Any]) -> Any:

@@ -19,6 +19,7 @@ from pytest_capacity.backends.oci.kinds import KINDS, NODE, RELEASE_ORDER, RESER
 from pytest_capacity.backends.oci.listing import inventory, look, side_by_side
 from pytest_capacity.backends.oci.plan import create_body, plan_rounds
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Answer, Cloud
+from pytest_capacity.backends.oci.uses import read_uses
 from pytest_capacity.backends.oci.zones import read_offers
 from pytest_capacity.backends.stamp import DEADLINE
 from pytest_capacity.backends.times import format_time
@@ -37,6 +38,7 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
+from pytest_capacity.usage import CloudResource, UseFilter
 
 #: Bytes of a console's history that are requested: all that OCI keeps (1 MB).
 _HISTORY: Final = 1048576
@@ -202,6 +204,10 @@ class OciBackend:
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
         """Yield what has the stamp of ``run``, in the compartment of the run and all below it."""
         return inventory(self._cloud, run, self._request.project, regions)
+
+    def uses(self, regions: Sequence[str], wanted: UseFilter) -> Iterator[CloudResource | Unread]:
+        """Yield instances and reservations of every run, by our stamp, in the compartment of the run and below it."""
+        return read_uses(self._cloud, regions)
 
     def console(self, held: Held) -> str:
         """Return the console's history: captured by one call, which takes the cloud a moment, and read by another."""

@@ -17,11 +17,10 @@ import oci.retry
 import oci.signer
 from msgspec import Struct
 
+from pytest_capacity.backends.emulator_secret import SECRET_FILE
 from pytest_capacity.backends.oci.settings import OciSettings
 from pytest_capacity.errors import ConfigError
 
-#: Where an emulator that runs as its user's process writes its secret; its config file is beside it.
-SECRET_FILE: Final = "PYTEST_CAPACITY_EMULATOR_SECRET_FILE"
 #: The config file of an emulator, in the folder of its secret, and the variable that names another.
 EMULATED_CONFIG: Final = "oci.config"
 EMULATED_CONFIG_FILE: Final = "PYTEST_CAPACITY_EMULATOR_OCI_CONFIG"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, Final, TypeVar
@@ -20,8 +21,12 @@ from pytest_capacity.model import Held, Unread
 #: What may be listed of a run by itself; what lies in a network is listed once there is one.
 _TOP: Final = (NODE, RESERVATION, NETWORK, CLUSTER)
 
+#: The looks at a running node after which a reservation that does not count it is believed not to serve it. The count
+#: may lag behind the launch; by the engine's pauses between looks this is more than half a minute.
+_PATIENCE: Final = 20
+
 #: How a read may end that is reported and not raised.
-_UNREAD: Final = (ServiceError, RequestException)
+UNREAD: Final = (ServiceError, RequestException)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -47,12 +52,12 @@ def look(cloud: Cloud, kind: str, region: str, compartment: str, helds: Sequence
     One list; then, of what changed only: the addresses of nodes that began to run, the work requests of what failed.
     """
     wanted = {held.id: held for held in helds}
-    things = list_kind(cloud, region, compartment, kind)
+    things = list(list_kind(cloud, region, compartment, kind))
     listed = {thing["id"]: thing for thing in things if thing["id"] in wanted}
     read = {id_: reading.held(kind, region, thing, wanted[id_]) for id_, thing in listed.items()}
     now = [reading.merged(held, read.get(held.id)) for held in helds]
     if kind == NODE:
-        now = _with_addresses(cloud, region, compartment, now)
+        now = _arrived(cloud, region, compartment, now, helds, things)
     failed = [held for held in now if held.state == "failed" and not held.parts and wanted[held.id].state == "creating"]
     reasons = dict(
         zip((held.id for held in failed), side_by_side(lambda one: _reason(cloud, one), failed), strict=True)
@@ -88,6 +93,57 @@ def _updated(cloud: Cloud, reservation: Held) -> Held:
 
 def _as_listed(held: Held, listed: Mapping[str, dict[str, Any]]) -> Held:
     return replace(held, state=KINDS[held.kind].states.get(str(listed[held.id].get("lifecycleState")), "gone"))
+
+
+def _arrived(
+    cloud: Cloud,
+    region: str,
+    compartment: str,
+    nodes: Sequence[Held],
+    before: Sequence[Held],
+    things: Sequence[Mapping[str, Any]],
+) -> list[Held]:
+    """Return running nodes with their addresses, once their reservation counts them: both are read side by side.
+
+    A node that no count has after a while is ``ready`` without its reservation, whatever its own field says.
+    """
+    new = {
+        node.id: node.facts["reservation_id"]
+        for node, known in zip(nodes, before, strict=True)
+        if node.state == "ready" and known.state == "creating" and node.facts.get("reservation_id")
+    }
+    if not new:
+        return _with_addresses(cloud, region, compartment, nodes)
+    with ThreadPoolExecutor(1, thread_name_prefix="oci") as pool:
+        counted = pool.submit(_used, cloud, region, compartment)
+        addressed = _with_addresses(cloud, region, compartment, nodes)
+        used = counted.result()
+    inside = Counter(one.get("capacityReservationId") for one in things if one.get("lifecycleState") == "RUNNING")
+    short = {one for one in new.values() if one in used and used[one] < inside[one]}
+    return [
+        _uncounted(node, known, used[new[node.id]]) if new.get(node.id) in short else node
+        for node, known in zip(addressed, before, strict=True)
+    ]
+
+
+def _used(cloud: Cloud, region: str, compartment: str) -> dict[str, int]:
+    """Return how many instances each reservation of a compartment counts; of none where that may not be read."""
+    try:
+        listed = list(list_kind(cloud, region, compartment, RESERVATION))
+    except ServiceError as error:
+        if not is_hidden(error):
+            raise
+        return {}
+    return {one["id"]: int(one["usedInstanceCount"]) for one in listed if one.get("usedInstanceCount") is not None}
+
+
+def _uncounted(node: Held, before: Held, used: int) -> Held:
+    looks = int(before.facts.get(reading.UNCOUNTED) or 0) + 1
+    if looks < _PATIENCE:
+        return replace(node, state="creating", facts={**node.facts, reading.UNCOUNTED: str(looks)})
+    facts = {key: value for key, value in node.facts.items() if key != "reservation_id"}
+    words = f"it names {node.facts['reservation_id']}, which counts {used} as used: fewer than name it"
+    return replace(node, facts=facts, problem=words)
 
 
 def _with_addresses(cloud: Cloud, region: str, compartment: str, nodes: Sequence[Held]) -> list[Held]:
@@ -137,7 +193,7 @@ def _reason(cloud: Cloud, failed: Held) -> Held:
             for one in requests
             for error in cloud.pages(service, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors")
         ]
-    except _UNREAD:
+    except UNREAD:
         return failed
     return reading.with_errors(failed, errors)
 
@@ -188,7 +244,7 @@ def _answers(cloud: Cloud, asked: dict[Future[list[Held]], tuple[str, str]]) -> 
         region, kind = asked[answer]
         try:
             yield from answer.result()
-        except _UNREAD as error:
+        except UNREAD as error:
             read = diagnose_error(error, cloud.errors)
             yield Unread(region, kind, f"{read.code}: {read.words}")
 
@@ -202,7 +258,7 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind
             whole = owned(held, read_stamp(thing.get("freeformTags")), run, tag_value(project))
             if held.state != "gone" and whole:
                 ours.append(whole)
-    except _UNREAD as error:
+    except UNREAD as error:
         if kind == CLUSTER and not cloud.makes_clusters and _is_not_ours(error):
             return []
         raise
@@ -242,7 +298,7 @@ def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str],
     while level:
         try:
             level = [child for some in side_by_side(children, level) for child in some]
-        except _UNREAD as error:
+        except UNREAD as error:
             read = diagnose_error(error, cloud.errors)
             return found, [*unread, Unread("", "compartment", f"{read.code}: {read.words}")]
         found += level

@@ -14,7 +14,7 @@ from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKey
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.backends.oci import config, forms
 from pytest_capacity.backends.oci.settings import OciSettings, section_of
-from pytest_capacity.config.fields import Faults, as_form, as_once
+from pytest_capacity.config.fields import Faults, as_form
 from pytest_capacity.model import Request
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class OciProvider(Provider):
     environment_prefixes: tuple[str, ...] = ("OCI_",)
     #: The tenancy shows whose credentials are used; the name of the profile does not.
     not_shaping: frozenset[str] = frozenset({"profile", "account", "config_file", "auth"})
+    account_key = "account"
+    region_form = forms.REGION
+    reservation_form = forms.RESERVATION
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     endless = "nothing at OCI ends by itself: without a keeper, instances and reservations bill until they are removed"
     sct = SctKeys(
@@ -83,19 +86,9 @@ class OciProvider(Provider):
         others=("oci_compartment_id",),
     )
 
-    def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the regions: ``us-ashburn-1``."""
-        return as_once(values, forms.REGION, "us-ashburn-1", where, faults)
-
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return availability domains by number, short or full name, with or without a fault domain after them."""
         return config.read_zones(values, where, faults)
-
-    def read_reservations(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
-        """Return the OCIDs of capacity reservations."""
-        example = self.examples.reservation
-        checked = [as_form(value, forms.RESERVATION, example, where, faults) for value in values]
-        return tuple(one for one in checked if one is not None)
 
     def read_section(self, section: Section, faults: Faults) -> Mapping[str, Any]:
         """Return `OciSettings`, without the values that are the default."""
@@ -135,11 +128,6 @@ class OciProvider(Provider):
         if not profile or request.emulated:
             return request
         return replace(request, settings={**request.settings, "profile": profile})
-
-    def account_setting(self, request: Request) -> tuple[str, str]:
-        """Return ``oci.account``."""
-        account = section_of(request).account
-        return ("oci.account", account) if account else ("", "")
 
     def open(self, request: Request) -> OciBackend:
         """Return the backend of ``request``; raise `ConfigError` for credentials that cannot be read."""

@@ -14,8 +14,10 @@ from pytest_capacity.model import ErrorPart, Held, State, Subject
 
 #: The fact of a reservation that names the work request of an update that is under way.
 UPDATE: Final = "update"
+#: The fact of a running node whose reservation does not count it yet: how often it was looked at.
+UNCOUNTED: Final = "uncounted"
 #: Facts of a node that are not kept when the cloud does not report them again.
-_PASSING: Final = ("power", "reservation_id")
+_PASSING: Final = ("power", "reservation_id", UNCOUNTED)
 
 #: Our own code: a preemptible instance went without a delete or a stop of ours.
 PREEMPTED: Final = "PreemptibleInstanceTerminated"

@@ -20,9 +20,9 @@ from oci.exceptions import ServiceError
 from requests.adapters import HTTPAdapter
 
 from pytest_capacity.backends.diagnosis import table_of
-from pytest_capacity.backends.near import is_loopback
 from pytest_capacity.backends.oci import credentials
 from pytest_capacity.backends.oci.settings import makes_clusters, section_of
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Identity, Request
 

@@ -48,7 +48,7 @@ def allocate(ctx: Context) -> dict[str, Any]:
         raise Refusal("InvalidHostConfiguration", f"The instance type '{type_}' is not supported.")
     ctx.check_type(type_, zone)
     ctx.dry_run()
-    if not ctx.world.zones_with_stock(ctx.place(), [zone], type_, "on-demand", count):
+    if not ctx.world.room().zones_with_stock(ctx.place(), [zone], type_, "on-demand", count):
         words = "There is not enough capacity to fulfill your Dedicated Host request"
         raise Refusal("InsufficientHostCapacity", words, 500)
     tags = ctx.tags_for("dedicated-host")["dedicated-host"]

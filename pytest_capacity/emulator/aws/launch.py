@@ -202,7 +202,7 @@ def _any_zone(ctx: Context) -> str:
     type_ = ctx.params.get("InstanceType", "m1.small")
     zones = [zone for zone in ctx.catalogue.zones_of(ctx.region) if ctx.offers(zone, type_)]
     market = ctx.params.get("InstanceMarketOptions", {}).get("MarketType", "on-demand")
-    stocked = ctx.world.zones_with_stock(ctx.place(), zones, type_, market, ctx.params["MinCount"])
+    stocked = ctx.world.room().zones_with_stock(ctx.place(), zones, type_, market, ctx.params["MinCount"])
     return next(iter([*stocked, *zones, *ctx.catalogue.zones_of(ctx.region)]))
 
 
@@ -268,7 +268,7 @@ def _seats(ctx: Context, launch: Launch, least: int, most: int) -> list[Reservat
     """Return for each machine its reservation, or None. As many as there are, at most ``most``."""
     only = launch.target is not None or launch.preference == "capacity-reservations-only"
     reserved = _reserved_seats(ctx, launch)
-    seats = ctx.world.seats(ctx.place(launch.zone), launch.type, launch.market, least, most, reserved, only)
+    seats = ctx.world.room().seats(ctx.place(launch.zone), launch.type, launch.market, least, most, reserved, only)
     return cast("list[Reservation | None]", seats)
 
 

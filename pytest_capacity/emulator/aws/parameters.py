@@ -6,35 +6,24 @@ from typing import Any, Final
 
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT, Ec2Catalogue
 from pytest_capacity.emulator.aws.partitions import partition
+from pytest_capacity.emulator.aws.service import JsonService
 from pytest_capacity.emulator.face import Asked
-from pytest_capacity.emulator.http import HttpRequest, HttpResponse
+from pytest_capacity.emulator.http import HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
 
-_OPERATION: Final = "GetParameter"
 #: The public parameters of Linux images begin so (Systems Manager user guide, "Finding public parameters").
 _PUBLIC: Final = "/aws/service/"
 
 
-class Parameters:
-    """The service, for all regions: JSON 1.1. Public parameters name the emulator's own Linux images."""
+class Parameters(JsonService):
+    """The service, for all regions. Public parameters name the emulator's own Linux images."""
+
+    operations = ("GetParameter",)
+    unknown = "UnknownOperationException"
+    message_key = "message"
 
     def __init__(self, catalogue: Ec2Catalogue) -> None:
         self._catalogue = catalogue
-
-    def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return the call's parts."""
-        operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
-        asked = Asked(operation=operation, request=request, region=region, writes=False)
-        try:
-            params = request.json()
-        except ValueError:
-            params = None
-        if operation != _OPERATION or not isinstance(params, dict):
-            words = f"The emulator knows {_OPERATION}, with a JSON object; not {operation}."
-            asked.refusal = Refusal("UnknownOperationException", words)
-        else:
-            asked.params = params
-        return asked
 
     def do(self, asked: Asked) -> HttpResponse:
         """Carry out the call."""
@@ -53,11 +42,6 @@ class Parameters:
             "ARN": f"arn:{partition(region)}:ssm:{region}::parameter{name}",
         }
         return HttpResponse.of_json({"Parameter": parameter})
-
-    def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
-        """Return a refusal in the service's form."""
-        told = {"__type": refusal.code, "message": refusal.message}
-        return HttpResponse.of_json(told, refusal.http or 400, error=refusal.code)
 
     def _linux(self, region: str) -> list[Any]:
         return [one for one in self._catalogue.backend(region).amis.values() if _is_ours(one)]

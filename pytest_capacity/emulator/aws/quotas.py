@@ -7,9 +7,10 @@ from typing import Any, Final
 from pytest_capacity.emulator.aws.catalogue import ACCOUNT
 from pytest_capacity.emulator.aws.context import CLOUD
 from pytest_capacity.emulator.aws.partitions import partition
+from pytest_capacity.emulator.aws.service import JsonService
 from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
-from pytest_capacity.emulator.http import HttpRequest, HttpResponse
+from pytest_capacity.emulator.http import HttpResponse
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.world import World
 
@@ -20,31 +21,17 @@ QUOTAS: Final = {
 }
 #: What is told where the weather sets no limit.
 PLENTY: Final = 100000.0
-OPERATIONS: Final = frozenset(
-    {"ListServiceQuotas", "GetServiceQuota", "ListAWSDefaultServiceQuotas", "GetAWSDefaultServiceQuota"}
-)
 
 
-class ServiceQuotas:
-    """The service, for all regions: JSON 1.1."""
+class ServiceQuotas(JsonService):
+    """The service, for all regions."""
+
+    operations = ("GetAWSDefaultServiceQuota", "GetServiceQuota", "ListAWSDefaultServiceQuotas", "ListServiceQuotas")
+    unknown = "IllegalArgumentException"
+    message_key = "Message"
 
     def __init__(self, world: World) -> None:
         self._world = world
-
-    def read(self, request: HttpRequest, region: str) -> Asked:
-        """Return the call's parts."""
-        operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
-        asked = Asked(operation=operation, request=request, region=region, writes=False)
-        try:
-            params = request.json()
-        except ValueError:
-            params = None
-        if operation not in OPERATIONS or not isinstance(params, dict):
-            words = f"The emulator knows {', '.join(sorted(OPERATIONS))}, with a JSON object; not {operation}."
-            asked.refusal = Refusal("IllegalArgumentException", words)
-        else:
-            asked.params = params
-        return asked
 
     def do(self, asked: Asked) -> HttpResponse:
         """Carry out the call."""
@@ -57,11 +44,6 @@ class ServiceQuotas:
             words = "The request failed because the specified quota does not exist."
             raise Refusal("NoSuchResourceException", words)
         return HttpResponse.of_json({"Quota": self._quota(asked, code)})
-
-    def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
-        """Return a refusal in the service's form."""
-        told = {"__type": refusal.code, "Message": refusal.message}
-        return HttpResponse.of_json(told, refusal.http or 400, error=refusal.code)
 
     def _quota(self, asked: Asked, code: str) -> dict[str, Any]:
         name, metric = QUOTAS[code]

@@ -52,7 +52,7 @@ def _make(ctx: Context, zone: str) -> Reservation:
             raise Refusal("InvalidParameterCombination", words)
     tags = ctx.tags_for("capacity-reservation")["capacity-reservation"]
     ctx.dry_run()
-    world.check_room(ctx.place(zone), type_, "on-demand", count)
+    world.room().check(ctx.place(zone), type_, "on-demand", count)
     reservation = Reservation(
         **ctx.born("cr"),
         tags=tags,
@@ -117,7 +117,7 @@ def modify(ctx: Context) -> dict[str, Any]:
     ctx.dry_run()
     if count > reservation.count:
         more = count - reservation.count
-        ctx.world.check_room(ctx.place(reservation.zone), reservation.type, "on-demand", more)
+        ctx.world.room().check(ctx.place(reservation.zone), reservation.type, "on-demand", more)
     reservation.end_date, reservation.match = end, match
     if count != reservation.count:
         ctx.world.resize(reservation, count)

@@ -216,7 +216,10 @@ class AzureFace:
         return HttpResponse(answer.status, answer.body, {**answer.headers, **headers}, answer.error)
 
     def refuse(self, refusal: Refusal, asked: Asked) -> HttpResponse:
-        """Return a refusal in Azure's form."""
+        """Return a refusal in Azure's form. A machine whose allocation is refused at once is there nevertheless."""
+        if asked.operation == "VirtualMachines_CreateOrUpdate":
+            with self._context.world.lock:
+                machines.keep_failed(self._context, asked, refusal)
         return self._with_limits(asked, answer_refusal(refusal))
 
     def ready(self, url: str) -> Mapping[str, Any]:

@@ -26,6 +26,15 @@ from pytest_capacity.emulator.http import HttpResponse
 from pytest_capacity.emulator.refusal import NoStock, OverQuota, Refusal
 from pytest_capacity.emulator.things import FOREVER
 
+#: Codes of an allocation that failed. Where a PUT is answered with one of them the machine is kept, in state Failed.
+_ALLOCATION: Final = frozenset(
+    {
+        "AllocationFailed",
+        "ZonalAllocationFailed",
+        "OverconstrainedAllocationRequest",
+        "OverconstrainedZonalAllocationRequest",
+    }
+)
 #: The first API version in which a machine can be kept out of every reservation.
 OPT_OUT_SINCE: Final = "2026-04-01"
 
@@ -50,6 +59,25 @@ def put_machine(context: Context, asked: Asked) -> HttpResponse:
     network.make_cards(context, vm, properties)
     _make_disk(context, vm, properties)
     return accepted(machine_body(context, vm), 201, context.operation_headers(asked, operation, "a"))
+
+
+def keep_failed(context: Context, asked: Asked, failure: Refusal) -> None:
+    """Keep the machine of a PUT whose answer says that its allocation failed: Azure lists it, with its card."""
+    path, body = asked.params["path"], asked.params.get("body") or {}
+    if (
+        failure.code not in _ALLOCATION
+        or context.find(path.id)
+        or not context.find(make_id(path.subscription, path.group))
+    ):
+        return
+    region = context.location(body)
+    properties = dict(body["properties"])
+    size = str(properties["hardwareProfile"]["vmSize"])
+    market = "spot" if properties.get("priority") == "Spot" else "on-demand"
+    vm = _new(context, asked, path, body, region, context.zone(region, body), size, market, None, None)
+    network.give_addresses(vm, properties)
+    _fail(context, vm, failure, context.now)
+    network.make_cards(context, vm, properties)
 
 
 def _put_again(context: Context, asked: Asked, vm: Vm, body: Mapping[str, Any]) -> HttpResponse:
@@ -159,23 +187,47 @@ def _allocated(
     reserved = world.free_seats(member) if member is not None else ()
     if failure is None:
         try:
-            seat = world.seats(Place(CLOUD, region, zone), size, market, 1, 1, reserved)[0]
+            seat = world.room().seats(Place(CLOUD, region, zone), size, market, 1, 1, reserved)[0]
         except OverQuota as refused:
             raise over_quota(refused) from None
         except NoStock as refused:
             failure = allocation_failed(refused)
             if market == "spot":
                 raise failure from None
+    vm = _new(context, asked, path, body, region, zone, size, market, member, seat)
+    network.give_addresses(vm, body["properties"])
+    if failure is not None:
+        _fail(context, vm, failure, now + context.seconds("operation_s"))
+        return vm, failure
+    world.add_machine(vm)
+    if vm.error is not None:
+        # A fault of the weather at boot: what other clouds end, Azure keeps.
+        failure, vm.error = vm.error, None
+        _fail(context, vm, failure, vm.running_at)
+    return vm, failure
+
+
+def _new(
+    context: Context,
+    asked: Asked,
+    path: ArmPath,
+    body: Mapping[str, Any],
+    region: str,
+    zone: str,
+    size: str,
+    market: str,
+    member: Member | None,
+    seat: Any,
+) -> Vm:
     properties = body["properties"]
     login = properties["osProfile"]
-    takes = context.seconds("operation_s")
     keys = ((login.get("linuxConfiguration") or {}).get("ssh") or {}).get("publicKeys") or ()
-    vm = Vm(
+    return Vm(
         **context.born(path, region, body, asked.request.path),
         zone=zone,
         type=size,
         market="spot" if market == "spot" else "on-demand",
-        running_at=now + takes + context.seconds("boot_s"),
+        running_at=context.now + context.seconds("operation_s") + context.seconds("boot_s"),
         reservation_id=seat.id if seat is not None else None,
         ends_when_taken=properties.get("evictionPolicy") == "Delete",
         hostname=str(login.get("computerName", "")),
@@ -188,16 +240,6 @@ def _allocated(
         vm_id=context.world.hex(32),
         group_id=member.container if member is not None else "",
     )
-    network.give_addresses(vm, properties)
-    if failure is not None:
-        _fail(context, vm, failure, now + takes)
-        return vm, failure
-    world.add_machine(vm)
-    if vm.error is not None:
-        # A fault of the weather at boot: what other clouds end, Azure keeps.
-        failure, vm.error = vm.error, None
-        _fail(context, vm, failure, vm.running_at)
-    return vm, failure
 
 
 def _fail(context: Context, vm: Vm, failure: Refusal, at: float) -> None:

@@ -105,7 +105,7 @@ def put_member(context: Context, asked: Asked) -> HttpResponse:
     failure = asked.strike.late()
     if failure is None:
         try:
-            context.world.check_room(Place(CLOUD, region, zone), size, "on-demand", count)
+            context.world.room().check(Place(CLOUD, region, zone), size, "on-demand", count)
         except OverQuota as refused:
             raise over_quota(refused) from None
         except NoStock as refused:
@@ -179,7 +179,7 @@ def _resize(context: Context, asked: Asked, member: Member, count: int, status: 
     if member.failure is None and failure is None and count > member.count:
         place = Place(CLOUD, member.region, member.zone)
         try:
-            context.world.check_room(place, member.type, "on-demand", count - member.count)
+            context.world.room().check(place, member.type, "on-demand", count - member.count)
         except OverQuota as refused:
             raise over_quota(refused) from None
         except NoStock as refused:

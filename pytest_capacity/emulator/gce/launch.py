@@ -40,13 +40,13 @@ class Wish:
         if kind == "SPECIFIC_RESERVATION":
             reservation = self._named(context)
             free = world.free_seats(reservation)
-            return world.seats(self.place, self.type, self.market, least, most, free, only_reserved=True)
+            return world.room().seats(self.place, self.type, self.market, least, most, free, only_reserved=True)
         reserved: list[Reservation] = []
         if kind == "ANY_RESERVATION" and self.market == "on-demand":
             for one in world.of(GceReservation, CLOUD, self.place.region):
                 if not one.body.get("specificReservationRequired") and self._fits(one):
                     reserved += world.free_seats(one)
-        return world.seats(self.place, self.type, self.market, least, most, reserved)
+        return world.room().seats(self.place, self.type, self.market, least, most, reserved)
 
     def _named(self, context: Context) -> GceReservation:
         name = str((self.affinity.get("values") or [""])[0]).removeprefix(_MINE)
@@ -306,7 +306,14 @@ def _make(context: Context, asked: Asked, plan: Plan, name: str, seat: Reservati
         metadata=metadata,
     )
     world.add_machine(made)
-    for number_, disk in enumerate(body.get("disks") or ()):
+    _make_disks(context, plan, made)
+    if made.gone_at != FOREVER and made.gone_at <= context.now:
+        made.public_keys = ()
+    return made
+
+
+def _make_disks(context: Context, plan: Plan, made: Instance) -> None:
+    for number, disk in enumerate(plan.body.get("disks") or ()):
         if disk.get("type") != "SCRATCH" and disk.get("initializeParams"):
             given = disk["initializeParams"]
             about = {
@@ -316,11 +323,8 @@ def _make(context: Context, asked: Asked, plan: Plan, name: str, seat: Reservati
                 "description": given.get("description", ""),
                 "sourceImage": f"{BASE}projects/{plan.image.project}/global/images/{plan.image.name}",
             }
-            disk_name = given.get("diskName") or (name if number_ == 0 else f"{name}-{number_}")
-            others.make_disk(context, place.region, place.zone, disk_name, about, made, bool(disk.get("autoDelete")))
-    if made.gone_at != FOREVER and made.gone_at <= context.now:
-        made.public_keys = ()
-    return made
+            name = given.get("diskName") or (made.name if number == 0 else f"{made.name}-{number}")
+            others.make_disk(context, made.region, made.zone, name, about, made, bool(disk.get("autoDelete")))
 
 
 def _ssh_keys(text: str) -> tuple[list[str], list[str]]:

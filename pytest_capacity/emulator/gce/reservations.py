@@ -95,7 +95,7 @@ def insert(context: Context, asked: Asked) -> GceOperation:
         raise AlreadyExists("reservation", f"projects/{PROJECT}/{path}")
     late = asked.strike.late()
     try:
-        context.world.check_room(place, type_, "on-demand", count)
+        context.world.room().check(place, type_, "on-demand", count)
     except (NoStock, OverQuota) as refusal:
         late = late or refusal
     if late is not None:
@@ -203,7 +203,7 @@ def resize(context: Context, asked: Asked) -> GceOperation:
         raise invalid("resource.specificSkuCount", str(count), "Must not be less than the number in use.")
     if count > one.count:
         try:
-            context.world.check_room(context.place(asked), one.type, "on-demand", count - one.count)
+            context.world.room().check(context.place(asked), one.type, "on-demand", count - one.count)
         except (NoStock, OverQuota) as refusal:
             late = late or refusal
     one.updating_until, one.count_before = context.now + context.seconds("operation_s"), one.count

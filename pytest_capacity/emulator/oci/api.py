@@ -11,6 +11,7 @@ from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpResponse
 from pytest_capacity.emulator.oci.catalogue import DOMAINS, REGION_KEYS, REGIONS
 from pytest_capacity.emulator.oci.signing import TENANCY
+from pytest_capacity.emulator.oci.things import Cluster, Envelope, Instance
 from pytest_capacity.emulator.refusal import Refusal
 from pytest_capacity.emulator.things import Operation, Thing
 from pytest_capacity.emulator.world import World
@@ -24,6 +25,8 @@ COMPARTMENTS: Final = (
 _MOST_TAGS: Final = 10
 
 T = TypeVar("T", bound=Thing)
+#: What stands in an availability domain.
+InDomain = TypeVar("InDomain", Instance, Cluster, Envelope)
 
 
 class Api:
@@ -67,6 +70,35 @@ class Api:
         if found is None or type_ is None or not isinstance(found, type_) or found.region != region:
             raise hidden(id_)
         return found
+
+    def live(self, kinds: Mapping[str, type[T]], asked: Asked) -> T:
+        """Return the thing that a call names; raise `hidden` where there is none, or it is deleted."""
+        found = self.need(asked.params["id"], kinds, asked.region)
+        if not found.live(self.now):
+            raise hidden(found.id)
+        return found
+
+    def changeable(self, kinds: Mapping[str, type[T]], asked: Asked) -> T:
+        """Return the thing that a call names, live and of the version that the call expects."""
+        found = self.live(kinds, asked)
+        self.world.check_version(found, asked.request.headers.get("if-match"))
+        return found
+
+    def in_domains(self, type_: type[InDomain], asked: Asked, domain_key: str = "availabilityDomain") -> list[InDomain]:
+        """Return the things of the compartment that a listing names, and of its domain and state where it has them.
+
+        Deleted ones stay listed.
+        """
+        compartment = self.compartment(asked.request.first("compartmentId"))
+        domain, state = asked.request.first(domain_key), asked.request.first("lifecycleState")
+        return [
+            one
+            for one in self.visible(self.world.everything())
+            if isinstance(one, type_)
+            and (one.region, one.compartment) == (asked.region, compartment)
+            and domain in ("", one.domain_name)
+            and state in ("", one.state(self.now))
+        ]
 
     def once(self, asked: Asked, meaning: Any, make: Callable[[], str]) -> str:
         """Return the OCID that a create gives; that of the first one, where its retry token comes again."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from pytest_capacity.emulator.catalogue import MachineType, TableCatalogue
+from pytest_capacity.emulator.oci.own import read_own
 
 FAULT_DOMAINS: Final = ("FAULT-DOMAIN-1", "FAULT-DOMAIN-2", "FAULT-DOMAIN-3")
 
@@ -115,3 +116,7 @@ class OciCatalogue(TableCatalogue):
             for name, shape in SHAPES.items()
         }
         super().__init__(zones, types, operations)
+
+    def check_own(self, values: Mapping[str, Any]) -> None:
+        """Raise `ValueError` for weather of OCI's own that makes no sense."""
+        read_own(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pytest_capacity.emulator.face import Asked
@@ -13,7 +13,6 @@ from pytest_capacity.emulator.oci.api import (
     accepted,
     answer,
     conflict,
-    hidden,
     invalid,
     paged,
     required,
@@ -72,20 +71,15 @@ def get(api: Api, asked: Asked) -> HttpResponse:
 
 def list_(api: Api, asked: Asked) -> HttpResponse:
     """Return those of a compartment, without what only a read of one has; deleted ones stay listed."""
-    compartment = api.compartment(asked.request.first("compartmentId"))
-    domain, state = asked.request.first("ad"), asked.request.first("lifecycleState")
     listed = [
         {key: value for key, value in shown(api, one).items() if key not in ("description", "capabilities")}
-        for one in api.visible(api.world.others.values())
-        if isinstance(one, Cluster)
-        and (one.region, one.compartment) == (asked.region, compartment)
-        and domain in ("", one.zone)
-        and state in ("", one.state(api.now))
+        for one in api.in_domains(Cluster, asked, "ad")
     ]
-    return _collection(listed, asked)
+    return collection(listed, asked)
 
 
-def _collection(listed: list[Any], asked: Asked) -> HttpResponse:
+def collection(listed: Sequence[Any], asked: Asked) -> HttpResponse:
+    """Return a page of a list in the form of this service."""
     page = paged(listed, asked)
     return HttpResponse(page.status, b'{"items": ' + page.body + b"}", page.headers)
 
@@ -128,10 +122,7 @@ def delete(api: Api, asked: Asked) -> HttpResponse:
 
 
 def _live(api: Api, asked: Asked) -> Cluster:
-    cluster = api.need(asked.params["id"], {CLUSTER: Cluster}, asked.region)
-    if not cluster.live(api.now):
-        raise hidden(cluster.id)
-    api.world.check_version(cluster, asked.request.headers.get("if-match"))
+    cluster = api.changeable({CLUSTER: Cluster}, asked)
     if cluster.state(api.now) in ("CREATING", "DELETING"):
         raise Refusal("IncorrectState", f"{cluster.id} is {cluster.state(api.now)}.", 409)
     return cluster
@@ -165,56 +156,12 @@ def shown(api: Api, cluster: Cluster) -> dict[str, Any]:
     return body if cluster.error is None else {**body, "lifecycleDetails": cluster.error.message}
 
 
-def _shown_work(api: Api, operation: Operation) -> dict[str, Any]:
-    status = {"running": "IN_PROGRESS", "done": "SUCCEEDED", "failed": "FAILED"}[operation.state(api.now)]
-    action = {_CREATED: "CREATED", _DELETED: "DELETED"}.get(operation.verb, "UPDATED")
-    body: dict[str, Any] = {
-        "id": operation.id,
-        "operationType": operation.verb,
-        "status": status,
-        "compartmentId": operation.details["compartmentId"],
-        "percentComplete": 50.0 if status == "IN_PROGRESS" else 100.0,
-        "timeAccepted": when(operation.made),
-        "resources": [{"actionType": action, "entityType": "clusterplacementgroup", "identifier": operation.target}],
-    }
-    return body
-
-
 def is_ours(operation: Operation) -> bool:
     """Return whether a work request is of this service."""
     return operation.cloud == CLOUD and operation.verb in (_CREATED, _UPDATED, _DELETED)
 
 
-def list_work_requests(api: Api, asked: Asked) -> HttpResponse:
-    """Return the work requests of a compartment, of one group where it is named."""
-    compartment, resource = api.compartment(asked.request.first("compartmentId")), asked.request.first("resourceId")
-    listed = [
-        _shown_work(api, one)
-        for one in api.world.operations.values()
-        if is_ours(one)
-        and one.region == asked.region
-        and one.details["compartmentId"] == compartment
-        and resource in ("", one.target)
-    ]
-    return _collection(listed, asked)
-
-
-def _work(api: Api, asked: Asked) -> Operation:
-    found = api.world.operations.get(asked.params["id"])
-    if found is None or not is_ours(found):
-        raise hidden(asked.params["id"])
-    return found
-
-
-def get_work_request(api: Api, asked: Asked) -> HttpResponse:
-    """Return one work request."""
-    return HttpResponse.of_json(_shown_work(api, _work(api, asked)))
-
-
-def list_work_request_errors(api: Api, asked: Asked) -> HttpResponse:
-    """Return why a work request failed."""
-    operation = _work(api, asked)
-    if operation.state(api.now) != "failed" or operation.error is None:
-        return _collection([], asked)
-    error = {"code": operation.error.code, "message": operation.error.message, "timestamp": when(operation.done_at)}
-    return _collection([error], asked)
+def work_resource(operation: Operation) -> dict[str, Any]:
+    """Return what a work request of this service is about."""
+    action = {_CREATED: "CREATED", _DELETED: "DELETED"}.get(operation.verb, "UPDATED")
+    return {"actionType": action, "entityType": "clusterplacementgroup", "identifier": operation.target}

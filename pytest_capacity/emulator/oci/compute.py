@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pytest_capacity.emulator.catalogue import Place
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpResponse
 from pytest_capacity.emulator.oci import clusters, network, reservations, shapes, volumes
@@ -14,7 +15,7 @@ from pytest_capacity.emulator.oci.api import CLOUD, Api, accepted, answer, hidde
 from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, REGIONS, SHAPES, ImageKind
 from pytest_capacity.emulator.oci.things import HISTORY, INSTANCE, Instance, NetworkThing
 from pytest_capacity.emulator.refusal import Refusal, WrongState
-from pytest_capacity.emulator.things import Other
+from pytest_capacity.emulator.things import Other, Reservation
 
 #: Bytes of all metadata of an instance.
 _METADATA: Final = 32000
@@ -37,20 +38,10 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
     _check_shape(api, asked, body, domain)
     image = _check_source(api, asked, body, shape)
     subnet = _check_card(api, asked, body)
-    spot = bool(body.get("preemptibleInstanceConfig"))
-    reservation = str(body.get("capacityReservationId") or "")
-    if spot and reservation:
-        raise invalid("A preemptible instance cannot use a capacity reservation.")
-    market = "spot" if spot else "on-demand"
     place = api.place(asked.region, domain, fault_domain)
     cluster = clusters.usable(api, body.get("clusterPlacementGroupId"), asked.region, domain)
-    config = None
-    if reservation:
-        wanted = reservations.Wanted(shape, fault_domain, cluster, body.get("shapeConfig"))
-        config = reservations.seat(api, reservation, asked.region, compartment, wanted)
-    seats = api.world.seats(
-        place, shape, market, 1, 1, api.world.free_seats(config) if config else (), only_reserved=config is not None
-    )
+    wanted = reservations.Wanted(shape, fault_domain, cluster, body.get("shapeConfig"))
+    seat = _seat(api, body, place, compartment, wanted)
     late = asked.strike.late()
     boot = api.world.seconds("boot_s", CLOUD)
     card, metadata = body["createVnicDetails"], body.get("metadata") or {}
@@ -65,9 +56,9 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
         tags=api.tags(body),
         token=asked.token or "",
         type=shape,
-        market="spot" if spot else "on-demand",
+        market="spot" if body.get("preemptibleInstanceConfig") else "on-demand",
         running_at=api.now + boot,
-        reservation_id=seats[0].id if seats[0] else None,
+        reservation_id=seat.id if seat else None,
         error=late,
         private_ip=network.next_address(api, subnet),
         public_ip=f"203.0.113.{api.world.number() % 254 + 1}" if card.get("assignPublicIp") else "",
@@ -88,7 +79,7 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
     )
     instance.details = {
         "work": api.work(asked, "LaunchInstance", id_, compartment, boot, late),
-        "reservation": reservation,
+        "reservation": str(body.get("capacityReservationId") or ""),
         "image": body["sourceDetails"]["imageId"],
         "shapeConfig": body.get("shapeConfig") or {},
         "preemptible": body.get("preemptibleInstanceConfig"),
@@ -98,6 +89,19 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
     }
     api.world.add_machine(instance)
     return id_
+
+
+def _seat(
+    api: Api, body: Mapping[str, Any], place: Place, compartment: str, wanted: reservations.Wanted
+) -> Reservation | None:
+    """Return the reservation in which a launch sits; None: outside."""
+    spot, reservation = bool(body.get("preemptibleInstanceConfig")), str(body.get("capacityReservationId") or "")
+    if spot and reservation:
+        raise invalid("A preemptible instance cannot use a capacity reservation.")
+    config = reservations.seat(api, reservation, place.region, compartment, wanted) if reservation else None
+    free = api.world.free_seats(config) if config else ()
+    market = "spot" if spot else "on-demand"
+    return api.world.room().seats(place, wanted.type, market, 1, 1, free, only_reserved=config is not None)[0]
 
 
 def _check_shape(api: Api, asked: Asked, body: Mapping[str, Any], domain: str) -> None:
@@ -156,23 +160,12 @@ def get(api: Api, asked: Asked) -> HttpResponse:
 
 def list_(api: Api, asked: Asked) -> HttpResponse:
     """Return those of a compartment; terminated ones stay listed for a while."""
-    compartment = api.compartment(asked.request.first("compartmentId"))
-    domain, state = asked.request.first("availabilityDomain"), asked.request.first("lifecycleState")
-    listed = [
-        shown(api, one)
-        for one in api.visible(api.world.machines.values())
-        if isinstance(one, Instance)
-        and (one.region, one.compartment) == (asked.region, compartment)
-        and domain in ("", one.domain_name)
-        and state in ("", one.state(api.now))
-    ]
-    return paged(listed, asked)
+    return paged([shown(api, one) for one in api.in_domains(Instance, asked)], asked)
 
 
 def update(api: Api, asked: Asked) -> HttpResponse:
     """Change tags, name and shape."""
-    instance = _live(api, asked)
-    api.world.check_version(instance, asked.request.headers.get("if-match"))
+    instance = api.changeable({INSTANCE: Instance}, asked)
     body = asked.params["body"]
     tags = api.tags(body) if "freeformTags" in body else instance.tags
     if {"shape", "shapeConfig", "capacityReservationId"} & body.keys():
@@ -209,7 +202,7 @@ def _reshape(api: Api, asked: Asked, instance: Instance, body: Mapping[str, Any]
     config = reservations.seat_for(api, reservation, instance, wanted) if reservation else None
     if config is None and stage == "running":
         place = api.place(instance.region, instance.domain_name, _asked_domain(instance))
-        api.world.check_room(place, shape, instance.market, 1)
+        api.world.room().check(place, shape, instance.market, 1)
     instance.type = shape
     if stage == "running":
         instance.reservation_id = config.id if config else None
@@ -223,8 +216,7 @@ def _asked_domain(instance: Instance) -> str:
 
 def terminate(api: Api, asked: Asked) -> HttpResponse:
     """Send one away, its boot volume along unless that is to stay."""
-    instance = _live(api, asked)
-    api.world.check_version(instance, asked.request.headers.get("if-match"))
+    instance = api.changeable({INSTANCE: Instance}, asked)
     if asked.request.first("preserveBootVolume", "false") == "true":
         volume = Other(
             **api.world.born(CLOUD),
@@ -242,8 +234,8 @@ def terminate(api: Api, asked: Asked) -> HttpResponse:
 
 def act(api: Api, asked: Asked) -> HttpResponse:
     """Stop or start one. It starts in the reservation that it is in, or not at all."""
-    instance, action = _live(api, asked), asked.request.first("action").upper()
-    api.world.check_version(instance, asked.request.headers.get("if-match"))
+    instance = api.changeable({INSTANCE: Instance}, asked)
+    action = asked.request.first("action").upper()
     if action in ("STOP", "SOFTSTOP"):
         if instance.stage(api.now) != "running":
             raise WrongState(instance.kind, instance.id, instance.state(api.now))
@@ -260,13 +252,6 @@ def act(api: Api, asked: Asked) -> HttpResponse:
         raise invalid(f"The action {action!r} is not one of STOP, SOFTSTOP, START.")
     instance.version += 1
     return answer(instance, shown(api, instance))
-
-
-def _live(api: Api, asked: Asked) -> Instance:
-    instance = api.need(asked.params["id"], {INSTANCE: Instance}, asked.region)
-    if instance.stage(api.now) == "gone":
-        raise hidden(instance.id)
-    return instance
 
 
 def shown(api: Api, instance: Instance) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from typing import Any, Final
 from pytest_capacity.emulator.catalogue import Catalogue
 from pytest_capacity.emulator.face import Asked
 from pytest_capacity.emulator.http import HttpRequest, HttpResponse
-from pytest_capacity.emulator.oci import clusters, compute, identity, network, reservations, shapes, volumes, work
-from pytest_capacity.emulator.oci.api import COMPARTMENTS, Api, hidden, invalid, region_of_ocid, token_key
+from pytest_capacity.emulator.oci import clusters, compute, identity, network, reservations, shapes, volumes
+from pytest_capacity.emulator.oci.api import COMPARTMENTS, Api, hidden, invalid, paged, region_of_ocid, token_key
 from pytest_capacity.emulator.oci.catalogue import DOMAINS, SHAPES, OciCatalogue
 from pytest_capacity.emulator.oci.signing import REGION, TENANCY, USER, Signatures
+from pytest_capacity.emulator.oci.work import WorkRequests, core_resource
 from pytest_capacity.emulator.refusal import (
     BadCredentials,
     InUse,
@@ -82,6 +83,8 @@ def _network_routes() -> list[tuple[str, str, str, Do]]:
 _ID: Final = "(?P<id>[^/]+)"
 _RESERVATIONS: Final = "/computeCapacityReservations"
 _HISTORIES: Final = "/instanceConsoleHistories"
+_CORE_WORK: Final = WorkRequests(lambda one: not clusters.is_ours(one), core_resource, paged)
+_CLUSTER_WORK: Final = WorkRequests(clusters.is_ours, clusters.work_resource, clusters.collection)
 ROUTES: Final[list[tuple[str, str, str, Do]]] = [
     ("GET", "/tenancies/(?P<tenancy>[^/]+)", "GetTenancy", identity.get_tenancy),
     (
@@ -123,9 +126,9 @@ ROUTES: Final[list[tuple[str, str, str, Do]]] = [
     ("GET", f"{_HISTORIES}/{_ID}", "GetConsoleHistory", compute.get_history),
     ("GET", f"{_HISTORIES}/{_ID}/data", "GetConsoleHistoryContent", compute.history_content),
     ("DELETE", f"{_HISTORIES}/{_ID}", "DeleteConsoleHistory", compute.delete_history),
-    ("GET", "/workRequests/?", "ListWorkRequests", work.list_work_requests),
-    ("GET", f"/workRequests/{_ID}", "GetWorkRequest", work.get_work_request),
-    ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", work.list_work_request_errors),
+    ("GET", "/workRequests/?", "ListWorkRequests", _CORE_WORK.list_),
+    ("GET", f"/workRequests/{_ID}", "GetWorkRequest", _CORE_WORK.get),
+    ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", _CORE_WORK.list_errors),
     *_network_routes(),
 ]
 _GROUPS: Final = "/clusterPlacementGroups"
@@ -137,9 +140,9 @@ CLUSTER_ROUTES: Final[list[tuple[str, str, str, Do]]] = [
     ("DELETE", f"{_GROUPS}/{_ID}", "DeleteClusterPlacementGroup", clusters.delete),
     ("POST", f"{_GROUPS}/{_ID}/actions/activate", "ActivateClusterPlacementGroup", clusters.switch(False)),
     ("POST", f"{_GROUPS}/{_ID}/actions/deactivate", "DeactivateClusterPlacementGroup", clusters.switch(True)),
-    ("GET", "/workRequests/?", "ListWorkRequests", clusters.list_work_requests),
-    ("GET", f"/workRequests/{_ID}", "GetWorkRequest", clusters.get_work_request),
-    ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", clusters.list_work_request_errors),
+    ("GET", "/workRequests/?", "ListWorkRequests", _CLUSTER_WORK.list_),
+    ("GET", f"/workRequests/{_ID}", "GetWorkRequest", _CLUSTER_WORK.get),
+    ("GET", f"/workRequests/{_ID}/errors", "ListWorkRequestErrors", _CLUSTER_WORK.list_errors),
 ]
 _COMPILED: Final = {
     version: [(method, re.compile(path), operation, do) for method, path, operation, do in routes]

@@ -122,7 +122,7 @@ def get(path: str) -> Callable[[Api, Asked], HttpResponse]:
     """Return the operation that reads a thing of that path."""
 
     def operation(api: Api, asked: Asked) -> HttpResponse:
-        thing = _live(api, asked, KINDS[path].kind)
+        thing = api.live({KINDS[path].kind: NetworkThing}, asked)
         return answer(thing, shown(api, thing))
 
     return operation
@@ -148,8 +148,7 @@ def update(path: str) -> Callable[[Api, Asked], HttpResponse]:
     """Return the operation that changes tags and name of a thing of that path."""
 
     def operation(api: Api, asked: Asked) -> HttpResponse:
-        thing = _live(api, asked, KINDS[path].kind)
-        api.world.check_version(thing, asked.request.headers.get("if-match"))
+        thing = api.changeable({KINDS[path].kind: NetworkThing}, asked)
         body = asked.params["body"]
         if "freeformTags" in body:
             thing.tags = api.tags(body)
@@ -164,8 +163,7 @@ def delete(path: str) -> Callable[[Api, Asked], HttpResponse]:
     """Return the operation that removes a thing of that path; what others use stays."""
 
     def operation(api: Api, asked: Asked) -> HttpResponse:
-        thing = _live(api, asked, KINDS[path].kind)
-        api.world.check_version(thing, asked.request.headers.get("if-match"))
+        thing = api.changeable({KINDS[path].kind: NetworkThing}, asked)
         users = [one.id for one in api.world.of(NetworkThing, CLOUD, asked.region) if thing.id in one.uses]
         if thing.kind == SUBNET:
             users += [one.vnic for one in api.world.of(Instance, CLOUD, asked.region) if one.subnet == thing.id]
@@ -178,13 +176,6 @@ def delete(path: str) -> Callable[[Api, Asked], HttpResponse]:
         return accepted()
 
     return operation
-
-
-def _live(api: Api, asked: Asked, kind: str) -> NetworkThing:
-    thing = api.need(asked.params["id"], {kind: NetworkThing}, asked.region)
-    if not thing.live(api.now):
-        raise hidden(thing.id)
-    return thing
 
 
 def shown(api: Api, thing: NetworkThing) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from pytest_capacity.emulator.oci.api import (
     accepted,
     answer,
     conflict,
-    hidden,
     invalid,
     paged,
     required,
     when,
 )
 from pytest_capacity.emulator.oci.catalogue import FAULT_DOMAINS, SHAPES
+from pytest_capacity.emulator.oci.own import own_of
 from pytest_capacity.emulator.oci.signing import TENANCY
 from pytest_capacity.emulator.oci.things import ENVELOPE, RESERVATION, Config, Envelope, Instance
 from pytest_capacity.emulator.refusal import NoStock, Refusal
@@ -66,7 +66,7 @@ def _make(api: Api, asked: Asked, body: Mapping[str, Any]) -> str:
     held = [_config(api, asked, envelope, number, config) for number, config in enumerate(configs)]
     _check_room(api, held)
     if late is not None:
-        envelope.leaving_at = envelope.gone_at = api.now + pending
+        envelope.leaving_at = envelope.removed = api.now + pending
     work = api.work(asked, "CREATE_CAPACITY_RESERVATION", id_, compartment, pending, late)
     envelope.details = {**envelope.details, "work": work}
     api.world.add(envelope)
@@ -118,7 +118,7 @@ def _check_room(api: Api, configs: list[Config]) -> None:
         key = (Place(CLOUD, one.region, one.zone), one.type)
         wanted[key] = wanted.get(key, 0) + one.count
     for (place, type_), count in wanted.items():
-        api.world.check_room(place, type_, "on-demand", count)
+        api.world.room().check(place, type_, "on-demand", count)
 
 
 def get(api: Api, asked: Asked) -> HttpResponse:
@@ -129,15 +129,9 @@ def get(api: Api, asked: Asked) -> HttpResponse:
 
 def list_(api: Api, asked: Asked) -> HttpResponse:
     """Return those of a compartment without their configurations; deleted ones stay listed."""
-    compartment = api.compartment(asked.request.first("compartmentId"))
-    domain, state = asked.request.first("availabilityDomain"), asked.request.first("lifecycleState")
     listed = [
         {key: value for key, value in shown(api, one).items() if key != "instanceReservationConfigs"}
-        for one in api.visible(api.world.others.values())
-        if isinstance(one, Envelope)
-        and (one.region, one.compartment) == (asked.region, compartment)
-        and domain in ("", one.zone)
-        and state in ("", one.state(api.now))
+        for one in api.in_domains(Envelope, asked)
     ]
     return paged(listed, asked)
 
@@ -193,7 +187,7 @@ def _reconfigured(api: Api, asked: Asked, envelope: Envelope, given: list[Mappin
         if known is not None and one.count < api.world.inside(known):
             raise conflict(f"{api.world.inside(known)} instances use the configuration of {one.type}.")
         if grown > 0:
-            api.world.check_room(Place(CLOUD, one.region, one.zone), one.type, "on-demand", grown)
+            api.world.room().check(Place(CLOUD, one.region, one.zone), one.type, "on-demand", grown)
     left_out = [one for key, one in now.items() if key not in {_key(new) for new in wanted}]
     if any(api.world.inside(one) for one in left_out):
         raise conflict("Instances use a configuration that the update leaves out.")
@@ -216,16 +210,13 @@ def delete(api: Api, asked: Asked) -> HttpResponse:
     for one in configs_of(api, envelope):
         api.world.end_reservation(one, "cancelled")
     stop = api.world.seconds("stop_s", CLOUD)
-    envelope.leaving_at, envelope.gone_at = api.now, api.now + stop
+    envelope.leaving_at, envelope.removed = api.now, api.now + stop
     envelope.version += 1
     return accepted(api.work(asked, "DELETE_CAPACITY_RESERVATION", envelope.id, envelope.compartment, stop))
 
 
 def _active(api: Api, asked: Asked) -> Envelope:
-    envelope = api.need(asked.params["id"], {ENVELOPE: Envelope}, asked.region)
-    if not envelope.live(api.now):
-        raise hidden(envelope.id)
-    api.world.check_version(envelope, asked.request.headers.get("if-match"))
+    envelope = api.changeable({ENVELOPE: Envelope}, asked)
     if envelope.state(api.now) != "ACTIVE":
         raise Refusal("IncorrectState", f"{envelope.id} is {envelope.state(api.now)}.", 409)
     return envelope
@@ -322,16 +313,24 @@ def shown(api: Api, envelope: Envelope) -> dict[str, Any]:
         "lifecycleState": envelope.state(api.now),
         "timeCreated": when(envelope.made),
         "reservedInstanceCount": sum(one.count for one in configs),
-        "usedInstanceCount": sum(api.world.inside(one) for one in configs),
+        "usedInstanceCount": sum(_counted(api, one) for one in configs),
         "instanceReservationConfigs": [_shown_config(api, one) for one in configs],
     }
+
+
+def _counted(api: Api, config: Config) -> int:
+    """Return how many instances a configuration counts as used: the weather may have it lag behind the launches."""
+    lag = own_of(api.world).count_lag_s
+    recent = [one for one in api.world.of(Instance, CLOUD, config.region) if one.reservation_id == config.id]
+    late = sum(1 for one in recent if one.occupies(api.now) and api.now < one.made + lag)
+    return api.world.inside(config) - late
 
 
 def _shown_config(api: Api, config: Config) -> dict[str, Any]:
     body = {
         "instanceShape": config.type,
         "reservedCount": config.count,
-        "usedCount": api.world.inside(config),
+        "usedCount": _counted(api, config),
         **config.details,
     }
     places = {"faultDomain": config.fault_domain, "clusterPlacementGroupId": config.cluster}
@@ -366,7 +365,7 @@ def _availability(api: Api, asked: Asked, domain: str, wanted: Mapping[str, Any]
         status = "HARDWARE_NOT_SUPPORTED"
     else:
         try:
-            api.world.check_room(place, shape, "on-demand", 1)
+            api.world.room().check(place, shape, "on-demand", 1)
         except NoStock:
             status = "OUT_OF_HOST_CAPACITY"
         except Refusal:

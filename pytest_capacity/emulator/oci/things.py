@@ -52,29 +52,41 @@ class Instance(Machine):
 
 
 @dataclass(kw_only=True)
-class Envelope(Other):
-    """A capacity reservation; what it holds are `Config`s whose ``container`` it is."""
+class Prepared(Other):
+    """A thing that takes time: creating until ``active_at``, deleting from ``leaving_at`` until ``removed``."""
 
     compartment: str
     active_at: float
-    gone_at: float = FOREVER
     leaving_at: float = FOREVER
-    #: Until then an update is under way.
-    updating_until: float = 0.0
+
+    @property
+    def domain_name(self) -> str:
+        """Return its availability domain."""
+        return self.zone
 
     def state(self, now: float) -> str:
         """Return the lifecycle state."""
-        if now >= self.gone_at:
+        if not self.live(now):
             return "DELETED"
         if now >= self.leaving_at:
             return "DELETING"
-        if now < self.active_at:
-            return "CREATING"
-        return "UPDATING" if now < self.updating_until else "ACTIVE"
+        return "CREATING" if now < self.active_at else self.made_state(now)
 
-    def live(self, now: float) -> bool:
-        """Return whether it exists."""
-        return now < self.gone_at
+    def made_state(self, now: float) -> str:
+        """Return the lifecycle state between its making and its deletion."""
+        return "ACTIVE"
+
+
+@dataclass(kw_only=True)
+class Envelope(Prepared):
+    """A capacity reservation; what it holds are `Config`s whose ``container`` it is."""
+
+    #: Until then an update is under way.
+    updating_until: float = 0.0
+
+    def made_state(self, now: float) -> str:
+        """Return whether an update is under way."""
+        return "UPDATING" if now < self.updating_until else "ACTIVE"
 
 
 @dataclass(kw_only=True)
@@ -87,23 +99,14 @@ class Config(Reservation):
 
 
 @dataclass(kw_only=True)
-class Cluster(Other):
-    """A cluster placement group: creating until ``active_at``, failed from then on where it has ``error``."""
+class Cluster(Prepared):
+    """A cluster placement group: failed from ``active_at`` on where it has ``error``."""
 
-    compartment: str
-    active_at: float
     inactive: bool = False
     error: Refusal | None = None
-    leaving_at: float = FOREVER
 
-    def state(self, now: float) -> str:
-        """Return the lifecycle state."""
-        if not self.live(now):
-            return "DELETED"
-        if now >= self.leaving_at:
-            return "DELETING"
-        if now < self.active_at:
-            return "CREATING"
+    def made_state(self, now: float) -> str:
+        """Return whether it can be used."""
         if self.error is not None:
             return "FAILED"
         return "INACTIVE" if self.inactive else "ACTIVE"

@@ -6,7 +6,6 @@ that speaks HTTP, and only this module imports it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -173,12 +172,3 @@ def _class(group: str, version: str, kind: str, plural: str) -> type[GenericName
 def _plain(found: Any) -> Object:
     plain: Object = found.to_dict()
     return plain
-
-
-def emulator_secret(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the secret of the embedded emulator, which its file holds; empty without one."""
-    path = environ.get("PYTEST_CAPACITY_EMULATOR_SECRET_FILE")
-    if not path:
-        return ""
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - one line
-        return file.read().strip()

@@ -31,7 +31,7 @@ def test_an_inventory_asks_all_regions_and_kinds_at_once(account: Account) -> No
     """Three reads a region, one round."""
     regions = ("us-east-1", "us-west-2", "eu-west-1")
     listed(account, *regions)
-    account.emulator.reset(latency_ms=800)
+    account.emulator.reset(latency_ms=1000)
     listed(account, *regions)
     calls = account.emulator.calls()
     assert sorted({(call["region"], call["operation"]) for call in calls}) == sorted(

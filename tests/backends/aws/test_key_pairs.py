@@ -331,7 +331,7 @@ def test_whatever_goes_wrong_the_pair_is_made_once_and_removed(
         placed = engine.provision("default")
         assert {node.access.key for nodes in placed.nodes.values() for node in nodes if node.access} == {"/key"}
         assert sum(f"-n-default-{placed.attempt}" in name for name in names(emulator)) == 1
-        receipt = engine.release(within(30))
+        receipt = engine.release(within(60))
     finally:
         engine.close()
         journal.close()

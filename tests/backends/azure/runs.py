@@ -71,3 +71,13 @@ class AzureLab(EmulatedLab):
             "stop_s": wanted.slow_s,
             "operation_s": 0.05 if wanted.late else wanted.slow_s / 4,
         }
+
+
+def given_group(backend: Any, zones: list[str], region: str = REGION) -> str:
+    """A capacity reservation group of somebody else; its id."""
+    arm = backend._arm
+    home = arm.path("/resourceGroups/theirs")
+    arm.call("test", "PUT", home, "2025-04-01", {"location": region})
+    group = f"{home}/providers/Microsoft.Compute/capacityReservationGroups/shared"
+    arm.call("test", "PUT", group, "2026-04-01", {"location": region, "zones": zones})
+    return str(group)

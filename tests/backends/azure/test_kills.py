@@ -15,8 +15,7 @@ from tests.backends.azure.test_bodies import pieces
 from tests.backends.kills import Kills, quick_start
 from tests.emulated import Emulator
 from tests.emulator.azure.conftest import SUBSCRIPTION
-from tests.safety.phases import TESTS
-from tests.safety.runs import Suite, suite_in
+from tests.safety.runs import Suite
 
 
 def others(emulator: Emulator) -> list[str]:
@@ -48,33 +47,25 @@ KILLS: Final = Kills(
     environment=environment,
     others=others,
     weather={"boot_s": 0.2},
+    group={"count": 2, "instance_type": SIZE},
+    settings={
+        "backend": "azure",
+        "regions": [REGION],
+        "zones": ["1", "2"],
+        "azure": {"subscription": SUBSCRIPTION, "image": URN},
+    },
 )
 
 
 @pytest.fixture
 def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
     """A suite on Azure, with a network and a reservation of its own."""
-    with suite_in(tmp_path, emulator_process) as suite:
-        suite.configure(
-            {"db": {"count": 2, "instance_type": SIZE}},
-            backend="azure",
-            regions=[REGION],
-            zones=["1", "2"],
-            aws=None,
-            azure={"subscription": SUBSCRIPTION, "image": URN},
-        )
-        suite.write("test_suite.py", TESTS)
+    with KILLS.suite(tmp_path, emulator_process) as suite:
         yield suite
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize(
-    ("phase", "number"),
-    [
-        *((phase, signal.SIGKILL) for phase in KILLS.phases),
-        *((phase, number) for phase in ("launching", "testing") for number in (signal.SIGTERM, signal.SIGINT)),
-    ],
-)
+@pytest.mark.parametrize(("phase", "number"), KILLS.cases)
 def test_a_killed_run_leaves_nothing(suite: Suite, phase: str, number: signal.Signals) -> None:
     """Whatever call was under way, all that is the run's goes, and nothing of another team's."""
     KILLS.killed_run_leaves_nothing(suite, phase, number)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
 from pytest_capacity.model import Ssh
 from pytest_capacity.testing import Bench
-from tests.backends.azure.runs import DB, LOADER, REGION, SETTINGS, AzureLab, request
+from tests.backends.azure.runs import DB, LOADER, REGION, SETTINGS, request
 from tests.backends.azure.test_bodies import pieces
 from tests.backends.azure.test_runs import operations
 from tests.emulated import Emulator, rounds
 
 HOME = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/theirs"
 IDENTITY = f"{HOME}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
-
-
-@pytest.fixture
-def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
-    """Makes engines on one journal, and closes them."""
-    bench = Bench(AzureLab(emulator), tmp_path / "journal.sqlite")
-    yield bench
-    bench.close()
 
 
 def arm_of(emulator: Emulator) -> Any:
@@ -152,7 +141,7 @@ def test_release_takes_four_rounds(emulator: Emulator, bench: Bench) -> None:
     """Machines beside counts of 0; members; group and network; resource group: no more than the order asks for."""
     engine = bench.engine()
     engine.provision("default")
-    emulator.weather(latency_ms=500)
+    emulator.weather(latency_ms=1000)
     before = len(emulator.calls())
     bench.give_back(engine)
     changes = [call for call in emulator.calls()[before:] if call["operation"].endswith(("_Update", "_Delete"))]
@@ -162,7 +151,7 @@ def test_release_takes_four_rounds(emulator: Emulator, bench: Bench) -> None:
 
 def test_a_launch_takes_four_rounds_and_many_nodes_one(emulator: Emulator, bench: Bench) -> None:
     """However many nodes there are, all are asked for side by side."""
-    emulator.weather(latency_ms=600, quota={REGION: {}})
+    emulator.weather(latency_ms=1000, quota={REGION: {}})
     engine = bench.engine(request(emulator, replace(DB, count=8), replace(LOADER, reserve=False)))
     before = len(emulator.calls())
     engine.provision("default")

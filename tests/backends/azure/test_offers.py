@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,20 +13,12 @@ from pytest_capacity.errors import Refused
 from pytest_capacity.model import Fallback, Topology
 from pytest_capacity.testing import PATIENCE, Bench
 from pytest_capacity.testing.bench import within
-from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, request
-from tests.backends.azure.test_runs import given_group, operations
+from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, given_group, request
+from tests.backends.azure.test_runs import operations
 from tests.emulated import Emulator, rounds
 
 GROUPS = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/g/providers/Microsoft.Compute"
 MISSING = f"{GROUPS}/capacityReservationGroups/missing"
-
-
-@pytest.fixture
-def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
-    """Makes engines on one journal, and closes them."""
-    bench = Bench(AzureLab(emulator), tmp_path / "journal.sqlite")
-    yield bench
-    bench.close()
 
 
 def theirs(emulator: Emulator, group: str, zone: str, size: str = SIZE) -> None:
@@ -205,7 +195,7 @@ def test_quotas_are_of_family_region_and_market(emulator: Emulator) -> None:
 def test_reads_are_one_round_and_one_more_in_a_given_group(emulator: Emulator) -> None:
     """Sizes, quotas and groups side by side; what is in a group, and how full it is, side by side after it."""
     group = given_group(open_backend(request(emulator)), ["1", "2"])
-    emulator.weather(latency_ms=100)
+    emulator.weather(latency_ms=1000)
     before = len(emulator.calls())
     wanted = request(emulator, use_reservations=(group,))
     open_backend(wanted).offers(REGION, wanted.topologies["default"])

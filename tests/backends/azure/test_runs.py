@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,8 @@ from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.model import Change, Fallback, Held, Order, Placement, Unread
 from pytest_capacity.testing import PATIENCE, Bench
 from pytest_capacity.testing.bench import within
-from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, AzureLab, request
+from pytest_capacity.testing.scaling import Scaler
+from tests.backends.azure.runs import DB, LOADER, OTHER, REGION, SETTINGS, SIZE, given_group, request
 from tests.emulated import Emulator, rounds
 
 #: Codes that this cloud gives when a zone, or the region, has nothing left, and how far each reaches.
@@ -30,14 +29,6 @@ DRY = {
     "OperationPreempted": "no-capacity",
     "QuotaExceeded": "quota",
 }
-
-
-@pytest.fixture
-def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
-    """Makes engines on one journal, and closes them."""
-    bench = Bench(AzureLab(emulator), tmp_path / "journal.sqlite")
-    yield bench
-    bench.close()
 
 
 def operations(emulator: Emulator, *verbs: str) -> list[str]:
@@ -91,6 +82,56 @@ def test_a_failed_machine_and_its_card_are_removed(emulator: Emulator, bench: Be
     assert engine.run_state.attempts[0].code == "ZonalAllocationFailed"
     engine.release(within(PATIENCE))
     assert not emulator.held()
+
+
+def test_a_machine_that_was_refused_at_once_is_found_and_removed(emulator: Emulator, bench: Bench) -> None:
+    """Azure keeps the machine of a refused PUT with its card: it is looked for, deleted by itself, and takes the card.
+
+    The deletion of the resource group, which would take both along, comes after it.
+    """
+    out = {"operation": "VirtualMachines_CreateOrUpdate", "zone": "eastus-1", "error": "ZonalAllocationFailed"}
+    emulator.weather(faults=[{"cloud": "azure", "http": 409, **out}])
+    engine = bench.engine(request(emulator, replace(LOADER, reserve=False)))
+    assert engine.provision("default").zone == "eastus-2"
+    assert [one.code for one in engine.run_state.attempts if one.zone == "eastus-1"] == ["ZonalAllocationFailed"]
+    bench.give_back(engine)
+    deletes = [call for call in emulator.calls() if call["operation"].endswith("_Delete") and not call["error"]]
+    assert [call["zone"] for call in deletes if call["operation"].startswith("Virt")].count("eastus-1") == 1
+    seen = [held for entry in bench.events("run-1") for held in entry.data.get("held", ())]
+    (found,) = {held["id"] for held in seen if held["kind"] == NODE and held["zone"] == "eastus-1"}
+    assert {held["state"] for held in seen if held["id"] == found} >= {"failed"}
+
+
+def test_growth_that_is_refused_leaves_no_machine_beside_the_others(emulator: Emulator, bench: Bench) -> None:
+    """The resource group stands on, so nothing but a look for the refused machine finds it, and its card."""
+    engine = bench.engine(request(emulator, replace(LOADER, reserve=False)))
+    engine.provision("default")
+    before = sorted(bench.lab.held())
+    refused = {"operation": "VirtualMachines_CreateOrUpdate", "error": "ZonalAllocationFailed", "http": 409}
+    emulator.weather(faults=[{"cloud": "azure", **refused}])
+    (asked,) = Scaler(bench, engine).ask("loader", count=2)
+    assert asked.outcome == "failed"
+    assert "ZonalAllocationFailed" in asked.reason
+    assert sorted(bench.lab.held()) == before
+    emulator.weather(faults=[])
+    bench.give_back(engine)
+
+
+def test_after_the_zones_comes_the_placement_without_one(emulator: Emulator, bench: Bench) -> None:
+    """Where 1, 2 and 3 have nothing left the region is asked for a place of its own choice, with a member like that."""
+    words = "The requested size is not available: Following SKUs have failed for Capacity Restrictions"
+    dry = {"cloud": "azure", "operation": "CapacityReservations_CreateOrUpdate", "error": "SkuNotAvailable"}
+    emulator.weather(faults=[{**dry, "zone": f"eastus-{number}", "message": words} for number in (1, 2, 3)])
+    engine = bench.engine(request(emulator, LOADER, zones=("*",)))
+    placed = engine.provision("default")
+    assert [one.zone for one in engine.run_state.attempts] == ["eastus-1", "eastus-2", "eastus-3", "eastus-none"]
+    assert placed.zone == "eastus-none"
+    backend: Any = open_backend(engine.request)
+    held = {one.kind: one for one in engine.run_state.held()}
+    for kind in (NODE, RESERVATION):
+        assert not backend._arm.get("test", held[kind].id, "2026-03-01").get("zones"), kind
+    assert held[NODE].facts["reservation_id"] == held[RESERVATION].id
+    bench.give_back(engine)
 
 
 def test_a_card_without_its_machine_is_found_and_removed(emulator: Emulator, bench: Bench) -> None:
@@ -310,7 +351,7 @@ def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> N
     """For a while after its last member is gone, Azure says that a group still has some."""
     engine = bench.engine()
     engine.provision("default", launch=False)
-    emulator.weather(consistency_s=0.5)
+    emulator.weather(consistency_s=3.0)
     receipt = engine.release(within(PATIENCE))
     assert receipt.clean, receipt
     refused = [call for call in emulator.calls("CapacityReservationGroups_Delete") if call["error"]]
@@ -320,7 +361,7 @@ def test_a_group_that_lags_is_asked_again(emulator: Emulator, bench: Bench) -> N
 
 def test_calls_of_a_run(emulator: Emulator, bench: Bench) -> None:
     """Resource group, then group and network, then members, then all machines: each a round of calls side by side."""
-    emulator.weather(latency_ms=150)
+    emulator.weather(latency_ms=1000)
     engine = bench.engine()
     emulator.calls()
     engine.provision("default")
@@ -394,104 +435,6 @@ def test_the_deadline_is_moved_by_one_call(emulator: Emulator, bench: Bench) -> 
     bench.give_back(engine)
 
 
-def test_a_given_group_gets_our_member_and_stays(emulator: Emulator, bench: Bench) -> None:
-    """Members of ours go into a group of somebody else, and out of it; the group itself is never touched."""
-    plain = open_backend(request(emulator))
-    group = given_group(plain, ["1", "2"])
-    engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
-    placed = engine.provision("default")
-    assert all(
-        one.id.startswith(f"{group}/capacityreservations/".lower()) or group in one.id for one in placed.reservations
-    )
-    assert CAPACITY_GROUP not in {held.kind for held in engine.run_state.held()}
-    receipt = engine.release(within(PATIENCE))
-    assert receipt.clean, receipt
-    assert sorted(one["kind"] for one in emulator.held()) == ["capacityReservationGroups", "resourceGroups"]
-
-
-def test_a_size_that_the_given_group_has_is_a_usage_error(emulator: Emulator, bench: Bench) -> None:
-    """Azure takes one member for each size and zone; a stranger's is never changed, and nothing is made."""
-    plain: Any = open_backend(request(emulator))
-    group = given_group(plain, ["1", "2"])
-    body = {"location": REGION, "zones": ["1"], "sku": {"name": SIZE, "capacity": 1}}
-    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
-    before = len(operations(emulator))
-    engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
-    with pytest.raises(Refused, match="already reserves Standard_L8s_v3 in eastus-1"):
-        engine.provision("default")
-    assert len(operations(emulator)) == before
-
-
-def test_an_existing_reservation_is_used(emulator: Emulator, bench: Bench) -> None:
-    """Nodes sit in a member with enough room, and none is made for them."""
-    plain: Any = open_backend(request(emulator))
-    group = given_group(plain, ["1", "2"])
-    body = {"location": REGION, "zones": ["2"], "sku": {"name": SIZE, "capacity": 2}}
-    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
-    engine = bench.engine(request(emulator, DB, use_reservations=(group,)))
-    placed = engine.provision("default")
-    assert placed.zone == "eastus-2"
-    assert not placed.reservations
-    assert {node.reservation_id for node in placed.nodes["db"]} == {f"{group}/capacityReservations/theirs"}
-    receipt = engine.release(within(PATIENCE))
-    assert receipt.clean
-    assert sorted(one["kind"] for one in emulator.held()) == [
-        "capacityReservationGroups",
-        "capacityReservations",
-        "resourceGroups",
-    ]
-
-
-def test_a_reservation_that_no_node_can_use_is_refused(emulator: Emulator, bench: Bench) -> None:
-    """Of another size, or for nodes that are not reserved: a second one would be paid for. Nothing is made."""
-    plain: Any = open_backend(request(emulator))
-    group = given_group(plain, ["1", "2"])
-    body = {"location": REGION, "zones": ["2"], "sku": {"name": "Standard_D2s_v5", "capacity": 2}}
-    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
-    with pytest.raises(Refused, match=f"db is {SIZE}, and it reserves Standard_D2s_v5. Nothing was created"):
-        bench.engine(request(emulator, DB, use_reservations=(group,))).provision("default")
-    spared = replace(DB, reserve=False)
-    with pytest.raises(Refused, match="db has `reserve: false`"):
-        bench.engine(request(emulator, spared, run="run-3", use_reservations=(group,))).provision("default")
-
-
-def test_a_reservation_in_another_region_is_refused(emulator: Emulator, bench: Bench) -> None:
-    """A group serves its own region only."""
-    away = given_group(open_backend(request(emulator)), ["1"], "westeurope")
-    with pytest.raises(Refused, match="it is in westeurope, and the run in eastus"):
-        bench.engine(request(emulator, DB, use_reservations=(away,))).provision("default")
-
-
-def test_a_reservation_that_is_full_is_told(emulator: Emulator, bench: Bench) -> None:
-    """The run goes on with one of its own, and says which is not used, and why."""
-    plain: Any = open_backend(request(emulator))
-    group = given_group(plain, ["1", "2"])
-    body = {"location": REGION, "zones": ["2"], "sku": {"name": SIZE, "capacity": 1}}
-    plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
-    engine = bench.engine(request(emulator, DB, use_reservations=(group,)))
-    unused = {
-        offer.zone: offer.unused for offer in engine._backend.offers(REGION, engine.request.topologies["default"])
-    }
-    assert unused["eastus-2"] == {group: f"1 are free, and db needs {DB.count}"}
-    assert unused["eastus-1"] == {group: "it reserves nothing for them in zone 1"}
-    placed = engine.provision("default")
-    receipt = engine.release(within(PATIENCE))
-    assert receipt.changes == (
-        f"use_reservations: {group} is not used for 'default' in {placed.zone}: {unused[placed.zone][group]}",
-    )
-
-
-def test_a_group_in_another_region_is_a_usage_error(emulator: Emulator, bench: Bench) -> None:
-    """A capacity reservation group serves its own region only."""
-    plain = open_backend(request(emulator))
-    group = given_group(plain, ["1"], "westeurope")
-    before = len(operations(emulator))
-    engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
-    with pytest.raises(Refused, match="is in westeurope, and eastus is asked for"):
-        engine.provision("default")
-    assert len(operations(emulator)) == before
-
-
 def test_a_size_that_cannot_be_reserved_is_told_before_any_call(emulator: Emulator, bench: Bench) -> None:
     """The list of sizes says which of them can be reserved."""
     engine = bench.engine(request(emulator, replace(DB, instance_type="Standard_HB120rs_v3")))
@@ -523,13 +466,3 @@ def test_zones_then_none_then_the_next_region(emulator: Emulator, bench: Bench) 
     assert tried[-1] == "westeurope-1"
     assert [one.code for one in engine.run_state.attempts[:-1]] == ["ZonalAllocationFailed"] * 3 + ["AllocationFailed"]
     bench.give_back(engine)
-
-
-def given_group(backend: Any, zones: list[str], region: str = REGION) -> str:
-    """A capacity reservation group of somebody else; its id."""
-    arm = backend._arm
-    home = arm.path("/resourceGroups/theirs")
-    arm.call("test", "PUT", home, "2025-04-01", {"location": region})
-    group = f"{home}/providers/Microsoft.Compute/capacityReservationGroups/shared"
-    arm.call("test", "PUT", group, "2026-04-01", {"location": region, "zones": zones})
-    return str(group)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,21 +13,13 @@ from pytest_capacity.model import Change, Held, NodeChange
 from pytest_capacity.testing import PATIENCE, Bench
 from pytest_capacity.testing.bench import within
 from pytest_capacity.testing.scaling import Scaler
-from tests.backends.azure.runs import DB, AzureLab, request
+from tests.backends.azure.runs import DB, request
 from tests.backends.azure.test_runs import operations
 from tests.emulated import Emulator
 
 SMALL = "Standard_D2s_v5"
 LARGE = "Standard_D4s_v5"
 GROUP = replace(DB, instance_type=SMALL)
-
-
-@pytest.fixture
-def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
-    """Makes engines on one journal, and closes them."""
-    bench = Bench(AzureLab(emulator), tmp_path / "journal.sqlite")
-    yield bench
-    bench.close()
 
 
 def of_kind(engine: Any, kind: str) -> list[Held]:

@@ -67,7 +67,7 @@ def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
             zones=["1"],
             aws=None,
             azure={"subscription": SUBSCRIPTION, "image": URN},
-            scaling={"interval": "1s", "timeout": "60s"},
+            scaling={"interval": "1s", "timeout": "180s"},
         )
         suite.write("test_suite.py", CHANGES)
         yield suite

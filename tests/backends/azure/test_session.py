@@ -343,7 +343,7 @@ def test_azure_says_when_to_look_again(emulator: Emulator) -> None:
     """What is being made is not looked at before the time that Azure has named."""
     from tests.backends.azure.test_bodies import pieces
 
-    emulator.weather(operation_s=5)
+    emulator.weather(operation_s=60)
     asked = request(emulator)
     backend = open_backend(asked)
     group, network = (next(one for one in pieces(asked) if one.kind == kind) for kind in ("resource-group", "network"))

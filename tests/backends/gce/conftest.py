@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import GceLab
 from tests.emulated import Emulator
 from tests.emulator.gce.wire import Exchange, recorded
@@ -23,3 +25,11 @@ def exchanges() -> Iterator[list[Exchange]]:
 def lab(emulator: Emulator) -> GceLab:
     """The emulator, empty."""
     return GceLab(emulator)
+
+
+@pytest.fixture
+def bench(lab: GceLab, tmp_path: Path) -> Iterator[Bench]:
+    """Makes engines on one journal, and closes them."""
+    bench = Bench(lab, tmp_path / "journal.sqlite")
+    yield bench
+    bench.close()

@@ -55,3 +55,18 @@ class GceLab(EmulatedLab):
             "boot_s": wanted.slow_s,
             "stop_s": wanted.slow_s,
         }
+
+
+def make_reservation(
+    lab: GceLab, name: str, type_: str, count: int = 2, zone: str = ZONES[1], specific: bool = True
+) -> None:
+    """A reservation that is the user's."""
+    lab.backend(lab.request())._session.call(  # type: ignore[attr-defined]
+        "reservations.insert",
+        {"zone": zone},
+        body={
+            "name": name,
+            "specificReservationRequired": specific,
+            "specificReservation": {"count": str(count), "instanceProperties": {"machineType": type_}},
+        },
+    )

@@ -12,8 +12,7 @@ import requests
 
 from tests.backends.kills import Kills, quick_start
 from tests.emulated import Emulator
-from tests.safety.phases import TESTS
-from tests.safety.runs import Suite, suite_in
+from tests.safety.runs import Suite
 
 PROJECT: Final = "emulated-project"
 
@@ -24,7 +23,7 @@ def others(emulator: Emulator) -> list[str]:
     body = {"name": "other-team", "specificReservation": specific}
     url = f"{emulator.url}/compute/v1/projects/{PROJECT}/zones/us-central1-a/reservations"
     headers = {"Authorization": f"Bearer {emulator.secret}"}
-    requests.post(url, json=body, headers=headers, timeout=10).raise_for_status()
+    requests.post(url, json=body, headers=headers, timeout=60).raise_for_status()
     (held,) = emulator.held()
     return [str(held["id"])]
 
@@ -44,23 +43,20 @@ KILLS: Final = Kills(
     },
     environment=environment,
     others=others,
-    delay_s=1.0,
     weather={"operation_s": 0.2},
+    group={"count": 2, "instance_type": "n2-standard-2"},
+    settings={
+        "backend": "gce",
+        "regions": ["us-central1"],
+        "gce": {"project": PROJECT},
+    },
 )
 
 
 @pytest.fixture
 def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
     """A suite on GCE, and a reservation in the same project that is not its own."""
-    with suite_in(tmp_path, emulator_process) as suite:
-        suite.configure(
-            {"db": {"count": 2, "instance_type": "n2-standard-2"}},
-            backend="gce",
-            regions=["us-central1"],
-            aws=None,
-            gce={"project": PROJECT},
-        )
-        suite.write("test_suite.py", TESTS)
+    with KILLS.suite(tmp_path, emulator_process) as suite:
         yield suite
 
 
@@ -76,6 +72,8 @@ def test_a_lost_reply_and_a_kill(suite: Suite) -> None:
     """The call was granted, its answer lost, and pytest killed: nothing is made twice, and nothing left."""
     going = KILLS.reached(suite, "launching", lose_reply=True, times=1)
     going.kill(signal.SIGKILL)
+    suite.until_ending()
+    suite.emulator.go_on()
     suite.nothing_left()
     going.wait()
     tokens = {call["token"] for call in suite.emulator.calls("instances.bulkInsert")}

@@ -65,7 +65,7 @@ def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
             regions=["us-central1"],
             aws=None,
             gce={"project": PROJECT},
-            scaling={"interval": "1s", "timeout": "60s"},
+            scaling={"interval": "1s", "timeout": "180s"},
         )
         suite.write("test_suite.py", CHANGES)
         yield suite

@@ -29,7 +29,7 @@ from pytest_capacity.backends.gce.backend import GceBackend
 from pytest_capacity.backends.gce.listing import inventory, look
 from pytest_capacity.backends.gce.session import ApiError, NoProject, Session
 from pytest_capacity.backends.gce.settings import GceSettings
-from pytest_capacity.backends.near import is_loopback
+from pytest_capacity.config.near import is_loopback
 from pytest_capacity.model import Held, NodeGroup, Offer, Topology, Unread
 from pytest_capacity.testing import Bench
 from tests.backends.gce.lab import DB, REGION, GceLab, request

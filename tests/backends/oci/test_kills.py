@@ -15,8 +15,7 @@ from tests.backends.oci.runs import COMPARTMENT, DB, DOMAINS, REGION, SHAPE, req
 from tests.backends.oci.test_backend import IMAGES
 from tests.backends.oci.test_plan import order
 from tests.emulated import Emulator
-from tests.safety.phases import TESTS
-from tests.safety.runs import Suite, suite_in
+from tests.safety.runs import Suite
 
 
 def others(emulator: Emulator) -> list[str]:
@@ -48,33 +47,25 @@ KILLS: Final = Kills(
     environment=environment,
     others=others,
     weather={"boot_s": 0.2},
+    group={"count": 2, "instance_type": SHAPE, "placement_group": True},
+    settings={
+        "backend": "oci",
+        "regions": [REGION],
+        "zones": ["AD-1", "AD-2"],
+        "oci": {"compartment": COMPARTMENT, "image": {"operating_system": "Oracle Linux", "version": "9"}},
+    },
 )
 
 
 @pytest.fixture
 def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
     """A suite on OCI, with a network, a cluster placement group and a reservation of its own."""
-    with suite_in(tmp_path, emulator_process) as suite:
-        suite.configure(
-            {"db": {"count": 2, "instance_type": SHAPE, "placement_group": True}},
-            backend="oci",
-            regions=[REGION],
-            zones=["AD-1", "AD-2"],
-            aws=None,
-            oci={"compartment": COMPARTMENT, "image": {"operating_system": "Oracle Linux", "version": "9"}},
-        )
-        suite.write("test_suite.py", TESTS)
+    with KILLS.suite(tmp_path, emulator_process) as suite:
         yield suite
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize(
-    ("phase", "number"),
-    [
-        *((phase, signal.SIGKILL) for phase in KILLS.phases),
-        *((phase, number) for phase in ("launching", "testing") for number in (signal.SIGTERM, signal.SIGINT)),
-    ],
-)
+@pytest.mark.parametrize(("phase", "number"), KILLS.cases)
 def test_a_killed_run_leaves_nothing(suite: Suite, phase: str, number: signal.Signals) -> None:
     """Whatever call was under way, all that is the run's goes, and nothing of another team's."""
     KILLS.killed_run_leaves_nothing(suite, phase, number)

@@ -28,7 +28,7 @@ def reservation_of(backend: OciBackend, asked: Request) -> Held:
 
 def settled(emulator: Emulator, backend: OciBackend, held: Held) -> Held:
     """A thing once the cloud has done what it was asked for."""
-    emulator.weather(clock={"advance_s": 5})
+    emulator.weather(clock={"advance_s": 300})
     (now,) = backend.refresh([held])
     return now
 
@@ -41,7 +41,7 @@ def test_a_reservation_grows_and_shrinks(emulator: Emulator) -> None:
     asked = request(emulator, DB)
     backend = opened(asked)
     reservation = reservation_of(backend, asked)
-    emulator.weather(pending_s=3)
+    emulator.weather(pending_s=300)
     growing = backend.change(reservation, Change(count=5, instance_type=SHAPE))
     (now,) = backend.refresh([growing])
     assert (growing.state, now.state, now.count) == ("creating", "creating", 2)
@@ -107,7 +107,7 @@ def test_growth_that_fails_later_says_why(emulator: Emulator) -> None:
     backend = opened(asked)
     reservation = reservation_of(backend, asked)
     out = {"error": "InternalError", "message": "Out of host capacity.", "late": True, "times": 1}
-    emulator.weather(pending_s=3, faults=[{"operation": "UpdateComputeCapacityReservation", **out}])
+    emulator.weather(pending_s=300, faults=[{"operation": "UpdateComputeCapacityReservation", **out}])
     growing = backend.change(reservation, Change(count=5, instance_type=SHAPE))
     (waiting,) = backend.refresh([growing])
     failed = settled(emulator, backend, waiting)
@@ -122,7 +122,7 @@ def test_a_deadline_does_not_change_the_state(emulator: Emulator) -> None:
     asked = request(emulator, DB)
     backend = opened(asked)
     reservation = reservation_of(backend, asked)
-    emulator.weather(pending_s=30)
+    emulator.weather(pending_s=300)
     assert backend.change(reservation, Change(deadline=1_900_001_000.0)).state == "ready"
     assert backend.refresh([reservation])[0].state == "ready"
 
@@ -196,7 +196,7 @@ def test_a_node_is_changed_while_it_is_off(emulator: Emulator) -> None:
     helds = made(backend, asked)
     node = only(helds, "node")
     larger = reservation_of(backend, request(emulator, replace(DB, count=1, instance_type=LARGER), run="larger"))
-    emulator.weather(stop_s=2, boot_s=2)
+    emulator.weather(stop_s=200, boot_s=200)
     backend.change(node, Change(running=False))
     (stopping,) = backend.refresh([node])
     assert "power" not in stopping.facts
@@ -298,10 +298,10 @@ def test_disks_grow(emulator: Emulator) -> None:
     backend = opened(asked)
     nodes = [held for held in made(backend, asked) if held.kind == "node"]
     assert backend.disks(nodes) == [60, 60]
-    emulator.weather(pending_s=3)
+    emulator.weather(pending_s=300)
     backend.change(nodes[1], Change(disk_gb=100))
     assert backend.disks(nodes) == [60, 0]
-    emulator.weather(clock={"advance_s": 5})
+    emulator.weather(clock={"advance_s": 300})
     assert backend.disks(nodes) == [60, 100]
     assert backend.disks(nodes[1:]) == [100]
     backend.change(nodes[1], Change(disk_gb=100))

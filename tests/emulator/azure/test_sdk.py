@@ -106,6 +106,25 @@ def test_a_failure_comes_within_a_successful_poll(emulator: Emulator, compute: A
     assert not list(compute.disks.list())
 
 
+def test_a_machine_whose_allocation_is_refused_at_once_stays(emulator: Emulator, compute: Any, subnet: str) -> None:
+    """The PUT itself is refused, and the machine is there in state Failed, with its card, until it is deleted."""
+    from azure.core.exceptions import ResourceExistsError
+
+    fault = {"operation": "VirtualMachines_CreateOrUpdate", "error": "ZonalAllocationFailed", "http": 409}
+    emulator.weather(faults=[fault])
+    with pytest.raises(ResourceExistsError) as refused:
+        compute.virtual_machines.begin_create_or_update("Mine", "m", machine("1", subnet))
+    assert value(refused).error.code == "ZonalAllocationFailed"
+    (left,) = compute.virtual_machines.list("Mine")
+    assert left.provisioning_state == "Failed"
+    view = compute.virtual_machines.get("Mine", "m", expand="instanceView").instance_view
+    assert view.statuses[0].code == "ProvisioningState/failed/ZonalAllocationFailed"
+    assert [one.lower() for one in cards(emulator)] == [left.id.lower()]
+    compute.virtual_machines.begin_delete("Mine", "m").result()
+    assert not cards(emulator)
+    assert not list(compute.virtual_machines.list("Mine"))
+
+
 def test_a_member_fails_with_the_reason_inside(emulator: Emulator, compute: Any, subnet: str) -> None:
     """The outer error of a reservation says only that there is one."""
     from azure.core.exceptions import HttpResponseError

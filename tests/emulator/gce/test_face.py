@@ -36,7 +36,7 @@ def call(emulator: Emulator) -> Call:
     def make(verb: str, path: str, body: Any = None, refused: bool = False, **query: str) -> Any:
         url = f"{emulator.url}/compute/v1/projects/emulated-project/{path}".rstrip("/")
         headers = {"Authorization": f"Bearer {emulator.secret}"}
-        answer = requests.request(verb, url, params=query, json=body, headers=headers, timeout=10)
+        answer = requests.request(verb, url, params=query, json=body, headers=headers, timeout=60)
         assert (answer.status_code >= 400) == refused, answer.text
         told = answer.json()
         return (answer.status_code, told["error"]["errors"][0]["reason"], told["error"]["message"]) if refused else told
@@ -452,7 +452,7 @@ def test_operations_of_each_scope(call: Call) -> None:
 
 def test_a_wait_is_answered_when_the_operation_has_ended(call: Call, emulator: Emulator) -> None:
     """And not before."""
-    emulator.weather(operation_s=0.3)
+    emulator.weather(operation_s=2)
     begun = call("POST", f"{AT}/reservations", reservation())
     assert begun["status"] == "RUNNING"
     assert call("POST", f"{AT}/operations/{begun['name']}/wait")["status"] == "DONE"
@@ -533,7 +533,7 @@ def test_no_filter(text: str) -> None:
 
 def test_without_the_secret(emulator: Emulator) -> None:
     """Nothing is told."""
-    answer = requests.get(f"{emulator.url}/compute/v1/projects/emulated-project", timeout=10)
+    answer = requests.get(f"{emulator.url}/compute/v1/projects/emulated-project", timeout=60)
     assert answer.status_code == 401
     assert answer.json()["error"]["errors"][0]["reason"] == "authError"
 

@@ -30,7 +30,7 @@ def ask(
     served: Served, method: str, path: str, body: Any = None, content_type: str = "application/json"
 ) -> tuple[int, Any]:
     """Send one request; the status, and the body as JSON if it is."""
-    connection = HTTPConnection(urlsplit(served.url).netloc, timeout=10)
+    connection = HTTPConnection(urlsplit(served.url).netloc, timeout=60)
     connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": content_type})
     answer = connection.getresponse()
     text = answer.read()
@@ -208,7 +208,7 @@ def test_a_watch_tells_every_step(served: Served) -> None:
 
 
 def _raw(served: Served, path: str) -> str:
-    connection = HTTPConnection(urlsplit(served.url).netloc, timeout=10)
+    connection = HTTPConnection(urlsplit(served.url).netloc, timeout=60)
     connection.request("GET", path)
     text = connection.getresponse().read().decode()
     connection.close()

@@ -26,13 +26,13 @@ from tests.emulator.oci.calls import (
 def test_a_stopped_instance_can_take_another_shape(compute: Any, network: Any, emulator: Emulator) -> None:
     """By actions it stops and starts; an update changes it, and what that leaves out of its size is by default."""
     instance = compute.launch_instance(launch(subnet(network).id)).data
-    emulator.weather(stop_s=1, boot_s=1)
+    emulator.weather(stop_s=100, boot_s=100)
     refused("IncorrectState", 409, compute.instance_action, instance.id, "START")
     assert compute.instance_action(instance.id, "SOFTSTOP").data.lifecycle_state == "STOPPING"
     refused("IncorrectState", 409, compute.instance_action, instance.id, "STOP")
     other = models.UpdateInstanceDetails(shape="VM.Standard3.Flex", freeform_tags={"a": "b"})
     refused("IncorrectState", 409, compute.update_instance, instance.id, other)
-    emulator.weather(clock={"advance_s": 2})
+    emulator.weather(clock={"advance_s": 100})
     updated = compute.update_instance(instance.id, other).data
     assert (updated.shape, updated.freeform_tags, updated.lifecycle_state) == (
         "VM.Standard3.Flex",
@@ -41,7 +41,7 @@ def test_a_stopped_instance_can_take_another_shape(compute: Any, network: Any, e
     )
     assert (updated.shape_config.ocpus, updated.shape_config.memory_in_gbs) == (4.0, 64.0)
     assert compute.instance_action(instance.id, "START").data.lifecycle_state == "STARTING"
-    emulator.weather(clock={"advance_s": 2})
+    emulator.weather(clock={"advance_s": 100})
     assert compute.get_instance(instance.id).data.lifecycle_state == "RUNNING"
     refused("InvalidParameter", 400, compute.instance_action, instance.id, "RESET")
 
@@ -110,13 +110,13 @@ def test_a_boot_volume_grows(compute: Any, network: Any, volumes: Any, emulator:
     (volume,) = [one.boot_volume_id for one in found]
     assert len(compute.list_boot_volume_attachments(DOMAIN, COMPARTMENT).data) == 2
     assert volumes.get_boot_volume(volume).data.size_in_gbs == 60
-    emulator.weather(pending_s=1)
+    emulator.weather(pending_s=100)
     refused("InvalidParameter", 400, volumes.update_boot_volume, volume, models.UpdateBootVolumeDetails(size_in_gbs=60))
     larger = models.UpdateBootVolumeDetails(size_in_gbs=100)
     refused("NoEtagMatch", 412, volumes.update_boot_volume, volume, larger, if_match="9")
     assert volumes.update_boot_volume(volume, larger).data.lifecycle_state == "PROVISIONING"
     refused("IncorrectState", 409, volumes.update_boot_volume, volume, larger)
-    emulator.weather(clock={"advance_s": 2})
+    emulator.weather(clock={"advance_s": 100})
     grown = volumes.get_boot_volume(volume).data
     assert (grown.lifecycle_state, grown.size_in_gbs) == ("AVAILABLE", 100)
     small = models.InstanceSourceViaImageDetails(image_id=IMAGE, boot_volume_size_in_gbs=10)

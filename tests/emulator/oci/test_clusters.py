@@ -36,14 +36,14 @@ def group(**more: Any) -> cluster_models.CreateClusterPlacementGroupDetails:
 
 def test_the_life_of_a_cluster_placement_group(clusters: Any, emulator: Emulator) -> None:
     """Creating with a work request of its service, active, changed, deactivated, deleted, and listed as deleted."""
-    emulator.weather(pending_s=0.3)
+    emulator.weather(pending_s=60)
     answer = clusters.create_cluster_placement_group(group(freeform_tags={"a": "b"}), opc_retry_token="t")
     made, request = answer.data, answer.headers["opc-work-request-id"]
     again = clusters.create_cluster_placement_group(group(freeform_tags={"a": "b"}), opc_retry_token="t").data
     assert (made.lifecycle_state, again.id) == ("CREATING", made.id)
     refused("IncorrectState", 409, clusters.delete_cluster_placement_group, made.id)
     assert clusters.get_work_request(request).data.status == "IN_PROGRESS"
-    emulator.weather(clock={"advance_s": 1})
+    emulator.weather(clock={"advance_s": 60})
     assert clusters.get_work_request(request).data.status == "SUCCEEDED"
     got = clusters.get_cluster_placement_group(made.id)
     assert (got.data.lifecycle_state, got.data.description) == ("ACTIVE", "of a test")

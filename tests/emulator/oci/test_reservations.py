@@ -94,19 +94,19 @@ def test_an_update_takes_a_while_and_may_fail(compute: Any, work: Any, emulator:
     held = compute.create_compute_capacity_reservation(reserve(1)).data
     update = models.UpdateComputeCapacityReservationDetails
     more = update(instance_reservation_configs=reserve(3).instance_reservation_configs)
-    emulator.weather(pending_s=1)
+    emulator.weather(pending_s=100)
     request = compute.update_compute_capacity_reservation(held.id, more).headers["opc-work-request-id"]
     during = compute.get_compute_capacity_reservation(held.id).data
     assert (during.lifecycle_state, during.reserved_instance_count) == ("UPDATING", 1)
     refused("IncorrectState", 409, compute.update_compute_capacity_reservation, held.id, more)
     assert work.get_work_request(request).data.status == "IN_PROGRESS"
-    emulator.weather(clock={"advance_s": 2})
+    emulator.weather(clock={"advance_s": 100})
     assert compute.get_compute_capacity_reservation(held.id).data.reserved_instance_count == 3
     late = {"operation": "UpdateComputeCapacityReservation", "error": "InternalError", "late": True}
     emulator.weather(faults=[{**late, "message": "Out of host capacity."}])
     more = update(instance_reservation_configs=reserve(4).instance_reservation_configs)
     request = compute.update_compute_capacity_reservation(held.id, more).headers["opc-work-request-id"]
-    emulator.weather(clock={"advance_s": 2})
+    emulator.weather(clock={"advance_s": 100})
     after = compute.get_compute_capacity_reservation(held.id).data
     assert (after.lifecycle_state, after.reserved_instance_count) == ("ACTIVE", 3)
     assert work.get_work_request(request).data.status == "FAILED"
