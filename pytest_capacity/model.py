@@ -87,6 +87,8 @@ class Request(Struct, frozen=True, kw_only=True):
     journal: str | None = None
     #: The databases that are provisioned for the run, by the name that tests use.
     databases: Mapping[str, Database] = field(default_factory=dict)
+    #: Whose keys the file has: ours, or those of scylla-cluster-tests. Advice names these.
+    dialect: Literal["own", "sct"] = "own"
     #: The cluster that has the databases.
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     scaling: ScalingSettings = field(default_factory=ScalingSettings)

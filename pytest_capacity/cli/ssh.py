@@ -27,7 +27,7 @@ def main(options: argparse.Namespace) -> NoReturn:
     if node.access is None:
         raise NodeError(
             f"node {node.name} of run {seen.run.id} is not reached by SSH: its configuration has no `ssh:`. "
-            "Add `ssh: {}` (or `ssh: {user: ..., key: ...}`) to capacity.yaml, and start the run anew"
+            "Add `ssh: {}` (or `ssh: {user: ..., key: ...}`) to the configuration, and start the run anew"
         )
     from pytest_capacity.remote.export import ssh_command
 

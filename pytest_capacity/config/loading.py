@@ -152,10 +152,10 @@ def load(
     backend = _backend(source, clouds, faults)
     request = _request(source, backend, clouds, environ, topologies or {}, faults, project=project)
     run = run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run()
-    request = replace(request, run=run)
+    request = replace(request, run=run, dialect="sct" if names else "own")
     backend.check_request(request, source, faults)
     if faults.lines:
-        raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names)))
+        raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names, backend)))
     return request
 
 

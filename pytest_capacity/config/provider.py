@@ -114,6 +114,9 @@ class SctKeys(Struct, frozen=True, kw_only=True):
     next_zone: str = ""
     #: Keys of machines that cannot be had, and what to do instead. Off (0, false, nothing), they do no harm.
     refused: Mapping[str, str] = field(default_factory=dict)
+    #: What of our own section (a pattern of its key) advice may name, and the key that it then names instead; the image
+    #: and the root disk's size need not be here.
+    advised: Mapping[str, str] = field(default_factory=dict)
     #: Further keys, which `Reader.read_sct` checks.
     others: tuple[str, ...] = ()
 

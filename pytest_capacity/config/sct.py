@@ -17,8 +17,9 @@ from msgspec import Struct, field
 
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, shown
 from pytest_capacity.config.provider import Reader, Readers, SctReading
-from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored, in_their_advice
+from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored
 from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles
+from pytest_capacity.config.sct_words import in_their_advice
 from pytest_capacity.config.source import Source, split
 from pytest_capacity.errors import ConfigError
 
@@ -107,7 +108,9 @@ def translate(
     return _Reader(source, environ, clouds, warn, faults).read()
 
 
-def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[str, str]) -> list[str]:
+def in_their_words(
+    lines: Sequence[str], before: int, file: str, names: Mapping[str, str], provider: Reader
+) -> list[str]:
     """Return the complaints about the package's keys as complaints about SCT's.
 
     The first ``before`` were made about the file itself; a key that these name is not complained of twice.
@@ -120,7 +123,7 @@ def in_their_words(lines: Sequence[str], before: int, file: str, names: Mapping[
             continue
         name, rest = found
         if name and not any(other.startswith(f"{file}: {name}:") for other in told):
-            told.append(f"{file}: {name}{in_their_advice(rest)}")
+            told.append(f"{file}: {name}{in_their_advice(rest, provider)}")
     return told
 
 
@@ -292,7 +295,9 @@ class _Reader:
 
     @property
     def _logs_in(self) -> bool:
-        return bool(self._values.get("ssh", _KEY_FILE in self._values))
+        # `{}` is the shortest section of ours: all of it as by default.
+        ours = self._values.get("ssh", _KEY_FILE in self._values)
+        return ours == {} or bool(ours)
 
     def _put_ssh(self, found: Translated, section: dict[str, Any]) -> None:
         """Put what the file sets in the package's words, over the user and the key file that it names in SCT's."""

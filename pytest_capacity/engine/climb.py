@@ -281,7 +281,7 @@ class Climber:
             failed = error
             told = replace(told, **self._came_to(order, error, climb))
         except CapacityError as error:
-            told = replace(told, code=type(error).__name__, words=str(error))
+            told = replace(told, code=type(error).__name__, words=self._run_state.worded(str(error)))
             raise
         finally:
             told = replace(told, seconds=self._clock.now() - began)
@@ -320,7 +320,7 @@ class Climber:
             "words": diagnosis.words,
             "kind": diagnosis.kind,
             "scope": diagnosis.scope,
-            "remedy": remedy(self._backend.name, diagnosis) + elsewhere,
+            "remedy": self._run_state.worded(remedy(self._backend.name, diagnosis) + elsewhere),
             **messages.asked_for(order.topology, self._request, failed.groups),
         }
 
@@ -349,7 +349,7 @@ class Climber:
     def _tell_unused(self, climb: Climb, rung: Rung) -> None:
         """Report what the user named and is not used: another reservation may be paid for beside it."""
         for id_, why in ladder.unused(rung, climb.offers).items():
-            words = messages.unused(id_, climb.name, "+".join(rung.places), why)
+            words = self._run_state.worded(messages.unused(id_, climb.name, "+".join(rung.places), why))
             if words not in self._run_state.changes:
                 self._change(climb, words)
 

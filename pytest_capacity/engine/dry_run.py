@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from pytest_capacity import ladder
 from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend, ReadsQuotas
+from pytest_capacity.backends.wording import wording
 from pytest_capacity.engine import messages
 from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import chosen, shares
@@ -39,6 +40,7 @@ def make_plan(
     for zones that the account does not have.
     """
     run_state = RunState(journal, request.run, clock)
+    run_state.worded = wording(request)
     with ThreadPoolExecutor(_WIDTH, "capacity-read") as pool:
         reader = OfferReader(request, backend, run_state, clock, pool)
         for name in request.topologies:

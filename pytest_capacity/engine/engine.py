@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
+from pytest_capacity.backends.wording import wording
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.alter import Alterer
@@ -66,6 +67,7 @@ class Engine:
         """Make the collaborators. ``emulator`` is the emulator at the endpoint; "" where there is none."""
         self.request = request
         self.run_state = run_state
+        run_state.worded = wording(request)
         self._backend = backend
         self._clock = clock
         #: Create calls have threads of their own: one that is refused for now waits on its thread, and releases and

@@ -8,6 +8,8 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from pytest_capacity import ladder
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.calls import asked, refused
@@ -71,13 +73,17 @@ class OfferReader:
             if isinstance(answer, Diagnosis):
                 failures[region] = answer
             else:
-                found[region] = answer
+                found[region] = [self._worded(offer) for offer in answer]
         for region, diagnosis in failures.items():
             told = refused(f"asked the cloud what the zones of {region} offer", self._backend.name, diagnosis)
             if not found:
                 raise told
             self._run_state.trouble(f"{region} is left out: {told}")
         return found, failures
+
+    def _worded(self, offer: Offer) -> Offer:
+        worded = self._run_state.worded
+        return replace(offer, why=worded(offer.why), unused={id_: worded(why) for id_, why in offer.unused.items()})
 
     def _tell(self, region: str, diagnosis: Diagnosis) -> None:
         said = {"code": diagnosis.code, "words": diagnosis.words}

@@ -55,6 +55,8 @@ class RunState:
 
     def __init__(self, journal: Journal, run: str, clock: Clock) -> None:
         self.run = run
+        #: What is written for the user goes through this: it names the keys that the user's file can have.
+        self.worded: Callable[[str], str] = str
         self._journal = journal
         self._clock = clock
         self._lock = threading.RLock()
@@ -120,6 +122,7 @@ class RunState:
         """Return the state of another run in the same journal, with the same listeners."""
         other = RunState(self._journal, run, self._clock)
         other._listeners = self._listeners
+        other.worded = self.worded
         return other
 
     def listen(self, listener: Listener) -> None:
@@ -144,11 +147,13 @@ class RunState:
 
     def trouble(self, words: str) -> None:
         """Record what the user must read; once, however often it comes up."""
+        words = self.worded(words)
         if words not in self.troubles:
             self.note("trouble", data={"words": words})
 
     def warn(self, words: str) -> bool:
         """Record a warning for tests as well as the user: their nodes go early. Once; return whether it was now."""
+        words = self.worded(words)
         if words in self.troubles:
             return False
         self.note("ending", data={"words": words})

@@ -140,7 +140,9 @@ def main() -> int:
         else:
             answer = Planned(plan=_plan(asked, asked.journal))
     except CapacityError as error:
-        answer = Failed(error=type(error).__name__, message=str(error))
+        from pytest_capacity.backends.wording import wording
+
+        answer = Failed(error=type(error).__name__, message=wording(asked.request)(str(error)))
     sys.stdout.buffer.write(msgspec.json.encode(answer))
     return 0
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from pytest_capacity import errors
+from pytest_capacity.backends.wording import wording
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry
@@ -78,6 +79,8 @@ class Server:
         self._run: Run | None = None
         self._run_lock = threading.Lock()
         self._failure: CapacityError | None = None
+        #: What errors go through: they name the keys that the run's file can have.
+        self._worded: Callable[[str], str] = str
         self._deaths = post.deaths if post.adopt else 0
         self._guard = guard.Guard(post)
         self._preemption = Task("preemption", WATCH, self._watch)
@@ -180,7 +183,7 @@ class Server:
         try:
             peer.send(answer(peer, call), call)
         except CapacityError as error:
-            peer.send(protocol.Failed(error=type(error).__name__, message=str(error)), call)
+            peer.send(protocol.Failed(error=type(error).__name__, message=self._worded(str(error))), call)
         except Exception as error:  # noqa: BLE001 - the edge of the process: no caller waits for ever on a fault of ours.
             _log.exception("%s failed", type(call).__name__)
             words = f"the keeper failed on {type(call).__name__}: {error!r}. Its log: {self._places.log}"
@@ -215,6 +218,7 @@ class Server:
             if self._run or self._failure:
                 return False
             self._deaths = call.deaths
+            self._worded = wording(call.request)
             try:
                 self._run = Run.open(
                     call,
@@ -238,6 +242,7 @@ class Server:
         with self._run_lock:
             self._run = self._orphaned(self._deaths)
             if self._run:
+                self._worded = wording(self._run.request)
                 # Not kept, it was in use: its owners come back, those that live.
                 until = self._run.kept_until
                 self._there.kept_until = self._clock.now() + COMING_BACK if until is None else until

@@ -206,6 +206,7 @@ def test_users_and_the_key_of_the_account(loading: Loader, tmp_path: Path) -> No
     assert request.ssh.key == str(key)
     assert request.settings["key_name"] == "scylla_test_id"
     assert [group.user for group in request.topologies["default"].groups] == ["scyllaadm", "ubuntu", None]
+    assert loading(sct(**users, ssh={})).ssh == loading(sct(**users, ssh=True)).ssh
     request = loading(sct(**users, ssh=True))
     assert request.ssh is not None
     assert [group.user for group in request.topologies["default"].groups] == ["scyllaadm", "ubuntu", None]

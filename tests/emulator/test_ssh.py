@@ -197,11 +197,14 @@ def test_a_status_comes_when_the_command_has_ended(emulator: Emulator, ec2: EC2C
 
 
 def test_what_a_command_left_behind_outlives_the_channel(emulator: Emulator, ec2: EC2Client) -> None:
-    """Though it holds the output of a command that has ended."""
+    """Though it holds the output of a command that has ended; what it then writes has no reader any more."""
     shell = start(emulator, ec2)
+    path = home(shell)
 
     async def work(connection: asyncssh.SSHClientConnection) -> int:
-        process = await connection.create_process("sleep 1000 & echo $!")
+        process = await connection.create_process(
+            "mkfifo hold; { trap '' PIPE; read -r _ < hold; echo x || : > unread; sleep 1000; } & echo $!"
+        )
         left = int(await process.stdout.readline())
         while process.exit_status is None:
             await asyncio.sleep(0.01)
@@ -213,6 +216,8 @@ def test_what_a_command_left_behind_outlives_the_channel(emulator: Emulator, ec2
 
     left = shell.on(work)
     assert not gone(left)
+    shell.say("echo > hold")
+    eventually((path / "unread").exists, "its output is closed")
 
 
 def test_signals_reach_the_command(emulator: Emulator, ec2: EC2Client) -> None:

@@ -83,6 +83,7 @@ class AwsProvider(Provider):
         key_name="key_name",
         root_disk=("root_volume", "size_gb"),
         lookup=sct.lookup,
+        advised=sct.ADVISED,
         refused=sct.REFUSED,
         others=sct.KEYS,
         spot_to_on_demand=True,

@@ -24,6 +24,14 @@ REFUSED: Final = dict.fromkeys(
     "Leave it out, or name the host in a `capacity.yaml` (`aws: {host_id: h-...}`).",
 )
 KEYS: Final = (*_PROFILES.values(), _NUMBER, *_VOLUME, _ADDRESSES)
+#: Those that advice names. What SCT has none of (encryption) is left as it is.
+ADVISED: Final = {
+    "iam_instance_profile": _PROFILES["db"],
+    "key_name": "user_credentials_path",
+    "public_ip": _ADDRESSES,
+    "root_volume(?! with)": "root_disk_size_db",
+    "volumes": _NUMBER,
+}
 
 _SSM: Final = "resolve:ssm:"
 _OWNER: Final = "resolve:owner:"

@@ -94,6 +94,7 @@ class AzureProvider(Provider):
         users={"": "azure_image_username"},
         root_disk=("os_disk_gb",),
         spot_to_on_demand=True,
+        advised={"capacity_reservation_group": _GROUP_KEY},
         others=(_GROUP_KEY,),
     )
 

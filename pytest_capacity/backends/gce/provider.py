@@ -96,6 +96,7 @@ class GceProvider(Provider):
         users={"": "gce_image_username"},
         root_disk=("disk_gb",),
         refused=_REFUSED,
+        advised={"project": "gce_project", "network": "gce_network", "reservation": _SPECIFIC[0]},
         others=(_TYPE, *_SPECIFIC, "gce_project", "gce_network", *_DISKS),
     )
 

@@ -82,6 +82,7 @@ class OciProvider(Provider):
         },
         type_fields=("ocpus", "memory_gb"),
         instance_type="oci_instance_shape",
+        advised={"compartment": "oci_compartment_id"},
         others=("oci_compartment_id",),
     )
 

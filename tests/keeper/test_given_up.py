@@ -1,0 +1,44 @@
+"""What the keeper writes when no further try to release could change anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_capacity.journal import Entry
+from pytest_capacity.keeper.places import Places
+from pytest_capacity.keeper.protocol import Start
+from pytest_capacity.keeper.run import Run
+from pytest_capacity.model import Held, Receipt, Unread
+from tests.emulated import Emulator
+from tests.engine.runs import MovedClock, request
+
+
+def test_what_is_given_up_is_named_with_its_place_and_removal(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only after the limit, when nodes have ended by themselves; then each thing, what was not read, and a command."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    told: list[Entry] = []
+    clock = MovedClock()
+    wanted = request(emulator, emulated=False, limit_s=8 * 3600.0, journal=str(tmp_path / "journal.sqlite"))
+    run = Run.open(Start(request=wanted), Places.of(wanted.run, wanted.journal), os.getpid(), clock, told.append)
+    run.identity()
+    clock.moved += wanted.duration_s + 2 * 3600
+    early = run.all_expired()
+    clock.moved += 8 * 3600
+    late = run.all_expired()
+    place = {"region": "us-east-1", "zone": "us-east-1a", "state": "ready"}
+    held = Held(kind="reservation", id="cr-1", subject="default/1/1/reservation/x", **place)  # type: ignore[arg-type]
+    unread = Unread("us-west-2", "node", "RequestLimitExceeded")
+    receipt = Receipt(run=wanted.run, left=(held,), unread=(unread,), by_hand=("aws ec2 cancel cr-1",))
+    run.note_left(receipt)
+    run.close(receipt)
+    assert (early, late) == (False, True)
+    assert [entry.data["words"] for entry in told if entry.kind == "trouble"] == [
+        "given up, and still there: reservation cr-1 in us-east-1a, node in us-west-2 (unread: RequestLimitExceeded). "
+        "Remove it by hand: aws ec2 cancel cr-1"
+    ]
+    assert [entry.data for entry in told if entry.kind == "run-ended"] == [{"left": 2}]
