@@ -113,7 +113,7 @@ def modify(ctx: Context) -> dict[str, Any]:
     _check_count(count)
     if count < used:
         words = f"The Capacity Reservation is used by {used} instances; it cannot be reduced to {count}."
-        # Of EC2's list of codes this is the only one for a count; with which words it refuses this one is not published.
+        # Of EC2's list of codes the only one for a count; the words for this case are not published.
         raise Refusal("InvalidParameterValue", words)
     ctx.dry_run()
     if count > reservation.count:
