@@ -38,6 +38,9 @@ def test_changes(capacity):
     capacity.scale("db", count=1).wait(120)
     (reservation,) = [one for one in capacity.reservations if one.instance_type == LARGEST]
     assert reservation.count == 1
+    for ask in (lambda: capacity.scale("db", count=0), lambda: capacity.expand_storage("db", gb=0)):
+        with pytest.raises(ScalingError, match="at least 1"):
+            ask()
     with pytest.raises(ScalingError, match=OTHER):
         capacity.resize("db", OTHER, mode="in_place")
 """

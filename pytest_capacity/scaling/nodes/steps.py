@@ -182,11 +182,11 @@ class Steps:
     def _storage(self, deadline: Deadline) -> None:
         if self._task.order is None:
             self._grow_disks(self._small(self._helds(), deadline), deadline)
-        elif not self.handed_over:
+        else:
             # What an earlier keeper requested may be under way.
             nodes = self._alterer.until(self._helds(), _at_rest, deadline)
             self._grow_disks(self._stop(self._small(nodes, deadline), deadline), deadline)
-            self._run_again(deadline, made=True)
+            self._run_again(deadline)
 
     def _small(self, nodes: Sequence[Held], deadline: Deadline) -> list[Held]:
         """Return those whose disks are to grow yet."""
@@ -203,12 +203,12 @@ class Steps:
             looks += 1
             deadline.wait(poll_pause(looks))
 
-    def _run_again(self, deadline: Deadline, *, made: bool = False) -> None:
+    def _run_again(self, deadline: Deadline) -> None:
         """Start the nodes that are stopped, and hand over all as they are then."""
         nodes = self._alterer.until(self._helds(), _at_rest, deadline)
         self._start([held for held in nodes if _is_off(held)], deadline)
         now = self._as_they_are(deadline)
-        self._hand_over(lambda placed: self._with(placed, now), made=made)
+        self._hand_over(lambda placed: self._with(placed, now))
 
     def _sizes(self, nodes: Sequence[Held], deadline: Deadline) -> Sequence[int]:
         backend, _ = scaling_of(self._alterer.backend)
