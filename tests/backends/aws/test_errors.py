@@ -168,6 +168,13 @@ ANSWERS: Final[list[tuple[str, str, int, str, str]]] = [
     ("Unsupported", "The requested Availability Zone is currently constrained and we are no", 400, *UNSUPPORTED),
     ("MissingInput", "No default subnet for availability zone: 'us-east-1a'.", 400, "move-on", "no-network"),
     ("AuthFailure", "Not authorized for images: [ami-01234567]", 401, "stop", "invalid"),
+    (
+        "InvalidInstanceAttributeValue",
+        "Modifying the instance type to y is not allowed.",
+        400,
+        "stop",
+        "invalid",
+    ),
     ("InvalidParameterValue", "The tag policy does not allow the value for tag key 'Team'", 400, "stop", "form-denied"),
     ("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid", 400, "stop", "invalid"),
     ("RequestExpired", "Request has expired.", 400, "stop", "auth"),

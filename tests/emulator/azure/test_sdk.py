@@ -290,15 +290,16 @@ def test_a_machine_is_changed_only_while_it_is_deallocated(emulator: Emulator, c
         resized("Standard_L16s_v3")
     assert value(running).error.code == "OperationNotAllowed"
     (disk,) = compute.disks.list()
-    with pytest.raises(HttpResponseError, match="not allowed when VM is running"):
+    with pytest.raises(HttpResponseError, match="requires the virtual machine to be deallocated") as attached:
         compute.disks.begin_update("Mine", disk.name, {"properties": {"diskSizeGB": 64}}).result()
+    assert value(attached).error.code == "OperationNotAllowed"
     compute.virtual_machines.begin_deallocate("Mine", "m").result()
     assert power() == "PowerState/deallocated"
     with pytest.raises(HttpResponseError, match="resource disk to non-resource disk"):
         resized("Standard_L8s_v4")
     assert resized("Standard_L16s_v3").hardware_profile.vm_size == "Standard_L16s_v3"
     assert compute.disks.begin_update("Mine", disk.name, {"properties": {"diskSizeGB": 64}}).result().disk_size_gb == 64
-    with pytest.raises(HttpResponseError, match="shrinking is not supported"):
+    with pytest.raises(HttpResponseError, match="cannot be resized down"):
         compute.disks.begin_update("Mine", disk.name, {"properties": {"diskSizeGB": 32}}).result()
     compute.virtual_machines.begin_start("Mine", "m").result()
     assert power() == "PowerState/running"
