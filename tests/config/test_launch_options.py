@@ -66,6 +66,12 @@ def test_every_option_reaches_the_launch(loading: Loader, by_group: bool) -> Non
     assert all(disk["DeleteOnTermination"] for disk in disks.values())
 
 
+def test_an_instance_profile_may_be_an_arn(loading: Loader) -> None:
+    """EC2 takes names and ARNs in different fields."""
+    arn = "arn:aws:iam::123456789012:instance-profile/db-nodes"
+    assert launched(loading(aws(iam_instance_profile=arn)))["IamInstanceProfile"] == {"Arn": arn}
+
+
 def test_imdsv2_is_the_default(loading: Loader) -> None:
     """A launch that says nothing of it would be refused by many an account."""
     assert launched(loading(aws()))["MetadataOptions"] == {"HttpTokens": "required"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from pytest_capacity.model import Change, Held, NodeChange, NodeGroup
 from pytest_capacity.testing import PATIENCE, Bench, Dying, Killed
 from pytest_capacity.testing.bench import benched, within
 from pytest_capacity.testing.scaling import Scaler
-from tests.backends.azure.runs import DB, request
+from tests.backends.azure.runs import DB, AzureLab, request
 from tests.backends.azure.test_runs import operations
 from tests.emulated import Emulator
 
