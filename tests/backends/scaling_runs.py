@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import pytest
 
@@ -55,15 +55,13 @@ class ScalingRuns:
     sampled: ClassVar[tuple[str, ...]]
     #: The type of the group, two larger ones, and one of another architecture.
     types: ClassVar[tuple[str, str, str, str]]
-    #: What the cloud needs in ``capacity.yaml``.
-    settings: ClassVar[Mapping[str, Any]]
 
     @pytest.fixture
     def suite(self, tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
         """A suite on the cloud whose test changes its nodes."""
         with suite_in(tmp_path, emulator_process) as suite:
             groups = {"db": {"count": 2, "instance_type": self.types[0]}}
-            suite.configure(groups, aws=None, scaling={"interval": "1s", "timeout": "180s"}, **self.settings)
+            suite.configure(groups, aws=None, scaling={"interval": "1s", "timeout": "180s"}, **self.kills.settings)
             suite.write("test_suite.py", CHANGES.format(types=self.types))
             yield suite
 

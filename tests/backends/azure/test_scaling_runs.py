@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from msgspec.structs import replace
 
-from tests.backends.azure.runs import REGION, URN
 from tests.backends.azure.test_kills import KILLS
 from tests.backends.scaling_runs import ScalingRuns
-from tests.emulator.azure.conftest import SUBSCRIPTION
 
 
 class TestAzure(ScalingRuns):
@@ -28,9 +23,3 @@ class TestAzure(ScalingRuns):
     )
     sampled = ("changing", "growing disks")
     types = ("Standard_D2s_v5", "Standard_D4s_v5", "Standard_D8s_v5", "Standard_D2ps_v5")
-    settings: ClassVar[Mapping[str, Any]] = {
-        "backend": "azure",
-        "regions": [REGION],
-        "zones": ["1"],
-        "azure": {"subscription": SUBSCRIPTION, "image": URN},
-    }

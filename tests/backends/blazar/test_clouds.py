@@ -61,7 +61,7 @@ def test_a_region_is_of_the_cloud_before_the_slash(tmp_path: Path) -> None:
 def test_what_is_hidden_stands_in_another_file(tmp_path: Path) -> None:
     """secure.yaml is laid over the entry of the same name, and over its credentials key by key."""
     secure = {"one": {"auth": {"password": "secret"}, "cacert": "/ca.pem"}, "two": {"auth": {"password": "other"}}}
-    found = read("RegionOne", written(tmp_path, secure, one=ONE, two=TWO))
+    found = read("RegionOne", written(tmp_path, secure, one={**ONE, "cacert": "/old.pem"}, two=TWO))
     assert found.auth == {**ONE["auth"], "password": "secret"}
     assert found.verify == "/ca.pem"
 

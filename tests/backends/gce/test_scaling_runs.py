@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from msgspec.structs import replace
 
-from tests.backends.gce.test_kills import KILLS, PROJECT
+from tests.backends.gce.test_kills import KILLS
 from tests.backends.scaling_runs import ScalingRuns
 
 
@@ -27,4 +24,3 @@ class TestGce(ScalingRuns):
     )
     sampled = ("stopping", "aiming")
     types = ("n2-standard-2", "n2-standard-4", "n2-standard-8", "t2a-standard-2")
-    settings: ClassVar[Mapping[str, Any]] = {"backend": "gce", "regions": ["us-central1"], "gce": {"project": PROJECT}}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from msgspec.structs import replace
 
-from tests.backends.oci.runs import COMPARTMENT, OTHER, REGION, SHAPE
+from tests.backends.oci.runs import OTHER, SHAPE
 from tests.backends.oci.test_kills import KILLS
 from tests.backends.scaling_runs import ScalingRuns
 
@@ -26,9 +23,3 @@ class TestOci(ScalingRuns):
     )
     sampled = ("changing",)
     types = (SHAPE, OTHER, "VM.Standard.E5.Flex", "VM.Standard.A1.Flex")
-    settings: ClassVar[Mapping[str, Any]] = {
-        "backend": "oci",
-        "regions": [REGION],
-        "zones": ["AD-1"],
-        "oci": {"compartment": COMPARTMENT, "image": {"operating_system": "Oracle Linux", "version": "9"}},
-    }
