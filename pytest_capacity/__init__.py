@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_capacity.version import __version__
-
 if TYPE_CHECKING:
     from pytest_capacity.api import CapacityReservation
     from pytest_capacity.errors import (
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_capacity.model import NodeGroup, Reservation, Topology
     from pytest_capacity.plugin.handle import Capacity
     from pytest_capacity.remote.machine import Machine as Node
+    from pytest_capacity.version import __version__
 
 __all__ = [
     "Cancelled",
@@ -64,6 +63,7 @@ _HOMES: Final = {
     "Capacity": "pytest_capacity.plugin.handle",
     "CapacityReservation": "pytest_capacity.api",
     "Node": "pytest_capacity.remote.machine",
+    "__version__": "pytest_capacity.version",
     **dict.fromkeys(("NodeGroup", "Reservation", "Topology"), "pytest_capacity.model"),
 }
 

@@ -25,9 +25,9 @@ from typing import Any, Final
 from uuid import uuid4
 
 from pytest_capacity.backends import INSTALLED, missing_extra, provider, providers
-from pytest_capacity.config import Overrides, load
-from pytest_capacity.config.loading import GIVEN, is_reserving
+from pytest_capacity.config.loading import GIVEN, is_reserving, load
 from pytest_capacity.config.reading import read_mapping
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.owner import Owner

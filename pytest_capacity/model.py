@@ -260,6 +260,8 @@ class NodeChange(Struct, frozen=True, kw_only=True):
     #: Whether nodes may be stopped that have disks of their machine, which lose what is on them.
     lose_local_disks: bool = False
     disk_gb: int | None = None
+    #: Whether nodes may be stopped, and started again, where their disks do not grow while they run.
+    restart: bool = False
     #: The caller's own: a call that is sent again after a keeper's death has the same, and makes nothing twice.
     key: str = ""
 
@@ -272,8 +274,9 @@ class NodeChange(Struct, frozen=True, kw_only=True):
 class Obstacle(Struct, frozen=True):
     """Why a cloud cannot change a node group as asked. ``words`` go into a message, and begin with what is wrong."""
 
-    #: ``local-disks``: what is on the nodes' own disks would be lost, which the test may allow.
-    kind: Literal["unknown-type", "architecture", "local-disks", "unsupported"]
+    #: ``local-disks``: what is on the nodes' own disks would be lost; ``restart``: nodes that run must be stopped for
+    #: it. The test may allow both (`NodeChange.lose_local_disks`, `NodeChange.restart`).
+    kind: Literal["unknown-type", "architecture", "local-disks", "restart", "unsupported"]
     words: str
 
 

@@ -16,7 +16,8 @@ from pytest_capacity.backends.aws import PROVIDER as AWS
 from pytest_capacity.backends.base import Provider
 from pytest_capacity.backends.diagnosis import table_of
 from pytest_capacity.backends.static import PROVIDER as STATIC
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import load
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.install_advice import install_command
 from tests.emulated import ROOT
@@ -193,7 +194,8 @@ def test_a_company_can_ship_its_own(tmp_path: Path) -> None:
     )
     code = """
 from pytest_capacity.backends import INSTALLED, file_variables, provider, providers
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.source import Overrides
+from pytest_capacity.config.loading import load
 from pytest_capacity.errors import ConfigError
 print(*providers())
 values = {"backend": "lab", "regions": ["berlin"], "groups": {"db": {"count": 1, "instance_type": "big"}}}

@@ -328,8 +328,8 @@ class ScalesNodes(Protocol):
       after a death in between they do the rest.
     - ``Change(running=True)`` of a node that is off: it is looked at until it is ``ready``; its facts say type and
       reservation.
-    - ``Change(disk_gb=N)`` of a node that runs: `disks` is asked until it says N. A disk that is as large already is
-      left alone.
+    - ``Change(disk_gb=N)`` of a node that runs, or, after an obstacle ``restart``, of one that is off: `disks` is asked
+      until it says N. A disk that is as large already is left alone.
 
     What is asked for and is so already is no error (a node that is stopped is stopped once more).
     """
@@ -342,8 +342,9 @@ class ScalesNodes(Protocol):
 
         ``group`` is as it stands (type, market), ``nodes`` are its nodes. Reads only, one round of them at most; called
         before anything is written or changed. For a type: whether it exists, and, where nodes are changed in place,
-        whether it is of their architecture and whether they have local disks, whatever ``lose_local_disks`` says. What
-        the engine asks itself: the numbers, spot nodes, nodes that are lent, and whether the zone offers the type.
+        whether it is of their architecture and whether they have local disks, whatever ``lose_local_disks`` says. For
+        disks that grow only while their nodes are off: ``restart``, whatever the change says of it, and local disks.
+        What the engine asks itself: the numbers, spot nodes, nodes that are lent, and whether the zone offers the type.
         Raises what the SDK raises: what cannot be read is not changed.
         """
         ...

@@ -11,6 +11,8 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from pytest_capacity.cli.console import complain, say, tell
 from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, request_value, visit
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
@@ -90,9 +92,7 @@ def _adopt(run: Run) -> Receipt:
         path = places.same_socket_dir(run.socket) if run.socket else f"{places.socket_dir()}/keeper"
         post = KeeperArgs(
             run=run.id,
-            journal=run.places.journal,
-            log=run.log,
-            lock=run.places.lock,
+            places=replace(run.places, log=run.log),
             socket=path,
             parent=os.getpid(),
             session=run.record_name,

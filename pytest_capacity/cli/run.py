@@ -23,7 +23,8 @@ from pytest_capacity.backends import INSTALLED, provider
 from pytest_capacity.cli.child import BY_SIGNAL, Signals, run_child
 from pytest_capacity.cli.child_env import check_names, hand_over
 from pytest_capacity.cli.console import Misused, complain, say
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import load
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.owner import Owner

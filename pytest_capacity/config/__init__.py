@@ -1,24 +1,14 @@
 """``capacity.yaml``, flags, environment -> a checked `Request`. Pure but for reading the one file.
 
-Everything is imported on first use: `backend_of` runs at the start of every pytest with the plugin installed, and must
-cost nothing where the plugin is not used.
+`backend_of` runs at the start of every pytest with the plugin installed, and must cost nothing where the plugin is not
+used: so nothing but `detect` is imported here, and the request is read by `loading.load`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
 
 from pytest_capacity.config.detect import UNCLEAR, glance
-
-if TYPE_CHECKING:
-    from pytest_capacity.config.durations import parse_duration
-    from pytest_capacity.config.loading import load
-    from pytest_capacity.config.source import Overrides
-
-_HOMES: Final = {"Overrides": "source", "load": "loading", "parse_duration": "durations"}
-
-__all__ = ["Overrides", "backend_of", "load", "parse_duration", "why_no_backend"]
 
 
 def backend_of(path: Path) -> str | None:
@@ -62,11 +52,3 @@ def _backend_by_yaml(path: Path) -> str | None:
         return None
     name = values.get("backend", values.get("cluster_backend"))
     return name if isinstance(name, str) else None
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -12,7 +12,6 @@ import itertools
 import os
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -280,20 +279,3 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
 
 def _message_of(failed: protocol.Failed) -> str | list[str]:
     return failed.message.splitlines() if failed.error == "ConfigError" else failed.message
-
-
-class EventQueue:
-    """Events as they come, from the reader thread to the one that prints them."""
-
-    def __init__(self) -> None:
-        self._events: deque[Event] = deque()
-
-    def __call__(self, event: Event) -> None:
-        self._events.append(event)
-
-    def drain(self) -> list[Event]:
-        """Return all events since the last call, in order."""
-        drained = []
-        while self._events:
-            drained.append(self._events.popleft())
-        return drained

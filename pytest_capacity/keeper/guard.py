@@ -102,7 +102,7 @@ def _finish_release(post: KeeperArgs) -> None:
     from pytest_capacity.keeper.client import Connection
 
     try:
-        reader = ReadJournal(Path(post.journal))
+        reader = ReadJournal(Path(post.places.journal))
         try:
             under_way = any(begun.run == post.run for begun in reader.runs())
         finally:

@@ -358,9 +358,7 @@ class Owner:
         self.path = path
         post = KeeperArgs(
             run=self.run,
-            journal=self._places.journal,
-            log=self._places.log,
-            lock=self._places.lock,
+            places=self._places,
             socket=path,
             parent=os.getpid(),
             session=self._session.name if self._session and not over else None,

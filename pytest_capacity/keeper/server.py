@@ -27,7 +27,7 @@ from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.peers import Peers
-from pytest_capacity.keeper.places import Places, remove_dir
+from pytest_capacity.keeper.places import remove_dir
 from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.schedule import Task
@@ -64,7 +64,7 @@ class Server:
         self._listener = listener
         self._post = post
         self._name = post.run
-        self._places = Places(journal=post.journal, log=post.log, lock=post.lock)
+        self._places = post.places
         self._clock = SystemClock()
         self._session = Session(post.session) if post.session else None
         #: The threads of those who wait for the receipt.
@@ -155,8 +155,8 @@ class Server:
             protocol.Describe: self._describe,
             protocol.ReadConsole: self._read_console,
             protocol.FindPreempted: self._find_preempted,
-            protocol.PatchDatabase: self._patch_database,
-            protocol.ScaleNodes: self._scale_nodes,
+            protocol.PatchDatabase: self._change,
+            protocol.ScaleNodes: self._change,
             protocol.AskDatabase: self._ask_database,
             protocol.WaitOps: self._wait_ops,
             protocol.ListOps: self._list_ops,
@@ -319,17 +319,14 @@ class Server:
         self._preemption.run_soon()
         return protocol.Preempted(nodes=known)
 
-    def _patch_database(self, _: Peer, call: protocol.PatchDatabase) -> Answer:
-        run = self._the_run()
+    def _change(self, _: Peer, call: protocol.PatchDatabase | protocol.ScaleNodes) -> Answer:
+        scaling = self._the_run().scaling
         self._still_on()
-        requests = run.scaling.patch(call.change)
-        return protocol.OpsAnswer(requests=requests, targets=(run.scaling.status(call.change.target),))
-
-    def _scale_nodes(self, _: Peer, call: protocol.ScaleNodes) -> Answer:
-        run = self._the_run()
-        self._still_on()
-        requests = run.scaling.scale(call.change)
-        return protocol.OpsAnswer(requests=requests, targets=(run.scaling.status(call.change.target),))
+        if isinstance(call, protocol.PatchDatabase):
+            requests = scaling.patch(call.change)
+        else:
+            requests = scaling.scale(call.change)
+        return protocol.OpsAnswer(requests=requests, targets=(scaling.status(call.change.target),))
 
     def _ask_database(self, _: Peer, call: protocol.AskDatabase) -> Answer:
         run = self._the_run()

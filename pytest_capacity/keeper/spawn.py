@@ -21,6 +21,7 @@ from msgspec import Struct
 from pytest_capacity.backends import file_variables, missing_extra
 from pytest_capacity.backends.emulator_secret import SECRET_FILE
 from pytest_capacity.errors import KeeperError
+from pytest_capacity.keeper.places import Places
 from pytest_capacity.keeper.sessions import Record
 from pytest_capacity.model import Request
 
@@ -51,9 +52,7 @@ class KeeperArgs(Struct, frozen=True, kw_only=True):
     """
 
     run: str
-    journal: str
-    log: str
-    lock: str
+    places: Places
     socket: str
     parent: int
     session: str | None = None
@@ -63,7 +62,8 @@ class KeeperArgs(Struct, frozen=True, kw_only=True):
 
     def record(self, pid: int) -> Record:
         """Return the record of its session, once it runs as process ``pid``."""
-        return Record(run=self.run, socket=self.socket, pid=pid, log=self.log, deaths=self.deaths, journal=self.journal)
+        log, journal = self.places.log, self.places.journal
+        return Record(run=self.run, socket=self.socket, pid=pid, log=log, deaths=self.deaths, journal=journal)
 
 
 class SpawnOptions(Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ def detached(
 ) -> subprocess.Popen[bytes]:
     """Start a process that outlives us, in ``/``, with nothing of ours open but descriptor ``keep``, and the log."""
     try:
-        log = os.open(post.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        log = os.open(post.places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 
-from pytest_capacity.plugin.options import Settings, add_options, is_chosen, mistyped, take_no_value, without_file
+from pytest_capacity.plugin.options import Settings, add_options, is_chosen, mistyped, take_no_value
 
 if TYPE_CHECKING:
     from pytest_capacity.model import Request, Reservation
@@ -28,16 +28,6 @@ RUNTIME: Final = "capacity-runtime"
 
 #: The marker, as `pytest --markers` shows it and as usage errors quote it.
 SIGNATURE: Final = 'capacity(topology="default", *, group=None, count=1)'
-
-_NO_BACKEND: Final = (
-    "no backend was chosen. Pass --capacity-backend=NAME (or set PYTEST_CAPACITY_BACKEND, ini capacity_backend, or "
-    "`backend:` in capacity.yaml)"
-)
-
-_DISABLED: Final = (
-    f"capacity: this test asks for cloud capacity, and {_NO_BACKEND}; "
-    "ini `capacity_when_disabled = skip` skips such tests"
-)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,7 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("capacity: " + "\n  ".join(faults))
         _set_up(config, settings, plan=plan)
     elif plan:
-        raise pytest.UsageError(f"capacity: there is nothing to plan: {_NO_BACKEND}{without_file(config, settings)}")
+        from pytest_capacity.plugin.disabled import nothing_to_plan
+
+        raise nothing_to_plan(config, settings)
     for fault in faults:
         config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {fault}"), stacklevel=2)
 
@@ -166,14 +158,7 @@ def _runtime(request: pytest.FixtureRequest) -> Runtime:
     __tracebackhide__ = True
     runtime = request.config.pluginmanager.get_plugin(RUNTIME)
     if runtime is None:
-        _stop_disabled(request.config)
+        from pytest_capacity.plugin.disabled import stop_test
+
+        stop_test(request.config)
     return cast("Runtime", runtime)
-
-
-def _stop_disabled(config: pytest.Config) -> NoReturn:
-    __tracebackhide__ = True
-    settings = Settings(config, os.environ)
-    words = _DISABLED + without_file(config, settings)
-    if settings.choice("when_disabled", ("error", "skip")) == "skip":
-        pytest.skip(words)
-    pytest.fail(words, pytrace=False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_capacity.keeper.client import BEAT, EventQueue, pause
+from pytest_capacity.keeper.client import BEAT, pause
 from pytest_capacity.keeper.protocol import Event
 from pytest_capacity.report.progress import Progress
 from pytest_capacity.report.render import Line, live
@@ -49,7 +50,7 @@ class Console:
     ) -> None:
         self._config = config
         self._at_once = at_once
-        self._queue = EventQueue()
+        self._events: deque[Event] = deque()
         self._lock = threading.Lock()
         self._quiet = config.get_verbosity() < 0
         self._progress = Progress(provision_s, release_s, quiet=self._quiet)
@@ -62,12 +63,12 @@ class Console:
             self._show([event])
             self._watch()
         else:
-            self._queue(event)
+            self._events.append(event)
 
     def beat(self) -> None:
         """Write what has come since, and now and then what is waited for; for the main thread while it waits."""
-        events = self._queue.drain()
-        if events:
+        # Of those that come meanwhile, the next beat shows what is left.
+        if events := [self._events.popleft() for _ in range(len(self._events))]:
             self._show(events)
         elif line := self._progress.beat():
             self._write([line])

@@ -184,13 +184,18 @@ class Capacity:
         )
         return self._change(change)
 
-    def expand_storage(self, group: str, gb: int) -> Scaled:
+    def expand_storage(self, group: str, gb: int, *, restart: bool = False, lose_local_disks: bool = False) -> Scaled:
         """Let the disk that each node of ``group`` starts from have ``gb`` GB; returns at once. It only grows.
 
-        The disk grows, not what is on it: the file system is for the test to grow. Raises as `scale` does.
+        The disk grows, not what is on it: the file system is for the test to grow. Where the cloud grows it only while
+        its node is stopped, ``restart`` allows that: the nodes are stopped and started again. Then spot nodes are
+        refused, and, without ``lose_local_disks``, nodes with disks of their machine. Raises as `scale` does.
         """
         __tracebackhide__ = True
-        return self._change(NodeChange(topology=self.name, group=group, disk_gb=gb))
+        change = NodeChange(
+            topology=self.name, group=group, disk_gb=gb, restart=restart, lose_local_disks=lose_local_disks
+        )
+        return self._change(change)
 
     def status(self, group: str) -> TargetState:
         """Return what the run's requests say a group is in: RUNNING, SCALING, UPDATING, or FAILED with the reason."""

@@ -5,19 +5,14 @@ Loaded in every pytest run of an environment that has the plugin installed: the 
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, cast, get_args
+from typing import Any, Final, Literal, NamedTuple
 
 import pytest
 
 Kind = Literal["text", "list", "bool", "emulator"]
-
-#: What becomes of a test that needs capacity where there is none.
-OnExhausted = Literal["fail", "skip", "xfail"]
 
 #: Where a value came from, for messages: ``--capacity-region``, ``PYTEST_CAPACITY_REGION``, ``ini capacity_region``.
 Source = str
@@ -33,30 +28,25 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
 
-class Option(NamedTuple):
+class Option:
     """One setting: ``region`` is ``--capacity-region``, ``PYTEST_CAPACITY_REGION`` and ini ``capacity_region``.
 
-    A named tuple, since a dataclass takes a millisecond of every pytest run to make.
+    A plain class of plain attributes: a dataclass, a named tuple and each further function take their part of every
+    pytest run, which makes the class or loads the function's code.
     """
 
-    name: str
-    help: str
-    kind: Kind = "text"
-    metavar: str | None = None
-    #: False: ini and environment only.
-    flag: bool = True
-
-    @property
-    def flag_name(self) -> str:
-        return "--capacity-" + self.name.replace("_", "-")
-
-    @property
-    def ini_name(self) -> str:
-        return f"capacity_{self.name}"
-
-    @property
-    def env_name(self) -> str:
-        return f"{_PREFIX}{self.name.upper()}"
+    def __init__(
+        self, name: str, help: str, kind: Kind = "text", metavar: str | None = None, *, flag: bool = True
+    ) -> None:
+        self.name: Final = name
+        self.help: Final = help
+        self.kind: Final = kind
+        self.metavar: Final = metavar
+        #: False: ini and environment only.
+        self.flag: Final = flag
+        self.flag_name: Final = "--capacity-" + name.replace("_", "-")
+        self.ini_name: Final = f"capacity_{name}"
+        self.env_name: Final = f"{_PREFIX}{name.upper()}"
 
 
 class BackendHelp(str):
@@ -129,7 +119,7 @@ OPTIONS: Final[Sequence[Option]] = (
     Option("outlive_job", "Let the keeper live on after the CI job ends, at most 120 s", kind="bool", flag=False),
 )
 
-_BY_NAME: Final = {option.name: option for option in OPTIONS}
+BY_NAME: Final = {option.name: option for option in OPTIONS}
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -149,7 +139,7 @@ def take_no_value(args: list[str]) -> bool:
 
     argparse would give an optional value whatever follows, a test's path too.
     """
-    flag = _BY_NAME["emulator"].flag_name
+    flag = BY_NAME["emulator"].flag_name
     end = args.index("--") if "--" in args else len(args)
     bare = [place for place, argument in enumerate(args[:end]) if argument == flag]
     for place in bare:
@@ -199,7 +189,7 @@ class Settings:
 
         Raise `pytest.UsageError` for a bad truth value.
         """
-        option = _BY_NAME[name]
+        option = BY_NAME[name]
         return self._from_flag(option) or self._from_environment(option) or self._from_ini(option)
 
     def text(self, name: str) -> str | None:
@@ -270,15 +260,6 @@ def _truth(text: str, source: str) -> bool:
     raise pytest.UsageError(f"{source}: {text!r} is neither true nor false")
 
 
-def on_exhausted(config: pytest.Config, settings: Settings) -> OnExhausted:
-    """Return what becomes of a test whose capacity is not to be had. ``--runxfail`` counts: what is xfailed then fails.
-
-    Raises `pytest.UsageError` for any other word.
-    """
-    chosen = cast("OnExhausted", settings.choice("on_exhausted", get_args(OnExhausted)))
-    return "fail" if chosen == "xfail" and config.getoption("runxfail", False) else chosen
-
-
 def base_of(config: pytest.Config, setting: Setting) -> Path:
     """Return what a path is relative to: ini to the ini-file's directory, all else to where pytest was started."""
     return config.rootpath if setting.source.startswith("ini ") else config.invocation_params.dir
@@ -298,43 +279,6 @@ def config_files(config: pytest.Config, settings: Settings) -> tuple[Sequence[Pa
         if (folder / DEFAULT_FILE).is_file():
             return [folder / DEFAULT_FILE], False
     return [], False
-
-
-def keeper_python(config: pytest.Config, settings: Settings) -> str | None:
-    """Return the keeper's interpreter as an absolute path; None: this one. The keeper runs in another directory.
-
-    A name without a slash is one of ``PATH``. Raises `pytest.UsageError` for what is no program.
-    """
-    setting = settings.get("keeper_python")
-    if setting is None:
-        return None
-    text = str(setting.value)
-    if os.sep in text or text.startswith("~"):
-        # Not resolved: a virtual environment's interpreter is a link, and known by its own path.
-        path: str | None = os.path.normpath(base_of(config, setting) / Path(text).expanduser())
-    else:
-        path = shutil.which(text)
-    if path is None or not Path(path).is_file() or not os.access(path, os.X_OK):
-        raise pytest.UsageError(
-            f"{setting.source}: there is no program {path or text}. "
-            "Name a Python interpreter that has pytest-capacity and the cloud's SDK"
-        )
-    return path
-
-
-def without_file(config: pytest.Config, settings: Settings) -> str:
-    """Return what to add where an option was set, so that the plugin was meant to be used, and no backend was found."""
-    told = [setting.source for option in OPTIONS if option.flag and (setting := settings.get(option.name))]
-    if not told:
-        return ""
-    paths, _ = config_files(config, settings)
-    if paths:
-        from pytest_capacity.config import why_no_backend
-
-        return f". {', '.join(told)} alone chooses none, and neither does {why_no_backend(*paths)}"
-    folders = dict.fromkeys((config.invocation_params.dir, config.rootpath))
-    looked = " and ".join(map(str, folders))
-    return f". {', '.join(told)} alone chooses none; looked for {DEFAULT_FILE} in {looked}: none there"
 
 
 def mistyped(environ: Mapping[str, str]) -> list[str]:
@@ -359,6 +303,9 @@ def is_chosen(config: pytest.Config, settings: Settings) -> bool:
     if settings.get("backend"):
         return True
     paths, named = config_files(config, settings)
+    if not paths:
+        # Most runs have no such file: they need not load what reads one.
+        return False
     for path in paths if named else ():
         _check_readable(path)
     # Reads the file by a regular expression: nothing but the standard library is loaded.
@@ -381,27 +328,3 @@ def _check_readable(path: Path) -> None:
         readable, why = False, f"cannot be read: {error.strerror}"
     if not readable:
         raise pytest.UsageError(f"--capacity-config: {path} {why}. Name a file that may be read, or leave it out")
-
-
-def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path | None]:
-    """Return whether to run against the emulator, and its scenario: of ``--capacity-emulator=FILE`` or the other flag.
-
-    Raises `pytest.UsageError` for what is no such file, for two of them, and for a scenario flag without the emulator.
-    """
-    setting, scenario = settings.get("emulator"), settings.get("scenario")
-    if setting is None or setting.value is False:
-        if scenario and scenario.source == _BY_NAME["scenario"].flag_name:
-            raise pytest.UsageError(f"{scenario.source}: a scenario is the emulator's: pass --capacity-emulator, too")
-        return False, None
-    if setting.value and scenario and scenario.source == _BY_NAME["scenario"].flag_name:
-        raise pytest.UsageError(f"{setting.source} and {scenario.source} both name a scenario. Keep one")
-    chosen = setting if setting.value else scenario
-    if chosen is None:
-        return True, None
-    text = str(chosen.value)
-    path = base_of(config, chosen) / Path(text).expanduser()
-    if path.suffix not in (".yaml", ".yml") or path.is_dir():
-        raise pytest.UsageError(f"{chosen.source}: {text!r} is no scenario file (.yaml)")
-    if not path.is_file():
-        raise pytest.UsageError(f"{chosen.source}: there is no scenario file {os.fspath(path)}")
-    return True, path

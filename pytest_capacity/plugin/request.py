@@ -14,11 +14,13 @@ import msgspec
 import pytest
 
 from pytest_capacity.backends import INSTALLED, provider
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import load
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import missing_where, needed_extras
 from pytest_capacity.model import Request, Topology
-from pytest_capacity.plugin.options import Settings, config_files, scenario_file
+from pytest_capacity.plugin.options import Settings, config_files
+from pytest_capacity.plugin.run_options import scenario_file
 from pytest_capacity.text import clean, on_screen
 
 _TIMES: Final = re.compile(r"\d+\*")

@@ -20,8 +20,8 @@ from pytest_capacity.plugin.console import width_of
 from pytest_capacity.plugin.handle import Capacity
 from pytest_capacity.plugin.markers import Wanted, wanted
 from pytest_capacity.plugin.node_usage import Uses
-from pytest_capacity.plugin.options import OnExhausted
 from pytest_capacity.plugin.other_plugins import keep_real_files, unhurried
+from pytest_capacity.plugin.run_options import OnExhausted
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.text import clean, fold_all
 

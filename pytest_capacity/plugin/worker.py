@@ -16,7 +16,7 @@ from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import Request
 from pytest_capacity.plugin.markers import wanted
-from pytest_capacity.plugin.options import OnExhausted
+from pytest_capacity.plugin.run_options import OnExhausted
 from pytest_capacity.plugin.runtime import Runtime
 
 A = TypeVar("A", bound=Answer)

@@ -247,18 +247,30 @@ class ScalingSuite:
             bench.give_back(engine)
 
     def test_storage_grows(self, lab: Lab, tmp_path: Path) -> None:
-        """The disks of all nodes have the new size; a smaller one, and the same once more, is refused before a call."""
+        """The disks of all nodes have the new size; a smaller one, and the same once more, is refused before a call.
+
+        Nodes that must be stopped for it are so only where the test allows it; they run again, in their reservation.
+        """
         with benched(lab, tmp_path) as bench:
             scaling, dying, engine = _standing(lab, bench)
             size = _needs(scaling.disk_gb, "disks that grow")
             helds = [held for held in engine.run_state.held() if held.group == _group(engine) and held.kind == "node"]
             backend, _ = scaling_of(engine.alterer.backend)
             assert list(backend.disks(helds)) == [size] * 2
-            (request,) = Scaler(bench, engine).ask(_group(engine), disk_gb=size + 10)
+            before, group = _nodes(engine), engine.request.topologies["default"].groups[0]
+            wanted = NodeChange(topology="default", group=group.name, disk_gb=size + 10)
+            if "restart" in {one.kind for one in backend.obstacles(wanted, group, helds)}:
+                assert "restart=True" in _refused(bench, engine, dying, disk_gb=size + 10)
+            (request,) = Scaler(bench, engine).ask(_group(engine), disk_gb=size + 10, restart=True)
             assert request.outcome == "successful", request.reason
             assert list(backend.disks(helds)) == [size + 10] * 2
+            after = _nodes(engine)
+            assert [(node.id, node.name, node.reservation_id) for node in after] == [
+                (node.id, node.name, node.reservation_id) for node in before
+            ]
+            _is_true(lab, engine)
             for smaller in (size, size + 10):
-                assert "Nothing was changed" in _refused(bench, engine, dying, disk_gb=smaller)
+                assert "Nothing was changed" in _refused(bench, engine, dying, disk_gb=smaller, restart=True)
             bench.give_back(engine)
 
     def test_what_can_never_be_meant(self, lab: Lab, tmp_path: Path) -> None:
@@ -294,7 +306,7 @@ class ScalingSuite:
     def test_killed_at_every_boundary_of_growing_disks(self, lab: Lab, tmp_path: Path) -> None:
         """So for disks."""
         size = _needs(_scaling(lab).disk_gb, "disks that grow")
-        _die_everywhere(lab, tmp_path, least=4, disk_gb=size + 10)
+        _die_everywhere(lab, tmp_path, least=4, disk_gb=size + 10, restart=True)
 
     def test_killed_while_it_is_undone(self, lab: Lab, tmp_path: Path) -> None:
         """Killed while a change is taken back that found no capacity, the next keeper takes it back."""

@@ -77,7 +77,7 @@ def started(suite: Suite, phase: str, **weather: Any) -> subprocess.Popen[bytes]
 def go_on(suite: Suite, noted: str = "") -> None:
     """The calls that are held open go on, once a keeper has logged this."""
     until(lambda: noted in suite.logs(), f"{noted}: {suite.logs()}", PATIENCE)
-    suite.lab.openstack.world({})
+    suite.lab.openstack.world({"go_on": True})
 
 
 def nothing_left(suite: Suite, process: subprocess.Popen[bytes], theirs: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_capacity.backends import INSTALLED
 from pytest_capacity.backends.aws.settings import section_of
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import load
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Ssh
 from tests.config.files import GOOD, Loader, aws, db, static, with_

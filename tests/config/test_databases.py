@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_capacity.config import Overrides
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.databases import Database, KubernetesSettings, ScalingSettings, Size
 from tests.config.files import Loader, with_
 

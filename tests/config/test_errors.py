@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_capacity.config import Overrides
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.model import ErrorRow
 from tests.config.files import GOOD, Loader, static, with_
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pytest_capacity.backends import INSTALLED
 from pytest_capacity.backends.aws.settings import section_of
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import load
 from pytest_capacity.config.sct import KEYS as SCT_KEYS
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import NodeGroup, Topology
 from tests.config.files import GOOD, IMAGE, Loader, aws, db, with_

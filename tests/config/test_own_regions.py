@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_capacity import ladder
-from pytest_capacity.config import Overrides
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.model import NodeGroup, Topology
 from tests.config.files import IMAGE, Loader
 

@@ -12,9 +12,10 @@ import yaml
 
 from pytest_capacity.backends import INSTALLED
 from pytest_capacity.backends.aws.settings import section_of
-from pytest_capacity.config import Overrides, backend_of, load
-from pytest_capacity.config.loading import is_reserving
+from pytest_capacity.config import backend_of
+from pytest_capacity.config.loading import is_reserving, load
 from pytest_capacity.config.sct import sct_keys
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request
 from tests.config.files import IMAGE, Loader

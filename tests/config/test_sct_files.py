@@ -11,9 +11,11 @@ import yaml
 
 from pytest_capacity.backends import INSTALLED
 from pytest_capacity.backends.aws.settings import settings_of
-from pytest_capacity.config import Overrides, backend_of, load, why_no_backend
+from pytest_capacity.config import backend_of, why_no_backend
+from pytest_capacity.config.loading import load
 from pytest_capacity.config.sct import sct_keys
 from pytest_capacity.config.sct_keys import REFUSED, ignored
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request
 from tests.config.files import Loader

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from pytest_capacity.backends import INSTALLED
-from pytest_capacity.config import Overrides
 from pytest_capacity.config.fields import Faults, as_choice
 from pytest_capacity.config.loading import _KEYS, is_reserving
 from pytest_capacity.config.provider import Reader, SctKeys, SctReading
 from pytest_capacity.config.sct import is_sct, translate
-from pytest_capacity.config.source import Source
+from pytest_capacity.config.source import Overrides, Source
 from tests.config.test_sct import NEXT_ZONE, sct
 
 

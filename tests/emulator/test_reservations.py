@@ -166,7 +166,7 @@ def test_modify_changes_end_and_count(emulator: Emulator, ec2: EC2Client) -> Non
     (found,) = ec2.describe_capacity_reservations()["CapacityReservations"]
     assert (found["State"], found["TotalInstanceCount"]) == ("active", 3)
     run(ec2, 2, CapacityReservationSpecification=aimed(found))
-    with refused("InvalidInstanceCount"):
+    with refused("InvalidParameterValue"):
         ec2.modify_capacity_reservation(CapacityReservationId=id_, InstanceCount=1)
     with refused("InvalidParameterCombination"):
         ec2.modify_capacity_reservation(CapacityReservationId=id_, InstanceMatchCriteria="open")

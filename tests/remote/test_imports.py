@@ -11,7 +11,7 @@ from tests.emulated import ROOT
 
 PACKAGE = "pytest_capacity"
 #: `remote` and what stands below it.
-BELOW = ("databases", "classification", "errors", "install_advice", "text", "model", "remote")
+BELOW = ("databases", "topology", "classification", "errors", "install_advice", "text", "model", "remote")
 
 
 def modules() -> Mapping[str, Path]:

@@ -13,7 +13,7 @@ from pytest_capacity.engine.run_state import Alteration, RunState
 from pytest_capacity.errors import CapacityError, ScalingError
 from pytest_capacity.journal import Journal
 from pytest_capacity.keeper.loans import Loans
-from pytest_capacity.model import Node, NodeChange, Placed
+from pytest_capacity.model import Node, NodeChange, Order, Placed, Placement, Topology
 from pytest_capacity.scaling.nodes.tasks import Task, check_lent, check_numbers
 
 
@@ -29,6 +29,15 @@ def node(number: int) -> Node:
     )
 
 
+ORDER = Order(
+    run="r",
+    project="p",
+    topology=Topology(()),
+    placement=Placement("r", "z"),
+    attempt=1,
+    lease_end=1.0,
+    hard_end=1.0,
+)
 PLACED = Placed(topology="default", region="r", zone="z", nodes={"db": (node(0), node(1))}, reservations=())
 
 
@@ -104,15 +113,26 @@ def test_no_node_is_lent_while_it_is_decided(state: RunState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "victims", "free"), [("shrink", (1,), False), ("shrink", (0,), True), ("in-place", (), False)]
+    ("step", "victims", "order", "free"),
+    [
+        ("shrink", (1,), None, False),
+        ("shrink", (0,), None, True),
+        ("in-place", (), ORDER, False),
+        ("storage", (), ORDER, False),
+        ("storage", (), None, True),
+    ],
 )
 def test_a_lent_node_is_neither_stopped_nor_removed(
-    state: RunState, step: str, victims: tuple[int, ...], free: bool
+    state: RunState, step: str, victims: tuple[int, ...], order: Order | None, free: bool
 ) -> None:
-    """Only where a node is touched that is lent, the request is refused, with the names of node and test."""
+    """Only where a node is touched that is lent, the request is refused, with the names of node and test.
+
+    Disks that grow while their nodes run have no order, and stop none.
+    """
     change = NodeChange(topology="default", group="db")
     keys = tuple(("node", "r", f"i-{number}") for number in victims)
-    task = Task(step=step, change=change, type="large", nodes=PLACED.nodes["db"], victims=keys)  # type: ignore[arg-type]
+    nodes = PLACED.nodes["db"]
+    task = Task(step=step, change=change, type="large", nodes=nodes, victims=keys, order=order)  # type: ignore[arg-type]
     loans = {"i-1": "test_one"}
     if free:
         check_lent(task, loans)

@@ -49,19 +49,24 @@ def node(region: str, instance: Mapping[str, Any], before: State = "ready") -> H
     reason = instance.get("StateReason") or {}
     state = _node_state(word, reason.get("Code", ""), before)
     ended = state not in ("creating", "ready")
-    return Held(
+    return _held(
+        stamp,
+        _node_facts(instance, stamp),
         kind=NODE,
         id=instance["InstanceId"],
         region=region,
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
         state=state,
-        subject=stamp.piece,
-        group=stamp.group,
-        deadline=stamp.deadline,
         problem=(reason.get("Message") or instance.get("StateTransitionReason") or word) if ended else "",
         problem_code=reason.get("Code", "") if ended else "",
-        facts=_node_facts(instance, stamp),
     )
+
+
+def _held(stamp: Stamp, facts: Mapping[str, str | None], **more: Any) -> Held:
+    """Return a thing with what its stamp says, and the facts that are known."""
+    known = {"deadline": stamp.deadline, **more}
+    said = {key: value for key, value in {**facts, "run": stamp.run}.items() if value}
+    return Held(subject=stamp.piece, group=stamp.group, facts=said, **known)
 
 
 def marked(node: Held, request: Mapping[str, Any]) -> Held:
@@ -82,9 +87,9 @@ def _node_state(word: str, reason: str, before: State) -> State:
     return "leaving" if word == "shutting-down" else "gone"
 
 
-def _node_facts(instance: Mapping[str, Any], stamp: Stamp) -> dict[str, str]:
+def _node_facts(instance: Mapping[str, Any], stamp: Stamp) -> dict[str, str | None]:
     number = first_of(stamp.piece) + int(instance.get("AmiLaunchIndex", 0))
-    facts = {
+    return {
         "name": f"{stamp.group}-{number}" if stamp.group else "",
         "instance_type": instance.get("InstanceType", ""),
         "market": "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
@@ -93,9 +98,7 @@ def _node_facts(instance: Mapping[str, Any], stamp: Stamp) -> dict[str, str]:
         "reservation_id": instance.get("CapacityReservationId"),
         "root_volume": _root_volume(instance),
         "power": "off" if instance["State"]["Name"] == "stopped" else None,
-        "run": stamp.run,
     }
-    return {key: value for key, value in facts.items() if value}
 
 
 def _root_volume(instance: Mapping[str, Any]) -> str | None:
@@ -116,57 +119,44 @@ def reservation(region: str, answer: Mapping[str, Any]) -> Held:
     facts = {
         "instance_type": answer.get("InstanceType", ""),
         "available": str(answer.get("AvailableInstanceCount", "")),
-        "run": stamp.run,
     }
     over = state not in ("creating", "ready")
-    return Held(
+    return _held(
+        stamp,
+        facts,
         kind=RESERVATION,
         id=answer["CapacityReservationId"],
         region=region,
         zone=answer.get("AvailabilityZone", ""),
         state=state,
-        subject=stamp.piece,
-        group=stamp.group,
         count=int(answer.get("TotalInstanceCount", 1)),
         deadline=max(ends, default=None),
         problem=f"the capacity reservation is {word}" if over else "",
         problem_code=f"CapacityReservation.{word}" if over else "",
-        facts={key: value for key, value in facts.items() if value},
     )
 
 
 def placement_group(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
     """Return a placement group; its id is its ARN, from which a reservation takes all and a launch the name."""
     stamp = read_stamp(answer.get("Tags", ()))
-    facts = {"name": answer["GroupName"], "group_id": answer.get("GroupId", ""), "run": stamp.run}
-    return Held(
+    facts = {"name": answer["GroupName"], "group_id": answer.get("GroupId", "")}
+    return _held(
+        stamp,
+        facts,
         kind=PLACEMENT_GROUP,
         id=answer.get("GroupArn") or f":placement-group/{answer['GroupName']}",
         region=region,
         zone=zone or zone_of(stamp.piece),
         state=_GROUP_STATES.get(answer.get("State", "available"), "gone"),
-        subject=stamp.piece,
-        group=stamp.group,
-        deadline=stamp.deadline,
-        facts={key: value for key, value in facts.items() if value},
     )
 
 
 def key_pair(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
     """Return a key pair. EC2 has it whole or not at all."""
     stamp = read_stamp(answer.get("Tags", ()))
-    facts = {"name": answer.get("KeyName", ""), "run": stamp.run}
-    return Held(
-        kind=KEY_PAIR,
-        id=answer["KeyPairId"],
-        region=region,
-        zone=zone or zone_of(stamp.piece),
-        state="ready",
-        subject=stamp.piece,
-        group=stamp.group,
-        deadline=stamp.deadline,
-        facts={key: value for key, value in facts.items() if value},
-    )
+    zone = zone or zone_of(stamp.piece)
+    facts = {"name": answer.get("KeyName", "")}
+    return _held(stamp, facts, kind=KEY_PAIR, id=answer["KeyPairId"], region=region, zone=zone, state="ready")
 
 
 def zone_of(subject: str) -> str:

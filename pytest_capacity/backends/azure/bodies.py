@@ -74,6 +74,16 @@ def capacity(count: int) -> Body:
     return {"sku": {"capacity": count}}
 
 
+def disk_name(machine: str) -> str:
+    """Return the name of the disk from which a machine starts."""
+    return f"{machine}-disk"
+
+
+def disk_change(size_gb: int) -> Body:
+    """Return the change of a disk to another size."""
+    return {"properties": {"diskSizeGB": size_gb}}
+
+
 def machine_change(size: str, capacity_group: str) -> Body:
     """Return the change of a deallocated machine to another size, in a reservation of that group, or in none."""
     return {"properties": {"hardwareProfile": {"vmSize": size}, "capacityReservation": aimed_at(capacity_group)}}
@@ -100,7 +110,7 @@ def machine(
     """Return a virtual machine, less what `with_references` puts in. Card, address and disk go with it."""
     azure = group.azure
     disk: Body = {
-        "name": f"{name}-disk",
+        "name": disk_name(name),
         "createOption": "FromImage",
         # By default Azure detaches the disk of a machine that is deleted, and bills it on.
         "deleteOption": "Delete",

@@ -1,8 +1,9 @@
 """What is changed of machines and reservations that stand: count, size, power, disks.
 
-A machine in a reservation is changed only while it is deallocated (https://aka.ms/CapacityReservation). Lists of
-machines do not say which of them is deallocated, so a machine that has been so once has a tag, and is read by
-itself from then on.
+A machine in a reservation is changed only while it is deallocated (https://aka.ms/CapacityReservation), and so is the
+disk that it starts from: growing without downtime "is supported only for data disks"
+(https://learn.microsoft.com/azure/virtual-machines/linux/expand-disks). Lists of machines do not say which of them is
+deallocated, so a machine that has been so once has a tag, and is read by itself from then on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pytest_capacity.backends.azure import bodies, listing
 from pytest_capacity.backends.azure.ids import (
     COMPUTE_VERSION,
     DISKS,
+    DISKS_VERSION,
     GROUPS,
     MACHINES,
     MEMBERS,
@@ -32,9 +34,10 @@ from pytest_capacity.backends.azure.stamp import CHANGED as CHANGED_TAG
 from pytest_capacity.backends.base import ScalingStep
 from pytest_capacity.model import Change, Held, NodeChange, NodeGroup, Obstacle
 
-#: A disk that a machine starts from does not grow while the machine runs ("Change in disk property of OS disk is not
-#: allowed when VM is running").
-CAN: Final[frozenset[ScalingStep]] = frozenset({"count", "replace", "in-place"})
+CAN: Final[frozenset[ScalingStep]] = frozenset({"count", "replace", "in-place", "storage"})
+
+#: The largest disk that a machine starts from, GB.
+MOST_DISK_GB: Final = 4095
 
 
 def change(arm: Arm, pace: listing.Pace, held: Held, to: Change) -> Held:
@@ -47,6 +50,8 @@ def change(arm: Arm, pace: listing.Pace, held: Held, to: Change) -> Held:
         return _start(arm, pace, held) if to.running else _deallocate(arm, pace, held)
     if held.kind == NODE and type_ and aim is not None and to == Change(instance_type=type_, reservation_id=aim):
         return _retype(arm, pace, held, type_, aim)
+    if held.kind == NODE and to.disk_gb is not None and to == Change(disk_gb=to.disk_gb):
+        return _grow_disk(arm, held, to.disk_gb)
     raise ValueError(f"Azure cannot change a {held.kind} so: {to}")
 
 
@@ -89,19 +94,35 @@ def _retype(arm: Arm, pace: listing.Pace, held: Held, size: str, reservation: st
     return replace(held, facts={**held.facts, "instance_type": size})
 
 
+def _grow_disk(arm: Arm, held: Held, size_gb: int) -> Held:
+    machine = ResourceId.parse(held.id)
+    disk = str(ResourceId(machine.subscription, machine.group, DISKS, bodies.disk_name(machine.name)))
+    found = arm.call(f"{DISKS}/read", "GET", disk, DISKS_VERSION)
+    if int((found.body.get("properties") or {}).get("diskSizeGB") or 0) < size_gb:
+        arm.call(f"{DISKS}/write", "PATCH", disk, DISKS_VERSION, bodies.disk_change(size_gb))
+    return held
+
+
 def disks(arm: Arm, nodes: Sequence[Held]) -> list[int]:
-    """Return the sizes of the disks that the nodes start from, GB: one list for each of their resource groups."""
+    """Return the sizes of the disks that the nodes start from, GB; 0 while one is being changed.
+
+    One list for each of their resource groups.
+    """
     groups = sorted({ResourceId.parse(held.id).group for held in nodes})
     sizes: dict[str, int] = defaultdict(int)
     for found in listing.side_by_side(lambda group: listing.of_group(arm, group, DISKS), groups):
         for disk in found:
-            if owner := disk.get("managedBy"):
-                sizes[canonical(owner)] = int((disk.get("properties") or {}).get("diskSizeGB") or 0)
+            properties = disk.get("properties") or {}
+            # The size is the requested one from the call on.
+            if disk.get("managedBy") and properties.get("provisioningState", "Succeeded") == "Succeeded":
+                sizes[canonical(disk["managedBy"])] = int(properties.get("diskSizeGB") or 0)
     return [sizes[held.id] for held in nodes]
 
 
 def obstacles(arm: Arm, wanted: NodeChange, group: NodeGroup, nodes: Sequence[Held]) -> list[Obstacle]:
-    """Return why the nodes cannot get the size in place. One list of sizes; none for any other change."""
+    """Return why the nodes cannot get the size in place, or larger disks. One list of sizes; none for anything else."""
+    if wanted.disk_gb is not None:
+        return _of_disks(arm, wanted.disk_gb, group, nodes)
     type_ = wanted.instance_type
     if type_ is None or wanted.mode != "in_place":
         return []
@@ -113,6 +134,14 @@ def obstacles(arm: Arm, wanted: NodeChange, group: NodeGroup, nodes: Sequence[He
     return _between(group.instance_type, old, type_, new) if old else []
 
 
+def _of_disks(arm: Arm, size_gb: int, group: NodeGroup, nodes: Sequence[Held]) -> list[Obstacle]:
+    if size_gb > MOST_DISK_GB:
+        return [Obstacle("unsupported", f"a disk that a machine starts from has at most {MOST_DISK_GB} GB")]
+    words = "Azure grows the disk that a machine starts from only while the machine is deallocated"
+    old = read_sizes(arm, nodes[0].region).get(group.instance_type.lower())
+    return [Obstacle("restart", words), *(_local_disks(group.instance_type, old) if old else [])]
+
+
 def _between(name: str, old: Size, wanted: str, new: Size) -> list[Obstacle]:
     found = []
     if old.architecture != new.architecture:
@@ -122,7 +151,11 @@ def _between(name: str, old: Size, wanted: str, new: Size) -> list[Obstacle]:
         has = {True: "has a temporary disk", False: "has none"}
         words = f"{name} {has[old.resource_disk]}, and {wanted} {has[new.resource_disk]}: Azure does not change between"
         found.append(Obstacle("unsupported", f"{words} the two"))
-    if old.resource_disk or old.nvme:
-        words = f"{name} has local disks, and a machine that is deallocated loses what is on them"
-        found.append(Obstacle("local-disks", words))
-    return found
+    return [*found, *_local_disks(name, old)]
+
+
+def _local_disks(name: str, size: Size) -> list[Obstacle]:
+    if not (size.resource_disk or size.nvme):
+        return []
+    words = f"{name} has local disks, and a machine that is deallocated loses what is on them"
+    return [Obstacle("local-disks", words)]

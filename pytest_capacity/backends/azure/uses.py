@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import reading
 from pytest_capacity.backends.azure.errors import diagnose_error
-from pytest_capacity.backends.azure.ids import COMPUTE_VERSION, GROUPS, MACHINES, tags_of
+from pytest_capacity.backends.azure.ids import COMPUTE_VERSION, GROUPS, MACHINES, canonical, tags_of
 from pytest_capacity.backends.azure.listing import allocated, members_of, side_by_side
 from pytest_capacity.backends.azure.plan import NODE, RESERVATION
 from pytest_capacity.backends.azure.session import Arm, ArmError
@@ -70,7 +70,7 @@ def _region(answer: Mapping[str, Any]) -> str:
 
 def _contents(arm: Arm, group: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Return the members of a group, each with its location, and by machine the member that it is in."""
-    identity = reading.canonical(str(group["id"]))
+    identity = canonical(str(group["id"]))
     members = [{**one, "location": one.get("location") or group.get("location")} for one in members_of(arm, identity)]
     ours = any(read_stamp(tags_of(one)).run for one in members)
     return members, allocated(arm, identity) if ours else {}

@@ -113,7 +113,8 @@ def modify(ctx: Context) -> dict[str, Any]:
     _check_count(count)
     if count < used:
         words = f"The Capacity Reservation is used by {used} instances; it cannot be reduced to {count}."
-        raise Refusal("InvalidInstanceCount", words)
+        # Of EC2's list of codes the only one for a count; the words for this case are not published.
+        raise Refusal("InvalidParameterValue", words)
     ctx.dry_run()
     if count > reservation.count:
         more = count - reservation.count
@@ -233,7 +234,7 @@ def _check_enum(name: str, shape: str, value: str) -> None:
 
 def _check_count(count: int) -> None:
     if not 1 <= count <= MOST:
-        words = f"Value ({count}) for parameter InstanceCount is invalid. Expecting a value between 1 and {MOST}."
+        words = f"{count} is an invalid value for InstanceCount. InstanceCount must be between 1 and {MOST}."
         raise Refusal("InvalidParameterValue", words)
 
 

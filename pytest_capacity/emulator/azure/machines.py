@@ -270,12 +270,17 @@ def _make_disk(context: Context, vm: Vm, properties: Mapping[str, Any]) -> None:
     context.world.add(
         Resource(
             **context.born(path, vm.region, body, path.id),
-            hourly=size * 0.0001,
+            hourly=disk_hourly(size),
             attached_to=vm.id,
             details={"diskSizeGB": size},
             goes_with=vm if disk.get("deleteOption") == "Delete" else None,
         )
     )
+
+
+def disk_hourly(size_gb: int) -> float:
+    """Return what a disk costs an hour, USD."""
+    return size_gb * 0.0001
 
 
 def machine_body(context: Context, vm: Vm, view: bool = False) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pytest_capacity.emulator.azure.catalogue import RESOURCE_DISK_MB
 from pytest_capacity.emulator.azure.context import CLOUD, Context, accepted
-from pytest_capacity.emulator.azure.machines import OPT_OUT_SINCE, machine_body, member_for
+from pytest_capacity.emulator.azure.machines import OPT_OUT_SINCE, disk_hourly, machine_body, member_for
 from pytest_capacity.emulator.azure.network import plain_body
 from pytest_capacity.emulator.azure.things import Resource, Vm
 from pytest_capacity.emulator.azure.wire import allocation_failed, over_quota, read_id
@@ -142,17 +142,37 @@ def patch_disk(context: Context, asked: Asked) -> HttpResponse:
     disk = context.need(asked.params["path"])
     assert isinstance(disk, Resource)
     wanted = (asked.params["body"].get("properties") or {}).get("diskSizeGB")
+    if isinstance(wanted, int) and wanted != disk.details["diskSizeGB"]:
+        _check_growth(context, disk, wanted)
+        disk.details = {**disk.details, "diskSizeGB": wanted}
+        context.world.reprice(disk, disk_hourly(wanted))
     if "tags" in asked.params["body"]:
         disk.tags = dict(asked.params["body"]["tags"] or {})
-    if isinstance(wanted, int) and wanted != disk.details["diskSizeGB"]:
-        owner = context.find(disk.attached_to)
-        if isinstance(owner, Vm) and owner.stage(context.now) != "stopped":
-            words = f"Change in disk property of OS disk '{disk.name}' is not allowed when VM is running."
-            raise Refusal("OperationNotAllowed", words, 409)
-        if wanted < disk.details["diskSizeGB"]:
-            raise Refusal("BadRequest", f"Disk '{disk.name}' cannot be made smaller: shrinking is not supported.")
-        disk.details = {**disk.details, "diskSizeGB": wanted}
     takes = context.seconds("operation_s")
     disk.ready_at = context.now + takes
     operation = context.begin(asked, disk, takes)
     return accepted(plain_body(context, disk), 202, context.operation_headers(asked, operation, "al"))
+
+
+def _check_growth(context: Context, disk: Resource, wanted: int) -> None:
+    """Refuse another size as Azure does, by the words of its "Troubleshoot Azure VM disk resize errors"."""
+    if wanted < disk.details["diskSizeGB"]:
+        words = (
+            f"The disk/snapshot resource with id {disk.path} cannot be resized down. Reducing disk/snapshot size is "
+            "not supported in Azure to prevent data loss. If you do need to reduce the size of the disk, please create "
+            "new snapshot/disks with the appropriate size. More information is available at https://aka.ms/AzureDisksFAQ."
+        )
+        raise _refused("BadRequest", words, "InvalidResizeWithName", 400)
+    owner = context.find(disk.attached_to)
+    if isinstance(owner, Vm) and owner.stage(context.now) != "stopped":
+        words = (
+            f"Cannot resize disk {disk.name} while it is attached to running VM {owner.path}. Resizing a disk of an "
+            "Azure Virtual Machine requires the virtual machine to be deallocated. Please stop your VM and retry the "
+            "operation."
+        )
+        raise _refused("OperationNotAllowed", words, "ChangeDiskSizeWhileAttachedNotAllowed", 409)
+
+
+def _refused(code: str, words: str, inner: str, http: int) -> Refusal:
+    details = {"innererror": {"internalErrorCode": inner}, "code": code, "message": words}
+    return Refusal(code, words, http, details=details)

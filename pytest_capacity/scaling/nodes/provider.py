@@ -245,7 +245,7 @@ class NodeGroups:
             raise
         except CapacityError as error:
             return f"{why}. It could not be undone: {error}. Now {steps.left()}"
-        return f"{why}. The group is as it was before"
+        return f"{why}. {steps.restored()}"
 
     def _start_late(self, token: str) -> None:
         """Decide what to do for a request that waited for another one, or whose keeper ended before it could."""

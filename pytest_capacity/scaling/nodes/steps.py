@@ -27,6 +27,9 @@ Say = Callable[[str, str], None]
 #: The value of the fact ``power`` of a node that is stopped.
 OFF: Final = "off"
 
+#: How long it is tried to say, after a failure, how large disks are. Seconds.
+LOOK_S: Final = 30.0
+
 
 class Steps:
     """Carries out one task. ``token`` is the request's; the hand-over identifies the alteration by it."""
@@ -58,20 +61,29 @@ class Steps:
         if task.step == "shrink":
             # Nodes that are on their way out do not come back.
             return not any(held.key in task.victims and not self._state.accepted(held) for held in self._state.held())
-        if task.step == "storage":
+        if task.order is None:
+            # Disks of nodes that run: those that have grown are in use at once.
             return True
-        attempt = task.order.attempt if task.order else 0
+        attempt = task.order.attempt
         return any(order.attempt == attempt for order in self._state.fulfilled.get(self._change.topology, []))
 
     def undo(self, deadline: Deadline) -> None:
-        """Restore the group to what it was. Raises `CapacityError` where that cannot be done."""
+        """Restore the group to what it was, less disks that have grown. Raises `CapacityError` where it cannot."""
         task = self._task
         if task.step == "shrink":
             self._take_back()
         elif task.step == "in-place":
             self._bring_back(deadline)
+        elif task.step == "storage":
+            self._run_again(deadline)
         self._remove_made(deadline)
         self._resize(task.seats, deadline, back=True)
+
+    def restored(self) -> str:
+        """Return what the group is after `undo`, in words."""
+        if self._task.step == "storage":
+            return f"Its nodes run, {self._disk_words()}"
+        return "The group is as it was before"
 
     def left(self) -> str:
         """Return what the group is now, which reservations of it there are, and which other nodes, in words."""
@@ -81,9 +93,12 @@ class Steps:
         keys = {*self._task.victims, *reservations_of(self._task)}
         keys |= {held.key for held in self._state.held(self._task.mine)}
         helds = [held for held in self._state.held() if held.key in keys]
+        off = {held.id for held in self._state.held() if _is_off(held)}
+        stopped = {node.id: ", stopped" if node.id in off else "" for node in nodes}
+        words = [f"{node.name} ({node.id}, {node.instance_type}{stopped[node.id]})" for node in nodes]
         parts = [
-            f"group {self._group!r} has "
-            + (", ".join(f"{node.name} ({node.id}, {node.instance_type})" for node in nodes) or "no node"),
+            f"group {self._group!r} has {', '.join(words) or 'no node'}",
+            *([self._disk_words()] if self._task.step == "storage" else []),
             *(f"reservation {held.id} holds {held.count}" for held in helds if held.kind == "reservation"),
             *(f"node {held.id} is still there" for held in helds if held.kind == "node" and held.id not in ids),
         ]
@@ -165,50 +180,65 @@ class Steps:
         self._hand_over(lambda placed: placed)
 
     def _storage(self, deadline: Deadline) -> None:
-        wanted, (backend, _) = self._change.disk_gb or 0, scaling_of(self._alterer.backend)
-        helds = self._helds()
+        if self._task.order is None:
+            self._grow_disks(self._small(self._helds(), deadline), deadline)
+        else:
+            # What an earlier keeper requested may be under way.
+            nodes = self._alterer.until(self._helds(), _at_rest, deadline)
+            self._grow_disks(self._stop(self._small(nodes, deadline), deadline), deadline)
+            self._run_again(deadline)
 
-        def sizes() -> list[int]:
-            return list(backend.disks(helds))
+    def _small(self, nodes: Sequence[Held], deadline: Deadline) -> list[Held]:
+        """Return those whose disks are to grow yet."""
+        wanted = self._change.disk_gb or 0
+        return [held for held, size in zip(nodes, self._sizes(nodes, deadline), strict=True) if size < wanted]
 
-        small = [held for held, size in zip(helds, self._read_sizes(sizes, deadline), strict=True) if size < wanted]
+    def _grow_disks(self, nodes: Sequence[Held], deadline: Deadline) -> None:
+        """Grow the disks of these nodes; return when each has its size."""
+        wanted = self._change.disk_gb or 0
+        self._set(nodes, lambda _: Change(disk_gb=wanted), deadline)
+        self._say("DisksGrowing", _ids(nodes))
+        looks = 0
+        while self._small(nodes, deadline):
+            looks += 1
+            deadline.wait(poll_pause(looks))
+
+    def _run_again(self, deadline: Deadline) -> None:
+        """Start the nodes that are stopped, and hand over all as they are then."""
+        nodes = self._alterer.until(self._helds(), _at_rest, deadline)
+        self._start([held for held in nodes if _is_off(held)], deadline)
+        now = self._as_they_are(deadline)
+        self._hand_over(lambda placed: self._with(placed, now))
+
+    def _sizes(self, nodes: Sequence[Held], deadline: Deadline) -> Sequence[int]:
+        backend, _ = scaling_of(self._alterer.backend)
+        what = f"asked for the size of the disks of group {self._group!r}"
+        return self._alterer.read(what, lambda: backend.disks(nodes), deadline) if nodes else ()
+
+    def _disk_words(self) -> str:
+        names = {node.id: node.name for node in self._task.nodes}
+        nodes = self._helds()
         try:
-            self._alterer.side_by_side(lambda held: self._alterer.change(held, Change(disk_gb=wanted), deadline), small)
-            self._say("DisksGrowing", ", ".join(held.id for held in small))
-            looks = 0
-            while min(self._read_sizes(sizes, deadline), default=wanted) < wanted:
-                looks += 1
-                deadline.wait(poll_pause(looks))
+            found = self._sizes(nodes, self._alterer.deadline(LOOK_S, "the disks could not be looked at"))
         except Cancelled:
             raise
         except CapacityError as error:
-            found = self._read_sizes(sizes, self._alterer.deadline(30.0, "the disks could not be looked at"))
-            named = ", ".join(
-                f"{held.facts.get('name', held.id)} {size} GB" for held, size in zip(helds, found, strict=True)
-            )
-            raise ScalingError(f"{error}. The disks are now: {named}") from error
-
-    def _read_sizes(self, sizes: Callable[[], list[int]], deadline: Deadline) -> list[int]:
-        return self._alterer.read(f"asked for the size of the disks of group {self._group!r}", sizes, deadline)
+            return f"how large their disks are is not known ({error})"
+        sizes = [f"{names[held.id]} {size or '?'} GB" for held, size in zip(nodes, found, strict=True)]
+        return f"their disks are {', '.join(sizes)}"
 
     def _retype(self, instance_type: str, aim: Callable[[Held], str], deadline: Deadline) -> None:
         """Change all nodes to that type, in the reservations that they target ("": in none), and start them."""
-        alterer = self._alterer
 
         def is_so(now: Held) -> bool:
             sits_in = now.facts.get("reservation_id") or ""
             return now.state == "ready" and (now.facts.get("instance_type"), sits_in) == (instance_type, aim(now))
 
         # What an earlier keeper requested may be under way.
-        nodes = alterer.until(self._helds(), lambda held: held.state == "ready" or _is_off(held), deadline)
-        nodes = [held for held in nodes if not is_so(held)]
-        self._set([held for held in nodes if not _is_off(held)], lambda _: Change(running=False), deadline)
-        nodes = alterer.until(nodes, _is_off, deadline) if nodes else []
-        if nodes:
-            self._say("NodesStopped", _ids(nodes))
+        nodes = self._alterer.until(self._helds(), _at_rest, deadline)
+        nodes = self._stop([held for held in nodes if not is_so(held)], deadline)
         self._set(nodes, lambda held: Change(instance_type=instance_type, reservation_id=aim(held)), deadline)
-        self._set(nodes, lambda _: Change(running=True), deadline)
-        nodes = alterer.until(nodes, lambda held: held.state == "ready", deadline, _is_off) if nodes else []
+        nodes = self._start(nodes, deadline)
         for held in nodes:
             if not is_so(held):
                 sits_in = held.facts.get("reservation_id") or "no reservation"
@@ -218,6 +248,19 @@ class Steps:
                 )
         if nodes:
             self._say("NodesChanged", f"{_ids(nodes)}: {instance_type}")
+
+    def _stop(self, nodes: Sequence[Held], deadline: Deadline) -> list[Held]:
+        """Stop those that run; return all, stopped."""
+        self._set([held for held in nodes if not _is_off(held)], lambda _: Change(running=False), deadline)
+        stopped = self._alterer.until(nodes, _is_off, deadline) if nodes else []
+        if stopped:
+            self._say("NodesStopped", _ids(stopped))
+        return stopped
+
+    def _start(self, nodes: Sequence[Held], deadline: Deadline) -> list[Held]:
+        """Start nodes that are stopped; return them when they run."""
+        self._set(nodes, lambda _: Change(running=True), deadline)
+        return self._alterer.until(nodes, _runs, deadline, _is_off) if nodes else []
 
     def _set(self, nodes: Sequence[Held], to: Callable[[Held], Change], deadline: Deadline) -> None:
         self._alterer.side_by_side(lambda held: self._alterer.change(held, to(held), deadline), nodes)
@@ -300,6 +343,15 @@ class Steps:
 
 def _is_off(held: Held) -> bool:
     return held.facts.get("power") == OFF
+
+
+def _runs(held: Held) -> bool:
+    return held.state == "ready"
+
+
+def _at_rest(held: Held) -> bool:
+    """Return whether it is neither being stopped nor started."""
+    return _runs(held) or _is_off(held)
 
 
 def _ids(helds: Sequence[Held]) -> str:

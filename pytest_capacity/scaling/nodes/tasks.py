@@ -47,7 +47,7 @@ _WORDS: Final[Mapping[ScalingStep, str]] = {
     "count": "change the number of nodes of a group that stands",
     "replace": "replace the nodes of a group that stands",
     "in-place": "give nodes another instance type in place",
-    "storage": "grow the disks of nodes that run",
+    "storage": "grow the disks of nodes",
 }
 
 
@@ -74,7 +74,7 @@ class Task(Struct, frozen=True, kw_only=True):
     seats: tuple[Seats, ...] = ()
     #: Those that shrink when nodes are gone; to 0: they go.
     freed: tuple[Seats, ...] = ()
-    #: What is made.
+    #: What is made. Of disks that grow, it is the group as it stands: nodes are stopped for it, and awaited again.
     order: Order | None = None
     #: The subjects of the order of which nothing stood before it: what an undo removes.
     mine: tuple[str, ...] = ()
@@ -107,13 +107,17 @@ class Planner:
         step = _step(change, standing)
         if step == "skip":
             return Task(step=step, change=change, type=standing.group.instance_type, nodes=standing.nodes)
-        self._check_offered(step, change, standing, deadline)
+        self._check_offered(step, change, standing)
+        if step == "storage":
+            self._check_sizes(change, standing, deadline)
+        obstacles = self._obstacles(step, change, standing, deadline)
+        if step == "storage":
+            return self._storage(change, standing, restart="restart" in obstacles)
         makers: Mapping[Step, Callable[[NodeChange, Standing, Deadline], Task]] = {
             "grow": self._grow,
             "shrink": self._shrink,
             "replace": self._replace,
             "in-place": self._in_place,
-            "storage": self._storage,
         }
         return makers[step](change, standing, deadline)
 
@@ -143,33 +147,35 @@ class Planner:
             "Let the run end, and begin another"
         )
 
-    def _check_offered(self, step: Step, change: NodeChange, standing: Standing, deadline: Deadline) -> None:
-        backend, can = scaling_of(self._backend)
+    def _check_offered(self, step: Step, change: NodeChange, standing: Standing) -> None:
+        _, can = scaling_of(self._backend)
         offered = _OFFERED[step]
         if offered not in can:
             raise ScalingError(f"the backend for {self._backend.title} cannot {_WORDS[offered]}. Nothing was changed")
         if len(standing.helds) != len(standing.nodes):
             gone = len(standing.nodes) - len(standing.helds)
             raise ScalingError(f"{gone} of the nodes of group {change.group!r} are gone, so it is not changed")
-        if step == "in-place" and any(node.market == "spot" for node in standing.nodes):
-            raise ScalingError(
-                f"group {change.group!r} has spot nodes, which cannot be stopped and started. Use mode='replace'"
-            )
+
+    def _obstacles(self, step: Step, change: NodeChange, standing: Standing, deadline: Deadline) -> set[str]:
+        """Return the kinds of obstacles, all of which the test has allowed. Raises `ScalingError` for any other."""
+        if step == "in-place":
+            _check_market(change, standing)
+        backend, _ = scaling_of(self._backend)
         obstacles = self._read(
             f"asked whether group {change.group!r} can be changed",
             lambda: backend.obstacles(change, standing.group, standing.helds),
             deadline,
         )
-        waived = {"local-disks"} if change.lose_local_disks else set()
-        against = [one for one in obstacles if one.kind not in waived]
-        if against:
-            advice = (
-                " Use mode='replace', or lose_local_disks=True where the data may go"
-                if any(one.kind == "local-disks" for one in against)
-                else ""
-            )
+        found: set[str] = {one.kind for one in obstacles}
+        if "restart" in found:
+            _check_market(change, standing)
+        allowed = {"local-disks"} if change.lose_local_disks else set()
+        allowed |= {"restart"} if change.restart else set()
+        if against := [one for one in obstacles if one.kind not in allowed]:
             words = "; ".join(one.words for one in against)
+            advice = _advice(change, found - allowed)
             raise ScalingError(f"group {change.group!r} is not changed: {words}. Nothing was changed.{advice}")
+        return found
 
     def _read(self, what: str, call: Callable[[], Sequence[T]], deadline: Deadline) -> Sequence[T]:
         return self._engine.alterer.read(what, call, deadline)
@@ -232,7 +238,12 @@ class Planner:
             mine=mine,
         )
 
-    def _storage(self, change: NodeChange, standing: Standing, deadline: Deadline) -> Task:
+    def _storage(self, change: NodeChange, standing: Standing, *, restart: bool) -> Task:
+        order = replace(self._order(standing, len(standing.nodes), {}), launch=False) if restart else None
+        return Task(step="storage", change=change, type=standing.group.instance_type, nodes=standing.nodes, order=order)
+
+    def _check_sizes(self, change: NodeChange, standing: Standing, deadline: Deadline) -> None:
+        """Refuse a size that is not larger than what the disks have. Raises `ScalingError`."""
         (backend, _), wanted = scaling_of(self._backend), change.disk_gb or 0
         sizes = self._read(
             f"asked for the size of the disks of group {change.group!r}",
@@ -253,7 +264,6 @@ class Planner:
             raise ScalingError(
                 f"group {change.group!r} has disks of {wanted} GB already. Ask for more. Nothing was changed"
             )
-        return Task(step="storage", change=change, type=standing.group.instance_type, nodes=standing.nodes)
 
     def _order(self, standing: Standing, count: int, facts: Mapping[str, str]) -> Order:
         """Return the group's own order, for ``count`` nodes."""
@@ -391,7 +401,7 @@ def check_lent(task: Task, loans: Mapping[str, str]) -> None:
 
 def touched(task: Task) -> tuple[str, ...]:
     """Return the ids of the nodes that are stopped or removed."""
-    if task.step == "in-place":
+    if task.step == "in-place" or (task.step == "storage" and task.order):
         return tuple(node.id for node in task.nodes)
     return tuple(id_ for _, _, id_ in task.victims)
 
@@ -405,6 +415,27 @@ def number_of(node: Node) -> int:
     """Return which of its group a node is: the number at the end of its name."""
     digits = node.name.rpartition("-")[2]
     return int(digits) if digits.isdecimal() else 0
+
+
+def _check_market(change: NodeChange, standing: Standing) -> None:
+    """Refuse to stop spot nodes. Raises `ScalingError`."""
+    if any(node.market == "spot" for node in standing.nodes):
+        advice = " Use mode='replace'" if change.disk_gb is None else ""
+        raise ScalingError(
+            f"group {change.group!r} has spot nodes, which cannot be stopped and started. Nothing was changed.{advice}"
+        )
+
+
+def _advice(change: NodeChange, kinds: Collection[str]) -> str:
+    """Return by which words the test allows what is in the way; "" where it cannot."""
+    ways = {
+        "restart": "restart=True where its nodes may be stopped and started again",
+        "local-disks": "lose_local_disks=True where the data may go",
+    }
+    words = [way for kind, way in ways.items() if kind in kinds]
+    if words and change.disk_gb is None:
+        return f" Use mode='replace', or {' and '.join(words)}"
+    return f" Use {' and '.join(words)}" if words else ""
 
 
 def _step(change: NodeChange, standing: Standing) -> Step:

@@ -34,7 +34,7 @@ LEFT_UNKNOWN: Final = frozenset(
     InvalidDhcpOptionsID.NotFound InvalidDhcpOptionsId.Malformed InvalidExportTaskID.NotFound
     InvalidFlowLogId.NotFound InvalidFpgaImageID.Malformed InvalidFpgaImageID.NotFound InvalidGatewayID.NotFound
     InvalidGroup.Duplicate InvalidGroup.InUse InvalidHostReservationId.Malformed
-    InvalidHostReservationOfferingId.Malformed InvalidInstanceAttributeValue
+    InvalidHostReservationOfferingId.Malformed
     InvalidInstanceCreditSpecification.DuplicateInstanceId InvalidInstanceID.NotLinkable
     InvalidInternetGatewayId.Malformed InvalidInternetGatewayID.NotFound InvalidKernelId.Malformed
     InvalidLaunchTemplateId.Malformed InvalidLaunchTemplateId.NotFound InvalidLaunchTemplateId.VersionNotFound
@@ -85,6 +85,7 @@ LEFT_UNKNOWN: Final = frozenset(
 #: All codes of the list.
 PUBLISHED: Final = LEFT_UNKNOWN | frozenset(
     """
+    InvalidInstanceAttributeValue
     AuthFailure Blocked IdempotentParameterMismatch IncompleteSignature InvalidAction InvalidCharacter
     InvalidClientTokenId InvalidPaginationToken InvalidParameter InvalidParameterCombination
     InvalidParameterDependency InvalidParameterValue InvalidQueryParameter MalformedQueryString MissingAction

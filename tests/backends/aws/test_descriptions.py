@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 from shutil import copyfile
+from typing import Any
 
 import pytest
 from botocore import UNSIGNED
@@ -11,8 +13,9 @@ from botocore.config import Config
 from botocore.exceptions import UnknownServiceError
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
+from botocore.utils import parse_timestamp
 
-from pytest_capacity.backends.aws.descriptions import read_fast
+from pytest_capacity.backends.aws.descriptions import parse_time, read_fast
 
 
 def _loader() -> Loader:
@@ -61,3 +64,44 @@ def test_the_users_own_descriptions_count(tmp_path: Path, monkeypatch: pytest.Mo
     loader = _loader()
     assert loader.determine_latest_version("ec2", "service-2") == "2999-12-31"
     assert loader.load_service_model("ec2", "service-2") == {"metadata": {"ours": True}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-11-29T13:00:00.000Z",
+        "2026-11-29T13:00:00.123456Z",
+        "2026-11-29T13:00:00Z",
+        "2026-11-29T13:00:00+02:00",
+        "Sun, 29 Nov 2026 13:00:00 GMT",
+        "29 Nov 2026 13:00:00Z",
+        "20261129",
+        "1795000000",
+        1795000000.5,
+    ],
+)
+def test_times_are_those_that_botocore_reads(value: Any) -> None:
+    """ISO 8601 as EC2 and STS write it, and the other forms that services of AWS use."""
+    assert parse_time(value) == parse_timestamp(value)
+
+
+def test_what_is_no_time_is_refused_as_botocore_does() -> None:
+    """Its words, of a text that looks like a time at its end."""
+    with pytest.raises(ValueError, match='Invalid timestamp "soonZ"'):
+        parse_time("soonZ")
+
+
+def test_answers_are_read_with_these_times() -> None:
+    """A client of the session parses the times of its answers so: botocore's own parser has a UTC of its own."""
+    session = Session()
+    read_fast(session)
+    shape = session.get_service_model("ec2").operation_model("DescribeInstances").output_shape
+    body = (
+        b"<DescribeInstancesResponse><reservationSet><item><instancesSet><item>"
+        b"<launchTime>2026-11-29T13:00:00.000Z</launchTime>"
+        b"</item></instancesSet></item></reservationSet></DescribeInstancesResponse>"
+    )
+    parser = session.get_component("response_parser_factory").create_parser("ec2")
+    answer = parser.parse({"status_code": 200, "headers": {}, "body": body}, shape)
+    launched = answer["Reservations"][0]["Instances"][0]["LaunchTime"]
+    assert (launched.isoformat(), launched.tzinfo) == ("2026-11-29T13:00:00+00:00", UTC)

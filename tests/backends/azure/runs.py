@@ -38,6 +38,7 @@ class AzureLab(EmulatedLab):
         larger="Standard_D4s_v5",
         other_architecture="Standard_D2ps_v5",
         with_local_disks="Standard_L8s_v4",
+        disk_gb=30,
     )
 
     def request(self, *groups: NodeGroup, **overrides: Any) -> Request:

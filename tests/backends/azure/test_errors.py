@@ -23,6 +23,9 @@ QUOTA = (
 
 FAMILY = QUOTA.format("standardLSv3Family Cores")
 SPOT = "type+zone+market"
+#: What is said of a disk whose machine is not deallocated: by Azure's documentation, and by its users.
+RUNNING = "while it is attached to running VM y. Resizing a disk requires the virtual machine to be deallocated"
+CHANGE = "Change in disk property of OS disk ''"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,9 @@ SPOT = "type+zone+market"
         ("OperationNotAllowed", QUOTA.format("Public IP Addresses"), None, "quota", "region", "move-on"),
         ("OperationNotAllowed", "This is not allowed.", None, "invalid", "none", "stop"),
         ("OperationNotAllowed", "Disk x is attached to VM y.", None, "conflict", "none", "back-off"),
+        ("OperationNotAllowed", f"Cannot resize disk x {RUNNING}.", None, "conflict", "none", "back-off"),
+        ("OperationNotAllowed", f"{CHANGE} is not allowed when VM is running.", None, "conflict", "none", "back-off"),
+        ("BadRequest", "The disk/snapshot resource with id x cannot be resized down.", None, "invalid", "none", "stop"),
         ("QuotaExceeded", "The quota of the region is used up.", None, "quota", "region", "move-on"),
         ("QuotaExceeded", "", None, "quota", "family+zone", "move-on"),
         (

@@ -22,7 +22,6 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "how-to"
 IMPLIED = {
     "Microsoft.Compute/capacityReservationGroups/deploy/action",
     "Microsoft.Compute/capacityReservationGroups/capacityReservations/deploy/action",
-    "Microsoft.Compute/disks/write",
     "Microsoft.Compute/galleries/images/versions/read",
     "Microsoft.Compute/images/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
@@ -63,6 +62,7 @@ def test_a_run_uses_what_the_role_has(emulator: Emulator, tmp_path: Path, monkey
         backend.console(node)
         scaling_of(backend)[0].disks([node])
         stopped = backend.refresh([backend.change(node, Change(running=False))])[0]
+        backend.change(stopped, Change(disk_gb=64))
         backend.change(stopped, Change(running=True))
         backend.regions()
         bench.give_back(engine)

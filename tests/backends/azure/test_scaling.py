@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,22 +10,38 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.azure.backend import AzureBackend
 from pytest_capacity.errors import CapacityError
-from pytest_capacity.model import Change, Held, NodeChange
-from pytest_capacity.testing import PATIENCE, Bench
-from pytest_capacity.testing.bench import within
+from pytest_capacity.model import Change, Held, NodeChange, NodeGroup
+from pytest_capacity.testing import PATIENCE, Bench, Dying, Killed
+from pytest_capacity.testing.bench import benched, within
 from pytest_capacity.testing.scaling import Scaler
-from tests.backends.azure.runs import DB, request
+from tests.backends.azure.runs import DB, AzureLab, request
 from tests.backends.azure.test_runs import operations
 from tests.emulated import Emulator
 
 SMALL = "Standard_D2s_v5"
 LARGE = "Standard_D4s_v5"
 GROUP = replace(DB, instance_type=SMALL)
+#: Of a size with a temporary disk.
+OLD = replace(DB, instance_type="Standard_D2s_v3")
+BROKEN = {"error": "BadRequest", "message": "The disk is broken.", "http": 400}
 
 
 def of_kind(engine: Any, kind: str) -> list[Held]:
     """What the run holds of a kind."""
     return [held for held in engine.run_state.held() if held.kind == kind]
+
+
+def changes(emulator: Emulator, since: int) -> list[dict[str, Any]]:
+    """The calls that change something, but for the first ``since`` of all."""
+    verbs = ("CreateOrUpdate", "Update", "Delete", "UpdateAtScope", "Deallocate", "Start")
+    return [call for call in emulator.calls()[since:] if call["operation"].rpartition("_")[2] in verbs]
+
+
+def power(engine: Any) -> set[str | None]:
+    """Whether the nodes run, by what Azure says of them now; None: they were never deallocated."""
+    seen = AzureBackend(engine.request).refresh(of_kind(engine, "node"))
+    assert {held.state for held in seen} <= {"ready", "creating"}
+    return {held.facts.get("power") for held in seen}
 
 
 def test_a_member_that_cannot_grow_gets_its_old_quantity_back(emulator: Emulator, bench: Bench) -> None:
@@ -94,8 +111,7 @@ def test_in_place_the_new_member_comes_first_and_the_old_one_goes_last(emulator:
     since = len(emulator.calls())
     (asked,) = Scaler(bench, engine).ask("db", instance_type=LARGE, mode="in_place")
     assert asked.outcome == "successful", asked.reason
-    verbs = ("CreateOrUpdate", "Update", "Delete", "UpdateAtScope", "Deallocate", "Start")
-    made = [call["operation"] for call in emulator.calls()[since:] if call["operation"].rpartition("_")[2] in verbs]
+    made = [call["operation"] for call in changes(emulator, since)]
     assert made[:2] == ["CapacityReservationGroups_CreateOrUpdate", "CapacityReservations_CreateOrUpdate"]
     assert sorted(made[2:6]) == ["Tags_UpdateAtScope"] * 2 + ["VirtualMachines_Deallocate"] * 2
     assert made[6:10] == ["VirtualMachines_Update"] * 2 + ["VirtualMachines_Start"] * 2
@@ -146,6 +162,144 @@ def test_a_start_that_fails_is_told_with_its_reason(emulator: Emulator, bench: B
     bench.give_back(engine)
 
 
+def sizes(emulator: Emulator) -> list[int]:
+    """How large the disks are, by the run's own reading of them, in the order of the machines' names."""
+    engine = AzureBackend(request(emulator, GROUP))
+    nodes = [held for held in engine.inventory("run-1", ("eastus",)) if isinstance(held, Held) and held.kind == "node"]
+    return list(engine.disks(sorted(nodes, key=lambda held: held.facts["name"])))
+
+
+def test_disks_grow_while_all_machines_are_deallocated(emulator: Emulator, bench: Bench) -> None:
+    """Each machine is deallocated, its disk gets the size by one call, and it is started into the seat that it had."""
+    engine = bench.engine(request(emulator, GROUP))
+    before = engine.provision("default").nodes["db"]
+    emulator.weather(operation_s=0.2, stop_s=0.2)
+    since = len(emulator.calls())
+    (asked,) = Scaler(bench, engine).ask("db", disk_gb=64, restart=True)
+    assert asked.outcome == "successful", asked.reason
+    made = changes(emulator, since)
+    names = [call["operation"] for call in made]
+    assert sorted(names[:4]) == ["Tags_UpdateAtScope"] * 2 + ["VirtualMachines_Deallocate"] * 2
+    assert names[4:] == ["Disks_Update"] * 2 + ["VirtualMachines_Start"] * 2
+    assert [call["error"] for call in made] == [None] * len(made)
+    assert sizes(emulator) == [64, 64]
+    assert engine.run_state.placed["default"].nodes["db"] == before
+    (member,) = AzureBackend(engine.request).refresh(of_kind(engine, "reservation"))
+    assert {node.reservation_id for node in before} == {member.id}
+    bench.give_back(engine)
+
+
+@pytest.mark.parametrize(
+    ("group", "asked", "words", "advice"),
+    [
+        (GROUP, {}, "only while the machine is deallocated", " Use restart=True where .* again$"),
+        (GROUP, {"disk_gb": 29}, "29 GB are asked for, and .* db-1 30 GB: disks never shrink", "$"),
+        (GROUP, {"disk_gb": 5000, "restart": True}, "at most 4095 GB", "$"),
+        (replace(GROUP, market="spot"), {"restart": True}, "has spot nodes, which cannot be stopped", "$"),
+        (OLD, {"restart": True}, "Standard_D2s_v3 has local disks", " Use lose_local_disks=True where .* go$"),
+        (OLD, {}, "is deallocated; Standard_D2s_v3 has", " Use restart=True .* and lose_local_disks=True where .* go$"),
+    ],
+)
+def test_disks_that_do_not_grow(
+    emulator: Emulator, bench: Bench, group: NodeGroup, asked: dict[str, Any], words: str, advice: str
+) -> None:
+    """What a test has not allowed, or never can, is refused before any change, with the words that allow it."""
+    engine = bench.engine(request(emulator, group))
+    engine.provision("default")
+    since = len(emulator.calls())
+    with pytest.raises(CapacityError, match=f"{words}.* Nothing was changed\\.?{advice}"):
+        Scaler(bench, engine).ask("db", **{"disk_gb": 64, **asked})
+    assert changes(emulator, since) == []
+    bench.give_back(engine)
+
+
+def test_local_disks_may_be_lost_for_larger_ones(emulator: Emulator, bench: Bench) -> None:
+    """A size with a temporary disk is deallocated where the test says that it may be."""
+    engine = bench.engine(request(emulator, OLD))
+    engine.provision("default")
+    (asked,) = Scaler(bench, engine).ask("db", disk_gb=64, restart=True, lose_local_disks=True)
+    assert asked.outcome == "successful", asked.reason
+    bench.give_back(engine)
+
+
+def test_nodes_run_again_whose_disks_did_not_grow(emulator: Emulator, bench: Bench) -> None:
+    """Of two disks one grows: both machines are started, and the error says how large each disk is."""
+    engine = bench.engine(request(emulator, GROUP))
+    before = engine.provision("default").nodes["db"]
+    emulator.weather(faults=[{"operation": "Disks_Update", "times": 1, **BROKEN}])
+    (asked,) = Scaler(bench, engine).ask("db", disk_gb=64, restart=True)
+    assert asked.outcome == "failed"
+    found = sizes(emulator)
+    assert sorted(found) == [30, 64]
+    assert "The disk is broken" in asked.reason
+    assert asked.reason.endswith(f"Its nodes run, their disks are db-0 {found[0]} GB, db-1 {found[1]} GB")
+    assert power(engine) == {"on"}
+    assert engine.run_state.placed["default"].nodes["db"] == before
+    (again,) = Scaler(bench, engine).ask("db", disk_gb=64, restart=True)
+    assert (again.outcome, sizes(emulator)) == ("successful", [64, 64]), again.reason
+    bench.give_back(engine)
+
+
+def test_nodes_that_do_not_start_again_are_named(emulator: Emulator, bench: Bench) -> None:
+    """A machine that Azure does not start stays deallocated: the error says so, with the disks as they are."""
+    engine = bench.engine(request(emulator, replace(GROUP, count=1)))
+    (node,) = engine.provision("default").nodes["db"]
+    emulator.weather(faults=[{"operation": "VirtualMachines_Start", **BROKEN}])
+    (asked,) = Scaler(bench, engine).ask("db", disk_gb=64, restart=True)
+    assert asked.outcome == "failed"
+    assert "It could not be undone" in asked.reason
+    assert f"has db-0 ({node.id}, {SMALL}, stopped); their disks are db-0 64 GB" in asked.reason
+    emulator.weather(faults=[])
+    bench.give_back(engine)
+
+
+def test_killed_while_nodes_are_started_again(emulator: Emulator, tmp_path: Path) -> None:
+    """Where disks do not grow, the next keeper starts the nodes, whenever the one before it ends."""
+    for fatal in range(1, 20):
+        emulator.weather(faults=[])
+        with benched(AzureLab(emulator), tmp_path / str(fatal)) as bench:
+            dying = Dying(AzureBackend(request(emulator, GROUP, run=f"run-{fatal}")))
+            engine = bench.engine(request(emulator, GROUP, run=f"run-{fatal}"), dying=dying)
+            before = engine.provision("default").nodes["db"]
+            emulator.weather(faults=[{"operation": "Disks_Update", **BROKEN}])
+            dying.die_at(fatal)
+            died = False
+            try:
+                Scaler(bench, engine).ask("db", disk_gb=64, restart=True)
+            except Killed:
+                died = True
+                engine.stop.set()
+                engine = bench.engine(engine.request)
+            dying.die_at(0)
+            scaler = Scaler(bench, engine)
+            scaler.finish()
+            assert [request.outcome for request in scaler.state.all()] == ["failed"]
+            assert engine.run_state.placed["default"].nodes["db"] == before
+            assert power(engine) <= {"on", None}
+            bench.give_back(engine)
+        if not died:
+            assert fatal > 8, f"only {fatal - 1} boundaries were crossed"
+            return
+    raise AssertionError("more boundaries than two nodes have")
+
+
+def test_a_disk_that_is_changed_has_no_size_yet(emulator: Emulator, bench: Bench) -> None:
+    """Azure shows the requested size at once; a smaller or equal one is not asked for."""
+    engine = bench.engine(request(emulator, replace(GROUP, count=1)))
+    engine.provision("default")
+    backend = AzureBackend(engine.request)
+    (off,) = backend.refresh([backend.change(of_kind(engine, "node")[0], Change(running=False))])
+    emulator.weather(operation_s=30)
+    backend.change(off, Change(disk_gb=64))
+    assert backend.disks([off]) == [0]
+    emulator.weather(clock={"advance_s": 31}, operation_s=0)
+    assert backend.disks([off]) == [64]
+    backend.change(off, Change(disk_gb=64))
+    backend.change(off, Change(disk_gb=32))
+    assert len(emulator.calls("Disks_Update")) == 1
+    bench.give_back(engine)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "kinds"),
     [
@@ -179,7 +333,7 @@ def test_what_cannot_be_set_is_refused_before_any_call(emulator: Emulator) -> No
         (node, Change(count=2)),
         (node, Change(instance_type=LARGE)),
         (node, Change(running=False, instance_type=LARGE, reservation_id="")),
-        (node, Change(disk_gb=64)),
+        (node, Change(disk_gb=64, running=False)),
         (node, Change(deadline=1.0, running=False)),
         (replace(node, kind="reservation"), Change(running=False)),
         (replace(node, kind="network"), Change(count=1)),

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_capacity.backends import INSTALLED, provider
 from pytest_capacity.backends.blazar.settings import section_of, settings_of
-from pytest_capacity.config import Overrides, load
+from pytest_capacity.config.loading import load
+from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Request
 

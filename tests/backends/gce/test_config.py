@@ -10,7 +10,7 @@ import pytest
 
 from pytest_capacity.backends.gce import PROVIDER
 from pytest_capacity.backends.gce.settings import GceSettings, section_of, settings_of
-from pytest_capacity.config import Overrides
+from pytest_capacity.config.source import Overrides
 from tests.backends.gce.test_plan import request
 from tests.config.files import Loader
 

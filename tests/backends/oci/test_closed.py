@@ -152,7 +152,8 @@ def test_the_policy_covers_what_the_table_has() -> None:
 def test_the_examples_are_valid(tmp_path: Path) -> None:
     """The configuration on the page, and that of the quick start, can be loaded."""
     from pytest_capacity.backends import INSTALLED
-    from pytest_capacity.config import Overrides, load
+    from pytest_capacity.config.loading import load
+    from pytest_capacity.config.source import Overrides
 
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     for text in (*blocks, (ROOT / "examples/quickstart/capacity.oci.yaml").read_text(encoding="utf-8")):
