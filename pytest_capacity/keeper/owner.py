@@ -43,6 +43,9 @@ A = TypeVar("A", bound=Answer)
 #: How long the owner, having said goodbye, waits for the keeper's process to end. Seconds.
 FAREWELL: Final = 2.0
 
+#: How long the owner, at a second Ctrl-C, waits for the keeper to say what is held. Seconds.
+ASKING: Final = 5.0
+
 #: How long the keeper of a session that is to be joined may take to say who it is. Seconds.
 JOINING: Final = 15.0
 
@@ -247,9 +250,9 @@ class Owner:
             return expect(answer, protocol.Settled).receipt
 
     def held(self) -> protocol.Holding | None:
-        """Return what is held, by the journal; None when the keeper does not say so within two seconds."""
+        """Return what is held, by the journal; None when the keeper does not say so in time (`ASKING`)."""
         try:
-            return within(2, lambda: self.call(protocol.Status(), protocol.Holding))
+            return within(ASKING, lambda: self.call(protocol.Status(), protocol.Holding))
         except (CapacityError, TimeoutError):
             return None
 
