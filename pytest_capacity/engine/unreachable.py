@@ -30,7 +30,7 @@ _ENDPOINT_S: Final = 1.0
 
 _DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
-#: The host that an SDK's error names: botocore, keystoneauth | requests | urllib3 alone, as Azure's SDK passes it on.
+#: The host that an error names: as a URL | of `requests` | of urllib3 alone, whose words some SDKs pass on.
 _HOST: Final = re.compile(r"(?:https?://|\bhost='|\bresolve ')([\w.-]+)")
 
 

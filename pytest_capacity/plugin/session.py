@@ -48,6 +48,9 @@ A = TypeVar("A", bound=Answer)
 #: How long a serial run whose tests use capacity waits for the account's name before the first of them, seconds.
 IDENTITY_PATIENCE: Final = 10.0
 
+#: How long it waits where no test may begin before the account is known, or a scenario is known to be good, seconds.
+CERTAINTY_PATIENCE: Final = 120.0
+
 #: Options under which pytest only shows fixtures, whatever the tests are.
 _SHOWING_ONLY: Final = ("showfixtures", "show_fixtures_per_test")
 
@@ -238,7 +241,8 @@ class Controller(Runtime):
         """
         must_know = self._strict_credentials or self.options.scenario
         if self._uses_capacity(session) or (self._distributed and must_know):
-            self._identify(IDENTITY_PATIENCE, strict=self._strict_credentials)
+            patience = CERTAINTY_PATIENCE if must_know else IDENTITY_PATIENCE
+            self._identify(patience, strict=self._strict_credentials)
         elif self._distributed:
             self._tell_of_the_emulator()
         return (yield)

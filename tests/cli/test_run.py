@@ -66,6 +66,7 @@ def test_the_command_knows_its_nodes(shell: Shell) -> None:
     assert modes == [0o600, 0o700]
     assert not Path(variables["CAPACITY_FILE"]).parent.exists()
     topology = told["topologies"]["default"]
+    assert (topology["region"], topology["zone"]) == ("us-east-1", "us-east-1a")
     nodes = topology["groups"]
     assert [len(nodes["db"]), len(nodes["load-gen"]), len(topology["reservations"])] == [2, 1, 2]
     assert told["run"] == variables["CAPACITY_RUN_ID"]

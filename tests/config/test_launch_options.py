@@ -66,6 +66,18 @@ def test_every_option_reaches_the_launch(loading: Loader, by_group: bool) -> Non
     assert all(disk["DeleteOnTermination"] for disk in disks.values())
 
 
+def test_what_is_switched_off_is_said(loading: Loader) -> None:
+    """Some types are EBS-optimized unless a launch says no; a file that says nothing leaves it to the type."""
+    assert launched(loading(aws(ebs_optimized=False)))["EbsOptimized"] is False
+    assert "EbsOptimized" not in launched(loading(aws()))
+
+
+def test_an_instance_profile_may_be_an_arn(loading: Loader) -> None:
+    """EC2 takes names and ARNs in different fields."""
+    arn = "arn:aws:iam::123456789012:instance-profile/db-nodes"
+    assert launched(loading(aws(iam_instance_profile=arn)))["IamInstanceProfile"] == {"Arn": arn}
+
+
 def test_imdsv2_is_the_default(loading: Loader) -> None:
     """A launch that says nothing of it would be refused by many an account."""
     assert launched(loading(aws()))["MetadataOptions"] == {"HttpTokens": "required"}

@@ -92,6 +92,22 @@ def test_bytes_that_are_no_text(file: Path) -> None:
         read_mapping(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding", "why"),
+    [
+        ("# für alle\nbackend: aws\n", "latin-1", "invalid start byte"),
+        ("backend: aws\n", "utf-32", "unacceptable character|special characters are not allowed"),
+    ],
+)
+def test_another_encoding_is_named_as_the_reason(file: Path, text: str, encoding: str, why: str) -> None:
+    """The reason is what is wrong with the bytes, and not that a key is missing; YAML itself knows UTF-16."""
+    file.write_bytes(text.encode(encoding))
+    with pytest.raises(ConfigError, match=f"not YAML: .*({why}).* Save it as UTF-8 text"):
+        read_mapping(file)
+    file.write_text(text, encoding="utf-16")
+    assert read_mapping(file) == {"backend": "aws"}
+
+
 def test_the_files_lines_are_not_quoted(file: Path) -> None:
     """A file that is not YAML may hold a secret on the line that is wrong."""
     file.write_text("password: 'hunter2\nendpoint: [\n")

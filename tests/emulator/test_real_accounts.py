@@ -193,6 +193,17 @@ def test_the_accounts_default_counts(ec2: EC2Client, emulator: Emulator) -> None
     run(ec2, TagSpecifications=tags, MetadataOptions={"InstanceMetadataTags": "disabled"})
 
 
+def test_a_policy_may_demand_tags_of_volumes_too(ec2: EC2Client, emulator: Emulator) -> None:
+    """The launch is refused for the kind of thing that lacks the tag, and goes through with it on both."""
+    emulator.weather(policy={"require": ["tag:Team"]})
+    tags = {kind: {"ResourceType": kind, "Tags": [{"Key": "Team", "Value": "x"}]} for kind in ("instance", "volume")}
+    for given, lacking in (((), "instance"), (("volume",), "instance"), (("instance",), "volume")):
+        with refused("UnauthorizedOperation", 403) as said:
+            run(ec2, TagSpecifications=[tags[kind] for kind in given] or None)
+        assert f":{lacking}/*" in said.words
+    assert len(run(ec2, TagSpecifications=list(tags.values()))) == 1
+
+
 def test_policy_is_the_weather_of_aws_alone(emulator: Emulator) -> None:
     """In ``own``, or at the top as a short form, which leaves the rest of ``own`` as it is."""
     emulator.weather(own={"kubernetes": {"step_s": 1}, "aws": {"opted_in": ["us-east-1-bos-1"]}})

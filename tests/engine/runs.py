@@ -60,8 +60,10 @@ class Bench:
         self.engines: list[Engine] = []
         self._journals: list[Journal] = []
 
-    def engine(self, wanted: Request | None = None, backend: Backend | None = None) -> Engine:
+    def engine(self, wanted: Request | None = None, backend: Backend | None = None, *, which: str = "") -> Engine:
         """An engine as a keeper has it after its start: run in the journal, account known, zones being read.
+
+        ``which`` is the identity of the emulator.
 
         The second one of a run adopts what the first one holds.
         """
@@ -70,7 +72,7 @@ class Bench:
         run_state = RunState(journal, wanted.run, self.clock)
         if not run_state.live:
             run_state.intend("run-started", data={"started": self.clock.now(), "nonce": "n"})
-        engine = Engine(wanted, backend or open_backend(wanted), run_state, self.clock)
+        engine = Engine(wanted, backend or open_backend(wanted), run_state, self.clock, emulator=lambda: which)
         self.engines.append(engine)
         self._journals.append(journal)
         engine.open()

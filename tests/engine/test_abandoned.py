@@ -14,7 +14,7 @@ from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.release import Scope
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import Held, Subject
+from pytest_capacity.model import Held, Piece, Subject
 
 GROUP = str(Subject(topology="default", series=9, zone="1", kind="capacity-group", label="run"))
 NETWORK = str(Subject(topology="default", series=9, zone="1", kind="network", label="run"))
@@ -63,3 +63,16 @@ def test_a_piece_that_is_being_released_is_known_as_such(state: RunState) -> Non
         abandoned.under_way()[0].result(60)
         assert not abandoned.is_releasing([NETWORK, GROUP])
         assert [held.kind for held in state.held()] == ["network"]
+
+
+def test_what_may_exist_is_released_as_what_does(state: RunState) -> None:
+    """A create call without an answer may have made something: its piece is in the release of its series."""
+    subject = str(Subject(topology="default", series=9, zone="1", kind="node", label="0"))
+    piece = Piece(kind="node", subject=subject, region="r", zone="1", token="t")
+    state.note("intent", subject, {"piece": piece})
+    releaser = SlowReleaser(state)
+    with ThreadPoolExecutor(2) as pool:
+        abandoned = Abandoned(releaser, state, pool, threading.Event())  # type: ignore[arg-type] # of it one method
+        abandoned.release("default", 9, keep=(NETWORK, GROUP), regions=("r",))
+        assert abandoned.is_releasing([subject])
+        releaser.let.set()

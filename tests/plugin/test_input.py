@@ -123,7 +123,11 @@ def test_a_mistyped_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_scenario_that_is_no_good_under_xdist(run: Run, pytester: pytest.Pytester) -> None:
-    """Said once, as a usage error with the emulator's own words, and no second keeper is started for it."""
+    """Said once, as a usage error with the emulator's own words, and no second keeper is started for it.
+
+    It is waited for, though the account would not be: no test may begin.
+    """
+    pytester.makeconftest("from pytest_capacity.plugin import session\nsession.IDENTITY_PATIENCE = 0.1\n")
     (pytester.path / "sc.yaml").write_text("stok: {}\n")
     result = run("-n1", "--capacity-emulator=sc.yaml")
     refused(result, "--capacity-emulator", "sc.yaml: unknown key stok; known keys: boot_s")

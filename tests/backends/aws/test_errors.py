@@ -402,3 +402,11 @@ def test_the_rows_of_the_user_are_asked_first() -> None:
     assert diagnose_error(problem).kind == "type-unsupported"
     assert diagnose_error(problem, table).kind == "capacity-zone"
     assert diagnose_error(raised_by("VcpuLimitExceeded", "", 400), table).kind == "quota"
+
+
+def test_a_row_of_the_user_matches_by_all_that_it_names() -> None:
+    """A status that it names is compared too: the same code with another status is still ours."""
+    own = ErrorRow(cloud="aws", code=("Unsupported",), http=("5xx",), kind="capacity-zone", step="move-on")
+    table = table_of("aws", [own])
+    assert diagnose_error(raised_by("Unsupported", "", 503), table).kind == "capacity-zone"
+    assert diagnose_error(raised_by("Unsupported", "", 400), table).kind == "type-unsupported"

@@ -379,6 +379,31 @@ def test_calls_of_a_run(emulator: Emulator, bench: Bench) -> None:
     bench.give_back(engine)
 
 
+def test_machines_are_looked_at_by_one_list(emulator: Emulator, bench: Bench) -> None:
+    """However many there are; their addresses and places in the reservation are read once, by a list each."""
+    engine = bench.engine(request(emulator, replace(DB, count=3)))
+    engine.provision("default")
+    backend = open_backend(engine.request)
+    nodes = [held for held in engine.run_state.held() if held.kind == NODE]
+    before = len(emulator.calls())
+    assert list(backend.refresh(nodes)) == nodes
+    assert [call["operation"] for call in emulator.calls()[before:]] == ["VirtualMachines_List"]
+    new = [
+        replace(
+            held, facts={key: value for key, value in held.facts.items() if key not in ("private_ip", "reservation_id")}
+        )
+        for held in nodes
+    ]
+    before = len(emulator.calls())
+    assert list(backend.refresh(new)) == nodes
+    assert sorted(call["operation"] for call in emulator.calls()[before:]) == [
+        "CapacityReservationGroups_Get",
+        "NetworkInterfaces_List",
+        "VirtualMachines_List",
+    ]
+    bench.give_back(engine)
+
+
 def test_the_inventory_is_of_the_whole_subscription(emulator: Emulator, bench: Bench) -> None:
     """Two lists by tag, with their pages, whatever the number of regions; strangers' things are not in it."""
     engine = bench.engine()

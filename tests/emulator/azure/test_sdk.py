@@ -125,6 +125,44 @@ def test_a_machine_whose_allocation_is_refused_at_once_stays(emulator: Emulator,
     assert not list(compute.virtual_machines.list("Mine"))
 
 
+def test_a_machine_that_will_fail_is_being_made_until_then(emulator: Emulator, compute: Any, subnet: str) -> None:
+    """Its state is Creating for as long as the operation runs, and Failed from its end on."""
+    emulator.weather(stock={"eastus-1": {SIZE: 0}}, operation_s=300)
+    compute.virtual_machines.begin_create_or_update("Mine", "m", machine("1", subnet), polling=False)
+    assert compute.virtual_machines.get("Mine", "m").provisioning_state == "Creating"
+    emulator.weather(clock={"advance_s": 301})
+    assert compute.virtual_machines.get("Mine", "m").provisioning_state == "Failed"
+
+
+def test_the_same_request_again_changes_nothing(compute: Any, subnet: str) -> None:
+    """The machine is the one that is there; with another login or another zone the request is refused."""
+    from azure.core.exceptions import ResourceExistsError
+
+    body = machine("1", subnet)
+    made = compute.virtual_machines.begin_create_or_update("Mine", "m", body).result()
+    again = compute.virtual_machines.begin_create_or_update("Mine", "m", body).result()
+    assert again.vm_id == made.vm_id
+    other = machine("1", subnet)
+    other["properties"]["osProfile"]["adminUsername"] = "another"
+    for changed in (other, machine("2", subnet)):
+        with pytest.raises(ResourceExistsError) as refused:
+            compute.virtual_machines.begin_create_or_update("Mine", "m", changed)
+        assert value(refused).error.code == "PropertyChangeNotAllowed"
+    assert [one.vm_id for one in compute.virtual_machines.list("Mine")] == [made.vm_id]
+
+
+def test_a_size_that_does_not_exist_is_refused(compute: Any, subnet: str) -> None:
+    """Nothing is kept of the request."""
+    from azure.core.exceptions import HttpResponseError
+
+    body = machine("1", subnet)
+    body["properties"]["hardwareProfile"]["vmSize"] = "Standard_Made_Up"
+    with pytest.raises(HttpResponseError) as refused:
+        compute.virtual_machines.begin_create_or_update("Mine", "m", body)
+    assert (value(refused).status_code, value(refused).error.code) == (400, "InvalidParameter")
+    assert not list(compute.virtual_machines.list("Mine"))
+
+
 def test_a_member_fails_with_the_reason_inside(emulator: Emulator, compute: Any, subnet: str) -> None:
     """The outer error of a reservation says only that there is one."""
     from azure.core.exceptions import HttpResponseError
