@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from pytest_capacity.emulator.catalogue import MachineType, Place, TableCatalogue
 from pytest_capacity.emulator.refusal import NoStock, OverQuota, Refusal, StaleVersion
@@ -175,6 +176,19 @@ def test_quotas_are_told(emulator: Emulator) -> None:
     assert quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-1216C47A")["Quota"]["Value"] == 64.0
     with pytest.raises(quotas.exceptions.NoSuchResourceException):
         quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-0")
+
+
+def test_what_a_service_does_not_know_is_refused(emulator: Emulator) -> None:
+    """In its own words; they name what the emulator knows of it."""
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": emulator.secret}
+    make: Any = boto3.client
+    for service, operation, known, code in (
+        ("service-quotas", "list_services", "ListServiceQuotas", "IllegalArgumentException"),
+        ("ssm", "describe_parameters", "GetParameter", "UnknownOperationException"),
+    ):
+        with pytest.raises(ClientError, match=known) as caught:
+            getattr(make(service, "us-east-1", endpoint_url=emulator.url, **keys), operation)()
+        assert caught.value.response["Error"]["Code"] == code
 
 
 def test_a_late_fault_comes_after_acceptance(emulator: Emulator, ec2: EC2Client) -> None:

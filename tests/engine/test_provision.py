@@ -233,7 +233,7 @@ def test_a_quota_is_not_believed_while_we_release(bench: Bench, emulator: Emulat
     """A failed rung's instances still count: the next rung's quota refusal is asked once more when they are gone."""
     emulator.weather(
         quota={"us-east-1": {"vcpus": 8}},
-        stop_s=1.0,
+        stop_s=6.0,
         boot_s=0.2,
         faults=[
             {"operation": "boot", "zone": "us-east-1a", "error": "Server.InsufficientInstanceCapacity", "times": 1}

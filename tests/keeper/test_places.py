@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper import places, spawn
 from pytest_capacity.keeper.run import key_files
 
@@ -38,6 +40,26 @@ def test_only_a_sockets_directory_is_removed(tmp_path: Path, monkeypatch: pytest
     places.remove_dir(name.format(tmp=tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "pc-open", "pc-relative", "pc-with-file"]
     assert (tmp_path / "pc-with-file" / "notes").exists()
+
+
+def test_the_next_keepers_socket_has_the_same_place(tmp_path: Path) -> None:
+    """The directory is made again where it is gone, and used as it is where it is still there."""
+    path = str(tmp_path / "pc-1" / "keeper")
+    for _ in range(2):
+        assert places.same_socket_dir(path) == path
+        assert stat.S_IMODE((tmp_path / "pc-1").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["open", "link", "file", "none/deeper"])
+def test_a_place_that_is_not_ours_alone_is_no_place_for_a_socket(tmp_path: Path, name: str) -> None:
+    """What others may enter, a link, a file, or nothing to make it in: an error that names it."""
+    (tmp_path / "own").mkdir(mode=0o700)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o710)
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    (tmp_path / "file").touch()
+    with pytest.raises(KeeperError, match=re.escape(str(tmp_path / name))):
+        places.same_socket_dir(str(tmp_path / name / "keeper"))
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 
 import pytest
@@ -87,9 +88,12 @@ def test_quiet_runs_show_the_receipt_alone(pytester: pytest.Pytester, run_on: Ru
 
 
 def test_emulated_runs_say_so_twice(pytester: pytest.Pytester, run: Run) -> None:
-    """In the header and in the summary."""
+    """In the header and in the summary; and that the emulator starts, where it does not run before collection ends."""
     pytester.makepyfile("def test_it(capacity): pass")
-    result = run("--capacity-emulator")
+    late = pytester.path / "late-python"
+    late.write_text(f'#!/bin/sh\nsleep 3\nexec {sys.executable} "$@"\n')
+    late.chmod(0o755)
+    result = run("--capacity-emulator", f"--capacity-keeper-python={late}")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["capacity: starting the emulator", "capacity: account 123456789012*"])
     said = [line for line in result.outlines if line.endswith("EMULATED: no cloud is used, nothing is billed")]

@@ -19,13 +19,10 @@ from pytest_capacity.engine.clock import Deadline, poll_pause
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, ScalingError
 from pytest_capacity.model import Change, Held, HeldKey, Node, Order, Placed, Reservation
-from pytest_capacity.scaling.nodes.tasks import Seats, Task, number_of, reservations_of
+from pytest_capacity.scaling.nodes.tasks import Seats, Task, is_off, number_of, reservations_of
 
 #: Says how far it is: what happened, in one word, and the details.
 Say = Callable[[str, str], None]
-
-#: The value of the fact ``power`` of a node that is stopped.
-OFF: Final = "off"
 
 #: How long it is tried to say, after a failure, how large disks are. Seconds.
 LOOK_S: Final = 30.0
@@ -93,7 +90,7 @@ class Steps:
         keys = {*self._task.victims, *reservations_of(self._task)}
         keys |= {held.key for held in self._state.held(self._task.mine)}
         helds = [held for held in self._state.held() if held.key in keys]
-        off = {held.id for held in self._state.held() if _is_off(held)}
+        off = {held.id for held in self._state.held() if is_off(held)}
         stopped = {node.id: ", stopped" if node.id in off else "" for node in nodes}
         words = [f"{node.name} ({node.id}, {node.instance_type}{stopped[node.id]})" for node in nodes]
         parts = [
@@ -206,7 +203,7 @@ class Steps:
     def _run_again(self, deadline: Deadline) -> None:
         """Start the nodes that are stopped, and hand over all as they are then."""
         nodes = self._alterer.until(self._helds(), _at_rest, deadline)
-        self._start([held for held in nodes if _is_off(held)], deadline)
+        self._start([held for held in nodes if is_off(held)], deadline)
         now = self._as_they_are(deadline)
         self._hand_over(lambda placed: self._with(placed, now))
 
@@ -251,8 +248,8 @@ class Steps:
 
     def _stop(self, nodes: Sequence[Held], deadline: Deadline) -> list[Held]:
         """Stop those that run; return all, stopped."""
-        self._set([held for held in nodes if not _is_off(held)], lambda _: Change(running=False), deadline)
-        stopped = self._alterer.until(nodes, _is_off, deadline) if nodes else []
+        self._set([held for held in nodes if not is_off(held)], lambda _: Change(running=False), deadline)
+        stopped = self._alterer.until(nodes, is_off, deadline) if nodes else []
         if stopped:
             self._say("NodesStopped", _ids(stopped))
         return stopped
@@ -260,7 +257,7 @@ class Steps:
     def _start(self, nodes: Sequence[Held], deadline: Deadline) -> list[Held]:
         """Start nodes that are stopped; return them when they run."""
         self._set(nodes, lambda _: Change(running=True), deadline)
-        return self._alterer.until(nodes, _runs, deadline, _is_off) if nodes else []
+        return self._alterer.until(nodes, _runs, deadline, is_off) if nodes else []
 
     def _set(self, nodes: Sequence[Held], to: Callable[[Held], Change], deadline: Deadline) -> None:
         self._alterer.side_by_side(lambda held: self._alterer.change(held, to(held), deadline), nodes)
@@ -341,17 +338,13 @@ class Steps:
             self._alterer.remove_made(self._task.mine, (self._order.placement.region,), deadline)
 
 
-def _is_off(held: Held) -> bool:
-    return held.facts.get("power") == OFF
-
-
 def _runs(held: Held) -> bool:
     return held.state == "ready"
 
 
 def _at_rest(held: Held) -> bool:
     """Return whether it is neither being stopped nor started."""
-    return _runs(held) or _is_off(held)
+    return _runs(held) or is_off(held)
 
 
 def _ids(helds: Sequence[Held]) -> str:

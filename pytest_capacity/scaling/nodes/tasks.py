@@ -260,7 +260,8 @@ class Planner:
                 f"{wanted} GB are asked for, and group {change.group!r} has {named}: disks never shrink. "
                 "Nothing was changed"
             )
-        if wanted == min(sizes):
+        # Nodes that did not start again after their disks had grown are started by the same request once more.
+        if wanted == min(sizes) and not (change.restart and any(map(is_off, standing.helds))):
             raise ScalingError(
                 f"group {change.group!r} has disks of {wanted} GB already. Ask for more. Nothing was changed"
             )
@@ -409,6 +410,11 @@ def touched(task: Task) -> tuple[str, ...]:
 def reservations_of(task: Task) -> set[HeldKey]:
     """Return the reservations whose counts a task sets."""
     return {seats.key for seats in (*task.seats, *task.freed)}
+
+
+def is_off(held: Held) -> bool:
+    """Return whether a node is stopped."""
+    return held.facts.get("power") == "off"
 
 
 def number_of(node: Node) -> int:

@@ -241,7 +241,7 @@ def test_nodes_run_again_whose_disks_did_not_grow(emulator: Emulator, bench: Ben
 
 
 def test_nodes_that_do_not_start_again_are_named(emulator: Emulator, bench: Bench) -> None:
-    """A machine that Azure does not start stays deallocated: the error says so, with the disks as they are."""
+    """A machine that Azure does not start stays deallocated: the error says so; the same once more starts it."""
     engine = bench.engine(request(emulator, replace(GROUP, count=1)))
     (node,) = engine.provision("default").nodes["db"]
     emulator.weather(faults=[{"operation": "VirtualMachines_Start", **BROKEN}])
@@ -250,6 +250,10 @@ def test_nodes_that_do_not_start_again_are_named(emulator: Emulator, bench: Benc
     assert "It could not be undone" in asked.reason
     assert f"has db-0 ({node.id}, {SMALL}, stopped); their disks are db-0 64 GB" in asked.reason
     emulator.weather(faults=[])
+    (again,) = Scaler(bench, engine).ask("db", disk_gb=64, restart=True)
+    assert (again.outcome, power(engine)) == ("successful", {"on"}), again.reason
+    with pytest.raises(CapacityError, match="has disks of 64 GB already"):
+        Scaler(bench, engine).ask("db", disk_gb=64, restart=True)
     bench.give_back(engine)
 
 

@@ -46,11 +46,12 @@ def whole_run(bench: Bench, emulator: Emulator, **changes: Any) -> None:
     emulator.weather(faults=[{"operation": "LaunchInstance", **out}])
     settings = replace(SETTINGS, public_ip=True, capacity_report=True)
     engine = bench.engine(request(emulator, replace(DB, placement_group=True), LOADER, settings=settings, **changes))
-    engine.provision("default")
+    placed = engine.provision("default")
     backend = open_backend(engine.request)
     assert isinstance(backend, OciBackend)
     assert backend.regions()
-    for held in engine.run_state.held():
+    # What was made in the zone before may be on its way out.
+    for held in (one for one in engine.run_state.held() if one.zone == placed.zone):
         backend.change(held, Change(deadline=1_900_000_000.0))
     node = next(held for held in engine.run_state.held() if held.kind == "node" and held.group == "loader")
     backend.console(node)

@@ -13,7 +13,7 @@ from pytest_capacity.backends.oci import listing
 from pytest_capacity.backends.oci.backend import OciBackend
 from pytest_capacity.backends.oci.session import COMPUTE
 from pytest_capacity.errors import Exhausted, Refused
-from pytest_capacity.model import Fallback
+from pytest_capacity.model import Change, Fallback
 from tests.backends.oci.runs import COMPARTMENT, DB, DOMAINS, FIXED, LOADER, OTHER, REGION, SETTINGS, SHAPE, request
 from tests.emulated import Emulator, rounds
 from tests.engine.runs import Bench, within
@@ -329,10 +329,10 @@ def test_a_node_is_ready_when_its_reservation_counts_it(bench: Bench, emulator: 
     assert list(backend.refresh(nodes)) == nodes, "what was ready once is not counted again"
     emulator.weather(own={"oci": {"count_lag_s": 0}})
     assert list(backend.refresh(early)) == nodes
-    going, *others = nodes
-    backend.release([going])
+    stopped, *others = nodes
+    backend.change(stopped, Change(running=False))
     begun = [replace(held, state="creating") for held in others]
-    assert list(backend.refresh(begun)) == others, "one that is listed as terminated is counted no more"
+    assert list(backend.refresh(begun)) == others, "one that is stopped names the reservation, and is not counted"
     give_back(bench, emulator)
 
 

@@ -109,6 +109,8 @@ def test_a_cluster_placement_group_that_takes_no_instance(compute: Any, network:
     there = clusters.create_cluster_placement_group(group(availability_domain=OTHER)).data
     refused("InvalidParameter", 400, compute.launch_instance, launch(of.id, cluster_placement_group_id=there.id))
     here = clusters.create_cluster_placement_group(group()).data
+    listed = clusters.list_cluster_placement_groups(compartment_id=COMPARTMENT, ad=OTHER).data.items
+    assert [one.id for one in listed] == [there.id]
     clusters.deactivate_cluster_placement_group(here.id)
     refused("IncorrectState", 409, compute.launch_instance, launch(of.id, cluster_placement_group_id=here.id))
     nowhere = launch(of.id, cluster_placement_group_id=here.id + "x")

@@ -249,6 +249,10 @@ def test_a_launch_that_fails_later(compute: Any, network: Any, work: Any, emulat
     (error,) = work.list_work_request_errors(request).data
     assert (error.code, error.message) == ("InternalError", "Out of host capacity.")
     assert [one.id for one in work.list_work_requests(COMPARTMENT, resource_id=answer.data.id).data] == [request]
+    emulator.weather(faults=[{**late, "operation": "boot", "late": False, "message": "No image."}])
+    request = compute.launch_instance(launch(of.id)).headers["opc-work-request-id"]
+    assert work.get_work_request(request).data.status == "FAILED"
+    assert [one.message for one in work.list_work_request_errors(request).data] == ["No image."]
 
 
 def test_a_retry_token_makes_one_thing(compute: Any, network: Any, emulator: Emulator) -> None:
@@ -275,7 +279,7 @@ def test_preemptible_instances(compute: Any, network: Any, emulator: Emulator) -
     )
     held = compute.create_compute_capacity_reservation(reserve()).data
     both = launch(of.id, preemptible_instance_config=preemptible, capacity_reservation_id=held.id)
-    refused("InvalidParameter", 400, compute.launch_instance, both)
+    assert "preemptible" in refused("InvalidParameter", 400, compute.launch_instance, both)
     instance = compute.launch_instance(launch(of.id, preemptible_instance_config=preemptible)).data
     emulator.weather(reclaim=[instance.id])
     assert compute.get_instance(instance.id).data.lifecycle_state == "TERMINATED"

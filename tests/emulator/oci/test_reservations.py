@@ -38,7 +38,10 @@ def test_a_reservation_is_used_and_counts(compute: Any, network: Any, emulator: 
     assert [one.id for one in inside] == [instance.id]
     refused("Conflict", 409, compute.delete_compute_capacity_reservation, held.id)
     compute.terminate_instance(instance.id)
+    emulator.weather(stop_s=60)
     compute.delete_compute_capacity_reservation(held.id)
+    assert compute.get_compute_capacity_reservation(held.id).data.lifecycle_state == "DELETING"
+    emulator.weather(clock={"advance_s": 60})
     assert [one.lifecycle_state for one in compute.list_compute_capacity_reservations(COMPARTMENT).data] == ["DELETED"]
     assert emulator.held("capacity-reservation") == []
 
