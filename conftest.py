@@ -16,7 +16,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.emulated import Emulator, processes, secret_file, start_emulator
+from tests.emulated import Emulator, keepers_below, secret_file, start_emulator
 
 pytest_plugins = ["pytester"]
 
@@ -118,12 +118,11 @@ def as_in_a_terminal() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def no_keeper_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A keeper whose emulator has ended before it could give everything back would look for it for hours."""
-    path = f"{tmp_path_factory.getbasetemp()}{os.sep}"
+    path = Emulator.runs_below = f"{tmp_path_factory.getbasetemp()}{os.sep}"
     yield
-    for pid, line in processes():
-        if path in line and ("--listener=" in line or "--keeper=" in line):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    for pid, _ in keepers_below(path):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import IO, Any, Final, cast
+from typing import IO, Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,12 +32,18 @@ EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 #: How long the longest call that a test scripts may take on a loaded machine. Seconds.
 PATIENCE: Final = 60.0
 
+#: How long a keeper that an earlier test has left at work may take to end. Seconds.
+LAST_CALLS: Final = 20.0
+
 #: For how long a call is held open at most, less than an SDK waits for an answer. Seconds.
 HELD_OPEN: Final = 50.0
 
 
 class Emulator:
     """A running emulator. Use it as a context manager, or `close` it."""
+
+    #: The keepers whose files are below this folder are of this test process; "" where that is not known.
+    runs_below: ClassVar[str] = ""
 
     def __init__(self, process: subprocess.Popen[bytes], ready: Mapping[str, Any], errors: IO[bytes]) -> None:
         self.process = process
@@ -86,10 +93,22 @@ class Emulator:
         # Whoever was killed over a call would fill the World anew, or have it counted as the next test's.
         end = time.monotonic() + PATIENCE
         self.go_on()
+        self._end_keepers()
         while under_way := self.under_way():
             assert time.monotonic() < end, f"calls of an earlier test do not end: {under_way}"
             time.sleep(0.02)
         self.reset()
+
+    def _end_keepers(self) -> None:
+        """Wait until the keepers of earlier tests have ended, and end those that go on: the next test counts calls."""
+        end = time.monotonic() + LAST_CALLS
+        while keepers := keepers_below(self.runs_below):
+            if time.monotonic() > end:
+                # A guard first, which would start another keeper.
+                for pid, _ in sorted(keepers, key=lambda keeper: "--keeper=" not in keeper[1]):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
     def errors(self) -> str:
         """What the emulator wrote to its standard error: defects of its own."""
@@ -198,6 +217,12 @@ def rounds(calls: list[dict[str, Any]]) -> int:
         else:
             until = min(until, call["ended"])
     return count
+
+
+def keepers_below(folder: str) -> list[tuple[int, str]]:
+    """The keepers, and what guards them, whose files are below a folder; none for ""."""
+    marks = ("--listener=", "--keeper=")
+    return [one for one in processes() if folder in one[1] and any(mark in one[1] for mark in marks)] if folder else []
 
 
 def processes() -> Iterator[tuple[int, str]]:

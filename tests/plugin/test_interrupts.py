@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,6 +190,9 @@ def test_leaving_an_emulated_run_says_that_it_was_one(pytester: pytest.Pytester,
     assert "EMULATED: no cloud is used, nothing is billed" in summary
     assert "still held:" in summary
     assert "aws ec2" not in process.output()
+    # It would wait for its emulated nodes to stop.
+    (keeper,) = set(re.findall(r"keeper \(pid (\d+)\)", process.output()))
+    os.kill(int(keeper), signal.SIGKILL)
 
 
 def test_the_handler_may_be_switched_off(pytester: pytest.Pytester, cloud: Emulator, processes: list[Process]) -> None:
