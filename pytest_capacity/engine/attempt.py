@@ -201,7 +201,6 @@ class Attempter:
                 sits_in = node.facts.get("reservation_id") or "none"
                 if sits_in != aimed:
                     words = f"node {node.id} was aimed at reservation {aimed} and sits in {sits_in}"
-                    words = f"{words}: {node.problem}" if node.problem else words
                     diagnosis = Diagnosis("stop", "reservation-mismatch", "not-in-reservation", words, by="the keeper")
                     raise AttemptFailed(Failure(diagnosis, piece=piece))
 
