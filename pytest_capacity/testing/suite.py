@@ -178,7 +178,8 @@ class ConformanceSuite:
             if not isinstance(looking, ListsUses):
                 raise unittest.SkipTest("the backend does not say who uses what")
             placed = engine.provision("default")
-            uses = _uses_of("conformance-other", looking, engine.request.regions)
+            found = _uses_of("conformance-other", looking, engine.request.regions)
+            uses = dict(found)
             for group, nodes in placed.nodes.items():
                 for node in nodes:
                     use = uses.get(node.id)
@@ -186,11 +187,11 @@ class ConformanceSuite:
                     assert (use.reservation, use.group, use.topology) == (node.reservation_id, group, "default")
                     assert (use.name, use.state, use.ended) == (node.name, "ready", None)
             nodes_of_run = {node.id for nodes in placed.nodes.values() for node in nodes}
-            rows = {use.reservation for id_, use in uses.items() if id_ not in nodes_of_run}
-            assert rows >= {one.id for one in placed.reservations}, "reservations have rows of their own"
+            rows = {use.reservation for id_, use in found if id_ not in nodes_of_run}
+            assert rows >= {one.id for one in placed.reservations}, "no reservation is a use of its nodes alone"
             bench.give_back(engine)
             left = _uses_of("conformance-other", looking, engine.request.regions)
-            assert not {id_ for id_, use in left.items() if use.ended is None and use.state != "leaving"}
+            assert not {id_ for id_, use in left if use.ended is None and use.state != "leaving"}
 
     def test_another_run_is_released_by_its_stamp(self, lab: Lab, tmp_path: Path) -> None:
         """What a run left whose journal is elsewhere is found and given back, slow nodes too; a third run's stays."""
@@ -257,9 +258,9 @@ class ConformanceSuite:
             bench.give_back(engine)
 
 
-def _uses_of(run: str, backend: ListsUses, regions: Sequence[str]) -> dict[str, CloudUse]:
-    """Return by resource what ``run`` uses of ``regions``; nothing may be unread."""
+def _uses_of(run: str, backend: ListsUses, regions: Sequence[str]) -> list[tuple[str, CloudUse]]:
+    """Return each use that ``run`` has of ``regions``, after the id of its resource; nothing may be unread."""
     found = list(backend.uses(regions, UseFilter()))
     unread = [one for one in found if not isinstance(one, CloudResource)]
     assert not unread, unread
-    return {one.id: use for one in found if isinstance(one, CloudResource) for use in one.uses if use.run == run}
+    return [(one.id, use) for one in found if isinstance(one, CloudResource) for use in one.uses if use.run == run]
