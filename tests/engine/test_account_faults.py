@@ -190,6 +190,15 @@ def over(*regions: str, **more: Any) -> dict[str, Any]:
     return {"regions": regions, "zones": (), "fallback": Fallback(regions=True), "aws": aws, **more}
 
 
+@pytest.mark.parametrize("code", ["NetworkInterfaceLimitExceeded", "AddressLimitExceeded"])
+def test_a_quota_of_a_region_ends_the_region(bench: Bench, emulator: Emulator, code: str) -> None:
+    """No other zone of it is asked, and the next region is taken."""
+    emulator.weather(faults=[fault(code, "", region="us-east-1")])
+    placed = bench.engine(request(emulator, OPEN, **over("us-east-1", "us-west-2"))).provision("default")
+    assert placed.region == "us-west-2"
+    assert len([call for call in emulator.calls("RunInstances") if call["region"] == "us-east-1"]) == 1
+
+
 @pytest.mark.parametrize("regions", [("me-south-1", "us-east-1"), ("us-east-1", "me-south-1")])
 def test_a_region_that_is_not_enabled_is_left_out(bench: Bench, emulator: Emulator, regions: tuple[str, ...]) -> None:
     """First or second, it is named with the advice to enable it, and the other region is used."""
