@@ -79,6 +79,7 @@ class Fleet:
             words = f"machines have no SSH server: asyncssh is not installed in {sys.prefix}"
             print(f"pytest-capacity emulator: {words}; install it there, and start again", file=sys.stderr)
             return
+        leave_out_late_accepts()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="nodes", daemon=True)
         self._thread.start()
 
@@ -201,3 +202,19 @@ def _turns(one: Machine) -> list[float]:
         FOREVER if one.shutdown_at is None else one.shutdown_at,
         FOREVER if one.taken_at is None else one.taken_at,
     ]
+
+
+def leave_out_late_accepts() -> None:
+    """Keep from standard error what Python says of a connection that is accepted while its server closes.
+
+    A race in `asyncio.Server.close` (python/cpython#109564): the transport's ``__del__`` raises, though it has closed
+    the connection. A node that goes away closes its port at any time.
+    """
+    others = sys.unraisablehook
+
+    def hook(found: sys.UnraisableHookArgs, /) -> None:
+        late = getattr(found.object, "__qualname__", "") == "_SelectorTransport.__del__"
+        if not (late and isinstance(found.exc_value, TypeError)):
+            others(found)
+
+    sys.unraisablehook = hook
