@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec.structs import replace
@@ -26,6 +26,8 @@ FILTER_VALUES: Final = 200
 
 #: Threads for a listing over regions and kinds; no more than the SDK's pool of connections.
 WIDTH: Final = 32
+
+_T = TypeVar("_T")
 
 _LISTED_STATES: Final = ("pending", "running", "shutting-down", "stopping", "stopped")
 
@@ -111,13 +113,18 @@ def inventory(
             for region in regions
             for kind in kinds
         }
-        for answer in as_completed(asked):
-            region, kind = asked[answer]
-            try:
-                yield from answer.result()
-            except (ClientError, BotoCoreError) as error:
-                read = diagnose_error(error, cloud.errors)
-                yield Unread(region, kind, f"{read.code}: {read.words}")
+        yield from answers(cloud, asked)
+
+
+def answers(cloud: Cloud, asked: Mapping[Future[list[_T]], tuple[str, str]]) -> Iterator[_T | Unread]:
+    """Yield what was listed, as it comes; of a region and kind that could not be read, why."""
+    for answer in as_completed(asked):
+        region, kind = asked[answer]
+        try:
+            yield from answer.result()
+        except (ClientError, BotoCoreError) as error:
+            read = diagnose_error(error, cloud.errors)
+            yield Unread(region, kind, f"{read.code}: {read.words}")
 
 
 def _stamped(cloud: Cloud, run: str, project: str, region: str, kind: str) -> list[Held]:

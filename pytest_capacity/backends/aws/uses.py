@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from pytest_capacity.backends.aws import reading
-from pytest_capacity.backends.aws.errors import diagnose_error
-from pytest_capacity.backends.aws.listing import WIDTH, any_run, list_instances, list_reservations
+from pytest_capacity.backends.aws.listing import WIDTH, answers, any_run, list_instances, list_reservations
 from pytest_capacity.backends.aws.plan import NODE, RESERVATION
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.stamp import read_stamp
@@ -27,13 +24,7 @@ def read_uses(cloud: Cloud, regions: Sequence[str]) -> Iterator[CloudResource | 
         return
     with ThreadPoolExecutor(min(WIDTH, 2 * len(regions)), thread_name_prefix="uses") as pool:
         asked = {pool.submit(_read, cloud, region, kind): (region, kind) for region in regions for kind in _KINDS}
-        for answer in as_completed(asked):
-            region, kind = asked[answer]
-            try:
-                yield from answer.result()
-            except (ClientError, BotoCoreError) as error:
-                read = diagnose_error(error, cloud.errors)
-                yield Unread(region, kind, f"{read.code}: {read.words}")
+        yield from answers(cloud, asked)
 
 
 def _read(cloud: Cloud, region: str, kind: str) -> list[CloudResource]:

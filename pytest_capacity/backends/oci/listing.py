@@ -29,7 +29,7 @@ _PATIENCE: Final = 10
 _log: Final = logging.getLogger("pytest_capacity.oci")
 
 #: How a read may end that is reported and not raised.
-UNREAD: Final = (ServiceError, RequestException)
+_UNREAD: Final = (ServiceError, RequestException)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -196,7 +196,7 @@ def _reason(cloud: Cloud, failed: Held) -> Held:
             for one in requests
             for error in cloud.pages(service, failed.region, "ListWorkRequestErrors", f"/workRequests/{one}/errors")
         ]
-    except UNREAD:
+    except _UNREAD:
         return failed
     return reading.with_errors(failed, errors)
 
@@ -234,20 +234,21 @@ def inventory(cloud: Cloud, run: str, project: str, regions: Sequence[str]) -> I
 
         first = asked((region, place, kind, "") for region in regions for place in compartments for kind in _TOP)
         networks: list[Held] = []
-        for found in _answers(cloud, first):
+        for found in answers(cloud, first):
             if isinstance(found, Held) and found.kind == NETWORK:
                 networks.append(found)
             yield found
         inside = asked((one.region, one.place, kind, one.id) for one in networks for kind in IN_NETWORK)
-        yield from _answers(cloud, inside)
+        yield from answers(cloud, inside)
 
 
-def _answers(cloud: Cloud, asked: dict[Future[list[Held]], tuple[str, str]]) -> Iterator[Held | Unread]:
+def answers(cloud: Cloud, asked: Mapping[Future[list[_T]], tuple[str, str]]) -> Iterator[_T | Unread]:
+    """Yield what was listed, as it comes; of a region and kind that could not be read, why."""
     for answer in as_completed(asked):
         region, kind = asked[answer]
         try:
             yield from answer.result()
-        except UNREAD as error:
+        except _UNREAD as error:
             read = diagnose_error(error, cloud.errors)
             yield Unread(region, kind, f"{read.code}: {read.words}")
 
@@ -261,7 +262,7 @@ def _stamped(cloud: Cloud, run: str, project: str, region: str, place: str, kind
             whole = owned(held, read_stamp(thing.get("freeformTags")), run, tag_value(project))
             if held.state != "gone" and whole:
                 ours.append(whole)
-    except UNREAD as error:
+    except _UNREAD as error:
         if kind == CLUSTER and not cloud.makes_clusters and _is_not_ours(error):
             return []
         raise
@@ -301,7 +302,7 @@ def compartments_below(cloud: Cloud, region: str, root: str) -> tuple[list[str],
     while level:
         try:
             level = [child for some in side_by_side(children, level) for child in some]
-        except UNREAD as error:
+        except _UNREAD as error:
             read = diagnose_error(error, cloud.errors)
             return found, [*unread, Unread("", "compartment", f"{read.code}: {read.words}")]
         found += level

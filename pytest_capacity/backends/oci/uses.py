@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 
 from pytest_capacity.backends.oci import reading
-from pytest_capacity.backends.oci.errors import diagnose_error
 from pytest_capacity.backends.oci.kinds import NODE, RESERVATION
-from pytest_capacity.backends.oci.listing import UNREAD, compartments_below, list_kind
+from pytest_capacity.backends.oci.listing import answers, compartments_below, list_kind
 from pytest_capacity.backends.oci.session import WIDTH, Cloud
 from pytest_capacity.backends.oci.stamp import read_stamp
 from pytest_capacity.backends.uses import stamped_use
@@ -32,13 +31,7 @@ def read_uses(cloud: Cloud, regions: Sequence[str]) -> Iterator[CloudResource | 
             for place in compartments
             for kind in (NODE, RESERVATION)
         }
-        for answer in as_completed(asked):
-            region, kind = asked[answer]
-            try:
-                yield from answer.result()
-            except UNREAD as error:
-                read = diagnose_error(error, cloud.errors)
-                yield Unread(region, kind, f"{read.code}: {read.words}")
+        yield from answers(cloud, asked)
 
 
 def _read(cloud: Cloud, region: str, place: str, kind: str) -> list[CloudResource]:
