@@ -48,7 +48,6 @@ class Database:
         ``storage_gb`` (GiB of each volume) only grows. ``storage_mode`` is the configuration's and ``component`` the
         engine's unless given. Raises `KubeDBError`.
         """
-        __tracebackhide__ = True
         change = DatabaseChange(
             engine=self.engine,
             name=self.name,
@@ -84,7 +83,6 @@ def database(runtime: Keeper, name: str, engine: str | None, namespace: str | No
 
     Raises `KubeDBError`.
     """
-    __tracebackhide__ = True
     request = runtime.request
     if name in request.databases and engine is None and namespace is None:
         ready = runtime.call_patiently(protocol.AskDatabase(key=name), protocol.DatabaseReady)

@@ -153,7 +153,6 @@ class Capacity:
         A node that a test has borrowed is never removed. Raises `ScalingError` for what is refused before any change;
         whether it succeeds says `Scaled.wait`.
         """
-        __tracebackhide__ = True
         named = tuple(one if isinstance(one, str) else one.id for one in remove)
         return self._change(NodeChange(topology=self.name, group=group, count=count, remove=named))
 
@@ -173,7 +172,6 @@ class Capacity:
         spot nodes, for a type of another architecture, and, without ``lose_local_disks``, where the nodes have disks of
         their machine, whose data is lost. Raises as `scale` does.
         """
-        __tracebackhide__ = True
         change = NodeChange(
             topology=self.name,
             group=group,
@@ -191,7 +189,6 @@ class Capacity:
         its node is stopped, ``restart`` allows that: the nodes are stopped and started again. Then spot nodes are
         refused, and, without ``lose_local_disks``, nodes with disks of their machine. Raises as `scale` does.
         """
-        __tracebackhide__ = True
         change = NodeChange(
             topology=self.name, group=group, disk_gb=gb, restart=restart, lose_local_disks=lose_local_disks
         )
@@ -209,7 +206,6 @@ class Capacity:
         return self._runtime.call(protocol.ListOps(target=target), protocol.OpsAnswer).requests
 
     def _change(self, change: NodeChange) -> Scaled:
-        __tracebackhide__ = True
         if change.mode not in get_args(ResizeMode):
             raise ScalingError(f"mode is {change.mode!r}, and can be {' or '.join(map(repr, get_args(ResizeMode)))}")
         call = protocol.ScaleNodes(change=replace(change, key=secrets.token_hex(8)))

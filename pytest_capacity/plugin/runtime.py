@@ -92,7 +92,6 @@ class Runtime(ABC):
 
         Raises `CapacityError` for a name that is not there.
         """
-        __tracebackhide__ = True
         names = list(self.request.topologies)
         if topology in names:
             return topology
@@ -105,7 +104,6 @@ class Runtime(ABC):
 
     def check(self, asked: Wanted) -> None:
         """Raise `CapacityError` where the configuration can never give what a marker asks for."""
-        __tracebackhide__ = True
         topology = self.request.topologies[self.known(asked.topology)]
         groups = [group for group in topology.groups if asked.group in (None, group.name)]
         if not groups:
@@ -130,7 +128,6 @@ class Runtime(ABC):
 
     def placed(self, topology: str) -> Placed:
         """Return ``topology`` as it stands; provisioned at the first call of any process. Raise `CapacityError`."""
-        __tracebackhide__ = True
         topology = self.known(topology)
         answer = self._answers.get(topology)
         if answer is None or (isinstance(answer, Placed) and self._may_have_changed(topology)):
@@ -155,7 +152,6 @@ class Runtime(ABC):
 
     def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
         """Return the nodes of ``topology`` by group, as tests get them. Raises as `placed` does."""
-        __tracebackhide__ = True
         return {group: self._usable(nodes) for group, nodes in self.placed(topology).nodes.items()}
 
     def everything(self) -> Sequence[Machine]:
@@ -188,7 +184,6 @@ class Runtime(ABC):
 
         An unbound one where several are named and none so, and where there are only databases.
         """
-        __tracebackhide__ = True
         several = DEFAULT_TOPOLOGY not in self.request.topologies and len(self.request.topologies) > 1
         if several or (self.request.databases and not self.request.topologies):
             return Capacity(self, DEFAULT_TOPOLOGY)
@@ -196,7 +191,6 @@ class Runtime(ABC):
 
     def default(self) -> Capacity:
         """Return the handle of the default topology, provisioned. Fails the test where there is none."""
-        __tracebackhide__ = True
         with self.explained():
             handle = Capacity(self, self.known(DEFAULT_TOPOLOGY))
             self.placed(handle.name)
@@ -204,7 +198,6 @@ class Runtime(ABC):
 
     def lend(self, item: pytest.Item) -> Loan:
         """Return the nodes that ``item`` wants, its own until `take_back`."""
-        __tracebackhide__ = True
         with self.explained():
             asked = wanted(item)
             self.check(asked)
@@ -214,7 +207,6 @@ class Runtime(ABC):
 
     def take_back(self, loan: Loan) -> None:
         """End a loan, once the suite has cleaned its nodes. Raises `NodeError` where it could not."""
-        __tracebackhide__ = True
         suspect = set(loan.nodes)
         try:
             self._clean(loan, suspect)
@@ -236,7 +228,6 @@ class Runtime(ABC):
 
         Raises `NodeError` that names those for which a hook failed.
         """
-        __tracebackhide__ = True
         failures: list[tuple[Machine, BaseException]] = []
         for node in loan.nodes:
             try:
@@ -250,7 +241,6 @@ class Runtime(ABC):
 
     def call_patiently(self, message: Call, answer: type[A]) -> A:
         """Do as `call`, for what takes minutes: the wait does not count against a test's timeout. From any thread."""
-        __tracebackhide__ = True
         if threading.current_thread() is not threading.main_thread():
             return self.call(message, answer)  # A test's timer is the main thread's.
         return self._call_unhurried(message, answer)
@@ -265,7 +255,6 @@ class Runtime(ABC):
 
         A fixture of the suite's own may ask for what is not to be had, too.
         """
-        __tracebackhide__ = True
         keep_real_files(ssh=self.request.ssh is not None and uses_capacity(item))
         if uses_capacity(item):
             self._must_stand()
@@ -273,7 +262,6 @@ class Runtime(ABC):
             return (yield)
 
     def _must_stand(self) -> None:
-        __tracebackhide__ = True
         if self.deaths != self._deaths_known:
             self._deaths_known = self.deaths
             self._confirm()
@@ -312,7 +300,6 @@ class Runtime(ABC):
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Raise what the keeper refuses as an error of the test's setup, in its own few lines without a traceback."""
-        __tracebackhide__ = True
         try:
             with self._given_up():
                 yield
@@ -324,7 +311,6 @@ class Runtime(ABC):
     @contextmanager
     def _given_up(self) -> Iterator[None]:
         """Skip or xfail the test where nothing is to be had, if the user wants that."""
-        __tracebackhide__ = True
         try:
             yield
         except Exhausted as error:

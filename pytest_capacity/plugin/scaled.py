@@ -70,7 +70,6 @@ class Scaled(Mapping[str, Any]):
         Raises `ScalingError` (`KubeDBError` of a database) with the reason where one did not succeed, and where the
         time is over.
         """
-        __tracebackhide__ = True
         tokens = tuple(request.token for request in self.requests)
         call = protocol.WaitOps(tokens=tokens, timeout_s=timeout)
         self.requests = self._runtime.call_patiently(call, protocol.OpsAnswer).requests
