@@ -15,7 +15,7 @@ import pytest
 
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.plugin.fetch import fetch
+from pytest_capacity.plugin.fetch import Fetch
 from pytest_capacity.plugin.options import Settings, base_of
 from pytest_capacity.plugin.other_plugins import unhurried
 from pytest_capacity.remote.machine import Machine
@@ -188,7 +188,9 @@ class _Visit:
 
     def _files(self) -> None:
         if self._runtime.request.collect:
-            self._told += fetch(self.node, self._runtime.request.collect, self._path / "files", self._stopped)
+            files = Fetch(self.node, self._path / "files", self._stopped)
+            files.fetch(self._runtime.request.collect)
+            self._told += files.notes
 
     def _hook(self) -> None:
         told = self._item.ihook.pytest_capacity_collect(node=self.node, item=self._item, path=self._path)
