@@ -8,7 +8,8 @@ from typing import Any
 from pytest_capacity.databases import DatabaseChange, StorageMode
 from pytest_capacity.errors import KubeDBError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.plugin.scaled import Keeper, Scaled, beside
+from pytest_capacity.plugin.run_nodes import RunNodes
+from pytest_capacity.plugin.scaled import Scaled, beside
 from pytest_capacity.scaling.model import OpsRequest, TargetState
 
 #: What is refused is shown at the line of the test that asked; how it got there is ours.
@@ -18,7 +19,7 @@ __tracebackhide__ = True
 class Database:
     """One database: of the run (``databases:``), or any other one in its cluster."""
 
-    def __init__(self, runtime: Keeper, name: str, engine: str, namespace: str) -> None:
+    def __init__(self, runtime: RunNodes, name: str, engine: str, namespace: str) -> None:
         self._runtime = runtime
         #: Its name in the cluster, which is not the key in ``databases:``.
         self.name = name
@@ -78,7 +79,7 @@ class Database:
         return self._runtime.call(protocol.ListOps(target=self.target), protocol.OpsAnswer).requests
 
 
-def database(runtime: Keeper, name: str, engine: str | None, namespace: str | None) -> Database:
+def database(runtime: RunNodes, name: str, engine: str | None, namespace: str | None) -> Database:
     """Return the database called ``name``: provisioned if it is one of the run's, as it is otherwise.
 
     Raises `KubeDBError`.
