@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -233,18 +232,6 @@ def test_without_paramiko_the_run_says_what_to_install(
     elsewhere.stderr.fnmatch_lines(["*something is not installed that tests need*", "*install *[[]ssh[]]'*"])
     assert cloud.calls("RunInstances") == []
     run_on(*hidden, config=CONFIG).assert_outcomes(passed=1)
-
-
-def test_what_is_exported_is_what_tests_get() -> None:
-    """`pytest_capacity.Node` is the class of the nodes; the errors of nodes and sessions are there too."""
-    code = (
-        "import pytest_capacity as p; from pytest_capacity.remote.machine import Machine; import sys; "
-        "assert p.Node is Machine and issubclass(p.CommandFailed, p.NodeError) and issubclass(p.NodeError, "
-        "p.CapacityError) and p.ChangedSession and p.InUse; assert set(p.__all__) <= set(dir(p)); "
-        "assert all(getattr(p, name) for name in p.__all__); print({'paramiko', 'boto3'} & set(sys.modules))"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "set()"
 
 
 def test_the_inventory_is_what_ansible_reads(pytester: pytest.Pytester, run_on: Run, tmp_path: Path) -> None:

@@ -211,21 +211,6 @@ def test_nodes_are_exclusive_across_workers(pytester: pytest.Pytester, run_on: R
     run_on("-n2").assert_outcomes(passed=4)
 
 
-def test_failed_tests_give_their_nodes_back(pytester: pytest.Pytester, run_on: Run) -> None:
-    """A test that fails is no crash: the next one gets its node."""
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.capacity(group="loader")
-        @pytest.mark.parametrize("n", range(3))
-        def test_it(capacity_node, n):
-            assert n == 2
-        """
-    )
-    run_on().assert_outcomes(passed=1, failed=2)
-
-
 def test_what_is_left_fails_the_run(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
     """A reservation that cannot be cancelled is listed with the command that removes it, and the exit status is 1."""
     pytester.makepyfile("def test_it(capacity): pass")

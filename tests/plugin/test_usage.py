@@ -44,6 +44,8 @@ def suite(pytester: pytest.Pytester) -> None:
         (["--capacity-market=bazaar"], ["*--capacity-market*bazaar*"]),
         (["--capacity-region=us-east-1", "--capacity-zone=eu-west-1a"], ["*--capacity-zone*"]),
         (["--capacity-endpoint=ftp://x", "--capacity-fallback=zones"], ["*-fallback*zone?*", "*--capacity-endpoint*"]),
+        (["--capacity-on-exhausted=ignore"], ["ERROR: *-on-exhausted: 'ignore' is none of fail, skip, xfail*"]),
+        (["-o", "capacity_credentials=ignore"], ["ERROR: ini capacity_credentials: 'ignore' is none of warn, error*"]),
         (["--capacity-config=nowhere.yaml"], ["*there is no file */nowhere.yaml*"]),
         (["--capacity-emulator=nowhere.yaml"], ["*there is no scenario file */nowhere.yaml*"]),
         (["--capacity-emulator=."], ["*--capacity-emulator: '.' is no scenario file*"]),
