@@ -147,3 +147,4 @@ def test_an_emulator_that_does_not_speak_for_the_backend(loading: Loader) -> Non
     """It is refused; the run would find no cloud there, and say so in the words of the SDK."""
     fault, *_ = loading.faults({"backend": "blazar", "regions": ["RegionOne"]}, Overrides(emulator=True))
     assert fault.startswith("--capacity-emulator: is given, and the emulator does not speak for `backend: blazar`.")
+    assert not [fault for fault in loading.faults({}, Overrides(emulator=True)) if "does not speak" in fault]
