@@ -114,9 +114,9 @@ class Collection:
         try:
             within = Countdown(LIMIT)
             for visit in visits:
-                visit.start()
+                visit.thread.start()
             for visit in visits:
-                visit.wait(within)
+                visit.thread.join(within.rest())
         finally:
             stopped.set()
         return visits
@@ -144,15 +144,7 @@ class _Visit:
         self._path = path
         self._stopped = stopped
         self._told: list[str] = []
-        self._overdue = False
-        self._thread = threading.Thread(target=self._run, name=f"capacity-collect-{node.name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def wait(self, within: Countdown) -> None:
-        self._thread.join(within.rest())
-        self._overdue = self._thread.is_alive()
+        self.thread = threading.Thread(target=self._run, name=f"capacity-collect-{node.name}", daemon=True)
 
     def found(self) -> Sequence[str]:
         """Return how much there is, in a line."""
@@ -163,7 +155,7 @@ class _Visit:
 
     def notes(self) -> Sequence[str]:
         """Return what could not be had, a line each."""
-        told = [f"not all within {LIMIT:.0f} s"] if self._overdue else []
+        told = [f"not all within {LIMIT:.0f} s"] if self.thread.is_alive() else []
         told += [clean(line, limit=_NOTE) for words in self._told for line in words.splitlines() if line.strip()]
         if len(told) > _NOTES:
             told[_NOTES - 1 :] = [f"{len(told) - _NOTES + 1} more of the kind"]

@@ -170,11 +170,10 @@ class Controller(Runtime):
     def pytest_report_header(self) -> list[str]:
         """Return where, as whom, which run."""
         owner = self._owner
-        header = render.header(self.request, owner.log if owner else "", self._endpoint)
-        if owner is None:
-            return list(fold_all(header, width_of(self.config)))
-        drift = owner.answer.drift if owner.answer else ()
-        said = [*header, *render.session_lines(self.request, self._now(), owner.found), *render.drift_lines(drift)]
+        said = render.header(self.request, owner.log if owner else "", self._endpoint)
+        if owner:
+            drift = owner.answer.drift if owner.answer else ()
+            said += render.session_lines(self.request, self._now(), owner.found, drift)
         return list(fold_all(said, width_of(self.config)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
