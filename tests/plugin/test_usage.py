@@ -46,6 +46,7 @@ def suite(pytester: pytest.Pytester) -> None:
         (["--capacity-endpoint=ftp://x", "--capacity-fallback=zones"], ["*-fallback*zone?*", "*--capacity-endpoint*"]),
         (["--capacity-on-exhausted=ignore"], ["ERROR: *-on-exhausted: 'ignore' is none of fail, skip, xfail*"]),
         (["-o", "capacity_credentials=ignore"], ["ERROR: ini capacity_credentials: 'ignore' is none of warn, error*"]),
+        (["-o", "capacity_reserve=maybe"], ["*ini capacity_reserve: 'maybe' is neither true nor false*"]),
         (["--capacity-config=nowhere.yaml"], ["*there is no file */nowhere.yaml*"]),
         (["--capacity-emulator=nowhere.yaml"], ["*there is no scenario file */nowhere.yaml*"]),
         (["--capacity-emulator=."], ["*--capacity-emulator: '.' is no scenario file*"]),
@@ -103,14 +104,6 @@ def test_lists_and_truth_values_come_from_everywhere(
     assert along(from_flags) == ["spot_to_on_demand", "zones"]
 
 
-def test_a_truth_value_must_be_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the variable."""
-    monkeypatch.setenv("PYTEST_CAPACITY_RESERVE", "maybe")
-    result = run()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*PYTEST_CAPACITY_RESERVE: 'maybe' is neither true nor false*"])
-
-
 def test_the_file_is_found_from_a_subdirectory_too(
     run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,15 +150,15 @@ def test_the_hook_must_return_topologies(run: Run, pytester: pytest.Pytester, bo
     result.stderr.fnmatch_lines([words])
 
 
-BAD_MARKS = [
-    ("grup='db'", "*unexpected keyword argument 'grup'*"),
-    ("count=0", "*count is 0: write a whole number from 1 up*"),
-    ("group=3", "*group is 3*"),
-    ("'default', 'db'", "*too many positional arguments*"),
-]
-
-
-@pytest.mark.parametrize(("mark", "words"), BAD_MARKS)
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ("grup='db'", "*unexpected keyword argument 'grup'*"),
+        ("count=0", "*count is 0: write a whole number from 1 up*"),
+        ("group=3", "*group is 3*"),
+        ("'default', 'db'", "*too many positional arguments*"),
+    ],
+)
 def test_a_misused_marker_is_a_usage_error(run_on: Run, pytester: pytest.Pytester, mark: str, words: str) -> None:
     """It names the test and the signature, before any test runs."""
     pytester.makepyfile(f"import pytest\n@pytest.mark.capacity({mark})\ndef test_it(capacity_node): pass\n")
