@@ -116,10 +116,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def as_rung(planned: PreviewRung) -> Rung:
     """Return the rung of the ladder that ``planned`` shows."""
-    choices = {
-        name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
-        for name, asked in planned.groups.items()
-    }
+    choices = {name: Choice(asked.market, asked.instance_type) for name, asked in planned.groups.items()}
     return Rung(planned.region, planned.zone, choices, planned.zones)
 
 
