@@ -210,9 +210,9 @@ class ReadJournal(Journal):
 class _EmptyJournal(Journal):
     """In memory, without an event."""
 
-    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self) -> None:
         self.path = Path(":memory:")
-        self._now = now
+        self._now = time.time
         self._lock = threading.Lock()
         self._base = _opened(self.path)
 
@@ -234,9 +234,9 @@ class LostJournal(_EmptyJournal):
 class PassingJournal(_EmptyJournal):
     """For a process that only needs what others were refused: knows no run, and what is written ends with it."""
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path) -> None:
         """Open the file to be read; one that is not there, or is no journal, has no events."""
-        super().__init__(now=now)
+        super().__init__()
         self._read: ReadJournal | None = None
         with suppress(JournalError):
             self._read = ReadJournal(path)

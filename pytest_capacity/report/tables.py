@@ -99,14 +99,13 @@ def _remedies(tried: Iterable[Attempt]) -> Iterator[str]:
     yield from dict.fromkeys(said)
 
 
-def plan(planned: Plan, wanted: Sequence[str] | None = None, *, width: int | None = None) -> Iterator[str]:
-    """Yield the rungs of each topology (or of the ``wanted`` ones) in order, and what is left out, with the reason."""
+def plan(planned: Plan, *, width: int | None = None) -> Iterator[str]:
+    """Yield the rungs of each topology in order, and what is left out, with the reason."""
     yield clean(f"{planned.backend} {', '.join(planned.regions)}, account {planned.account}")
     for words in planned.troubles:
         yield clean(f"trouble: {words}")
     for name, topology in planned.topologies.items():
-        if wanted is None or name in wanted:
-            yield from _topology(name, topology, planned.at, width)
+        yield from _topology(name, topology, planned.at, width)
 
 
 def _topology(name: str, planned: TopologyPreview, now: float, width: int | None) -> Iterator[str]:
