@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pytest_capacity
-from pytest_capacity import CapacityError, CapacityReservation, ConfigError, Exhausted, cli
+from pytest_capacity import CapacityError, CapacityReservation, ConfigError, cli
 from pytest_capacity.remote.machine import Machine
 from tests.emulated import IMAGE, Emulator
 
@@ -50,16 +50,6 @@ def test_reserve_get_id_cancel(cloud: Emulator, params: Mapping[str, Any]) -> No
     assert cloud.held() == []
     assert cloud.calls("RunInstances") == []
     reservation.cancel(params)
-
-
-def test_no_capacity_leaves_nothing(cloud: Emulator, params: Mapping[str, Any]) -> None:
-    """`Exhausted`, and nothing is held."""
-    cloud.weather(stock={"us-east-1a": {"i4i.large": 0}, "us-east-1b": {"i4i.large": 0}})
-    reservation = CapacityReservation()
-    with pytest.raises(Exhausted, match="InsufficientInstanceCapacity"):
-        reservation.reserve(params)
-    reservation.cancel(params)
-    assert cloud.held() == []
 
 
 def test_another_run_is_cancelled_in_all_regions(cloud: Emulator, params: Mapping[str, Any]) -> None:
