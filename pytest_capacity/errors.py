@@ -1,13 +1,21 @@
 """The errors of this package. A message says what was requested, what the answer was, and what the user can do now.
 
-For annotations alone this module imports the model: what is above that may import it."""
+This module imports nothing of the package, for annotations neither, since every other module may import it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from pytest_capacity.model import Node
+
+class FailedNode(Protocol):
+    """The node that an error is about: a `pytest_capacity.Node`, as far as this module may know it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
 
 
 class FailedResult(Protocol):
@@ -103,7 +111,7 @@ class NodeError(CapacityError):
     ``node`` is the node, None where the error is about no single one. ``why`` is the cause without the node's name.
     """
 
-    def __init__(self, message: str, node: Node | None = None, why: str = "") -> None:
+    def __init__(self, message: str, node: FailedNode | None = None, why: str = "") -> None:
         super().__init__(message)
         self.node = node
         self.why = why or message
@@ -120,10 +128,10 @@ class Unreachable(NodeError):
 class CommandFailed(NodeError):
     """A command on a node ended with another status than 0; the message has node, command, status and output."""
 
-    node: Node
+    node: FailedNode
     result: FailedResult
 
-    def __init__(self, message: str, node: Node, result: FailedResult) -> None:
+    def __init__(self, message: str, node: FailedNode, result: FailedResult) -> None:
         super().__init__(message, node)
         self.result = result
 
@@ -135,12 +143,12 @@ class CommandTimedOut(NodeError):
     ended and a background process that it started still held its output.
     """
 
-    node: Node
+    node: FailedNode
 
     def __init__(
         self,
         message: str,
-        node: Node,
+        node: FailedNode,
         why: str,
         *,
         command: str,
