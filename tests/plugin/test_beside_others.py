@@ -1,4 +1,4 @@
-"""Beside pytest-timeout, where its timer leaves fixtures alone; all else beside other plugins is in ``tests/safety``."""
+"""Beside pytest-timeout: its timer leaves fixtures alone. What stands beside other plugins is in ``tests/safety``."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
 
@@ -170,31 +169,6 @@ aws: {{image: {{us-east-1: {IMAGE}}}}}
     result.stdout.no_fnmatch_line("*plugin/*.py:*")
     result.stdout.fnmatch_lines(["other/loader: i-*"])
     assert len(cloud.calls("RunInstances")) == 1
-
-
-def test_credentials_that_end_too_early_stop_the_run_on_demand(
-    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ini capacity_credentials = error: no test runs. By default it is a warning in the header."""
-    pytester.makepyfile("def test_it(capacity): pass")
-    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1200))
-    keys = "aws_access_key_id = testing\naws_secret_access_key = testing\naws_session_token = testing\n"
-    profile = pytester.makefile(".ini", credentials=f"[short]\n{keys}aws_expiration = {ends}\n")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
-    monkeypatch.setenv("AWS_PROFILE", "short")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name)
-    warned = run_on()
-    warned.assert_outcomes(passed=1)
-    warned.stdout.fnmatch_lines(
-        ["capacity: aws us-east-1, endpoint *, profile short, *", "capacity: the credentials of account*"]
-    )
-    cloud.reset()
-    pytester.makeini("[pytest]\ncapacity_credentials = error")
-    stopped = run_on()
-    assert stopped.ret == pytest.ExitCode.USAGE_ERROR
-    stopped.stderr.fnmatch_lines(["*the credentials of account * end at *capacity_credentials = error*"])
-    assert cloud.calls("CreateCapacityReservation") == []
 
 
 def test_the_account_is_named_once(pytester: pytest.Pytester, run: Run) -> None:

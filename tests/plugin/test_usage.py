@@ -45,7 +45,6 @@ def suite(pytester: pytest.Pytester) -> None:
         (["--capacity-region=us-east-1", "--capacity-zone=eu-west-1a"], ["*--capacity-zone*"]),
         (["--capacity-endpoint=ftp://x", "--capacity-fallback=zones"], ["*-fallback*zone?*", "*--capacity-endpoint*"]),
         (["--capacity-on-exhausted=ignore"], ["ERROR: *-on-exhausted: 'ignore' is none of fail, skip, xfail*"]),
-        (["-o", "capacity_credentials=ignore"], ["ERROR: ini capacity_credentials: 'ignore' is none of warn, error*"]),
         (["-o", "capacity_reserve=maybe"], ["*ini capacity_reserve: 'maybe' is neither true nor false*"]),
         (["--capacity-config=nowhere.yaml"], ["*there is no file */nowhere.yaml*"]),
         (["--capacity-emulator=nowhere.yaml"], ["*there is no scenario file */nowhere.yaml*"]),
@@ -60,14 +59,6 @@ def test_a_bad_flag_is_a_usage_error(run: Run, arguments: list[str], words: list
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(words)
     result.stdout.no_fnmatch_line("*passed*")
-
-
-def test_every_fault_of_the_file_is_named_at_once(run: Run) -> None:
-    """A file with three faults gives three lines, each with the file's name."""
-    faulty = CONFIG.replace("count: 2", "count: 0") + "colour: red\nduration: soon\n"
-    result = run(config=faulty)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines_random(["*capacity.yaml*count*", "*capacity.yaml*colour*", "*capacity.yaml*duration*"])
 
 
 def test_a_flag_wins_over_environment_ini_and_file(
