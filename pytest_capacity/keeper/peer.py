@@ -16,6 +16,7 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.liveness import Watch
 from pytest_capacity.keeper.liveness import peer as peer_of
 from pytest_capacity.keeper.protocol import Answer, Bye, Call, Hello, Welcome
+from pytest_capacity.model import Request
 
 _numbers: Final = itertools.count(1)
 
@@ -39,6 +40,11 @@ class Peer:
         self.name = f"peer-{self.number}"
         self.role: protocol.Role = "borrower"
         self.pid, self.uid = peer_of(connection)
+        #: Of an owner: what it wants to be asked, and whether it wants events whole (`protocol.Start`).
+        self.advises: tuple[protocol.Topic, ...] = ()
+        self.whole = False
+        #: What an owner that was admitted asked for.
+        self.wish: Request | None = None
         self._connection = connection
         self._desk = desk
         self._outbox: SimpleQueue[Answer | None] = SimpleQueue()

@@ -85,8 +85,6 @@ class Server:
         self._guard = guard.Guard(post)
         self._preemption = Task("preemption", WATCH, self._watch)
         self._advice = Consulting(self._there.owners)
-        #: Owners that want events whole.
-        self._whole: set[Peer] = set()
         self._began = time.monotonic()
 
     def serve(self) -> int:
@@ -174,8 +172,6 @@ class Server:
     def lost(self, peer: Peer, *, crashed: bool) -> None:
         """Forget a peer; with the last owner all is over, unless it is to be kept."""
         self._there.lost(peer, crashed=crashed)
-        self._advice.topics.pop(peer, None)
-        self._whole.discard(peer)
         if self._run and not self._over.is_set():
             self._run.loans.borrower_gone(peer.name, suspect=crashed)
 
@@ -191,9 +187,7 @@ class Server:
 
     def _start(self, peer: Peer, call: protocol.Start) -> Answer:
         _owners_only(peer)
-        self._advice.topics[peer] = call.advises
-        if call.whole:
-            self._whole.add(peer)
+        peer.advises, peer.whole = call.advises, call.whole
         first = self._open(call, peer)
         run = self._the_run()
         if not first or self._deaths:
@@ -254,7 +248,7 @@ class Server:
 
     def _keep(self, peer: Peer, *, failed: bool) -> float | None:
         """Return until when the run is kept after its last owner; None: not at all. Quick: in the lock of `Peers`."""
-        wanted = self._there.wishes.get(peer)
+        wanted = peer.wish
         if self._run is None or wanted is None or self._deaths >= LIVES or not self._run.stands:
             return None
         if wanted.keep == "never" or (wanted.keep == "failed" and not failed):
@@ -449,7 +443,7 @@ class Server:
         _log.info("%s %s %s", entry.kind, entry.subject, plain)
         event = protocol.Event(at=entry.at, kind=entry.kind, subject=entry.subject, data=plain)
         for owner in self._there.owners():
-            owner.send(msgspec.structs.replace(event, data=entry.data) if owner in self._whole else event)
+            owner.send(msgspec.structs.replace(event, data=entry.data) if owner.whole else event)
         if entry.kind == "placed" and "alteration" in entry.data:
             # Who has the nodes in hand must learn that others have come, or that some are gone.
             for peer in self._there.everybody():
