@@ -83,7 +83,7 @@ class Server:
         self._worded: Callable[[str], str] = str
         self._deaths = post.deaths if post.adopt else 0
         self._guard = guard.Guard(post)
-        self._preemption = Task("preemption", WATCH, self._watch)
+        self._preemption = Task("preemption", WATCH, lambda: self._the_run().watch_preemption())
         self._advice = Consulting(self._there.owners)
         self._began = time.monotonic()
 
@@ -93,7 +93,11 @@ class Server:
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
         if self._post.adopt:
             self._take_over()
-        chores = (Task("leases", CHORES, self._chores), Task("scaling", SCALING, self._scale), self._preemption)
+        chores = (
+            Task("leases", CHORES, lambda: self._the_run().chores({peer.name for peer in self._there.everybody()})),
+            Task("scaling", SCALING, lambda: self._the_run().scaling.look()),
+            self._preemption,
+        )
         while not self._over.wait(1.0):
             self._expect_an_owner()
             if self._run is None:
@@ -273,10 +277,7 @@ class Server:
         run = self._the_run()
         self._still_on()
         placed = run.ask(call.topology)
-        nodes = run.loans.lend(
-            call.key, peer.name, placed, call.group, call.count, call.test, lambda: peer in self._there.everybody()
-        )
-        return protocol.Lent(nodes=tuple(nodes))
+        return protocol.Lent(nodes=run.loans.lend(call, peer.name, placed, lambda: peer in self._there.everybody()))
 
     def _give_back(self, _: Peer, call: protocol.GiveBack) -> Answer:
         self._the_run().loans.give_back(call.key, suspect=call.suspect)
@@ -424,18 +425,6 @@ class Server:
             self.end("the process that started this keeper is gone, and no owner came")
         elif time.monotonic() - self._began > FIRST_OWNER:
             self.end("no owner came")
-
-    def _chores(self) -> None:
-        if self._run:
-            self._run.chores({peer.name for peer in self._there.everybody()})
-
-    def _scale(self) -> None:
-        if self._run:
-            self._run.scaling.look()
-
-    def _watch(self) -> None:
-        if self._run:
-            self._run.watch_preemption()
 
     def _push(self, entry: Entry) -> None:
         """Tell owners, and the log, what happened."""
