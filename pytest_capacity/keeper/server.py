@@ -27,7 +27,7 @@ from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.peers import Peers
-from pytest_capacity.keeper.places import remove_dir
+from pytest_capacity.keeper.places import remove_socket
 from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.schedule import Task
@@ -95,7 +95,7 @@ class Server:
             self._take_over()
         chores = (
             Task("leases", CHORES, lambda: self._the_run().chores({peer.name for peer in self._there.everybody()})),
-            Task("scaling", SCALING, lambda: self._the_run().scaling.look()),
+            Task("scaling", SCALING, self._scale),
             self._preemption,
         )
         while not self._over.wait(1.0):
@@ -119,7 +119,7 @@ class Server:
         for peer in self._there.everybody():
             peer.finish(2.0)
         # An owner that left at a second Ctrl-C, or was killed, does not remove it.
-        remove_dir(os.path.dirname(self._post.socket))  # noqa: PTH120 - a text that stays one
+        remove_socket(self._post.socket)
         _log.info("over, %d left", left)
         return 1 if left else 0
 
@@ -425,6 +425,9 @@ class Server:
             self.end("the process that started this keeper is gone, and no owner came")
         elif time.monotonic() - self._began > FIRST_OWNER:
             self.end("no owner came")
+
+    def _scale(self) -> None:
+        self._the_run().scaling.look()
 
     def _push(self, entry: Entry) -> None:
         """Tell owners, and the log, what happened."""
