@@ -64,11 +64,13 @@ class Peer:
         """Write what is queued, for at most so long, and hang up."""
         self._outbox.put(None)
         self._writer.join(seconds)
-        self._hang_up()
+        self._shut(socket.SHUT_RDWR)
 
     def _read(self) -> None:
         crashed = True
-        watch = Watch(self.pid, self._hang_up_reading)
+        # What the process sent before it ended is still read; then comes the end, however many copies of the socket
+        # live.
+        watch = Watch(self.pid, lambda: self._shut(socket.SHUT_RD))
         try:
             hello = protocol.receive_call(self._connection)
             if not isinstance(hello, Hello):
@@ -81,7 +83,7 @@ class Peer:
                     crashed = False
                     return
                 self._desk.handle(self, call)
-        except (EOFError, OSError, msgspec.DecodeError, msgspec.ValidationError):
+        except (EOFError, OSError, msgspec.DecodeError):
             pass  # Any error on the connection is the peer's end.
         finally:
             watch.stop()
@@ -96,12 +98,6 @@ class Peer:
         except OSError:
             pass  # The reader sees it too.
 
-    def _hang_up_reading(self) -> None:
-        # What the process sent before it ended is still read; then comes the end, however many copies of the socket
-        # live.
+    def _shut(self, how: int) -> None:
         with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RD)
-
-    def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.shutdown(how)
