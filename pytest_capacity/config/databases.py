@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_capacity.config.fields import (
     Faults,
@@ -31,6 +31,7 @@ from pytest_capacity.databases import (
     StorageMode,
     engine_name,
 )
+from pytest_capacity.model import Request
 
 KEYS: Final = ("databases", "kubernetes", "scaling")
 
@@ -66,16 +67,8 @@ _SCALING_KEYS: Final = (
 )
 
 
-class Databases(Struct, frozen=True, kw_only=True):
-    """As in `Request`."""
-
-    databases: Mapping[str, Database]
-    kubernetes: KubernetesSettings
-    scaling: ScalingSettings
-
-
-def read_databases(source: Source, duration_s: float, faults: Faults) -> Databases:
-    """Read the three sections, none of which has to be there."""
+def read_databases(source: Source, request: Request, faults: Faults) -> Request:
+    """Return ``request`` with the three sections, none of which has to be there."""
     kubernetes = _kubernetes(source, faults)
     scaling = _scaling(source, faults)
     value, where = source.get("databases")
@@ -85,10 +78,10 @@ def read_databases(source: Source, duration_s: float, faults: Faults) -> Databas
         if not _NAME.fullmatch(key):
             faults.add(place, f"{shown(key)} is no name of a database", "Use small letters, digits and dashes.")
             continue
-        database = _database(key, body, place, kubernetes, scaling, duration_s, faults)
+        database = _database(key, body, place, kubernetes, scaling, request.duration_s, faults)
         if database is not None:
             found[key] = database
-    return Databases(databases=found, kubernetes=kubernetes, scaling=scaling)
+    return replace(request, databases=found, kubernetes=kubernetes, scaling=scaling)
 
 
 def _database(

@@ -10,19 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
 from pytest_capacity.config.databases import KEYS as DATABASE_KEYS
 from pytest_capacity.config.databases import read_databases
 from pytest_capacity.config.errors import read_errors
-from pytest_capacity.config.fallback import (
-    Moving,
-    check_moving,
-    check_patience,
-    default_timeout,
-    read_moving,
-)
+from pytest_capacity.config.fallback import check_moving, check_patience, default_timeout, read_moving
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
@@ -35,7 +29,7 @@ from pytest_capacity.config.fields import (
     shown,
 )
 from pytest_capacity.config.files import Files, read_files
-from pytest_capacity.config.groups import EXCLUSIVE, Cloud, Defaults, as_market, read_topologies
+from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
 from pytest_capacity.config.near import is_loopback
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import Reader, Readers, Section
@@ -150,7 +144,7 @@ def load(
     refuse_unknown(source.values, known, f"{source.file}: ", faults)
     own_faults = len(faults.lines)
     backend = _backend(source, clouds, faults)
-    request = _request(source, backend, clouds, environ, topologies or {}, faults, project=project)
+    request = _request(source, backend, clouds, environ, topologies or {}, project, faults)
     run = run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run()
     request = replace(request, run=run, dialect="sct" if names else "own")
     backend.check_request(request, source, faults)
@@ -165,93 +159,92 @@ def _request(
     clouds: Readers,
     environ: Mapping[str, str],
     given: Mapping[str, Topology],
-    faults: Faults,
-    *,
     project: str | None,
+    faults: Faults,
 ) -> Request:
     """Return the request, without the run's id."""
     own = backend.owns_machines
     duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
-    if own:
-        cloud = _no_cloud(source, backend, clouds, faults)
-    else:
-        cloud = _cloud(source, backend, given, environ, duration, faults)
-    found = read_topologies(source.values, given, _defaults(source, backend, clouds, cloud, duration), faults)
-    if not own:
-        check_moving(source, cloud.moving, cloud.common_regions, cloud.own_regions, found.values(), faults)
-    timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
-    check_patience(source, cloud.moving, timeout, faults)
-    collect = read_collect(source, faults)
-    kubedb = read_databases(source, duration, faults)
-    project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
-    keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
-    return Request(
+    request = Request(
         backend=backend.name,
         run="",
-        project=project,
-        topologies=found,
-        regions=cloud.regions,
-        zones=cloud.zones,
-        reserve=cloud.reserve,
-        market=cloud.market,
-        use_reservations=cloud.use_reservations,
+        project="",
+        topologies={},
+        regions=(),
+        reserve=not own,
         duration_s=duration,
-        timeout_s=timeout,
+        timeout_s=duration,
+        emulated=source.overrides.emulator,
+    )
+    names = tuple(clouds.names())
+    if own:
+        defaults = _no_cloud(source, request, backend, names, faults)
+    else:
+        defaults = _cloud(source, request, backend, names, given, environ, faults)
+    request = replace(defaults.request, topologies=read_topologies(given, defaults, faults))
+    if not own:
+        check_moving(source, request, defaults.common_regions, defaults.own_regions, faults)
+    request = replace(request, timeout_s=_duration(source, "timeout", default_timeout(request), duration, faults))
+    check_patience(source, request, faults)
+    request = read_databases(source, replace(request, collect=read_collect(source, faults)), faults)
+    project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
+    request = read_keeping(source, replace(request, project=project), MAX_DURATION_S, faults)
+    return replace(
+        request,
         release_timeout_s=_duration(
             source, "release_timeout", DEFAULT_RELEASE_TIMEOUT_S, MAX_RELEASE_TIMEOUT_S, faults
         ),
-        endpoint=cloud.endpoint,
-        emulated=source.overrides.emulator,
-        prices=cloud.prices,
-        settings=cloud.settings,
-        ssh=read_ssh(source, own, found, collect, faults),
-        collect=collect,
-        errors=() if own else read_errors(source, backend.name, tuple(clouds.names()), faults),
+        ssh=read_ssh(source, own, request, faults),
+        errors=() if own else read_errors(source, backend.name, names, faults),
         journal=source.read("journal", as_text, faults),
-        # Their fields are those of `Request`.
-        **asdict(cloud.moving),
-        **asdict(keeping),
-        **asdict(kubedb),
     )
 
 
 def _cloud(
     source: Source,
+    request: Request,
     provider: Reader,
+    providers: tuple[str, ...],
     topologies: Mapping[str, Topology],
     environ: Mapping[str, str],
-    duration: float,
     faults: Faults,
-) -> Cloud:
+) -> Defaults:
     own = read_own_regions(source, provider, topologies, faults)
     common = _regions(source, provider, environ, own, faults)
     regions = tuple(dict.fromkeys((*common, *own.every)))
-    moving = read_moving(source, duration, faults)
-    market, reserve = _market(source, moving.fallback, faults)
+    request = read_moving(source, replace(request, regions=regions), faults)
+    market, reserve = _market(source, request.fallback, faults)
     before = len(faults.lines)
     section = _section(source, provider, regions, faults)
     settings = provider.read_section(section, faults)
     settings_wrong = len(faults.lines) > before
-    return Cloud(
-        regions=regions,
-        own_regions=own.named,
-        common_regions=common,
-        moving=moving,
+    request = replace(
+        request,
         zones=_zones(source, provider, regions, faults),
         market=market,
         reserve=reserve,
         use_reservations=_use_reservations(source, provider, faults),
         endpoint=_endpoint(source, provider, faults),
         prices=_prices(source, provider, faults),
-        section=section,
         settings=settings,
+    )
+    return Defaults(
+        source=source,
+        provider=provider,
+        providers=providers,
+        request=request,
+        section=section,
         settings_wrong=settings_wrong,
+        own_regions=own.named,
+        common_regions=common,
     )
 
 
-def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> Cloud:
+def _no_cloud(
+    source: Source, request: Request, provider: Reader, providers: tuple[str, ...], faults: Faults
+) -> Defaults:
     """Return what the user's own machines have; refuse what only a cloud could do, as it would not be done."""
-    sections = [name for name in clouds.names() if name != provider.name]
+    sections = [name for name in providers if name != provider.name]
     for key in (*_OF_A_CLOUD, *sections):
         value, where = source.get(key)
         if value is not None:
@@ -265,7 +258,8 @@ def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults)
     regions, _ = provider.default_regions({})
     section = _section(source, provider, regions, faults)
     settings = provider.read_section(section, faults)
-    return Cloud(regions=regions, moving=Moving(fallback=Fallback()), section=section, settings=settings)
+    request = replace(request, regions=regions, settings=settings)
+    return Defaults(source=source, provider=provider, providers=providers, request=request, section=section)
 
 
 def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> Section:
@@ -274,18 +268,6 @@ def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults:
     values = as_mapping(value, where, faults, provider.examples.section) if value is not None else {}
     base = source.base_of(provider.name)
     return Section(values=values, where=where, regions=regions, base=base, emulated=source.overrides.emulator)
-
-
-def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: Cloud, duration: float) -> Defaults:
-    defaults = Defaults(
-        cloud=cloud,
-        provider=provider,
-        providers=tuple(clouds.names()),
-        file=source.file,
-        base=source.base_of("groups" if "groups" in source.values else "topologies"),
-        duration_s=duration,
-    )
-    return defaults if source.has_flags else replace(defaults, or_hook="")
 
 
 def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers) -> bool:
