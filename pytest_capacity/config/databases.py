@@ -158,9 +158,9 @@ def _scaling(source: Source, faults: Faults) -> ScalingSettings:
         interval_s=_seconds(values, "interval", where, 2.0, _MOST_PAUSE_S, faults),
         keep_finished=_number(values, "keep_finished", where, 3, 0, 1000, faults),
         batch=_number(values, "batch", where, 50, 1, 1000, faults),
-        storage_mode=as_choice(mode, get_args(StorageMode), f"{where}.storage_mode", faults) or "patch",  # type: ignore[arg-type]
+        storage_mode=as_choice(mode, get_args(StorageMode), f"{where}.storage_mode", faults) or "patch",
         storage_timeout_s=_seconds(values, "storage_timeout", where, 300.0, _MOST_S, faults),
-        combined=as_choice(combined, get_args(Combined), f"{where}.combined", faults) or "two",  # type: ignore[arg-type]
+        combined=as_choice(combined, get_args(Combined), f"{where}.combined", faults) or "two",
         sizes=_sizes(values.get("sizes"), f"{where}.sizes", faults),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import Struct, field
@@ -27,7 +27,7 @@ from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import read_user_data
 from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Market, NodeGroup, Request, Topology
 
-MARKETS: Final = ("on-demand", "spot")
+MARKETS: Final[tuple[Market, ...]] = get_args(Market)
 #: Names go into subjects (``topology/attempt/zone/kind/group``), tags and node names.
 NAME_FORM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
@@ -291,20 +291,10 @@ def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: F
     request = defaults.request
     market: Market = request.market
     if "market" in values:
-        market = as_market(values["market"], f"{where}.market", faults) or market
+        market = as_choice(values["market"], MARKETS, f"{where}.market", faults) or market
     reserve = as_bool(values["reserve"], f"{where}.reserve", faults) if "reserve" in values else None
     if market == "spot" and not request.fallback.spot_to_on_demand:
         if reserve:
             faults.add(f"{where}.reserve", "is true, and the market is spot", EXCLUSIVE)
         return market, False
     return market, request.reserve if reserve is None else reserve
-
-
-def as_market(value: object, where: str, faults: Faults) -> Market | None:
-    """Return ``on-demand`` or ``spot``. None, and a fault, for anything else."""
-    match as_choice(value, MARKETS, where, faults):
-        case "on-demand":
-            return "on-demand"
-        case "spot":
-            return "spot"
-    return None

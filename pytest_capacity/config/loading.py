@@ -25,11 +25,12 @@ from pytest_capacity.config.fields import (
     as_mapping,
     as_text,
     as_texts,
+    chosen,
     refuse_unknown,
     shown,
 )
 from pytest_capacity.config.files import Files, read_files
-from pytest_capacity.config.groups import EXCLUSIVE, Defaults, as_market, read_topologies
+from pytest_capacity.config.groups import EXCLUSIVE, MARKETS, Defaults, read_topologies
 from pytest_capacity.config.near import is_loopback
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import Reader, Readers, Section
@@ -333,7 +334,7 @@ def _zones(source: Source, provider: Reader, regions: tuple[str, ...], faults: F
 
 def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market, bool]:
     """Return the market that groups take by default, and whether what is on demand is reserved by default."""
-    market: Market = source.read("market", as_market, faults) or "on-demand"
+    market: Market = source.read("market", chosen(*MARKETS), faults) or "on-demand"
     reserve = source.read("reserve", as_bool, faults)
     # A flag alone says which of the two is meant now; it is no contradiction of the file.
     same_level = source.is_overridden("market") == source.is_overridden("reserve")
