@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, get_args
 
 import msgspec
@@ -13,15 +14,16 @@ from msgspec.structs import replace
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
-    as_choice,
-    as_count,
     as_form,
     as_mapping,
     as_texts,
+    chosen,
+    read_keys,
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.nodes import DEFAULT_READY_S, check_machines, read_own_group, read_ready, read_user
+from pytest_capacity.config.fields import Reader as KeyReader
+from pytest_capacity.config.nodes import DEFAULT_READY_S, check_machines, read_nodes, read_own_group
 from pytest_capacity.config.provider import GroupDraft, Reader, Section
 from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import read_user_data
@@ -192,92 +194,62 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
             f"{where}.hosts", "machines of your own are no cloud's", "Write `backend: static`, or remove the key."
         )
     refuse_unknown(values, (*_GROUP_KEYS, "hosts", provider.name, *defaults.providers), f"{where}.", faults)
-    count, instance_type = _size(values, where, defaults, faults)
-    draft = _draft(name, values, instance_type, where, defaults, faults)
-    cloud = dict(provider.read_group(defaults.section, draft, faults))
-    image = cloud.pop("image") if isinstance(cloud.get("image"), str) else None
-    ready, timeout = read_ready(values, where, duration, faults)
-    data = _user_data(values, where, defaults, faults)
-    user = read_user(values, where, faults)
-    if count is None or instance_type is None:
-        return None
-    return NodeGroup(
-        name=name,
-        count=count,
-        instance_type=instance_type,
-        alternatives=draft.types[1:],
-        market=draft.market,
-        reserve=draft.reserve,
-        image=image,
-        placement_group=draft.placement_group,
-        ready=ready,
-        ready_timeout_s=timeout,
-        user_data=data,
-        user=user,
-        cloud=cloud,
-    )
-
-
-def _size(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[int | None, str | None]:
-    """Return how many nodes of which type; None, and a fault, for what is missing or wrong."""
     for key in ("count", "instance_type"):
         if key not in values:
             faults.add(f"{where}.{key}", "is missing", f"Write the group like {defaults.example}.")
-    count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
-    if "instance_type" not in values:
-        return count, None
-    return count, defaults.provider.read_type(values["instance_type"], f"{where}.instance_type", faults)
-
-
-def _draft(
-    name: str,
-    values: Mapping[str, Any],
-    instance_type: str | None,
-    where: str,
-    defaults: Defaults,
-    faults: Faults,
-) -> GroupDraft:
-    """Return the group as far as it is alike on every cloud."""
-    provider = defaults.provider
-    alternatives = _alternatives(values, where, provider, faults)
-    market, reserve = _market(values, where, defaults, faults)
-    grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
-    own: Mapping[str, Any] = {}
-    if provider.name in values:
-        own = as_mapping(values[provider.name], f"{where}.{provider.name}", faults, provider.examples.section)
-    return GroupDraft(
+    nodes = read_nodes(values, where, duration, faults)
+    read = read_keys(values, _readers(values, defaults), where, faults)
+    market, reserve = _market(read, where, defaults.request, faults)
+    draft = GroupDraft(
         name=name,
         where=where,
         values=values,
-        own=own,
-        types=tuple(type_ for type_ in (instance_type, *alternatives) if type_),
-        placement_group=bool(grouped),
+        own=read.get(provider.name, {}),
+        types=tuple(type_ for type_ in (read.get("instance_type"), *read.get("alternatives", ())) if type_),
+        placement_group=read.get("placement_group", False),
         market=market,
         reserve=reserve,
         settings=defaults.request.settings,
         settings_wrong=defaults.settings_wrong,
     )
-
-
-def _user_data(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> str | None:
-    if "user_data" not in values:
+    cloud = dict(provider.read_group(defaults.section, draft, faults))
+    image = cloud.pop("image") if isinstance(cloud.get("image"), str) else None
+    if "instance_type" not in read or nodes["count"] is None:
         return None
-    at = f"{where}.user_data"
-    source = defaults.source
-    base = source.base_of("groups" if "groups" in source.values else "topologies")
-    text = read_user_data(values["user_data"], base, at, faults)
-    if text is not None:
-        defaults.provider.check_user_data(text, defaults.request.settings, at, faults)
-    return text
+    return NodeGroup(
+        name=name,
+        instance_type=read["instance_type"],
+        alternatives=draft.types[1:],
+        market=market,
+        reserve=reserve,
+        image=image,
+        placement_group=draft.placement_group,
+        user_data=read.get("user_data"),
+        cloud=cloud,
+        **nodes,
+    )
 
 
-def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, faults: Faults) -> tuple[str, ...]:
+def _readers(values: Mapping[str, Any], defaults: Defaults) -> Mapping[str, KeyReader]:
+    """Return the readers of what is not about the nodes alone, by key."""
+    provider = defaults.provider
+    return {
+        "instance_type": provider.read_type,
+        "alternatives": partial(_alternatives, provider, values.get("instance_type")),
+        "market": chosen(*MARKETS),
+        "reserve": as_bool,
+        "placement_group": as_bool,
+        "user_data": partial(_user_data, defaults),
+        provider.name: partial(as_mapping, example=provider.examples.section),
+    }
+
+
+def _alternatives(
+    provider: Reader, instance_type: object, value: object, where: str, faults: Faults
+) -> tuple[str, ...]:
     """Return the other types, in order. One that is there twice would be requested twice."""
-    if "alternatives" not in values:
-        return ()
-    where = f"{where}.alternatives"
-    types = as_texts(values["alternatives"], where, faults)
-    seen = [values.get("instance_type")]
+    types = as_texts(value, where, faults)
+    seen = [instance_type]
     for type_ in types:
         provider.read_type(type_, where, faults)
         if type_ in seen:
@@ -286,13 +258,18 @@ def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, fault
     return types
 
 
-def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[Market, bool]:
+def _user_data(defaults: Defaults, value: object, where: str, faults: Faults) -> str | None:
+    source = defaults.source
+    base = source.base_of("groups" if "groups" in source.values else "topologies")
+    text = read_user_data(value, base, where, faults)
+    if text is not None:
+        defaults.provider.check_user_data(text, defaults.request.settings, where, faults)
+    return text
+
+
+def _market(read: Mapping[str, Any], where: str, request: Request, faults: Faults) -> tuple[Market, bool]:
     """Return the group's market, and whether its on-demand nodes are reserved: those that spot ones become, too."""
-    request = defaults.request
-    market: Market = request.market
-    if "market" in values:
-        market = as_choice(values["market"], MARKETS, f"{where}.market", faults) or market
-    reserve = as_bool(values["reserve"], f"{where}.reserve", faults) if "reserve" in values else None
+    market, reserve = read.get("market", request.market), read.get("reserve")
     if market == "spot" and not request.fallback.spot_to_on_demand:
         if reserve:
             faults.add(f"{where}.reserve", "is true, and the market is spot", EXCLUSIVE)

@@ -37,7 +37,7 @@ from pytest_capacity.config.provider import Reader, Readers, Section
 from pytest_capacity.config.retention import read_keeping
 from pytest_capacity.config.sct import in_their_words, is_sct, translate
 from pytest_capacity.config.sct import is_reserving as is_sct_reserving
-from pytest_capacity.config.source import Overrides, Source, as_duration, split
+from pytest_capacity.config.source import Overrides, Source, lasting, split
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Fallback, Market, Request, Topology
 
@@ -344,10 +344,8 @@ def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market,
 
 
 def _duration(source: Source, key: str, default: float, most: float, faults: Faults) -> float:
-    value, where = source.get(key)
-    if value is None:
-        return default
-    return as_duration(value, where, most, _LIMITS[key], faults) or default
+    seconds: float = source.read(key, lasting(most, _LIMITS[key]), faults) or default
+    return seconds
 
 
 def _endpoint(source: Source, provider: Reader, faults: Faults) -> str | None:

@@ -112,3 +112,8 @@ def as_duration(value: object, where: str, most: float, limit: str, faults: Faul
         faults.add(where, f"{shown(value)} is too long: {limit} {format_duration(most)}", "Give a shorter time.")
         return None
     return seconds
+
+
+def lasting(most: float, limit: str) -> Reader:
+    """Return the reader of a duration, as `as_duration` reads it."""
+    return lambda value, where, faults: as_duration(value, where, most, limit, faults)
