@@ -57,7 +57,7 @@ def read_ssh(source: Source, owns_machines: bool, request: Request, faults: Faul
     if value is None:
         ssh = Ssh() if needs or owns_machines else None
     elif isinstance(value, Mapping):
-        ssh = _section(value, source.base_of("ssh"), where, faults)
+        ssh = _section(value, source.files.folder_of("ssh"), where, faults)
     else:
         on = _switch(value, where, faults)
         ssh = None if on is False else Ssh()

@@ -56,7 +56,7 @@ def read_databases(source: Source, request: Request, faults: Faults) -> Request:
     """Return ``request`` with the three sections, none of which has to be there."""
     kubernetes = _kubernetes(source, faults)
     scaling = _scaling(source, faults)
-    values, where = _section(source, "databases", _EXAMPLE, faults)
+    values, where = source.section("databases", _EXAMPLE, faults)
     found: dict[str, Database] = {}
     for key, body in values.items():
         place = f"{where}.{shown(key)[1:-1]}"
@@ -109,25 +109,20 @@ def _engine(value: object, where: str, faults: Faults) -> str | None:
 
 
 def _kubernetes(source: Source, faults: Faults) -> KubernetesSettings:
-    values, where = _section(source, "kubernetes", "{context: kind-kind, namespace: default}", faults)
+    values, where = source.section("kubernetes", "{context: kind-kind, namespace: default}", faults)
     refuse_unknown(values, KubernetesSettings.__struct_fields__, f"{where}.", faults)
     read = read_keys(_written(values), _KUBERNETES, where, faults)
     if "kubeconfig" in read:
-        read["kubeconfig"] = str(source.base_of("kubernetes") / Path(read["kubeconfig"]).expanduser())
+        read["kubeconfig"] = str(source.files.folder_of("kubernetes") / Path(read["kubeconfig"]).expanduser())
     return KubernetesSettings(**read)
 
 
 def _scaling(source: Source, faults: Faults) -> ScalingSettings:
-    values, where = _section(source, "scaling", "{timeout: 10m, keep_finished: 3}", faults)
+    values, where = source.section("scaling", "{timeout: 10m, keep_finished: 3}", faults)
     refuse_unknown(values, tuple(_SCALING), f"{where}.", faults)
     read = read_keys(_written(values), _SCALING, where, faults)
     times = {f"{key}_s": read.pop(key) for key in ("timeout", "interval", "storage_timeout") if key in read}
     return ScalingSettings(**read, **times)
-
-
-def _section(source: Source, key: str, example: str, faults: Faults) -> tuple[Mapping[str, Any], str]:
-    value, where = source.get(key)
-    return as_mapping(value, where, faults, example) if value is not None else {}, where
 
 
 def _written(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.config.durations import format_duration, parse_duration
+from pytest_capacity.config.durations import format_duration
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_texts, chosen, read_keys, refuse_unknown, shown
-from pytest_capacity.config.source import Source, as_duration, split
+from pytest_capacity.config.source import Source, as_duration, seconds_of, split
 from pytest_capacity.model import AXES, Axis, Fallback, Request, Topology
 
 #: How long the ladder takes to be gone through, beside the time that is spent on going round it again.
@@ -106,18 +106,11 @@ def _order(value: object, where: str, faults: Faults) -> tuple[Axis, ...]:
 
 def _retry_until(source: Source, duration: float, faults: Faults) -> float:
     value, where = source.get("retry_until")
-    if value is None or _is_none(value):
+    # By 0 a flag means "once" over a file that has another value.
+    if value is None or seconds_of(value) == 0:
         return 0.0
     limit = "nodes are not looked for longer than `duration`,"
     return as_duration(value, where, duration, limit, faults) or 0.0
-
-
-def _is_none(value: object) -> bool:
-    """Return whether it is 0, by which a flag means "once" over a file that has another value."""
-    try:
-        return parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "") == 0
-    except ValueError:
-        return False
 
 
 def _check_regions(

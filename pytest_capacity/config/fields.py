@@ -119,6 +119,13 @@ def formed(form: re.Pattern[str], example: str) -> Reader:
     return lambda value, where, faults: as_form(value, form, example, where, faults)
 
 
+def named(form: re.Pattern[str], example: str) -> Reader:
+    """Return the reader of a name of that form, which may be written as a whole number."""
+    return lambda value, where, faults: as_form(
+        str(value) if isinstance(value, int) and not isinstance(value, bool) else value, form, example, where, faults
+    )
+
+
 def listed(form: re.Pattern[str], example: str) -> Reader:
     """Return the reader of a list of texts of that form."""
     return lambda value, where, faults: as_forms(as_texts(value, where, faults), form, example, where, faults)

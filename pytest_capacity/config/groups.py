@@ -260,7 +260,7 @@ def _alternatives(
 
 def _user_data(defaults: Defaults, value: object, where: str, faults: Faults) -> str | None:
     source = defaults.source
-    base = source.base_of("groups" if "groups" in source.values else "topologies")
+    base = source.files.folder_of("groups" if "groups" in source.values else "topologies")
     text = read_user_data(value, base, where, faults)
     if text is not None:
         defaults.provider.check_user_data(text, defaults.request.settings, where, faults)

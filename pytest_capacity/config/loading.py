@@ -21,11 +21,10 @@ from pytest_capacity.config.fields import (
     Faults,
     as_bool,
     as_choice,
-    as_form,
-    as_mapping,
     as_text,
     as_texts,
     chosen,
+    named,
     refuse_unknown,
     shown,
 )
@@ -49,36 +48,6 @@ MAX_DURATION_S: Final = 7 * 86400.0
 #: What messages call a configuration that was given as a mapping.
 GIVEN: Final = "params"
 
-_KEYS: Final = (
-    "backend",
-    "regions",
-    "zones",
-    "groups",
-    "topologies",
-    "reserve",
-    "market",
-    "use_reservations",
-    "duration",
-    "timeout",
-    "release_timeout",
-    "journal",
-    "endpoint",
-    "project",
-    "test_id",
-    "prices",
-    "ssh",
-    "collect",
-    "session",
-    "keep",
-    "keep_for",
-    "limits",
-    "errors",
-    "fallback",
-    "colocate",
-    "retry_until",
-    "on_preempt",
-    *DATABASE_KEYS,
-)
 #: What machines of the user's own have nothing to do with.
 _OF_A_CLOUD: Final = (
     "regions",
@@ -93,11 +62,26 @@ _OF_A_CLOUD: Final = (
     "retry_until",
     "on_preempt",
 )
-_LIMITS: Final = {
-    "duration": "a run lasts at most",
-    "timeout": "provisioning cannot take longer than `duration`,",
-    "release_timeout": "the end of a run waits at most",
-}
+_KEYS: Final = (
+    "backend",
+    *_OF_A_CLOUD,
+    "groups",
+    "topologies",
+    "reserve",
+    "duration",
+    "timeout",
+    "release_timeout",
+    "journal",
+    "project",
+    "test_id",
+    "ssh",
+    "collect",
+    "session",
+    "keep",
+    "keep_for",
+    "limits",
+    *DATABASE_KEYS,
+)
 _ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -131,8 +115,7 @@ def load(
     files = Files(values=values or {}, name=GIVEN if given else "capacity.yaml")
     if not given and paths:
         files = read_files(paths)
-    base = paths[-1].parent if paths else Path()
-    source = Source(files.values, files.name, overrides, base.absolute(), has_flags=not given, folders=files.folders)
+    source = Source(files.values, files, overrides, has_flags=not given)
     faults = Faults()
     names: Mapping[str, str] = {}
     known = (*_KEYS, *clouds.names())
@@ -146,7 +129,7 @@ def load(
     own_faults = len(faults.lines)
     backend = _backend(source, clouds, faults)
     request = _request(source, backend, clouds, environ, topologies or {}, project, faults)
-    run = run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run()
+    run = run or source.read("test_id", named(_ID_FORM, "nightly-42 (at most 64)"), faults) or new_run()
     request = replace(request, run=run, dialect="sct" if names else "own")
     backend.check_request(request, source, faults)
     if faults.lines:
@@ -165,7 +148,7 @@ def _request(
 ) -> Request:
     """Return the request, without the run's id."""
     own = backend.owns_machines
-    duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
+    duration = source.read("duration", lasting(MAX_DURATION_S, "a run lasts at most"), faults) or DEFAULT_DURATION_S
     request = Request(
         backend=backend.name,
         run="",
@@ -185,16 +168,17 @@ def _request(
     request = replace(defaults.request, topologies=read_topologies(given, defaults, faults))
     if not own:
         check_moving(source, request, defaults.common_regions, defaults.own_regions, faults)
-    request = replace(request, timeout_s=_duration(source, "timeout", default_timeout(request), duration, faults))
+    provisioning = lasting(duration, "provisioning cannot take longer than `duration`,")
+    timeout = source.read("timeout", provisioning, faults) or default_timeout(request)
+    request = replace(request, timeout_s=timeout)
     check_patience(source, request, faults)
     request = read_databases(source, replace(request, collect=read_collect(source, faults)), faults)
-    project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
+    project = source.read("project", named(_ID_FORM, "storage-tests (at most 64)"), faults) or _slug(project)
     request = read_keeping(source, replace(request, project=project), MAX_DURATION_S, faults)
+    ending = lasting(MAX_RELEASE_TIMEOUT_S, "the end of a run waits at most")
     return replace(
         request,
-        release_timeout_s=_duration(
-            source, "release_timeout", DEFAULT_RELEASE_TIMEOUT_S, MAX_RELEASE_TIMEOUT_S, faults
-        ),
+        release_timeout_s=source.read("release_timeout", ending, faults) or DEFAULT_RELEASE_TIMEOUT_S,
         ssh=read_ssh(source, own, request, faults),
         errors=() if own else read_errors(source, backend.name, names, faults),
         journal=source.read("journal", as_text, faults),
@@ -265,9 +249,8 @@ def _no_cloud(
 
 def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> Section:
     """Return the provider's own section; those of other providers, in a file for several, are not looked at."""
-    value, where = source.get(provider.name)
-    values = as_mapping(value, where, faults, provider.examples.section) if value is not None else {}
-    base = source.base_of(provider.name)
+    values, where = source.section(provider.name, provider.examples.section, faults)
+    base = source.files.folder_of(provider.name)
     return Section(values=values, where=where, regions=regions, base=base, emulated=source.overrides.emulator)
 
 
@@ -343,11 +326,6 @@ def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market,
     return market, True if reserve is None else reserve
 
 
-def _duration(source: Source, key: str, default: float, most: float, faults: Faults) -> float:
-    seconds: float = source.read(key, lasting(most, _LIMITS[key]), faults) or default
-    return seconds
-
-
 def _endpoint(source: Source, provider: Reader, faults: Faults) -> str | None:
     """Return the URL to use; None too where an emulator is started, whose URL is not known yet."""
     value, where = source.get("endpoint")
@@ -392,11 +370,9 @@ def _use_reservations(source: Source, provider: Reader, faults: Faults) -> tuple
 
 
 def _prices(source: Source, provider: Reader, faults: Faults) -> Mapping[str, float]:
-    value, where = source.get("prices")
-    if value is None:
-        return {}
+    values, where = source.section("prices", provider.examples.prices, faults)
     prices: dict[str, float] = {}
-    for name, price in as_mapping(value, where, faults, provider.examples.prices).items():
+    for name, price in values.items():
         at = f"{where}.{shown(name)[1:-1]}"
         provider.read_type(name, at, faults)
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < 1e6:
@@ -404,13 +380,6 @@ def _prices(source: Source, provider: Reader, faults: Faults) -> Mapping[str, fl
         else:
             prices[name] = float(price)
     return prices
-
-
-def _text_of_form(source: Source, key: str, form: re.Pattern[str], example: str, faults: Faults) -> str | None:
-    value, where = source.get(key)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return as_form(value, form, example, where, faults) if value is not None else None
 
 
 def _slug(project: str | None) -> str:
