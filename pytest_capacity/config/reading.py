@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from pytest_capacity.config.detect import MAX_BYTES
+from pytest_capacity.config import MAX_BYTES
 from pytest_capacity.errors import ConfigError
 
 _MAX_VALUES: Final = 20_000
