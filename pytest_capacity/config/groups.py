@@ -161,14 +161,11 @@ def _as_written(group: NodeGroup, provider: str) -> dict[str, Any]:
     if group.ready_timeout_s != DEFAULT_READY_S:
         body["ready_timeout"] = f"{group.ready_timeout_s}s"
     if group.hosts:
-        body["hosts"] = [_host_as_written(host) for host in group.hosts]
+        hosts: tuple[object, ...] = group.hosts
+        body["hosts"] = [msgspec.to_builtins(host) if isinstance(host, Host) else host for host in hosts]
     if group.cloud:
         body[provider] = group.cloud
     return {key: value for key, value in body.items() if value not in (None, ())}
-
-
-def _host_as_written(host: object) -> object:
-    return msgspec.to_builtins(host) if isinstance(host, Host) else host
 
 
 def _topology(name: str, groups: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> Topology:

@@ -140,8 +140,6 @@ class SctReading(Struct, frozen=True, kw_only=True):
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: The user's keys by ours, where these are in ``groups``: for messages.
     names: Mapping[str, str] = field(default_factory=dict)
-    #: For ``use_reservations``.
-    use_reservations: tuple[str, ...] = ()
 
 
 class Reader:

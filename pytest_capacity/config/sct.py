@@ -290,7 +290,6 @@ class _Reader:
         self._put_ssh(found, section)
         if self._provider.name:
             found.put(self._provider.name, section or None, self._provider.sct.images.get("db", ""))
-        found.put("use_reservations", list(self._own.use_reservations) or None, "")
         self._check_count(roles)
 
     @property
