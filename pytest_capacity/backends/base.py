@@ -52,6 +52,7 @@ __all__ = [
     "Section",
     "by_reservation",
     "in_order",
+    "members",
     "scaling_of",
 ]
 
@@ -355,6 +356,12 @@ class ScalesNodes(Protocol):
         Reads only. While a change is under way it is the size before, or 0, until the new size can be used.
         """
         ...
+
+
+def members() -> Sequence[str]:
+    """Return the names of all that a `Backend` must have."""
+    verbs = (name for name, member in vars(Backend).items() if callable(member) and not name.startswith("_"))
+    return (*Backend.__annotations__, *verbs)
 
 
 def scaling_of(backend: Backend) -> tuple[ScalesNodes, frozenset[ScalingStep]]:
