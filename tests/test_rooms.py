@@ -140,7 +140,7 @@ def test_each_of_our_providers_is_an_entry_point() -> None:
 #: What a configuration of each backend needs, beside the regions of its examples.
 CONFIGURED: Final[dict[str, dict[str, Any]]] = {
     "aws": {"aws": {"image": "ami-0123456789abcdef0"}},
-    "azure": {"azure": {"subscription": "00000000-0000-0000-0000-000000000001"}},
+    "azure": {"azure": {"image": "Canonical:ubuntu-24_04-lts:server:latest"}},
     "blazar": {"blazar": {"image": "70a599e0-31e7-49b7-b260-868f441e862b"}},
     "gce": {"gce": {"project": "tests-1"}},
     "oci": {"oci": {"compartment": "ocid1.compartment.oc1..aaaaexample", "image": "ocid1.image.oc1..aaaaexample"}},

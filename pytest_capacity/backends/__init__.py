@@ -65,7 +65,7 @@ def provider(name: str) -> Provider:
         raise ConfigError([f"backend {name!r} is not known here. What there is: {', '.join(providers())}."])
     try:
         found = point.load()
-    except Exception as error:  # noqa: BLE001 - another package's code: its fault ends no run of another backend
+    except Exception as error:  # Another package's code: a fault in it must not end a run that uses another backend.
         words = f"{_package(point)} cannot be loaded: {type(error).__name__}: {error}"
         raise ConfigError([f"backend {name!r}: {words}. Install or repair that package."]) from error
     return _checked(name, point, found)
@@ -160,13 +160,13 @@ def open_backend(request: Request) -> Backend:
         raise ConfigError([f"backend {_missing(name, error.name)}"]) from error
     except CapacityError:
         raise
-    except Exception as error:  # noqa: BLE001 - another package's code: a fault there is told as one, with its place
+    except Exception as error:  # Another package's code: the message says where in it.
         place = traceback.extract_tb(error.__traceback__)[-1]
         words = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
         raise ConfigError([f"backend {name!r} cannot be opened: {words}. Correct that package."]) from error
-    from pytest_capacity.backends.base import members
+    from pytest_capacity.backends.base import lacking
 
-    if lacks := [member for member in members() if not hasattr(found, member)]:
-        words = f"{type(found).__name__} has no {', '.join(lacks)}"
+    if names := lacking(found):
+        words = f"{type(found).__name__} has no {', '.join(names)}"
         raise ConfigError([f"backend {name!r}: {words} (pytest_capacity.backends.base.Backend). Correct that package."])
     return found

@@ -52,7 +52,7 @@ __all__ = [
     "Section",
     "by_reservation",
     "in_order",
-    "members",
+    "lacking",
     "scaling_of",
 ]
 
@@ -358,10 +358,13 @@ class ScalesNodes(Protocol):
         ...
 
 
-def members() -> Sequence[str]:
-    """Return the names of all that a `Backend` must have."""
-    verbs = (name for name, member in vars(Backend).items() if callable(member) and not name.startswith("_"))
-    return (*Backend.__annotations__, *verbs)
+def lacking(backend: object) -> Sequence[str]:
+    """Return the names of what a `Backend` must have, and ``backend`` has not, or only as this protocol's own."""
+    verbs = {name: member for name, member in vars(Backend).items() if callable(member) and not name.startswith("_")}
+    return [
+        *(name for name in Backend.__annotations__ if not hasattr(backend, name)),
+        *(name for name, own in verbs.items() if getattr(type(backend), name, getattr(backend, name, own)) is own),
+    ]
 
 
 def scaling_of(backend: Backend) -> tuple[ScalesNodes, frozenset[ScalingStep]]:

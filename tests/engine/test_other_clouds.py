@@ -243,6 +243,23 @@ def test_a_node_that_maintenance_replaced_is_lost(bench: MadeUpBench, how: str) 
     bench.give_back()
 
 
+def test_a_fault_in_the_backend_is_logged_with_its_place(
+    bench: MadeUpBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that its table does not know may be one of its own code; one that the table knows is not logged so."""
+    caplog.set_level("INFO", "pytest_capacity")
+    dry = bench.engine(LOADER, habits=Habits(refuses={(zone, "node"): "POOL_EXHAUSTED" for zone in ("1", "2")}))
+    with pytest.raises(Exhausted):
+        dry.provision("default")
+    assert not caplog.records
+    monkeypatch.setattr(dry._backend, "create", lambda piece: piece.no_such_field)
+    with pytest.raises(Refused, match="AttributeError: 'Piece' object has no attribute 'no_such_field'"):
+        dry.provision("default")
+    assert all(record.exc_info for record in caplog.records)
+    assert "in <lambda>" in caplog.text
+    bench.give_back()
+
+
 def test_a_journal_of_the_version_before_is_read(bench: MadeUpBench) -> None:
     """Needs were subjects, inputs were by subject, and what went was named without its region."""
     journal = Journal(bench.path, now=bench.clock.now)
