@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import ErrorPart, Fallback, Held, Need, NodeGroup, Subject
+from pytest_capacity.model import Diagnosis, ErrorPart, Fallback, Held, Need, NodeGroup, Subject
 from tests.engine.made_up_cloud import REGION, CloudError, Habits, MadeUpBench
 
 DB = NodeGroup(name="db", count=3, instance_type="big", market="on-demand", reserve=True)
@@ -243,21 +244,24 @@ def test_a_node_that_maintenance_replaced_is_lost(bench: MadeUpBench, how: str) 
     bench.give_back()
 
 
-def test_a_fault_in_the_backend_is_logged_with_its_place(
-    bench: MadeUpBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_fault_in_the_backend_is_logged_with_its_place(bench: MadeUpBench, caplog: pytest.LogCaptureFixture) -> None:
     """An error that its table does not know may be one of its own code; one that the table knows is not logged so."""
     caplog.set_level("INFO", "pytest_capacity")
-    dry = bench.engine(LOADER, habits=Habits(refuses={(zone, "node"): "POOL_EXHAUSTED" for zone in ("1", "2")}))
-    with pytest.raises(Exhausted):
-        dry.provision("default")
-    assert not caplog.records
-    monkeypatch.setattr(dry._backend, "create", lambda piece: piece.no_such_field)
-    with pytest.raises(Refused, match="AttributeError: 'Piece' object has no attribute 'no_such_field'"):
-        dry.provision("default")
-    assert all(record.exc_info for record in caplog.records)
-    assert "in <lambda>" in caplog.text
-    bench.give_back()
+    backend = bench.engine(LOADER)._backend
+
+    def full() -> None:
+        raise CloudError("POOL_EXHAUSTED")
+
+    def faulty() -> str:
+        return str(int("no number"))
+
+    known, unknown = asked(backend, full), asked(backend, faulty)
+    assert isinstance(known, Diagnosis)
+    assert isinstance(unknown, Diagnosis)
+    assert (known.kind, unknown.kind) == ("capacity-zone", "unknown")
+    (record,) = caplog.records
+    assert "made-up does not know this error" in record.getMessage()
+    assert "in faulty" in caplog.text
 
 
 def test_a_journal_of_the_version_before_is_read(bench: MadeUpBench) -> None:
