@@ -67,8 +67,6 @@ class Provider(Reader):
 
     #: The modules that the extra brings; looked for, not imported.
     modules: tuple[str, ...] = ()
-    #: Whether the emulator that we bring speaks for it.
-    emulated: bool = False
     #: Who logs in on the nodes by SSH where the user says nothing about it; "": the user that runs the keeper.
     default_user: str = ""
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
