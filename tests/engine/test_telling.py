@@ -38,6 +38,6 @@ def test_nothing_is_named_where_all_is_tried(bench: Bench, emulator: Emulator) -
 def test_a_region_of_which_the_cloud_lists_no_zone() -> None:
     """Most often it is misspelt, which the message says; where there are zones, it has their reasons."""
     assert none_able("default", ("us-cental1",), []).splitlines()[1] == (
-        "  the cloud lists none. See that the region is spelt as the cloud spells it"
+        "  the cloud lists none. See that the region is spelt as there"
     )
     assert "lists none" not in none_able("default", ("r",), [("r-a", "does not offer x")])
