@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -88,7 +87,7 @@ def _adopt(run: Run) -> Receipt:
         record = session.read() if session else None
         if record != run.record:
             raise KeeperError(f"session {run.session}: another process has just taken it over. Look again: ls")
-        path = places.same_socket_dir(run.socket) if run.socket else f"{places.socket_dir()}/keeper"
+        path = places.same_socket(run.socket) if run.socket else places.new_socket()
         post = KeeperArgs(
             run=run.id,
             places=replace(run.places, log=run.log),
@@ -109,7 +108,7 @@ def _adopt(run: Run) -> Receipt:
     finally:
         if keeper.poll() is None:
             keeper.returncode = 0  # It goes on by itself, and is not our child to wait for any more.
-        places.remove_dir(os.fspath(Path(path).parent))
+        places.remove_socket(path)
 
 
 def _await_end(seen: Seen) -> int:

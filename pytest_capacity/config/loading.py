@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec.structs import replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
@@ -135,7 +136,17 @@ def load(
     backend.check_request(request, source, faults)
     if faults.lines:
         raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names, backend)))
+    _check_plain(request)
     return request
+
+
+def _check_plain(request: Request) -> None:
+    """Raise `ConfigError` where a provider gave what cannot be sent to the keeper, or is of another type."""
+    try:
+        msgspec.json.decode(msgspec.json.encode(request), type=Request)
+    except (TypeError, ValueError) as error:  # Among the latter are those of msgspec.
+        words = f"backend {request.backend!r}: its provider made what is no plain data of a request: {error}"
+        raise ConfigError([f"{words}. Correct that package."]) from error
 
 
 def _request(
