@@ -279,7 +279,7 @@ class Climber:
             told = replace(told, outcome="placed")
         except AttemptFailed as error:
             failed = error
-            told = replace(told, **self._came_to(order, error, climb))
+            told = replace(told, **self._outcome(order, error, climb))
         except CapacityError as error:
             told = replace(told, code=type(error).__name__, words=self._run_state.worded(str(error)))
             raise
@@ -307,7 +307,7 @@ class Climber:
         data = {"attempt": told, "cloud": self._cloud, "refusals": found, **messages.where(order)}
         self._run_state.note("attempt-ended", data={**data, **messages.outcome(told)})
 
-    def _came_to(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
+    def _outcome(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
         diagnosis = failed.diagnosis
         outcome = "quota" if diagnosis.kind.endswith("quota") else "no-capacity"
         if diagnosis.step != "move-on":

@@ -261,7 +261,7 @@ class AwsBackend:
             if kind == RESERVATION:
                 self._cloud.ec2(region, "cancel_capacity_reservation", CapacityReservationId=held.id)
             elif kind == KEY_PAIR:
-                # One of an earlier run of this id may be the first that we hear of.
+                # It may be of an earlier run of this id, and the first that this process knows.
                 self._has_key_pairs = True
                 self._cloud.ec2(region, "delete_key_pair", KeyPairId=held.id)
             else:
