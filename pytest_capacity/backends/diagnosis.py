@@ -17,7 +17,7 @@ from typing import Any, Final, get_args
 import msgspec
 import yaml
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.errors import ConfigError
@@ -202,6 +202,18 @@ def diagnose_parts(table: Table, parts: Sequence[ErrorPart], market: Market | No
         hints=hinted_zones(parts),
         remedy=row.remedy,
     )
+
+
+def diagnose_exception(
+    table: Table, problem: BaseException, words: str | None = None, market: Market | None = None
+) -> Diagnosis:
+    """Return what an exception means that no service sent: it is looked up by the names of its classes.
+
+    ``words`` are what it says, where that is not all of its text.
+    """
+    said = str(problem) if words is None else words
+    found = [diagnose(table, code=kind.__name__, message=said, market=market) for kind in type(problem).__mro__]
+    return replace(next((one for one in found if one.kind != "unknown"), found[0]), by="the SDK")
 
 
 def diagnose_held(table: Table, held: Held, market: Market | None = None) -> Diagnosis:

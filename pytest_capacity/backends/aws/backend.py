@@ -33,7 +33,8 @@ from pytest_capacity.backends.aws.uses import read_uses
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
-from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
+from pytest_capacity.backends.groups import group_of
+from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN, refuse_unstamped
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import (
@@ -102,7 +103,6 @@ class AwsBackend:
     """
 
     name: str = CLOUD
-    title: str = "EC2"
     batch: Mapping[str, int] = {NODE: 500, RESERVATION: 1, PLACEMENT_GROUP: 1, KEY_PAIR: 1}
     leased: frozenset[str] = frozenset({RESERVATION})
     #: EC2 makes nothing by a call that it refuses.
@@ -244,11 +244,7 @@ class AwsBackend:
         """
         ours = [held for held in helds if held.subject]
         gone = self._remove(ours[0].kind, ours[0].region, ours) if ours else frozenset()
-        if foreign := [held.id for held in helds if not held.subject]:
-            raise ValueError(
-                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
-                f"look at their tags, and remove them by hand if they are yours"
-            )
+        refuse_unstamped(helds)
         return [replace(held, state="gone" if held.id in gone else "leaving") for held in helds]
 
     def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> frozenset[str]:
@@ -329,11 +325,9 @@ class AwsBackend:
         return hard_end if thing.kind == NODE and not stopped and self._has_timer(thing) else None
 
     def _has_timer(self, node: Held | Piece) -> bool:
-        topology = self._request.topologies.get(Subject.parse(node.subject).topology)
-        for group in topology.groups if topology else ():
-            if group.name == node.group:
-                return settings_of(self._request, group).aws.self_terminate
-        return section_of(self._request).self_terminate
+        group = group_of(self._request, Subject.parse(node.subject).topology, node.group)
+        aws = settings_of(self._request, group).aws if group else section_of(self._request)
+        return aws.self_terminate
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
         """Return what the rows of errors.yaml say."""
