@@ -21,7 +21,7 @@ from pytest_capacity.engine.advice import NO_ADVICE
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.engine.usage import open_runs
+from pytest_capacity.engine.usage import open_runs, read_usage
 from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
@@ -247,7 +247,7 @@ class Run:
 
         request = self.request
         runs = open_runs(self._journal, request.backend)
-        found = self.engine.usage(runs, wanted)
+        found = read_usage(self.engine.backend, request.regions, runs, wanted)
         with open_cloud_view(self._places.journal, now=self._clock.now) as view:
             view.note(request.backend, found.resources, found.whole(request.regions, wanted))
         return found.unread
@@ -326,7 +326,7 @@ class Run:
             held=(*helds, *databases),
             until=ends.until,
             endless=(*ends.endless, *(held.id for held in databases)),
-            by_hand=(*self.engine.by_hand(helds), *self.scaling.by_hand(databases)),
+            by_hand=(*self.engine.backend.by_hand(helds), *self.scaling.by_hand(databases)),
             unanswered=len(self._run_state.doubtful()),
         )
 

@@ -255,7 +255,7 @@ class ScalingSuite:
             scaling, dying, engine = _standing(lab, bench)
             size = _needs(scaling.disk_gb, "disks that grow")
             helds = [held for held in engine.run_state.held() if held.group == _group(engine) and held.kind == "node"]
-            backend, _ = scaling_of(engine.alterer.backend)
+            backend, _ = scaling_of(engine.backend)
             assert list(backend.disks(helds)) == [size] * 2
             before, group = _nodes(engine), engine.request.topologies["default"].groups[0]
             wanted = NodeChange(topology="default", group=group.name, disk_gb=size + 10)
@@ -354,7 +354,7 @@ def _group(engine: Engine) -> str:
 
 
 def _can(engine: Engine) -> frozenset[str]:
-    return scaling_of(engine.alterer.backend)[1]
+    return scaling_of(engine.backend)[1]
 
 
 def _nodes(engine: Engine) -> tuple[Node, ...]:

@@ -250,7 +250,7 @@ class ConformanceSuite:
             engine = bench.engine()
             engine.provision("default")
             helds = engine.run_state.held()
-            commands = "\n".join(engine.by_hand(helds))
+            commands = "\n".join(engine.backend.by_hand(helds))
             missing = [
                 held.id for held in helds if held.id not in commands and held.facts.get("name", held.id) not in commands
             ]

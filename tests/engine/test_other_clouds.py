@@ -299,7 +299,7 @@ def test_regions_that_may_not_be_listed_are_a_refusal(bench: MadeUpBench, monkey
     def denied() -> list[str]:
         raise CloudError("FORBIDDEN", "not for you")
 
-    monkeypatch.setattr(engine._backend, "regions", denied)
+    monkeypatch.setattr(engine.backend, "regions", denied)
     with pytest.raises(Refused, match="asked which regions the account may use, and made-up said FORBIDDEN"):
         engine.cancel_other("run-2", 5)
 

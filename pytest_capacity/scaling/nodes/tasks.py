@@ -96,7 +96,7 @@ class Planner:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._state = engine.run_state
-        self._backend: Backend = engine.alterer.backend
+        self._backend: Backend = engine.backend
 
     def task(self, change: NodeChange, deadline: Deadline) -> Task:
         """Return what ``change`` takes. Raises `ScalingError`, or the cloud's refusal to be read (`Refused`).
