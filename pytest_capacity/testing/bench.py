@@ -8,7 +8,7 @@ import unittest
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from msgspec import Struct
 
@@ -21,6 +21,8 @@ from pytest_capacity.model import Change, Held, Piece, Placed, Request
 
 #: How long a release may take here. Seconds.
 PATIENCE = 60.0
+
+_E = TypeVar("_E", bound=BaseException)
 
 
 class ScalingLab(Struct, frozen=True, kw_only=True):
@@ -219,6 +221,15 @@ def set_weather(lab: Lab, **weather: Any) -> None:
         lab.weather(**weather)
     except NotImplementedError as error:
         raise unittest.SkipTest(f"the lab cannot do {weather}: {error}") from error
+
+
+def raised(kind: type[_E], call: Callable[[], object], otherwise: str) -> _E:
+    """Return the exception that ``call`` raises; where it raises none, what is wrong is ``otherwise``."""
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError(otherwise)
 
 
 def count_nodes(placed: Placed) -> int:
