@@ -86,6 +86,11 @@ class Bench:
         finally:
             journal.close()
 
+    def give_back(self, engine: Engine) -> None:
+        """The engine releases everything, and the World is empty."""
+        assert engine.release(within(60)).clean
+        assert self.emulator.held() == []
+
     def __enter__(self) -> Bench:
         return self
 

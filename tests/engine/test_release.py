@@ -79,8 +79,7 @@ def test_a_refused_release_is_retried_and_reported(bench: Bench, emulator: Emula
     assert any("UnauthorizedOperation" in words for words in receipt.troubles)
     assert any("terminate-instances" in line for line in receipt.by_hand)
     emulator.weather(faults=[])
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
 
 
 def test_an_unread_listing_is_not_an_empty_one(bench: Bench, emulator: Emulator) -> None:
@@ -102,8 +101,7 @@ def test_new_things_that_are_not_listed_yet_are_given_back(bench: Bench, emulato
     emulator.weather(consistency_s=1.0)
     engine = bench.engine(request(emulator, DB))
     engine.provision("default")
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
 
 
 def test_a_placement_group_goes_last(bench: Bench, emulator: Emulator) -> None:
@@ -113,17 +111,30 @@ def test_a_placement_group_goes_last(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine(request(emulator, group))
     engine.provision("default")
     assert len(emulator.held("placement-group")) == 1
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
     refused = [call for call in emulator.calls("DeletePlacementGroup") if call["status"] != 200]
     assert refused == []
 
 
-def test_another_run_is_cancelled_by_its_id(bench: Bench, emulator: Emulator) -> None:
-    """What a dead run left in any region is found by its stamp and given back; a third run's stays."""
-    for run in ("dead", "alive"):
-        bench.engine(request(emulator, DB, run=run)).provision("default")
-    sweeper = bench.engine(request(emulator, DB, run="sweeper"))
-    receipt = sweeper.cancel_other("dead", 20)
-    assert receipt.clean
-    assert {one["tags"]["pytest-capacity:run"] for one in emulator.held()} == {"alive"}
+def test_what_takes_long_to_go(bench: Bench, emulator: Emulator) -> None:
+    """A node that is shutting down is leaving, and bound to end at the hard end, not with its stamp's lease."""
+    emulator.weather(stop_s=30)
+    engine = bench.engine(request(emulator, DB, duration_s=3 * 3600.0))
+    engine.provision("default")
+    receipt = engine.release(within(0))
+    assert {held.state for held in receipt.left if held.kind == "node"} == {"leaving"}
+    assert receipt.until == engine.hard_end
+    assert receipt.endless == ()
+
+
+def test_what_nothing_ends(bench: Bench, emulator: Emulator) -> None:
+    """Nodes without a timer are named; no end is promised for them."""
+    emulator.weather(stop_s=30)
+    wanted = request(emulator, DB)
+    wanted = replace(wanted, settings={**wanted.settings, "self_terminate": False})
+    engine = bench.engine(wanted)
+    engine.provision("default")
+    receipt = engine.release(within(0))
+    nodes = {held.id for held in receipt.left if held.kind == "node"}
+    assert len(nodes) == 3
+    assert set(receipt.endless) == nodes
