@@ -70,8 +70,6 @@ class Provider(Reader):
 
     #: The modules that the extra brings; looked for, not imported.
     modules: tuple[str, ...] = ()
-    #: Whether the emulator that we bring speaks for it.
-    emulated: bool = False
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
     credential_variables: tuple[str, ...] = ()
     #: Variables that hold paths: they are made absolute before the keeper starts, which works in ``/``.

@@ -226,6 +226,9 @@ def _cloud(
     own = read_own_regions(source, provider, topologies, faults)
     common = _regions(source, provider, environ, own, faults)
     regions = tuple(dict.fromkeys((*common, *own.every)))
+    if source.overrides.emulator and provider.name and not provider.emulated:
+        what = f"is given, and the emulator does not speak for `backend: {provider.name}`"
+        faults.add("--capacity-emulator", what, "Leave it out.")
     moving = read_moving(source, duration, faults)
     market, reserve = _market(source, moving.fallback, faults)
     before = len(faults.lines)

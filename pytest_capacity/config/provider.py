@@ -158,6 +158,8 @@ class Reader:
     title: str = ""
     #: The machines are the user's own: there are no regions, markets, reservations, key pairs, and no emulator.
     owns_machines: bool = False
+    #: Whether the emulator that we bring speaks for it.
+    emulated: bool = False
     #: The forms of a region, an instance type, an image and an existing reservation; None: any text.
     region_form: re.Pattern[str] | None = None
     type_form: re.Pattern[str] | None = None

@@ -353,7 +353,11 @@ class Controller(Runtime):
         self._console.say_all(Line(f"capacity: {line.text}", line.colour) for line in self._outcome.words)
         if session.exitstatus == pytest.ExitCode.OK and not self._outcome.good:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self._close()
+        try:
+            self._close()
+        except KeyboardInterrupt:
+            # It only cut the wait for the keeper's exit short: the summary is still to be written.
+            self._ending.interrupted()
 
     def _learn_fault(self) -> None:
         """Learn why the run could do nothing, where its tests learned it first: the summary says it once."""

@@ -111,9 +111,14 @@ def _where(data: Mapping[str, Any]) -> str:
 
 
 def _ids(data: Mapping[str, Any]) -> str:
-    ids = [str(identifier) for identifier in data.get("ids") or ()]
+    ids = [_short(str(identifier)) for identifier in data.get("ids") or ()]
     more = f" and {len(ids) - 3} more" if len(ids) > 4 else ""
     return ", ".join(ids[:3] if more else ids) + more
+
+
+def _short(identifier: str) -> str:
+    """Return the last part of an id that is a path; the journal, and what is to be removed by hand, have it whole."""
+    return identifier.rpartition("/")[2] if identifier.startswith("/") else identifier
 
 
 def _kind(data: Mapping[str, Any]) -> str:
@@ -238,15 +243,16 @@ def _nodes(placed: Placed, verbosity: int, *, several: bool) -> Iterator[Line]:
         name = f"{placed.topology}/{group}" if several else group
         shown = nodes if verbosity > 0 or len(nodes) <= SHOWN_NODES else nodes[:SHOWN_NODES]
         for node in shown:
-            yield Line(_node(name, node))
+            yield Line(_node(name, node, whole=verbosity > 0))
         if len(shown) < len(nodes):
             yield Line(f"{name}: and {len(nodes) - len(shown)} more (-v shows all)")
 
 
-def _node(group: str, node: Node) -> str:
+def _node(group: str, node: Node, *, whole: bool) -> str:
     addresses = ", ".join(address for address in (node.private_ip, node.public_ip) if address) or "no address"
-    reservation = f", in {node.reservation_id}" if node.reservation_id else ""
-    return clean(f"{group}: {node.id} {node.instance_type} {node.market} in {node.zone}, {addresses}{reservation}")
+    name, reservation = (part if whole else _short(part) for part in (node.id, node.reservation_id or ""))
+    reservation = f", in {reservation}" if reservation else ""
+    return clean(f"{group}: {name} {node.instance_type} {node.market} in {node.zone}, {addresses}{reservation}")
 
 
 def receipt_lines(receipt: Receipt, *, emulated: bool = False) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from tests.blazar import placement  # noqa: F401 - its routes.
 from tests.blazar.services import Services
 from tests.blazar.world import PASSWORD
 

@@ -1,4 +1,4 @@
-"""The stand-ins for Keystone, Nova and Placement over HTTP, on one port."""
+"""The stand-ins for Keystone and Nova over HTTP, and the server of all of them, on one port."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Handler = Callable[["Services", Call, re.Match[str]], Answer]
 _ROUTES: list[tuple[str, re.Pattern[str], Handler]] = []
 
 
-def _route(method: str, path: str) -> Callable[[Handler], Handler]:
+def route(method: str, path: str) -> Callable[[Handler], Handler]:
     def keep(handler: Handler) -> Handler:
         _ROUTES.append((method, re.compile(path), handler))
         return handler
@@ -45,12 +45,12 @@ def _route(method: str, path: str) -> Callable[[Handler], Handler]:
     return keep
 
 
-def _ok(body: Any = None, status: int = 200, **headers: str) -> Answer:
+def ok(body: Any = None, status: int = 200, **headers: str) -> Answer:
     return status, body, {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def _missing(what: str) -> Answer:
-    return _ok({"itemNotFound": {"code": 404, "message": f"{what} could not be found."}}, 404)
+def missing(what: str) -> Answer:
+    return ok({"itemNotFound": {"code": 404, "message": f"{what} could not be found."}}, 404)
 
 
 class Services:
@@ -103,7 +103,7 @@ class Services:
                     if call.path.startswith("/compute") and call.method in ("POST", "DELETE"):
                         self.world.calls.append(f"{call.method} {call.path}")
                     return handler(self, call, found)
-        return _missing(f"{call.method} {call.path}")
+        return missing(f"{call.method} {call.path}")
 
     def catalog(self) -> list[dict[str, Any]]:
         """What a token brings along."""
@@ -135,7 +135,7 @@ class Services:
 # Keystone
 
 
-@_route("*", r"/(?:v3)?")
+@route("*", r"/(?:v3)?")
 def _versions(services: Services, call: Call, found: re.Match[str]) -> Answer:
     kind = "application/vnd.openstack.identity-v3+json"
     version = {
@@ -145,15 +145,15 @@ def _versions(services: Services, call: Call, found: re.Match[str]) -> Answer:
         "links": [{"rel": "self", "href": f"{services.url}/v3/"}],
         "media-types": [{"base": "application/json", "type": kind}],
     }
-    return _ok({"version": version}) if call.path == "/v3" else _ok({"versions": {"values": [version]}}, 300)
+    return ok({"version": version}) if call.path == "/v3" else ok({"versions": {"values": [version]}}, 300)
 
 
 def _unauthorized() -> Answer:
     message = "The request you have made requires authentication."
-    return _ok({"error": {"code": 401, "title": "Unauthorized", "message": message}}, 401)
+    return ok({"error": {"code": 401, "title": "Unauthorized", "message": message}}, 401)
 
 
-@_route("POST", "/v3/auth/tokens")
+@route("POST", "/v3/auth/tokens")
 def _issue(services: Services, call: Call, found: re.Match[str]) -> Answer:
     world, asked = services.world, call.body["auth"]
     identity, scope = asked["identity"], asked.get("scope") or {}
@@ -176,7 +176,7 @@ def _issue(services: Services, call: Call, found: re.Match[str]) -> Answer:
         project = wanted.get("id") or PROJECTS.get(wanted.get("name", name), "")
     token = uuid.uuid4().hex
     world.tokens[token] = _token(services, name, project, scope.get("OS-TRUST:trust"))
-    return _ok(world.tokens[token], 201, X_Subject_Token=token)
+    return ok(world.tokens[token], 201, X_Subject_Token=token)
 
 
 def _token(services: Services, name: str, project: str, trust: Any) -> dict[str, Any]:
@@ -200,19 +200,19 @@ def _token(services: Services, name: str, project: str, trust: Any) -> dict[str,
     return {"token": words}
 
 
-@_route("*", "/v3/auth/tokens")
+@route("*", "/v3/auth/tokens")
 def _validate(services: Services, call: Call, found: re.Match[str]) -> Answer:
     token = call.headers.get("X-Subject-Token", "")
     if token not in services.world.tokens:
-        return _ok({"error": {"code": 404, "message": "Could not find token", "title": "Not Found"}}, 404)
-    return _ok(services.world.tokens[token], X_Subject_Token=token)
+        return ok({"error": {"code": 404, "message": "Could not find token", "title": "Not Found"}}, 404)
+    return ok(services.world.tokens[token], X_Subject_Token=token)
 
 
-@_route("POST", "/v3/OS-TRUST/trusts")
+@route("POST", "/v3/OS-TRUST/trusts")
 def _trust(services: Services, call: Call, found: re.Match[str]) -> Answer:
     trust = {**call.body["trust"], "id": uuid.uuid4().hex}
     services.world.trusts[trust["id"]] = trust
-    return _ok({"trust": trust}, 201)
+    return ok({"trust": trust}, 201)
 
 
 # Nova
@@ -220,22 +220,22 @@ def _trust(services: Services, call: Call, found: re.Match[str]) -> Answer:
 _COMPUTE: Final = "/compute/v2.1"
 
 
-@_route("GET", r"/compute(?:/v2\.1)?")
+@route("GET", r"/compute(?:/v2\.1)?")
 def _compute(services: Services, call: Call, found: re.Match[str]) -> Answer:
     links = [{"rel": "self", "href": f"{services.url}{_COMPUTE}/"}]
     version = {"id": "v2.1", "status": "CURRENT", "version": "2.96", "min_version": "2.1", "links": links}
-    return _ok({"version": version} if call.path == _COMPUTE else {"versions": [version]})
+    return ok({"version": version} if call.path == _COMPUTE else {"versions": [version]})
 
 
-@_route("GET", f"{_COMPUTE}/os-availability-zone")
+@route("GET", f"{_COMPUTE}/os-availability-zone")
 def _zones(services: Services, call: Call, found: re.Match[str]) -> Answer:
     zones = {services.world.zone_of(str(one["hypervisor_hostname"])) for one in services.world.hypervisors.values()}
     names = sorted(zones | {"az-a", "az-b"})
     info = [{"zoneName": name, "zoneState": {"available": True}, "hosts": None} for name in names]
-    return _ok({"availabilityZoneInfo": info})
+    return ok({"availabilityZoneInfo": info})
 
 
-@_route("GET", f"{_COMPUTE}/os-availability-zone/detail")
+@route("GET", f"{_COMPUTE}/os-availability-zone/detail")
 def _zones_detail(services: Services, call: Call, found: re.Match[str]) -> Answer:
     by_zone: dict[str, dict[str, Any]] = {}
     for one in services.world.hypervisors.values():
@@ -244,30 +244,30 @@ def _zones_detail(services: Services, call: Call, found: re.Match[str]) -> Answe
             "nova-compute": {"active": True, "available": True}
         }
     info = [{"zoneName": name, "zoneState": {"available": True}, "hosts": hosts} for name, hosts in by_zone.items()]
-    return _ok({"availabilityZoneInfo": info})
+    return ok({"availabilityZoneInfo": info})
 
 
-@_route("GET", f"{_COMPUTE}/os-aggregates")
+@route("GET", f"{_COMPUTE}/os-aggregates")
 def _aggregates(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    return _ok({"aggregates": list(services.world.aggregates.values())})
+    return ok({"aggregates": list(services.world.aggregates.values())})
 
 
-@_route("POST", f"{_COMPUTE}/os-aggregates")
+@route("POST", f"{_COMPUTE}/os-aggregates")
 def _make_aggregate(services: Services, call: Call, found: re.Match[str]) -> Answer:
     words = call.body["aggregate"]
     if any(one["name"] == words["name"] for one in services.world.aggregates.values()):
-        return _ok({"conflictingRequest": {"code": 409, "message": "Aggregate already exists."}}, 409)
-    return _ok({"aggregate": services.world.add_aggregate(words["name"], words.get("availability_zone"))})
+        return ok({"conflictingRequest": {"code": 409, "message": "Aggregate already exists."}}, 409)
+    return ok({"aggregate": services.world.add_aggregate(words["name"], words.get("availability_zone"))})
 
 
-@_route("*", rf"{_COMPUTE}/os-aggregates/(\d+)(/action)?")
+@route("*", rf"{_COMPUTE}/os-aggregates/(\d+)(/action)?")
 def _aggregate(services: Services, call: Call, found: re.Match[str]) -> Answer:
     aggregate = services.world.aggregates.get(int(found[1]))
     if aggregate is None:
-        return _missing(f"Aggregate {found[1]}")
+        return missing(f"Aggregate {found[1]}")
     if call.method == "DELETE":
         del services.world.aggregates[aggregate["id"]]
-        return _ok()
+        return ok()
     if found[2]:
         ((action, words),) = call.body.items()
         if action == "set_metadata":
@@ -275,30 +275,30 @@ def _aggregate(services: Services, call: Call, found: re.Match[str]) -> Answer:
             for key in [key for key, value in words["metadata"].items() if value is None]:
                 del aggregate["metadata"][key]
         elif (action == "add_host") == (words["host"] in aggregate["hosts"]):
-            return _ok({"conflictingRequest": {"code": 409, "message": f"host {words['host']}: {action}"}}, 409)
+            return ok({"conflictingRequest": {"code": 409, "message": f"host {words['host']}: {action}"}}, 409)
         elif action == "add_host":
             aggregate["hosts"].append(words["host"])
         else:
             aggregate["hosts"].remove(words["host"])
-    return _ok({"aggregate": aggregate})
+    return ok({"aggregate": aggregate})
 
 
-@_route("GET", rf"{_COMPUTE}/os-hypervisors/([^/]+)/(search|servers)")
+@route("GET", rf"{_COMPUTE}/os-hypervisors/([^/]+)/(search|servers)")
 def _search(services: Services, call: Call, found: re.Match[str]) -> Answer:
     hits = [one for one in services.world.hypervisors.values() if found[1] in str(one["hypervisor_hostname"])]
     if not hits:
-        return _missing(f"No hypervisor matching '{found[1]}'")
+        return missing(f"No hypervisor matching '{found[1]}'")
     keys = ("id", "hypervisor_hostname", "state", "status")
-    return _ok({"hypervisors": [{key: one[key] for key in keys} for one in hits]})
+    return ok({"hypervisors": [{key: one[key] for key in keys} for one in hits]})
 
 
-@_route("GET", rf"{_COMPUTE}/os-hypervisors/([^/]+)")
+@route("GET", rf"{_COMPUTE}/os-hypervisors/([^/]+)")
 def _hypervisor(services: Services, call: Call, found: re.Match[str]) -> Answer:
     one = services.world.hypervisors.get(found[1])
-    return _ok({"hypervisor": one}) if one else _missing(f"Hypervisor {found[1]}")
+    return ok({"hypervisor": one}) if one else missing(f"Hypervisor {found[1]}")
 
 
-@_route("GET", rf"{_COMPUTE}/servers(/detail)?")
+@route("GET", rf"{_COMPUTE}/servers(/detail)?")
 def _servers(services: Services, call: Call, found: re.Match[str]) -> Answer:
     query, world = call.query, services.world
     hits = [
@@ -312,176 +312,108 @@ def _servers(services: Services, call: Call, found: re.Match[str]) -> Answer:
     if "marker" in query:
         ids = [one["id"] for one in hits]
         hits = hits[ids.index(query["marker"]) + 1 :] if query["marker"] in ids else []
-    return _ok({"servers": [world.shown(one) for one in hits[: int(query.get("limit", 1000))]]})
+    return ok({"servers": [world.shown(one) for one in hits[: int(query.get("limit", 1000))]]})
 
 
-@_route("POST", f"{_COMPUTE}/servers")
+@route("POST", f"{_COMPUTE}/servers")
 def _make_servers(services: Services, call: Call, found: re.Match[str]) -> Answer:
     words, world = call.body["server"], services.world
     if world.weather.get("quota"):
         message = "Quota exceeded for cores: Requested 2, but already used 8 of 8 cores"
-        return _ok({"forbidden": {"code": 403, "message": message}}, 403)
+        return ok({"forbidden": {"code": 403, "message": message}}, 403)
     flavor = world.flavors.get(words["flavorRef"])
     project = services.project(call)
     if flavor is None or (flavor["name"].startswith("reservation:") and project not in flavor["access"]):
-        return _ok({"badRequest": {"code": 400, "message": f"Flavor {words['flavorRef']} could not be found."}}, 400)
+        return ok({"badRequest": {"code": 400, "message": f"Flavor {words['flavorRef']} could not be found."}}, 400)
     if not words.get("imageRef"):
-        return _ok({"badRequest": {"code": 400, "message": "Missing imageRef attribute"}}, 400)
+        return ok({"badRequest": {"code": 400, "message": "Missing imageRef attribute"}}, 400)
     made = world.make_servers(words, call.body.get("os:scheduler_hints", {}), project)
-    return _ok({"server": {"id": made[0]["id"], "links": [], "OS-DCF:diskConfig": "MANUAL"}}, 202)
+    return ok({"server": {"id": made[0]["id"], "links": [], "OS-DCF:diskConfig": "MANUAL"}}, 202)
 
 
-@_route("DELETE", rf"{_COMPUTE}/servers/([^/]+)")
+@route("DELETE", rf"{_COMPUTE}/servers/([^/]+)")
 def _delete_server(services: Services, call: Call, found: re.Match[str]) -> Answer:
     server = services.world.servers.get(found[1])
     if server is None:
-        return _missing(f"Instance {found[1]}")
+        return missing(f"Instance {found[1]}")
     if server["deleted"] is None:
         server["deleted"] = time.monotonic()
     services.world.settle()
-    return _ok(None, 204)
+    return ok(None, 204)
 
 
-@_route("POST", rf"{_COMPUTE}/servers/([^/]+)/metadata")
+@route("POST", rf"{_COMPUTE}/servers/([^/]+)/metadata")
 def _metadata(services: Services, call: Call, found: re.Match[str]) -> Answer:
     server = services.world.servers.get(found[1])
     if server is None:
-        return _missing(f"Instance {found[1]}")
+        return missing(f"Instance {found[1]}")
     server["metadata"] = {**server["metadata"], **call.body["metadata"]}
-    return _ok({"metadata": server["metadata"]})
+    return ok({"metadata": server["metadata"]})
 
 
-@_route("POST", rf"{_COMPUTE}/servers/([^/]+)/action")
+@route("POST", rf"{_COMPUTE}/servers/([^/]+)/action")
 def _action(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    return _ok({"output": "booted\n"}) if found[1] in services.world.servers else _missing(f"Instance {found[1]}")
+    return ok({"output": "booted\n"}) if found[1] in services.world.servers else missing(f"Instance {found[1]}")
 
 
-@_route("POST", f"{_COMPUTE}/flavors")
+@route("POST", f"{_COMPUTE}/flavors")
 def _make_flavor(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    return _ok({"flavor": services.world.add_flavor(call.body["flavor"])})
+    return ok({"flavor": services.world.add_flavor(call.body["flavor"])})
 
 
-@_route("GET", rf"{_COMPUTE}/flavors(/detail)?")
+@route("GET", rf"{_COMPUTE}/flavors(/detail)?")
 def _flavors(services: Services, call: Call, found: re.Match[str]) -> Answer:
     project = services.project(call)
     every = services.world.flavors.values()
-    return _ok({"flavors": [one for one in every if not one["extra_specs"] or project in one["access"]]})
+    return ok({"flavors": [one for one in every if not one["extra_specs"] or project in one["access"]]})
 
 
-@_route("*", rf"{_COMPUTE}/flavors/([^/]+)(/.*)?")
+@route("*", rf"{_COMPUTE}/flavors/([^/]+)(/.*)?")
 def _flavor(services: Services, call: Call, found: re.Match[str]) -> Answer:
     flavor = services.world.flavors.get(found[1])
     if flavor is None:
-        return _missing(f"Flavor {found[1]}")
+        return missing(f"Flavor {found[1]}")
     if call.method == "DELETE":
         del services.world.flavors[found[1]]
-        return _ok(None, 202)
+        return ok(None, 202)
     if found[2] == "/os-extra_specs":
         if call.method == "POST":
             flavor["extra_specs"].update(call.body["extra_specs"])
-        return _ok({"extra_specs": flavor["extra_specs"]})
+        return ok({"extra_specs": flavor["extra_specs"]})
     if found[2] == "/action":
         ((action, words),) = call.body.items()
         if action == "addTenantAccess":
             flavor["access"].append(words["tenant"])
         elif words["tenant"] in flavor["access"]:
             flavor["access"].remove(words["tenant"])
-        return _ok({"flavor_access": [{"flavor_id": found[1], "tenant_id": one} for one in flavor["access"]]})
-    return _ok({"flavor": flavor})
+        return ok({"flavor_access": [{"flavor_id": found[1], "tenant_id": one} for one in flavor["access"]]})
+    return ok({"flavor": flavor})
 
 
-@_route("POST", f"{_COMPUTE}/os-server-groups")
+@route("POST", f"{_COMPUTE}/os-server-groups")
 def _make_group(services: Services, call: Call, found: re.Match[str]) -> Answer:
     words = call.body["server_group"]
     group = {"id": str(uuid.uuid4()), "policies": words.get("policies") or [words.get("policy")], **words}
     services.world.groups[group["id"]] = group
-    return _ok({"server_group": group})
+    return ok({"server_group": group})
 
 
-@_route("*", rf"{_COMPUTE}/os-server-groups/([^/]+)")
+@route("*", rf"{_COMPUTE}/os-server-groups/([^/]+)")
 def _group(services: Services, call: Call, found: re.Match[str]) -> Answer:
     if call.method == "DELETE":
         services.world.groups.pop(found[1], None)
-        return _ok(None, 204)
+        return ok(None, 204)
     group = services.world.groups.get(found[1])
-    return _ok({"server_group": group}) if group else _missing(f"Server group {found[1]}")
-
-
-# Placement
-
-
-@_route("GET", "/placement")
-def _placement(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    links = [{"rel": "self", "href": ""}]
-    version = {"id": "v1.0", "status": "CURRENT", "min_version": "1.0", "max_version": "1.39", "links": links}
-    return _ok({"versions": [version]})
-
-
-def _provider_shown(one: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in one.items() if key != "inventories"}
-
-
-@_route("GET", "/placement/resource_providers")
-def _providers(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    every = services.world.providers.values()
-    hits = [_provider_shown(one) for one in every if call.query.get("name") in (None, one["name"])]
-    return _ok({"resource_providers": hits})
-
-
-@_route("POST", "/placement/resource_providers")
-def _make_provider(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    return _ok(_provider_shown(services.world.add_provider(call.body["name"], call.body.get("parent_provider_uuid"))))
-
-
-@_route("*", r"/placement/resource_providers/([^/]+)(/inventories|/traits)?(?:/(.+))?")
-def _provider(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    one = services.world.providers.get(found[1])
-    if one is None:
-        return _ok({"errors": [{"status": 404, "title": "Not Found", "detail": "No resource provider"}]}, 404)
-    if not found[2]:
-        if call.method == "DELETE":
-            del services.world.providers[found[1]]
-            return _ok(None, 204)
-        return _ok(_provider_shown(one))
-    if found[2] == "/traits":
-        return _ok({"traits": [], "resource_provider_generation": one["generation"]})
-    if call.method == "DELETE":
-        if one["inventories"].pop(found[3], None) is None:
-            return _ok({"errors": []}, 404)
-        return _ok(None, 204)
-    if call.method == "PUT":
-        if found[3]:
-            one["inventories"][found[3]] = call.body
-        else:
-            one["inventories"] = call.body["inventories"]
-        one["generation"] += 1
-    return _ok({"inventories": one["inventories"], "resource_provider_generation": one["generation"]})
-
-
-@_route("POST", "/placement/resource_classes")
-def _make_class(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    services.world.classes.add(call.body["name"])
-    return _ok(None, 201)
-
-
-@_route("*", "/placement/resource_classes/(.+)")
-def _class(services: Services, call: Call, found: re.Match[str]) -> Answer:
-    if call.method == "PUT":
-        services.world.classes.add(found[1])
-        return _ok(None, 201)
-    if found[1] not in services.world.classes:
-        return _ok({"errors": []}, 404)
-    services.world.classes.discard(found[1])
-    return _ok(None, 204)
+    return ok({"server_group": group}) if group else missing(f"Server group {found[1]}")
 
 
 # The test's own
 
 
-@_route("GET", "/_world")
+@route("GET", "/_world")
 def _look(services: Services, call: Call, found: re.Match[str]) -> Answer:
     world = services.world
-    return _ok(
+    return ok(
         {
             "servers": [
                 {**world.shown(one), "host": one["host"], "data": one["user_data"]} for one in world.servers.values()
@@ -494,10 +426,10 @@ def _look(services: Services, call: Call, found: re.Match[str]) -> Answer:
     )
 
 
-@_route("POST", "/_world")
+@route("POST", "/_world")
 def _change(services: Services, call: Call, found: re.Match[str]) -> Answer:
     services.world.weather = call.body
     # With ``go_on`` only what is held up goes on, in the same test.
     if not call.body.get("go_on"):
         services.world.calls.clear()
-    return _ok({})
+    return ok({})

@@ -141,3 +141,10 @@ def test_an_emulator_has_nothing_to_do_with_ones_own_machines(loading: Loader) -
     assert loading(GOOD, Overrides(emulator=True)).emulated
     (fault,) = loading.faults(static(), Overrides(regions=("a",), source={"regions": "--capacity-region"}))
     assert fault.startswith("--capacity-region: is given, and `backend: static`")
+
+
+def test_an_emulator_that_does_not_speak_for_the_backend(loading: Loader) -> None:
+    """It is refused; the run would find no cloud there, and say so in the words of the SDK."""
+    fault, *_ = loading.faults({"backend": "blazar", "regions": ["RegionOne"]}, Overrides(emulator=True))
+    assert fault.startswith("--capacity-emulator: is given, and the emulator does not speak for `backend: blazar`.")
+    assert not [fault for fault in loading.faults({}, Overrides(emulator=True)) if "does not speak" in fault]

@@ -13,9 +13,11 @@ from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
+from pytest_capacity.engine.dry_run import make_plan
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.journal import Journal
+from pytest_capacity.journal import Journal, PassingJournal
 from pytest_capacity.model import NodeGroup, Request, Topology
+from pytest_capacity.preview import Plan
 from tests.emulated import IMAGE, Emulator
 
 DB = NodeGroup(name="db", count=3, instance_type="i4i.large", market="on-demand", reserve=True)
@@ -77,6 +79,10 @@ class Bench:
         self._journals.append(journal)
         engine.open()
         return engine
+
+    def plan_of(self, wanted: Request) -> Plan:
+        """What a dry run says."""
+        return make_plan(wanted, open_backend(wanted), PassingJournal(self.path), self.clock)
 
     def events(self, run: str = "run-1") -> list[str]:
         """The kinds of the run's events, in order."""

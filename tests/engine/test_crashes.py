@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,9 @@ pytestmark = pytest.mark.matrix
 
 #: More boundaries than any of these runs has; a run that passes them all ends the table.
 MOST = 40
+
+#: Seconds that a life may take.
+LONGEST = 240
 
 #: A sample tries every fifth boundary.
 STRIDE = 1 if os.environ.get("CAPACITY_MATRIX", "full") == "full" else 5
@@ -77,6 +81,9 @@ class Lives:
         if child:
             _, status = os.waitpid(child, 0)
             return os.waitstatus_to_exitcode(status)
+        # A life that goes on for ever ends and fails the test, whatever handles this signal in the parent.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(LONGEST)
         code = 2
         try:
             engine = self._bench.engine(wanted, Dying(backend, fatal))

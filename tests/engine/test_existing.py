@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_capacity.backends import open_backend
-from pytest_capacity.engine.dry_run import make_plan
 from pytest_capacity.errors import Refused
-from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import Fallback, NodeGroup, Request
-from pytest_capacity.preview import Plan
+from pytest_capacity.model import Fallback, NodeGroup
 from pytest_capacity.report import tables
 from tests.emulated import Emulator
 from tests.engine.runs import DB, Bench, request, within
@@ -28,11 +24,6 @@ def reserved(emulator: Emulator, zone: str, count: int, type_: str = "i4i.large"
     return str(made["CapacityReservation"]["CapacityReservationId"])
 
 
-def plan_of(bench: Bench, wanted: Request) -> Plan:
-    """What a dry run says."""
-    return make_plan(wanted, open_backend(wanted), PassingJournal(bench.path), bench.clock)
-
-
 def test_one_that_no_node_can_use_stops_the_run(bench: Bench, emulator: Emulator) -> None:
     """Nothing is made, in no zone: a second one would be paid for. The plan says the same."""
     mine = reserved(emulator, "us-east-1b", 3, Tenancy="dedicated")
@@ -41,7 +32,7 @@ def test_one_that_no_node_can_use_stops_the_run(bench: Bench, emulator: Emulator
         bench.engine(wanted).provision("default")
     assert [one["id"] for one in emulator.held()] == [mine]
     with pytest.raises(Refused, match="db has tenancy default, and it dedicated"):
-        plan_of(bench, wanted)
+        bench.plan_of(wanted)
 
 
 def test_one_that_is_full_is_told_in_plan_lines_and_summary(bench: Bench, emulator: Emulator) -> None:
@@ -56,7 +47,7 @@ def test_one_that_is_full_is_told_in_plan_lines_and_summary(bench: Bench, emulat
         CapacityReservationSpecification=target,
     )
     wanted = request(emulator, DB, use_reservations=(mine,))
-    lines = list(tables.plan(plan_of(bench, wanted)))
+    lines = list(tables.plan(bench.plan_of(wanted)))
     assert f"  not used by 1: {mine}: 2 of 4 are free, and db needs 3" in lines
     assert f"  not used by 2: {mine}: it is in us-east-1a" in lines
     engine = bench.engine(wanted)
@@ -90,7 +81,7 @@ def test_one_for_nodes_that_are_spot_is_told(bench: Bench, emulator: Emulator) -
     mine = reserved(emulator, "us-east-1a", 3)
     spot = NodeGroup(name="db", count=3, instance_type="i4i.large", market="spot")
     wanted = request(emulator, spot, use_reservations=(mine,))
-    assert [list(rung.unused.values()) for rung in plan_of(bench, wanted).topologies["default"].rungs] == [
+    assert [list(rung.unused.values()) for rung in bench.plan_of(wanted).topologies["default"].rungs] == [
         ["it is for db as on-demand i4i.large, which is not asked for here"],
         [],
         ["it is in us-east-1a"],

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_capacity.backends import open_backend
-from pytest_capacity.engine.dry_run import make_plan
-from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import NodeGroup, Request
+from pytest_capacity.model import NodeGroup
 from pytest_capacity.preview import Plan
 from pytest_capacity.report import tables
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request
 from tests.engine.test_release import ec2
-
-
-def plan_of(bench: Bench, wanted: Request) -> Plan:
-    """What a dry run says."""
-    return make_plan(wanted, open_backend(wanted), PassingJournal(bench.path), bench.clock)
 
 
 def cells(plan: Plan) -> Sequence[str]:
@@ -30,13 +22,13 @@ def test_the_room_is_read_from_the_account(bench: Bench, emulator: Emulator) -> 
     emulator.weather(quota={"us-east-1": {"vcpus": 64, "spot_vcpus": 5}})
     spot = NodeGroup(name="spot", count=4, instance_type="c6i.large", market="spot")
     wanted = request(emulator, DB, LOADER, spot, zones=("a",))
-    rung, moved = plan_of(bench, wanted).topologies["default"].rungs
+    rung, moved = bench.plan_of(wanted).topologies["default"].rungs
     assert [(one.market, one.asked, one.limit, one.free, one.enough) for one in rung.room] == [
         ("on-demand", 10, 64, 64, True),
         ("spot", 8, 5, 5, False),
     ]
     assert [(one.market, one.asked) for one in moved.room] == [("on-demand", 18)]
-    assert any("10 of 64 vCPUs, 8, and 5 of 5 vCPUs are free" in line for line in tables.plan(plan_of(bench, wanted)))
+    assert any("10 of 64 vCPUs, 8, and 5 of 5 vCPUs are free" in line for line in tables.plan(bench.plan_of(wanted)))
     cloud = ec2(emulator)
     some = {"ImageId": IMAGE, "InstanceType": "c6i.4xlarge", "MinCount": 1, "MaxCount": 1}
     cloud.run_instances(**some)
@@ -44,7 +36,7 @@ def test_the_room_is_read_from_the_account(bench: Bench, emulator: Emulator) -> 
     cloud.create_capacity_reservation(**asked, InstanceCount=2)
     stopped = cloud.run_instances(**{**some, "InstanceType": "t3.large"})["Instances"][0]["InstanceId"]
     cloud.terminate_instances(InstanceIds=[stopped])
-    rung = plan_of(bench, wanted).topologies["default"].rungs[0]
+    rung = bench.plan_of(wanted).topologies["default"].rungs[0]
     assert [(one.market, one.free) for one in rung.room] == [("on-demand", 64 - 16 - 8), ("spot", 5)]
 
 
@@ -52,7 +44,7 @@ def test_each_region_has_its_own(bench: Bench, emulator: Emulator) -> None:
     """And nothing is read but of regions of the run."""
     emulator.weather(quota={"us-east-1": {"vcpus": 4}, "us-west-2": {"vcpus": 100}})
     before = len(emulator.calls())
-    plan = plan_of(bench, request(emulator, DB, zones=("a",)))
+    plan = bench.plan_of(request(emulator, DB, zones=("a",)))
     assert [one.limit for one in plan.topologies["default"].rungs[0].room] == [4]
     assert not plan.topologies["default"].rungs[0].room[0].enough
     assert plan.good
@@ -63,7 +55,7 @@ def test_each_region_has_its_own(bench: Bench, emulator: Emulator) -> None:
 def test_what_may_not_be_read_is_told(bench: Bench, emulator: Emulator) -> None:
     """The plan stands, with a question mark as before, and says which right is missing."""
     emulator.weather(faults=[{"operation": "ListServiceQuotas", "error": "AccessDeniedException", "http": 400}])
-    plan = plan_of(bench, request(emulator, DB, zones=("a",)))
+    plan = bench.plan_of(request(emulator, DB, zones=("a",)))
     assert plan.topologies["default"].rungs[0].room == ()
     assert plan.good
     (trouble,) = plan.troubles

@@ -175,6 +175,32 @@ def test_an_interrupt_while_others_end_the_session(pytester: pytest.Pytester, ru
     assert cloud.held() == []
 
 
+def test_an_interrupt_when_all_is_released(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
+    """It cuts short the wait for the keeper's exit, and neither the summary nor the exit status of the tests."""
+    pytester.makepyfile("def test_it(capacity): pass")
+    pytester.makeconftest(
+        """
+        import os, signal, sys
+
+        def on_call(frame, event, arg):
+            back = frame.f_back
+            if event == "call" and frame.f_code.co_name == "join" and back.f_code.co_filename.endswith("owner.py"):
+                sys.setprofile(None)
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def pytest_sessionfinish():
+            sys.setprofile(on_call)
+
+        def pytest_terminal_summary(terminalreporter):
+            terminalreporter.write_line(f"interrupted: {sys.getprofile() is None}")
+        """
+    )
+    result = run_on("-n0")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines_random(["*receipt: 0 things*", "*1 passed*", "interrupted: True"])
+    assert cloud.held() == []
+
+
 def test_leaving_an_emulated_run_says_that_it_was_one(pytester: pytest.Pytester, processes: list[Process]) -> None:
     """The header and the words of farewell; and no commands for an emulator that ends by itself."""
     pytester.makepyfile(SLEEPS)

@@ -207,6 +207,22 @@ def texts(told: Receipt, verbosity: int = 0, asked: Request = REQUEST) -> list[s
     return [line.text for line in render.summary(told, asked, verbosity=verbosity)]
 
 
+ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/db-0-34"
+
+
+def test_an_id_that_is_a_path_is_shown_by_its_end() -> None:
+    """In live lines and in the list of nodes, which would be three screens wide; with -v the list has it whole."""
+    line = render.live(Event(at=0, kind="gone", data={"ids": [ID, "arn:aws:x/y"]}))
+    assert line is not None
+    assert line.text == "capacity: gone: db-0-34, arn:aws:x/y"
+    seated = replace(node(0), id=ID, reservation_id="/subscriptions/s/capacityReservations/l8s-1")
+    told = receipt(placed=(replace(receipt().placed[0], nodes={"db": (seated,)}),))
+    assert texts(told)[2].startswith("db: db-0-34 i4i.large ")
+    assert texts(told)[2].endswith(", in l8s-1")
+    assert texts(told, 1)[2].startswith(f"db: {ID} ")
+    assert texts(told, 1)[2].endswith(", in /subscriptions/s/capacityReservations/l8s-1")
+
+
 def test_a_long_list_of_nodes_is_cut() -> None:
     """-v shows all of it, -q none; but attempts that failed are shown by -q too, for errors point at them."""
     assert texts(receipt())[-2:] == [

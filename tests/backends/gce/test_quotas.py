@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pytest_capacity.backends import open_backend
-from pytest_capacity.engine.dry_run import make_plan
-from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import Fallback, Request
-from pytest_capacity.preview import Plan
+from pytest_capacity.model import Fallback
 from tests.backends.gce.lab import DB, LOADER, REGION, request
 from tests.emulated import Emulator
 from tests.engine.runs import Bench
@@ -27,18 +23,13 @@ def bench(emulator: Emulator, tmp_path: Path) -> Iterator[Bench]:
         yield bench
 
 
-def plan_of(bench: Bench, wanted: Request) -> Plan:
-    """What a dry run says."""
-    return make_plan(wanted, open_backend(wanted), PassingJournal(bench.path), bench.clock)
-
-
 def test_the_room_is_read_from_the_project(bench: Bench, emulator: Emulator) -> None:
     """vCPUs of each series' metric; a project's own quota of spot machines is for all series."""
     emulator.weather(quota={REGION: {"N2_CPUS": 24, "CPUS": 3, "PREEMPTIBLE_CPUS": 8}})
     bench.engine(request(emulator, DB)).provision("default", launch=False)
     spot = replace(DB, name="spot", market="spot", reserve=False)
     wanted = request(emulator, DB, LOADER, spot, run="two", zones=("a",))
-    first = plan_of(bench, wanted).topologies["default"].rungs[0]
+    first = bench.plan_of(wanted).topologies["default"].rungs[0]
     assert {(one.name, one.market, one.asked, one.limit, one.free, one.enough) for one in first.room} == {
         ("N2_CPUS", "on-demand", 4, 24, 20, True),
         ("CPUS", "on-demand", 4, 3, 3, False),
@@ -50,7 +41,7 @@ def test_spot_counts_like_the_others_without_a_quota_of_its_own(bench: Bench, em
     """A project that was granted none uses that of the series."""
     emulator.weather(quota={REGION: {"N2_CPUS": 24, "PREEMPTIBLE_CPUS": 0}})
     wanted = request(emulator, replace(DB, market="spot", reserve=False), zones=("a",))
-    first = plan_of(bench, wanted).topologies["default"].rungs[0]
+    first = bench.plan_of(wanted).topologies["default"].rungs[0]
     assert [(one.name, one.market, one.asked) for one in first.room] == [("N2_CPUS", "spot", 4)]
 
 
@@ -58,7 +49,7 @@ def test_all_regions_are_one_list(bench: Bench, emulator: Emulator) -> None:
     """Each region has its own quotas; regions and machine types are read once, whatever the number of regions."""
     emulator.weather(quota={REGION: {"N2_CPUS": 2}, OTHER: {"N2_CPUS": 100}})
     wanted = request(emulator, DB, regions=(REGION, OTHER), zones=(), fallback=Fallback(regions=True))
-    rungs = plan_of(bench, wanted).topologies["default"].rungs
+    rungs = bench.plan_of(wanted).topologies["default"].rungs
     assert {(rung.region, one.limit, one.enough) for rung in rungs for one in rung.room} == {
         (REGION, 2, False),
         (OTHER, 100, True),
@@ -70,7 +61,7 @@ def test_all_regions_are_one_list(bench: Bench, emulator: Emulator) -> None:
 def test_what_may_not_be_read_is_reported(bench: Bench, emulator: Emulator) -> None:
     """The plan stands, without the room."""
     emulator.weather(faults=[{"operation": "regions.list", "error": "forbidden", "http": 403}])
-    plan = plan_of(bench, request(emulator, DB, zones=("a",)))
+    plan = bench.plan_of(request(emulator, DB, zones=("a",)))
     assert plan.good
     assert plan.topologies["default"].rungs[0].room == ()
     assert any(words.startswith(f"asked what the quotas of {REGION} allow") for words in plan.troubles), plan.troubles
