@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -21,7 +21,7 @@ from msgspec.structs import asdict, replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import Diagnosis, ErrorPart, ErrorRow, Held, Kind, Market, Scope, Step
+from pytest_capacity.model import SCOPES, Diagnosis, ErrorPart, ErrorRow, Held, Kind, Market, Scope, Step
 
 #: Longest piece of a cloud's own words that is kept: an address that is to be opened often stands at their end.
 WORDS_LIMIT: Final = 2000
@@ -42,7 +42,6 @@ _REMEDIES: Final = Path(__file__).with_name("remedies.yaml")
 
 #: Of errors that are equally deep in one answer, the one counts that leaves most to be done.
 _STEPS: Final[tuple[Step, ...]] = ("move-on", "back-off", "gone", "ask-again", "stop")
-_SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 _BARE: Final = 3
 
 
@@ -236,7 +235,7 @@ def hinted_zones(parts: Sequence[ErrorPart]) -> tuple[str, ...]:
 
 def _precedence(known: tuple[ErrorPart, Row]) -> tuple[bool, bool, int, int, int]:
     part, row = known
-    return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), _SCOPES.index(row.scope)
+    return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), SCOPES.index(row.scope)
 
 
 def clean(words: str) -> str:

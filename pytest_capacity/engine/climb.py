@@ -16,7 +16,7 @@ from pytest_capacity.backends.diagnosis import remedy
 from pytest_capacity.engine import messages
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.advice import Advice
-from pytest_capacity.engine.attempt import Attempter, AttemptFailed, Failure
+from pytest_capacity.engine.attempt import Attempter, AttemptFailed
 from pytest_capacity.engine.calls import refused
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.leases import LEASE
@@ -285,7 +285,8 @@ class Climber:
             told = replace(told, seconds=self._clock.now() - began)
             climb.tried.append(told)
             found = self._refusals(order, failed) if failed else []
-            self._note(order, told, found)
+            data = {"attempt": told, "cloud": self._cloud, "refusals": found}
+            self._run_state.note("attempt-ended", data={**data, **messages.where(order), **messages.outcome(told)})
             if placed is None and not (failed and failed.sound):
                 self._leave(order, None)
         if failed and failed.late and failed.diagnosis.step in ("back-off", "ask-again"):
@@ -300,10 +301,6 @@ class Climber:
             climb.kinds |= {refusal.diagnosis.kind for refusal in found}
             climb.sound = order if failed.sound else None
         return placed
-
-    def _note(self, order: Order, told: Attempt, found: Sequence[Refusal]) -> None:
-        data = {"attempt": told, "cloud": self._cloud, "refusals": found, **messages.where(order)}
-        self._run_state.note("attempt-ended", data={**data, **messages.outcome(told)})
 
     def _came_to(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
         diagnosis = failed.diagnosis
@@ -324,18 +321,21 @@ class Climber:
 
     def _refusals(self, order: Order, failed: AttemptFailed) -> list[Refusal]:
         """Return the refusals, each once: of a hundred nodes requested one by one, most are refused alike."""
+        choices = {
+            group.name: Choice(group.market or self._request.market, group.instance_type)
+            for group in order.topology.groups
+        }
         found: list[Refusal] = []
         for failure in failed.failures:
-            refusal = self._refusal(order, failure)
+            refusal = Refusal(
+                region=order.placement.region,
+                zone=failure.zone or order.placement.zone,
+                choices={name: choices[name] for name in failure.groups if name in choices} or choices,
+                diagnosis=failure.diagnosis,
+            )
             if refusal not in found:
                 found.append(refusal)
         return found
-
-    def _refusal(self, order: Order, failure: Failure) -> Refusal:
-        choices = _choices(order, self._request)
-        named = {group: choices[group] for group in failure.groups if group in choices}
-        zone = failure.zone or order.placement.zone
-        return Refusal(region=order.placement.region, zone=zone, choices=named or choices, diagnosis=failure.diagnosis)
 
     @property
     def _cloud(self) -> str:
@@ -405,10 +405,6 @@ def _chosen(topology: Topology, rung: Rung) -> Topology:
         for group in topology.groups
     )
     return replace(topology, groups=groups)
-
-
-def _choices(order: Order, request: Request) -> dict[str, Choice]:
-    return {group.name: Choice(group.market or request.market, group.instance_type) for group in order.topology.groups}
 
 
 def _shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:

@@ -92,7 +92,7 @@ class Engine:
         self.alterer = Alterer(backend, run_state, clock, attempter, self._releaser, self._topology_locks, self.stop)
         self._abandoned = Abandoned(self._releaser, run_state, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, run_state, clock, self._chores)
-        self._preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
+        self.preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
         self._climber = Climber(
             request,
             backend,
@@ -214,14 +214,10 @@ class Engine:
             self.run_state.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
         return placed
 
-    def look_for_preemption(self) -> None:
-        """Record in the run's state what the cloud takes back."""
-        self._preemption.look()
-
     def watch_preemption(self) -> bool:
         """Look at the spot nodes, and replace those taken back, where configured. Return whether anything changed."""
         before = self._standing()
-        self._preemption.look()
+        self.preemption.look()
         if self.request.on_preempt == "replace":
             for name in list(self.run_state.placed):
                 if lost(self.run_state, name) and not self.stop.is_set():

@@ -306,7 +306,7 @@ class Run:
 
     def preempted(self) -> Mapping[str, str]:
         """Return what the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
-        self.engine.look_for_preemption()
+        self.engine.preemption.look()
         self.loans.look_again()
         return dict(self._run_state.preempted)
 

@@ -316,7 +316,7 @@ def test_a_node_that_is_stopped_on_purpose_is_not_lost(bench: Bench) -> None:
     def refuses(held: Held, to: Change) -> bool:
         if to.instance_type:
             bench.clock.moved += 120  # All nodes are due to be looked at.
-            engine.look_for_preemption()
+            engine.preemption.look()
             seen.append(dict(engine.run_state.preempted))
         return False
 
@@ -324,7 +324,7 @@ def test_a_node_that_is_stopped_on_purpose_is_not_lost(bench: Bench) -> None:
     assert Changes(engine).ask("web", instance_type="c6i.xlarge", mode="in_place").phase == "Successful"
     assert seen == [{}, {}]
     bench.clock.moved += 120
-    engine.look_for_preemption()
+    engine.preemption.look()
     assert engine.run_state.preempted == {}
     give_back(bench, engine)
 

@@ -100,7 +100,7 @@ def test_who_waits_hears_that_nothing_comes(bench: Bench, emulator: Emulator) ->
     engine = standing(bench, emulator, on_preempt="replace", fallback=Fallback(spot_to_on_demand=False))
     reclaim(emulator, engine)
     emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
-    engine.look_for_preemption()
+    engine.preemption.look()
     assert engine.watch_preemption()
     assert not engine.watch_preemption()
     assert engine.release(within(60)).clean
