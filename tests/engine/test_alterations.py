@@ -24,8 +24,8 @@ from pytest_capacity.scaling.nodes.provider import NodeGroups
 from pytest_capacity.scaling.state import OpsState
 from pytest_capacity.testing import Killed
 from pytest_capacity.testing.scaling import NoLoans, Scaler
+from tests.backends.aws.account import stranger
 from tests.engine.runs import Bench, request, within
-from tests.engine.test_release import ec2
 
 WEB = NodeGroup(name="web", count=2, instance_type="c6i.large", market="on-demand", reserve=True)
 CACHE = NodeGroup(name="cache", count=1, instance_type="c6i.large", market="on-demand", reserve=True)
@@ -130,7 +130,7 @@ def test_spot_nodes_are_replaced_and_not_stopped(bench: Bench) -> None:
 
 def test_unreserved_nodes_stay_out_of_every_reservation(bench: Bench) -> None:
     """A group that is not reserved is changed without one, and sits in nobody's open reservation after it."""
-    others = ec2(bench.emulator).create_capacity_reservation(
+    others = stranger(bench.emulator).create_capacity_reservation(
         InstanceType="c6i.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1a", InstanceCount=2
     )["CapacityReservation"]
     engine = bench.engine(request(bench.emulator, replace(WEB, reserve=False)))

@@ -13,9 +13,9 @@ from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Cancelled, CapacityError, Refused
 from pytest_capacity.model import Held, NodeGroup, Piece
+from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, Bench, request, within
-from tests.engine.test_release import ec2
 
 NODES = replace(DB, reserve=False)
 THROTTLED = {"us-east-1": {"write": {"burst": 0, "per_second": 0.01}}}
@@ -162,7 +162,7 @@ def test_reads_are_tried_again(bench: Bench, emulator: Emulator) -> None:
 
 def test_a_throttled_read_costs_no_second_reservation(bench: Bench, emulator: Emulator) -> None:
     """Capacity that the user has already is used, though the first look at it was refused."""
-    mine = ec2(emulator).create_capacity_reservation(
+    mine = stranger(emulator).create_capacity_reservation(
         InstanceType="i4i.large", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1b", InstanceCount=3
     )["CapacityReservation"]["CapacityReservationId"]
     emulator.weather(

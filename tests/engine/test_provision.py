@@ -14,10 +14,10 @@ from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Cancelled, Exhausted, JournalError, Refused, TimedOut
 from pytest_capacity.model import Held, NodeGroup, Topology
+from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request, within
 from tests.engine.test_climb import BOTH_REGIONS
-from tests.engine.test_release import ec2
 
 
 class Cancelling:
@@ -32,7 +32,7 @@ class Cancelling:
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
         for one in self._emulator.held("capacity-reservation"):
-            ec2(self._emulator).cancel_capacity_reservation(CapacityReservationId=one["id"])
+            stranger(self._emulator).cancel_capacity_reservation(CapacityReservationId=one["id"])
         return self._backend.refresh(helds)
 
 

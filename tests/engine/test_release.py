@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import boto3
-from botocore.config import Config
 from msgspec.structs import replace
 
+from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, Bench, request, within
-
-
-def ec2(emulator: Emulator, region: str = "us-east-1") -> Any:
-    """A client that is not ours."""
-    return boto3.client(
-        "ec2",
-        endpoint_url=emulator.url,
-        region_name=region,
-        aws_access_key_id="x",
-        aws_secret_access_key=emulator.secret,
-        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
-    )
 
 
 def test_nothing_asked_nothing_called(bench: Bench, emulator: Emulator) -> None:
@@ -36,7 +21,7 @@ def test_nothing_asked_nothing_called(bench: Bench, emulator: Emulator) -> None:
 
 def test_strangers_are_not_touched(bench: Bench, emulator: Emulator) -> None:
     """An instance and a reservation without our whole stamp stay, look-alikes too."""
-    client = ec2(emulator)
+    client = stranger(emulator)
     look_alike = [{"Key": "pytest-capacity:run", "Value": "run-1"}, {"Key": "TestId", "Value": "run-1"}]
     client.run_instances(
         ImageId=IMAGE,
@@ -61,7 +46,7 @@ def test_what_somebody_else_removed_is_no_trouble(bench: Bench, emulator: Emulat
     """Instances terminated and reservations cancelled behind our back count as given back."""
     engine = bench.engine()
     placed = engine.provision("default")
-    client = ec2(emulator)
+    client = stranger(emulator)
     client.terminate_instances(InstanceIds=[placed.nodes["db"][0].id])
     client.cancel_capacity_reservation(CapacityReservationId=placed.reservations[0].id)
     receipt = engine.release(within(60))
