@@ -6,7 +6,7 @@ import threading
 import time
 import unittest
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -176,11 +176,8 @@ class Bench:
 
     def events(self, run: str) -> list[Entry]:
         """Return the events of a run."""
-        journal = Journal(self._path)
-        try:
+        with closing(Journal(self._path)) as journal:
             return journal.events(run)
-        finally:
-            journal.close()
 
     def wait_a_minute(self) -> None:
         """Advance the clock so that things are old enough for an answer of the cloud that there is no such thing."""

@@ -17,7 +17,7 @@ from pytest_capacity.backends.base import Backend
 from pytest_capacity.errors import Exhausted
 from pytest_capacity.model import Fallback, Held, NodeGroup, Piece, Placed
 from tests.emulated import IMAGE, Emulator
-from tests.engine.runs import Bench, request, within
+from tests.engine.runs import Bench, Wrapped, request, within
 
 SPOT = NodeGroup(name="db", count=3, instance_type="i4i.large", market="spot", reserve=True)
 LOADER = NodeGroup(name="loader", count=1, instance_type="c6i.xlarge", market="on-demand", reserve=True)
@@ -136,14 +136,8 @@ def test_a_quota_takes_the_rest_of_its_region(bench: Bench, emulator: Emulator) 
 def test_a_quota_full_of_what_was_just_released(bench: Bench, emulator: Emulator) -> None:
     """It is asked once more, also where the release that took it was confirmed before the refusal was heard."""
 
-    class Slow:
+    class Slow(Wrapped):
         """A backend whose calls in zone b arrive once all that was left in zone a is gone."""
-
-        def __init__(self, backend: Backend) -> None:
-            self._backend = backend
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._backend, name)
 
         def create(self, piece: Piece) -> Sequence[Held]:
             if piece.zone == "us-east-1b":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,21 +14,18 @@ from pytest_capacity.errors import Cancelled, CapacityError, Refused
 from pytest_capacity.model import Held, NodeGroup, Piece
 from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
-from tests.engine.runs import DB, Bench, request, within
+from tests.engine.runs import DB, Bench, Wrapped, request, within
 
 NODES = replace(DB, reserve=False)
 THROTTLED = {"us-east-1": {"write": {"burst": 0, "per_second": 0.01}}}
 
 
-class Weathered:
+class Weathered(Wrapped):
     """The real backend; before its n-th create of nodes the weather changes."""
 
     def __init__(self, backend: Backend, *changes: Callable[[], object]) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._changes = list(changes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
 
     def create(self, piece: Piece) -> Sequence[Held]:
         if piece.kind == "node" and self._changes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -16,19 +15,16 @@ from pytest_capacity.errors import Cancelled, Exhausted, JournalError, Refused, 
 from pytest_capacity.model import Held, NodeGroup, Topology
 from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
-from tests.engine.runs import DB, LOADER, Bench, request, within
+from tests.engine.runs import DB, LOADER, Bench, Wrapped, request, within
 from tests.engine.test_climb import BOTH_REGIONS
 
 
-class Cancelling:
+class Cancelling(Wrapped):
     """The real backend; before the nodes are looked at for the first time, somebody else cancels all reservations."""
 
     def __init__(self, backend: Backend, emulator: Emulator) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._emulator = emulator
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
 
     def refresh(self, helds: Sequence[Held]) -> Sequence[Held]:
         for one in self._emulator.held("capacity-reservation"):
