@@ -6,13 +6,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.clock import Clock, Deadline
-from pytest_capacity.engine.expiry import Expiry
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
 from pytest_capacity.engine.offers import patiently
 from pytest_capacity.engine.run_state import RunState
@@ -23,6 +22,16 @@ from pytest_capacity.text import moment
 
 #: How often credentials are looked at that work longer than was said of them. Seconds.
 LOOK_AGAIN: Final = 30.0
+
+
+class Expiry(NamedTuple):
+    """Until when what is still there stays without a release.
+
+    ``until``: when the last of those that end by themselves is gone; ``endless``: the ids of the others.
+    """
+
+    until: float | None
+    endless: tuple[str, ...]
 
 
 @dataclass(eq=False)

@@ -20,8 +20,7 @@ from pytest_capacity.engine.attempt import Attempter
 from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import Climber, subjects
 from pytest_capacity.engine.clock import Clock, Deadline
-from pytest_capacity.engine.credentials import Account, CredentialWatch, who_we_are
-from pytest_capacity.engine.expiry import Expiry, expiry_of
+from pytest_capacity.engine.credentials import Account, CredentialWatch, Expiry, who_we_are
 from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import Maker
 from pytest_capacity.engine.offers import READING, OfferReader
@@ -315,7 +314,11 @@ class Engine:
 
     def ends(self, helds: Sequence[Held]) -> Expiry:
         """Return when these, and what unanswered create calls may have made, are gone at the latest by themselves."""
-        return expiry_of(self.backend, [*helds, *self.run_state.doubtful()], self.limit)
+        ends = [(thing, self.backend.ends(thing, self.limit)) for thing in [*helds, *self.run_state.doubtful()]]
+        return Expiry(
+            until=max((end for _, end in ends if end is not None), default=None),
+            endless=tuple(thing.id for thing, end in ends if end is None and isinstance(thing, Held)),
+        )
 
     def give_up_at(self) -> float:
         """Return when releasing can have no more effect: all that may be left has ended by itself, or never will.
