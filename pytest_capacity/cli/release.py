@@ -8,13 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
 from pytest_capacity.cli.console import complain, say, tell
-from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, request_value, visit
+from pytest_capacity.cli.runs import Run, Seen, absence, expect_description, find, is_taken, look, request_value, visit
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import Connection
@@ -41,8 +40,7 @@ def main(options: argparse.Namespace) -> int:
             return _show(_adopt(seen.run), seen)
         if seen.state == "ending":
             return _await_end(seen)
-        if seen.description is None:
-            raise KeeperError(absence(seen))
+        expect_description(seen)
         return _show(_order(seen.run, force=options.force), seen)
     except KeyboardInterrupt:
         complain("release", f"not waited for; the keeper goes on releasing. Its log: {seen.run.log}")
@@ -89,7 +87,7 @@ def _adopt(run: Run) -> Receipt:
         record = session.read() if session else None
         if record != run.record:
             raise KeeperError(f"session {run.session}: another process has just taken it over. Look again: ls")
-        path = places.same_socket_dir(run.socket) if run.socket else f"{places.socket_dir()}/keeper"
+        path = places.same_socket(run.socket) if run.socket else places.new_socket()
         post = KeeperArgs(
             run=run.id,
             places=replace(run.places, log=run.log),
@@ -110,7 +108,7 @@ def _adopt(run: Run) -> Receipt:
     finally:
         if keeper.poll() is None:
             keeper.returncode = 0  # It goes on by itself, and is not our child to wait for any more.
-        places.remove_dir(os.fspath(Path(path).parent))
+        places.remove_socket(path)
 
 
 def _await_end(seen: Seen) -> int:

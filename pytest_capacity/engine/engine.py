@@ -29,7 +29,7 @@ from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
-from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Topology, Unread
+from pytest_capacity.model import Diagnosis, Held, Identity, Piece, Placed, Receipt, Request, Topology, Unread
 from pytest_capacity.text import moment
 
 #: Calls in flight at once.
@@ -314,7 +314,8 @@ class Engine:
 
     def ends(self, helds: Sequence[Held]) -> Expiry:
         """Return when these, and what unanswered create calls may have made, are gone at the latest by themselves."""
-        ends = [(thing, self.backend.ends(thing, self.limit)) for thing in [*helds, *self.run_state.doubtful()]]
+        things: list[Held | Piece] = [*helds, *self.run_state.doubtful()]
+        ends = [(thing, self.backend.ends(thing, self.limit)) for thing in things]
         return Expiry(
             until=max((end for _, end in ends if end is not None), default=None),
             endless=tuple(thing.id for thing, end in ends if end is None and isinstance(thing, Held)),

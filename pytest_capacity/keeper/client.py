@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from pytest_capacity import errors
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.protocol import Answer, Call, Event, Role
+from pytest_capacity.keeper.spawn import last_lines
 from pytest_capacity.version import __version__
 
 #: What the keeper refuses is shown at the line of the test that asked; `--full-trace` shows how it got there.
@@ -243,6 +245,57 @@ class Connection:
                 slot.done.release()
         if on_lost:
             on_lost()
+
+
+class Borrower:
+    """An xdist worker, which uses a run that another process owns."""
+
+    def __init__(self, path: str, name: str, on_event: Listener | None = None) -> None:
+        """``on_event`` is called, on a thread of its own, when nodes have come or gone."""
+        self._on_event = on_event
+        self._path = path
+        self._name = name
+        self._past = 0
+        self._connection = Connection(path, "borrower", name, on_event=on_event)
+
+    @property
+    def deaths(self) -> int:
+        """How many keepers of this run are gone, each of which this process was connected to."""
+        return self._past + self._connection.lost
+
+    def call(self, message: Call, answer: type[A], *, beat: Beat | None = None) -> A:
+        """Ask the keeper; after its death, ask the next one. Raises what it answers, and `KeeperError`."""
+        while True:
+            connection = self._connection
+            try:
+                return connection.call(message, answer, beat=beat)
+            except errors.KeeperError:
+                if not connection.lost:
+                    raise
+            self._reconnect(beat)
+
+    def _reconnect(self, beat: Beat | None) -> None:
+        for _ in range(round(protocol.COMING_BACK / BEAT)):
+            try:
+                connection = Connection(self._path, "borrower", self._name, on_event=self._on_event)
+            except errors.KeeperError:
+                if not Path(self._path).parent.exists():
+                    break  # The owner has given up.
+                pause(BEAT)
+            else:
+                self._past += 1
+                self._connection = connection
+                return
+            if beat:
+                beat()
+        log = self._connection.welcome.log
+        raise errors.KeeperError(
+            f"the keeper is gone and no other took its place. Its log {log} ends:\n{last_lines(log)}"
+        )
+
+    def close(self) -> None:
+        """Say goodbye."""
+        self._connection.close()
 
 
 def expect(message: Answer | None, answer: type[A]) -> A:

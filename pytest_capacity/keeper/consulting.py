@@ -30,8 +30,6 @@ class Consulting(Advice):
         self._waiting: dict[int, tuple[threading.Event, list[Advise]]] = {}
         #: Called with what went wrong with a hook.
         self.complain: Callable[[str], None] = lambda words: None
-        #: What each owner wants to be asked.
-        self.topics: dict[Peer, tuple[Topic, ...]] = {}
 
     def rungs(self, topology: Topology, listed: Sequence[Rung]) -> Sequence[Rung]:
         """Return the rungs as the hook orders them; those that it leaves out are not tried."""
@@ -64,7 +62,7 @@ class Consulting(Advice):
             done.set()
 
     def _ask(self, asked: Consult) -> Advise | None:
-        adviser = next((peer for peer in self._owners() if asked.topic in self.topics.get(peer, ())), None)
+        adviser = next((peer for peer in self._owners() if asked.topic in peer.advises), None)
         if adviser is None:
             return None
         done, answers = threading.Event(), list[Advise]()

@@ -29,13 +29,15 @@ _BOOT: Final = (
 )
 
 
-class _Ready(msgspec.Struct):
+class Started(msgspec.Struct, frozen=True):
+    """What an emulator says of itself once it listens."""
+
     url: str
     secret_file: str
 
 
-def start(owner: int, scenario: str | None, log: str) -> str:
-    """Start an emulator that outlives us but not ``owner`` (a pid) by much; its URL.
+def start(owner: int, scenario: str | None, log: str) -> Started:
+    """Start an emulator that outlives us but not ``owner`` (a pid) by much, and let this process use it.
 
     ``log`` is where our standard error goes, and so the emulator's. Raises `ConfigError` with what it wrote there.
     """
@@ -50,7 +52,7 @@ def start(owner: int, scenario: str | None, log: str) -> str:
     with process.stdout:
         line = process.stdout.readline()
     try:
-        ready = msgspec.json.decode(line, type=_Ready)
+        started = msgspec.json.decode(line, type=Started)
     except msgspec.DecodeError:
         process.kill()  # It says nothing more, whatever it does.
         process.wait()
@@ -58,13 +60,8 @@ def start(owner: int, scenario: str | None, log: str) -> str:
         raise ConfigError(
             [f"--capacity-emulator: it did not start: {last_lines(log, 1).rstrip('.')}.", f"{advice}. Its log: {log}"]
         ) from None
-    os.environ[SECRET_FILE] = ready.secret_file
-    return ready.url
-
-
-def secret_file() -> str:
-    """Return the file with the secret of the emulator that was started or is used."""
-    return os.environ.get(SECRET_FILE, "")
+    use(started.secret_file)
+    return started
 
 
 def use(file: str) -> None:

@@ -47,7 +47,7 @@ class Guard:
         """Start a guard of this process, unless there is one."""
         if self._post.session and (self._process is None or self._process.poll() is not None):
             command = [*command_of("keeper.guard"), f"--keeper={os.getpid()}", f"--post={as_text(self._post)}"]
-            self._process = detached(command, self._post, None)
+            self._process = detached(command, self._post)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,10 +83,9 @@ def _take_over(post: KeeperArgs, dead: int) -> subprocess.Popen[bytes] | None:
             return None
         if record.pid != dead:
             return None
-        deaths = record.deaths + 1
         try:
-            path = places.same_socket_dir(record.socket)
-            post = replace(post, socket=path, parent=os.getpid(), deaths=deaths, adopt=True)
+            path = places.same_socket(record.socket)
+            post = replace(post, socket=path, parent=os.getpid(), deaths=record.deaths + 1, adopt=True)
             keeper = spawn(post)
         except KeeperError as error:
             print(f"guard of session {post.session}: {error}", file=sys.stderr)
@@ -114,7 +113,7 @@ def _finish_release(post: KeeperArgs) -> None:
         except Silent:
             return
         except KeeperError:
-            path = places.same_socket_dir(post.socket)
+            path = places.same_socket(post.socket)
             spawn(replace(post, socket=path, parent=os.getpid(), session=None, deaths=LIVES, adopt=True))
     except CapacityError as error:
         print(f"guard of session {post.session}: {error}", file=sys.stderr)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pytest_capacity.backends import provider
-from pytest_capacity.model import Request, Topology
+from pytest_capacity.model import Fallback, Request, Topology
 
 #: What shapes the nodes. Where one of these differs, the nodes that stand are not the ones that are asked for.
 _SHAPING: Final = (
@@ -46,19 +46,12 @@ def credentials_of(environ: Mapping[str, str], request: Request) -> str:
 
 def differences(stands: Request, asked: Request) -> list[str]:
     """Return how the nodes that stand differ from those that are asked for, with both values."""
-    found = [
-        _both(name, getattr(stands, name), getattr(asked, name)) for name in _SHAPING if _differ(stands, asked, name)
-    ]
-    found += [
-        _both(f"{stands.backend}.{name}", stands.settings.get(name), asked.settings.get(name))
-        for name in _shaping_settings(stands, asked)
-        if stands.settings.get(name) != asked.settings.get(name)
-    ]
-    found += [
-        _both(f"fallback.{name}", getattr(stands.fallback, name), getattr(asked.fallback, name))
-        for name in stands.fallback.__struct_fields__
-        if _differ(stands.fallback, asked.fallback, name)
-    ]
+    found = [*_lines(asdict(stands), asdict(asked), _SHAPING)]
+    if stands.backend == asked.backend:  # Another backend differs as such.
+        free = provider(stands.backend).not_shaping
+        names = [name for name in dict.fromkeys((*stands.settings, *asked.settings)) if name not in free]
+        found += _lines(stands.settings, asked.settings, names, f"{stands.backend}.")
+    found += _lines(asdict(stands.fallback), asdict(asked.fallback), Fallback.__struct_fields__, "fallback.")
     for name in dict.fromkeys((*stands.topologies, *asked.topologies)):
         found += _topology(name, stands.topologies.get(name), asked.topologies.get(name))
     return found
@@ -68,7 +61,8 @@ def drift(stands: Request, asked: Request) -> list[str]:
     """Return what this process asked for differently and does not get, since the run began without it."""
     return [
         _both(name.removesuffix("_s"), getattr(stands, name), getattr(asked, name))
-        for name in _differing(stands, asked, _DRIFTING)
+        for name in _DRIFTING
+        if getattr(stands, name) != getattr(asked, name)
     ]
 
 
@@ -100,41 +94,28 @@ def read_request(data: Any) -> Request:
     return msgspec.convert({**values, "settings": provider(name).normal(settings)}, Request)
 
 
-def _shaping_settings(stands: Request, asked: Request) -> Iterator[str]:
-    """Yield the keys of the backend's section that shape nodes. (Another backend differs as such.)"""
-    if stands.backend == asked.backend:
-        free = provider(stands.backend).not_shaping
-        yield from (name for name in dict.fromkeys((*stands.settings, *asked.settings)) if name not in free)
-
-
-def _differing(one: object, other: object, names: Sequence[str]) -> list[str]:
-    return [name for name in names if _differ(one, other, name)]
-
-
-def _differ(one: object, other: object, name: str) -> bool:
-    return bool(getattr(one, name) != getattr(other, name))
+def _lines(
+    stands: Mapping[str, Any], asked: Mapping[str, Any], names: Iterable[str], prefix: str = ""
+) -> Iterator[str]:
+    """Yield a line for each of the names whose values differ."""
+    for name in names:
+        if stands.get(name) != asked.get(name):
+            yield _both(f"{prefix}{name}", stands.get(name), asked.get(name))
 
 
 def _topology(name: str, stands: Topology | None, asked: Topology | None) -> Iterator[str]:
     if stands is None or asked is None:
         yield _both(f"topology {name}", *_presence(stands, asked))
         return
-    if stands.regions != asked.regions:
-        yield _both(f"{name}.regions", stands.regions, asked.regions)
+    yield from _lines(asdict(stands), asdict(asked), ("regions",), f"{name}.")
     there = {group.name: group for group in stands.groups}
     wanted = {group.name: group for group in asked.groups}
     for group in dict.fromkeys((*there, *wanted)):
         if group not in there or group not in wanted:
             yield _both(f"{name}/{group}", *_presence(there.get(group), wanted.get(group)))
             continue
-        for field in there[group].__struct_fields__:
-            if _differ(there[group], wanted[group], field):
-                yield _field(f"{name}/{group}.{field}", getattr(there[group], field), getattr(wanted[group], field))
-
-
-def _field(name: str, stands: object, asked: object) -> str:
-    # What boots a machine may hold a secret.
-    return f"{name}: is another one" if name.endswith(".user_data") else _both(name, stands, asked)
+        fields = asdict(there[group])
+        yield from _lines(fields, asdict(wanted[group]), fields, f"{name}/{group}.")
 
 
 def _presence(stands: object, asked: object) -> tuple[str, str]:
@@ -142,6 +123,8 @@ def _presence(stands: object, asked: object) -> tuple[str, str]:
 
 
 def _both(name: str, stands: Any, asked: Any) -> str:
+    if name.endswith(".user_data"):
+        return f"{name}: is another one"  # What boots a machine may hold a secret.
     return f"{name}: {_shown(stands)}; asked: {_shown(asked)}"
 
 

@@ -7,25 +7,27 @@ from collections.abc import Callable, Collection, Sequence
 
 from pytest_capacity.engine.run_state import Loan, RunState
 from pytest_capacity.errors import Cancelled, CapacityError
+from pytest_capacity.keeper.protocol import Borrow
 from pytest_capacity.model import Node, Placed
 
 
 class LoanRequest:
-    def __init__(self, key: str, borrower: str, placed: Placed, group: str | None, count: int, test: str) -> None:
-        self.key = key
+    """A call that waits for its nodes."""
+
+    def __init__(self, call: Borrow, borrower: str, placed: Placed) -> None:
+        self.call = call
         self.borrower = borrower
         self.placed = placed
-        self.group = group
-        self.count = count
-        self.test = test
         self.granted = threading.Event()
         self.nodes: tuple[Node, ...] = ()
         self.withdrawn = False
 
     def conflicts_with(self, other: LoanRequest) -> bool:
         """Return whether the two may want the same node."""
-        same = self.placed.topology == other.placed.topology
-        return same and (self.group is None or other.group is None or self.group == other.group)
+        one, another = self.call, other.call
+        return one.topology == another.topology and (
+            one.group is None or another.group is None or one.group == another.group
+        )
 
 
 class Loans:
@@ -39,26 +41,17 @@ class Loans:
         self._queue: list[LoanRequest] = []
         self._closed = False
 
-    def lend(
-        self,
-        key: str,
-        borrower: str,
-        placed: Placed,
-        group: str | None,
-        count: int,
-        test: str,
-        alive: Callable[[], bool],
-    ) -> Sequence[Node]:
-        """Wait for ``count`` free nodes of ``group`` (None: of any), take them all at once.
+    def lend(self, call: Borrow, borrower: str, placed: Placed, alive: Callable[[], bool]) -> tuple[Node, ...]:
+        """Wait until so many nodes of the group are free, take them all at once.
 
         Asked again with a ``key`` that has a loan (the answer was lost with a keeper), it gives the same nodes. Raises
         `CapacityError` when there can never be so many, `Cancelled` when the run or the borrower ends.
         """
-        wish = LoanRequest(key, borrower, placed, group, count, test)
+        wish = LoanRequest(call, borrower, placed)
         with self._lock:
-            if key in self._run_state.loans:
-                ids = self._run_state.loans[key].ids
-                return [node for nodes in placed.nodes.values() for node in nodes if node.id in ids]
+            if call.key in self._run_state.loans:
+                ids = self._run_state.loans[call.key].ids
+                return tuple(node for nodes in placed.nodes.values() for node in nodes if node.id in ids)
             if not alive():  # `borrower_gone` is not called for it a second time.
                 raise Cancelled(f"{borrower} is gone")
             self._check(wish)
@@ -125,20 +118,20 @@ class Loans:
                 wish.granted.set()
                 continue
             free = self._free(wish)
-            if len(free) < wish.count or any(wish.conflicts_with(other) for other in still):
+            if len(free) < wish.call.count or any(wish.conflicts_with(other) for other in still):
                 still.append(wish)
                 continue
-            wish.nodes = tuple(free[: wish.count])
+            wish.nodes = tuple(free[: wish.call.count])
             ids = tuple(node.id for node in wish.nodes)
-            loan = Loan(wish.key, wish.borrower, wish.test, wish.placed.topology, ids)
-            self._run_state.note("lent", loan.topology, {"loan": loan, "ids": list(ids), "test": wish.test})
+            loan = Loan(wish.call.key, wish.borrower, wish.call.test, wish.call.topology, ids)
+            self._run_state.note("lent", loan.topology, {"loan": loan, "ids": list(ids), "test": loan.test})
             wish.granted.set()
         self._queue = still
 
     def _members(self, wish: LoanRequest) -> list[Node]:
         # What stands now: a node may have been replaced since the wish was made.
-        groups = self._run_state.placed.get(wish.placed.topology, wish.placed).nodes
-        names = [wish.group] if wish.group is not None else list(groups)
+        groups = self._run_state.placed.get(wish.call.topology, wish.placed).nodes
+        names = [wish.call.group] if wish.call.group is not None else list(groups)
         return [node for name in names for node in groups.get(name, ())]
 
     def _candidates(self, wish: LoanRequest) -> list[Node]:
@@ -154,27 +147,28 @@ class Loans:
         ]
 
     def _impossible(self, wish: LoanRequest) -> bool:
-        return len(self._candidates(wish)) < wish.count
+        return len(self._candidates(wish)) < wish.call.count
 
     def _check(self, wish: LoanRequest) -> None:
         if self._closed:
             raise Cancelled("the run is ending, so no node is lent any more")
-        if wish.group is not None and wish.group not in wish.placed.nodes:
+        call = wish.call
+        if call.group is not None and call.group not in wish.placed.nodes:
             known = ", ".join(wish.placed.nodes) or "none"
             raise CapacityError(
-                f"{wish.test} asks for a node of group {wish.group!r}; topology {wish.placed.topology!r} has: {known}. "
+                f"{call.test} asks for a node of group {call.group!r}; topology {call.topology!r} has: {known}. "
                 "Correct the marker's group="
             )
         if self._impossible(wish):
             raise CapacityError(self._too_few(wish))
 
     def _too_few(self, wish: LoanRequest) -> str:
-        group, topology = wish.group, wish.placed.topology
+        count, group, topology = wish.call.count, wish.call.group, wish.call.topology
         whose = f"group {group!r} of topology {topology!r}" if group is not None else f"topology {topology!r}"
         members, fit = len(self._members(wish)), len(self._candidates(wish))
-        at_once = " at once" if wish.count > 1 else ""
-        asked = f"{wish.test} asks for {_nodes(wish.count)}{at_once}; {whose} has {_nodes(members)}"
-        if members < wish.count:
+        at_once = " at once" if count > 1 else ""
+        asked = f"{wish.call.test} asks for {_nodes(count)}{at_once}; {whose} has {_nodes(members)}"
+        if members < count:
             return f"{asked}. Lower the marker's count=, or raise the group's count"
         verb = "is" if members - fit == 1 else "are"
         if any(node.id in self._run_state.preempted for node in self._members(wish)):

@@ -184,7 +184,7 @@ def _plan(asked: Asked, journal: str) -> Plan:
     if request.emulated:
         emulated.isolate()
     if request.emulated and request.endpoint is None:
-        request = replace(request, endpoint=emulated.start(os.getpid(), asked.scenario, asked.log))
+        request = replace(request, endpoint=emulated.start(os.getpid(), asked.scenario, asked.log).url)
     read = PassingJournal(Path(journal))
     try:
         which = emulated.identify(request.endpoint)

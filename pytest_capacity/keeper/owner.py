@@ -11,8 +11,6 @@ import os
 import secrets
 import subprocess
 import threading
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from msgspec.structs import replace
@@ -63,7 +61,6 @@ class Owner:
         advisor: Advisor | None = None,
         advises: tuple[protocol.Topic, ...] = (),
         whole: bool = False,
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.request = request
         #: Our own name, which no other process has; the names of our workers begin with it.
@@ -74,7 +71,7 @@ class Owner:
         self._advisor = advisor
         self._advises = advises
         self._whole = whole
-        self._credentials = credentials_of(environ, request) if request.session else ""
+        self._credentials = credentials_of(os.environ, request) if request.session else ""
         self._account: str | None = None
         self._session = Session(request.session) if request.session else None
         self._places = places.Places.of(request.run, request.journal)
@@ -84,8 +81,8 @@ class Owner:
         self._connection: Connection | None = None
         self._changed = threading.Condition()
         self._own_run: Final = request.run
-        #: Keepers that died while this process was connected to them; and of this run, seen by any process.
-        self._deaths = self._fallen = 0
+        #: The keepers of this run that died while this process was connected to them; and that any process saw die.
+        self.deaths = self._fallen = 0
         #: Whether the session's keeper had died before we came, and only this process takes up what it held.
         self._took_over = False
         self._closed = False
@@ -94,7 +91,6 @@ class Owner:
         self._why = ""
         self._left = False
         self._fault: CapacityError | None = None
-        self._started: threading.Thread | None = None
         #: Whether a keeper that takes the place of one that died may be reached and not know yet what we wish.
         self._replacing = False
         #: Sends the next keeper what the last one knew.
@@ -110,11 +106,6 @@ class Owner:
     def run(self) -> str:
         """The run's id; a session's own, once it was joined."""
         return self.request.run
-
-    @property
-    def deaths(self) -> int:
-        """How many keepers of this run are gone, each of which this process was connected to."""
-        return self._deaths
 
     @property
     def pid(self) -> int:
@@ -140,8 +131,7 @@ class Owner:
         self._open()
         if self.joined or self._took_over:
             self._join()
-        self._started = threading.Thread(target=self._look_up, name="capacity-identity", daemon=True)
-        self._started.start()
+        threading.Thread(target=self._look_up, name="capacity-identity", daemon=True).start()
 
     def _join(self) -> None:
         """Refuse a session whose nodes are not those asked for, or, if the user says so, have them built anew."""
@@ -274,7 +264,7 @@ class Owner:
                 ending.start()
                 ending.join(timeout=FAREWELL)
                 if not ending.is_alive() and not self._session:
-                    places.remove_dir(os.fspath(Path(self.path).parent))
+                    places.remove_socket(self.path)
             if self._process.returncode is None:
                 # It is at work on its own; it is not our child to wait for any more.
                 self._process.returncode = 0
@@ -303,8 +293,8 @@ class Owner:
         ``again``: the one to which we were connected died.
         """
         if self._session is None:
-            self._fallen = self._deaths
-            self._begin(self.path or _new_path())
+            self._fallen = self.deaths
+            self._begin(self.path or places.new_socket())
             return
         with self._session.elected():
             record = self._session.read()
@@ -314,13 +304,13 @@ class Owner:
                 self._switch_run(self._own_run)
                 self._fallen = 0
                 self._took_over = False
-                self._begin(_new_path())
+                self._begin(places.new_socket())
             elif self._connection is None or self._connection.lost:
                 # Its keeper died, and no other has taken its place: what it held is taken up.
                 self._switch_run(record.run, record.journal)
                 self._fallen = record.deaths + 1
                 self._took_over = not again
-                self._begin(places.same_socket_dir(record.socket))
+                self._begin(places.same_socket(record.socket))
 
     def _finish_release(self) -> None:
         """Start a keeper that goes on where ours died while it gave everything back, or join that of another."""
@@ -330,7 +320,7 @@ class Owner:
             raise
         except KeeperError:
             self._fallen = LIVES
-            self._begin(places.same_socket_dir(self.path), over=True)
+            self._begin(places.same_socket(self.path), over=True)
         else:
             self._process = None
             self._attach(connection)
@@ -406,7 +396,7 @@ class Owner:
         with self._changed:
             if self._closed or self._fault or self._left:
                 return
-            self._deaths += 1
+            self.deaths += 1
             again = self._fallen < LIVES
         if self._over:
             self._give_up(f"the keeper has ended this run: {self._why}. Its log: {self.log}")
@@ -435,7 +425,7 @@ class Owner:
             self._fault = KeeperError(why)
             self._changed.notify_all()
         # Borrowers look for a new keeper as long as there is a place for its socket.
-        places.remove_dir(os.fspath(Path(self.path).parent))
+        places.remove_socket(self.path)
 
     def _tell(self) -> None:
         self._telling = threading.Thread(target=self._start_again, name="capacity-adoption", daemon=True)
@@ -477,7 +467,3 @@ class Owner:
             pause(BEAT)
             if beat:
                 beat()
-
-
-def _new_path() -> str:
-    return os.fspath(Path(places.socket_dir()) / "keeper")

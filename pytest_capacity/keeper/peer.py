@@ -16,6 +16,7 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.liveness import Watch
 from pytest_capacity.keeper.liveness import peer as peer_of
 from pytest_capacity.keeper.protocol import Answer, Bye, Call, Hello, Welcome
+from pytest_capacity.model import Request
 
 _numbers: Final = itertools.count(1)
 
@@ -39,6 +40,11 @@ class Peer:
         self.name = f"peer-{self.number}"
         self.role: protocol.Role = "borrower"
         self.pid, self.uid = peer_of(connection)
+        #: Of an owner: what it wants to be asked, and whether it wants events whole (`protocol.Start`).
+        self.advises: tuple[protocol.Topic, ...] = ()
+        self.whole = False
+        #: What an owner that was admitted asked for.
+        self.wish: Request | None = None
         self._connection = connection
         self._desk = desk
         self._outbox: SimpleQueue[Answer | None] = SimpleQueue()
@@ -58,11 +64,13 @@ class Peer:
         """Write what is queued, for at most so long, and hang up."""
         self._outbox.put(None)
         self._writer.join(seconds)
-        self._hang_up()
+        self._shut(socket.SHUT_RDWR)
 
     def _read(self) -> None:
         crashed = True
-        watch = Watch(self.pid, self._hang_up_reading)
+        # What the process sent before it ended is still read; then comes the end, however many copies of the socket
+        # live.
+        watch = Watch(self.pid, lambda: self._shut(socket.SHUT_RD))
         try:
             hello = protocol.receive_call(self._connection)
             if not isinstance(hello, Hello):
@@ -75,7 +83,7 @@ class Peer:
                     crashed = False
                     return
                 self._desk.handle(self, call)
-        except (EOFError, OSError, msgspec.DecodeError, msgspec.ValidationError):
+        except (EOFError, OSError, msgspec.DecodeError):
             pass  # Any error on the connection is the peer's end.
         finally:
             watch.stop()
@@ -90,12 +98,6 @@ class Peer:
         except OSError:
             pass  # The reader sees it too.
 
-    def _hang_up_reading(self) -> None:
-        # What the process sent before it ended is still read; then comes the end, however many copies of the socket
-        # live.
+    def _shut(self, how: int) -> None:
         with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RD)
-
-    def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.shutdown(how)

@@ -33,8 +33,6 @@ class Peers:
         self._lock = threading.RLock()
         self._peers: set[Peer] = set()
         self._owners: set[Peer] = set()
-        #: What each owner that was admitted asked for.
-        self.wishes: dict[Peer, Request] = {}
         self.had_owners = False
         #: While no owner is there: when the run ends.
         self.kept_until: float | None = None
@@ -55,7 +53,7 @@ class Peers:
     def admit(self, peer: Peer, wish: Request) -> bool:
         """Note that this owner asks for what stands; return whether the run was kept until now."""
         with self._lock:
-            self.wishes[peer] = wish
+            peer.wish = wish
             was_kept, self.kept_until = self.kept_until is not None, None
             return was_kept
 
@@ -92,7 +90,7 @@ class Peers:
 
     def _is_last(self, peer: Peer) -> bool:
         # One that was not admitted yet may be refused, and has no say in how long the run is kept.
-        return not (self._owners & self.wishes.keys()) - {peer}
+        return not any(owner.wish for owner in self._owners - {peer})
 
     def clear(self, what: str, *, force: bool) -> None:
         """End the run for a process that is no owner. Raise `InUse` while owners are there, unless by ``force``."""
@@ -121,7 +119,6 @@ class Peers:
                 self.no_owner.set()
                 if not self._over.is_set() and self.kept_until is None:
                     self._end(f"owner {peer.name} (pid {peer.pid}) is gone{' without a goodbye' if crashed else ''}")
-            self.wishes.pop(peer, None)
 
     def end_if_overdue(self, now: float) -> None:
         """End a run that was kept long enough."""

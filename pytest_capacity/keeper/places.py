@@ -68,12 +68,15 @@ def state_dir() -> Path:
 def _usable(path: Path) -> bool:
     """Return whether ``path`` is, or could be made, a directory of ours that no other user may write to."""
     try:
-        _made(path)
-        found = path.lstat()
+        return _is_ours(_made(path), 0o022) and os.access(path, os.W_OK)
     except OSError:
         return False
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
-    return ours and os.access(path, os.W_OK)
+
+
+def _is_ours(path: Path, barred: int) -> bool:
+    """Return whether ``path`` is a directory of ours, and no link, on which others have none of the rights barred."""
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & barred
 
 
 def prune(places: Places, now: float) -> None:
@@ -102,45 +105,42 @@ def _made(path: Path) -> Path:
     return path
 
 
-def socket_dir() -> str:
-    """Return a new private directory with a path short enough for a socket in it. Raises `KeeperError`."""
+def new_socket() -> str:
+    """Return a path, short enough for a socket, in a new private directory. Raises `KeeperError`."""
     for parent in (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):
         if parent and len(os.fsencode(parent)) + 20 <= MAX_SOCKET_PATH:
-            try:
-                return tempfile.mkdtemp(prefix=_SOCKET_DIR, dir=parent)
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                return f"{tempfile.mkdtemp(prefix=_SOCKET_DIR, dir=parent)}/keeper"
     raise KeeperError("no directory can be made for the keeper's socket: set TMPDIR to a writable one, short")
 
 
-def same_socket_dir(path: str) -> str:
-    """Return the directory of a dead keeper's socket, made again: borrowers look for the next keeper there.
+def same_socket(path: str) -> str:
+    """Return the path of a dead keeper's socket, its directory made again: borrowers look for the next keeper there.
 
     Raises `KeeperError` where another user has made one in its place.
     """
     directory = Path(path).parent
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        found = directory.lstat()
+        ours = _is_ours(directory, 0o077)
     except OSError as error:
         raise KeeperError(f"the keeper's socket {path} cannot be made again: {error}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if not ours:
         raise KeeperError(f"{directory}, where the keeper's socket was, is not ours alone any more. Remove it")
     return path
 
 
-def remove_dir(path: str) -> None:
-    """Remove a socket's directory with the socket in it; that it is gone already is fine.
+def remove_socket(path: str) -> None:
+    """Remove a socket with its directory; that it is gone already is fine.
 
-    Only what `socket_dir` makes: an absolute path with its prefix, ours alone, holding nothing but sockets. All else
-    is left as it is, whatever the path says: an empty one would be the working directory.
+    Only what `new_socket` makes: an absolute path with its prefix, ours alone, holding nothing but sockets. All else
+    is left as it is, whatever the path says: that of an empty one would be the working directory.
     """
-    directory = Path(path)
+    directory = Path(path).parent
     if not directory.is_absolute() or not directory.name.startswith(_SOCKET_DIR):
         return
     with contextlib.suppress(OSError):
-        found = directory.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        if not _is_ours(directory, 0o077):
             return
         for entry in list(directory.iterdir()):
             if stat.S_ISSOCK(entry.lstat().st_mode):

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pytest_capacity.backends import open_backend, provider
 from pytest_capacity.engine import Engine
-from pytest_capacity.engine.advice import NO_ADVICE
+from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
@@ -34,7 +34,6 @@ from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, S
 from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request, Unread
 from pytest_capacity.remote.keys import make_key_pair
-from pytest_capacity.scaling.service import Scaling
 from pytest_capacity.usage import UseFilter
 
 #: How much longer than it looks for us we wait for a borrower. Seconds.
@@ -46,33 +45,55 @@ class Run:
 
     def __init__(
         self,
-        request: Request,
-        engine: Engine,
+        call: Start,
+        places: Places,
+        owner: int,
+        clock: Clock,
         run_state: RunState,
         journal: Journal,
         lock: FileLock,
-        clock: Clock,
-        scaling: Scaling,
-        loans: Loans,
-        places: Places,
+        advice: Advice,
     ) -> None:
+        """Open the SDK, and the run's emulator, if it wants one of its own."""
         #: As its first owner asked for it.
-        self.request = request
-        self.engine = engine
+        self.request = call.request
         self._run_state = run_state
         self._journal = journal
         self._lock = lock
         self._clock = clock
         self._places = places
-        #: Its databases, and the operation requests of these and of its node groups.
-        self.scaling = scaling
-        self._identity: Future[Identity] = Future()
         #: Marks of credentials that are known to be of the run's account (`protocol.Start.credentials`).
-        self.credentials: set[str] = set()
-        self._returning = {
-            borrower: time.monotonic() for borrower in {loan.borrower for loan in run_state.loans.values()}
-        }
-        self.loans = loans
+        self.credentials = {call.credentials, run_state.credentials}
+        #: Borrowers that an earlier keeper had, and since when each is awaited.
+        self._returning = {loan.borrower: time.monotonic() for loan in run_state.loans.values()}
+        request = self._with_emulator(call.scenario, owner)
+        backend = open_backend(request)
+        reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
+        which = emulated.identify(request.endpoint)
+        self.engine = Engine(request, backend, run_state, clock, reach, advice, which)
+        self.loans = Loans(run_state, replaces=request.on_preempt == "replace")
+        #: Its databases, and the operation requests of these and of its node groups.
+        self.scaling = scaling_of(request, self.engine, run_state, journal, clock, self.loans)
+        self._identity: Future[Identity] = Future()
+        threading.Thread(target=self._look_up, name="capacity-identity", daemon=True).start()
+
+    def _with_emulator(self, scenario: str | None, owner: int) -> Request:
+        """Return the request with the endpoint of the run's emulator, if it is to have one of its own."""
+        request, run_state = self.request, self._run_state
+        if request.emulated:
+            emulated.isolate()
+        if not request.emulated or request.endpoint is not None:
+            return request
+        # The emulator of a session must outlive its first owner.
+        lives_with = os.getpid() if request.session else owner
+        if run_state.emulator is None:
+            started = emulated.start(lives_with, scenario, self._places.log)
+            run_state.note("emulator", data=asdict(started))
+        else:
+            emulated.use(run_state.emulator_secret_file)
+            if request.session:
+                emulated.own(run_state.emulator, lives_with)
+        return replace(request, endpoint=run_state.emulator)
 
     @staticmethod
     def open(
@@ -121,50 +142,13 @@ class Run:
             # What a keeper that died wrote last may be lost; a listing finds what it made.
             run_state.regions.update(request.regions)
         try:
-            return Run._equipped(call, places, owner, clock, run_state, journal, lock, advice)
+            if advice:
+                advice.complain = run_state.trouble
+            return Run(call, places, owner, clock, run_state, journal, lock, advice or NO_ADVICE)
         except CapacityError:
             if not adopts and not run_state.held() and not run_state.doubtful():
                 run_state.note("run-ended", data={"left": 0})  # Or it would be listed as one that is under way.
             raise
-
-    @staticmethod
-    def _equipped(
-        call: Start,
-        places: Places,
-        owner: int,
-        clock: Clock,
-        run_state: RunState,
-        journal: Journal,
-        lock: FileLock,
-        advice: Consulting | None,
-    ) -> Run:
-        """Return the run with its emulator, if it wants one of its own, and its SDK."""
-        asked = request = call.request
-        if request.emulated:
-            emulated.isolate()
-        if request.emulated and request.endpoint is None:
-            # The emulator of a session must outlive its first owner.
-            lives_with = os.getpid() if request.session else owner
-            if run_state.emulator is None:
-                url = emulated.start(lives_with, call.scenario, places.log)
-                run_state.note("emulator", data={"url": url, "secret_file": emulated.secret_file()})
-            else:
-                emulated.use(run_state.emulator_secret_file)
-                if request.session:
-                    emulated.own(run_state.emulator, lives_with)
-            request = replace(request, endpoint=run_state.emulator)
-        backend = open_backend(request)
-        reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
-        if advice:
-            advice.complain = run_state.trouble
-        which = emulated.identify(request.endpoint)
-        engine = Engine(request, backend, run_state, clock, reach, advice or NO_ADVICE, which)
-        loans = Loans(run_state, replaces=request.on_preempt == "replace")
-        scaling = scaling_of(request, engine, run_state, journal, clock, loans)
-        run = Run(asked, engine, run_state, journal, lock, clock, scaling, loans, places)
-        run.credentials |= {call.credentials, run_state.credentials}
-        threading.Thread(target=run._look_up, name="capacity-identity", daemon=True).start()
-        return run
 
     @staticmethod
     def orphaned(

@@ -27,7 +27,7 @@ from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import drift
 from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.peers import Peers
-from pytest_capacity.keeper.places import remove_dir
+from pytest_capacity.keeper.places import remove_socket
 from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
 from pytest_capacity.keeper.run import Run
 from pytest_capacity.keeper.schedule import Task
@@ -83,10 +83,8 @@ class Server:
         self._worded: Callable[[str], str] = str
         self._deaths = post.deaths if post.adopt else 0
         self._guard = guard.Guard(post)
-        self._preemption = Task("preemption", WATCH, self._watch)
+        self._preemption = Task("preemption", WATCH, lambda: self._the_run().watch_preemption())
         self._advice = Consulting(self._there.owners)
-        #: Owners that want events whole.
-        self._whole: set[Peer] = set()
         self._began = time.monotonic()
 
     def serve(self) -> int:
@@ -95,7 +93,11 @@ class Server:
         threading.Thread(target=self._accept, name="capacity-accept", daemon=True).start()
         if self._post.adopt:
             self._take_over()
-        chores = (Task("leases", CHORES, self._chores), Task("scaling", SCALING, self._scale), self._preemption)
+        chores = (
+            Task("leases", CHORES, lambda: self._the_run().chores({peer.name for peer in self._there.everybody()})),
+            Task("scaling", SCALING, self._scale),
+            self._preemption,
+        )
         while not self._over.wait(1.0):
             self._expect_an_owner()
             if self._run is None:
@@ -118,7 +120,7 @@ class Server:
         for peer in self._there.everybody():
             peer.finish(2.0)
         # An owner that left at a second Ctrl-C, or was killed, does not remove it.
-        remove_dir(os.path.dirname(self._post.socket))  # noqa: PTH120 - a text that stays one
+        remove_socket(self._post.socket)
         _log.info("over, %d left", left)
         return 1 if left else 0
 
@@ -175,8 +177,6 @@ class Server:
     def lost(self, peer: Peer, *, crashed: bool) -> None:
         """Forget a peer; with the last owner all is over, unless it is to be kept."""
         self._there.lost(peer, crashed=crashed)
-        self._advice.topics.pop(peer, None)
-        self._whole.discard(peer)
         if self._run and not self._over.is_set():
             self._run.loans.borrower_gone(peer.name, suspect=crashed)
 
@@ -192,9 +192,7 @@ class Server:
 
     def _start(self, peer: Peer, call: protocol.Start) -> Answer:
         _owners_only(peer)
-        self._advice.topics[peer] = call.advises
-        if call.whole:
-            self._whole.add(peer)
+        peer.advises, peer.whole = call.advises, call.whole
         first = self._open(call, peer)
         run = self._the_run()
         if not first or self._deaths:
@@ -255,7 +253,7 @@ class Server:
 
     def _keep(self, peer: Peer, *, failed: bool) -> float | None:
         """Return until when the run is kept after its last owner; None: not at all. Quick: in the lock of `Peers`."""
-        wanted = self._there.wishes.get(peer)
+        wanted = peer.wish
         if self._run is None or wanted is None or self._deaths >= LIVES or not self._run.stands:
             return None
         if wanted.keep == "never" or (wanted.keep == "failed" and not failed):
@@ -280,10 +278,7 @@ class Server:
         run = self._the_run()
         self._still_on()
         placed = run.ask(call.topology)
-        nodes = run.loans.lend(
-            call.key, peer.name, placed, call.group, call.count, call.test, lambda: peer in self._there.everybody()
-        )
-        return protocol.Lent(nodes=tuple(nodes))
+        return protocol.Lent(nodes=run.loans.lend(call, peer.name, placed, lambda: peer in self._there.everybody()))
 
     def _give_back(self, _: Peer, call: protocol.GiveBack) -> Answer:
         self._the_run().loans.give_back(call.key, suspect=call.suspect)
@@ -432,17 +427,8 @@ class Server:
         elif time.monotonic() - self._began > FIRST_OWNER:
             self.end("no owner came")
 
-    def _chores(self) -> None:
-        if self._run:
-            self._run.chores({peer.name for peer in self._there.everybody()})
-
     def _scale(self) -> None:
-        if self._run:
-            self._run.scaling.look()
-
-    def _watch(self) -> None:
-        if self._run:
-            self._run.watch_preemption()
+        self._the_run().scaling.look()
 
     def _push(self, entry: Entry) -> None:
         """Tell owners, and the log, what happened."""
@@ -450,7 +436,7 @@ class Server:
         _log.info("%s %s %s", entry.kind, entry.subject, plain)
         event = protocol.Event(at=entry.at, kind=entry.kind, subject=entry.subject, data=plain)
         for owner in self._there.owners():
-            owner.send(msgspec.structs.replace(event, data=entry.data) if owner in self._whole else event)
+            owner.send(msgspec.structs.replace(event, data=entry.data) if owner.whole else event)
         if entry.kind == "placed" and "alteration" in entry.data:
             # Who has the nodes in hand must learn that others have come, or that some are gone.
             for peer in self._there.everybody():

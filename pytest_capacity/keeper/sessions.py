@@ -75,7 +75,7 @@ class Session:
         """Return the record of the session's keeper; None: there is none, or it cannot be read."""
         try:
             return msgspec.json.decode(self._record.read_bytes(), type=Record)
-        except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        except (OSError, msgspec.DecodeError):
             return None
 
     def write(self, record: Record) -> None:

@@ -79,14 +79,12 @@ def spawn(post: KeeperArgs, python: str | None = None) -> subprocess.Popen[bytes
     listener = _listen(post.socket)
     try:
         command = [*command_of("keeper.__main__", python), f"--listener={listener.fileno()}", f"--post={as_text(post)}"]
-        return detached(command, post, python, keep=listener.fileno())
+        return detached(command, post, keep=listener.fileno())
     finally:
         listener.close()
 
 
-def detached(
-    command: Sequence[str], post: KeeperArgs, python: str | None, *, keep: int = -1
-) -> subprocess.Popen[bytes]:
+def detached(command: Sequence[str], post: KeeperArgs, *, keep: int = -1) -> subprocess.Popen[bytes]:
     """Start a process that outlives us, in ``/``, with nothing of ours open but descriptor ``keep``, and the log."""
     try:
         log = os.open(post.places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -105,7 +103,7 @@ def detached(
         )
     except OSError as error:
         raise KeeperError(
-            f"the keeper could not be started with {python or sys.executable}: {error}. "
+            f"the keeper could not be started with {command[0]}: {error}. "
             "--capacity-keeper-python names its interpreter"
         ) from error
     finally:
@@ -161,17 +159,11 @@ def needed_extras(request: Request) -> list[str]:
 
 def missing_where(python: str | None, extras: Sequence[str]) -> list[str]:
     """Return what ``python`` (None: this interpreter) lacks to run with these extras, in words; empty: nothing."""
-    if python is not None:
-        return lacking(python, extras)
-    return [words for extra in extras if (words := missing_extra(extra))]
-
-
-def lacking(python: str, extras: Sequence[str]) -> list[str]:
-    """Return what another interpreter lacks to run a keeper with these extras, in words; it is asked itself."""
-    command = [python, "-I", "-c", _LACKING, *extras]
+    if python is None:
+        return [words for extra in extras if (words := missing_extra(extra))]
     try:
         done = subprocess.run(
-            command,
+            [python, "-I", "-c", _LACKING, *extras],
             check=False,
             cwd="/",
             env=environment(os.environ),

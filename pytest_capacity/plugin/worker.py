@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pytest_capacity.errors import KeeperError
-from pytest_capacity.keeper.borrower import Borrower
+from pytest_capacity.keeper.client import Borrower
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.protocol import Answer, Call
 from pytest_capacity.model import Request

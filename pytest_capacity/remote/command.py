@@ -36,10 +36,9 @@ def execute(channel: paramiko.Channel, command: bytes, data: bytes | None, withi
     Raise one of `BROKEN` when the machine refuses to run it.
     """
     outputs = _Outputs(channel)
-    killer = _Killer(channel)
-    with _killed_unless_ended(channel, killer), _ended_at(killer, within) as overdue:
+    with _killed_unless_ended(channel, within) as overdue:
         try:
-            channel.exec_command(command)  # This has no timeout; `_ended_at` ends it.
+            channel.exec_command(command)  # This has no timeout: the end of the time kills it.
             _start_input(channel, data)
             arrived = outputs.read(within) and channel.status_event.wait(within.rest())
         except BROKEN:
@@ -130,48 +129,36 @@ def _feed(channel: paramiko.Channel, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _ended_at(killer: _Killer, within: Countdown) -> Iterator[threading.Event]:
-    """Kill the command when the time is over, which ends all waits for it. The event is set if that happened."""
+def _killed_unless_ended(channel: paramiko.Channel, within: Countdown) -> Iterator[threading.Event]:
+    """Kill the command when the time is over, which ends all waits for it, or when the block ends before it.
+
+    The event is set if the time was over.
+    """
     overdue = threading.Event()
-    if within.timeout is None:
-        yield overdue
-        return
 
     def end() -> None:
         overdue.set()
-        killer.kill()
+        _kill(channel)
 
     timer = threading.Timer(within.rest() or 0.0, end)
     timer.daemon = True
-    timer.start()
     try:
+        if within.timeout is not None:
+            timer.start()
         yield overdue
     finally:
         timer.cancel()
-
-
-@contextlib.contextmanager
-def _killed_unless_ended(channel: paramiko.Channel, killer: _Killer) -> Iterator[None]:
-    try:
-        yield
-    finally:
         if not channel.exit_status_ready():
-            killer.kill()
+            _kill(channel)
         with contextlib.suppress(*BROKEN):
             channel.close()
 
 
-class _Killer:
-    """Kills a command. Without a terminal a command does not end with its channel, so it needs the signal."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self._lock = threading.Lock()
-
-    def kill(self) -> None:
-        """Send the signal, then close the channel. In the other order the server would end the whole connection."""
-        with self._lock, contextlib.suppress(*BROKEN):
-            with self._channel.lock:
-                if not self._channel.closed:
-                    cast("Transport", self._channel.transport).send_signal(self._channel, "KILL")
-            self._channel.close()
+def _kill(channel: paramiko.Channel) -> None:
+    """Kill the command of a channel: without a terminal it does not end with its channel, so it needs the signal."""
+    with contextlib.suppress(*BROKEN):
+        # The signal first: in the other order the server would end the whole connection.
+        with channel.lock:
+            if not channel.closed:
+                cast("Transport", channel.transport).send_signal(channel, "KILL")
+        channel.close()

@@ -13,7 +13,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import paramiko
@@ -199,33 +199,28 @@ class _Pool:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._lock = threading.Lock()
-        self._connections: dict[tuple[Access, str], Connection] = {}
+        self.connections: dict[tuple[Access, str], Connection] = {}
 
     def get(self, access: Access, name: str, label: str) -> Connection:
+        """Return the connection to the machine ``name``, made at the first call."""
+        through = self.bastion(access)
+        with self._lock:
+            if (access, name) not in self.connections:
+                self.connections[access, name] = Connection(access, name, label, through)
+            return self.connections[access, name]
+
+    def bastion(self, access: Access) -> Connection | None:
+        """Return the connection to the bastion of ``access``; None if there is no bastion."""
         bastion = bastion_of(access)
-        through = None
-        if bastion is not None:
-            at = name_of(bastion.address, bastion.port)
-            through = self.get(bastion, at, f"the bastion {address_of(bastion)}")
-        with self._lock:
-            connection = self._connections.get((access, name))
-            if connection is None:
-                connection = self._connections[access, name] = Connection(access, name, label, through)
-            return connection
+        if bastion is None:
+            return None
+        return self.get(bastion, name_of(bastion.address, bastion.port), f"the bastion {address_of(bastion)}")
 
-    def take(self, access: Access | None = None, name: str = "") -> list[Connection]:
-        """Remove the connection of ``name``, or all of them, and return what was removed."""
+    def take(self, which: Sequence[tuple[Access, str]] | None = None) -> list[Connection]:
+        """Remove these connections, or all, and return what was removed."""
         with self._lock:
-            if access is not None:
-                found = self._connections.pop((access, name), None)
-                return [found] if found else []
-            connections = list(self._connections.values())
-            self._connections.clear()
-            return connections
-
-    def each(self) -> Iterator[Connection]:
-        """Return all connections without the lock: for a forked child."""
-        yield from list(self._connections.values())
+            keys = list(self.connections) if which is None else which
+            return [self.connections.pop(key) for key in keys if key in self.connections]
 
 
 _pool = _Pool()
@@ -241,17 +236,13 @@ def connection_to(node: Node) -> Connection:
 
 def bastion_to(access: Access) -> Connection | None:
     """Return this process's connection to the bastion of ``access``, None if there is no bastion."""
-    bastion = bastion_of(access)
-    if bastion is None:
-        return None
-    return _own().get(bastion, name_of(bastion.address, bastion.port), f"the bastion {address_of(bastion)}")
+    return _own().bastion(access)
 
 
-def close(node: Node) -> None:
-    """Close the connection to ``node``."""
-    if node.access is not None:
-        for connection in _own().take(node.access, _name(node, node.access)):
-            connection.close()
+def close(nodes: Iterable[Node]) -> None:
+    """Close the connections to these nodes."""
+    for connection in _own().take([(node.access, _name(node, node.access)) for node in nodes if node.access]):
+        connection.close()
 
 
 def close_all() -> None:
@@ -275,7 +266,7 @@ def _after_fork() -> None:
     global _pool
     _abandoned.append(_pool)
     forget_tunnels()
-    for connection in _pool.each():
+    for connection in list(_pool.connections.values()):  # Without the lock: its thread may not exist here.
         connection.abandon()
     _pool = _Pool()
 

@@ -75,8 +75,7 @@ def _put_tree(sftp: paramiko.SFTPClient, local: Path, remote: str, above: tuple[
 
 def _put_file(sftp: paramiko.SFTPClient, local: Path, remote: str) -> None:
     mode = stat.S_IMODE(local.stat().st_mode)
-    with local.open("rb") as file:
-        _asked(remote, lambda: sftp.putfo(file, remote, confirm=False))
+    _asked(remote, lambda: sftp.put(os.fspath(local), remote, confirm=False))
     _asked(remote, lambda: sftp.chmod(remote, mode))
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Final
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.agent import AgentSSH
+from paramiko.pkey import UnknownKeyType
 
 from pytest_capacity.errors import NodeError
 from pytest_capacity.model import Access
+from pytest_capacity.remote.messages import brief
 from pytest_capacity.remote.sockets import RawSocket
 
 __tracebackhide__ = True
-
-_KINDS: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 #: OpenSSH's default files, best first.
 _USUAL: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -58,26 +59,19 @@ def keys_for(access: Access) -> Iterator[paramiko.PKey]:
 
 
 def _load(path: Path) -> paramiko.PKey:
-    said = ""
-    for kind in _KINDS:
-        try:
-            key: paramiko.PKey = kind.from_private_key_file(str(path))
-        except paramiko.PasswordRequiredException as error:
-            raise _Locked(f"the key {path} has a passphrase") from error
-        except OSError as error:
-            raise NodeError(
-                f"the key {path} cannot be read: {error.strerror or error}. Name another one (ssh.key)"
-            ) from error
-        except (paramiko.SSHException, ValueError, IndexError) as error:
-            said = str(error)
-            continue
-        certificate = path.with_name(f"{path.name}-cert.pub")
-        if certificate.is_file():
-            key.load_certificate(str(certificate))
-        return key
-    raise NodeError(
-        f"{path} is not a private key that paramiko can read: {said}. Name an ed25519, ECDSA or RSA key (ssh.key)"
-    )
+    try:
+        return paramiko.PKey.from_path(path)
+    except (TypeError, paramiko.PasswordRequiredException) as error:
+        raise _Locked(f"the key {path} has a passphrase") from error
+    except OSError as error:
+        raise NodeError(
+            f"the key {path} cannot be read: {error.strerror or error}. Name another one (ssh.key)"
+        ) from error
+    except (paramiko.SSHException, UnknownKeyType, UnsupportedAlgorithm, ValueError, IndexError) as error:
+        raise NodeError(
+            f"{path} is not a private key that paramiko can read: {brief(str(error))}. "
+            "Name an ed25519, ECDSA or RSA key (ssh.key)"
+        ) from error
 
 
 def _agent_keys() -> tuple[paramiko.PKey, ...]:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.errors import CommandTimedOut, NodeError, Unreachable
@@ -95,22 +94,16 @@ def wait_ready(
         while missing:
             pause(0)
             try:
-                outcome = wait.outcomes.get(timeout=_POLL)
+                node, passed, problem = wait.outcomes.get(timeout=_POLL)
             except Empty:
                 continue
-            if outcome.problem is not None:
-                raise outcome.problem
+            if problem is not None:
+                raise problem
             missing -= 1
-            say(outcome.node, outcome.seconds)
+            say(node, passed)
     finally:
         wait.over.set()
         _hang_up([node for node, _, _ in nodes])
-
-
-class _Outcome(Struct, frozen=True):
-    node: Node
-    seconds: float
-    problem: BaseException | None = None
 
 
 class _Wait:
@@ -121,30 +114,34 @@ class _Wait:
         self._now = now
         self._began = now()
         self.over = threading.Event()
-        self.outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+        #: A node, after how many seconds, and what it failed with; None: it is ready.
+        self.outcomes: SimpleQueue[tuple[Node, float, BaseException | None]] = SimpleQueue()
 
     def follow(self, node: Node, ready: str, limit: float) -> None:
         """Check ``node`` until it is ready or has failed; the body of its thread."""
+        problem = None
         try:
             self._until_ready(node, ready, limit)
         except BaseException as error:  # noqa: BLE001 - the edge of a thread: it is raised where the wait is
-            self.outcomes.put(_Outcome(node, self._now() - self._began, error))
+            problem = error
+        self.outcomes.put((node, self._passed(), problem))
 
     def _until_ready(self, node: Node, ready: str, limit: float) -> None:
         pause = FIRST_PAUSE
         look = COMMAND if _kind(ready) == "command" else LOOK
         while not self.over.is_set():
-            rest = limit - (self._now() - self._began)
             # At the limit it is looked at once more.
-            why = probe(node.access, node, ready, timeout=min(look, max(rest, _SLICE)))
-            passed = self._now() - self._began
+            why = probe(node.access, node, ready, timeout=min(look, max(limit - self._passed(), _SLICE)))
             if why is None:
-                self.outcomes.put(_Outcome(node, passed))
                 return
-            if passed >= limit:
+            rest = limit - self._passed()
+            if rest <= 0:
                 raise NodeError(_not_ready(node, ready, limit, why), node)
-            self._pause(min(pause, limit - passed))
+            self._pause(min(pause, rest))
             pause = min(pause * _GROWTH, LAST_PAUSE)
+
+    def _passed(self) -> float:
+        return self._now() - self._began
 
     def _pause(self, seconds: float) -> None:
         while seconds > 0 and not self.over.is_set():
@@ -244,14 +241,11 @@ def _not_ready(node: Node, ready: str, limit: float, why: str) -> str:
 def _hang_up(nodes: Sequence[Node]) -> None:
     """Close the connections: the keeper needs none to a ready node, and paramiko wakes ten times a second for each."""
     reached = [node for node in nodes if node.access is not None]
-    if not reached:
-        return
-    try:
-        from pytest_capacity.remote.connection import close
-    except ImportError:  # Without paramiko there is none.
-        return
-    for node in reached:
-        close(node)
+    if reached:
+        with contextlib.suppress(ImportError):  # Without paramiko there is none.
+            from pytest_capacity.remote.connection import close
+
+            close(reached)
 
 
 def outputs(nodes: Sequence[Node], command: str, timeout: float) -> Mapping[str, str]:

@@ -8,7 +8,6 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_capacity.errors import NodeError
@@ -77,9 +76,7 @@ class Tunnel:
     def __enter__(self) -> Tunnel:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         self.close()
 
     def _accept(self) -> None:

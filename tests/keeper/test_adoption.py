@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.keeper.borrower import Borrower
+from pytest_capacity.keeper.client import Borrower
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Placed, Receipt, Request

@@ -22,6 +22,7 @@ class Owner:
 
     def __init__(self, rungs: tuple[int, ...] | None = None) -> None:
         self.rungs = rungs
+        self.advises = ("ladder",)
         self.asked = threading.Event()
 
     def send(self, asked: Consult) -> None:
@@ -44,10 +45,8 @@ def complaints() -> list[str]:
 
 
 def enter(owner: Owner) -> None:
-    """The owner is there and wants to be asked."""
-    peer = cast("Peer", owner)
-    owners.append(peer)
-    consulting.topics[peer] = ("ladder",)
+    """The owner is there."""
+    owners.append(cast("Peer", owner))
 
 
 def test_numbers_that_are_none(complaints: list[str]) -> None:

@@ -14,6 +14,7 @@ from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError
 from pytest_capacity.journal import Journal
 from pytest_capacity.keeper.loans import Loans
+from pytest_capacity.keeper.protocol import Borrow
 from pytest_capacity.model import Node, Placed
 
 
@@ -54,10 +55,8 @@ class Counter:
 
     def lend(self, borrower: str, count: int = 1, group: str | None = "db", key: str = "") -> list[str]:
         """Borrow now; the loan's key is the borrower's name unless told otherwise."""
-        nodes = self.loans.lend(
-            key or borrower, borrower, PLACED, group, count, f"test of {borrower}", lambda: borrower not in self.dead
-        )
-        return [node.name for node in nodes]
+        call = Borrow(key=key or borrower, topology="default", group=group, count=count, test=f"test of {borrower}")
+        return [node.name for node in self.loans.lend(call, borrower, PLACED, lambda: borrower not in self.dead)]
 
     def later(self, borrower: str, count: int = 1, group: str | None = "db") -> Callable[[], object]:
         """Borrow on a thread that is seen to wait; the function gives what came of it."""

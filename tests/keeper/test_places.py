@@ -8,6 +8,7 @@ import stat
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
 import pytest
 from filelock import FileLock
@@ -16,28 +17,34 @@ from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper import places, spawn
 from pytest_capacity.keeper.run import key_files
 
+#: Directories with the name of a socket's that hold more, or that others may enter.
+_NOT_OURS: Final = ("pc-with-file", "pc-open")
+
 
 def test_socket_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long TMPDIR is: an AF_UNIX path ends at 107 bytes."""
     long = tmp_path / ("x" * 150)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    directory = places.socket_dir()
-    assert len(directory) < 90
-    assert stat.S_IMODE(Path(directory).stat().st_mode) == 0o700
-    places.remove_dir(directory)
-    assert not Path(directory).exists()
+    path = places.new_socket()
+    assert len(path) < 97
+    assert stat.S_IMODE(Path(path).parent.stat().st_mode) == 0o700
+    places.remove_socket(path)
+    assert not Path(path).parent.exists()
 
 
-@pytest.mark.parametrize("name", ["", ".", "pc-relative", "{tmp}/other", "{tmp}/pc-with-file", "{tmp}/pc-open"])
-def test_only_a_sockets_directory_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    ["", "keeper", "./keeper", "pc-relative/keeper", *(f"{{tmp}}/{name}/keeper" for name in ("other", *_NOT_OURS))],
+)
+def test_only_a_sockets_directory_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """An empty path, a relative one, another name, a file beside the socket, or rights for others: it stays."""
     monkeypatch.chdir(tmp_path)
-    for directory in ("pc-relative", "other", "pc-with-file", "pc-open"):
+    for directory in ("pc-relative", "other", *_NOT_OURS):
         (tmp_path / directory).mkdir(mode=0o700)
     (tmp_path / "pc-with-file" / "notes").write_text("a user's")
     (tmp_path / "pc-open").chmod(0o777)
-    places.remove_dir(name.format(tmp=tmp_path))
+    places.remove_socket(path.format(tmp=tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "pc-open", "pc-relative", "pc-with-file"]
     assert (tmp_path / "pc-with-file" / "notes").exists()
 
@@ -46,7 +53,7 @@ def test_the_next_keepers_socket_has_the_same_place(tmp_path: Path) -> None:
     """The directory is made again where it is gone, and used as it is where it is still there."""
     path = str(tmp_path / "pc-1" / "keeper")
     for _ in range(2):
-        assert places.same_socket_dir(path) == path
+        assert places.same_socket(path) == path
         assert stat.S_IMODE((tmp_path / "pc-1").stat().st_mode) == 0o700
 
 
@@ -59,7 +66,7 @@ def test_a_place_that_is_not_ours_alone_is_no_place_for_a_socket(tmp_path: Path,
     (tmp_path / "link").symlink_to(tmp_path / "own")
     (tmp_path / "file").touch()
     with pytest.raises(KeeperError, match=re.escape(str(tmp_path / name))):
-        places.same_socket_dir(str(tmp_path / name / "keeper"))
+        places.same_socket(str(tmp_path / name / "keeper"))
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ LISTS_MODULES = """
 
 @pytest.mark.parametrize(
     ("config", "readers"),
-    [(None, set()), ("regions: [us-east-1]\n", {"pytest_capacity.config", "pytest_capacity.config.detect"})],
+    [(None, set()), ("regions: [us-east-1]\n", {"pytest_capacity.config"})],
     ids=["no file", "a file without a backend"],
 )
 def test_nothing_but_pytest_and_the_standard_library_is_loaded(

@@ -13,6 +13,7 @@ from pytest_capacity.engine.run_state import Alteration, RunState
 from pytest_capacity.errors import CapacityError, ScalingError
 from pytest_capacity.journal import Journal
 from pytest_capacity.keeper.loans import Loans
+from pytest_capacity.keeper.protocol import Borrow
 from pytest_capacity.model import Node, NodeChange, Order, Placed, Placement, Topology
 from pytest_capacity.scaling.nodes.tasks import Task, check_lent, check_numbers
 
@@ -52,7 +53,8 @@ def state(tmp_path: Path) -> Iterator[RunState]:
 
 
 def lend(loans: Loans, key: str, count: int = 1) -> list[str]:
-    return [one.id for one in loans.lend(key, "gw0", PLACED, "db", count, f"test_{key}", lambda: True)]
+    call = Borrow(key=key, topology=PLACED.topology, group="db", count=count, test=f"test_{key}")
+    return [one.id for one in loans.lend(call, "gw0", PLACED, lambda: True)]
 
 
 def begin(state: RunState, *ids: str) -> None:

@@ -157,8 +157,7 @@ def test_a_spot_node_is_asked_by_ssh(emulator: Emulator, tmp_path: Path) -> None
         assert list(run_state.preempted) == [doomed.id]
         assert engine.release(within(60)).clean
     finally:
-        for node in (*nodes, *placed.nodes["loader"]):
-            close(node)
+        close((*nodes, *placed.nodes["loader"]))
         engine.close()
         journal.close()
     assert emulator.held() == []
