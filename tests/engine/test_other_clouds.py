@@ -145,14 +145,14 @@ def test_nodes_made_one_by_one_may_be_refused_in_part(bench: MadeUpBench) -> Non
 def test_the_first_refusal_ends_the_waiting_of_the_others(bench: MadeUpBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """(c) Calls that are to be made again later are not, where the zone is left anyway."""
     engine = bench.engine(replace(DB, reserve=False))
-    create = engine._backend.create
+    create = engine.backend.create
 
     def refuse(piece: Piece) -> Sequence[Held]:
         if piece.zone == "1":
             raise CloudError("POOL_EXHAUSTED" if piece.subject.endswith("/0") else "BUSY")
         return create(piece)
 
-    monkeypatch.setattr(engine._backend, "create", refuse)
+    monkeypatch.setattr(engine.backend, "create", refuse)
     assert engine.provision("default").zone == "2"
     assert [one.outcome for one in engine.run_state.attempts] == ["no-capacity", "placed"]
     bench.give_back()
