@@ -29,7 +29,7 @@ from pytest_capacity.keeper.clusters import scaling_of
 from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import continued, differences, read_request
 from pytest_capacity.keeper.loans import Loans
-from pytest_capacity.keeper.places import Places, prune
+from pytest_capacity.keeper.places import Places, key_files, prune
 from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start, Staying
 from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request, Unread
@@ -367,12 +367,6 @@ def run_keys(request: Request, places: Places) -> KeyFiles:
     if request.ssh.key:
         return KeyFiles("", None, known_hosts)
     return KeyFiles(make_key_pair(Path(private)), private, known_hosts)
-
-
-def key_files(lock: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the files of a run's private key and of the host keys that it has seen."""
-    stem = os.fspath(lock).removesuffix(".lock")
-    return f"{stem}.key", f"{stem}.known_hosts"
 
 
 def _take(path: str, run: str) -> FileLock:

@@ -12,7 +12,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +34,6 @@ from pytest_capacity.keeper.schedule import Task
 from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines
 from pytest_capacity.model import Receipt
-from pytest_capacity.scaling.model import OpsRequest
 
 _log: Final = logging.getLogger("pytest_capacity.keeper")
 
@@ -160,8 +159,8 @@ class Server:
             protocol.PatchDatabase: self._change,
             protocol.ScaleNodes: self._change,
             protocol.AskDatabase: self._ask_database,
-            protocol.WaitOps: self._wait_ops,
-            protocol.ListOps: self._list_ops,
+            protocol.WaitOps: self._ops,
+            protocol.ListOps: self._ops,
             protocol.NoteUses: self._note_uses,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
@@ -329,12 +328,14 @@ class Server:
         engine, namespace, name = run.scaling.database(call.key)
         return protocol.DatabaseReady(engine=engine, namespace=namespace, name=name)
 
-    def _wait_ops(self, _: Peer, call: protocol.WaitOps) -> Answer:
-        return _ops(self._the_run(), self._the_run().scaling.wait(call.tokens, call.timeout_s))
-
-    def _list_ops(self, _: Peer, call: protocol.ListOps) -> Answer:
-        run = self._the_run()
-        return _ops(run, run.scaling.state.of_target(call.target) if call.target else run.scaling.state.all())
+    def _ops(self, _: Peer, call: protocol.WaitOps | protocol.ListOps) -> Answer:
+        scaling = self._the_run().scaling
+        if isinstance(call, protocol.WaitOps):
+            requests = scaling.wait(call.tokens, call.timeout_s)
+        else:
+            requests = scaling.state.of_target(call.target) if call.target else scaling.state.all()
+        targets = dict.fromkeys(request.target for request in requests)
+        return protocol.OpsAnswer(requests=requests, targets=tuple(map(scaling.status, targets)))
 
     def _note_uses(self, _: Peer, call: protocol.NoteUses) -> Answer:
         return protocol.UsesNoted(unread=self._the_run().note_uses(call.wanted))
@@ -446,12 +447,6 @@ class Server:
 def _owners_only(peer: Peer) -> None:
     if peer.role != "owner":
         raise errors.KeeperError(f"{peer.name} does not own this run, so it cannot begin or end it")
-
-
-def _ops(run: Run, requests: Sequence[OpsRequest]) -> protocol.OpsAnswer:
-    """Return requests, and what their targets are in."""
-    targets = dict.fromkeys(request.target for request in requests)
-    return protocol.OpsAnswer(requests=tuple(requests), targets=tuple(map(run.scaling.status, targets)))
 
 
 def _bulky(value: object) -> bool:
