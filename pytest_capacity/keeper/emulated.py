@@ -65,7 +65,7 @@ def start(owner: int, scenario: str | None, log: str) -> Started:
 
 
 def use(file: str) -> None:
-    """Let this process use an emulator that another keeper of the run has started."""
+    """Let this process use the emulator whose secret is in ``file``; an older journal names none."""
     if file:
         os.environ[SECRET_FILE] = file
 

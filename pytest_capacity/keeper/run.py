@@ -17,7 +17,6 @@ from msgspec.structs import asdict, replace
 
 from pytest_capacity.backends import open_backend, provider
 from pytest_capacity.engine import Engine
-from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
@@ -52,7 +51,7 @@ class Run:
         run_state: RunState,
         journal: Journal,
         lock: FileLock,
-        advice: Advice,
+        advice: Consulting,
     ) -> None:
         """Open the SDK, and the run's emulator, if it wants one of its own."""
         #: As its first owner asked for it.
@@ -69,6 +68,7 @@ class Run:
         request = self._with_emulator(call.scenario, owner)
         backend = open_backend(request)
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
+        advice.complain = run_state.trouble
         which = emulated.identify(request.endpoint)
         self.engine = Engine(request, backend, run_state, clock, reach, advice, which)
         self.loans = Loans(run_state, replaces=request.on_preempt == "replace")
@@ -102,9 +102,9 @@ class Run:
         owner: int,
         clock: Clock,
         push: Callable[[Entry], None],
+        advice: Consulting,
         *,
         socket: str = "",
-        advice: Consulting | None = None,
     ) -> Run:
         """Take the run's lock, open its journal, import the SDK. No cloud call is waited for.
 
@@ -142,9 +142,7 @@ class Run:
             # What a keeper that died wrote last may be lost; a listing finds what it made.
             run_state.regions.update(request.regions)
         try:
-            if advice:
-                advice.complain = run_state.trouble
-            return Run(call, places, owner, clock, run_state, journal, lock, advice or NO_ADVICE)
+            return Run(call, places, owner, clock, run_state, journal, lock, advice)
         except CapacityError:
             if not adopts and not run_state.held() and not run_state.doubtful():
                 run_state.note("run-ended", data={"left": 0})  # Or it would be listed as one that is under way.
@@ -152,7 +150,14 @@ class Run:
 
     @staticmethod
     def orphaned(
-        name: str, deaths: int, places: Places, clock: Clock, push: Callable[[Entry], None], *, socket: str
+        name: str,
+        deaths: int,
+        places: Places,
+        clock: Clock,
+        push: Callable[[Entry], None],
+        advice: Consulting,
+        *,
+        socket: str,
     ) -> Run | None:
         """Return the run of this id that an earlier keeper held and that is not ended; None if there is none."""
         if not Path(places.journal).exists():
@@ -165,7 +170,7 @@ class Run:
         if request is None:
             return None
         call = Start(request=read_request(request), deaths=max(1, deaths))
-        return Run.open(call, places, os.getpid(), clock, push, socket=socket)
+        return Run.open(call, places, os.getpid(), clock, push, advice, socket=socket)
 
     def _look_up(self) -> None:
         try:

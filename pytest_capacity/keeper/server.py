@@ -218,13 +218,7 @@ class Server:
             self._worded = wording(call.request)
             try:
                 self._run = Run.open(
-                    call,
-                    self._places,
-                    peer.pid,
-                    self._clock,
-                    self._push,
-                    socket=self._post.socket,
-                    advice=self._advice,
+                    call, self._places, peer.pid, self._clock, self._push, self._advice, socket=self._post.socket
                 )
                 # Who adopts it may yet be refused; what was kept is kept on then.
                 self._there.kept_until = self._run.kept_until
@@ -402,7 +396,9 @@ class Server:
         if self._failure is not None:
             return None
         try:
-            return Run.orphaned(self._name, deaths, self._places, self._clock, self._push, socket=self._post.socket)
+            return Run.orphaned(
+                self._name, deaths, self._places, self._clock, self._push, self._advice, socket=self._post.socket
+            )
         except CapacityError as error:
             self._failure = error
             _log.error("what an earlier keeper of this run held cannot be released: %s", error)

@@ -15,9 +15,9 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.client import Connection
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.sessions import Session
-from pytest_capacity.model import Receipt
+from pytest_capacity.model import Receipt, Topology
 from tests.emulated import Emulator
-from tests.keeper.sharing import Sharing, placed
+from tests.keeper.sharing import ONE, Sharing, placed
 
 
 def await_that(this: Callable[[], bool], seconds: float = 60) -> None:
@@ -109,6 +109,27 @@ def test_a_keeper_dies_while_what_was_kept_is_released(sharing: Sharing, emulato
     emulator.weather(faults=[])
     await_that(lambda: emulator.held() == [])
     await_that(lambda: not Path(path).parent.exists())
+
+
+def test_the_keeper_that_the_guard_started_asks_the_hooks(sharing: Sharing) -> None:
+    """Those of the owner that comes next: they decide as with the keeper that died."""
+    topologies = {name: Topology((ONE,)) for name in ("default", "other")}
+    one = sharing.owner(keep="always", topologies=topologies)
+    ids(one)
+    dead = one.pid
+    one.release()
+    one.close()
+    os.kill(dead, signal.SIGKILL)
+    await_that(lambda: (record := Session(sharing.name).read()) is not None and record.pid != dead)
+    asked: list[str] = []
+
+    def advise(consult: protocol.Consult) -> protocol.Advise:
+        asked.append(consult.topology)
+        return protocol.Advise(number=consult.number)
+
+    two = sharing.owner(topologies=topologies, advisor=advise)
+    two.call(protocol.Ask(topology="other"), protocol.Ready)
+    assert asked == ["other"]
 
 
 def test_the_next_keeper_goes_on_with_the_run_as_it_began(sharing: Sharing) -> None:
