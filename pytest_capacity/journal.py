@@ -31,7 +31,7 @@ Kinds of event, with their ``data``:
 ``preempted``       id, words, the `Held` node that the cloud takes back or has replaced
 ``trouble``         words for the user
 ``ending``          the same, for tests too: what they use ends before the run's own end
-``run-ended``       left: how many things were still listed, in doubt or unread
+``run-ended``       left: how many things were still listed, in doubt or unread; why: what ended the run
 =================== ==================================================================================================
 """
 

@@ -87,6 +87,8 @@ class Owner:
         self._took_over = False
         self._closed = False
         self._over = False
+        #: What ended the run, and how many things it left.
+        self._why = ""
         self._left = False
         self._fault: CapacityError | None = None
         #: Whether a keeper that takes the place of one that died may be reached and not know yet what we wish.
@@ -381,6 +383,7 @@ class Owner:
     def _hear(self, event: protocol.Event) -> None:
         if event.kind == "run-ended":
             self._over = True
+            self._why = f"{event.data.get('why')} ({event.data.get('left')} things are left)"
         self._on_event(event)
 
     def _lost(self) -> None:
@@ -390,8 +393,11 @@ class Owner:
                 return
             self.deaths += 1
             again = self._fallen < LIVES
-        if self._over or not again:
-            self._give_up("the keeper has ended this run" if self._over else "the keeper died once more")
+        if self._over:
+            self._give_up(f"the keeper has ended this run: {self._why}. Its log: {self.log}")
+            return
+        if not again:
+            self._give_up(self._with_log("the keeper died once more"))
             return
         try:
             if self._process:
@@ -402,13 +408,16 @@ class Owner:
             if not self._closed:
                 self._tell()
         except Exception as error:  # noqa: BLE001 - the edge of this thread: callers must not wait for ever for a keeper.
-            self._give_up(str(error) if isinstance(error, CapacityError) else repr(error))
+            self._give_up(self._with_log(str(error) if isinstance(error, CapacityError) else repr(error)))
         finally:
             self._replacing = False
 
+    def _with_log(self, why: str) -> str:
+        return f"{why}. Its log {self.log} ends:\n{last_lines(self.log)}"
+
     def _give_up(self, why: str) -> None:
         with self._changed:
-            self._fault = KeeperError(f"{why}. Its log {self.log} ends:\n{last_lines(self.log)}")
+            self._fault = KeeperError(why)
             self._changed.notify_all()
         # Borrowers look for a new keeper as long as there is a place for its socket.
         places.remove_socket(self.path)

@@ -303,7 +303,7 @@ class Run:
         """Return why the run's time is over; "": it is not."""
         now = self._clock.now()
         if now >= self.engine.hard_end:
-            return "the run reached its hard end (duration)"
+            return "it reached its hard end, as `duration` (--capacity-duration) sets it"
         return "a lease that its nodes end with could not be extended" if now >= self.engine.over_at else ""
 
     def holding(self) -> Holding:
@@ -350,9 +350,14 @@ class Run:
             by_hand = f". Remove it by hand: {'; '.join(receipt.by_hand)}" if receipt.by_hand else ""
             self._run_state.trouble(f"given up, and still there: {', '.join(things + unread)}{by_hand}")
 
-    def close(self, receipt: Receipt) -> None:
+    def warn(self, words: str) -> None:
+        """Warn the user and the tests that run: what they use goes now."""
+        self._run_state.warn(words)
+
+    def close(self, receipt: Receipt, why: str) -> None:
         """Write the run's end, and let go of journal and lock."""
-        self._run_state.note("run-ended", data={"left": len(receipt.left) + len(receipt.unread) + receipt.unanswered})
+        left = len(receipt.left) + len(receipt.unread) + receipt.unanswered
+        self._run_state.note("run-ended", data={"left": left, "why": why})
         self.engine.close()
         self._journal.close()
         if receipt.clean:

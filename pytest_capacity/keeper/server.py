@@ -105,6 +105,7 @@ class Server:
             for chore in chores:
                 chore.run_if_due()
             if why := self._run.over():
+                self._run.warn(f"this run is over: {why}")
                 self.end(why)
             self._there.end_if_overdue(self._clock.now())
         if self._session:
@@ -388,7 +389,7 @@ class Server:
         while not receipt.clean and not self._post.outlive_job and not run.all_expired():
             receipt = run.release(run.all_expired)
         run.note_left(receipt)
-        run.close(receipt)
+        run.close(receipt, self._why)
         return len(receipt.left)
 
     def _orphaned(self, deaths: int) -> Run | None:

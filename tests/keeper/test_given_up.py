@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry
 from pytest_capacity.keeper.consulting import Consulting
+from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.places import Places
-from pytest_capacity.keeper.protocol import Start
+from pytest_capacity.keeper.protocol import Event, Holding, Start, Status
 from pytest_capacity.keeper.run import Run
+from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Held, Receipt, Unread
 from tests.emulated import Emulator
 from tests.engine.runs import MovedClock, request
@@ -37,10 +41,30 @@ def test_what_is_given_up_is_named_with_its_place_and_removal(
     unread = Unread("us-west-2", "node", "RequestLimitExceeded")
     receipt = Receipt(run=wanted.run, left=(held,), unread=(unread,), by_hand=("aws ec2 cancel cr-1",))
     run.note_left(receipt)
-    run.close(receipt)
+    run.close(receipt, "no owner came")
     assert (early, late) == (False, True)
     assert [entry.data["words"] for entry in told if entry.kind == "trouble"] == [
         "given up, and still there: reservation cr-1 in us-east-1a, node in us-west-2 (unread: RequestLimitExceeded). "
         "Remove it by hand: aws ec2 cancel cr-1"
     ]
-    assert [entry.data for entry in told if entry.kind == "run-ended"] == [{"left": 2}]
+    assert [entry.data for entry in told if entry.kind == "run-ended"] == [{"left": 2, "why": "no owner came"}]
+
+
+def test_an_owner_learns_what_ended_its_run(emulator: Emulator, tmp_path: Path) -> None:
+    """A run that reaches its hard end: a warning first, and then each call fails with the reason, and no log."""
+    events: list[Event] = []
+    wanted = request(emulator, duration_s=1.0, limit_s=1.0, journal=str(tmp_path / "journal.sqlite"))
+    owner = Owner(wanted, SpawnOptions(), events.append)
+    owner.start()
+    said, until = "", time.monotonic() + 60
+    while "has ended this run" not in said:
+        assert time.monotonic() < until, said
+        try:
+            owner.call(Status(), Holding)
+        except CapacityError as error:
+            said = str(error)
+        time.sleep(0.02)
+    owner.close()
+    reason = "it reached its hard end, as `duration` (--capacity-duration) sets it"
+    assert said == f"the keeper has ended this run: {reason} (0 things are left). Its log: {owner.log}"
+    assert [event.data["words"] for event in events if event.kind == "ending"] == [f"this run is over: {reason}"]
