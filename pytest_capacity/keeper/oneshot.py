@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -45,10 +46,10 @@ class Asked(Struct, frozen=True):
     """
 
     request: Request
-    log: str
     journal: str | None = None
     scenario: str | None = None
     wanted: UseFilter | None = None
+    log: str = ""
 
 
 def plan(request: Request, options: SpawnOptions) -> Plan:
@@ -56,8 +57,8 @@ def plan(request: Request, options: SpawnOptions) -> Plan:
 
     Raises what the reads raise (`Refused`, `ConfigError`), and `KeeperError` where the process fails.
     """
-    journal = Places.of(request.run, request.journal).journal
-    return _ask(Plan, "what a run would try", request, options, PATIENCE, journal)
+    asked = Asked(request, Places.of(request.run, request.journal).journal, options.scenario)
+    return _ask(Plan, "what a run would try", asked, options.python)
 
 
 def uses(request: Request, options: SpawnOptions, wanted: UseFilter) -> Usage:
@@ -65,8 +66,8 @@ def uses(request: Request, options: SpawnOptions, wanted: UseFilter) -> Usage:
 
     Raises `ConfigError`, and `KeeperError` where the process fails; what the cloud did not say is in the answer.
     """
-    journal = Places.of("", request.journal).journal
-    return _ask(Usage, "who uses what", request, options, PATIENCE, journal, wanted)
+    asked = Asked(request, Places.of("", request.journal).journal, wanted=wanted)
+    return _ask(Usage, "who uses what", asked, options.python)
 
 
 def whoami(request: Request, python: str | None) -> str:
@@ -74,27 +75,18 @@ def whoami(request: Request, python: str | None) -> str:
 
     Only where a session is joined with other credentials than it began with, and their account must be known.
     """
-    return _ask(str, "whose credentials these are", request, SpawnOptions(python=python), _PATIENCE_WHOAMI)
+    return _ask(str, "whose credentials these are", Asked(request), python, _PATIENCE_WHOAMI)
 
 
-def _ask(
-    answer: type[T],
-    what: str,
-    request: Request,
-    options: SpawnOptions,
-    patience: float,
-    journal: str | None = None,
-    wanted: UseFilter | None = None,
-) -> T:
+def _ask(answer: type[T], what: str, asked: Asked, python: str | None, patience: float = PATIENCE) -> T:
     with tempfile.NamedTemporaryFile(prefix="pytest-capacity-oneshot-", suffix=".log") as log:
-        asked = Asked(request, log.name, journal, options.scenario, wanted)
         try:
             done = subprocess.run(
-                command_of("keeper.oneshot", options.python),
+                command_of("keeper.oneshot", python),
                 check=False,
                 cwd="/",
                 env=environment(os.environ),
-                input=msgspec.json.encode(asked),
+                input=msgspec.json.encode(replace(asked, log=log.name)),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 timeout=patience,
@@ -152,11 +144,8 @@ def _uses(request: Request, journal: str, wanted: UseFilter) -> Usage:
 
     runs: list[str] = []
     if Path(journal).exists():
-        read = ReadJournal(Path(journal))
-        try:
+        with closing(ReadJournal(Path(journal))) as read:
             runs = open_runs(read, request.backend)
-        finally:
-            read.close()
     return read_usage(open_backend(request), request.regions, runs, wanted)
 
 
@@ -172,12 +161,9 @@ def _plan(asked: Asked, journal: str) -> Plan:
         emulated.isolate()
     if request.emulated and request.endpoint is None:
         request = replace(request, endpoint=emulated.start(os.getpid(), asked.scenario, asked.log).url)
-    read = PassingJournal(Path(journal))
-    try:
+    with closing(PassingJournal(Path(journal))) as read:
         which = emulated.identify(request.endpoint)
         return make_plan(request, open_backend(request), read, SystemClock(), which)
-    finally:
-        read.close()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -162,11 +163,8 @@ class Run:
         """Return the run of this id that an earlier keeper held and that is not ended; None if there is none."""
         if not Path(places.journal).exists():
             return None
-        journal = Journal(Path(places.journal))
-        try:
+        with closing(Journal(Path(places.journal))) as journal:
             request = RunState(journal, name, clock).request
-        finally:
-            journal.close()
         if request is None:
             return None
         call = Start(request=read_request(request), deaths=max(1, deaths))
