@@ -15,7 +15,7 @@ from typing import IO, Final
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 #: Terminal escape sequences as a whole, so that their letters do not stay.
 _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
-# A line that starts with `::name::` is a command to GitHub's runner, and so is `##[name]` anywhere (Azure's `##vso[`).
+# A line that starts with `::name::` is a command to GitHub's runner, and so is `##[name]` anywhere (or `##vso[`).
 _COMMAND: Final = re.compile(r"^(\s*):(?=:)", re.MULTILINE)
 #: What a line begins with, and its continuations too: who says it, and the spaces that show what it belongs to.
 _LEAD: Final = re.compile(r"(capacity: )?( *)")

@@ -7,6 +7,7 @@ folders too, so that it works from a checkout that is not installed.
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_capacity.errors import ConfigError
+from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.install_advice import install_command
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def register(new: Provider) -> None:
 def provider(name: str) -> Provider:
     """Return the provider called ``name``.
 
-    Raises `ConfigError` where there is none (with the names there are), and where a package's provider fails to load.
+    Raises `ConfigError` where there is none (with the names there are), and where a package's provider fails to load,
+    or is none.
     """
     if name in _registered:
         return _registered[name]
@@ -62,13 +64,29 @@ def provider(name: str) -> Provider:
     if point is None:
         raise ConfigError([f"backend {name!r} is not known here. What there is: {', '.join(providers())}."])
     try:
-        found: Provider = point.load()
-    except (ImportError, AttributeError) as error:
-        package = f" (of {point.dist.name})" if point.dist else ""
-        raise ConfigError(
-            [f"backend {name!r}: {point.value}{package} cannot be loaded: {error}. Install or repair that package."]
-        ) from error
+        found = point.load()
+    except Exception as error:  # Another package's code: a fault in it must not end a run that uses another backend.
+        words = f"{_package(point)} cannot be loaded: {type(error).__name__}: {error}"
+        raise ConfigError([f"backend {name!r}: {words}. Install or repair that package."]) from error
+    return _checked(name, point, found)
+
+
+def _checked(name: str, point: EntryPoint, found: object) -> Provider:
+    from pytest_capacity.backends.base import Provider  # What is listed and not used needs none of it.
+
+    if not isinstance(found, Provider):
+        kind = "a class" if isinstance(found, type) else f"a {type(found).__name__}"
+        words = f"{_package(point)} is {kind}, not an object of a class that inherits from {Provider.__qualname__}"
+        raise ConfigError([f"backend {name!r}: {words} (pytest_capacity.backends.base). Correct that package."])
+    if found.name != name:
+        words = f"{_package(point)} has the name {found.name!r}, and its entry point has another"
+        raise ConfigError([f"backend {name!r}: {words}. Give both the same in that package."])
     return found
+
+
+def _package(point: EntryPoint) -> str:
+    """Return what an entry point names, and the package that has it."""
+    return f"{point.value} (of {point.dist.name})" if point.dist else point.value
 
 
 class Installed:
@@ -112,23 +130,43 @@ def _loaded() -> Iterator[Provider]:
 def missing_extra(extra: str) -> str | None:
     """Return what to say where a module that ``extra`` brings is not installed here. Imports nothing of it."""
     brings = _BRINGS[extra] if extra in _BRINGS else provider(extra).modules
-    module = next((module for module in brings if find_spec(module) is None), None)
-    if module is None:
-        return None
-    return f"{extra!r} needs the module {module!r}, which is not installed here: {install_command(extra)}"
+    module = next((module for module in brings if not _is_here(module)), None)
+    return None if module is None else _missing(extra, module)
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # The package that it is a part of is missing too.
+        return False
+
+
+def _missing(extra: str, module: str | None) -> str:
+    """Return what to say where ``module`` is not installed, and how to get it: an extra of ours, or another package."""
+    point = None if extra in _BRINGS or extra in _own() else providers().get(extra)
+    advice = f"install what {_package(point)} requires" if point else install_command(extra)
+    return f"{extra!r} needs the module {module!r}, which is not installed here: {advice}"
 
 
 def open_backend(request: Request) -> Backend:
     """Import the SDK and open the backend of ``request``; no call is made.
 
-    Raises `ConfigError` naming the extra when the SDK is not installed.
+    Raises `ConfigError` naming the extra when the SDK is not installed, and where what a package opens is no backend.
     """
+    name = request.backend
     try:
-        return provider(request.backend).open(request)
+        found = provider(name).open(request)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            [
-                f"backend {request.backend!r} needs the module {error.name!r}, which is not installed here: "
-                f"{install_command(request.backend)}"
-            ]
-        ) from error
+        raise ConfigError([f"backend {_missing(name, error.name)}"]) from error
+    except CapacityError:
+        raise
+    except Exception as error:  # Another package's code: the message says where in it.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        raise ConfigError([f"backend {name!r} cannot be opened: {words}. Correct that package."]) from error
+    from pytest_capacity.backends.base import lacking
+
+    if names := lacking(found):
+        words = f"{type(found).__name__} has no {', '.join(names)}"
+        raise ConfigError([f"backend {name!r}: {words} (pytest_capacity.backends.base.Backend). Correct that package."])
+    return found

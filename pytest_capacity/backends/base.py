@@ -52,6 +52,7 @@ __all__ = [
     "Section",
     "by_reservation",
     "in_order",
+    "lacking",
     "scaling_of",
 ]
 
@@ -353,6 +354,15 @@ class ScalesNodes(Protocol):
         Reads only. While a change is under way it is the size before, or 0, until the new size can be used.
         """
         ...
+
+
+def lacking(backend: object) -> Sequence[str]:
+    """Return the names of what a `Backend` must have, and ``backend`` has not, or only as this protocol's own."""
+    verbs = {name: member for name, member in vars(Backend).items() if callable(member) and not name.startswith("_")}
+    return [
+        *(name for name in Backend.__annotations__ if not hasattr(backend, name)),
+        *(name for name, own in verbs.items() if getattr(type(backend), name, getattr(backend, name, own)) is own),
+    ]
 
 
 def scaling_of(backend: Backend) -> tuple[ScalesNodes, frozenset[ScalingStep]]:

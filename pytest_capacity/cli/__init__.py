@@ -37,19 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _at_edge(options: argparse.Namespace) -> int:
     """Return the verb's own status; an expected error is a message."""
-    from pytest_capacity.cli.console import complain
+    from pytest_capacity.cli.console import Misused, complain_of
     from pytest_capacity.errors import CapacityError, ConfigError
 
     verb: Callable[[argparse.Namespace], int] = import_module(f"pytest_capacity.cli.{options.verb}").main
     try:
         status = verb(options)
         sys.stdout.flush()
-    except ConfigError as error:
-        complain(options.verb, "the configuration cannot be used:", *(f"  {fault}" for fault in error.faults))
-        return 2
     except CapacityError as error:
-        complain(options.verb, *str(error).splitlines())
-        return 2 if getattr(error, "usage", False) else 1
+        complain_of(options.verb, error)
+        return 2 if isinstance(error, ConfigError | Misused) else 1
     except BrokenPipeError:
         # `ls | head -1`: whatever is still to be flushed goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

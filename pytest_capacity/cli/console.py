@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from pytest_capacity.errors import CapacityError
+from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.text import clean, fold_all, width_of
 
 _lock: Final = threading.Lock()
@@ -18,13 +18,19 @@ _lock: Final = threading.Lock()
 class Misused(CapacityError):
     """What was written on the command line cannot be meant: the exit status is that of a usage error."""
 
-    usage = True
-
 
 def complain(verb: str, *lines: str) -> None:
     """Write what went wrong, and what to do."""
     first, *others = lines or ("",)
     say(f"pytest-capacity {verb}: {first}", *others)
+
+
+def complain_of(verb: str, error: CapacityError) -> None:
+    """Write what an expected error says."""
+    if isinstance(error, ConfigError):
+        complain(verb, "the configuration cannot be used:", *(f"  {fault}" for fault in error.faults))
+    else:
+        complain(verb, *str(error).splitlines())
 
 
 def say(*lines: str) -> None:

@@ -16,7 +16,6 @@ from pytest_capacity.cli.child_env import plain_topology
 from pytest_capacity.cli.console import tell, width
 from pytest_capacity.cli.runs import Seen, known_runs, look_at_all, request_value
 from pytest_capacity.config.durations import format_duration
-from pytest_capacity.keeper import protocol
 from pytest_capacity.model import Placed
 from pytest_capacity.report.render import EMULATED
 from pytest_capacity.report.tables import aligned
@@ -155,20 +154,14 @@ def _plain(seen: Seen, now: float) -> dict[str, Any]:
         "owners": list(description.owners) if description else [],
         **_moment("started", started),
         "age_s": round(now - started, 3) if started else None,
-        **_times(seen, description),
+        **_moment("hard_end", description.hard_end if description else _end(seen)),
+        **_moment("limit", description.limit if description else None),
+        **_moment("kept_until", description.kept_until if description else None),
+        **_moment("ended", run.ended),
         "keeper": {"pid": run.pid, "host": run.keeper.get("host"), "socket": run.socket, "log": run.log},
         "journal": run.places.journal,
         "held": None if seen.held is None else msgspec.to_builtins(seen.held),
         "unanswered": seen.unanswered,
-    }
-
-
-def _times(seen: Seen, description: protocol.Description | None) -> dict[str, Any]:
-    return {
-        **_moment("hard_end", description.hard_end if description else _end(seen)),
-        **_moment("limit", description.limit if description else None),
-        **_moment("kept_until", description.kept_until if description else None),
-        **_moment("ended", seen.run.ended),
     }
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -110,11 +111,8 @@ def _state(entries: Sequence[Entry]) -> OpsState:
 def _entries(run: Run) -> list[Entry]:
     if not Path(run.places.journal).exists():
         return []
-    journal = ReadJournal(Path(run.places.journal))
-    try:
+    with closing(ReadJournal(Path(run.places.journal))) as journal:
         return [entry for entry in journal.events(run.id) if entry.kind in KINDS]
-    finally:
-        journal.close()
 
 
 def _row(request: OpsRequest, now: float) -> tuple[str, ...]:

@@ -127,7 +127,8 @@ def _serve(parser: argparse.ArgumentParser) -> None:
 
 def _cloud(parser: argparse.ArgumentParser) -> None:
     """Which cloud is asked beside the journal."""
-    _flag(parser, "config", metavar="FILE", help="whose cloud is asked, too (default: capacity.yaml, if there is one)")
+    what = "whose cloud is asked, too (default: capacity.yaml, if there is one; repeatable: a later one goes before)"
+    _flag(parser, "config", metavar="FILE", action="append", help=what)
     parser.add_argument("--no-cloud", action="store_true", help="ask no cloud: by the journal alone")
     _flag(parser, "region", metavar="REGION", action="append", help="region to read (default: the file's)")
     _flag(parser, "endpoint", metavar="URL", help="the cloud's API, instead of the cloud itself")

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from pytest_capacity.cli.console import complain, say, tell
-from pytest_capacity.cli.runs import Run, Seen, absence, find, is_taken, look, request_value, visit
+from pytest_capacity.cli.runs import Run, Seen, absence, expect_description, find, is_taken, look, request_value, visit
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import Connection
@@ -40,8 +40,7 @@ def main(options: argparse.Namespace) -> int:
             return _show(_adopt(seen.run), seen)
         if seen.state == "ending":
             return _await_end(seen)
-        if seen.description is None:
-            raise KeeperError(absence(seen))
+        expect_description(seen)
         return _show(_order(seen.run, force=options.force), seen)
     except KeyboardInterrupt:
         complain("release", f"not waited for; the keeper goes on releasing. Its log: {seen.run.log}")

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from pytest_capacity.backends import INSTALLED, provider
 from pytest_capacity.cli.child import BY_SIGNAL, Signals, run_child
 from pytest_capacity.cli.child_env import check_names, hand_over
-from pytest_capacity.cli.console import Misused, complain, say
+from pytest_capacity.cli.console import Misused, complain, complain_of, say
 from pytest_capacity.config.loading import load
 from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import CapacityError, ConfigError
@@ -91,11 +91,9 @@ class Life:
             say("capacity: interrupted: giving back what is held")
             self._owner.stop()
             status = BY_SIGNAL + self._signals.caught[0]
-        except ConfigError as error:
-            complain("run", "the configuration cannot be used:", *(f"  {fault}" for fault in error.faults))
-            status = 2
         except CapacityError as error:
-            complain("run", *str(error).splitlines())
+            complain_of("run", error)
+            status = 2 if isinstance(error, ConfigError) else _NO_CAPACITY
         finally:
             good = self._end(failed=status != 0)
             self._owner.close()
@@ -148,7 +146,7 @@ class Life:
         """Have everything given back, and wait for it; whether the end is as it should be."""
         if not self._begun:
             return True
-        seen = [len(self._signals.caught)]
+        owner, seen = self._owner, [len(self._signals.caught)]
 
         def beat() -> None:
             if len(self._signals.caught) == seen[0]:
@@ -159,33 +157,28 @@ class Life:
             say("capacity: releasing what this run holds; press Ctrl-C again to leave that to the keeper")
 
         try:
-            return self._show(self._owner.release(failed=failed, beat=beat))
+            return self._show(owner.release(failed=failed, beat=beat))
         except Leave:
-            self._leave()
+            _say_all(render.held_lines(owner.held(), owner.pid, owner.log, emulated=owner.request.emulated))
         except CapacityError as error:
-            say(f"the release could not be confirmed: {error}", f"look into the keeper's log: {self._owner.log}")
+            say(f"the release could not be confirmed: {error}", f"look into the keeper's log: {owner.log}")
         return False
 
     def _show(self, answer: Receipt | Staying) -> bool:
-        request, verbosity = self._owner.request, -1 if self._quiet else 0
+        request, columns = self._owner.request, width_of(sys.stderr, os.environ)
+        width = None if columns is None else columns - len("capacity: ")
         if isinstance(answer, Receipt):
-            said = render.summary(answer, request, verbosity=-1, width=self._width())
-            say(*(f"capacity: {line.text}" for line in said))
+            _say_all(render.summary(answer, request, verbosity=-1, width=width))
             return answer.clean
-        told = render.staying_lines(
-            answer, request, time.time(), verbosity=verbosity, since=self._since, width=self._width()
+        verbosity = -1 if self._quiet else 0
+        _say_all(
+            render.staying_lines(answer, request, time.time(), verbosity=verbosity, since=self._since, width=width)
         )
-        say(*(f"capacity: {line.text}" for line in told))
         return True
 
-    def _width(self) -> int | None:
-        columns = width_of(sys.stderr, os.environ)
-        return None if columns is None else columns - len("capacity: ")
 
-    def _leave(self) -> None:
-        owner = self._owner
-        told = render.held_lines(owner.held(), owner.pid, owner.log, emulated=owner.request.emulated)
-        say(*(f"capacity: {line.text}" for line in told))
+def _say_all(lines: Iterable[render.Line]) -> None:
+    say(*(f"capacity: {line.text}" for line in lines))
 
 
 def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Request:
@@ -221,7 +214,8 @@ def read_request(options: argparse.Namespace, environ: Mapping[str, str]) -> Req
 def spawn_options(options: argparse.Namespace, request: Request) -> SpawnOptions:
     """Return how the process is started that speaks to the cloud. Raise `Misused`, and `ConfigError`."""
     python = keeper_python(options.keeper_python)
-    _check_extras(request, python)
+    if missing := missing_where(python, needed_extras(request)):
+        raise ConfigError([*missing, "or name an interpreter that has it by --keeper-python"])
     return SpawnOptions(python=python, scenario=_scenario(options.emulator))
 
 
@@ -252,9 +246,3 @@ def keeper_python(given: str | None) -> str | None:
     if path is None or not os.access(path, os.X_OK):
         raise Misused(f"--keeper-python: there is no program {path or given}")
     return path
-
-
-def _check_extras(request: Request, python: str | None) -> None:
-    """Refuse a run whose extras are not installed where its keeper runs. Raises `ConfigError`."""
-    if missing := missing_where(python, needed_extras(request)):
-        raise ConfigError([*missing, "or name an interpreter that has it by --keeper-python"])

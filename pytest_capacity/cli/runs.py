@@ -105,11 +105,8 @@ def known_runs(journal: str | None, *, ended: bool = False) -> list[Run]:
     places = Places.of("", journal)
     begun: dict[str, Begun] = {}
     if Path(places.journal).exists():
-        reader = ReadJournal(Path(places.journal))
-        try:
+        with closing(ReadJournal(Path(places.journal))) as reader:
             begun = {run.run: run for run in reader.runs(ended=ended)}
-        finally:
-            reader.close()
     records = {record.run: (name, record) for name, record in all_sessions().items()}
     return [
         Run(
@@ -198,8 +195,8 @@ def _left_alone(run: Run, why: str) -> Seen:
     """Return a run whose keeper is gone: by the journal."""
     if run.begun is None:
         return Seen(run=run, state="over", why=why)
-    run_state, databases = _by_journal(run)
-    held, unanswered = (*run_state.standing(), *databases), len(run_state.doubtful())
+    run_state, held = _by_journal(run)
+    unanswered = len(run_state.doubtful())
     if (not held and not unanswered) or (run_state.emulator and not _answers(run_state.emulator)):
         return Seen(run=run, state="over", held=(), why=why)
     placed = tuple(run_state.placed.values())
@@ -207,7 +204,7 @@ def _left_alone(run: Run, why: str) -> Seen:
 
 
 def _by_journal(run: Run) -> tuple[RunState, tuple[Held, ...]]:
-    """Return what the journal says of a run, and the databases that it holds.
+    """Return what the journal says of a run, and all that it holds, databases too.
 
     Raises `JournalError` for a run that another version wrote.
     """
@@ -216,24 +213,20 @@ def _by_journal(run: Run) -> tuple[RunState, tuple[Held, ...]]:
     from pytest_capacity.engine.run_state import RunState
     from pytest_capacity.scaling.kubedb.standing import databases_held
 
-    reader = ReadJournal(Path(run.places.journal))
     try:
-        return RunState(reader, run.id, SystemClock()), tuple(databases_held(reader.events(run.id)))
+        with closing(ReadJournal(Path(run.places.journal))) as reader:
+            run_state = RunState(reader, run.id, SystemClock())
+            return run_state, (*run_state.standing(), *databases_held(reader.events(run.id)))
     except msgspec.ValidationError as error:
         raise JournalError(
             f"run {run.id}: its events in {run.places.journal} were written by another version of pytest-capacity: "
             f"{error}. Use that version to release it"
         ) from error
-    finally:
-        reader.close()
 
 
 def _ending(run: Run) -> tuple[Held, ...] | None:
     """Return what is still held of a run that is being released; None where its journal does not know it."""
-    if not run.begun:
-        return None
-    run_state, databases = _by_journal(run)
-    return (*run_state.standing(), *databases)
+    return _by_journal(run)[1] if run.begun else None
 
 
 def _answers(url: str) -> bool:

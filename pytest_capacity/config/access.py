@@ -24,7 +24,7 @@ from pytest_capacity.config.fields import (
 )
 from pytest_capacity.config.nodes import USER_FORM, as_port, needs_ssh
 from pytest_capacity.config.source import Source
-from pytest_capacity.model import Ssh, Topology
+from pytest_capacity.model import Request, Ssh
 
 _KEYS: Final = Ssh.__struct_fields__
 _EXAMPLE: Final = "{user: ubuntu, key: ~/.ssh/ci}"
@@ -43,32 +43,21 @@ def read_collect(source: Source, faults: Faults) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
 
 
-def read_ssh(
-    source: Source,
-    owns_machines: bool,
-    topologies: Mapping[str, Topology],
-    collect: tuple[str, ...],
-    faults: Faults,
-) -> Ssh | None:
+def read_ssh(source: Source, owns_machines: bool, request: Request, faults: Faults) -> Ssh | None:
     """Return how nodes are reached; None where nothing requires it. The user's own are reached by SSH alone."""
     value, where = source.get("ssh")
-    needs = [
-        f"the `ready` of {topology.name}/{group.name}"
-        for topology in topologies.values()
+    groups = [
+        (f"{topology.name}/{group.name}", group)
+        for topology in request.topologies.values()
         for group in topology.groups
-        if needs_ssh(group.ready)
     ]
-    needs += [
-        f"the `ssh` of {topology.name}/{group.name}"
-        for topology in topologies.values()
-        for group in topology.groups
-        if group.user
-    ]
-    needs += ["`collect`"] if collect else []
+    needs = [f"the `ready` of {name}" for name, group in groups if needs_ssh(group.ready)]
+    needs += [f"the `ssh` of {name}" for name, group in groups if group.user]
+    needs += ["`collect`"] if request.collect else []
     if value is None:
         ssh = Ssh() if needs or owns_machines else None
     elif isinstance(value, Mapping):
-        ssh = _section(value, source.base_of("ssh"), where, faults)
+        ssh = _section(value, source.files.folder_of("ssh"), where, faults)
     else:
         on = _switch(value, where, faults)
         ssh = None if on is False else Ssh()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, get_args
+from collections.abc import Sequence
+from typing import Final, get_args
 
-import msgspec
-
-from pytest_capacity.config.fields import Faults, as_choice, as_mapping, as_text, as_texts, refuse_unknown, shown
+from pytest_capacity.config.fields import (
+    Faults,
+    as_mapping,
+    as_text,
+    as_texts,
+    chosen,
+    read_keys,
+    refuse_unknown,
+    shown,
+)
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import ErrorRow, Kind, Scope, Step
 
@@ -42,24 +49,11 @@ def _row(value: object, backend: str, clouds: Sequence[str], where: str, faults:
     for key in ("code", "http"):
         if values.get(key) in ([], ()):
             faults.add(f"{where}.{key}", "names nothing", "Give a value, or remove the key.")
-    row = {
-        "cloud": as_choice(values.get("cloud", backend or clouds[0]), clouds, f"{where}.cloud", faults),
-        "kind": _needed(values, "kind", Kind, where, faults),
-        "step": _needed(values, "step", Step, where, faults),
-        "scope": as_choice(values.get("scope", "none"), get_args(Scope), f"{where}.scope", faults),
-        "code": as_texts(values["code"], f"{where}.code", faults) if "code" in values else (),
-        "prefix": as_text(values["prefix"], f"{where}.prefix", faults) if "prefix" in values else "",
-        "message": _pattern(values["message"], f"{where}.message", faults) if "message" in values else "",
-        "http": _statuses(values["http"], f"{where}.http", faults) if "http" in values else (),
-    }
-    return None if len(faults.lines) > before else msgspec.convert(row, ErrorRow)
-
-
-def _needed(values: Mapping[str, Any], key: str, words: object, where: str, faults: Faults) -> str | None:
-    if key in values:
-        return as_choice(values[key], get_args(words), f"{where}.{key}", faults)
-    faults.add(where, f"has no {key}", f"Give one of {', '.join(get_args(words))}.")
-    return None
+    read = read_keys(values, {"cloud": chosen(*clouds), **_READERS}, where, faults)
+    for key, words in (("kind", Kind), ("step", Step)):
+        if key not in values:
+            faults.add(where, f"has no {key}", f"Give one of {', '.join(get_args(words))}.")
+    return None if len(faults.lines) > before else ErrorRow(**{"cloud": backend or clouds[0], **read})
 
 
 def _pattern(value: object, where: str, faults: Faults) -> str:
@@ -79,3 +73,14 @@ def _statuses(value: object, where: str, faults: Faults) -> tuple[str, ...]:
         if not isinstance(one, str) or not _STATUS_FORM.fullmatch(one):
             faults.add(where, f"{shown(one)} is not an HTTP status", "Write it like 503, or 5xx for all of them.")
     return tuple(one for one in texts if isinstance(one, str))
+
+
+_READERS: Final = {
+    "kind": chosen(*get_args(Kind)),
+    "step": chosen(*get_args(Step)),
+    "scope": chosen(*get_args(Scope)),
+    "code": as_texts,
+    "prefix": as_text,
+    "message": _pattern,
+    "http": _statuses,
+}

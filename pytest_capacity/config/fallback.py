@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_capacity.config.durations import format_duration, parse_duration
+from pytest_capacity.config.durations import format_duration
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_texts, chosen, read_keys, refuse_unknown, shown
-from pytest_capacity.config.source import Source, as_duration, split
-from pytest_capacity.model import AXES, Axis, Fallback, Topology
-
-Colocate = Literal["zone", "region", "none"]
-OnPreempt = Literal["fail", "replace"]
+from pytest_capacity.config.source import Source, as_duration, seconds_of, split
+from pytest_capacity.model import AXES, Axis, Fallback, Request, Topology
 
 #: How long the ladder takes to be gone through, beside the time that is spent on going round it again.
 DEFAULT_TIMEOUT_S: Final = 15 * 60.0
@@ -24,71 +20,47 @@ _SWITCHES: Final = {"spot": "spot_to_on_demand", "zone": "zones", "region": "reg
 _NONE: Final = "none"
 _KEYS: Final = Fallback.__struct_fields__
 _EXAMPLE: Final = "{regions: true, order: [market, type, zone, region]}"
-_COLOCATE: Final = ("zone", "region", "none")
-_ON_PREEMPT: Final = ("fail", "replace")
 
 
-class Moving(Struct, frozen=True, kw_only=True):
-    """As in `Request`."""
-
-    fallback: Fallback
-    colocate: Colocate = "zone"
-    retry_until_s: float = 0.0
-    on_preempt: OnPreempt = "fail"
-
-
-def read_moving(source: Source, duration: float, faults: Faults) -> Moving:
-    """Return all four, each read by itself; `check_moving` holds them against the rest."""
-    colocate: Colocate = "zone"
-    match source.read("colocate", chosen(*_COLOCATE), faults):
-        case "region":
-            colocate = "region"
-        case "none":
-            colocate = "none"
-    on_preempt: OnPreempt = (
-        "replace" if source.read("on_preempt", chosen(*_ON_PREEMPT), faults) == "replace" else "fail"
-    )
-    return Moving(
+def read_moving(source: Source, request: Request, faults: Faults) -> Request:
+    """Return ``request`` with all four, each read by itself; `check_moving` holds them against the rest."""
+    return replace(
+        request,
+        colocate=source.read("colocate", chosen("zone", "region", "none"), faults) or request.colocate,
+        on_preempt=source.read("on_preempt", chosen("fail", "replace"), faults) or request.on_preempt,
         fallback=_fallback(source, faults),
-        colocate=colocate,
-        retry_until_s=_retry_until(source, duration, faults),
-        on_preempt=on_preempt,
+        retry_until_s=_retry_until(source, request.duration_s, faults),
     )
 
 
-def default_timeout(moving: Moving, duration: float) -> float:
+def default_timeout(request: Request) -> float:
     """Return how long provisioning may take by default: the time for going round again comes on top."""
-    return min(DEFAULT_TIMEOUT_S + moving.retry_until_s, duration)
+    return min(DEFAULT_TIMEOUT_S + request.retry_until_s, request.duration_s)
 
 
 def check_moving(
-    source: Source,
-    moving: Moving,
-    regions: Sequence[str],
-    own: Mapping[str, Sequence[str]],
-    topologies: Iterable[Topology],
-    faults: Faults,
+    source: Source, request: Request, regions: Sequence[str], own: Mapping[str, Sequence[str]], faults: Faults
 ) -> None:
     """Refuse what contradicts itself: regions against region fallback, and ``colocate`` against the groups.
 
     ``own`` are the regions of the topologies that have some for themselves, ``regions`` those of the others.
     """
-    _check_regions(source, moving.fallback, regions, own, faults)
+    _check_regions(source, request.fallback, regions, own, faults)
     where = source.get("colocate")[1]
-    for topology in topologies:
-        if moving.colocate == "region":
+    for topology in request.topologies.values():
+        if request.colocate == "region":
             _check_spread(topology, where, faults)
-        elif moving.colocate == "none":
-            _check_alone(topology, moving.fallback, where, faults)
+        elif request.colocate == "none":
+            _check_alone(topology, request.fallback, where, faults)
 
 
-def check_patience(source: Source, moving: Moving, timeout: float, faults: Faults) -> None:
+def check_patience(source: Source, request: Request, faults: Faults) -> None:
     """Refuse a ladder that may be gone round for longer than provisioning may take: it would be cut short."""
     value, where = source.get("retry_until")
     same_level = source.is_overridden("timeout") == source.is_overridden("retry_until")
-    if moving.retry_until_s > timeout and same_level:
+    if request.retry_until_s > request.timeout_s and same_level:
         remedy = "Give a longer `timeout`, or leave it out: then it is long enough."
-        faults.add(where, f"{shown(value)} is longer than `timeout`, {format_duration(timeout)}", remedy)
+        faults.add(where, f"{shown(value)} is longer than `timeout`, {format_duration(request.timeout_s)}", remedy)
 
 
 def _fallback(source: Source, faults: Faults) -> Fallback:
@@ -134,18 +106,11 @@ def _order(value: object, where: str, faults: Faults) -> tuple[Axis, ...]:
 
 def _retry_until(source: Source, duration: float, faults: Faults) -> float:
     value, where = source.get("retry_until")
-    if value is None or _is_none(value):
+    # By 0 a flag means "once" over a file that has another value.
+    if value is None or seconds_of(value) == 0:
         return 0.0
     limit = "nodes are not looked for longer than `duration`,"
     return as_duration(value, where, duration, limit, faults) or 0.0
-
-
-def _is_none(value: object) -> bool:
-    """Return whether it is 0, by which a flag means "once" over a file that has another value."""
-    try:
-        return parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "") == 0
-    except ValueError:
-        return False
 
 
 def _check_regions(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 _MAX_SHOWN: Final = 60
+
+_Word = TypeVar("_Word", bound=str)
 
 #: A zone that stands for all that are not named.
 EVERY_OTHER: Final = "*"
@@ -66,15 +68,14 @@ def as_text(value: object, where: str, faults: Faults) -> str | None:
     return None
 
 
-def as_choice(value: object, choices: Sequence[str], where: str, faults: Faults) -> str | None:
+def as_choice(value: object, choices: Sequence[_Word], where: str, faults: Faults) -> _Word | None:
     """Return one of ``choices``. None, and a fault, for anything else."""
     text = as_text(value, where, faults)
-    if text is None or text in choices:
-        return text
-    faults.add(
-        where, f"{shown(text)} is not one of {', '.join(choices)}", _nearest(text, choices) or "Give one of them."
-    )
-    return None
+    found = next((choice for choice in choices if choice == text), None)
+    if text is not None and found is None:
+        remedy = _nearest(text, choices) or "Give one of them."
+        faults.add(where, f"{shown(text)} is not one of {', '.join(choices)}", remedy)
+    return found
 
 
 def as_form(value: object, form: re.Pattern[str], example: str, where: str, faults: Faults) -> str | None:
@@ -83,15 +84,6 @@ def as_form(value: object, form: re.Pattern[str], example: str, where: str, faul
     if text is None or form.fullmatch(text):
         return text
     faults.add(where, f"{shown(text)} does not have the right form", f"Write it like {example}.")
-    return None
-
-
-def as_count(value: object, where: str, faults: Faults) -> int | None:
-    """Return a whole number of at least 1. None, and a fault, for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000:
-        return value
-    remedy = "Give a whole number from 1 to 1000, or remove the group."
-    faults.add(where, f"{shown(value)} is not a number of nodes", remedy)
     return None
 
 
@@ -122,18 +114,16 @@ def as_forms(
     return tuple(dict.fromkeys(value for value in read if value is not None))
 
 
-def as_once(values: Sequence[str], form: re.Pattern[str], example: str, where: str, faults: Faults) -> tuple[str, ...]:
-    """Return the regions of the right form; a fault for each of the others, and where one is there twice."""
-    for value in values:
-        as_form(value, form, example, where, faults)
-    if len(set(values)) < len(values):
-        faults.add(where, "names a region twice", "Name each once.")
-    return tuple(dict.fromkeys(value for value in values if form.fullmatch(value)))
-
-
 def formed(form: re.Pattern[str], example: str) -> Reader:
     """Return the reader of a text of that form."""
     return lambda value, where, faults: as_form(value, form, example, where, faults)
+
+
+def named(form: re.Pattern[str], example: str) -> Reader:
+    """Return the reader of a name of that form, which may be written as a whole number."""
+    return lambda value, where, faults: as_form(
+        str(value) if isinstance(value, int) and not isinstance(value, bool) else value, form, example, where, faults
+    )
 
 
 def listed(form: re.Pattern[str], example: str) -> Reader:
@@ -146,17 +136,21 @@ def chosen(*choices: str) -> Reader:
     return lambda value, where, faults: as_choice(value, choices, where, faults)
 
 
-def counted(least: int, most: int, unit: str = "", *, what: str = "") -> Reader:
-    """Return the reader of a whole number."""
+def counted(least: int, most: int, unit: str = "", *, what: str = "", or_else: str = "") -> Reader:
+    """Return the reader of a whole number; ``or_else`` is the end of the advice about anything else."""
     what = what or (f"not a number of {unit}" if unit else f"no whole number from {least} to {most}")
 
     def read(value: object, where: str, faults: Faults) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
-        faults.add(where, f"{shown(value)} is {what}", f"Give a whole number from {least} to {most}.")
+        faults.add(where, f"{shown(value)} is {what}", f"Give a whole number from {least} to {most}{or_else}.")
         return None
 
     return read
+
+
+#: How many nodes a group has.
+as_count: Final = counted(1, 1000, "nodes", or_else=", or remove the group")
 
 
 def read_keys(values: Mapping[str, Any], readers: Mapping[str, Reader], where: str, faults: Faults) -> dict[str, Any]:

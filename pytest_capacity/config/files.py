@@ -24,10 +24,9 @@ class Files(Struct, frozen=True, kw_only=True):
     origins: Mapping[str, Path] = field(default_factory=dict)
     last: Path = Path("capacity.yaml")
 
-    @property
-    def folders(self) -> Mapping[str, Path]:
-        """Return what relative paths under each top-level key are relative to."""
-        return {key: path.parent.absolute() for key, path in self.origins.items()}
+    def folder_of(self, key: str) -> Path:
+        """Return what relative paths under a top-level key are relative to."""
+        return self.origins.get(key, self.last).parent.absolute()
 
     def attributed(self, lines: Sequence[str]) -> list[str]:
         """Return the faults with the name of the one file in which the key stands; of what is in none, of the last."""

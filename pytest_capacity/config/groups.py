@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_capacity.config.fallback import Moving
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
-    as_choice,
-    as_count,
     as_form,
     as_mapping,
     as_texts,
+    chosen,
+    read_keys,
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.nodes import DEFAULT_READY_S, check_machines, read_own_group, read_ready, read_user
+from pytest_capacity.config.fields import Reader as KeyReader
+from pytest_capacity.config.nodes import DEFAULT_READY_S, check_machines, read_nodes, read_own_group
 from pytest_capacity.config.provider import GroupDraft, Reader, Section
+from pytest_capacity.config.source import Source
 from pytest_capacity.config.userdata import read_user_data
-from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Market, NodeGroup, Topology
+from pytest_capacity.model import DEFAULT_TOPOLOGY, Host, Market, NodeGroup, Request, Topology
 
-MARKETS: Final = ("on-demand", "spot")
+MARKETS: Final[tuple[Market, ...]] = get_args(Market)
 #: Names go into subjects (``topology/attempt/zone/kind/group``), tags and node names.
 NAME_FORM: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
@@ -51,53 +52,30 @@ _GROUP_KEYS: Final = (
 )
 
 
-class Cloud(Struct, frozen=True, kw_only=True):
-    """The cloud's part of the request, as in `Request`."""
-
-    regions: tuple[str, ...]
-    #: Those of the topologies that name some for themselves.
-    own_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Those of the others.
-    common_regions: tuple[str, ...] = ()
-    moving: Moving
-    zones: tuple[str, ...] = ()
-    market: Market = "on-demand"
-    reserve: bool = False
-    use_reservations: tuple[str, ...] = ()
-    endpoint: str | None = None
-    prices: Mapping[str, float] = field(default_factory=dict)
-    #: The provider's section of the file, what it says, and whether it had faults.
-    section: Section
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    settings_wrong: bool = False
-
-
 class Defaults(Struct, frozen=True, kw_only=True):
     """The values that a group takes where it sets none itself, and what messages say of them."""
 
-    cloud: Cloud
+    source: Source
     provider: Reader
     #: The names of all providers: a group may have settings for several, of which those of one count.
-    providers: tuple[str, ...] = ()
-    #: What messages call the file.
-    file: str
-    #: The other way to give groups, where there is one.
-    or_hook: str = ", or the hook pytest_capacity_topologies"
-    #: What relative paths in the file are relative to.
-    base: Path = Path()
-    duration_s: float = 5400.0
+    providers: tuple[str, ...]
+    #: As far as it is read: all but the topologies, and what only the whole can be checked for.
+    request: Request
+    #: The provider's section of the file, and whether it had faults.
+    section: Section
+    settings_wrong: bool = False
+    #: The regions of the topologies that name some for themselves, and those of the others.
+    own_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    common_regions: tuple[str, ...] = ()
 
     def of(self, topology: str) -> Defaults:
         """Return those for the groups of this topology: the requests to each region are its own."""
         own = self.regions_of(topology)
-        if not own:
-            return self
-        return replace(self, cloud=replace(self.cloud, section=replace(self.cloud.section, regions=own)))
+        return replace(self, section=replace(self.section, regions=own)) if own else self
 
     def regions_of(self, topology: str) -> tuple[str, ...]:
         """Return those of this topology; empty where all topologies have those of the run."""
-        cloud = self.cloud
-        return cloud.own_regions.get(topology, cloud.common_regions) if cloud.own_regions else ()
+        return self.own_regions.get(topology, self.common_regions) if self.own_regions else ()
 
     @property
     def example(self) -> str:
@@ -105,12 +83,10 @@ class Defaults(Struct, frozen=True, kw_only=True):
         return self.provider.examples.group
 
 
-def read_topologies(
-    values: Mapping[str, Any], given: Mapping[str, Topology], defaults: Defaults, faults: Faults
-) -> dict[str, Topology]:
+def read_topologies(given: Mapping[str, Topology], defaults: Defaults, faults: Faults) -> dict[str, Topology]:
     """Return ``groups:`` and ``topologies:`` of the file, and the ones ``given`` in Python, by name."""
     found: dict[str, Topology] = {}
-    file = defaults.file
+    values, file = defaults.source.values, defaults.source.file
     own = defaults.provider.name
     if "groups" in values:
         groups = _raw_groups(values["groups"], f"{file}: groups", defaults, faults)
@@ -133,7 +109,8 @@ def read_topologies(
         found[name] = _topology(name, _given_groups(topology, own, where, faults), where, defaults, faults)
     # A run may have databases and no machines.
     if not found and not values.get("databases"):
-        remedy = f"Add `groups: {{db: {defaults.example}}}`{defaults.or_hook}."
+        or_hook = ", or the hook pytest_capacity_topologies" if defaults.source.has_flags else ""
+        remedy = f"Add `groups: {{db: {defaults.example}}}`{or_hook}."
         faults.add(f"{file}: groups", "no machines are asked for", remedy)
     check_machines(found.values(), f"{file}: groups", faults)
     return found
@@ -184,14 +161,11 @@ def _as_written(group: NodeGroup, provider: str) -> dict[str, Any]:
     if group.ready_timeout_s != DEFAULT_READY_S:
         body["ready_timeout"] = f"{group.ready_timeout_s}s"
     if group.hosts:
-        body["hosts"] = [_host_as_written(host) for host in group.hosts]
+        hosts: tuple[object, ...] = group.hosts
+        body["hosts"] = [msgspec.to_builtins(host) if isinstance(host, Host) else host for host in hosts]
     if group.cloud:
         body[provider] = group.cloud
     return {key: value for key, value in body.items() if value not in (None, ())}
-
-
-def _host_as_written(host: object) -> object:
-    return msgspec.to_builtins(host) if isinstance(host, Host) else host
 
 
 def _topology(name: str, groups: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> Topology:
@@ -208,99 +182,71 @@ def _group(name: str, body: object, where: str, defaults: Defaults, faults: Faul
     values = as_mapping(body, where, faults, defaults.example)
     if len(faults.lines) > before:
         return None
-    provider = defaults.provider
+    provider, duration = defaults.provider, defaults.request.duration_s
     if provider.owns_machines:
         clouds = [other for other in defaults.providers if other != provider.name]
-        return read_own_group(name, values, where, defaults.duration_s, clouds, faults)
+        return read_own_group(name, values, where, duration, clouds, faults)
     if "hosts" in values:
         faults.add(
             f"{where}.hosts", "machines of your own are no cloud's", "Write `backend: static`, or remove the key."
         )
     refuse_unknown(values, (*_GROUP_KEYS, "hosts", provider.name, *defaults.providers), f"{where}.", faults)
-    count, instance_type = _size(values, where, defaults, faults)
-    draft = _draft(name, values, instance_type, where, defaults, faults)
-    cloud = dict(provider.read_group(defaults.cloud.section, draft, faults))
-    image = cloud.pop("image") if isinstance(cloud.get("image"), str) else None
-    ready, timeout = read_ready(values, where, defaults.duration_s, faults)
-    data = _user_data(values, where, defaults, faults)
-    user = read_user(values, where, faults)
-    if count is None or instance_type is None:
-        return None
-    return NodeGroup(
-        name=name,
-        count=count,
-        instance_type=instance_type,
-        alternatives=draft.types[1:],
-        market=draft.market,
-        reserve=draft.reserve,
-        image=image,
-        placement_group=draft.placement_group,
-        ready=ready,
-        ready_timeout_s=timeout,
-        user_data=data,
-        user=user,
-        cloud=cloud,
-    )
-
-
-def _size(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[int | None, str | None]:
-    """Return how many nodes of which type; None, and a fault, for what is missing or wrong."""
     for key in ("count", "instance_type"):
         if key not in values:
             faults.add(f"{where}.{key}", "is missing", f"Write the group like {defaults.example}.")
-    count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
-    if "instance_type" not in values:
-        return count, None
-    return count, defaults.provider.read_type(values["instance_type"], f"{where}.instance_type", faults)
-
-
-def _draft(
-    name: str,
-    values: Mapping[str, Any],
-    instance_type: str | None,
-    where: str,
-    defaults: Defaults,
-    faults: Faults,
-) -> GroupDraft:
-    """Return the group as far as it is alike on every cloud."""
-    provider = defaults.provider
-    alternatives = _alternatives(values, where, provider, faults)
-    market, reserve = _market(values, where, defaults, faults)
-    grouped = as_bool(values.get("placement_group", False), f"{where}.placement_group", faults)
-    own: Mapping[str, Any] = {}
-    if provider.name in values:
-        own = as_mapping(values[provider.name], f"{where}.{provider.name}", faults, provider.examples.section)
-    return GroupDraft(
+    nodes = read_nodes(values, where, duration, faults)
+    read = read_keys(values, _readers(values, defaults), where, faults)
+    market, reserve = _market(read, where, defaults.request, faults)
+    draft = GroupDraft(
         name=name,
         where=where,
         values=values,
-        own=own,
-        types=tuple(type_ for type_ in (instance_type, *alternatives) if type_),
-        placement_group=bool(grouped),
+        own=read.get(provider.name, {}),
+        types=tuple(type_ for type_ in (read.get("instance_type"), *read.get("alternatives", ())) if type_),
+        placement_group=read.get("placement_group", False),
         market=market,
         reserve=reserve,
-        settings=defaults.cloud.settings,
-        settings_wrong=defaults.cloud.settings_wrong,
+        settings=defaults.request.settings,
+        settings_wrong=defaults.settings_wrong,
+    )
+    cloud = dict(provider.read_group(defaults.section, draft, faults))
+    image = cloud.pop("image") if isinstance(cloud.get("image"), str) else None
+    if "instance_type" not in read or nodes["count"] is None:
+        return None
+    return NodeGroup(
+        name=name,
+        instance_type=read["instance_type"],
+        alternatives=draft.types[1:],
+        market=market,
+        reserve=reserve,
+        image=image,
+        placement_group=draft.placement_group,
+        user_data=read.get("user_data"),
+        cloud=cloud,
+        **nodes,
     )
 
 
-def _user_data(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> str | None:
-    if "user_data" not in values:
-        return None
-    at = f"{where}.user_data"
-    text = read_user_data(values["user_data"], defaults.base, at, faults)
-    if text is not None:
-        defaults.provider.check_user_data(text, defaults.cloud.settings, at, faults)
-    return text
+def _readers(values: Mapping[str, Any], defaults: Defaults) -> Mapping[str, KeyReader]:
+    """Return the readers of what is not about the nodes alone, by key."""
+    provider = defaults.provider
+    return {
+        "instance_type": provider.read_type,
+        "alternatives": partial(_alternatives, provider, values.get("instance_type")),
+        "market": chosen(*MARKETS),
+        "reserve": as_bool,
+        "placement_group": as_bool,
+        "user_data": partial(_user_data, defaults),
+        provider.name: partial(as_mapping, example=provider.examples.section),
+    }
 
 
-def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, faults: Faults) -> tuple[str, ...]:
+def _alternatives(
+    provider: Reader, instance_type: object, value: object, where: str, faults: Faults
+) -> tuple[str, ...]:
     """Return the other types, in order. One that is there twice would be requested twice."""
-    if "alternatives" not in values:
-        return ()
-    where = f"{where}.alternatives"
-    types = as_texts(values["alternatives"], where, faults)
-    seen = [values.get("instance_type")]
+    types = as_texts(value, where, faults)
+    seen = [instance_type]
     for type_ in types:
         provider.read_type(type_, where, faults)
         if type_ in seen:
@@ -309,25 +255,20 @@ def _alternatives(values: Mapping[str, Any], where: str, provider: Reader, fault
     return types
 
 
-def _market(values: Mapping[str, Any], where: str, defaults: Defaults, faults: Faults) -> tuple[Market, bool]:
+def _user_data(defaults: Defaults, value: object, where: str, faults: Faults) -> str | None:
+    source = defaults.source
+    base = source.files.folder_of("groups" if "groups" in source.values else "topologies")
+    text = read_user_data(value, base, where, faults)
+    if text is not None:
+        defaults.provider.check_user_data(text, defaults.request.settings, where, faults)
+    return text
+
+
+def _market(read: Mapping[str, Any], where: str, request: Request, faults: Faults) -> tuple[Market, bool]:
     """Return the group's market, and whether its on-demand nodes are reserved: those that spot ones become, too."""
-    cloud = defaults.cloud
-    market: Market = cloud.market
-    if "market" in values:
-        market = as_market(values["market"], f"{where}.market", faults) or market
-    reserve = as_bool(values["reserve"], f"{where}.reserve", faults) if "reserve" in values else None
-    if market == "spot" and not cloud.moving.fallback.spot_to_on_demand:
+    market, reserve = read.get("market", request.market), read.get("reserve")
+    if market == "spot" and not request.fallback.spot_to_on_demand:
         if reserve:
             faults.add(f"{where}.reserve", "is true, and the market is spot", EXCLUSIVE)
         return market, False
-    return market, cloud.reserve if reserve is None else reserve
-
-
-def as_market(value: object, where: str, faults: Faults) -> Market | None:
-    """Return ``on-demand`` or ``spot``. None, and a fault, for anything else."""
-    match as_choice(value, MARKETS, where, faults):
-        case "on-demand":
-            return "on-demand"
-        case "spot":
-            return "spot"
-    return None
+    return market, request.reserve if reserve is None else reserve

@@ -10,39 +10,34 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from msgspec.structs import asdict, replace
+import msgspec
+from msgspec.structs import replace
 
 from pytest_capacity.config.access import read_collect, read_ssh
 from pytest_capacity.config.databases import KEYS as DATABASE_KEYS
 from pytest_capacity.config.databases import read_databases
 from pytest_capacity.config.errors import read_errors
-from pytest_capacity.config.fallback import (
-    Moving,
-    check_moving,
-    check_patience,
-    default_timeout,
-    read_moving,
-)
+from pytest_capacity.config.fallback import check_moving, check_patience, default_timeout, read_moving
 from pytest_capacity.config.fields import (
     Faults,
     as_bool,
     as_choice,
-    as_form,
-    as_mapping,
     as_text,
     as_texts,
+    chosen,
+    named,
     refuse_unknown,
     shown,
 )
 from pytest_capacity.config.files import Files, read_files
-from pytest_capacity.config.groups import EXCLUSIVE, Cloud, Defaults, as_market, read_topologies
+from pytest_capacity.config.groups import EXCLUSIVE, MARKETS, Defaults, read_topologies
 from pytest_capacity.config.near import is_loopback
 from pytest_capacity.config.own_regions import OwnRegions, read_own_regions
 from pytest_capacity.config.provider import Reader, Readers, Section
 from pytest_capacity.config.retention import read_keeping
 from pytest_capacity.config.sct import in_their_words, is_sct, translate
 from pytest_capacity.config.sct import is_reserving as is_sct_reserving
-from pytest_capacity.config.source import Overrides, Source, as_duration, split
+from pytest_capacity.config.source import Overrides, Source, lasting, split
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import Fallback, Market, Request, Topology
 
@@ -54,36 +49,6 @@ MAX_DURATION_S: Final = 7 * 86400.0
 #: What messages call a configuration that was given as a mapping.
 GIVEN: Final = "params"
 
-_KEYS: Final = (
-    "backend",
-    "regions",
-    "zones",
-    "groups",
-    "topologies",
-    "reserve",
-    "market",
-    "use_reservations",
-    "duration",
-    "timeout",
-    "release_timeout",
-    "journal",
-    "endpoint",
-    "project",
-    "test_id",
-    "prices",
-    "ssh",
-    "collect",
-    "session",
-    "keep",
-    "keep_for",
-    "limits",
-    "errors",
-    "fallback",
-    "colocate",
-    "retry_until",
-    "on_preempt",
-    *DATABASE_KEYS,
-)
 #: What machines of the user's own have nothing to do with.
 _OF_A_CLOUD: Final = (
     "regions",
@@ -98,11 +63,26 @@ _OF_A_CLOUD: Final = (
     "retry_until",
     "on_preempt",
 )
-_LIMITS: Final = {
-    "duration": "a run lasts at most",
-    "timeout": "provisioning cannot take longer than `duration`,",
-    "release_timeout": "the end of a run waits at most",
-}
+_KEYS: Final = (
+    "backend",
+    *_OF_A_CLOUD,
+    "groups",
+    "topologies",
+    "reserve",
+    "duration",
+    "timeout",
+    "release_timeout",
+    "journal",
+    "project",
+    "test_id",
+    "ssh",
+    "collect",
+    "session",
+    "keep",
+    "keep_for",
+    "limits",
+    *DATABASE_KEYS,
+)
 _ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -136,8 +116,7 @@ def load(
     files = Files(values=values or {}, name=GIVEN if given else "capacity.yaml")
     if not given and paths:
         files = read_files(paths)
-    base = paths[-1].parent if paths else Path()
-    source = Source(files.values, files.name, overrides, base.absolute(), has_flags=not given, folders=files.folders)
+    source = Source(files.values, files, overrides, has_flags=not given)
     faults = Faults()
     names: Mapping[str, str] = {}
     known = (*_KEYS, *clouds.names())
@@ -150,13 +129,23 @@ def load(
     refuse_unknown(source.values, known, f"{source.file}: ", faults)
     own_faults = len(faults.lines)
     backend = _backend(source, clouds, faults)
-    request = _request(source, backend, clouds, environ, topologies or {}, faults, project=project)
-    run = run or _text_of_form(source, "test_id", _ID_FORM, "nightly-42 (at most 64)", faults) or new_run()
+    request = _request(source, backend, clouds, environ, topologies or {}, project, faults)
+    run = run or source.read("test_id", named(_ID_FORM, "nightly-42 (at most 64)"), faults) or new_run()
     request = replace(request, run=run, dialect="sct" if names else "own")
     backend.check_request(request, source, faults)
     if faults.lines:
         raise ConfigError(files.attributed(in_their_words(faults.lines, own_faults, source.file, names, backend)))
+    _check_plain(request)
     return request
+
+
+def _check_plain(request: Request) -> None:
+    """Raise `ConfigError` where a provider gave what cannot be sent to the keeper, or is of another type."""
+    try:
+        msgspec.json.decode(msgspec.json.encode(request), type=Request)
+    except (TypeError, ValueError) as error:  # Among the latter are those of msgspec.
+        words = f"backend {request.backend!r}: its provider made what is no plain data of a request: {error}"
+        raise ConfigError([f"{words}. Correct that package."]) from error
 
 
 def _request(
@@ -165,96 +154,96 @@ def _request(
     clouds: Readers,
     environ: Mapping[str, str],
     given: Mapping[str, Topology],
-    faults: Faults,
-    *,
     project: str | None,
+    faults: Faults,
 ) -> Request:
     """Return the request, without the run's id."""
     own = backend.owns_machines
-    duration = _duration(source, "duration", DEFAULT_DURATION_S, MAX_DURATION_S, faults)
-    if own:
-        cloud = _no_cloud(source, backend, clouds, faults)
-    else:
-        cloud = _cloud(source, backend, given, environ, duration, faults)
-    found = read_topologies(source.values, given, _defaults(source, backend, clouds, cloud, duration), faults)
-    if not own:
-        check_moving(source, cloud.moving, cloud.common_regions, cloud.own_regions, found.values(), faults)
-    timeout = _duration(source, "timeout", default_timeout(cloud.moving, duration), duration, faults)
-    check_patience(source, cloud.moving, timeout, faults)
-    collect = read_collect(source, faults)
-    kubedb = read_databases(source, duration, faults)
-    project = _text_of_form(source, "project", _ID_FORM, "storage-tests (at most 64)", faults) or _slug(project)
-    keeping = read_keeping(source, project, duration, MAX_DURATION_S, faults)
-    return Request(
+    duration = source.read("duration", lasting(MAX_DURATION_S, "a run lasts at most"), faults) or DEFAULT_DURATION_S
+    request = Request(
         backend=backend.name,
         run="",
-        project=project,
-        topologies=found,
-        regions=cloud.regions,
-        zones=cloud.zones,
-        reserve=cloud.reserve,
-        market=cloud.market,
-        use_reservations=cloud.use_reservations,
+        project="",
+        topologies={},
+        regions=(),
+        reserve=not own,
         duration_s=duration,
-        timeout_s=timeout,
-        release_timeout_s=_duration(
-            source, "release_timeout", DEFAULT_RELEASE_TIMEOUT_S, MAX_RELEASE_TIMEOUT_S, faults
-        ),
-        endpoint=cloud.endpoint,
+        timeout_s=duration,
         emulated=source.overrides.emulator,
-        prices=cloud.prices,
-        settings=cloud.settings,
-        ssh=read_ssh(source, own, found, collect, faults),
-        collect=collect,
-        errors=() if own else read_errors(source, backend.name, tuple(clouds.names()), faults),
+    )
+    names = tuple(clouds.names())
+    if own:
+        defaults = _no_cloud(source, request, backend, names, faults)
+    else:
+        defaults = _cloud(source, request, backend, names, given, environ, faults)
+    request = replace(defaults.request, topologies=read_topologies(given, defaults, faults))
+    if not own:
+        check_moving(source, request, defaults.common_regions, defaults.own_regions, faults)
+    provisioning = lasting(duration, "provisioning cannot take longer than `duration`,")
+    timeout = source.read("timeout", provisioning, faults) or default_timeout(request)
+    request = replace(request, timeout_s=timeout)
+    check_patience(source, request, faults)
+    request = read_databases(source, replace(request, collect=read_collect(source, faults)), faults)
+    project = source.read("project", named(_ID_FORM, "storage-tests (at most 64)"), faults) or _slug(project)
+    request = read_keeping(source, replace(request, project=project), MAX_DURATION_S, faults)
+    ending = lasting(MAX_RELEASE_TIMEOUT_S, "the end of a run waits at most")
+    return replace(
+        request,
+        release_timeout_s=source.read("release_timeout", ending, faults) or DEFAULT_RELEASE_TIMEOUT_S,
+        ssh=read_ssh(source, own, request, faults),
+        errors=() if own else read_errors(source, backend.name, names, faults),
         journal=source.read("journal", as_text, faults),
-        # Their fields are those of `Request`.
-        **asdict(cloud.moving),
-        **asdict(keeping),
-        **asdict(kubedb),
     )
 
 
 def _cloud(
     source: Source,
+    request: Request,
     provider: Reader,
+    providers: tuple[str, ...],
     topologies: Mapping[str, Topology],
     environ: Mapping[str, str],
-    duration: float,
     faults: Faults,
-) -> Cloud:
+) -> Defaults:
     own = read_own_regions(source, provider, topologies, faults)
     common = _regions(source, provider, environ, own, faults)
     regions = tuple(dict.fromkeys((*common, *own.every)))
     if source.overrides.emulator and provider.name and not provider.emulated:
         what = f"is given, and the emulator does not speak for `backend: {provider.name}`"
         faults.add("--capacity-emulator", what, "Leave it out.")
-    moving = read_moving(source, duration, faults)
-    market, reserve = _market(source, moving.fallback, faults)
+    request = read_moving(source, replace(request, regions=regions), faults)
+    market, reserve = _market(source, request.fallback, faults)
     before = len(faults.lines)
     section = _section(source, provider, regions, faults)
     settings = provider.read_section(section, faults)
     settings_wrong = len(faults.lines) > before
-    return Cloud(
-        regions=regions,
-        own_regions=own.named,
-        common_regions=common,
-        moving=moving,
+    request = replace(
+        request,
         zones=_zones(source, provider, regions, faults),
         market=market,
         reserve=reserve,
         use_reservations=_use_reservations(source, provider, faults),
         endpoint=_endpoint(source, provider, faults),
         prices=_prices(source, provider, faults),
-        section=section,
         settings=settings,
+    )
+    return Defaults(
+        source=source,
+        provider=provider,
+        providers=providers,
+        request=request,
+        section=section,
         settings_wrong=settings_wrong,
+        own_regions=own.named,
+        common_regions=common,
     )
 
 
-def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults) -> Cloud:
+def _no_cloud(
+    source: Source, request: Request, provider: Reader, providers: tuple[str, ...], faults: Faults
+) -> Defaults:
     """Return what the user's own machines have; refuse what only a cloud could do, as it would not be done."""
-    sections = [name for name in clouds.names() if name != provider.name]
+    sections = [name for name in providers if name != provider.name]
     for key in (*_OF_A_CLOUD, *sections):
         value, where = source.get(key)
         if value is not None:
@@ -268,27 +257,15 @@ def _no_cloud(source: Source, provider: Reader, clouds: Readers, faults: Faults)
     regions, _ = provider.default_regions({})
     section = _section(source, provider, regions, faults)
     settings = provider.read_section(section, faults)
-    return Cloud(regions=regions, moving=Moving(fallback=Fallback()), section=section, settings=settings)
+    request = replace(request, regions=regions, settings=settings)
+    return Defaults(source=source, provider=provider, providers=providers, request=request, section=section)
 
 
 def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> Section:
     """Return the provider's own section; those of other providers, in a file for several, are not looked at."""
-    value, where = source.get(provider.name)
-    values = as_mapping(value, where, faults, provider.examples.section) if value is not None else {}
-    base = source.base_of(provider.name)
+    values, where = source.section(provider.name, provider.examples.section, faults)
+    base = source.files.folder_of(provider.name)
     return Section(values=values, where=where, regions=regions, base=base, emulated=source.overrides.emulator)
-
-
-def _defaults(source: Source, provider: Reader, clouds: Readers, cloud: Cloud, duration: float) -> Defaults:
-    defaults = Defaults(
-        cloud=cloud,
-        provider=provider,
-        providers=tuple(clouds.names()),
-        file=source.file,
-        base=source.base_of("groups" if "groups" in source.values else "topologies"),
-        duration_s=duration,
-    )
-    return defaults if source.has_flags else replace(defaults, or_hook="")
 
 
 def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers) -> bool:
@@ -354,20 +331,13 @@ def _zones(source: Source, provider: Reader, regions: tuple[str, ...], faults: F
 
 def _market(source: Source, fallback: Fallback, faults: Faults) -> tuple[Market, bool]:
     """Return the market that groups take by default, and whether what is on demand is reserved by default."""
-    market: Market = source.read("market", as_market, faults) or "on-demand"
+    market: Market = source.read("market", chosen(*MARKETS), faults) or "on-demand"
     reserve = source.read("reserve", as_bool, faults)
     # A flag alone says which of the two is meant now; it is no contradiction of the file.
     same_level = source.is_overridden("market") == source.is_overridden("reserve")
     if market == "spot" and reserve and same_level and not fallback.spot_to_on_demand:
         faults.add(source.get("reserve")[1], "is true, and the market is spot", EXCLUSIVE)
     return market, True if reserve is None else reserve
-
-
-def _duration(source: Source, key: str, default: float, most: float, faults: Faults) -> float:
-    value, where = source.get(key)
-    if value is None:
-        return default
-    return as_duration(value, where, most, _LIMITS[key], faults) or default
 
 
 def _endpoint(source: Source, provider: Reader, faults: Faults) -> str | None:
@@ -414,11 +384,9 @@ def _use_reservations(source: Source, provider: Reader, faults: Faults) -> tuple
 
 
 def _prices(source: Source, provider: Reader, faults: Faults) -> Mapping[str, float]:
-    value, where = source.get("prices")
-    if value is None:
-        return {}
+    values, where = source.section("prices", provider.examples.prices, faults)
     prices: dict[str, float] = {}
-    for name, price in as_mapping(value, where, faults, provider.examples.prices).items():
+    for name, price in values.items():
         at = f"{where}.{shown(name)[1:-1]}"
         provider.read_type(name, at, faults)
         if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < 1e6:
@@ -426,13 +394,6 @@ def _prices(source: Source, provider: Reader, faults: Faults) -> Mapping[str, fl
         else:
             prices[name] = float(price)
     return prices
-
-
-def _text_of_form(source: Source, key: str, form: re.Pattern[str], example: str, faults: Faults) -> str | None:
-    value, where = source.get(key)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return as_form(value, form, example, where, faults) if value is not None else None
 
 
 def _slug(project: str | None) -> str:

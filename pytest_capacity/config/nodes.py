@@ -21,7 +21,7 @@ from pytest_capacity.config.fields import (
     refuse_unknown,
     shown,
 )
-from pytest_capacity.config.source import as_duration
+from pytest_capacity.config.source import lasting
 from pytest_capacity.model import Host, NodeGroup, Topology
 
 DEFAULT_READY_S: Final = 5 * 60.0
@@ -45,16 +45,17 @@ def needs_ssh(ready: str) -> bool:
     return ready != "running" and not ready.startswith(_TCP)
 
 
-def read_ready(values: Mapping[str, Any], where: str, duration: float, faults: Faults) -> tuple[str, float]:
-    """Return when a node of the group counts as usable, and how long that is waited for, in seconds."""
-    ready, timeout = "running", min(DEFAULT_READY_S, duration)
-    if "ready" in values:
-        ready = _ready(values["ready"], f"{where}.ready", faults) or ready
-    if "ready_timeout" in values:
-        limit = "nodes cannot be waited for longer than `duration`,"
-        given = as_duration(values["ready_timeout"], f"{where}.ready_timeout", duration, limit, faults)
-        timeout = given or timeout
-    return ready, timeout
+def read_nodes(values: Mapping[str, Any], where: str, duration: float, faults: Faults) -> dict[str, Any]:
+    """Return what a group says of its nodes on any backend, by the fields of `NodeGroup`; ``count`` None: nothing."""
+    limit = "nodes cannot be waited for longer than `duration`,"
+    readers = {"count": as_count, "ready": _ready, "ready_timeout": lasting(duration, limit), "ssh": _user}
+    read = read_keys(values, readers, where, faults)
+    return {
+        "count": read.get("count"),
+        "ready": read.get("ready", "running"),
+        "ready_timeout_s": read.get("ready_timeout", min(DEFAULT_READY_S, duration)),
+        "user": read.get("ssh"),
+    }
 
 
 def _ready(value: object, where: str, faults: Faults) -> str | None:
@@ -78,12 +79,11 @@ def _ready(value: object, where: str, faults: Faults) -> str | None:
     return text
 
 
-def read_user(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
+def _user(value: object, where: str, faults: Faults) -> str | None:
     """Return the login user of a group's nodes, where the group names it itself: ``ssh: {user: ubuntu}``."""
-    if values.get("ssh") is None:
+    if value is None:
         return None
-    where = f"{where}.ssh"
-    given = as_mapping(values["ssh"], where, faults, "{user: ubuntu}")
+    given = as_mapping(value, where, faults, "{user: ubuntu}")
     for key in given:
         if key != "user":
             remedy = "Write it in the section `ssh:`, which is for all nodes."
@@ -104,27 +104,17 @@ def read_own_group(
             faults.add(f"{where}.{key}", "is true, and these machines are your own", "Remove the key.")
     allowed = (*_GROUP_KEYS, *foreign, "reserve", "placement_group")
     refuse_unknown(values, allowed, f"{where}.", faults)
-    ready, timeout = read_ready(values, where, duration, faults)
-    hosts = _hosts(values, where, faults)
-    count = as_count(values["count"], f"{where}.count", faults) if "count" in values else None
-    if hosts and count not in (None, len(hosts)):
-        faults.add(f"{where}.count", f"is {count}, and there are {len(hosts)} hosts", "Remove the key.")
+    nodes = read_nodes(values, where, duration, faults)
+    hosts = _hosts(values.get("hosts"), f"{where}.hosts", faults)
+    if hosts and nodes["count"] not in (None, len(hosts)):
+        faults.add(f"{where}.count", f"is {nodes['count']}, and there are {len(hosts)} hosts", "Remove the key.")
     instance_type = ""
     if values.get("instance_type"):
         instance_type = as_text(values["instance_type"], f"{where}.instance_type", faults) or ""
     if not hosts:
         return None
-    return NodeGroup(
-        name=name,
-        count=len(hosts),
-        instance_type=instance_type,
-        market="on-demand",
-        reserve=False,
-        ready=ready,
-        ready_timeout_s=timeout,
-        user=read_user(values, where, faults),
-        hosts=hosts,
-    )
+    nodes["count"] = len(hosts)
+    return NodeGroup(name=name, instance_type=instance_type, market="on-demand", reserve=False, hosts=hosts, **nodes)
 
 
 def check_machines(topologies: Iterable[Topology], where: str, faults: Faults) -> None:
@@ -146,9 +136,7 @@ def check_machines(topologies: Iterable[Topology], where: str, faults: Faults) -
                 names[name] = own
 
 
-def _hosts(values: Mapping[str, Any], where: str, faults: Faults) -> tuple[Host, ...]:
-    where = f"{where}.hosts"
-    given = values.get("hosts")
+def _hosts(given: object, where: str, faults: Faults) -> tuple[Host, ...]:
     if given is None or (isinstance(given, list | tuple) and not given):
         faults.add(where, "no machines are named", f"Write them like {_HOSTS_EXAMPLE}.")
         return ()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from pytest_capacity.config.fields import Faults, as_form, as_once, as_text
+from pytest_capacity.config.fields import Faults, as_form, as_text
 from pytest_capacity.config.source import Source
 from pytest_capacity.model import Market, Request
 
@@ -140,8 +140,6 @@ class SctReading(Struct, frozen=True, kw_only=True):
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: The user's keys by ours, where these are in ``groups``: for messages.
     names: Mapping[str, str] = field(default_factory=dict)
-    #: For ``use_reservations``.
-    use_reservations: tuple[str, ...] = ()
 
 
 class Reader:
@@ -179,8 +177,10 @@ class Reader:
 
     def read_regions(self, values: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the regions of the right form, each once."""
-        form = self.region_form
-        return as_once(values, form, self.examples.region, where, faults) if form else tuple(values)
+        read = [_formed(value, self.region_form, self.examples.region, where, faults) for value in values]
+        if len(set(values)) < len(values):
+            faults.add(where, "names a region twice", "Name each once.")
+        return tuple(dict.fromkeys(region for region in read if region is not None))
 
     def read_zones(self, values: Sequence[str], regions: Sequence[str], where: str, faults: Faults) -> tuple[str, ...]:
         """Return the zones as the user wrote them, those of the right form and of ``regions``. ``*`` stays as it is."""

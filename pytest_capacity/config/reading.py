@@ -8,13 +8,13 @@ aliases that unfold to more than 20 000 values.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from pytest_capacity.config.detect import MAX_BYTES
+from pytest_capacity.config import MAX_BYTES
 from pytest_capacity.errors import ConfigError
 
 _MAX_VALUES: Final = 20_000
@@ -40,10 +40,8 @@ class _Loader(yaml.SafeLoader):
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
-        if node is not None:
-            if _weight(node, {}) > _MAX_VALUES:
-                raise _fault(node, f"aliases that unfold to more than {_MAX_VALUES} values")
-            _check_keys(node, set())
+        if node is not None and _weight(node, {}) > _MAX_VALUES:
+            raise _fault(node, f"aliases that unfold to more than {_MAX_VALUES} values")
         return node
 
 
@@ -72,7 +70,10 @@ def _fault(where: Any, what: str) -> _Fault:
 
 
 def _weight(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values ``node`` has with its aliases unfolded; one that holds itself counts as too many."""
+    """Return how many values ``node`` has with its aliases unfolded; one that holds itself counts as too many.
+
+    Raises `_Fault` for the keys of a mapping.
+    """
     if id(node) in known:
         return known[id(node)]
     known[id(node)] = _MAX_VALUES + 1
@@ -80,36 +81,25 @@ def _weight(node: yaml.Node, known: dict[int, int]) -> int:
     if isinstance(node, yaml.SequenceNode):
         weight += sum(_weight(child, known) for child in node.value)
     elif isinstance(node, yaml.MappingNode):
+        _check_keys([key for key, _ in node.value])
         weight += sum(_weight(key, known) + _weight(child, known) for key, child in node.value)
     known[id(node)] = weight
     return weight
 
 
-def _check_keys(node: yaml.Node, done: set[int]) -> None:
+def _check_keys(keys: Iterable[yaml.Node]) -> None:
     """Check keys before merge keys are unfolded: later a key that overrides a merged one looks like a duplicate."""
-    if id(node) in done:
-        return
-    done.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            _check_keys(child, done)
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, child in node.value:
-            _check_key(key, seen)
-            _check_keys(child, done)
-
-
-def _check_key(key: yaml.Node, seen: set[str]) -> None:
-    if not isinstance(key, yaml.ScalarNode):
-        raise _fault(key, "a key that is not a text")
-    if key.tag == _MERGE:
-        return
-    if key.tag != "tag:yaml.org,2002:str":
-        raise _fault(key, f"the key {key.value!r}, which YAML takes for no text; quote it")
-    if key.value in seen:
-        raise _fault(key, f"the key {key.value!r} for the second time")
-    seen.add(key.value)
+    seen: set[str] = set()
+    for key in keys:
+        if not isinstance(key, yaml.ScalarNode):
+            raise _fault(key, "a key that is not a text")
+        if key.tag == _MERGE:
+            continue
+        if key.tag != "tag:yaml.org,2002:str":
+            raise _fault(key, f"the key {key.value!r}, which YAML takes for no text; quote it")
+        if key.value in seen:
+            raise _fault(key, f"the key {key.value!r} for the second time")
+        seen.add(key.value)
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:

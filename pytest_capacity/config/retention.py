@@ -6,11 +6,12 @@ import hashlib
 import re
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
-from pytest_capacity.config.fields import Faults, as_form, as_mapping, refuse_unknown, shown
-from pytest_capacity.config.source import Source, as_duration
+from pytest_capacity.config.durations import DURATION_HELP, format_duration
+from pytest_capacity.config.fields import Faults, named, refuse_unknown, shown
+from pytest_capacity.config.source import Source, as_duration, seconds_of
+from pytest_capacity.model import Request
 
 Keep = Literal["never", "failed", "always"]
 
@@ -22,27 +23,14 @@ _SESSION_FORM: Final = re.compile(rf"(?!-)[A-Za-z0-9._-]{{1,{_SESSION_LIMIT}}}")
 _TOO_LONG: Final = "nodes are not kept longer than `duration`,"
 
 
-class Keeping(Struct, frozen=True, kw_only=True):
-    """As in `Request`."""
-
-    session: str | None
-    keep: Keep
-    keep_s: float
-    limit_s: float
-
-
-def read_keeping(source: Source, project: str, duration: float, longest: float, faults: Faults) -> Keeping:
-    """Return all four. Nodes are kept under a name: the session's, or where there is none, the ``project``'s."""
-    value, where = source.get("session")
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    session = None
-    if value is not None:
-        session = as_form(value, _SESSION_FORM, f"nightly-42 (at most {_SESSION_LIMIT})", where, faults)
-    keep, keep_s = _keep(source, duration, faults)
-    if keep != "never" and value is None:
-        session = _fit(project)
-    return Keeping(session=session, keep=keep, keep_s=keep_s, limit_s=_limit(source, duration, longest, faults))
+def read_keeping(source: Source, request: Request, longest: float, faults: Faults) -> Request:
+    """Return ``request`` with all four; nodes are kept under a name: the session's, or where none is, the project's."""
+    session = source.read("session", named(_SESSION_FORM, f"nightly-42 (at most {_SESSION_LIMIT})"), faults)
+    keep, keep_s = _keep(source, request.duration_s, faults)
+    if keep != "never" and source.get("session")[0] is None:
+        session = _fit(request.project)
+    limit = _limit(source, request.duration_s, longest, faults)
+    return replace(request, session=session, keep=keep, keep_s=keep_s, limit_s=limit)
 
 
 def _keep(source: Source, duration: float, faults: Faults) -> tuple[Keep, float]:
@@ -72,25 +60,14 @@ def _word_or_time(value: object, where: str, duration: float, faults: Faults) ->
             return "failed", None
         case True | "always":
             return "always", None
-    if not _is_duration(value):
+    if seconds_of(value) is None:
         faults.add(where, f"{shown(value)} is neither never, failed nor always, nor a duration", DURATION_HELP)
         return "never", None
     return "always", as_duration(value, where, duration, _TOO_LONG, faults)
 
 
-def _is_duration(value: object) -> bool:
-    try:
-        parse_duration(value if isinstance(value, str | int) else "")
-    except ValueError:
-        return False
-    return True
-
-
 def _limit(source: Source, duration: float, longest: float, faults: Faults) -> float:
-    value, where = source.get("limits")
-    if value is None:
-        return duration
-    values = as_mapping(value, where, faults, "{duration: 12h}")
+    values, where = source.section("limits", "{duration: 12h}", faults)
     refuse_unknown(values, ("duration",), f"{where}.", faults)
     if "duration" not in values:
         return duration

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, shown
 from pytest_capacity.config.provider import Reader, Readers, SctReading
 from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored
-from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles
+from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles, whole_number
 from pytest_capacity.config.sct_words import in_their_advice
 from pytest_capacity.config.source import Source, split
 from pytest_capacity.errors import ConfigError
@@ -87,7 +87,7 @@ def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers, faults:
     """Return whether it names a cloud and switches its reservations on."""
     backend = values.get("cluster_backend")
     provider = clouds.get(backend) if backend in tuple(clouds.names()) else Reader()
-    key = _reserve_key(values, provider)
+    key = _own_or(values, provider.sct.reserve, _RESERVE)
     on = as_bool(values[key], f"{where}: {key}", faults) if _given(values, key) else False
     return bool(backend) and bool(on)
 
@@ -193,10 +193,10 @@ class _Reader:
         if self.backend in names:
             self._provider = clouds.get(self.backend)
         self._example = names[0]
-        self._region_key = _region_key(self._values, self._provider)
+        self._region_key = _own_or(self._values, self._provider.sct.regions, "region_name")
         self._named = self._words(self._region_key)
         self._regions = self._in_use()
-        self._reserve_key = _reserve_key(self._values, self._provider)
+        self._reserve_key = _own_or(self._values, self._provider.sct.reserve, _RESERVE)
         self._reserve = bool(self._truth(self._reserve_key))
         self._own = self._read_own(clouds)
 
@@ -290,7 +290,6 @@ class _Reader:
         self._put_ssh(found, section)
         if self._provider.name:
             found.put(self._provider.name, section or None, self._provider.sct.images.get("db", ""))
-        found.put("use_reservations", list(self._own.use_reservations) or None, "")
         self._check_count(roles)
 
     @property
@@ -380,11 +379,10 @@ class _Reader:
 
     def _duration(self) -> str | None:
         value = self._values.get("test_duration")
-        text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-        if value is None or (text.isascii() and text.isdigit() and 0 < int(text) < 10**8):
-            return None if value is None else f"{text}m"
-        self._fault("test_duration", f"{shown(value)} is not a number of minutes", "Write it like 90.")
-        return None
+        minutes = whole_number(value)
+        if value is not None and not minutes:
+            self._fault("test_duration", f"{shown(value)} is not a number of minutes", "Write it like 90.")
+        return f"{minutes}m" if minutes else None
 
     def _check_count(self, roles: Roles) -> None:
         """Check a count, which replaces the one of the nodes only where all that is reserved has one shape."""
@@ -409,8 +407,7 @@ class _Reader:
 
     def _check_number(self, key: str) -> None:
         value = self._values.get(key)
-        text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-        if value is not None and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        if value is not None and not 1 <= (whole_number(value) or 0) <= 1000:
             self._fault(key, f"{shown(value)} is not a number of machines", "Give a whole number from 1 to 1000.")
 
     def _truth(self, key: str) -> bool | None:
@@ -445,16 +442,9 @@ def _given(values: Mapping[str, Any], key: str) -> bool:
     return values.get(key) is not None and values[key] != ""
 
 
-def _reserve_key(values: Mapping[str, Any], provider: Reader) -> str:
-    """Return the cloud's own switch where it is there, else the one for all."""
-    own = provider.sct.reserve
-    return own if own and _given(values, own) else _RESERVE
-
-
-def _region_key(values: Mapping[str, Any], provider: Reader) -> str:
-    """Return the cloud's own key of the regions where the file has it, else the one for all."""
-    own = provider.sct.regions
-    return own if own and own in values else "region_name"
+def _own_or(values: Mapping[str, Any], own: str, common: str) -> str:
+    """Return the cloud's own key where it has one and the file gives it, else the one for all clouds."""
+    return own if own and _given(values, own) else common
 
 
 def _all(clouds: Readers) -> Iterator[Reader]:

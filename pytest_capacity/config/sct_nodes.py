@@ -115,7 +115,7 @@ def _count(values: Mapping[str, Any], name: str, type_key: str, file: str, fault
     value = values[key]
     parts = value if isinstance(value, list | tuple) else [value]
     words = [word for part in parts for word in (part.replace(",", " ").split() if isinstance(part, str) else [part])]
-    numbers = [_number(word) for word in words]
+    numbers = [whole_number(word) for word in words]
     if not numbers or any(number is None for number in numbers):
         remedy = 'Write it like 3, "2 1" or [2, 1].'
         faults.add(f"{file}: {key}", f"{shown(value)} is not a number of nodes", remedy)
@@ -123,8 +123,9 @@ def _count(values: Mapping[str, Any], name: str, type_key: str, file: str, fault
     return sum(number for number in numbers if number is not None)
 
 
-def _number(word: object) -> int | None:
-    text = str(word) if isinstance(word, int | str) and not isinstance(word, bool) else ""
+def whole_number(word: object) -> int | None:
+    """Return a number that is written as one, or as a text of at most eight digits; None for anything else."""
+    text = str(word).strip() if isinstance(word, int | str) and not isinstance(word, bool) else ""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
 
 
@@ -162,7 +163,7 @@ def _root_disk(values: Mapping[str, Any], name: str, provider: Reader, file: str
     key = _ROOT_DISK.format(name=name)
     if key not in values:
         return {}
-    size = _number(values[key])
+    size = whole_number(values[key])
     if not size:
         faults.add(f"{file}: {key}", f"{shown(values[key])} is not a size", "Give a whole number of GB.")
         return {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct, field
 
 from pytest_capacity.config.durations import DURATION_HELP, format_duration, parse_duration
-from pytest_capacity.config.fields import Faults, Reader, as_texts, shown
+from pytest_capacity.config.fields import Faults, Reader, as_mapping, as_texts, shown
+from pytest_capacity.config.files import Files
 
 _LIST_SPLIT: Final = re.compile(r"[,\s]+")
 
@@ -56,21 +56,18 @@ class Overrides(Struct, frozen=True, kw_only=True):
 
 
 class Source(Struct, frozen=True):
-    """The file's mapping with the overrides over it."""
+    """The mapping of the files, perhaps translated, with the overrides over it."""
 
     values: Mapping[str, Any]
-    file: str
+    files: Files
     overrides: Overrides
-    #: What relative paths in the file are relative to.
-    base: Path
     #: Whether there are flags and a hook to speak of.
     has_flags: bool = True
-    #: The same by top-level key, where the mapping comes from several files.
-    folders: Mapping[str, Path] = field(default_factory=dict)
 
-    def base_of(self, key: str) -> Path:
-        """Return what relative paths under ``key`` are relative to."""
-        return self.folders.get(key, self.base)
+    @property
+    def file(self) -> str:
+        """What messages call the file."""
+        return self.files.name
 
     def get(self, key: str) -> tuple[Any, str]:
         """Return the value that counts for ``key`` (None: given nowhere), and where it stands."""
@@ -84,6 +81,11 @@ class Source(Struct, frozen=True):
         value, where = self.get(key)
         return None if value is None else reader(value, where, faults)
 
+    def section(self, key: str, example: str, faults: Faults) -> tuple[Mapping[str, Any], str]:
+        """Return the keys and values under ``key``, none where it is given nowhere, and where it stands."""
+        value, where = self.get(key)
+        return ({} if value is None else as_mapping(value, where, faults, example)), where
+
     def is_overridden(self, key: str) -> bool:
         """Return whether a flag, the environment or ini gives it."""
         return getattr(self.overrides, key, None) not in (None, ())
@@ -95,14 +97,21 @@ def split(value: object, where: str, faults: Faults) -> tuple[str, ...]:
     return tuple(part for text in texts for part in _LIST_SPLIT.split(text) if part)
 
 
+def seconds_of(value: object) -> float | None:
+    """Return how long a value of the file is; None where it is not a duration."""
+    try:
+        return parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "")
+    except ValueError:
+        return None
+
+
 def as_duration(value: object, where: str, most: float, limit: str, faults: Faults) -> float | None:
     """Return seconds, more than none and at most ``most``. None, and a fault, for anything else.
 
     ``limit`` begins the sentence that ends with ``most``: "a run lasts at most".
     """
-    try:
-        seconds = parse_duration(value if isinstance(value, str | int) and not isinstance(value, bool) else "")
-    except ValueError:
+    seconds = seconds_of(value)
+    if seconds is None:
         faults.add(where, f"{shown(value)} is not a duration", DURATION_HELP)
         return None
     if seconds <= 0:
@@ -112,3 +121,8 @@ def as_duration(value: object, where: str, most: float, limit: str, faults: Faul
         faults.add(where, f"{shown(value)} is too long: {limit} {format_duration(most)}", "Give a shorter time.")
         return None
     return seconds
+
+
+def lasting(most: float, limit: str) -> Reader:
+    """Return the reader of a duration, as `as_duration` reads it."""
+    return lambda value, where, faults: as_duration(value, where, most, limit, faults)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.backends.diagnosis import remedy
@@ -11,6 +12,8 @@ from pytest_capacity.errors import CapacityError, Refused
 from pytest_capacity.model import Diagnosis, Piece
 
 T = TypeVar("T")
+
+_log: Final = logging.getLogger(__name__)
 
 
 def asked(backend: Backend, call: Callable[[], T], piece: Piece | None = None) -> T | Diagnosis:
@@ -23,7 +26,10 @@ def asked(backend: Backend, call: Callable[[], T], piece: Piece | None = None) -
     except CapacityError:
         raise
     except Exception as error:  # noqa: BLE001 - an SDK raises what it likes; the backend's table reads it.
-        return backend.diagnose(error, piece)
+        found = backend.diagnose(error, piece)
+        if found.kind == "unknown":  # It may be a fault of the backend's own code, which is found by its place.
+            _log.info("%s does not know this error", backend.name, exc_info=error)
+        return found
 
 
 def refused(asked: str, cloud: str, diagnosis: Diagnosis, piece: Piece | None = None) -> Refused:

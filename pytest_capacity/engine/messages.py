@@ -112,7 +112,7 @@ def none_able(name: str, regions: Collection[str], reasons: Sequence[tuple[str, 
     return "\n".join(
         [
             *_wrapped(f"no zone of {' or '.join(regions)} can take topology {name!r}:"),
-            *(by_reason(reasons, ": ") or ["  there is none"]),
+            *(by_reason(reasons, ": ") or ["  the cloud lists none. See that the region is spelt as there"]),
             "Nothing was created. Correct what is said here, or name other zones or types",
         ]
     )

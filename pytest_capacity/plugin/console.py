@@ -73,6 +73,10 @@ class Console:
         elif line := self._progress.beat():
             self._write([line])
 
+    def begin_release(self) -> None:
+        """Say of a wait from now on that it is for the release."""
+        self._progress.begin_release()
+
     def _watch(self) -> None:
         """Have a thread say what is waited for: an xdist controller's main thread waits for its workers, not for us."""
         if self._progress.waiting and (self._watcher is None or not self._watcher.is_alive()):

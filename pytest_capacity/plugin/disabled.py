@@ -27,7 +27,6 @@ def nothing_to_plan(config: pytest.Config, settings: Settings) -> pytest.UsageEr
 
 def stop_test(config: pytest.Config) -> NoReturn:
     """Fail, or skip, a test that asks for capacity in a run without a backend."""
-    __tracebackhide__ = True
     settings = Settings(config, os.environ)
     words = _DISABLED + without_file(config, settings)
     if settings.choice("when_disabled", ("error", "skip")) == "skip":

@@ -345,6 +345,7 @@ class Controller(Runtime):
             self._signals.deaf = True
         self._learn_fault()
         failed = session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        self._console.begin_release()
         self._outcome = self._ending.release(self._owner, self._console.beat, self._console.say_all, failed=failed)
         self._hooks.finish()
         self._console.beat()

@@ -46,6 +46,10 @@ class Progress:
             self._phase, self._waited, self.waiting = phase, 0, True
         self._what = say(event.data) or self._what
 
+    def begin_release(self) -> None:
+        """Note that everything is to go: the first event of that comes only once the cloud has accepted a release."""
+        self._phase, self._waited, self._what = "release", 0, "the cloud to remove what the run holds"
+
     def written(self) -> None:
         """Note that a line was written, so the silence ended."""
         self._silent = 0

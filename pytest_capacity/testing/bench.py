@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
+import msgspec
 from msgspec import Struct
 
 from pytest_capacity.backends.base import Backend
@@ -17,7 +18,17 @@ from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Entry, Journal
-from pytest_capacity.model import Change, Held, Piece, Placed, Request
+from pytest_capacity.model import (
+    Change,
+    Diagnosis,
+    Held,
+    Identity,
+    Offer,
+    Piece,
+    Placed,
+    Request,
+    Unread,
+)
 
 #: How long a release may take here. Seconds.
 PATIENCE = 60.0
@@ -135,6 +146,82 @@ class Dying:
         return asked
 
 
+#: What the verbs of a `Backend` return.
+_ANSWERS: Final[Mapping[str, Any]] = {
+    "whoami": Identity,
+    "regions": list[str],
+    "offers": list[Offer],
+    "family": str,
+    "plan": list[list[Piece]],
+    "create": list[Held],
+    "change": Held,
+    "refresh": list[Held],
+    "releasable": list[Held],
+    "release": list[Held],
+    "console": str,
+    "by_hand": list[str],
+    "ends": float | None,
+    "diagnose": Diagnosis,
+}
+
+
+class Checked:
+    """The backend, whose every answer is compared with what its verb returns by `backends.base`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        #: Each verb that gave something else, with what is wrong with it.
+        self.faults: dict[str, str] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._backend, name)
+        if name not in (*_ANSWERS, "inventory"):
+            return found
+
+        def call(*given: Any) -> Any:
+            answer = found(*given)
+            if name == "inventory":
+                return iter(self._listed(answer))
+            self._check(name, answer, _ANSWERS[name])
+            if name in ("refresh", "release") and name not in self.faults:
+                same = [held.key for held in answer] == [held.key for held in given[0]]
+                if not same:
+                    self.faults[name] = "not the things that were given, in their order"
+            return answer
+
+        return call
+
+    def _listed(self, answer: Any) -> Sequence[Held | Unread]:
+        try:
+            things = list(answer)
+        except TypeError:
+            self.faults["inventory"] = f"nothing that can be listed: {answer!r:.200}"
+            raise
+        for thing in things:
+            self._check("inventory", thing, Unread if isinstance(thing, Unread) else Held)
+        return things
+
+    def _check(self, verb: str, answer: Any, wanted: Any) -> None:
+        try:
+            # By way of JSON, since that is how the journal and the keeper's messages keep it.
+            same = msgspec.json.decode(msgspec.json.encode(answer), type=wanted)
+        except (TypeError, ValueError) as error:
+            self.faults[verb] = f"{error}: {answer!r:.200}"
+            return
+        kinds = [type(one) for one in _flat(answer)]
+        if kinds != [type(one) for one in _flat(same)]:
+            self.faults[verb] = f"not {wanted}: {answer!r:.200}"
+
+
+def _flat(answer: Any) -> Iterator[Any]:
+    """Yield an answer, or what is in it where it is a sequence, of sequences too."""
+    if isinstance(answer, Sequence) and not isinstance(answer, str):
+        for one in answer:
+            yield from _flat(one)
+    else:
+        yield answer
+
+
 class _MovedClock(SystemClock):
     """The machine's clock, moved by so many seconds."""
 
@@ -154,8 +241,8 @@ class Bench:
         self._engines: list[Engine] = []
         self._journals: list[Journal] = []
 
-    def engine(self, request: Request | None = None, fatal: int = 0, dying: Dying | None = None) -> Engine:
-        """Return an engine whose account is known, over a new backend, or over ``dying``.
+    def engine(self, request: Request | None = None, fatal: int = 0, dying: Dying | Checked | None = None) -> Engine:
+        """Return an engine whose account is known, over a new backend, or over ``dying``, which wraps one.
 
         With ``fatal`` it dies (`Killed`) before or after its ``fatal``-th mutating call.
         """

@@ -6,14 +6,16 @@ import time
 import unittest
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.base import ListsUses
+from pytest_capacity.backends.base import Backend, ListsUses
+from pytest_capacity.engine import Engine
 from pytest_capacity.engine.calls import asked
 from pytest_capacity.errors import Exhausted
 from pytest_capacity.model import Change, Diagnosis, Held
-from pytest_capacity.testing.bench import PATIENCE, Killed, Lab, benched, count_nodes, set_weather, within
+from pytest_capacity.testing.bench import PATIENCE, Checked, Killed, Lab, benched, count_nodes, set_weather, within
 from pytest_capacity.usage import CloudResource, CloudUse, UseFilter
 
 #: How far from what it is told the end of a lease may lie. Seconds.
@@ -39,6 +41,39 @@ class ConformanceSuite:
             assert len({node.id for nodes in placed.nodes.values() for node in nodes}) == count_nodes(placed)
             assert lab.held()
             bench.give_back(engine)
+
+    def test_each_verb_returns_what_it_should(self, lab: Lab, tmp_path: Path) -> None:
+        """The types that `backends.base` names: the engine trusts them, and fails elsewhere than at the verb."""
+        with benched(lab, tmp_path) as bench:
+            request = lab.request()
+            checked = Checked(lab.backend(request))
+            try:
+                engine = bench.engine(request, dying=checked)
+                engine.provision("default")
+                self._look(engine, cast("Backend", checked))
+                patience = within(PATIENCE)
+                receipt = engine.release(lambda: bool(checked.faults) or patience())
+                assert receipt.clean, receipt
+            except Exception:
+                assert not checked.faults, _wrong(checked)
+                raise
+            assert not checked.faults, _wrong(checked)
+
+    @staticmethod
+    def _look(engine: Engine, backend: Backend) -> None:
+        """Call what a run without a failure does not."""
+        helds = engine.run_state.held()
+        backend.refresh(helds)
+        backend.regions()
+        for group in engine.request.topologies["default"].groups:
+            backend.family(group.instance_type)
+        backend.by_hand(helds)
+        for held in helds:
+            backend.ends(held, engine.hard_end)
+            backend.diagnose(replace(held, state="failed", problem="it failed", problem_code="Failed"))
+            if held.kind == "node":
+                backend.console(held)
+        backend.diagnose(RuntimeError("no error of the SDK"))
 
     def test_reserve_only(self, lab: Lab, tmp_path: Path) -> None:
         """Reservations alone stand, ready, and go."""
@@ -256,6 +291,10 @@ class ConformanceSuite:
             ]
             assert not missing, commands
             bench.give_back(engine)
+
+
+def _wrong(checked: Checked) -> str:
+    return "; ".join(f"`{verb}` returned {fault}" for verb, fault in checked.faults.items())
 
 
 def _uses_of(run: str, backend: ListsUses, regions: Sequence[str]) -> list[tuple[str, CloudUse]]:

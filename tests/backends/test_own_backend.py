@@ -14,13 +14,13 @@ import venv
 from collections.abc import Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from pytest_capacity import backends
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.model import NodeGroup, Request, Topology
+from pytest_capacity.model import Held, NodeGroup, Request, Topology
 from pytest_capacity.testing import ConformanceSuite
 from tests.emulated import ROOT
 
@@ -105,23 +105,57 @@ class RackLab:
         return list(self._rack.calls)
 
 
+@pytest.fixture(name="lab")
+def _lab(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RackLab]:
+    """The stub, empty, and the package installed."""
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(EXAMPLE)
+    forget_providers()
+    stub = importlib.import_module("stub")
+    rack = stub.Rack()
+    server = stub.serve(rack)
+    yield RackLab(rack, f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
+    server.server_close()
+    monkeypatch.undo()
+    forget_providers()
+
+
 class TestRack(ConformanceSuite):
     """The example."""
 
-    @pytest.fixture
-    def lab(self, site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RackLab]:
-        """The stub, empty, and the package installed."""
-        monkeypatch.syspath_prepend(site)
-        monkeypatch.syspath_prepend(EXAMPLE)
-        forget_providers()
-        stub = importlib.import_module("stub")
-        rack = stub.Rack()
-        server = stub.serve(rack)
-        yield RackLab(rack, f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        server.server_close()
-        monkeypatch.undo()
-        forget_providers()
+    @pytest.fixture(name="lab")
+    def _lab(self, lab: RackLab) -> RackLab:
+        return lab
+
+
+#: A field of another type than it is to have.
+NUMBERED: Final = Held(kind="node", id=7, region="lab", zone="left", state="ready")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        *(
+            (verb, None)
+            for verb in ("whoami", "offers", "family", "plan", "create", "refresh", "releasable", "release")
+        ),
+        *((verb, None) for verb in ("inventory", "console", "by_hand", "diagnose", "regions")),
+        ("ends", "tomorrow"),
+        ("offers", "text"),
+        ("create", [{"kind": "node", "id": "1", "region": "lab", "zone": "left", "state": "ready"}]),
+        ("create", [NUMBERED]),
+        ("refresh", []),
+        ("inventory", [NUMBERED]),
+    ],
+)
+def test_the_suite_names_the_verb_that_returns_another_thing(
+    lab: RackLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, answer: object
+) -> None:
+    """Whatever the engine makes of it: nothing, a text, plain data, and a thing with a field of another type."""
+    monkeypatch.setattr(type(lab.backend(lab.request())), verb, lambda *_: answer)
+    with pytest.raises(AssertionError, match=f"`{verb}` returned "):
+        ConformanceSuite().test_each_verb_returns_what_it_should(lab, tmp_path)
 
 
 def test_a_suite_uses_it(tmp_path: Path, site: Path) -> None:

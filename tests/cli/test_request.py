@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pytest_capacity.cli.cloud import cloud_of
 from pytest_capacity.cli.options import read_options
 from pytest_capacity.cli.run import read_request
 from pytest_capacity.errors import ConfigError
@@ -49,3 +50,13 @@ def test_what_will_not_work_for_ever_is_said(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr()
     assert "aws_fallback_to_next_availability_zone: is deprecated" in said.err
     assert said.out == ""
+
+
+@pytest.mark.parametrize("verb", ["allocations", "serve"])
+def test_the_cloud_that_is_asked_is_that_of_the_file_that_is_named(file: Path, verb: str) -> None:
+    """Of one file, or of several as `run` reads them."""
+    other = file.with_name("other.yaml")
+    other.write_text("zones: [us-east-1b]\n")
+    one = cloud_of(read_options([verb, "--config", str(file)]))
+    both = cloud_of(read_options([verb, "--config", str(file), "--config", str(other)]))
+    assert [cloud.request.zones for cloud in (one, both) if cloud] == [(), ("us-east-1b",)]

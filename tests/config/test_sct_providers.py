@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_capacity.backends import INSTALLED
 from pytest_capacity.config.fields import Faults, as_choice
+from pytest_capacity.config.files import Files
 from pytest_capacity.config.loading import _KEYS, is_reserving
 from pytest_capacity.config.provider import Reader, SctKeys, SctReading
 from pytest_capacity.config.sct import is_sct, translate
@@ -52,7 +52,9 @@ def cloudy(**changes: Any) -> tuple[dict[str, Any], list[str]]:
     """A small file for it, translated, and the faults that are found in it."""
     faults = Faults()
     none = {"instance_type_db": None, "ami_id_db_scylla": None}
-    source = Source(sct(cluster_backend="cloudy", **none, **changes), "capacity.yaml", Overrides(), Path())
+    source = Source(
+        sct(cluster_backend="cloudy", **none, **changes), Files(values={}, name="capacity.yaml"), Overrides()
+    )
     clouds = WithCloudy()
     found = translate(source, {}, (*_KEYS, *clouds.names()), clouds, lambda _words: None, faults)
     return found.values, faults.lines
@@ -120,7 +122,7 @@ def test_the_keys_of_a_provider_are_checked(keys: dict[str, Any], fault: str) ->
     faults = Faults()
     clouds = WithCloudy()
     translate(
-        Source(values, "capacity.yaml", Overrides(), Path()),
+        Source(values, Files(values={}, name="capacity.yaml"), Overrides()),
         {},
         (*_KEYS, *clouds.names()),
         clouds,

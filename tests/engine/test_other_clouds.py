@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import ErrorPart, Fallback, Held, Need, NodeGroup, Subject
+from pytest_capacity.model import Diagnosis, ErrorPart, Fallback, Held, Need, NodeGroup, Subject
 from tests.engine.made_up_cloud import REGION, CloudError, Habits, MadeUpBench
 
 DB = NodeGroup(name="db", count=3, instance_type="big", market="on-demand", reserve=True)
@@ -241,6 +242,26 @@ def test_a_node_that_maintenance_replaced_is_lost(bench: MadeUpBench, how: str) 
     assert after[1].id != before[1].id
     assert (after[0], after[2]) == (before[0], before[2])
     bench.give_back()
+
+
+def test_a_fault_in_the_backend_is_logged_with_its_place(bench: MadeUpBench, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that its table does not know may be one of its own code; one that the table knows is not logged so."""
+    caplog.set_level("INFO", "pytest_capacity")
+    backend = bench.engine(LOADER)._backend
+
+    def full() -> None:
+        raise CloudError("POOL_EXHAUSTED")
+
+    def faulty() -> str:
+        return str(int("no number"))
+
+    known, unknown = asked(backend, full), asked(backend, faulty)
+    assert isinstance(known, Diagnosis)
+    assert isinstance(unknown, Diagnosis)
+    assert (known.kind, unknown.kind) == ("capacity-zone", "unknown")
+    (record,) = caplog.records
+    assert "made-up does not know this error" in record.getMessage()
+    assert "in faulty" in caplog.text
 
 
 def test_a_journal_of_the_version_before_is_read(bench: MadeUpBench) -> None:

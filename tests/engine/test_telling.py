@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from pytest_capacity.engine.messages import none_able
 from pytest_capacity.errors import Exhausted
 from tests.emulated import Emulator
 from tests.engine.runs import DB, Bench, request
@@ -32,3 +33,11 @@ def test_nothing_is_named_where_all_is_tried(bench: Bench, emulator: Emulator) -
     engine = bench.engine(request(emulator, OPEN, zones=()))
     assert engine.provision("default").zone not in ("us-east-1a", "us-east-1b")
     assert "the cloud names" not in engine.run_state.attempts[0].remedy
+
+
+def test_a_region_of_which_the_cloud_lists_no_zone() -> None:
+    """Most often it is misspelt, which the message says; where there are zones, it has their reasons."""
+    assert none_able("default", ("us-cental1",), []).splitlines()[1] == (
+        "  the cloud lists none. See that the region is spelt as there"
+    )
+    assert "lists none" not in none_able("default", ("r",), [("r-a", "does not offer x")])

@@ -27,7 +27,7 @@ LISTS_MODULES = """
 
 @pytest.mark.parametrize(
     ("config", "readers"),
-    [(None, set()), ("regions: [us-east-1]\n", {"pytest_capacity.config", "pytest_capacity.config.detect"})],
+    [(None, set()), ("regions: [us-east-1]\n", {"pytest_capacity.config"})],
     ids=["no file", "a file without a backend"],
 )
 def test_nothing_but_pytest_and_the_standard_library_is_loaded(
@@ -68,6 +68,7 @@ def test_a_test_that_asks_all_the_same_is_told_what_to_pass(pytester: pytest.Pyt
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*no backend was chosen. Pass --capacity-backend=NAME*"])
     result.stdout.no_fnmatch_line("*capacity: aws*")
+    result.stdout.no_fnmatch_line("All traceback entries are hidden*")
 
 
 def test_tests_that_ask_may_be_skipped(pytester: pytest.Pytester, run: Run) -> None:

@@ -48,3 +48,15 @@ def test_a_release_has_its_own_limit_and_its_own_count() -> None:
     assert lines(progress, 10) == [
         "capacity: waiting for the cloud to remove nodes, for 10s of at most 5m (release_timeout)"
     ]
+
+
+def test_a_release_that_is_refused_is_a_release_too() -> None:
+    """Nothing is on its way out then, and what is waited for is not what the nodes were waited for."""
+    progress = Progress(600, 300, quiet=False)
+    progress.on_event(Event(at=0, kind="nodes-ready", data={"count": 3}))
+    progress.on_event(Event(at=0, kind="placed", data={}))
+    progress.begin_release()
+    progress.on_event(Event(at=0, kind="trouble", data={"words": "node n-1 could not be released"}))
+    assert lines(progress, 10) == [
+        "capacity: waiting for the cloud to remove what the run holds, for 10s of at most 5m (release_timeout)"
+    ]

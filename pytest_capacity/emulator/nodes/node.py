@@ -110,11 +110,17 @@ class Node:
         host = f"root@{self.hostname}"
         line = self.host_key.export_public_key().decode("ascii").split()
         bar = "#" * 61
+        prints = (
+            "",
+            bar,
+            "-----BEGIN SSH HOST KEY FINGERPRINTS-----",
+            f"256 {self.host_key.get_fingerprint()} {host} (ED25519)",
+            "-----END SSH HOST KEY FINGERPRINTS-----",
+            bar,
+        )
         return (
-            f"ec2: \nec2: {bar}\nec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\n"
-            f"ec2: 256 {self.host_key.get_fingerprint()} {host} (ED25519)\n"
-            f"ec2: -----END SSH HOST KEY FINGERPRINTS-----\nec2: {bar}\n"
-            f"-----BEGIN SSH HOST KEY KEYS-----\n{line[0]} {line[1]} {host}\n-----END SSH HOST KEY KEYS-----\n"
+            "".join(f"ec2: {words}\n" for words in prints)
+            + f"-----BEGIN SSH HOST KEY KEYS-----\n{line[0]} {line[1]} {host}\n-----END SSH HOST KEY KEYS-----\n"
             + (self._written or self._read_console())
         )
 
