@@ -149,27 +149,6 @@ class Run:
                 run_state.note("run-ended", data={"left": 0})  # Or it would be listed as one that is under way.
             raise
 
-    @staticmethod
-    def orphaned(
-        name: str,
-        deaths: int,
-        places: Places,
-        clock: Clock,
-        push: Callable[[Entry], None],
-        advice: Consulting,
-        *,
-        socket: str,
-    ) -> Run | None:
-        """Return the run of this id that an earlier keeper held and that is not ended; None if there is none."""
-        if not Path(places.journal).exists():
-            return None
-        with closing(Journal(Path(places.journal))) as journal:
-            request = RunState(journal, name, clock).request
-        if request is None:
-            return None
-        call = Start(request=read_request(request), deaths=max(1, deaths))
-        return Run.open(call, places, os.getpid(), clock, push, advice, socket=socket)
-
     def _look_up(self) -> None:
         try:
             self._identity.set_result(self.engine.open())
@@ -362,6 +341,15 @@ class Run:
             for path in key_files(self._lock.lock_file):
                 Path(path).unlink(missing_ok=True)
         self._lock.release()
+
+
+def request_of(run: str, places: Places, clock: Clock) -> Request | None:
+    """Return the request of a run that an earlier keeper held and that is not ended; None if there is none."""
+    if not Path(places.journal).exists():
+        return None
+    with closing(Journal(Path(places.journal))) as journal:
+        found = RunState(journal, run, clock).request
+    return None if found is None else read_request(found)
 
 
 def run_keys(request: Request, places: Places) -> KeyFiles:

@@ -29,7 +29,7 @@ from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.peers import Peers
 from pytest_capacity.keeper.places import remove_socket
 from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
-from pytest_capacity.keeper.run import Run
+from pytest_capacity.keeper.run import Run, request_of
 from pytest_capacity.keeper.schedule import Task
 from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines
@@ -218,9 +218,7 @@ class Server:
             self._deaths = call.deaths
             self._worded = wording(call.request)
             try:
-                self._run = Run.open(
-                    call, self._places, peer.pid, self._clock, self._push, self._advice, socket=self._post.socket
-                )
+                self._run = self._open_run(call, peer.pid)
                 # Who adopts it may yet be refused; what was kept is kept on then.
                 self._there.kept_until = self._run.kept_until
             except CapacityError as error:
@@ -228,6 +226,9 @@ class Server:
             finally:
                 self._begun.set()
             return True
+
+    def _open_run(self, call: protocol.Start, owner: int) -> Run:
+        return Run.open(call, self._places, owner, self._clock, self._push, self._advice, socket=self._post.socket)
 
     def _take_over(self) -> None:
         """Go on as the journal has it: the keeper of a kept session died, and there is no owner to say so."""
@@ -397,9 +398,10 @@ class Server:
         if self._failure is not None:
             return None
         try:
-            return Run.orphaned(
-                self._name, deaths, self._places, self._clock, self._push, self._advice, socket=self._post.socket
-            )
+            request = request_of(self._name, self._places, self._clock)
+            if request is None:
+                return None
+            return self._open_run(protocol.Start(request=request, deaths=max(1, deaths)), os.getpid())
         except CapacityError as error:
             self._failure = error
             _log.error("what an earlier keeper of this run held cannot be released: %s", error)
