@@ -31,7 +31,6 @@ from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import CapacityError, ConfigError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.owner import Owner
-from pytest_capacity.keeper.protocol import Event
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Placed, Receipt, Request
 
@@ -149,7 +148,7 @@ class CapacityReservation:
         return provider(request.backend).with_environment(request, os.environ)
 
     def _begin(self, request: Request) -> Owner:
-        owner = Owner(request, self._options, _unheard)
+        owner = Owner(request, self._options, lambda _event: None)  # The keeper's log has the events.
         try:
             owner.start()
         except BaseException:
@@ -173,10 +172,6 @@ def _nothing(environ: Mapping[str, str]) -> Mapping[str, Any]:
     group = {"count": 1, "instance_type": cloud.examples.instance_type, "image": cloud.examples.image}
     regions = cloud.default_regions(environ)[0] or (cloud.examples.region,)
     return {"backend": cloud.name, "regions": list(regions), "groups": {"none": group}}
-
-
-def _unheard(_event: Event) -> None:
-    """Drop the event; the keeper's log has it."""
 
 
 def _must_be_clean(receipt: Receipt) -> None:

@@ -104,6 +104,10 @@ class Begun(Struct, frozen=True, kw_only=True):
 class Journal:
     """The table. Safe to use from many threads and, since SQLite locks, from many processes."""
 
+    #: Whether what was known before is not known here.
+    set_aside = False
+    #: Where the file is now that was damaged; what it knew must be looked up in the cloud.
+    aside: Path | None = None
     #: The end of the message about a fault of the file.
     _unusable = (
         "used: {}. Without it nothing may be created. "
@@ -118,14 +122,8 @@ class Journal:
         with self._faults():
             _private(path)
             _must_be_ours(path)
-            #: Where the file is now that was damaged; what it knew must be looked up in the cloud.
-            self.aside: Path | None
             self._base, self.aside = _connect(path)
-
-    @property
-    def set_aside(self) -> bool:
-        """Whether what was known before is not known here."""
-        return self.aside is not None
+        self.set_aside = self.aside is not None
 
     def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
         """Append one event; on disk when this returns. Raises `JournalError`, and then nothing may be created."""
@@ -198,7 +196,6 @@ class ReadJournal(Journal):
     def __init__(self, path: Path) -> None:
         """Open the file. Raises `JournalError` when it is not there, or is no journal."""
         self.path = path
-        self.aside = None
         self._lock = threading.Lock()
         with self._faults():
             _must_be_ours(path)
@@ -213,10 +210,9 @@ class ReadJournal(Journal):
 class _EmptyJournal(Journal):
     """In memory, without an event."""
 
-    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self) -> None:
         self.path = Path(":memory:")
-        self.aside = None
-        self._now = now
+        self._now = time.time
         self._lock = threading.Lock()
         self._base = _opened(self.path)
 
@@ -224,14 +220,11 @@ class _EmptyJournal(Journal):
 class LostJournal(_EmptyJournal):
     """Knows nothing and keeps nothing: for a keeper that must release a run whose journal cannot be opened."""
 
+    set_aside = True
+
     def __init__(self, why: JournalError) -> None:
         super().__init__()
         self._why = why
-
-    @property
-    def set_aside(self) -> bool:
-        """Return True: nothing of what was known before is known here."""
-        return True
 
     def write(self, run: str, kind: str, subject: str = "", data: Any = None) -> Entry:
         """Raise `JournalError`, so that nothing can be created."""
@@ -241,9 +234,9 @@ class LostJournal(_EmptyJournal):
 class PassingJournal(_EmptyJournal):
     """For a process that only needs what others were refused: knows no run, and what is written ends with it."""
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path) -> None:
         """Open the file to be read; one that is not there, or is no journal, has no events."""
-        super().__init__(now=now)
+        super().__init__()
         self._read: ReadJournal | None = None
         with suppress(JournalError):
             self._read = ReadJournal(path)

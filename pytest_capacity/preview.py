@@ -5,16 +5,17 @@ A plan is made of reads alone: what the zones offer now, and what this machine's
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pytest_capacity import ladder
 from pytest_capacity.ladder import Choice, Family, Memory, Refusal, Rung
 from pytest_capacity.model import Market, NodeGroup, Offer, Quota, Request, Topology
 
-#: Refusals and when they were said.
+#: Refusals and when they were said, the oldest first.
 Refused = Sequence[tuple[float, Refusal]]
 
 
@@ -54,7 +55,11 @@ class Room(Struct, frozen=True, kw_only=True):
         return self.asked <= (self.limit if self.free is None else self.free)
 
 
-class PreviewRung(Struct, frozen=True, kw_only=True):
+#: What `pytest-capacity plan --json` calls the fields of a rung that have shorter names here.
+_IN_JSON: Final = {"dry": "remembered", "room": "quota_room", "price": "usd_per_hour"}
+
+
+class PreviewRung(Struct, frozen=True, kw_only=True, rename=_IN_JSON):
     """One placement, and what is known of it."""
 
     region: str
@@ -94,14 +99,14 @@ class TopologyPreview(Struct, frozen=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """What a run would try, by topology. ``at`` is when it was read."""
 
+    at: float
     backend: str
     account: str
-    regions: tuple[str, ...]
-    at: float
     emulated: bool = False
-    topologies: Mapping[str, TopologyPreview] = {}
+    regions: tuple[str, ...]
     #: What could not be read, in words.
     troubles: tuple[str, ...] = ()
+    topologies: Mapping[str, TopologyPreview] = {}
 
     @property
     def good(self) -> bool:
@@ -111,10 +116,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def as_rung(planned: PreviewRung) -> Rung:
     """Return the rung of the ladder that ``planned`` shows."""
-    choices = {
-        name: Choice("spot" if asked.market == "spot" else "on-demand", asked.instance_type)
-        for name, asked in planned.groups.items()
-    }
+    choices = {name: Choice(asked.market, asked.instance_type) for name, asked in planned.groups.items()}
     return Rung(planned.region, planned.zone, choices, planned.zones)
 
 
@@ -135,16 +137,22 @@ def preview_topology(
     """
     alive = [one for one in refused if ladder.remembered([one], now, memory)]
     listed = ladder.rungs(topology, request, offers, ladder.remembered(refused, now, memory))
-    rungs = listed if request.colocate != "region" else _spread(listed)
-    planned = [
-        replace(
-            _planned(topology, request, rung, alive, family),
+
+    def planned(rung: Rung) -> PreviewRung:
+        return PreviewRung(
+            region=rung.region,
+            zone=rung.zone,
+            zones=rung.places,
+            groups={group.name: _asking(group, request, rung.choices[group.name]) for group in topology.groups},
+            dry=_newest(rung, alive, partial(_ran_dry, rung)),
+            quota=_newest(rung, alive, partial(_is_full, rung, family)),
+            room=tuple(_room(topology, rung, quotas)),
             unused=ladder.unused(rung, offers),
-            room=_room(topology, rung, quotas),
+            price=_price(topology, rung, request.prices),
         )
-        for rung in rungs
-    ]
-    return TopologyPreview(tuple(planned), tuple(_left_out(topology, request, offers, listed)))
+
+    rungs = listed if request.colocate != "region" else _spread(listed)
+    return TopologyPreview(tuple(map(planned, rungs)), tuple(_left_out(topology, request, offers, listed)))
 
 
 def _spread(listed: Sequence[Rung]) -> list[Rung]:
@@ -153,21 +161,6 @@ def _spread(listed: Sequence[Rung]) -> list[Rung]:
     for rung in listed:
         zones.setdefault((rung.region, tuple(rung.choices.items())), []).append(rung.zone)
     return [Rung(region, where[0], dict(choices), tuple(where)) for (region, choices), where in zones.items()]
-
-
-def _planned(topology: Topology, request: Request, rung: Rung, alive: Refused, family: Family) -> PreviewRung:
-    counts = {group.name: group.count for group in topology.groups}
-    types = [(counts[name], choice.instance_type) for name, choice in rung.choices.items()]
-    known = all(type_ in request.prices for _, type_ in types)
-    return PreviewRung(
-        region=rung.region,
-        zone=rung.zone,
-        zones=rung.places,
-        groups={group.name: _asking(group, request, rung.choices[group.name]) for group in topology.groups},
-        dry=_dry(rung, alive),
-        quota=_quota(rung, alive, family),
-        price=round(sum(count * request.prices[type_] for count, type_ in types), 6) if known else None,
-    )
 
 
 def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
@@ -179,30 +172,30 @@ def _asking(group: NodeGroup, request: Request, choice: Choice) -> Asking:
     )
 
 
-def _dry(rung: Rung, alive: Refused) -> tuple[Remembered, ...]:
-    """Return by group the newest refusal of just this choice, in any of the zones."""
-    return _newest(
-        (name, at, refusal)
-        for name, choice in rung.choices.items()
-        for at, refusal in alive
-        if refusal.region == rung.region and refusal.zone in rung.places and choice in refusal.choices.values()
-    )
+def _newest(rung: Rung, alive: Refused, counts: Callable[[Refusal, Choice], bool]) -> tuple[Remembered, ...]:
+    """Return by group the newest refusal that ``counts`` for its choice. ``alive`` has the oldest first."""
+    newest: dict[str, Remembered] = {}
+    for name, choice in rung.choices.items():
+        for at, refusal in alive:
+            if counts(refusal, choice):
+                said = refusal.diagnosis
+                newest[name] = Remembered(at=at, group=name, code=said.code, kind=said.kind)
+    return tuple(newest.values())
 
 
-def _quota(rung: Rung, alive: Refused, family: Family) -> tuple[Remembered, ...]:
-    """Return by group the newest refusal of a quota that it shares."""
-    return _newest(
-        (name, at, refusal)
-        for name, choice in rung.choices.items()
-        for at, refusal in alive
-        if refusal.diagnosis.kind.endswith("quota")
-        and any(refusal.blocks(rung.region, zone, choice, family) for zone in rung.places)
-    )
+def _ran_dry(rung: Rung, refusal: Refusal, choice: Choice) -> bool:
+    """Return whether it refused just this choice, in any of the zones."""
+    return refusal.region == rung.region and refusal.zone in rung.places and choice in refusal.choices.values()
 
 
-def _room(topology: Topology, rung: Rung, quotas: Sequence[Quota]) -> tuple[Room, ...]:
-    """What each quota allows that the rung's nodes count against. A reservation counts as its nodes do."""
-    found = []
+def _is_full(rung: Rung, family: Family, refusal: Refusal, choice: Choice) -> bool:
+    """Return whether it refused a quota that the choice shares."""
+    of_quota = refusal.diagnosis.kind.endswith("quota")
+    return of_quota and any(refusal.blocks(rung.region, zone, choice, family) for zone in rung.places)
+
+
+def _room(topology: Topology, rung: Rung, quotas: Sequence[Quota]) -> Iterator[Room]:
+    """Yield what each quota allows that the rung's nodes count against. A reservation counts as its nodes do."""
     for quota in quotas:
         choices = [(group.count, rung.choices[group.name]) for group in topology.groups]
         asked = sum(
@@ -212,26 +205,13 @@ def _room(topology: Topology, rung: Rung, quotas: Sequence[Quota]) -> tuple[Room
         )
         if quota.region == rung.region and asked:
             free = None if quota.used is None else max(quota.limit - quota.used, 0.0)
-            found.append(
-                Room(
-                    market=quota.market,
-                    name=quota.name,
-                    unit=quota.unit,
-                    asked=asked,
-                    limit=quota.limit,
-                    free=free,
-                )
-            )
-    return tuple(found)
+            yield Room(market=quota.market, name=quota.name, unit=quota.unit, asked=asked, limit=quota.limit, free=free)
 
 
-def _newest(found: Iterable[tuple[str, float, Refusal]]) -> tuple[Remembered, ...]:
-    newest: dict[str, Remembered] = {}
-    for group, at, refusal in found:
-        if group not in newest or newest[group].at <= at:
-            said = refusal.diagnosis
-            newest[group] = Remembered(at=at, group=group, code=said.code, kind=said.kind)
-    return tuple(newest.values())
+def _price(topology: Topology, rung: Rung, prices: Mapping[str, float]) -> float | None:
+    types = [(group.count, rung.choices[group.name].instance_type) for group in topology.groups]
+    known = all(type_ in prices for _, type_ in types)
+    return round(sum(count * prices[type_] for count, type_ in types), 6) if known else None
 
 
 def _left_out(

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import pytest_capacity
 from pytest_capacity.backends import INSTALLED
 from pytest_capacity.backends.aws import config
 from pytest_capacity.config import groups, loading
@@ -181,9 +180,3 @@ class Case:
 
     def get_closest_marker(self, name: str) -> None:
         """Return None: it has no marker."""
-
-
-@pytest.mark.parametrize("name", pytest_capacity.__all__)
-def test_every_public_name_can_be_had(name: str) -> None:
-    """Each is imported on first use, from the module that has it."""
-    assert getattr(pytest_capacity, name) is not None

@@ -14,7 +14,7 @@ import msgspec
 
 from pytest_capacity.cli.child_env import plain_topology
 from pytest_capacity.cli.console import tell, width
-from pytest_capacity.cli.runs import Seen, known_runs, look_at_all, request_value
+from pytest_capacity.cli.runs import Seen, known_runs, look_at_all
 from pytest_capacity.config.durations import format_duration
 from pytest_capacity.model import Placed
 from pytest_capacity.report.render import EMULATED
@@ -56,11 +56,11 @@ def _row(seen: Seen, ids: Sequence[str], now: float) -> tuple[str, ...]:
     run = seen.run
     started = _started(seen)
     return (
-        run.session if run.session and run.record else _short(run.id, ids),
+        run.record_name or _short(run.id, ids),
         _state(seen),
-        str(request_value(seen, "backend") or "?"),
+        str(seen.request.get("backend") or "?"),
         ", ".join(dict.fromkeys(placed.zone for placed in seen.placed))
-        or ", ".join(request_value(seen, "regions") or ["?"]),
+        or ", ".join(seen.request.get("regions") or ["?"]),
         ", ".join(f"{group} {count}" for group, count in _counts(seen.placed).items()) or "none",
         _rough(now - started) if started else "?",
         _ending(seen, now),
@@ -98,7 +98,7 @@ def _rough(seconds: float) -> str:
 
 def _notes(seen: Seen) -> Iterator[str]:
     """Yield what a row has no room for, and what to do."""
-    if request_value(seen, "emulated"):
+    if seen.request.get("emulated"):
         yield f"  {EMULATED}"
     kinds = Counter(held.kind for held in seen.held or ())
     things = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()]
@@ -144,11 +144,11 @@ def _plain(seen: Seen, now: float) -> dict[str, Any]:
         "session": run.session,
         "state": seen.state,
         "why": seen.why,
-        "backend": request_value(seen, "backend"),
-        "emulated": request_value(seen, "emulated"),
-        "project": request_value(seen, "project"),
+        "backend": seen.request.get("backend"),
+        "emulated": seen.request.get("emulated"),
+        "project": seen.request.get("project"),
         "account": description.identity.account if description and description.identity else None,
-        "regions": request_value(seen, "regions"),
+        "regions": seen.request.get("regions"),
         "topologies": {placed.topology: plain_topology(placed) for placed in seen.placed},
         "nodes": dict(_counts(seen.placed)),
         "owners": list(description.owners) if description else [],

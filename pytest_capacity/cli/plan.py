@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pytest_capacity.cli.console import tell, width
 from pytest_capacity.cli.run import chosen, read_request, spawn_options
 from pytest_capacity.keeper.oneshot import plan
-from pytest_capacity.preview import Plan, PreviewRung, Remembered
+from pytest_capacity.preview import Plan
 from pytest_capacity.report import tables
 from pytest_capacity.report.render import EMULATED
 
@@ -33,40 +33,12 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _plain(planned: Plan) -> dict[str, Any]:
-    return {
-        "backend": planned.backend,
-        "account": planned.account,
-        "emulated": planned.emulated,
-        "regions": list(planned.regions),
-        "troubles": list(planned.troubles),
-        "topologies": {
-            name: {
-                "rungs": [_rung(rung) for rung in topology.rungs],
-                "left_out": msgspec.to_builtins(topology.left_out),
-                "remarks": list(topology.remarks),
-            }
-            for name, topology in planned.topologies.items()
-        },
-    }
-
-
-def _rung(rung: PreviewRung) -> dict[str, Any]:
-    return {
-        "region": rung.region,
-        "zone": rung.zone,
-        "zones": list(rung.zones),
-        "groups": msgspec.to_builtins(rung.groups),
-        "remembered": [_remembered(one) for one in rung.dry],
-        "quota": [_remembered(one) for one in rung.quota],
-        "quota_room": [
-            {"name": one.name, "unit": one.unit, "asked": one.asked, "limit": one.limit, "free": one.free}
-            for one in rung.room
-        ],
-        "unused": dict(rung.unused),
-        "usd_per_hour": rung.price,
-    }
-
-
-def _remembered(one: Remembered) -> dict[str, Any]:
-    at = datetime.fromtimestamp(one.at, UTC).isoformat(timespec="milliseconds")
-    return {**msgspec.to_builtins(one), "at": at, "at_epoch": one.at}
+    """Return the plan as the object that ``--json`` gives: without its time, and that of refusals for people too."""
+    plain: dict[str, Any] = msgspec.to_builtins(planned)
+    del plain["at"]
+    for topology in plain["topologies"].values():
+        for rung in topology["rungs"]:
+            for one in (*rung["quota"], *rung["remembered"]):
+                one["at_epoch"] = one["at"]
+                one["at"] = datetime.fromtimestamp(one["at"], UTC).isoformat(timespec="milliseconds")
+    return plain

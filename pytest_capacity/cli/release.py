@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from pytest_capacity.cli.console import complain, say, tell
-from pytest_capacity.cli.runs import Run, Seen, absence, expect_description, find, is_taken, look, request_value, visit
+from pytest_capacity.cli.runs import Run, Seen, absence, expect_description, find, is_taken, look, visit
 from pytest_capacity.errors import CapacityError, InUse, KeeperError
 from pytest_capacity.keeper import places, protocol
 from pytest_capacity.keeper.client import Connection
@@ -73,7 +73,7 @@ def _release(connection: Connection, run: Run, *, force: bool) -> Receipt:
 
 
 def _show(receipt: Receipt, seen: Seen) -> int:
-    emulated = bool(request_value(seen, "emulated"))
+    emulated = bool(seen.request.get("emulated"))
     tell(line.text for line in receipt_lines(receipt, emulated=emulated))
     if not receipt.clean:
         say(f"its keeper goes on releasing; its log: {seen.run.log}")
@@ -115,7 +115,7 @@ def _await_end(seen: Seen) -> int:
     """Wait for a run that is being released, whose keeper takes no visitors: the journal has the outcome."""
     run = seen.run
     say(f"{run.name} is being released already (keeper {run.pid}, log {run.log}): waiting")
-    longest = float(request_value(seen, "release_timeout_s") or 0) + _PATIENCE
+    longest = float(seen.request.get("release_timeout_s") or 0) + _PATIENCE
     if not _wait(lambda: not is_taken(run.places.lock), longest):
         raise CapacityError(f"run {run.id} has not ended within {longest:g} s. Follow it: logs -f {run.id}")
     after = look(find(run.id, run.places.journal))

@@ -132,7 +132,7 @@ class Life:
         drift = owner.answer.drift if owner.answer else ()
         if not self._quiet:
             say(*render.header(owner.request, owner.log, owner.request.endpoint))
-            say(*render.session_lines(owner.request, time.time(), owner.found), *render.drift_lines(drift))
+            say(*render.session_lines(owner.request, time.time(), owner.found, drift))
 
     def _hear(self, event: Event) -> None:
         """Say what happens as it happens: on the thread that reads it."""

@@ -43,18 +43,19 @@ class Run(Struct, frozen=True, kw_only=True):
     id: str
     begun: Begun | None
     record: Record | None
-    session: str | None
+    #: The session that has the record; None: none has.
+    record_name: str | None
     places: Places
 
     @property
     def name(self) -> str:
         """What to call it on a command line."""
-        return self.session if self.session and self.record else self.id
+        return self.record_name or self.id
 
     @property
-    def record_name(self) -> str | None:
-        """The session that has this run's record; None: none has."""
-        return self.session if self.record else None
+    def session(self) -> str | None:
+        """The session that it serves, or served; None: none."""
+        return self.record_name or self.request.get("session")
 
     @property
     def ended(self) -> float | None:
@@ -99,6 +100,11 @@ class Seen(Struct, frozen=True, kw_only=True):
     placed: tuple[Placed, ...] = ()
     why: str = ""
 
+    @property
+    def request(self) -> Mapping[str, Any]:
+        """The run's request as plain data, by its keeper or its journal; empty: neither has it."""
+        return msgspec.to_builtins(self.description.request) if self.description else self.run.request
+
 
 def known_runs(journal: str | None, *, ended: bool = False) -> list[Run]:
     """Return the runs that have not ended, oldest first; with ``ended`` those too. Asks no keeper."""
@@ -107,21 +113,12 @@ def known_runs(journal: str | None, *, ended: bool = False) -> list[Run]:
     if Path(places.journal).exists():
         with closing(ReadJournal(Path(places.journal))) as reader:
             begun = {run.run: run for run in reader.runs(ended=ended)}
-    records = {record.run: (name, record) for name, record in all_sessions().items()}
-    return [
-        Run(
-            id=run,
-            begun=begun.get(run),
-            record=records[run][1] if run in records else None,
-            session=records[run][0] if run in records else _session_of(begun[run]),
-            places=Places.of(run, journal),
-        )
-        for run in dict.fromkeys((*begun, *records))
-    ]
-
-
-def _session_of(begun: Begun) -> str | None:
-    return (begun.keeper.get("request") or {}).get("session")
+    records = {record.run: (record, name) for name, record in all_sessions().items()}
+    runs = []
+    for run in dict.fromkeys((*begun, *records)):
+        record, name = records.get(run, (None, None))
+        runs.append(Run(id=run, begun=begun.get(run), record=record, record_name=name, places=Places.of(run, journal)))
+    return runs
 
 
 def find(name: str, journal: str | None) -> Run:
@@ -304,10 +301,3 @@ def absence(seen: Seen) -> str:
     }
     silent = f"its keeper (process {run.pid}) does not answer: {seen.why}. Its log: {run.log}"
     return f"run {run.id}: {remedies.get(seen.state, silent)}"
-
-
-def request_value(seen: Seen, name: str) -> Any:
-    """Return a field of the run's request as plain data, by its keeper or its journal; None: neither has it."""
-    if seen.description:
-        return msgspec.to_builtins(getattr(seen.description.request, name))
-    return seen.run.request.get(name)

@@ -62,7 +62,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     #: As far as it is read: all but the topologies, and what only the whole can be checked for.
     request: Request
     #: The provider's section of the file, and whether it had faults.
-    section: Section
+    section: Section = Section(values={}, where="")
     settings_wrong: bool = False
     #: The regions of the topologies that name some for themselves, and those of the others.
     own_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -113,9 +113,10 @@ def load(
     """
     given = values is not None
     paths = [path] if isinstance(path, Path) else list(path or ())
-    files = Files(values=values or {}, name=GIVEN if given else "capacity.yaml")
-    if not given and paths:
+    if paths and not given:
         files = read_files(paths)
+    else:
+        files = Files(values=values or {}, name=GIVEN if given else "capacity.yaml")
     source = Source(files.values, files, overrides, has_flags=not given)
     faults = Faults()
     names: Mapping[str, str] = {}
@@ -172,10 +173,8 @@ def _request(
         emulated=source.overrides.emulator,
     )
     names = tuple(clouds.names())
-    if own:
-        defaults = _no_cloud(source, request, backend, names, faults)
-    else:
-        defaults = _cloud(source, request, backend, names, given, environ, faults)
+    defaults = Defaults(source=source, provider=backend, providers=names, request=request)
+    defaults = _no_cloud(defaults, faults) if own else _cloud(defaults, given, environ, faults)
     request = replace(defaults.request, topologies=read_topologies(given, defaults, faults))
     if not own:
         check_moving(source, request, defaults.common_regions, defaults.own_regions, faults)
@@ -196,54 +195,34 @@ def _request(
     )
 
 
-def _cloud(
-    source: Source,
-    request: Request,
-    provider: Reader,
-    providers: tuple[str, ...],
-    topologies: Mapping[str, Topology],
-    environ: Mapping[str, str],
-    faults: Faults,
-) -> Defaults:
-    own = read_own_regions(source, provider, topologies, faults)
+def _cloud(defaults: Defaults, given: Mapping[str, Topology], environ: Mapping[str, str], faults: Faults) -> Defaults:
+    """Return them with what a cloud has."""
+    source, provider = defaults.source, defaults.provider
+    own = read_own_regions(source, provider, given, faults)
     common = _regions(source, provider, environ, own, faults)
     regions = tuple(dict.fromkeys((*common, *own.every)))
     if source.overrides.emulator and provider.name and not provider.emulated:
         what = f"is given, and the emulator does not speak for `backend: {provider.name}`"
         faults.add("--capacity-emulator", what, "Leave it out.")
-    request = read_moving(source, replace(request, regions=regions), faults)
+    request = read_moving(source, replace(defaults.request, regions=regions), faults)
     market, reserve = _market(source, request.fallback, faults)
-    before = len(faults.lines)
-    section = _section(source, provider, regions, faults)
-    settings = provider.read_section(section, faults)
-    settings_wrong = len(faults.lines) > before
+    request = replace(request, market=market, reserve=reserve)
+    defaults = replace(defaults, request=request, own_regions=own.named, common_regions=common)
+    defaults = _with_section(defaults, faults)
     request = replace(
-        request,
+        defaults.request,
         zones=_zones(source, provider, regions, faults),
-        market=market,
-        reserve=reserve,
         use_reservations=_use_reservations(source, provider, faults),
         endpoint=_endpoint(source, provider, faults),
         prices=_prices(source, provider, faults),
-        settings=settings,
     )
-    return Defaults(
-        source=source,
-        provider=provider,
-        providers=providers,
-        request=request,
-        section=section,
-        settings_wrong=settings_wrong,
-        own_regions=own.named,
-        common_regions=common,
-    )
+    return replace(defaults, request=request)
 
 
-def _no_cloud(
-    source: Source, request: Request, provider: Reader, providers: tuple[str, ...], faults: Faults
-) -> Defaults:
-    """Return what the user's own machines have; refuse what only a cloud could do, as it would not be done."""
-    sections = [name for name in providers if name != provider.name]
+def _no_cloud(defaults: Defaults, faults: Faults) -> Defaults:
+    """Return them with what the user's own machines have; refuse what only a cloud could do, as it is not done."""
+    source, provider = defaults.source, defaults.provider
+    sections = [name for name in defaults.providers if name != provider.name]
     for key in (*_OF_A_CLOUD, *sections):
         value, where = source.get(key)
         if value is not None:
@@ -254,18 +233,19 @@ def _no_cloud(
     if source.overrides.emulator and not source.values.get("databases"):
         what = f"is given, and `backend: {provider.name}` has no cloud to emulate"
         faults.add("--capacity-emulator", what, "Leave it out.")
-    regions, _ = provider.default_regions({})
-    section = _section(source, provider, regions, faults)
-    settings = provider.read_section(section, faults)
-    request = replace(request, regions=regions, settings=settings)
-    return Defaults(source=source, provider=provider, providers=providers, request=request, section=section)
+    request = replace(defaults.request, regions=provider.default_regions({})[0])
+    return _with_section(replace(defaults, request=request), faults)
 
 
-def _section(source: Source, provider: Reader, regions: tuple[str, ...], faults: Faults) -> Section:
-    """Return the provider's own section; those of other providers, in a file for several, are not looked at."""
+def _with_section(defaults: Defaults, faults: Faults) -> Defaults:
+    """Return them with the provider's own section; those of others, in a file for several, are not looked at."""
+    source, provider, request = defaults.source, defaults.provider, defaults.request
+    before = len(faults.lines)
     values, where = source.section(provider.name, provider.examples.section, faults)
     base = source.files.folder_of(provider.name)
-    return Section(values=values, where=where, regions=regions, base=base, emulated=source.overrides.emulator)
+    section = Section(values=values, where=where, regions=request.regions, base=base, emulated=request.emulated)
+    request = replace(request, settings=provider.read_section(section, faults))
+    return replace(defaults, request=request, section=section, settings_wrong=len(faults.lines) > before)
 
 
 def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, shown
 from pytest_capacity.config.provider import Reader, Readers, SctReading
 from pytest_capacity.config.sct_keys import REFUSED, check_refused, ignored
-from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, read_roles, whole_number
+from pytest_capacity.config.sct_nodes import NODE_KEYS, Roles, given, own_or, read_roles, whole_number
 from pytest_capacity.config.sct_words import in_their_advice
 from pytest_capacity.config.source import Source, split
 from pytest_capacity.errors import ConfigError
@@ -71,11 +71,6 @@ def sct_keys(clouds: Readers) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*KEYS, *(key for provider in _all(clouds) for key in provider.sct.all))))
 
 
-def _not_obeyed(clouds: Readers) -> frozenset[str]:
-    """Return the other keys of SCT: those that are refused, and those that are left to the test."""
-    return ignored().union(REFUSED, *(provider.sct.refused for provider in _all(clouds)))
-
-
 def is_sct(values: Mapping[str, Any], ours: Sequence[str], clouds: Readers) -> bool:
     """Return whether a file is one of SCT. ``ours`` are the package's keys, for which no provider is imported."""
     if any(key in values for key in KEYS):
@@ -87,8 +82,8 @@ def is_reserving(values: Mapping[str, Any], where: str, clouds: Readers, faults:
     """Return whether it names a cloud and switches its reservations on."""
     backend = values.get("cluster_backend")
     provider = clouds.get(backend) if backend in tuple(clouds.names()) else Reader()
-    key = _own_or(values, provider.sct.reserve, _RESERVE)
-    on = as_bool(values[key], f"{where}: {key}", faults) if _given(values, key) else False
+    key = own_or(values, provider.sct.reserve, _RESERVE)
+    on = as_bool(values[key], f"{where}: {key}", faults) if given(values, key) else False
     return bool(backend) and bool(on)
 
 
@@ -104,7 +99,9 @@ def translate(
 
     Raises `ConfigError` where the file cannot be classified: it mixes the two.
     """
-    _check_keys(source, ours, sct_keys(clouds), _not_obeyed(clouds), faults)
+    # Those that are refused, and those that are left to the test.
+    others = ignored().union(REFUSED, *(provider.sct.refused for provider in _all(clouds)))
+    _check_keys(source, ours, sct_keys(clouds), others, faults)
     return _Reader(source, environ, clouds, warn, faults).read()
 
 
@@ -166,7 +163,7 @@ def _check_keys(
             "scylla-cluster-tests, and `ssh` and `collect`.",
         )
         raise ConfigError(faults.lines)
-    if _given(values, "colocate") and values["colocate"] != "zone":
+    if given(values, "colocate") and values["colocate"] != "zone":
         remedy = "Write `colocate: zone`, or leave it out."
         faults.add(f"{file}: colocate", f"{shown(values['colocate'])} beside keys of scylla-cluster-tests", remedy)
 
@@ -183,7 +180,7 @@ class _Reader:
         faults: Faults,
     ) -> None:
         self._source = source
-        self._values = {key: value for key, value in source.values.items() if _given(source.values, key)}
+        self._values = {key: value for key, value in source.values.items() if given(source.values, key)}
         self._environ = environ
         self._warn = warn
         self._faults = faults
@@ -193,10 +190,10 @@ class _Reader:
         if self.backend in names:
             self._provider = clouds.get(self.backend)
         self._example = names[0]
-        self._region_key = _own_or(self._values, self._provider.sct.regions, "region_name")
+        self._region_key = own_or(self._values, self._provider.sct.regions, "region_name")
         self._named = self._words(self._region_key)
         self._regions = self._in_use()
-        self._reserve_key = _own_or(self._values, self._provider.sct.reserve, _RESERVE)
+        self._reserve_key = own_or(self._values, self._provider.sct.reserve, _RESERVE)
         self._reserve = bool(self._truth(self._reserve_key))
         self._own = self._read_own(clouds)
 
@@ -224,9 +221,9 @@ class _Reader:
         word = self._word("instance_provision", tuple(_MARKETS))
         # Who asks for a reservation, which spot cannot use, and leaves the market open, does not ask for spot.
         market = _MARKETS[word] if word else "on-demand" if self._reserve else self._provider.sct.market
-        given = self._truth(_ON_DEMAND)
-        # As in the defaults of SCT.
-        moves = self._provider.sct.spot_to_on_demand if given is None else given
+        moves = self._truth(_ON_DEMAND)
+        if moves is None:
+            moves = self._provider.sct.spot_to_on_demand  # As in the defaults of SCT.
         found.put("market", market, "instance_provision")
         found.put("reserve", self._reserve, self._reserve_key)
         found.values["fallback"] = {"spot_to_on_demand": moves}
@@ -435,16 +432,6 @@ class _Reader:
 
     def _fault(self, key: str, what: str, remedy: str) -> None:
         self._faults.add(self._where(key), what, remedy)
-
-
-def _given(values: Mapping[str, Any], key: str) -> bool:
-    """Return whether the key has a value: SCT treats an empty one as absent."""
-    return values.get(key) is not None and values[key] != ""
-
-
-def _own_or(values: Mapping[str, Any], own: str, common: str) -> str:
-    """Return the cloud's own key where it has one and the file gives it, else the one for all clouds."""
-    return own if own and _given(values, own) else common
 
 
 def _all(clouds: Readers) -> Iterator[Reader]:

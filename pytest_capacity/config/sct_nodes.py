@@ -59,7 +59,7 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
 
     A kind that names no images starts from those of the database.
     """
-    type_keys = {name: _type_key(values, name, provider) for name in _ROLES}
+    type_keys = {name: own_or(values, provider.sct.types.get(name, ""), common) for name, (_, common) in _ROLES.items()}
     counts = {name: _count(values, name, type_keys[name], file, faults) for name in _ROLES}
     image_keys = provider.sct.images
     common_key = image_keys.get(_DB, "")
@@ -72,7 +72,7 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
         if count and type_ is None and type_key not in values:
             faults.add(f"{file}: {type_key}", "is missing", f"Name the type of the group {name}.")
         image_key = image_keys.get(name, "")
-        own = image_key if image_key in values else common_key
+        own = own_or(values, image_key, common_key)
         images = _images(values, own, provider, regions, file, faults) if own and count else None
         if count and type_:
             names = {"count": count_key, "instance_type": type_key, "image": image_key or common_key}
@@ -97,10 +97,14 @@ def read_roles(values: Mapping[str, Any], file: str, provider: Reader, regions: 
     return Roles(tuple(found), counts[_DB] or 0, common)
 
 
-def _type_key(values: Mapping[str, Any], name: str, provider: Reader) -> str:
-    """Return the key of the group's type: the cloud's own where the file has it, else the one for all clouds."""
-    own = provider.sct.types.get(name, "")
-    return own if own in values else _ROLES[name][1]
+def given(values: Mapping[str, Any], key: str) -> bool:
+    """Return whether the key has a value: SCT treats an empty one as absent."""
+    return values.get(key) is not None and values[key] != ""
+
+
+def own_or(values: Mapping[str, Any], own: str, common: str) -> str:
+    """Return the cloud's own key where it has one and the file gives it, else the one for all clouds."""
+    return own if own and given(values, own) else common
 
 
 def _count(values: Mapping[str, Any], name: str, type_key: str, file: str, faults: Faults) -> int | None:

@@ -84,13 +84,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
     """Register the runtime of a controller or of the only process. With ``plan`` it only looks."""
-    from pytest_capacity.plugin.session import controller
+    from pytest_capacity.plugin.session import Controller
 
     if plan:
         from pytest_capacity.plugin.dry_run import stay_alone
 
         stay_alone(config)
-    runtime = controller(config, settings, looking_only=plan)
+    runtime = Controller(config, settings, looking_only=plan)
     _register(config, runtime)
     if plan or config.getoption("setupplan", False):
         from pytest_capacity.plugin.dry_run import DryRun
@@ -148,10 +148,7 @@ def capacity_node(request: pytest.FixtureRequest) -> Iterator[Machine | tuple[Ma
     wait for it, first come first served.
     """
     __tracebackhide__ = True
-    runtime = _runtime(request)
-    loan = runtime.lend(request.node)
-    yield loan.nodes[0] if loan.alone else loan.nodes
-    runtime.take_back(loan)
+    yield from _runtime(request).lend(request.node)
 
 
 def _runtime(request: pytest.FixtureRequest) -> Runtime:

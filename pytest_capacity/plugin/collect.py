@@ -15,7 +15,7 @@ import pytest
 
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.plugin.fetch import fetch
+from pytest_capacity.plugin.fetch import Fetch
 from pytest_capacity.plugin.options import Settings, base_of
 from pytest_capacity.plugin.other_plugins import unhurried
 from pytest_capacity.remote.machine import Machine
@@ -114,9 +114,9 @@ class Collection:
         try:
             within = Countdown(LIMIT)
             for visit in visits:
-                visit.start()
+                visit.thread.start()
             for visit in visits:
-                visit.wait(within)
+                visit.thread.join(within.rest())
         finally:
             stopped.set()
         return visits
@@ -144,15 +144,7 @@ class _Visit:
         self._path = path
         self._stopped = stopped
         self._told: list[str] = []
-        self._overdue = False
-        self._thread = threading.Thread(target=self._run, name=f"capacity-collect-{node.name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def wait(self, within: Countdown) -> None:
-        self._thread.join(within.rest())
-        self._overdue = self._thread.is_alive()
+        self.thread = threading.Thread(target=self._run, name=f"capacity-collect-{node.name}", daemon=True)
 
     def found(self) -> Sequence[str]:
         """Return how much there is, in a line."""
@@ -163,7 +155,7 @@ class _Visit:
 
     def notes(self) -> Sequence[str]:
         """Return what could not be had, a line each."""
-        told = [f"not all within {LIMIT:.0f} s"] if self._overdue else []
+        told = [f"not all within {LIMIT:.0f} s"] if self.thread.is_alive() else []
         told += [clean(line, limit=_NOTE) for words in self._told for line in words.splitlines() if line.strip()]
         if len(told) > _NOTES:
             told[_NOTES - 1 :] = [f"{len(told) - _NOTES + 1} more of the kind"]
@@ -188,7 +180,9 @@ class _Visit:
 
     def _files(self) -> None:
         if self._runtime.request.collect:
-            self._told += fetch(self.node, self._runtime.request.collect, self._path / "files", self._stopped)
+            files = Fetch(self.node, self._path / "files", self._stopped)
+            files.fetch(self._runtime.request.collect)
+            self._told += files.notes
 
     def _hook(self) -> None:
         told = self._item.ihook.pytest_capacity_collect(node=self.node, item=self._item, path=self._path)

@@ -45,9 +45,7 @@ class Console:
     as they come.
     """
 
-    def __init__(
-        self, config: pytest.Config, *, at_once: bool, provision_s: float = 0.0, release_s: float = 0.0
-    ) -> None:
+    def __init__(self, config: pytest.Config, *, at_once: bool, provision_s: float, release_s: float) -> None:
         self._config = config
         self._at_once = at_once
         self._events: deque[Event] = deque()

@@ -8,7 +8,8 @@ from typing import Any
 from pytest_capacity.databases import DatabaseChange, StorageMode
 from pytest_capacity.errors import KubeDBError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.plugin.scaled import Keeper, Scaled, beside
+from pytest_capacity.plugin.run_nodes import RunNodes
+from pytest_capacity.plugin.scaled import Scaled, beside
 from pytest_capacity.scaling.model import OpsRequest, TargetState
 
 #: What is refused is shown at the line of the test that asked; how it got there is ours.
@@ -18,7 +19,7 @@ __tracebackhide__ = True
 class Database:
     """One database: of the run (``databases:``), or any other one in its cluster."""
 
-    def __init__(self, runtime: Keeper, name: str, engine: str, namespace: str) -> None:
+    def __init__(self, runtime: RunNodes, name: str, engine: str, namespace: str) -> None:
         self._runtime = runtime
         #: Its name in the cluster, which is not the key in ``databases:``.
         self.name = name
@@ -48,7 +49,6 @@ class Database:
         ``storage_gb`` (GiB of each volume) only grows. ``storage_mode`` is the configuration's and ``component`` the
         engine's unless given. Raises `KubeDBError`.
         """
-        __tracebackhide__ = True
         change = DatabaseChange(
             engine=self.engine,
             name=self.name,
@@ -79,12 +79,11 @@ class Database:
         return self._runtime.call(protocol.ListOps(target=self.target), protocol.OpsAnswer).requests
 
 
-def database(runtime: Keeper, name: str, engine: str | None, namespace: str | None) -> Database:
+def database(runtime: RunNodes, name: str, engine: str | None, namespace: str | None) -> Database:
     """Return the database called ``name``: provisioned if it is one of the run's, as it is otherwise.
 
     Raises `KubeDBError`.
     """
-    __tracebackhide__ = True
     request = runtime.request
     if name in request.databases and engine is None and namespace is None:
         ready = runtime.call_patiently(protocol.AskDatabase(key=name), protocol.DatabaseReady)

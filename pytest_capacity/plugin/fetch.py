@@ -40,16 +40,19 @@ class Fetch:
         self._left = MOST
 
     def fetch(self, patterns: Sequence[str]) -> None:
-        """Copy what ``patterns``, globs as the node's shell reads them, name. Raises `NodeError`."""
-        names = self._expanded(patterns)
+        """Copy what ``patterns``, globs as the node's shell reads them, name."""
         from pytest_capacity.remote.session import transfer
 
-        with transfer(self._node, "collecting files") as sftp:
-            channel = sftp.get_channel()
-            if channel is not None:
-                channel.settimeout(_PATIENCE)
-            for name in names:
-                self._take(sftp, name)
+        try:
+            names = self._expanded(patterns)
+            with transfer(self._node, "collecting files") as sftp:
+                channel = sftp.get_channel()
+                if channel is not None:
+                    channel.settimeout(_PATIENCE)
+                for name in names:
+                    self._take(sftp, name)
+        except NodeError as error:
+            self.notes.append(str(error))
 
     def _expanded(self, patterns: Sequence[str]) -> Sequence[str]:
         # By sh, whatever the user's login shell is; a glob that matches nothing stays as it is, and is missed below.
@@ -125,13 +128,3 @@ def parts(name: str) -> Sequence[str]:
 
 def _why(error: OSError) -> str:
     return (error.strerror or str(error) or type(error).__name__).removesuffix(".")
-
-
-def fetch(node: Machine, patterns: Sequence[str], into: Path, stopped: threading.Event) -> list[str]:
-    """Copy what ``patterns`` name on ``node`` into the folder ``into``; what could not be had, in words."""
-    fetching = Fetch(node, into, stopped)
-    try:
-        fetching.fetch(patterns)
-    except NodeError as error:
-        fetching.notes.append(str(error))
-    return fetching.notes

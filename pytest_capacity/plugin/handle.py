@@ -7,7 +7,7 @@ import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from msgspec.structs import replace
 
@@ -15,8 +15,8 @@ from pytest_capacity.errors import CapacityError, CapacityWarning, ScalingError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.model import NodeChange, Placed, Request, Reservation, ResizeMode
 from pytest_capacity.plugin.database import Database, database
-from pytest_capacity.plugin.node_usage import Uses
-from pytest_capacity.plugin.scaled import Keeper, Scaled
+from pytest_capacity.plugin.run_nodes import RunNodes
+from pytest_capacity.plugin.scaled import Scaled
 from pytest_capacity.remote import export
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.scaling.model import OpsRequest, TargetState
@@ -30,27 +30,6 @@ if TYPE_CHECKING:
 __tracebackhide__ = True
 
 
-class Nodes(Keeper, Protocol):
-    """Where a handle gets its nodes from: what this process knows of the run (`runtime.Runtime`)."""
-
-    @property
-    def uses(self) -> Uses:
-        """Which test used which node."""
-        ...
-
-    def known(self, topology: str) -> str:
-        """Return the name under which ``topology`` is configured."""
-        ...
-
-    def placed(self, topology: str) -> Placed:
-        """Return ``topology`` as it stands; provisioned by the first call."""
-        ...
-
-    def machines(self, topology: str) -> Mapping[str, tuple[Machine, ...]]:
-        """Return its nodes by group."""
-        ...
-
-
 class Capacity:
     """One topology of this run. The first use of its nodes provisions it, for all workers at once.
 
@@ -58,7 +37,7 @@ class Capacity:
     provisioning raises (`pytest_capacity.errors`) is raised again, at once, at every later use.
     """
 
-    def __init__(self, runtime: Nodes, name: str) -> None:
+    def __init__(self, runtime: RunNodes, name: str) -> None:
         self._runtime = runtime
         self.name = name
 
@@ -153,7 +132,6 @@ class Capacity:
         A node that a test has borrowed is never removed. Raises `ScalingError` for what is refused before any change;
         whether it succeeds says `Scaled.wait`.
         """
-        __tracebackhide__ = True
         named = tuple(one if isinstance(one, str) else one.id for one in remove)
         return self._change(NodeChange(topology=self.name, group=group, count=count, remove=named))
 
@@ -173,7 +151,6 @@ class Capacity:
         spot nodes, for a type of another architecture, and, without ``lose_local_disks``, where the nodes have disks of
         their machine, whose data is lost. Raises as `scale` does.
         """
-        __tracebackhide__ = True
         change = NodeChange(
             topology=self.name,
             group=group,
@@ -191,7 +168,6 @@ class Capacity:
         its node is stopped, ``restart`` allows that: the nodes are stopped and started again. Then spot nodes are
         refused, and, without ``lose_local_disks``, nodes with disks of their machine. Raises as `scale` does.
         """
-        __tracebackhide__ = True
         change = NodeChange(
             topology=self.name, group=group, disk_gb=gb, restart=restart, lose_local_disks=lose_local_disks
         )
@@ -209,7 +185,6 @@ class Capacity:
         return self._runtime.call(protocol.ListOps(target=target), protocol.OpsAnswer).requests
 
     def _change(self, change: NodeChange) -> Scaled:
-        __tracebackhide__ = True
         if change.mode not in get_args(ResizeMode):
             raise ScalingError(f"mode is {change.mode!r}, and can be {' or '.join(map(repr, get_args(ResizeMode)))}")
         call = protocol.ScaleNodes(change=replace(change, key=secrets.token_hex(8)))
@@ -286,7 +261,7 @@ class Capacity:
 class Groups(Mapping[str, tuple[Machine, ...]]):
     """The nodes of one topology, by group, as they are now. Looking a group up counts as using its nodes."""
 
-    def __init__(self, runtime: Nodes, topology: str) -> None:
+    def __init__(self, runtime: RunNodes, topology: str) -> None:
         self._runtime = runtime
         self._topology = topology
         runtime.machines(topology)  # Provisioned now, or the reason why not.

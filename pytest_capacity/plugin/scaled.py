@@ -1,39 +1,20 @@
-"""What a test gets that has asked for a change of a database or of a node group, and whom it asks."""
+"""What a test gets that has asked for a change of a database or of a node group."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper import protocol
-from pytest_capacity.keeper.protocol import Answer, Call
-from pytest_capacity.model import Request
+from pytest_capacity.plugin.run_nodes import RunNodes
 from pytest_capacity.scaling.model import GOOD_OUTCOMES, OpsRequest
 from pytest_capacity.scaling.results import result_of
 
-A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
 
 #: What is refused is shown at the line of the test that asked; how it got there is ours.
 __tracebackhide__ = True
-
-
-class Keeper(Protocol):
-    """The run's keeper, as a handle asks it (`runtime.Runtime`)."""
-
-    @property
-    def request(self) -> Request:
-        """Return what the run asked for."""
-        ...
-
-    def call(self, message: Call, answer: type[A]) -> A:
-        """Send ``message`` and return the answer. Raise `CapacityError`."""
-        ...
-
-    def call_patiently(self, message: Call, answer: type[A]) -> A:
-        """Return the answer to what may take minutes."""
-        ...
 
 
 class Scaled(Mapping[str, Any]):
@@ -44,7 +25,7 @@ class Scaled(Mapping[str, Any]):
     several requests ``ops_request_names`` and ``ops_types`` too.
     """
 
-    def __init__(self, runtime: Keeper, requests: Sequence[OpsRequest], error: type[CapacityError]) -> None:
+    def __init__(self, runtime: RunNodes, requests: Sequence[OpsRequest], error: type[CapacityError]) -> None:
         """``error`` is what `wait` raises."""
         self._runtime = runtime
         self._error = error
@@ -70,7 +51,6 @@ class Scaled(Mapping[str, Any]):
         Raises `ScalingError` (`KubeDBError` of a database) with the reason where one did not succeed, and where the
         time is over.
         """
-        __tracebackhide__ = True
         tokens = tuple(request.token for request in self.requests)
         call = protocol.WaitOps(tokens=tokens, timeout_s=timeout)
         self.requests = self._runtime.call_patiently(call, protocol.OpsAnswer).requests

@@ -11,9 +11,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -32,7 +31,7 @@ from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
 from pytest_capacity.plugin.options import Settings
 from pytest_capacity.plugin.request import check_extras, check_workers, read_request
-from pytest_capacity.plugin.run_options import OnExhausted, keeper_python, on_exhausted, scenario_file
+from pytest_capacity.plugin.run_options import keeper_python, on_exhausted, scenario_file
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
 from pytest_capacity.plugin.signals import Pending, Signals
 from pytest_capacity.plugin.worker import hand_over
@@ -58,52 +57,22 @@ _SHOWING_ONLY: Final = ("showfixtures", "show_fixtures_per_test")
 _LOOKING_ONLY: Final = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan", "cacheshow")
 
 
-def controller(config: pytest.Config, settings: Settings, *, looking_only: bool = False) -> Controller:
-    """Return the runtime for ``config``; with ``looking_only`` it starts no keeper.
-
-    Raises `pytest.UsageError` with every fault of the configuration.
-    """
-    check_workers(config)
-    request = read_request(config, settings, os.environ)
-    _, scenario = scenario_file(config, settings)
-    python = keeper_python(config, settings)
-    check_extras(request, python)
-    options = SpawnOptions(
-        python=python,
-        outlive_job=settings.truth("outlive_job", default=False),
-        scenario=os.fspath(scenario) if scenario else None,
-    )
-    return Controller(
-        config,
-        request,
-        options,
-        collect_dir=collect_dir(config, settings),
-        strict_credentials=settings.choice("credentials", ("warn", "error")) == "error",
-        rebuild=settings.truth("rebuild", default=False),
-        signals=Signals() if settings.truth("handle_signals", default=True) else None,
-        on_exhausted=on_exhausted(config, settings),
-        looking_only=looking_only or any(config.getoption(name, False) for name in _LOOKING_ONLY),
-    )
-
-
 class Controller(Runtime):
     """Owns the keeper. All its hooks run on the main thread; events come on the connection's reader thread."""
 
-    def __init__(
-        self,
-        config: pytest.Config,
-        request: Request,
-        options: SpawnOptions,
-        *,
-        collect_dir: Path,
-        strict_credentials: bool,
-        rebuild: bool,
-        signals: Signals | None,
-        on_exhausted: OnExhausted = "fail",
-        looking_only: bool = False,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(config, request, collect_dir, on_exhausted)
+    def __init__(self, config: pytest.Config, settings: Settings, *, looking_only: bool) -> None:
+        """Check the configuration; with ``looking_only`` no keeper is started.
+
+        Raises `pytest.UsageError` with every fault of the configuration.
+        """
+        check_workers(config)
+        request = read_request(config, settings, os.environ)
+        super().__init__(config, request, collect_dir(config, settings), on_exhausted(config, settings))
+        self.options: Final = _spawn_options(config, settings, request)
+        self._looking_only = looking_only or any(config.getoption(name, False) for name in _LOOKING_ONLY)
+        self._strict_credentials = settings.choice("credentials", ("warn", "error")) == "error"
+        self._rebuild = settings.truth("rebuild", default=False)
+        self._signals = Signals() if settings.truth("handle_signals", default=True) else None
         # By the options, as xdist itself decides: its session may be registered after us.
         self._distributed = config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
         self._console = Console(
@@ -112,13 +81,9 @@ class Controller(Runtime):
             provision_s=request.timeout_s,
             release_s=request.release_timeout_s,
         )
-        self.options: Final = options
-        self._looking_only = looking_only
-        self._strict_credentials = strict_credentials
-        self._rebuild = rebuild
-        self._signals = signals
-        self._now = now
-        self._since = now()
+        # As it is now: a test may put another clock in its place.
+        self._now: Final = time.time
+        self._since = self._now()
         self._pid = os.getpid()
         self._owner: Owner | None = None
         self._awaits_identity = False
@@ -130,15 +95,16 @@ class Controller(Runtime):
         #: Whether anything was asked of the cloud, so that there is something to give back.
         self._begun = False
         self._stopped = False
-        # As an event: a line that another thread writes would end up in the output of a test.
-        self._hooks = Hooks(
-            config, request, lambda words: self._console.on_event(Event(now(), "trouble", data={"words": words}))
-        )
+        self._hooks = Hooks(config, request, self._complain)
         self._ending = Ending(emulated=request.emulated, session=request.session)
         self._pending = Pending(self._ending.interrupted)
         self._outcome: Outcome | None = None
         #: What tests are to be warned of, from the reader thread.
         self._warnings: deque[str] = deque()
+
+    def _complain(self, words: str) -> None:
+        # As an event: a line that another thread writes would end up in the output of a test.
+        self._console.on_event(Event(self._now(), "trouble", data={"words": words}))
 
     def call(self, message: Call, answer: type[A]) -> A:
         """Ask over the owner's connection; live lines appear while it waits."""
@@ -204,11 +170,10 @@ class Controller(Runtime):
     def pytest_report_header(self) -> list[str]:
         """Return where, as whom, which run."""
         owner = self._owner
-        header = render.header(self.request, owner.log if owner else "", self._endpoint)
-        if owner is None:
-            return list(fold_all(header, width_of(self.config)))
-        drift = owner.answer.drift if owner.answer else ()
-        said = [*header, *render.session_lines(self.request, self._now(), owner.found), *render.drift_lines(drift)]
+        said = render.header(self.request, owner.log if owner else "", self._endpoint)
+        if owner:
+            drift = owner.answer.drift if owner.answer else ()
+            said += render.session_lines(self.request, self._now(), owner.found, drift)
         return list(fold_all(said, width_of(self.config)))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -240,7 +205,7 @@ class Controller(Runtime):
         and where a scenario may be no good, which is to be said once; otherwise the account is shown when it comes.
         """
         must_know = self._strict_credentials or self.options.scenario
-        if self._uses_capacity(session) or (self._distributed and must_know):
+        if any(map(uses_capacity, session.items)) or (self._distributed and must_know):
             patience = CERTAINTY_PATIENCE if must_know else IDENTITY_PATIENCE
             self._identify(patience, strict=self._strict_credentials)
         elif self._distributed:
@@ -261,9 +226,6 @@ class Controller(Runtime):
             # A filter of the suite's may make it an error: outside of any test there is none to fail.
             with suppress(CapacityWarning):
                 self.config.issue_config_time_warning(warning, stacklevel=2)
-
-    def _uses_capacity(self, session: pytest.Session) -> bool:
-        return any(map(uses_capacity, session.items))
 
     def _on_event(self, event: Event) -> None:
         self.on_event(event)
@@ -410,3 +372,15 @@ class Controller(Runtime):
         if self._owner:
             owner, self._owner = self._owner, None
             owner.close()
+
+
+def _spawn_options(config: pytest.Config, settings: Settings, request: Request) -> SpawnOptions:
+    """Return how the keeper is started. Raise `pytest.UsageError` where it cannot be."""
+    _, scenario = scenario_file(config, settings)
+    python = keeper_python(config, settings)
+    check_extras(request, python)
+    return SpawnOptions(
+        python=python,
+        outlive_job=settings.truth("outlive_job", default=False),
+        scenario=os.fspath(scenario) if scenario else None,
+    )

@@ -89,12 +89,8 @@ def expiry_fault(identity: Identity, request: Request, now: float) -> str | None
 
 def live(event: Event) -> Line | None:
     """Return the line that a step of the journal is worth; None for steps that only the journal cares about."""
-    if event.kind in _TEMPLATES:
-        template, colour = _TEMPLATES[event.kind]
-        line: Line | None = Line(template.format_map(_Shown(event.data)), colour)
-    else:
-        render = _LIVE.get(event.kind)
-        line = render(event.data) if render else None
+    render = _LIVE.get(event.kind)
+    line = render(event.data) if render else None
     if line is None:
         return None
     indent = line.text[: len(line.text) - len(line.text.lstrip())]
@@ -178,36 +174,41 @@ def _ops_ended(data: Mapping[str, Any]) -> Line:
     return Line(f"{words}: {reason}" if reason else words, "green" if good else "yellow")
 
 
-#: By the kind of the event: the line, and its colour.
-_TEMPLATES: Final[Mapping[str, tuple[str, str]]] = {
-    "created": ("  {where}: got {things} {listed}", ""),
-    "refused": ("  {where}: no {kind}: {said}", "yellow"),
-    "unknown": ("  {where}: no clear answer for {kind}, asking again: {said}", "yellow"),
-    "unread": ("{where}: what there is cannot be read now, asking again: {said}", "yellow"),
-    "node-ready": ("  {name}: ready after {seconds} s", ""),
-    "preempted": ("{words}", "yellow"),
-    "releasing": ("releasing {things} {listed}", ""),
-    "changing": ("  {where}: {kind} {id} {words}", ""),
-    "gone": ("gone: {listed}", ""),
-    "suspect": ("suspect, and not lent again: {listed}", "yellow"),
-    "trouble": ("{words}", "red"),
-    "ending": ("{words}", "red"),
-    "adopted": ("the keeper had died; another one has taken over what the run holds", "yellow"),
-    "database-requested": ("database {key}: asking for {engine} {name} in namespace {namespace}", ""),
-    "database-ready": ("database {key}: {name} is ready", "green"),
-    "database-refused": ("database {key}: refused: {words}", "yellow"),
-    "database-releasing": ("database {key}: releasing {name}", ""),
-    "database-gone": ("database {key}: {name} is gone", ""),
-    "ops-created": ("{target}: {kind} {name} ({asked})", ""),
-}
-_LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
+Rendering = Callable[[Mapping[str, Any]], Line | None]
+
+
+def _line(template: str, colour: str = "") -> Rendering:
+    return lambda data: Line(template.format_map(_Shown(data)), colour)
+
+
+#: By the kind of the event.
+_LIVE: Final[Mapping[str, Rendering]] = {
     "attempt-started": _attempt_started,
     "intent": _intent,
+    "created": _line("  {where}: got {things} {listed}"),
+    "refused": _line("  {where}: no {kind}: {said}", "yellow"),
+    "unknown": _line("  {where}: no clear answer for {kind}, asking again: {said}", "yellow"),
+    "unread": _line("{where}: what there is cannot be read now, asking again: {said}", "yellow"),
+    "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
+    "node-ready": _line("  {name}: ready after {seconds} s"),
+    "attempt-ended": _attempt_ended,
     "changed": lambda data: Line(str(data.get("words", "")), "yellow") if data.get("words") else None,
+    "preempted": _line("{words}", "yellow"),
+    "releasing": _line("releasing {things} {listed}"),
+    "changing": _line("  {where}: {kind} {id} {words}"),
+    "gone": _line("gone: {listed}"),
+    "suspect": _line("suspect, and not lent again: {listed}", "yellow"),
     "kept": _kept,
     "extended": lambda data: Line(f"extended: the run may last until {moment(float(data['hard_end']))}"),
-    "nodes-ready": lambda data: Line(f"  nodes that run: {data.get('count') or 'all'}"),
-    "attempt-ended": _attempt_ended,
+    "trouble": _line("{words}", "red"),
+    "ending": _line("{words}", "red"),
+    "adopted": _line("the keeper had died; another one has taken over what the run holds", "yellow"),
+    "database-requested": _line("database {key}: asking for {engine} {name} in namespace {namespace}"),
+    "database-ready": _line("database {key}: {name} is ready", "green"),
+    "database-refused": _line("database {key}: refused: {words}", "yellow"),
+    "database-releasing": _line("database {key}: releasing {name}"),
+    "database-gone": _line("database {key}: {name} is gone"),
+    "ops-created": _line("{target}: {kind} {name} ({asked})"),
     "ops-moved": _ops_moved,
     "ops-ended": _ops_ended,
     "ops-refused": lambda data: Line(f"refused: {clean(str(data.get('words', '')), limit=_WORDS)}", "yellow"),
@@ -216,15 +217,21 @@ _LIVE: Final[Mapping[str, Callable[[Mapping[str, Any]], Line | None]]] = {
 
 def summary(receipt: Receipt, request: Request, *, verbosity: int, width: int | None = None) -> Iterator[Line]:
     """Yield the section at the end. With ``-q`` no nodes, and attempts only if one failed."""
-    if request.emulated:
-        yield Line(EMULATED, "yellow")
-    yield from attempt_lines(receipt.attempts, receipt.changes, verbosity=verbosity, width=width)
-    if verbosity >= 0:
-        for placed in receipt.placed:
-            yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)
+    yield from _tried_and_placed(receipt, receipt.attempts, request, verbosity, width)
     for words in receipt.troubles:
         yield Line(f"trouble: {clean(words)}", "red")
     yield from receipt_lines(receipt, emulated=request.emulated)
+
+
+def _tried_and_placed(
+    told: Receipt | Staying, tried: Sequence[Attempt], request: Request, verbosity: int, width: int | None
+) -> Iterator[Line]:
+    if request.emulated:
+        yield Line(EMULATED, "yellow")
+    yield from attempt_lines(tried, told.changes, verbosity=verbosity, width=width)
+    if verbosity >= 0:
+        for placed in told.placed:
+            yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)
 
 
 def attempt_lines(
@@ -311,24 +318,24 @@ def _left(told: Receipt | Holding, helds: Sequence[Held], by_hand: Sequence[str]
         yield Line(f"    {clean(command)}")
 
 
-def session_lines(request: Request, now: float, joined: Description | None) -> list[str]:
-    """Return the header's line about a named session: begun or joined, how old, with whom it is shared."""
+def session_lines(request: Request, now: float, joined: Description | None, drift: Sequence[str]) -> Iterator[str]:
+    """Yield the header's lines about a named session: begun or joined, how old, with whom it is shared.
+
+    ``drift`` is what this run asks for differently, and does not get, since the session began without it.
+    """
     if request.session is None:
-        return []
-    if joined is None:
-        return [clean(f"capacity: session {request.session}: begun")]
-    count = sum(len(nodes) for placed in joined.placed for nodes in placed.nodes.values())
-    parts = [f"joined, {format_duration(max(0.0, round(now - joined.started)))} old", _nodes_of(count)]
-    if joined.owners:
-        parts.append(f"shared with process {', '.join(map(str, joined.owners))}")
-    if joined.kept_until is not None:
-        parts.append(f"was kept until {moment(joined.kept_until)}")
-    return [clean(f"capacity: session {request.session}: {', '.join(parts)}")]
-
-
-def drift_lines(drift: Sequence[str]) -> list[str]:
-    """Return what this run asks for differently, and does not get, since the session began without it."""
-    return [clean(f"capacity: drift: {line}; the session keeps its own until it is built anew") for line in drift]
+        return
+    parts = ["begun"]
+    if joined is not None:
+        count = sum(len(nodes) for placed in joined.placed for nodes in placed.nodes.values())
+        parts = [f"joined, {format_duration(max(0.0, round(now - joined.started)))} old", _nodes_of(count)]
+        if joined.owners:
+            parts.append(f"shared with process {', '.join(map(str, joined.owners))}")
+        if joined.kept_until is not None:
+            parts.append(f"was kept until {moment(joined.kept_until)}")
+    yield clean(f"capacity: session {request.session}: {', '.join(parts)}")
+    for line in drift:
+        yield clean(f"capacity: drift: {line}; the session keeps its own until it is built anew")
 
 
 def staying_lines(
@@ -338,13 +345,8 @@ def staying_lines(
 
     Of the session's attempts those that were made ``since`` then.
     """
-    if request.emulated:
-        yield Line(EMULATED, "yellow")
     tried = [attempt for attempt in staying.attempts if attempt.started >= since]
-    yield from attempt_lines(tried, staying.changes, verbosity=verbosity, width=width)
-    if verbosity >= 0:
-        for placed in staying.placed:
-            yield from _nodes(placed, verbosity, several=len(request.topologies) > 1)
+    yield from _tried_and_placed(staying, tried, request, verbosity, width)
     count = sum(len(nodes) for placed in staying.placed for nodes in placed.nodes.values())
     name = request.session or request.run
     if staying.until is None:

@@ -63,18 +63,19 @@ def attempts(tried: Sequence[Attempt], *, verbose: bool = False, width: int | No
     shown = tried if verbose else tried[-SHOWN_ATTEMPTS:]
     if len(shown) < len(tried):
         yield f"{len(tried) - len(shown)} attempts before these (-v shows all)"
-    yield from _without_empty([_ATTEMPTS, *map(_attempt, shown)], _ATTEMPT_WIDTHS, _same_topology(tried), width)
+    several = len({attempt.topology for attempt in tried}) > 1
+    yield from _without_empty([_ATTEMPTS, *(_attempt(one, several) for one in shown)], _ATTEMPT_WIDTHS, width)
     for remedy in _remedies(tried):
         yield clean(f"to change: {remedy}")
 
 
-def _attempt(attempt: Attempt) -> tuple[str, ...]:
+def _attempt(attempt: Attempt, several: bool) -> tuple[str, ...]:
     placed = attempt.outcome == "placed"
     said = "" if placed else ": ".join(filter(None, (attempt.code, attempt.words)))
     outcome = attempt.outcome if placed else attempt.kind or attempt.outcome
     return (
         str(attempt.number),
-        attempt.topology,
+        attempt.topology if several else "",
         _place(attempt.region, attempt.zone),
         attempt.market,
         "yes" if attempt.reserved else "",
@@ -85,18 +86,9 @@ def _attempt(attempt: Attempt) -> tuple[str, ...]:
     )
 
 
-def _same_topology(tried: Sequence[Attempt]) -> frozenset[str]:
-    """Return the columns that say the same in every row."""
-    return frozenset(["TOPOLOGY"] if len({attempt.topology for attempt in tried}) <= 1 else [])
-
-
-def _without_empty(
-    rows: Sequence[Sequence[str]], widths: Sequence[int], dropped: frozenset[str], width: int | None
-) -> Iterator[str]:
-    """Yield the table without the columns that are dropped, and without those that have nothing below their head."""
-    kept = [
-        number for number, head in enumerate(rows[0]) if head not in dropped and any(row[number] for row in rows[1:])
-    ]
+def _without_empty(rows: Sequence[Sequence[str]], widths: Sequence[int], width: int | None) -> Iterator[str]:
+    """Yield the table without the columns that have nothing below their head."""
+    kept = [number for number in range(len(widths)) if any(row[number] for row in rows[1:])]
     yield from aligned([[row[number] for number in kept] for row in rows], [widths[number] for number in kept], width)
 
 
@@ -107,14 +99,13 @@ def _remedies(tried: Iterable[Attempt]) -> Iterator[str]:
     yield from dict.fromkeys(said)
 
 
-def plan(planned: Plan, wanted: Sequence[str] | None = None, *, width: int | None = None) -> Iterator[str]:
-    """Yield the rungs of each topology (or of the ``wanted`` ones) in order, and what is left out, with the reason."""
+def plan(planned: Plan, *, width: int | None = None) -> Iterator[str]:
+    """Yield the rungs of each topology in order, and what is left out, with the reason."""
     yield clean(f"{planned.backend} {', '.join(planned.regions)}, account {planned.account}")
     for words in planned.troubles:
         yield clean(f"trouble: {words}")
     for name, topology in planned.topologies.items():
-        if wanted is None or name in wanted:
-            yield from _topology(name, topology, planned.at, width)
+        yield from _topology(name, topology, planned.at, width)
 
 
 def _topology(name: str, planned: TopologyPreview, now: float, width: int | None) -> Iterator[str]:
@@ -122,7 +113,7 @@ def _topology(name: str, planned: TopologyPreview, now: float, width: int | None
         yield f"{name}: tried in this order"
         rows = [_RUNGS, *(_rung(number, rung, now) for number, rung in enumerate(planned.rungs, 1))]
         room = None if width is None else width - 2
-        yield from (indent(line, "  ") for line in _without_empty(rows, _RUNG_WIDTHS, frozenset(), room))
+        yield from (indent(line, "  ") for line in _without_empty(rows, _RUNG_WIDTHS, room))
         yield from (f"  {line}" for line in _unused(planned.rungs))
     else:
         yield f"{name}: nothing to try"
@@ -150,7 +141,7 @@ def _rung(number: int, rung: PreviewRung, now: float) -> tuple[str, ...]:
         _place(rung.region, "+".join(rung.zones)),
         asks,
         _price(rung),
-        _full(rung.quota, now) or _rooms(rung.room) or "?",
+        _full(rung.quota, now) or ", ".join(map(_room, rung.room)) or "?",
         _dry(rung.dry, now),
     )
 
@@ -169,10 +160,6 @@ def _price(rung: PreviewRung) -> str:
 
 def _full(quota: Sequence[Remembered], now: float) -> str:
     return ", ".join(dict.fromkeys(f"full {_ago(one.at, now)} ({one.code or one.kind})" for one in quota))
-
-
-def _rooms(rooms: Sequence[Room]) -> str:
-    return ", ".join(map(_room, rooms))
 
 
 def _room(room: Room) -> str:

@@ -6,6 +6,7 @@ import ensurepip
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,19 @@ def test_its_metadata_names_the_backend(site: Path) -> None:
     assert [(point.group, point.name) for point in found.entry_points] == [(backends.GROUP, "rack")]
     assert found.requires == ["pytest-capacity"]
     assert (site / "rack_capacity" / "errors.yaml").is_file()
+
+
+def test_the_page_shows_the_example() -> None:
+    """Every piece of code and every file of the how-to stands so in the example, but for the suite's own frame."""
+    page = (ROOT / "docs/how-to/backend.md").read_text()
+    shown = [
+        block
+        for block in re.findall(r"```(?:toml|python|yaml)\n(.*?)\n```", page, re.S)
+        if "class TestRack" not in block
+    ]
+    files = [path.read_text() for path in EXAMPLE.rglob("*") if path.suffix in (".py", ".toml", ".yaml")]
+    assert len(shown) == 6
+    assert [block for block in shown if not any(block in text for text in files)] == []
 
 
 def forget_providers() -> None:

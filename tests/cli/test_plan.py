@@ -84,7 +84,7 @@ def test_every_key_is_in_the_reference() -> None:
 
 
 def _keys(value: Any) -> Iterator[str]:
-    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
         yield from _keys(inner)
     if isinstance(value, Mapping):
         yield from value

@@ -53,6 +53,13 @@ class Loader:
             self(values, overrides, **more)
         return caught.value.faults
 
+    def refuses(self, values: Mapping[str, Any], where: str, remedy: str) -> str:
+        """The claim that one thing is wrong: its fault begins with the file and the key, and says what to do."""
+        (fault,) = self.faults(values)
+        assert fault.startswith(f"{self.path}: {where}")
+        assert remedy in fault
+        return fault
+
 
 def with_(**changes: Any) -> dict[str, Any]:
     """The good configuration with keys changed; None removes one."""

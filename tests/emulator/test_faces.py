@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
 from pytest_capacity.emulator.catalogue import MachineType, Place, TableCatalogue
@@ -15,8 +15,9 @@ from pytest_capacity.emulator.things import Machine, Operation, Other
 from pytest_capacity.emulator.view import held, tell
 from pytest_capacity.emulator.weather import WeatherError, read_change
 from pytest_capacity.emulator.world import World
-from tests.emulated import ROOT, Emulator
+from tests.emulated import Emulator
 from tests.emulator.asking import ZONE, aimed, reserve, run
+from tests.emulator.gce.calls import reservation
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -54,16 +55,31 @@ def machine(world: World, cloud: str, id_: str, **more: Any) -> Machine:
     return made
 
 
-def test_no_shared_module_names_a_cloud() -> None:
-    """Clouds stand in their folders; the World does not even speak EC2."""
-    folder = ROOT / "pytest_capacity" / "emulator"
-    names = [path.parent.name for path in folder.glob("*/face.py")]
-    cloud = re.compile(rf"\b({'|'.join([*names, 'ec2', 'moto', 'botocore'])})\b")
-    shared = [*folder.glob("*.py")]
-    assert names
-    assert len(shared) > 15
-    found = [(path.name, word) for path in shared for word in cloud.findall(path.read_text(encoding="utf-8"))]
-    assert found == []
+def test_times_and_faults_may_be_those_of_one_cloud() -> None:
+    """Of the others, none; without a name they are those of every cloud. An unknown name is refused."""
+    world, _ = two_clouds()
+    weather(world, latency_ms={"left": 20}, boot_s=5, faults=[{"cloud": "left", "operation": "Make", "error": "Odd"}])
+    assert [world.weather.of("latency_ms", cloud) for cloud in ("left", "right")] == [20, 0]
+    assert [world.weather.of("boot_s", cloud) for cloud in ("left", "right")] == [5, 5]
+    struck = [world.faults.strike(cloud, "Make", "north").error is not None for cloud in ("left", "right")]
+    assert struck == [True, False]
+    for part in ({"latency_ms": {"middle": 1}}, {"faults": [{"cloud": "middle", "error": "Odd"}]}):
+        with pytest.raises(WeatherError, match="'middle'"):
+            weather(world, **part)
+
+
+def test_several_clouds_live_in_one_emulator(emulator: Emulator, ec2: EC2Client) -> None:
+    """Each call and each thing says whose it is, and a fault of one cloud leaves the other."""
+    url = f"{emulator.url}/compute/v1/projects/emulated-project/zones/us-central1-a/reservations"
+    bearer = {"Authorization": f"Bearer {emulator.secret}"}
+    reserve(ec2)
+    assert requests.post(url, json=reservation("held"), headers=bearer, timeout=60).ok
+    assert sorted(one["cloud"] for one in emulator.world()["held"]) == ["aws", "gce"]
+    assert {one["cloud"] for one in emulator.calls()} == {"aws", "gce"}
+    emulator.weather(faults=[{"cloud": "gce", "error": "INTERNAL", "http": 500}])
+    reserve(ec2)
+    assert requests.post(url, json=reservation("other"), headers=bearer, timeout=60).status_code == 500
+    assert sorted(one["cloud"] for one in emulator.world()["held"]) == ["aws", "aws", "gce"]
 
 
 def test_stock_of_zones_with_one_name_is_apart() -> None:

@@ -156,6 +156,8 @@ class MadeUpCloud:
         self.by_token: dict[str, list[Held]] = {}
         self.calls: list[tuple[str, str]] = []
         self.made: dict[str, int] = {}
+        #: What was asked to go while something that it waits for was there.
+        self.in_use: list[str] = []
         self.numbers = count(1)
 
     def now_as(self, held: Held) -> Held:
@@ -349,9 +351,10 @@ class MadeUpBackend:
         thing = cloud.things.get(held.key)
         if thing is None:
             raise CloudError("NOT_FOUND")
-        later = ORDER[[held.kind in kinds for kinds in ORDER].index(True) + 1 :]
-        assert not any(held.kind in kinds for kinds in later)
-        if self.habits.steps and held.kind == "reservation" and thing.held.facts["capacity"] != "0":
+        before = frozenset[str]().union(*ORDER[: [held.kind in kinds for kinds in ORDER].index(True)])
+        cloud.in_use += [held.id for one in cloud.standing() if one.kind in before and one.zone == held.zone][:1]
+        # Which step comes next is known from what the engine has kept of the last one.
+        if self.habits.steps and held.kind == "reservation" and held.facts["capacity"] != "0":
             thing.held = replace(thing.held, facts={**thing.held.facts, "capacity": "0"})
             return cloud.now_as(thing.held)
         if held.kind == "lease":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.journal import Journal
-from pytest_capacity.model import Diagnosis, ErrorPart, Fallback, Held, Need, NodeGroup, Subject
+from pytest_capacity.model import Diagnosis, ErrorPart, Fallback, Held, Need, NodeGroup, Piece, Subject
 from tests.engine.made_up_cloud import REGION, CloudError, Habits, MadeUpBench
 
 DB = NodeGroup(name="db", count=3, instance_type="big", market="on-demand", reserve=True)
@@ -65,7 +65,7 @@ def test_a_late_failure_is_read_for_the_market_that_was_tried(bench: MadeUpBench
     """(a) A row for spot matches; the same words about the on-demand node are not understood, and stop."""
     spot = NodeGroup(name="db", count=1, instance_type="big", market="spot", reserve=True)
     late = {("1", "node"): (ErrorPart("NO_SPOT", "no spot"),)}
-    engine = bench.engine(spot, habits=Habits(late=late))
+    engine = bench.engine(spot, habits=Habits(takes_s=120, late=late))
     with pytest.raises(Refused, match="NO_SPOT"):
         engine.provision("default")
     assert [(one.market, one.kind) for one in engine.run_state.attempts] == [
@@ -79,7 +79,8 @@ def test_what_stands_beside_a_late_failure_is_not_made_again(bench: MadeUpBench)
     """(a) The refused group moves to another type; the other group's things stay."""
     db = NodeGroup(name="db", count=1, instance_type="big", alternatives=("bigger",), market="on-demand", reserve=False)
     late = {("1", "node"): EXHAUSTED}
-    engine = bench.engine(LOADER, db, habits=Habits(late=late, after={"node": 1}), fallback=Fallback(zones=False))
+    habits = Habits(takes_s=120, late=late, after={"node": 1})
+    engine = bench.engine(LOADER, db, habits=habits, fallback=Fallback(zones=False))
     with pytest.raises(Exhausted):
         engine.provision("default")
     assert zones_of(bench, "reservation") == ["1"]
@@ -141,6 +142,22 @@ def test_nodes_made_one_by_one_may_be_refused_in_part(bench: MadeUpBench) -> Non
     bench.give_back()
 
 
+def test_the_first_refusal_ends_the_waiting_of_the_others(bench: MadeUpBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """(c) Calls that are to be made again later are not, where the zone is left anyway."""
+    engine = bench.engine(replace(DB, reserve=False))
+    create = engine._backend.create
+
+    def refuse(piece: Piece) -> Sequence[Held]:
+        if piece.zone == "1":
+            raise CloudError("POOL_EXHAUSTED" if piece.subject.endswith("/0") else "BUSY")
+        return create(piece)
+
+    monkeypatch.setattr(engine._backend, "create", refuse)
+    assert engine.provision("default").zone == "2"
+    assert [one.outcome for one in engine.run_state.attempts] == ["no-capacity", "placed"]
+    bench.give_back()
+
+
 def test_a_release_may_take_steps_and_an_order(bench: MadeUpBench) -> None:
     """(d) A node, then its card, then the reservation: set to nothing, and deleted by a second call."""
     bench.engine(DB, habits=Habits(steps=True, cards=True, stop_s=3)).provision("default")
@@ -149,12 +166,14 @@ def test_a_release_may_take_steps_and_an_order(bench: MadeUpBench) -> None:
     released = [id_ for operation, id_ in bench.cloud.calls if operation == "release"]
     assert released[-2:] == [reservation, reservation]
     assert len(released) == 3 + 3 + 2
+    assert not bench.cloud.in_use, "each waited until what sits in it was gone"
 
 
-def test_what_a_refused_call_leaves_is_found_and_released(bench: MadeUpBench) -> None:
-    """(e) By its stamp, beside the next attempt, before the run's end."""
+@pytest.mark.parametrize("reserve", [True, False])
+def test_what_a_refused_call_leaves_is_found_and_released(bench: MadeUpBench, reserve: bool) -> None:
+    """(e) By its stamp, beside the next attempt, before the run's end; also where nothing else of it is known."""
     habits = Habits(refuses={("1", "node"): "POOL_EXHAUSTED"}, leftover_nodes=True)
-    engine = bench.engine(DB, habits=habits)
+    engine = bench.engine(replace(DB, reserve=reserve), habits=habits)
     engine.provision("default")
     for work in engine._abandoned.under_way():
         assert work.result(timeout=60)
@@ -187,7 +206,7 @@ def test_a_fixed_deadline_is_not_renewed(bench: MadeUpBench) -> None:
 
 def test_a_list_may_cover_all_regions(bench: MadeUpBench) -> None:
     """(h) One listing; where it cannot be read, nothing of any region is taken for gone."""
-    habits = Habits(global_list=True, unlisted=True)
+    habits = Habits(global_list=True, unlisted=True, stop_s=60)
     engine = bench.engine(DB, habits=habits, regions=(REGION, "south"), fallback=Fallback(regions=True))
     engine.provision("default")
     before = bench.cloud.called("list")
@@ -195,6 +214,7 @@ def test_a_list_may_cover_all_regions(bench: MadeUpBench) -> None:
     receipt = engine.release(lambda: bench.clock.now() > end)
     assert [part.region for part in receipt.unread] == [""]
     assert not receipt.clean
+    assert [held.kind for held in engine.run_state.held()].count("node") == 3, "they are on their way out"
     assert bench.cloud.called("list") > before
     habits.unlisted = False
     bench.give_back()

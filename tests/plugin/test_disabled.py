@@ -71,13 +71,6 @@ def test_a_test_that_asks_all_the_same_is_told_what_to_pass(pytester: pytest.Pyt
     result.stdout.no_fnmatch_line("All traceback entries are hidden*")
 
 
-def test_tests_that_ask_may_be_skipped(pytester: pytest.Pytester, run: Run) -> None:
-    """ini capacity_when_disabled = skip."""
-    pytester.makepyfile(ASKS)
-    pytester.makeini("[pytest]\ncapacity_when_disabled = skip")
-    run(config=None).assert_outcomes(passed=1, skipped=1)
-
-
 def test_what_is_done_when_disabled_is_one_of_two_words(pytester: pytest.Pytester, run: Run) -> None:
     """Anything else is a usage error that lists both."""
     pytester.makepyfile(ASKS)

@@ -112,10 +112,3 @@ def test_what_is_refused_for_another_reason_stays_an_error(
     result = run_on("--capacity-on-exhausted=skip", config=CONFIG)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*UnauthorizedOperation*"])
-
-
-def test_another_word_is_a_usage_error(run: Run) -> None:
-    """That lists the three."""
-    result = run("--capacity-on-exhausted=ignore", config=CONFIG)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --capacity-on-exhausted: 'ignore' is none of fail, skip, xfail*"])

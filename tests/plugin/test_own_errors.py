@@ -37,11 +37,3 @@ def test_a_row_may_stop_what_would_move_on(pytester: pytest.Pytester, run_on: Ru
     result.stdout.fnmatch_lines(["*(InsufficientInstanceCapacity)", "Name another region or another instance type*"])
     assert {call["zone"] for call in cloud.calls("CreateCapacityReservation")} == {"us-east-1a"}
     assert cloud.held() == []
-
-
-def test_a_faulty_row_is_a_usage_error(pytester: pytest.Pytester, run: Run) -> None:
-    """Before anything is asked of a cloud, with every fault."""
-    pytester.makepyfile(USES)
-    result = run(config=f"{CONFIG}errors:\n  - {{code: X, kind: bad}}\n")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*errors[[]0].kind: 'bad' is not one of*", "*errors[[]0]: has no step*"])

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import pytest_capacity
-from pytest_capacity import CapacityError, CapacityReservation, ConfigError, Exhausted, cli
+from pytest_capacity import CapacityError, CapacityReservation, ConfigError, cli
+from pytest_capacity.remote.machine import Machine
 from tests.emulated import IMAGE, Emulator
 
 
@@ -49,16 +50,6 @@ def test_reserve_get_id_cancel(cloud: Emulator, params: Mapping[str, Any]) -> No
     assert cloud.held() == []
     assert cloud.calls("RunInstances") == []
     reservation.cancel(params)
-
-
-def test_no_capacity_leaves_nothing(cloud: Emulator, params: Mapping[str, Any]) -> None:
-    """`Exhausted`, and nothing is held."""
-    cloud.weather(stock={"us-east-1a": {"i4i.large": 0}, "us-east-1b": {"i4i.large": 0}})
-    reservation = CapacityReservation()
-    with pytest.raises(Exhausted, match="InsufficientInstanceCapacity"):
-        reservation.reserve(params)
-    reservation.cancel(params)
-    assert cloud.held() == []
 
 
 def test_another_run_is_cancelled_in_all_regions(cloud: Emulator, params: Mapping[str, Any]) -> None:
@@ -131,10 +122,13 @@ def test_faults_of_a_mapping_speak_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_it_needs_no_pytest() -> None:
-    """Neither pytest nor an SDK is loaded by it."""
-    code = "import sys; from pytest_capacity import CapacityReservation; print({'pytest', 'boto3'} & set(sys.modules))"
+    """Neither pytest nor an SDK is loaded by it; nor does the class of the nodes load what reaches them."""
+    code = (
+        "import sys; from pytest_capacity import CapacityReservation; print({'pytest', 'boto3'} & set(sys.modules)); "
+        "from pytest_capacity import Node; print({'paramiko', 'boto3'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.split() == ["set()", "set()"]
 
 
 def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,9 +164,11 @@ def test_the_emulator_gets_its_arguments(capsys: pytest.CaptureFixture[str], mon
 
 
 def test_public_names_are_there() -> None:
-    """All that __all__ lists can be had, and nothing else."""
+    """All that __all__ lists can be had, and nothing else; a node is what tests get."""
     for name in pytest_capacity.__all__:
         assert getattr(pytest_capacity, name) is not None
     assert set(dir(pytest_capacity)) == set(pytest_capacity.__all__)
+    assert pytest_capacity.Node is Machine
+    assert issubclass(pytest_capacity.CommandFailed, pytest_capacity.NodeError)
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         pytest_capacity.Nonsense  # noqa: B018

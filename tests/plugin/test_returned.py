@@ -140,12 +140,3 @@ def test_of_nodes_that_were_lent_together_one_is_suspect(pytester: pytest.Pytest
     assert log.read_text() == "test_a db-0\ntest_a db-1\ntest_b db-1\n"
     result.stdout.fnmatch_lines(["*failed for db-0 (i-*): AssertionError*. db-0 is not lent again*"])
     result.stdout.fnmatch_lines(["*asks for 2 nodes at once*of which 1 is suspect*"])
-
-
-def test_a_hook_that_misspells_its_arguments_is_told_so(pytester: pytest.Pytester, run: Run) -> None:
-    """By pytest, before anything starts."""
-    pytester.makeconftest("def pytest_capacity_node_returned(nodes): pass\ndef pytest_capacity_collect(way): pass")
-    pytester.makepyfile("def test_it(): pass")
-    result = run(config=None)
-    assert result.ret != 0
-    result.stderr.fnmatch_lines(["*pytest_capacity_*"])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import time
 
 import pytest
 
 from tests.emulated import IMAGE, Emulator
-from tests.plugin.conftest import CONFIG, PATIENCE, Run
+from tests.plugin.conftest import Run
 
 USES_ALL = """
     import pytest
@@ -100,26 +98,6 @@ def test_emulated_runs_say_so_twice(pytester: pytest.Pytester, run: Run) -> None
     assert said == [f"capacity: {said[-1]}", said[-1]]
 
 
-def test_without_capacity_later_tests_fail_at_once_with_the_same_words(
-    pytester: pytest.Pytester, run_on: Run, cloud: Emulator
-) -> None:
-    """Both zones are dry: one short error each, one attempt a zone in all, and the other tests run."""
-    pytester.makepyfile("def test_a(capacity): pass\ndef test_b(capacity_node): pass\ndef test_c(): pass\n")
-    # Both groups are asked for before one of them is refused, on a loaded machine too.
-    cloud.weather(stock={zone: {"i4i.large": 0} for zone in ("us-east-1a", "us-east-1b")}, latency_ms=1000)
-    result = run_on("-n0")
-    result.assert_outcomes(passed=1, errors=2)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    errors = re.findall(r"_ ERROR at setup of test_[ab] _+\n(.*?)\n(?=[_=-])", result.stdout.str(), re.DOTALL)
-    assert len(errors) == 2
-    assert errors[0] == errors[1]
-    assert errors[0].startswith("capacity: ")
-    assert "Traceback" not in errors[0]
-    assert len(errors[0].splitlines()) < 12
-    assert len(cloud.calls("CreateCapacityReservation")) == 4
-    assert cloud.held() == []
-
-
 def test_a_node_that_is_not_there_is_named(pytester: pytest.Pytester, run_on: Run) -> None:
     """An unknown group, topology or index says what there is; so does, in a worker, a marker that asks for too much."""
     pytester.makepyfile(
@@ -191,88 +169,6 @@ aws: {{image: {{us-east-1: {IMAGE}}}}}
     result.stdout.no_fnmatch_line("*plugin/*.py:*")
     result.stdout.fnmatch_lines(["other/loader: i-*"])
     assert len(cloud.calls("RunInstances")) == 1
-
-
-def test_nodes_are_exclusive_across_workers(pytester: pytest.Pytester, run_on: Run) -> None:
-    """Two workers that both want the one loader never have it at the same time."""
-    pytester.makepyfile(
-        """
-        import pathlib, pytest, time
-
-        @pytest.mark.capacity(group="loader")
-        @pytest.mark.parametrize("n", range(4))
-        def test_it(capacity_node, n):
-            mark = pathlib.Path(__file__).with_name(capacity_node.id)
-            mark.touch(exist_ok=False)
-            time.sleep(0.1)
-            mark.unlink()
-        """
-    )
-    run_on("-n2").assert_outcomes(passed=4)
-
-
-def test_failed_tests_give_their_nodes_back(pytester: pytest.Pytester, run_on: Run) -> None:
-    """A test that fails is no crash: the next one gets its node."""
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.capacity(group="loader")
-        @pytest.mark.parametrize("n", range(3))
-        def test_it(capacity_node, n):
-            assert n == 2
-        """
-    )
-    run_on().assert_outcomes(passed=1, failed=2)
-
-
-def test_what_is_left_fails_the_run(pytester: pytest.Pytester, run_on: Run, cloud: Emulator) -> None:
-    """A reservation that cannot be cancelled is listed with the command that removes it, and the exit status is 1."""
-    pytester.makepyfile("def test_it(capacity): pass")
-    fault = {"operation": "CancelCapacityReservation", "error": "UnauthorizedOperation"}
-    cloud.weather(faults=[fault])
-    result = run_on(config=CONFIG + "release_timeout: 2s\n")
-    result.assert_outcomes(passed=1)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(
-        [
-            "receipt: 2 things bearing run * are left (us-east-1 read)",
-            "  reservation cr-* in us-east-1a*",
-            "  bound to end by * UTC at the latest",
-            "    aws *cancel-capacity-reservation*",
-        ]
-    )
-    # The keeper stays for as long as something is left; let it find that it may go.
-    cloud.weather(faults=[])
-    until = time.monotonic() + PATIENCE
-    while cloud.held():
-        assert time.monotonic() < until, cloud.held()
-        time.sleep(0.05)
-
-
-def test_credentials_that_end_too_early_stop_the_run_on_demand(
-    pytester: pytest.Pytester, run_on: Run, cloud: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ini capacity_credentials = error: no test runs. By default it is a warning in the header."""
-    pytester.makepyfile("def test_it(capacity): pass")
-    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1200))
-    keys = "aws_access_key_id = testing\naws_secret_access_key = testing\naws_session_token = testing\n"
-    profile = pytester.makefile(".ini", credentials=f"[short]\n{keys}aws_expiration = {ends}\n")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
-    monkeypatch.setenv("AWS_PROFILE", "short")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name)
-    warned = run_on()
-    warned.assert_outcomes(passed=1)
-    warned.stdout.fnmatch_lines(
-        ["capacity: aws us-east-1, endpoint *, profile short, *", "capacity: the credentials of account*"]
-    )
-    cloud.reset()
-    pytester.makeini("[pytest]\ncapacity_credentials = error")
-    stopped = run_on()
-    assert stopped.ret == pytest.ExitCode.USAGE_ERROR
-    stopped.stderr.fnmatch_lines(["*the credentials of account * end at *capacity_credentials = error*"])
-    assert cloud.calls("CreateCapacityReservation") == []
 
 
 def test_the_account_is_named_once(pytester: pytest.Pytester, run: Run) -> None:

@@ -44,6 +44,8 @@ def suite(pytester: pytest.Pytester) -> None:
         (["--capacity-market=bazaar"], ["*--capacity-market*bazaar*"]),
         (["--capacity-region=us-east-1", "--capacity-zone=eu-west-1a"], ["*--capacity-zone*"]),
         (["--capacity-endpoint=ftp://x", "--capacity-fallback=zones"], ["*-fallback*zone?*", "*--capacity-endpoint*"]),
+        (["--capacity-on-exhausted=ignore"], ["ERROR: *-on-exhausted: 'ignore' is none of fail, skip, xfail*"]),
+        (["-o", "capacity_reserve=maybe"], ["*ini capacity_reserve: 'maybe' is neither true nor false*"]),
         (["--capacity-config=nowhere.yaml"], ["*there is no file */nowhere.yaml*"]),
         (["--capacity-emulator=nowhere.yaml"], ["*there is no scenario file */nowhere.yaml*"]),
         (["--capacity-emulator=."], ["*--capacity-emulator: '.' is no scenario file*"]),
@@ -57,14 +59,6 @@ def test_a_bad_flag_is_a_usage_error(run: Run, arguments: list[str], words: list
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(words)
     result.stdout.no_fnmatch_line("*passed*")
-
-
-def test_every_fault_of_the_file_is_named_at_once(run: Run) -> None:
-    """A file with three faults gives three lines, each with the file's name."""
-    faulty = CONFIG.replace("count: 2", "count: 0") + "colour: red\nduration: soon\n"
-    result = run(config=faulty)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines_random(["*capacity.yaml*count*", "*capacity.yaml*colour*", "*capacity.yaml*duration*"])
 
 
 def test_a_flag_wins_over_environment_ini_and_file(
@@ -99,14 +93,6 @@ def test_lists_and_truth_values_come_from_everywhere(
     from_flags = shown(run("-s", "--no-capacity-reserve", "--capacity-fallback=spot,zone"))
     assert from_flags["reserve"] is False
     assert along(from_flags) == ["spot_to_on_demand", "zones"]
-
-
-def test_a_truth_value_must_be_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the variable."""
-    monkeypatch.setenv("PYTEST_CAPACITY_RESERVE", "maybe")
-    result = run()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*PYTEST_CAPACITY_RESERVE: 'maybe' is neither true nor false*"])
 
 
 def test_the_file_is_found_from_a_subdirectory_too(
@@ -155,15 +141,15 @@ def test_the_hook_must_return_topologies(run: Run, pytester: pytest.Pytester, bo
     result.stderr.fnmatch_lines([words])
 
 
-BAD_MARKS = [
-    ("grup='db'", "*unexpected keyword argument 'grup'*"),
-    ("count=0", "*count is 0: write a whole number from 1 up*"),
-    ("group=3", "*group is 3*"),
-    ("'default', 'db'", "*too many positional arguments*"),
-]
-
-
-@pytest.mark.parametrize(("mark", "words"), BAD_MARKS)
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ("grup='db'", "*unexpected keyword argument 'grup'*"),
+        ("count=0", "*count is 0: write a whole number from 1 up*"),
+        ("group=3", "*group is 3*"),
+        ("'default', 'db'", "*too many positional arguments*"),
+    ],
+)
 def test_a_misused_marker_is_a_usage_error(run_on: Run, pytester: pytest.Pytester, mark: str, words: str) -> None:
     """It names the test and the signature, before any test runs."""
     pytester.makepyfile(f"import pytest\n@pytest.mark.capacity({mark})\ndef test_it(capacity_node): pass\n")

@@ -111,6 +111,11 @@ def test_long_words_are_cut() -> None:
         ("releasing", {"kind": "node", "ids": ["a"]}, "capacity: releasing node a"),
         ("gone", {"kind": "node", "ids": ["a", "b"]}, "capacity: gone: a, b"),
         ("trouble", {"words": "::error:: x"}, "capacity: : :error:: x"),
+        (
+            "changing",
+            {"kind": "node", "id": "i-1", "zone": "us-east-1a", "words": "stops"},
+            "capacity:   us-east-1a: node i-1 stops",
+        ),
         ("suspect", {"ids": ["i-1"]}, "capacity: suspect, and not lent again: i-1"),
     ],
 )
@@ -335,11 +340,3 @@ def test_a_session_that_stays_tells_what_this_process_tried() -> None:
     request = replace(REQUEST, session="dev")
     told = [one.text for one in render.staying_lines(staying, request, 0.0, verbosity=0, since=20.0)]
     assert told[1:3] == ["2  us-east-1a  failed   1.0 s  C: w", "group 'db' got on-demand"]
-
-
-def test_a_change_of_what_stands_is_shown() -> None:
-    """While a node group is changed, each step says what becomes of which thing."""
-    data = {"kind": "node", "id": "i-1", "zone": "us-east-1a", "words": "stops"}
-    line = render.live(Event(at=0.0, kind="changing", data=data))
-    assert line is not None
-    assert line.text == "capacity:   us-east-1a: node i-1 stops"
