@@ -277,7 +277,7 @@ class Climber:
             told = replace(told, outcome="placed")
         except AttemptFailed as error:
             failed = error
-            told = replace(told, **self._came_to(order, error, climb))
+            told = replace(told, **self._outcome(order, error, climb))
         except CapacityError as error:
             told = replace(told, code=type(error).__name__, words=self._run_state.worded(str(error)))
             raise

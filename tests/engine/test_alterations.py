@@ -123,7 +123,7 @@ def test_spot_nodes_are_replaced_and_not_stopped(bench: Bench) -> None:
 
 
 def test_unreserved_nodes_stay_out_of_every_reservation(bench: Bench) -> None:
-    """A group that is not reserved is changed without one, and sits in nobody's open reservation after it."""
+    """A group that is not reserved is changed without one, and sits in no open reservation of another user after it."""
     others = stranger(bench.emulator).create_capacity_reservation(
         InstanceType="c6i.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1a", InstanceCount=2
     )["CapacityReservation"]

@@ -134,7 +134,7 @@ def test_a_quota_takes_the_rest_of_its_region(bench: Bench, emulator: Emulator) 
 
 
 def test_a_quota_full_of_what_was_just_released(bench: Bench, emulator: Emulator) -> None:
-    """It is asked once more, also where the release that took it was confirmed before the refusal was heard."""
+    """It is asked once more, also where the release that took it was confirmed before the refusal came."""
 
     class Slow(Wrapped):
         """A backend whose calls in zone b arrive once all that was left in zone a is gone."""

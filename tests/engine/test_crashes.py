@@ -49,7 +49,7 @@ class HastyClock(MovedClock):
 
 
 class Lives:
-    """Processes that share nothing but the journal, forked from one that has the SDK loaded and has called nobody."""
+    """Processes that share nothing but the journal, forked from one that has the SDK loaded and has made no call."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -93,7 +93,7 @@ def whole_run(engine: Engine) -> bool:
 
 
 def give_back(engine: Engine) -> bool:
-    """What a keeper does that finds nobody."""
+    """What a keeper does whose owner is gone."""
     return engine.release(within(60)).clean
 
 

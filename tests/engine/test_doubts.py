@@ -1,4 +1,4 @@
-"""What nobody knows: lost answers, and what is believed about them."""
+"""What is not known: lost answers, and what is believed about them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Clearing(Weathered):
 
 
 def lost(emulator: Emulator) -> Callable[[], object]:
-    """The next launch is made, and nobody hears of it."""
+    """The next launch is made, and no message is written."""
     return lambda: emulator.weather(faults=[{"operation": "RunInstances", "lose_reply": True, "times": 1}], throttle={})
 
 

@@ -96,7 +96,7 @@ def test_it_cannot_be_replaced(bench: Bench, emulator: Emulator) -> None:
 
 
 def test_who_waits_hears_that_nothing_comes(bench: Bench, emulator: Emulator) -> None:
-    """A failed replacement of a node whose loss was known before is a change: nobody waits for it any longer."""
+    """A failed replacement of a node whose loss was known before is a change: no test waits for it any longer."""
     engine = standing(bench, emulator, on_preempt="replace", fallback=Fallback(spot_to_on_demand=False))
     reclaim(emulator, engine)
     emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})

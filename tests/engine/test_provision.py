@@ -20,7 +20,7 @@ from tests.engine.test_climb import BOTH_REGIONS
 
 
 class Cancelling(Wrapped):
-    """The real backend; before the nodes are looked at for the first time, somebody else cancels all reservations."""
+    """The real backend; before the nodes are looked at for the first time, another user cancels all reservations."""
 
     def __init__(self, backend: Backend, emulator: Emulator) -> None:
         super().__init__(backend)
@@ -45,7 +45,7 @@ def test_nodes_sit_in_their_reservations(bench: Bench, emulator: Emulator) -> No
 
 
 def test_that_they_sit_there_is_read_from_the_cloud(bench: Bench, emulator: Emulator) -> None:
-    """A reservation that somebody cancels while its nodes boot holds them no more: they are not handed out."""
+    """A reservation that another user cancels while its nodes boot holds them no more: they are not handed out."""
     wanted = request(emulator, DB)
     engine = bench.engine(wanted, Cancelling(open_backend(wanted), emulator))
     with pytest.raises(Refused, match=r"was aimed at reservation cr-\w+ and sits in none"):
@@ -92,7 +92,7 @@ def test_a_node_that_dies_before_it_runs_fails_the_attempt(bench: Bench, emulato
 
 
 def test_all_zones_dry(bench: Bench, emulator: Emulator) -> None:
-    """The error names each zone and code; asking again gives it at once and calls nobody."""
+    """The error names each zone and code; asking again gives it at once and makes no call."""
     emulator.weather(stock={"us-east-1a": {"*": 0}, "us-east-1b": {"*": 0}})
     engine = bench.engine()
     with pytest.raises(Exhausted, match=r"(?s)us-east-1a.*us-east-1b.*InsufficientInstanceCapacity") as first:
@@ -172,7 +172,7 @@ def test_provisioning_has_a_limit(bench: Bench, emulator: Emulator) -> None:
 
 
 def test_stop_ends_provisioning(bench: Bench, emulator: Emulator) -> None:
-    """Whoever waits is told, and what was begun is given back."""
+    """The waiting caller gets an error, and what was begun is given back."""
     emulator.weather(boot_s=600)
     engine = bench.engine()
     failures: list[BaseException] = []

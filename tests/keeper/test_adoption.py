@@ -156,7 +156,7 @@ def heard(told: Connection) -> int:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
 def test_an_owner_that_dies_while_its_second_keeper_starts(runs: Runs, emulator: Emulator, seconds: float) -> None:
-    """Nobody is left to say what the run was; the journal does."""
+    """No process is left to say what the run was; the journal does."""
     told, tell = PROCESSES.Pipe(duplex=False)
     child = PROCESSES.Process(target=own, args=(runs.wanted(f"orphan-{seconds}"), tell), daemon=True)
     child.start()
@@ -182,7 +182,7 @@ def test_a_close_while_the_second_keeper_starts(runs: Runs, emulator: Emulator, 
 
 
 def test_a_borrow_that_is_sent_again_is_one_loan(runs: Runs) -> None:
-    """The keeper lent, and died before it said so: the next one gives the same node, and nobody waits for ever."""
+    """The keeper lent, and died before it said so: the next one gives the same node, and no test waits for ever."""
     owner = runs.owner("resent")
     placed(owner)
     borrower = Borrower(owner.path, "gw0")

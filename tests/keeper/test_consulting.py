@@ -37,7 +37,7 @@ consulting = Consulting(lambda: owners)
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What is told of hooks; nobody is there at first."""
+    """What is told of hooks; none is there at first."""
     owners.clear()
     told: list[str] = []
     consulting.complain = told.append

@@ -62,7 +62,7 @@ def test_the_backends_settings_shape_nodes() -> None:
 
 
 def test_the_account_of_a_run_stays() -> None:
-    """A keeper that adopts a run goes on in the account to which the run was pinned, whoever asks."""
+    """A keeper that adopts a run goes on in the account to which the run was pinned, whichever process asks."""
     pinned = replace(STANDS, settings={"account": "111111111111", "profile": "ci"})
     other = replace(STANDS, settings={"account": "222222222222"})
     assert continued(pinned, other).settings == {"account": "111111111111"}

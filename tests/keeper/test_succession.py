@@ -46,7 +46,7 @@ def releases(emulator: Emulator) -> bool:
 
 @pytest.mark.parametrize("guard_first", [True, False])
 def test_the_guard_and_an_owner_see_the_keeper_die(sharing: Sharing, emulator: Emulator, guard_first: bool) -> None:
-    """A session that was kept is in use again: whoever is first, its nodes stay, and go with the last owner."""
+    """A session that was kept is in use again: whichever is first, its nodes stay, and go with the last owner."""
     one = sharing.owner(keep="always")
     nodes = ids(one)
     assert isinstance(one.release(), protocol.Staying)
@@ -69,7 +69,7 @@ def test_the_guard_and_an_owner_see_the_keeper_die(sharing: Sharing, emulator: E
 
 
 def test_an_owner_that_joined_sees_the_release_to_its_end(sharing: Sharing, emulator: Emulator) -> None:
-    """The keeper dies while it releases: what is left of the run is released, whoever began it."""
+    """The keeper dies while it releases: what is left of the run is released, whichever process began it."""
     one, two = sharing.owner(), sharing.owner()
     ids(one)
     assert isinstance(one.release(), protocol.Staying)
@@ -93,7 +93,7 @@ def test_an_owner_that_joined_sees_the_release_to_its_end(sharing: Sharing, emul
 
 
 def test_a_keeper_dies_while_what_was_kept_is_released(sharing: Sharing, emulator: Emulator) -> None:
-    """Nobody uses it and its record is gone: the guard has the rest released."""
+    """No process uses it and its record is gone: the guard has the rest released."""
     one = sharing.owner(keep="always")
     ids(one)
     assert isinstance(one.release(), protocol.Staying)
@@ -157,7 +157,7 @@ def test_one_that_is_refused_does_not_take_what_is_kept(sharing: Sharing) -> Non
 
 
 def test_a_keeper_that_dies_at_the_end_keeps_all_the_same(sharing: Sharing, emulator: Emulator) -> None:
-    """The next one hears what its owner wishes before it hears that the owner goes."""
+    """The next one gets its owner's wish before the message that the owner goes."""
     one = sharing.owner(keep="always")
     nodes = ids(one)
     emulator.weather(latency_ms=300)  # It takes a while to know the account.

@@ -263,14 +263,14 @@ def test_an_answer_of_ec2_leads_to_its_step(code: str, message: str, status: int
 
 @pytest.mark.parametrize(("problem", "step", "kind"), RAISED, ids=lambda value: type(value).__name__)
 def test_what_the_sdk_raises_leads_to_its_step(problem: Exception, step: str, kind: str) -> None:
-    """What was never sent is tried anew; what may have been heard is asked again with its token."""
+    """What was never sent is tried anew; what may have been received is asked again with its token."""
     found = diagnose_error(problem)
     assert (found.step, found.kind) == (step, kind)
 
 
 @pytest.mark.parametrize(("code", "message", "scope"), REACH)
 def test_a_refusal_reaches_as_far_as_it_says(code: str, message: str, scope: str) -> None:
-    """The scope comes with the diagnosis, for whoever chooses the next place."""
+    """The scope comes with the diagnosis, for the choice of the next place."""
     assert diagnose_error(raised_by(code, message, 400)).scope == scope
 
 
@@ -318,7 +318,7 @@ def test_an_answer_from_something_before_ec2_is_an_unknown_outcome(body: bytes) 
 
 
 def test_an_unreadable_answer_is_an_unknown_outcome() -> None:
-    """botocore cannot parse it, and so nobody knows what was done."""
+    """botocore cannot parse it, and so it is not known what was done."""
     with pytest.raises(Exception, match="Unable to parse") as caught:
         parsed(b"{not xml", 500)
     assert diagnose_error(caught.value).step == "ask-again"
@@ -336,7 +336,7 @@ def test_no_row_is_without_a_case() -> None:
 
 
 def test_every_published_code_is_classed_or_left_unknown_on_purpose() -> None:
-    """EC2's list has no code that nobody has looked at, and what is left unknown is of calls that are never made."""
+    """EC2's list has no code that was not looked at, and what is left unknown is of calls that are never made."""
     known = {code for row in packaged_table("aws").rows for code in row.code}
     assert sorted(PUBLISHED - known - LEFT_UNKNOWN) == []
     assert sorted(LEFT_UNKNOWN & known) == []

@@ -110,7 +110,7 @@ def test_what_may_not_be_read_rules_nothing_out(emulator: Emulator, operation: s
 @pytest.mark.parametrize("operation", ["DescribeInstanceTypeOfferings", "DescribeImages", "DescribeAvailabilityZones"])
 @pytest.mark.parametrize("error", ["RequestLimitExceeded", "InternalError"])
 def test_a_bad_moment_is_said(emulator: Emulator, operation: str, error: str) -> None:
-    """Whoever asks again gets the answer; deciding without it could cost a second reservation, or a wrong platform."""
+    """A later call gets the answer; deciding without it could cost a second reservation, or a wrong platform."""
     emulator.weather(faults=[{"operation": operation, "error": error, "times": 1}])
     with pytest.raises(ClientError, match=error):
         offers(emulator, DB)
@@ -131,7 +131,7 @@ def test_a_region_of_which_nothing_can_be_read_says_why(emulator: Emulator) -> N
 
 @pytest.mark.parametrize("operation", ["DescribeInstanceTypeOfferings", "DescribeAvailabilityZones", "DescribeImages"])
 def test_bad_credentials_are_said_at_once(emulator: Emulator, operation: str) -> None:
-    """They are not a zone's fault, and every later call would hear the same."""
+    """They are not a zone's fault, and every later call would be answered alike."""
     emulator.weather(faults=[{"operation": operation, "error": "AuthFailure"}])
     with pytest.raises(ClientError, match="AuthFailure"):
         offers(emulator, DB)

@@ -18,7 +18,7 @@ from tests.emulated import Emulator
 
 
 def test_a_given_group_gets_our_member_and_stays(emulator: Emulator, bench: Bench) -> None:
-    """Members of ours go into a group of somebody else, and out of it; the group itself is never touched."""
+    """Members of ours go into a group of another user, and out of it; the group itself is never touched."""
     plain = open_backend(request(emulator))
     group = given_group(plain, ["1", "2"])
     engine = bench.engine(request(emulator, settings=replace(SETTINGS, capacity_reservation_group=group)))
