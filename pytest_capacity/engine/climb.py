@@ -302,7 +302,7 @@ class Climber:
             climb.sound = order if failed.sound else None
         return placed
 
-    def _came_to(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
+    def _outcome(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
         diagnosis = failed.diagnosis
         outcome = "quota" if diagnosis.kind.endswith("quota") else "no-capacity"
         if diagnosis.step != "move-on":
