@@ -90,7 +90,7 @@ class Emulator:
 
     def renew(self) -> None:
         """An empty World and fair weather for another test, once the calls of the one before have ended."""
-        # Whoever was killed over a call would fill the World anew, or have it counted as the next test's.
+        # A client that was killed over a call would fill the World anew, or have it counted as the next test's.
         end = time.monotonic() + PATIENCE
         self.go_on()
         self._end_keepers()

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Final
 
 import pytest
 
@@ -113,6 +114,24 @@ def test_links_lead_somewhere(page: Path) -> None:
     """Relative links of the documentation name files that exist."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+#: Words that are easy to misread, or name no mechanism.
+VAGUE: Final = re.compile(r"\b(lest|who(?:so)?ever|nobody|somebody|hears?|heard|in good order)\b", re.IGNORECASE)
+
+
+def test_prose_is_plain() -> None:
+    """Code, comments, messages and pages say what does a thing to what."""
+    texts = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *(ROOT / "changelog.d").glob("*.md")]
+    for folder in ("pytest_capacity", "examples", "benchmarks"):
+        texts += [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml", ".md", ".html")]
+    lines = (
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if VAGUE.search(line)
+    )
+    assert list(lines) == []
 
 
 def test_the_quickstart_of_the_readme_is_valid(tmp_path: Path) -> None:

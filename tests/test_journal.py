@@ -97,7 +97,7 @@ def test_a_directory_cannot_be_a_journal(tmp_path: Path) -> None:
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """Somebody else's link must not make us write elsewhere."""
+    """Another user's link must not make us write elsewhere."""
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(JournalError):
         Journal(tmp_path / "link")
@@ -119,7 +119,7 @@ def test_a_damaged_journal_is_kept_aside(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_never_a_journal_is_left_alone(tmp_path: Path) -> None:
-    """Somebody's notes, named by mistake: an error that says what to do, and not a byte is changed."""
+    """A file of notes, named by mistake: an error that says what to do, and not a byte is changed."""
     path = tmp_path / "notes.txt"
     path.write_bytes(b"milk, bread")
     with pytest.raises(JournalError, match=r"notes\.txt is no journal.*--capacity-journal"):

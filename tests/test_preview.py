@@ -87,7 +87,7 @@ def test_groups_that_are_spread_have_their_zones_in_one_rung() -> None:
 def test_what_is_no_rung_has_its_reason(
     keys: dict[str, Any], offers: dict[str, Sequence[Offer]], left_out: list[tuple[str, str]]
 ) -> None:
-    """Zones that nobody asked for have none."""
+    """Zones that were not asked for have none."""
     plan = preview_topology(BOTH, request(**keys), offers)
     assert [(one.zone, one.why) for one in plan.left_out] == left_out
 

@@ -1,4 +1,4 @@
-"""Calls the hooks of the run: those that decide when the keeper asks, those that only hear as things happen.
+"""Calls the hooks of the run: those that decide when the keeper asks, those that are only told what happens.
 
 In the controller, or the only process; never on its main thread, which may be in a test.
 """
@@ -17,7 +17,7 @@ from pytest_capacity.keeper.protocol import Advise, Consult, Event, Topic
 from pytest_capacity.model import Attempt, Diagnosis, Held, Placed, Request, Reservation
 from pytest_capacity.remote.machine import Machine
 
-#: How long the end of a session waits for hooks that still hear of what happened. Seconds.
+#: How long the end of a session waits for hooks that are still called for what happened. Seconds.
 LAST: Final = 5.0
 
 _DECIDE: Final[Mapping[str, Topic]] = {"pytest_capacity_ladder": "ladder", "pytest_capacity_diagnose": "diagnose"}
@@ -51,7 +51,7 @@ class Hooks:
 
     @property
     def listens(self) -> bool:
-        """Whether any hook wants to hear of what happens."""
+        """Whether any hook is to be called for what happens."""
         return any(map(self._implemented, _HEARD))
 
     def _implemented(self, hook: str) -> bool:

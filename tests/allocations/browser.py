@@ -63,7 +63,7 @@ class Chromium:
     def __init__(self, program: str, profile: Path) -> None:
         to_it, ours_out = os.pipe()
         ours_in, from_it = os.pipe()
-        # It reads descriptor 3 and writes to descriptor 4. Duplicates with higher numbers are in nobody's way.
+        # It reads descriptor 3 and writes to descriptor 4. Duplicates with higher numbers are free.
         passed = [fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (to_it, from_it)]
 
         # Its sandbox needs what a container and root do not have; it opens nothing but our own page.
@@ -111,7 +111,7 @@ class Chromium:
         self.until("document.readyState === 'complete' && location.protocol === 'http:'", "the page is loaded")
 
     def leave(self) -> None:
-        """Show nothing, so that nobody is asked any more."""
+        """Show nothing, so that no server is asked any more."""
         self._call("Page.navigate", url="about:blank")
 
     def run(self, script: str) -> Any:

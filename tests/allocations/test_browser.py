@@ -123,7 +123,7 @@ def test_text_stays_text(page: Page) -> None:
 
 
 def test_filters_are_in_the_url(page: Page) -> None:
-    """What the form asks for can be sent to somebody else, and is in the form again there."""
+    """What the form asks for can be sent to another user, and is in the form again there."""
     page.open()
     page.chromium.run("document.querySelector('[name=lease]').value = 'lease-1'")
     page.chromium.run("document.querySelector('form button').click()")

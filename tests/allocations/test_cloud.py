@@ -20,7 +20,7 @@ ENDED = Filter(cloud="blazar", terminated=True)
 
 
 def use(reservation: str, lease: str = "lease-9", **more: Any) -> CloudUse:
-    """Somebody else's, for an hour from midnight on."""
+    """Another user's, for an hour from midnight on."""
     wanted = {"since": MIDNIGHT, "until": MIDNIGHT + HOUR, "ends": True, "owner": "alice", **more}
     return CloudUse(reservation=reservation, lease=lease, **wanted)
 
@@ -55,7 +55,7 @@ def test_others_and_coming_reservations_are_there(lab: Lab) -> None:
 
 
 def test_a_host_is_found_by_its_name_too(lab: Lab) -> None:
-    """Who takes a host down knows its name; a resource that nobody uses is there where empty ones are asked for."""
+    """Who takes a host down knows its name; an unused resource is there where empty ones are asked for."""
     with lab.view() as view:
         view.note("blazar", [resource("1", use("res-1")), resource("2")], ["r1"])
         assert reservations(view, Filter(cloud="blazar", resource="compute-1")) == {"1": ["res-1"]}

@@ -135,7 +135,7 @@ class Openstack:
         return [one for one in found if one["status"] != "TERMINATED"]
 
     def lease(self, *reservations: Mapping[str, Any], hours: float = 2, start: str = "now") -> dict[str, Any]:
-        """A lease of somebody else's."""
+        """A lease of another user."""
         end = (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%d %H:%M")
         body = {"name": "another's", "start_date": start, "end_date": end, "reservations": reservations, "events": []}
         status, answer = self.ask("POST", "/v1/leases", body)
@@ -144,7 +144,7 @@ class Openstack:
         return found
 
     def take_zone(self, zone: str) -> None:
-        """Somebody else has every host of it."""
+        """Another user has every host of it."""
         self.lease(hosts_of(len(ZONES[zone]), zone))
 
     def clear(self) -> None:
@@ -214,7 +214,7 @@ class BlazarLab:
         quota: bool = False,
         slow_s: float = 0.0,
     ) -> None:
-        """A dry zone is one that somebody else has leased; late, Nova finds no host for the servers."""
+        """A dry zone is one that another user has leased; late, Nova finds no host for the servers."""
         for zone in dry:
             self.openstack.take_zone(zone)
         weather = {"late": list(late), "lose_reply": lose_reply, "quota": quota, "slow_s": slow_s}

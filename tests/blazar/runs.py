@@ -124,7 +124,7 @@ class Suite:
         return "".join(log.read_text(errors="replace") for log in (self.path / "state").rglob("*.log"))
 
     def kill_all(self) -> None:
-        """Nobody is left who would release anything. Stopped first: none starts another keeper for one that died."""
+        """None is left that would release anything. Stopped first: none starts another keeper for one that died."""
         others = self.others()
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in others:

@@ -97,7 +97,7 @@ def by_host(answer: Any) -> dict[str, list[dict[str, str]]]:
 
 
 def test_the_same_leases_are_answered_alike_field_by_field(pair: Pair) -> None:
-    """Every host of the cloud, one that nobody uses too; of the run, of others, and what is to come: each field."""
+    """Every host of the cloud, an unused one too; of the run, of others, and what is to come: each field."""
     lease, reservations = pair.ids()
     status, theirs = pair.theirs(LIST)
     assert status == 200

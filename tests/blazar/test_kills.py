@@ -30,7 +30,7 @@ WAITING_OPEN: Final = 2.0
 
 
 def another_teams(suite: Suite) -> str:
-    """Make a lease of somebody else's that stands; its id."""
+    """Make a lease of another user that stands; its id."""
     openstack = suite.lab.openstack
     lease = ""
 

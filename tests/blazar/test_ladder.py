@@ -77,7 +77,7 @@ class TwoClouds:
         raise NotImplementedError
 
     def take(self, region: str, zone: str, taken: int) -> None:
-        """Somebody else has so much of it."""
+        """Another user has so much of it."""
         openstack = self.labs[region].openstack
         if taken == FULL:
             openstack.take_zone(zone)

@@ -150,7 +150,7 @@ def test_a_lease_is_extended_while_the_run_lives(lab: BlazarLab, bench: Bench) -
 
 
 def test_a_refused_extension_is_lack_of_capacity_and_the_lease_stands(lab: BlazarLab, bench: Bench) -> None:
-    """The hosts are booked next by somebody else: Blazar says so, and the old end holds."""
+    """The hosts are booked next by another user: Blazar says so, and the old end holds."""
     engine = bench.engine(lab.request(group("db", 2, reservation="physical:host")))
     engine.provision("default")
     backend = open_backend(engine.request)
@@ -269,7 +269,7 @@ def test_the_runs_key_and_the_users_data_reach_cloud_init(lab: BlazarLab) -> Non
 
 
 def test_what_is_not_ours_is_left_alone(lab: BlazarLab) -> None:
-    """A lease of somebody else's is in no listing of ours, and is not released."""
+    """A lease of another user is in no listing of ours, and is not released."""
     hosts = {
         "resource_type": "physical:host",
         "min": 1,

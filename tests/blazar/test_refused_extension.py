@@ -1,4 +1,4 @@
-"""The hosts of a lease are booked next by somebody else, so it cannot be extended: a whole run on the real Blazar."""
+"""The hosts of a lease are booked next by another user, so it cannot be extended: a whole run on the real Blazar."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def end_of(suite: Suite) -> float:
 
 
 def book_next(lab: BlazarLab, end: float, minutes: float = 10) -> dict[str, Any]:
-    """Somebody books all hosts of the zone, from some minutes after ``end`` on."""
+    """Another user books all hosts of the zone, from some minutes after ``end`` on."""
     start = datetime.fromtimestamp(end + minutes * MINUTE, UTC).strftime("%Y-%m-%d %H:%M")
     return lab.openstack.lease(hosts_of(2, "az-a"), start=start, hours=9)
 

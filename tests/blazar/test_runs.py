@@ -20,7 +20,7 @@ def test_a_run_is_placed_and_given_back(suite: Suite) -> None:
 
 
 def test_a_dry_zone_is_left(suite: Suite) -> None:
-    """Somebody else has every host of the first zone: the run stands in the second, as a whole."""
+    """Another user has every host of the first zone: the run stands in the second, as a whole."""
     suite.lab.weather(dry=("az-a",))
     suite.let_go()
     process = suite.start()

@@ -57,7 +57,7 @@ def ids(lease: dict[str, Any]) -> set[str]:
 
 
 def test_everybodys_leases_and_those_to_come_are_there(lab: BlazarLab) -> None:
-    """Each host by id, name and zone, those that nobody uses too; whose a lease is, its state, begin and end."""
+    """Each host by id, name and zone, unused ones too; whose a lease is, its state, begin and end."""
     now, later = lab.openstack.lease(hosts_of(1, "az-a")), coming(lab)
     until(lambda: {one["status"] for one in lab.openstack.leases()} == {"ACTIVE", "PENDING"}, "the first one stands")
     found, unread = read(lab)
@@ -98,7 +98,7 @@ def test_filters_are_blazars_own(lab: BlazarLab) -> None:
 
 
 def test_a_lease_that_has_ended_is_known_without_its_hosts(lab: BlazarLab) -> None:
-    """Blazar destroys the rows of its hosts, and keeps the lease until somebody deletes it."""
+    """Blazar destroys the rows of its hosts, and keeps the lease until a user deletes it."""
     lease = lab.openstack.lease(hosts_of(1, "az-a"), hours=0.1)
     lab.openstack.world({"ahead_s": 3600})
     until(lambda: not lab.openstack.leases(), "Blazar has ended it")
@@ -189,7 +189,7 @@ def test_it(capacity):
 
 
 def test_before_a_host_is_taken_down(suite: Suite) -> None:
-    """The seed's case: a test and the command line both see what stands and what is booked next, whoever has it."""
+    """The seed's case: a test and the command line both see what stands and what is booked next, of others too."""
     theirs, next_ = suite.lab.openstack.lease(hosts_of(1, "az-b")), coming(suite.lab, "az-a")
     suite.write("test_suite.py", MAINTENANCE)
     process = suite.start()

@@ -101,7 +101,7 @@ class Shell:
         return found
 
     def kill_keepers(self) -> None:
-        """Nobody is left of those that would release: neither guards nor keepers."""
+        """No process is left of those that would release: neither guards nor keepers."""
         for pid in self.suite.guards() + self.suite.keepers():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -32,7 +32,7 @@ def test_where_no_run_ever_was_there_is_none(shell: Shell) -> None:
 
 
 def test_a_kept_session_is_listed_until_it_is_released(shell: Shell) -> None:
-    """With its nodes, its times, and nobody who uses it; then no more, unless all are asked for."""
+    """With its nodes, its times, and no user of it; then no more, unless all are asked for."""
     shell.keep()
     listed = shell.one()
     assert (listed["session"], listed["state"], listed["backend"], listed["owners"]) == (SESSION, "kept", "aws", [])

@@ -1,4 +1,4 @@
-"""release: everything is given back now, whoever kept it."""
+"""release: everything is given back now, also what another process kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.safety.runs import GRANTED, PATIENCE, until
 
 
 def test_a_kept_session_is_given_back(shell: Shell) -> None:
-    """The receipt says so, and nobody stays behind."""
+    """The receipt says so, and no process stays behind."""
     shell.keep()
     run = shell.one()["run"]
     ended = shell("release", SESSION)
@@ -24,7 +24,7 @@ def test_a_kept_session_is_given_back(shell: Shell) -> None:
 
 
 def test_what_is_in_use_stays(shell: Shell) -> None:
-    """Nobody is there to be asked: it is refused with the users, and the run goes on."""
+    """No user is there to be asked: it is refused with the users, and the run goes on."""
     going = shell.use()
     run, nodes = shell.one()["run"], shell.instances()
     ended = shell("release", run)

@@ -49,7 +49,7 @@ def test_the_exit_code_is_the_commands(shell: Shell, code: int) -> None:
 
 
 def test_the_command_knows_its_nodes(shell: Shell) -> None:
-    """By variables and a file, which nobody else can read and which ends with it."""
+    """By variables and a file, which no other user can read and which ends with it."""
     code = (
         "import json, os, stat; path = os.environ['CAPACITY_FILE']; "
         "modes = [stat.S_IMODE(os.stat(one).st_mode) for one in (path, os.path.dirname(path))]; "
@@ -229,7 +229,7 @@ def test_what_is_written_wrong(shell: Shell, arguments: tuple[str, ...], code: i
 
 
 def test_groups_that_would_share_a_variable(shell: Shell) -> None:
-    """Nobody could tell their nodes apart."""
+    """Their nodes could not be told apart."""
     group = {"count": 1, "instance_type": "i4i.large"}
     shell.suite.configure({"db-a": group, "db_a": group})
     ended = shell.run("true")

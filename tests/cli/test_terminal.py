@@ -70,7 +70,7 @@ class Terminal:
         try:
             self.text += os.read(self._master, 65536).decode(errors="replace")
         except OSError:
-            return False  # Nobody has it open any more.
+            return False  # No process has it open any more.
         return True
 
 
@@ -115,7 +115,7 @@ def test_ctrl_c_is_the_commands(shell: Shell, terminals: list[Terminal]) -> None
 
 
 def test_ctrl_z_without_a_shell_above_stops_nothing(shell: Shell, terminals: list[Terminal]) -> None:
-    """Nobody could continue it."""
+    """No process could continue it."""
     terminal = Terminal(shell, words(shell, 'echo ready; read line; echo "got $line"'))
     terminals.append(terminal)
     terminal.await_text("ready")

@@ -47,7 +47,7 @@ def key(tmp_path: Path) -> Path:
 def test_nodes_are_reached_where_something_asks_for_it(
     loading: Loader, values: dict[str, Any], ssh: Ssh | None
 ) -> None:
-    """The section, a group that is ready when somebody can log in, paths to fetch, or machines of one's own."""
+    """The section, a group that is ready when a login works, paths to fetch, or machines of one's own."""
     assert loading(values).ssh == ssh
 
 

@@ -32,7 +32,7 @@ def test_by_default_nothing_is_shared_or_kept(loading: Loader) -> None:
     ],
 )
 def test_when_nodes_are_kept_and_how_long(loading: Loader, values: dict[str, Any], keep: str, seconds: float) -> None:
-    """A word, or a time, which says both; half an hour where nobody says, and never longer than the run."""
+    """A word, or a time, which says both; half an hour where none is given, and never longer than the run."""
     request = loading(with_(**values))
     assert (request.keep, request.keep_s) == (keep, seconds)
 

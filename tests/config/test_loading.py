@@ -354,7 +354,7 @@ def test_without_a_file(tmp_path: Path) -> None:
 
 
 def test_run_ids_differ() -> None:
-    """Nobody named the run: each gets an id of its own."""
+    """Where the run has no name, each gets another id."""
     groups = {"default": Topology((NodeGroup(name="db", count=1, instance_type="i4i.large", image=IMAGE),))}
     over = Overrides(backend="aws", regions=("us-east-1",))
     runs = {load(over, clouds=INSTALLED, path=None, environ={}, topologies=groups).run for _ in range(2)}

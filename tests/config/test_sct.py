@@ -79,7 +79,7 @@ def test_a_whole_file(loading: Loader) -> None:
     ]
     # The monitor is neither reserved nor in the placement group.
     assert [(group.reserve, group.placement_group) for group in groups] == [(True, True), (True, True), (False, False)]
-    # Those of the database serve whoever has none of its own.
+    # Those of the database serve the roles that have none.
     assert section_of(request).image == {"us-east-1": IMAGE}
     assert [group.image for group in groups] == [None, OTHER, None]
 

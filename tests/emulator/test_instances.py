@@ -196,7 +196,7 @@ def test_tags_are_refused_for_what_is_not_there(ec2: EC2Client) -> None:
 
 
 def test_what_the_emulator_does_not_know_is_said_so(ec2: EC2Client) -> None:
-    """No operation on machines is answered by somebody who knows none of them."""
+    """No operation on machines is answered by a service that knows none of them."""
     (id_,) = ids_of(run(ec2))
     with refused("UnsupportedOperation") as said:
         ec2.reboot_instances(InstanceIds=[id_])

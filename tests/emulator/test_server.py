@@ -232,7 +232,7 @@ def test_a_port_can_be_asked_for(emulator: Emulator) -> None:
 
 
 def test_it_outlives_its_owner_only_for_a_while() -> None:
-    """When the owner is gone and nobody has asked for a while it ends; a call puts that off."""
+    """When the owner is gone and no call has come for a while it ends; a call puts that off."""
     owner = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with start_emulator(None, "--owner", str(owner.pid), "--patience", "10", measured=True) as emulator:
         owner.communicate(b"\n")

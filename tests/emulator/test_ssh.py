@@ -36,7 +36,7 @@ def test_a_command_says_all_that_it_says(emulator: Emulator, ec2: EC2Client) -> 
 
 
 def test_a_command_runs_in_a_directory_of_its_nodes_own(emulator: Emulator, ec2: EC2Client) -> None:
-    """It is HOME, the temporary files lie in it, and nobody else may look into it."""
+    """It is HOME, the temporary files lie in it, and no other user may look into it."""
     shell, other = start(emulator, ec2), start(emulator, ec2)
     path = home(shell)
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o700, 0o700)
@@ -66,7 +66,7 @@ def test_only_the_machines_own_key_opens_it(emulator: Emulator, ec2: EC2Client) 
 
 
 def test_each_has_its_own_port_on_loopback_and_its_own_host_key(emulator: Emulator, ec2: EC2Client) -> None:
-    """Machines of one launch are told apart, and nobody else reaches them."""
+    """Machines of one launch are told apart, and no other client reaches them."""
     key = make_key(ec2)
     shells = [Shell(emulator, one["InstanceId"], key) for one in run(ec2, 5, KeyName="ours")]
 
@@ -100,7 +100,7 @@ def test_it_answers_when_the_machine_has_booted(emulator: Emulator, ec2: EC2Clie
 
 
 def test_a_short_boot_ends_by_itself(emulator: Emulator, ec2: EC2Client) -> None:
-    """Nobody has to ask for it, or to move the clock."""
+    """It needs no call, or to move the clock."""
     emulator.weather(boot_s=0.4, ssh_delay_s=0.2)
     assert start(emulator, ec2).say("echo up") == "up\n"
 
@@ -264,7 +264,7 @@ def test_files_go_to_and_fro(emulator: Emulator, ec2: EC2Client, tmp_path: Path)
 
 
 class Echo(socketserver.BaseRequestHandler):
-    """Says back what it hears."""
+    """Sends back what it receives."""
 
     def handle(self) -> None:
         self.request.sendall(self.request.recv(100))

@@ -86,7 +86,7 @@ def test_a_reboot_breaks_what_runs_and_keeps_the_rest(emulator: Emulator, ec2: E
 
 
 def test_sudo_runs_the_command(emulator: Emulator, ec2: EC2Client) -> None:
-    """As whoever runs the emulator, with the usual options and variables."""
+    """As the user that runs the emulator, with the usual options and variables."""
     shell = start(emulator, ec2)
     assert shell.say("sudo -n -E -H -u postgres A='b c' sh -c 'echo \"$A\"'") == "b c\n"
     assert shell.say("sudo --user=root -- echo -n one; sudo --user root echo two") == "onetwo\n"

@@ -59,7 +59,7 @@ def test_an_extension_that_comes_after_all_ends_the_warning(bench: MadeUpBench) 
     """The other's booking is gone: the run lasts as long as it was to, and the user reads that."""
     engine, lease = placed(bench, "POOL_EXHAUSTED")
     engine.renew()
-    engine._backend.habits.unextended = ""  # type: ignore[attr-defined]
+    engine.backend.habits.unextended = ""  # type: ignore[attr-defined]
     engine.renew()
     assert engine.over_at > (lease.deadline or 0) + LEASE / 4
     (words,) = events(engine, "changed")
@@ -70,7 +70,7 @@ def test_an_extension_that_comes_after_all_ends_the_warning(bench: MadeUpBench) 
 
 
 def test_what_is_only_not_answered_is_no_refusal(bench: MadeUpBench) -> None:
-    """Nobody is warned of a call that is asked again; but a lease that is never extended ends the run all the same."""
+    """A call that is asked again is no warning; but a lease that is never extended ends the run all the same."""
     engine, lease = placed(bench, "LOST")
     engine.renew()
     assert events(engine, "ending") == []

@@ -32,6 +32,10 @@ STANDS = Request(
         ({"fallback": Fallback(zones=False)}, "fallback.zones: true; asked: false"),
         ({"fallback": Fallback(order=AXES[::-1])}, "fallback.order: "),
         ({"topologies": {"default": Topology((replace(DB, alternatives=("i3.large",)),))}}, "default/db.alternatives"),
+        (
+            {"topologies": {"default": Topology((replace(DB, user_data="s3cret"),))}},
+            "default/db.user_data: is another one",
+        ),
     ],
 )
 def test_where_nodes_may_be_is_a_difference(changes: dict[str, Any], told: str) -> None:
@@ -58,7 +62,7 @@ def test_the_backends_settings_shape_nodes() -> None:
 
 
 def test_the_account_of_a_run_stays() -> None:
-    """A keeper that adopts a run goes on in the account to which the run was pinned, whoever asks."""
+    """A keeper that adopts a run goes on in the account to which the run was pinned, whichever process asks."""
     pinned = replace(STANDS, settings={"account": "111111111111", "profile": "ci"})
     other = replace(STANDS, settings={"account": "222222222222"})
     assert continued(pinned, other).settings == {"account": "111111111111"}

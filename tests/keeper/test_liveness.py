@@ -1,4 +1,4 @@
-"""The end of a process is noticed, whoever holds copies of its socket."""
+"""The end of a process is noticed, whatever process holds copies of its socket."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_process_that_is_gone_already() -> None:
 
 
 def test_a_stopped_watch_is_silent() -> None:
-    """Nobody is told of an end that no longer matters, and no thread stays."""
+    """No callback is called for an end that no longer matters, and no thread stays."""
     process = sleeper()
     ended = threading.Event()
     watch = Watch(process.pid, ended.set)
@@ -52,6 +52,6 @@ def test_a_stopped_watch_is_silent() -> None:
 
 
 def test_the_kernel_knows_the_peer() -> None:
-    """Process and user at the other end, which nobody can claim falsely."""
+    """Process and user at the other end, which no process can claim falsely."""
     here, _ = socket.socketpair()
     assert peer(here) == (os.getpid(), os.getuid())

@@ -109,20 +109,23 @@ def test_a_loan_is_whole(counter: Counter) -> None:
     assert pair() == ["db-0", "db-1"]
 
 
-def test_nobody_overtakes(counter: Counter) -> None:
-    """A small wish behind a large one waits, or the large one would never be served."""
+@pytest.mark.parametrize(
+    ("first", "second", "got"), [("db", "db", "db-0"), (None, "db", "db-0"), ("db", None, "loader-0")]
+)
+def test_nobody_overtakes(counter: Counter, first: str | None, second: str | None, got: str) -> None:
+    """A small wish behind a large one that may want the same node waits, or the large one would never be served."""
     counter.lend("gw0", 2)
-    large = counter.later("gw1", 3)
-    small = counter.later("gw2", 1)
+    large = counter.later("gw1", 3, first)
+    small = counter.later("gw2", 1, second)
     assert len(counter.loans._queue) == 2
     counter.loans.give_back("gw0")
     assert large() == ["db-0", "db-1", "db-2"]
     counter.loans.give_back("gw1")
-    assert small() == ["db-0"]
+    assert small() == [got]
 
 
 def test_other_groups_do_not_wait(counter: Counter) -> None:
-    """A queue for the database nodes holds up nobody who wants the loader."""
+    """A queue for the database nodes holds up no test that wants the loader."""
     counter.lend("gw0", 3)
     counter.later("gw1", 1)
     assert counter.lend("gw2", group="loader") == ["loader-0"]
@@ -178,7 +181,7 @@ def test_impossible_wishes_are_refused(counter: Counter, group: str, count: int,
 
 
 def test_the_end_of_the_run_ends_all_waiting(counter: Counter) -> None:
-    """Nobody hangs in a fixture while the nodes go."""
+    """No test hangs in a fixture while the nodes go."""
     counter.lend("gw0", 3)
     waiting = counter.later("gw1")
     counter.loans.close()
@@ -197,7 +200,7 @@ def test_a_second_keeper_knows_the_loans(counter: Counter) -> None:
 
 
 def test_a_call_that_is_sent_again_is_one_loan(counter: Counter) -> None:
-    """Its answer died with a keeper: the same nodes come again, not others, and nobody waits for them for ever."""
+    """Its answer died with a keeper: the same nodes come again, not others, and no test waits for them for ever."""
     names = counter.lend("gw0", 3)
     counter.reopen()
     assert counter.lend("gw0", 3) == names

@@ -37,7 +37,7 @@ def test_a_half_message_is_the_end(ends: tuple[socket.socket, socket.socket]) ->
 
 
 def test_a_huge_frame_is_refused(ends: tuple[socket.socket, socket.socket]) -> None:
-    """Nobody makes the keeper read gigabytes."""
+    """No client makes the keeper read gigabytes."""
     here, there = ends
     here.sendall(struct.pack(">I", protocol.MAX_FRAME + 1))
     with pytest.raises(EOFError, match="none of ours"):

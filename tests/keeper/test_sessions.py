@@ -18,7 +18,7 @@ from tests.keeper.sharing import Sharing, placed
 
 
 def test_a_joined_run_is_the_sessions(sharing: Sharing) -> None:
-    """Whoever joins has the run, and so the log and the stamp, of the one that began it."""
+    """A process that joins has the run, and so the log and the stamp, of the one that began it."""
     one, two = sharing.owner(), sharing.owner()
     assert (one.joined, two.joined) == (False, True)
     assert two.run == one.run
@@ -80,7 +80,7 @@ def test_a_refused_process_leaves_no_trace(sharing: Sharing) -> None:
 
 
 def test_the_last_of_two_that_end_at_once_releases(sharing: Sharing, emulator: Emulator) -> None:
-    """One stays, one releases, whoever is first."""
+    """One stays, one releases, whichever is first."""
     one, two = sharing.owner(), sharing.owner()
     placed(one)
     answers = [one.release(), two.release()]

@@ -110,7 +110,7 @@ def test_it_is_collected_before_the_node_is_cleaned(pytester: pytest.Pytester, r
 
 
 def test_what_shared_fixtures_took_counts_for_each_of_their_tests(pytester: pytest.Pytester, run_on: Run) -> None:
-    """And not for others; where nobody knows which node a test has, it may be any of them."""
+    """And not for others; where it is not known which node a test has, it may be any of them."""
     pytester.makepyfile(
         """
         import pytest

@@ -76,7 +76,7 @@ def test_every_test_without_capacity_ends_as_the_user_says(
 ) -> None:
     """With one reason; the attempts are made once, and stand in the summary once. Other tests run.
 
-    Whoever says --runxfail wants to see what fails.
+    Who passes --runxfail wants to see what fails.
     """
     pytester.makepyfile(TESTS)
     pytester.makeini(f"[pytest]\ncapacity_on_exhausted = {chosen}")

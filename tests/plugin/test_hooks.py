@@ -1,4 +1,4 @@
-"""The hooks of the ladder, used by a plugin: they decide, they hear, and a bad one does no harm."""
+"""The hooks of the ladder, used by a plugin: they decide, they are told, and a bad one does no harm."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RULE = {"operation": "CreateCapacityReservation", "zone": "us-east-1c", "error":
 
 @pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["serial", "n1"])
 def test_every_hook(pytester: pytest.Pytester, run_on: Run, cloud: Emulator, workers: tuple[str, ...]) -> None:
-    """Rungs are reordered and vetoed, an unknown refusal moves on, and each step is heard, in order."""
+    """Rungs are reordered and vetoed, an unknown refusal moves on, and each step is reported, in order."""
     pytester.makeconftest(PLUGIN)
     pytester.makepyfile("def test_placed(capacity):\n    assert capacity.zone == 'us-east-1a'\n")
     # Both groups are asked for before one of them is refused, on a loaded machine too.

@@ -83,7 +83,7 @@ def test_an_interpreter_that_lacks_something(run: Run, pytester: pytest.Pytester
 
 
 def test_flags_without_a_file(run: Run, pytester: pytest.Pytester) -> None:
-    """Whoever says --capacity-emulator means to use the plugin: the error names where no file was found."""
+    """Who passes --capacity-emulator means to use the plugin: the error names where no file was found."""
     result = run("--capacity-emulator", config=None)
     result.assert_outcomes(passed=1, errors=2)
     told = f"--capacity-emulator alone chooses none; looked for capacity.yaml in {pytester.path}"

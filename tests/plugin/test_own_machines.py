@@ -58,7 +58,7 @@ def _config(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_they_are_used_like_any(pytester: pytest.Pytester, run: Run, config: str, workers: str) -> None:
-    """Commands, checkouts that nobody shares, testinfra, and what other programs need."""
+    """Commands, checkouts that are not shared, testinfra, and what other programs need."""
     pytester.makepyfile(SUITE)
     result = run(workers, config=config)
     result.assert_outcomes(passed=5)

@@ -94,7 +94,7 @@ def test_a_plan_that_cannot_be_read(run_on: Run, cloud: Emulator) -> None:
 def test_setup_plan_shows_it_beside_pytests_own(
     pytester: pytest.Pytester, run_on: Run, cloud: Emulator, state: Path
 ) -> None:
-    """Where a selected test uses capacity; otherwise the cloud hears nothing."""
+    """Where a selected test uses capacity; otherwise the cloud gets no call."""
     pytester.makepyfile(TESTS)
     other = run_on("--setup-plan", "-k", "other")
     other.stdout.no_fnmatch_line("*capacity plan*")

@@ -102,7 +102,7 @@ def test_is_enabled_does_not_guess(params: Mapping[str, Any], tmp_path: Path) ->
 
 
 def test_faults_of_a_mapping_speak_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no file, no flag and no hook to be named to somebody who passed a mapping."""
+    """There is no file, no flag and no hook to be named to a caller who passed a mapping."""
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     params = {"grups": 1, "duration": "soon", "aws": {}, "use_reservations": ["x"]}

@@ -202,7 +202,7 @@ def test_every_marker_that_cannot_be_met_is_named_at_once(run_on: Run, pytester:
 
 @pytest.mark.parametrize("option", ["--fixtures", "--fixtures-per-test"])
 def test_fixtures_can_be_shown_whatever_the_markers_say(run_on: Run, pytester: pytest.Pytester, option: str) -> None:
-    """Somebody who looks up the fixtures is about to mend the marker."""
+    """A user who looks up the fixtures is about to mend the marker."""
     pytester.makepyfile(IMPOSSIBLE)
     assert run_on(option).ret == 0
 

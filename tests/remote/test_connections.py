@@ -230,6 +230,7 @@ def test_host_keys_are_kept(machine: Machine, server: Server, tmp_path: Path) ->
     assert file.stat().st_mode & 0o777 == 0o600
     connection.close_all()
     machine.run("true")
+    assert server.logins == 2
     assert len(file.read_text().splitlines()) == 1
 
 

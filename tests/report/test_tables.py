@@ -79,7 +79,7 @@ def test_many_attempts_fit_a_screen() -> None:
 
 
 def test_a_plan_says_what_is_known_and_what_is_not() -> None:
-    """Order, price, quota and memory; a question mark where nobody knows; the zones that are none, with the reason."""
+    """Order, price, quota and memory; a question mark for the unknown; the zones that are none, with the reason."""
     dry = Remembered(at=900.0, group="db", code="InsufficientInstanceCapacity", kind="capacity-zone")
     full = Remembered(at=970.0, group="db", code="", kind="quota")
     on_demand = Asking(count=3, instance_type="i4i.large", market="on-demand", reserved=True)

@@ -80,7 +80,7 @@ def struck(suite: Suite, decoy: Decoy, blow: Blow, target: str, phase: Phase, *a
     elif phase != "releasing":
         assert ended.code == pytest.ExitCode.INTERRUPTED, ended
     else:
-        # The tests had all passed; what is wrong is only that nobody waited for the end.
+        # The tests had all passed; what is wrong is only that no process waited for the end.
         assert ended.code == (pytest.ExitCode.TESTS_FAILED if blow.twice else pytest.ExitCode.OK), ended
     if blow.twice:
         assert "goes on releasing" in ended.text, ended

@@ -23,7 +23,7 @@ def suite(tmp_path: Path, emulator_process: Emulator) -> Iterator[Suite]:
 
 @pytest.fixture(scope="session")
 def ec2(emulator_process: Emulator) -> Any:
-    """Somebody else's client of the same cloud. Untyped, as boto3 makes it at run time."""
+    """Another user's client of the same cloud. Untyped, as boto3 makes it at run time."""
     return boto3.client(
         "ec2",
         region_name="us-east-1",

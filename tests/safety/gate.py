@@ -79,7 +79,7 @@ class Gate:
                 self.wfile.write(answer)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Nobody reads it."""
+                """It is not read."""
 
         return Handler
 

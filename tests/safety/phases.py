@@ -139,7 +139,7 @@ def at_most_one_provisioning(emulator: Emulator) -> None:
 
 
 class Decoy:
-    """A reservation and an instance of somebody else's, which no run may touch."""
+    """A reservation and an instance of another user, which no run may touch."""
 
     def __init__(self, ec2: Any, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -169,7 +169,7 @@ class Decoy:
 def nothing_left(suite: Suite, decoy: Decoy, *, within: float = GRANTED) -> float:
     """Wait until the World holds the decoy alone and no keeper lives; how long that took, seconds."""
     seconds = suite.nothing_left(but=decoy.ids, within=within)
-    # What somebody asked for who was killed over it may still come to be.
+    # What a process asked for that was killed over it may still come to be.
     until(lambda: not under_way(suite.emulator), GRANTED, "all calls have ended")
     assert [held["id"] for held in suite.emulator.held() if held["id"] not in decoy.ids] == []
     assert decoy.untouched()

@@ -136,7 +136,7 @@ class Suite:
 
     @property
     def journal(self) -> Path:
-        """Where the journal stands unless somebody says otherwise."""
+        """Where the journal stands where no setting says otherwise."""
         return self.state / "pytest-capacity" / "journal.sqlite"
 
     def only_ours(self, order: str = "-p capacity -p xdist") -> None:

@@ -75,7 +75,7 @@ class Sharers:
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """The session's record; None: nobody keeps it."""
+        """The session's record; None: it is not kept."""
         with suppress(OSError, ValueError):
             found: dict[str, Any] = json.loads(self._record.read_bytes())
             return found

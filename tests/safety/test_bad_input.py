@@ -124,7 +124,7 @@ def test_broken_scenario(suite: Suite) -> None:
 
 
 def test_several_at_once(suite: Suite) -> None:
-    """Everything that is wrong is said at once, whoever said it."""
+    """Everything that is wrong is said at once, wherever it was written."""
     suite.configure(groups={"db": {**DB, "count": 0}, "x": {"count": 1}}, duration="soon", grups=1, prices={"a": -1})
     ended = suite.run("--capacity-zone=eu-west-1a", env={"PYTEST_CAPACITY_TIMEOUT": "late"})
     words = ("db.count", "groups.x.instance_type", "duration", "grups", "prices.a", "--capacity-zone", "_TIMEOUT")

@@ -13,7 +13,7 @@ from tests.emulated import IMAGE, SECRET
 from tests.safety.gate import Gate, gate_before
 from tests.safety.runs import GRANTED, Going, Suite, creates, launches, provisioned_nothing, provisioned_once, until
 
-#: The keys of this suite's profile: the first, those that come after them, and those of somebody else.
+#: The keys of this suite's profile: the first, those that come after them, and those of another user.
 FIRST, SECOND, FOREIGN = "AKIAFIRST", "AKIASECOND", "AKIAFOREIGN"
 
 #: How long the end of these runs waits for the release. Seconds.

@@ -144,7 +144,7 @@ def test_journal_of_a_later_form(suite: Suite) -> None:
 
 
 def test_symbolic_link(suite: Suite) -> None:
-    """A journal that is a symbolic link is refused: it could be somebody else's file."""
+    """A journal that is a symbolic link is refused: it could be another user's file."""
     target = suite.path / "somewhere-else"
     target.write_bytes(b"")
     link = suite.path / "journal.sqlite"

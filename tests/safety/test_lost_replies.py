@@ -1,4 +1,4 @@
-"""A create call whose answer is lost: nobody knows whether it went through, and nothing of it is doubled or left."""
+"""A create call whose answer is lost: it is not known whether it went through, and nothing of it is doubled or left."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_keeper_is_killed_in_doubt(suite: Suite, decoy: Decoy, operation: st
 
 @pytest.mark.parametrize("operation", ["CreateCapacityReservation", "RunInstances"])
 def test_everybody_is_killed_in_doubt(suite: Suite, decoy: Decoy, ec2: Any, operation: str) -> None:
-    """pytest and its keeper at once: nobody is left to release, and the cloud ends what was made by its deadline."""
+    """pytest and its keeper at once: none is left to release, and the cloud ends what was made by its deadline."""
     suite.configure({"db": {"count": 2, "instance_type": "i4i.large"}}, duration="30m")
     lose(suite, operation, times=None)
     going = suite.start()

@@ -1,4 +1,4 @@
-"""What is selected decides what is provisioned: nothing for nobody, once for the first who asks."""
+"""What is selected decides what is provisioned: nothing where no test asks, once for the first that does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.safety.runs import Suite, creates, provisioned_nothing, provisioned_o
     ],
 )
 def test_only_looking(suite: Suite, arguments: Sequence[str], code: int) -> None:
-    """Nothing runs: no keeper is started, no file is made, the cloud hears nothing."""
+    """Nothing runs: no keeper is started, no file is made, the cloud gets no call."""
     ended = suite.run(*arguments)
     assert ended.code == code, ended
     assert suite.emulator.calls() == []

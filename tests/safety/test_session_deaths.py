@@ -28,7 +28,7 @@ BLOWS = {
 #: Who starts the keeper, who joins, both, and one of each kind that stays.
 VICTIMS: Final[Sequence[Sequence[str]]] = (("one",), ("two",), ("one", "two"), ("two", "three"))
 
-#: SIGKILL says nothing to anybody, so it meets every case; what pytest hears it turns into one interrupt of its own.
+#: SIGKILL cannot be caught, so it meets every case; pytest turns the others into one interrupt.
 DEATHS: Final = [
     pytest.param(blow, workers, victims, id="-".join([blow, *victims, *(word.strip("-") for word in workers)]))
     for blow in BLOWS
@@ -111,7 +111,7 @@ def test_any_owner_may_die(
 def test_an_owner_dies_while_it_is_provisioned(
     sharers: Sharers, decoy: Decoy, victim: str, blow: str, call: str
 ) -> None:
-    """Whoever asked first, and whoever only waited for it: the other one gets the nodes, made once."""
+    """The owner that asked first, and one that only waited for it: the other one gets the nodes, made once."""
     sharers.suite.emulator.hold(call)
     going = {"one": sharers.start("one")}
     until(lambda: call in under_way(sharers.suite.emulator), PATIENCE, f"{call} is under way")
@@ -165,7 +165,7 @@ def test_a_shared_keeper_dies(sharers: Sharers, decoy: Decoy, first: str, count:
 @pytest.mark.matrix
 @pytest.mark.parametrize("target", ["keeper-and-one", "keeper-and-all"])
 def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> None:
-    """With the keeper, one owner or all of them: whoever lives takes up the run; or the next of the session does."""
+    """With the keeper, one owner or all of them: the living one takes up the run; or the next of the session does."""
     going = started(sharers, 2)
     dead = sharers.keeper()
     for owner in [going["one"]] if target == "keeper-and-one" else going.values():
@@ -187,7 +187,7 @@ def test_keeper_and_owners_die(sharers: Sharers, decoy: Decoy, target: str) -> N
     nothing_left(sharers.suite, decoy)
 
 
-#: A process that is slow to hang up hears all that the other end has to say.
+#: A process that is slow to hang up reads all that the other end has sent.
 SLOW: Final = """
 import time
 from pytest_capacity.keeper.client import Connection
@@ -243,7 +243,7 @@ def test_kept_through_two_deaths_is_released(sharers: Sharers, decoy: Decoy) -> 
 
 
 def test_a_kept_sessions_keeper_and_guard_die(sharers: Sharers, decoy: Decoy) -> None:
-    """The next run of the session finds that nobody keeps it, and takes up what is still there."""
+    """The next run of the session finds that no process keeps it, and takes up what is still there."""
     sharers.run("one", "--capacity-keep=5m")
     until(lambda: bool(sharers.suite.guards()), PATIENCE, "the guard watches")
     for pid in [*sharers.suite.guards(), sharers.keeper()]:

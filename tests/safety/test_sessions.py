@@ -112,7 +112,7 @@ def test_kept_nodes_are_used_again(sharers: Sharers) -> None:
 
 
 def test_a_keep_ends_by_itself(sharers: Sharers) -> None:
-    """Nobody comes: everything is given back by the keeper itself."""
+    """No process joins: everything is given back by the keeper itself."""
     ended = sharers.run("one", "--capacity-keep=15s")
     assert ended.code == 0, ended
     until_ = sharers.kept_until()

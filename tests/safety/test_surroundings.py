@@ -160,7 +160,7 @@ def test_pipe_ends_with_pytest(suite: Suite) -> None:
 
 
 def test_reader_goes_away(suite: Suite) -> None:
-    """`pytest | head -1`: nobody reads any more, and everything is given back all the same."""
+    """`pytest | head -1`: the reader is gone, and everything is given back all the same."""
     command = shlex.join([sys.executable, "-m", "pytest", "-v", f"--capacity-endpoint={suite.emulator.url}"])
     suite.run(program=("sh", "-c", f"{command} 2>&1 | head -1"), endpoint=False)
     suite.nothing_left()
@@ -168,7 +168,7 @@ def test_reader_goes_away(suite: Suite) -> None:
 
 
 def test_everything_closed(suite: Suite) -> None:
-    """Standard input, output and error closed by whoever started pytest: the run holds nothing at the end."""
+    """Standard input, output and error closed by the process that started pytest: the run holds nothing at the end."""
     command = shlex.join(
         [sys.executable, "-m", "pytest", "-p", "no:capture", f"--capacity-endpoint={suite.emulator.url}"]
     )
@@ -178,7 +178,7 @@ def test_everything_closed(suite: Suite) -> None:
 
 
 def test_debugger_without_input(suite: Suite) -> None:
-    """`--pdb` where nobody can type: the debugger gives up, the run ends, nothing is left."""
+    """`--pdb` where no terminal is there: the debugger gives up, the run ends, nothing is left."""
     suite.write("test_suite.py", "def test(capacity):\n    assert False\n")
     ended = suite.run("--pdb")
     assert ended.code != 0, ended

@@ -1,4 +1,4 @@
-"""A worker dies: its node is lent to nobody any more, the others go on, and there was one provisioning."""
+"""A worker dies: its node is lent no more, the others go on, and there was one provisioning."""
 
 from __future__ import annotations
 

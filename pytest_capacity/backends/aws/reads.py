@@ -17,7 +17,7 @@ from pytest_capacity.model import Request
 
 Answer = TypeVar("Answer")
 
-#: Diagnoses that end the round instead of leaving a question open: asking elsewhere would hear the same.
+#: Diagnoses that end the round instead of leaving a question open: a call elsewhere would be answered alike.
 _FATAL: Final = frozenset({"auth", "account-blocked", "invalid"})
 
 

@@ -95,7 +95,7 @@ class NodeGroups:
     def _ask(self, parts: Sequence[NodeChange]) -> list[OpsRequest]:
         # Those that a keeper made before its death cut off the answer.
         known = self._state.by_token([_token(part) for part in parts])
-        requests = [request for request in known if not self._came_to_nothing(request)]
+        requests = [request for request in known if not self._made_nothing(request)]
         if not requests:
             requests.append(self._ask_first(parts))
         for part in parts[len(requests) :]:
@@ -119,7 +119,7 @@ class NodeGroups:
         self._state.requested(request)
         return self._begin(request, tasks[0])
 
-    def _came_to_nothing(self, request: OpsRequest) -> bool:
+    def _made_nothing(self, request: OpsRequest) -> bool:
         """Return whether a request's keeper ended before it had decided what to do: it is requested once more."""
         begun = request.token in self._run.alterations or request.token in self._run.altered
         return not (request.sent or request.after or begun)

@@ -1,4 +1,4 @@
-"""Until when a thing stays if nobody removes it."""
+"""Until when a thing stays if nothing removes it."""
 
 from __future__ import annotations
 

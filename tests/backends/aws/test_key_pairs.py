@@ -25,9 +25,8 @@ from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
 from pytest_capacity.model import Change, Held, Order, Piece, Request, Ssh, Topology, Unread
-from tests.backends.aws.account import Account, rounds
+from tests.backends.aws.account import Account, rounds, stranger
 from tests.backends.aws.orders import IMAGE, NOW, REGION, RUN, ZONE, group, order, request
-from tests.backends.aws.test_zones import stranger
 from tests.emulated import Emulator
 from tests.engine.runs import within
 
@@ -174,7 +173,7 @@ def test_an_import_whose_answer_was_lost_is_found_by_name_and_stamp(account: Acc
 
 
 def test_a_key_pair_of_somebody_elses_is_not_ours(account: Account) -> None:
-    """The name alone proves nothing: whoever holds its other half could log in."""
+    """The name alone proves nothing: the holder of its other half could log in."""
     piece = next(_pairs(account))
     stranger(account.emulator).import_key_pair(KeyName=piece.spec["KeyName"], PublicKeyMaterial=KEY.encode())
     with pytest.raises(ClientError, match=r"InvalidKeyPair\.Duplicate") as caught:
@@ -245,7 +244,7 @@ def test_key_pairs_are_listed_where_there_can_be_one(emulator: Emulator, changes
 
 
 def test_another_runs_key_pairs_are_always_looked_for(emulator: Emulator) -> None:
-    """Nobody here knows whether it used SSH; where we may not look, it is said."""
+    """It is not known here whether it used SSH; where we may not look, it is said."""
     account = Account(emulator, request(MONITOR, ssh=Ssh()))
     pair = pair_of(account)
     cleaner = Account(emulator, request(MONITOR, run="cleaner")).backend
@@ -267,7 +266,7 @@ def test_an_earlier_runs_key_pair_is_looked_for_once_it_was_released(account: Ac
 
 
 def test_a_key_pair_can_be_removed_by_hand_and_never_ends_by_itself(account: Account) -> None:
-    """It costs nothing and stays for ever, so nobody is told that it is bound to end."""
+    """It costs nothing and stays for ever, so no message says that it is bound to end."""
     pair = pair_of(account)
     (command,) = account.backend.by_hand([pair])
     assert shlex.split(command)[:3] == ["aws", "ec2", "delete-key-pair"]

@@ -120,7 +120,7 @@ def test_another_shape_has_another_reservation(other: NodeGroup) -> None:
 
 
 def test_a_reservation_is_aimed_at_us_and_ends_by_itself() -> None:
-    """Targeted, so nobody else slips in, and limited to the lease, should everybody be dead."""
+    """Targeted, so no other machine gets in, and limited to the lease, in case every process dies."""
     operation, parameters = called(only(request(DB), "reservation"))
     assert operation == "create_capacity_reservation"
     assert parameters["InstanceMatchCriteria"] == "targeted"
@@ -206,7 +206,7 @@ def test_every_call_is_one_that_the_sdk_knows() -> None:
 
 
 def test_the_stamp_is_in_every_create_call() -> None:
-    """On the machine, its disks and its spot request; and nobody's own tags can cover it."""
+    """On the machine, its disks and its spot request; and no user's tags can cover it."""
     own = AwsSettings(image={REGION: IMAGE}, tags={"team": "storage", "Name": "mine", "pytest-capacity:run": "forged"})
     found = [
         tags_of(called(piece)[1]) for piece in chain(*planned(request(replace(DB, placement_group=True), aws=own)))
@@ -314,7 +314,7 @@ def names_of(pieces: Sequence[Sequence[Piece]], kind: str) -> set[str]:
 
 
 def test_an_order_of_a_series_names_alike_what_it_chooses_alike() -> None:
-    """What stands of the order before has the same name, though its token, for whoever must ask again, is another."""
+    """What stands of the order before has the same name, though its token, for a repeated call, is another."""
     wanted = request(replace(DB, placement_group=True), MONITOR, ssh=Ssh())
     facts = {"ssh-key": KEY}
     first, second, other = (

@@ -95,7 +95,7 @@ def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(path: Path, key: str, *lines: str) -> None:
-    """The file of somebody who has just logged in."""
+    """The file of a user who has just logged in."""
     path.write_text("\n".join(["[work]", f"aws_access_key_id={key}", "aws_secret_access_key=s", *lines]))
 
 
@@ -185,7 +185,7 @@ def test_the_end_of_a_files_credentials_is_known(gate: Gate, credentials: Path, 
 
 
 def test_the_end_of_the_environments_credentials_is_known(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS_CREDENTIAL_EXPIRATION, which nobody renews for a process that runs."""
+    """AWS_CREDENTIAL_EXPIRATION, which is not renewed for a process that runs."""
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2033-05-18T03:33:20Z")
     backend = open(request(group("db", "i4i.large"), endpoint=gate.url, emulated=False))
     assert backend.whoami().expires == 2_000_000_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Fallback, NodeGroup, Offer, Topology
-from tests.backends.aws.account import Account, rounds
+from tests.backends.aws.account import Account, rounds, stranger
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator
 
@@ -25,17 +24,6 @@ def offers(emulator: Emulator, *groups: NodeGroup, **more: Any) -> dict[str, Off
     """The zones' answers by name."""
     account = Account(emulator, request(*groups, **more))
     return {offer.zone: offer for offer in account.backend.offers(REGION, account.request.topologies["default"])}
-
-
-def stranger(emulator: Emulator) -> Any:
-    """The user's own way to EC2, past our code."""
-    return boto3.client(
-        "ec2",
-        region_name=REGION,
-        endpoint_url=emulator.url,
-        aws_access_key_id="u",
-        aws_secret_access_key=emulator.secret,
-    )
 
 
 def reserved(emulator: Emulator, zone: str, count: int, **more: Any) -> str:
@@ -122,7 +110,7 @@ def test_what_may_not_be_read_rules_nothing_out(emulator: Emulator, operation: s
 @pytest.mark.parametrize("operation", ["DescribeInstanceTypeOfferings", "DescribeImages", "DescribeAvailabilityZones"])
 @pytest.mark.parametrize("error", ["RequestLimitExceeded", "InternalError"])
 def test_a_bad_moment_is_said(emulator: Emulator, operation: str, error: str) -> None:
-    """Whoever asks again gets the answer; deciding without it could cost a second reservation, or a wrong platform."""
+    """A later call gets the answer; deciding without it could cost a second reservation, or a wrong platform."""
     emulator.weather(faults=[{"operation": operation, "error": error, "times": 1}])
     with pytest.raises(ClientError, match=error):
         offers(emulator, DB)
@@ -143,7 +131,7 @@ def test_a_region_of_which_nothing_can_be_read_says_why(emulator: Emulator) -> N
 
 @pytest.mark.parametrize("operation", ["DescribeInstanceTypeOfferings", "DescribeAvailabilityZones", "DescribeImages"])
 def test_bad_credentials_are_said_at_once(emulator: Emulator, operation: str) -> None:
-    """They are not a zone's fault, and every later call would hear the same."""
+    """They are not a zone's fault, and every later call would be answered alike."""
     emulator.weather(faults=[{"operation": operation, "error": "AuthFailure"}])
     with pytest.raises(ClientError, match="AuthFailure"):
         offers(emulator, DB)

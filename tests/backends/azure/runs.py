@@ -75,7 +75,7 @@ class AzureLab(EmulatedLab):
 
 
 def given_group(backend: Any, zones: list[str], region: str = REGION) -> str:
-    """A capacity reservation group of somebody else; its id."""
+    """A capacity reservation group of another user; its id."""
     arm = backend._arm
     home = arm.path("/resourceGroups/theirs")
     arm.call("test", "PUT", home, "2025-04-01", {"location": region})

@@ -22,7 +22,7 @@ MISSING = f"{GROUPS}/capacityReservationGroups/missing"
 
 
 def theirs(emulator: Emulator, group: str, zone: str, size: str = SIZE) -> None:
-    """Reserve a size in a zone of a group of somebody else."""
+    """Reserve a size in a zone of a group of another user."""
     backend: Any = open_backend(request(emulator))
     body = {"location": REGION, "zones": [zone], "sku": {"name": size, "capacity": 1}}
     backend._arm.call("test", "PUT", f"{group}/capacityReservations/theirs-{zone}", "2026-04-01", body)

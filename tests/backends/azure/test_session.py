@@ -55,7 +55,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def as_a_cloud(emulator: Emulator, **settings: Any) -> Request:
-    """A request for the emulator as if it were an endpoint of somebody's: the login is azure-identity's."""
+    """A request for the emulator as if it were an endpoint of a user: the login is azure-identity's."""
     wanted = {**settings, "subscription": EMULATED_SUBSCRIPTION}
     return request(emulator, emulated=False, settings=replace(SETTINGS, **wanted))
 

@@ -102,7 +102,7 @@ def test_a_leases_name_fits_and_says_whose_it_is(run: str, project: str, series:
     "name", ["", "mine", "pc|run|project", "pc|run|project|default|mark", "pc||p|t/1/z|m", "a|b|c|t/1/z|e"]
 )
 def test_other_names_are_not_ours(name: str) -> None:
-    """Of a lease that somebody else made nothing is read."""
+    """Of a lease that another user made nothing is read."""
     assert stamp.read_lease_name(name) is None
 
 
