@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -75,6 +75,7 @@ Scope = Literal[
     "market",
     "cloud",
 ]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 
 class ErrorRow(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from pytest_capacity.classification import EXHAUSTION as EXHAUSTION
+from pytest_capacity.classification import SCOPES as SCOPES
 from pytest_capacity.classification import Diagnosis as Diagnosis
 from pytest_capacity.classification import ErrorPart as ErrorPart
 from pytest_capacity.classification import ErrorRow as ErrorRow

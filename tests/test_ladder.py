@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -312,6 +312,9 @@ def test_spread_groups_without_fallback_along_zones() -> None:
     ]
 
 
+#: On a machine under load examples take their time.
+patient = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
 TYPES = ("m5.large", "m5.xlarge", "c5.large", "p4d.24xlarge")
 SCOPES = get_args(Scope)
@@ -368,6 +371,7 @@ def weather(data: st.DataObject, rung: Rung) -> Refusal:
     return refusal(rung, *named, scope=data.draw(st.sampled_from(SCOPES)), hints=hints)
 
 
+@patient
 @given(worlds(), st.data())
 def test_climbing(world: tuple[Topology, Request, dict[str, Sequence[Offer]]], data: st.DataObject) -> None:
     """It ends, repeats no rung, enters no blocked scope, moves only who was refused, and leaves nothing untried."""
@@ -407,6 +411,7 @@ def test_climbing(world: tuple[Topology, Request, dict[str, Sequence[Offer]]], d
         assert not all(groups_open), f"{rung} could still be tried"
 
 
+@patient
 @given(worlds())
 def test_the_configured_order(world: tuple[Topology, Request, dict[str, Sequence[Offer]]]) -> None:
     """Where everything is refused as narrowly as can be, every listed rung is tried, in the order of the list.

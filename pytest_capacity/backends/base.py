@@ -10,6 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
+import msgspec
+from msgspec import Struct
+
+from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.provider import (
     Examples,
     GroupDraft,
@@ -67,8 +71,6 @@ class Provider(Reader):
 
     #: The modules that the extra brings; looked for, not imported.
     modules: tuple[str, ...] = ()
-    #: Who logs in on the nodes by SSH where the user says nothing about it; "": the user that runs the keeper.
-    default_user: str = ""
     #: Variables that decide which credentials are used: two runs share nodes only where they agree. Never shown.
     credential_variables: tuple[str, ...] = ()
     #: Variables that hold paths: they are made absolute before the keeper starts, which works in ``/``.
@@ -79,6 +81,8 @@ class Provider(Reader):
     account_key: str = ""
     #: Keys of `Request.settings` that do not shape nodes: two processes may differ in them and share nodes.
     not_shaping: frozenset[str] = frozenset()
+    #: What `Request.settings` are, where an earlier version's journal may have them with their defaults.
+    settings_type: type[Struct] | None = None
     #: Its rows of the table of errors, and its remedies (`docs/reference/errors.md`); None: it has none.
     errors_file: Path | None = None
     #: What bills on where the keeper's machine is lost, since the cloud ends nothing at a time; "": it does. One
@@ -87,7 +91,7 @@ class Provider(Reader):
 
     def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return `Request.settings` of an earlier version's journal in the form of `read_section`. Pure."""
-        return settings
+        return plain(msgspec.convert(settings, self.settings_type)) if self.settings_type else settings
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return the URL that the run talks to, where the file, a flag or the environment names one; for the header."""
@@ -130,8 +134,6 @@ class Backend(Protocol):
 
     #: The name of its provider.
     name: str
-    #: Its name in sentences.
-    title: str
     #: Who logs in on the nodes by SSH where the user says nothing about it.
     default_user: str
     #: How many things of a kind one call of the cloud takes (1 where it is missing); `release` gets no more at once.

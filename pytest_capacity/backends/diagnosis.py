@@ -12,16 +12,16 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import msgspec
 import yaml
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from pytest_capacity.backends import provider
 from pytest_capacity.errors import ConfigError
-from pytest_capacity.model import Diagnosis, ErrorPart, ErrorRow, Held, Kind, Market, Scope, Step
+from pytest_capacity.model import SCOPES, Diagnosis, ErrorPart, ErrorRow, Held, Kind, Market, Scope, Step
 
 #: Longest piece of a cloud's own words that is kept: an address that is to be opened often stands at their end.
 WORDS_LIMIT: Final = 2000
@@ -42,7 +42,6 @@ _REMEDIES: Final = Path(__file__).with_name("remedies.yaml")
 
 #: Of errors that are equally deep in one answer, the one counts that leaves most to be done.
 _STEPS: Final[tuple[Step, ...]] = ("move-on", "back-off", "gone", "ask-again", "stop")
-_SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 _BARE: Final = 3
 
 
@@ -204,6 +203,18 @@ def diagnose_parts(table: Table, parts: Sequence[ErrorPart], market: Market | No
     )
 
 
+def diagnose_exception(
+    table: Table, problem: BaseException, words: str | None = None, market: Market | None = None
+) -> Diagnosis:
+    """Return what an exception means that no service sent: it is looked up by the names of its classes.
+
+    ``words`` are what it says, where that is not all of its text.
+    """
+    said = str(problem) if words is None else words
+    found = [diagnose(table, code=kind.__name__, message=said, market=market) for kind in type(problem).__mro__]
+    return replace(next((one for one in found if one.kind != "unknown"), found[0]), by="the SDK")
+
+
 def diagnose_held(table: Table, held: Held, market: Market | None = None) -> Diagnosis:
     """Return why ``held`` failed, by the cloud's words that it carries. What vanished without a word is ``gone``."""
     if held.parts:
@@ -224,7 +235,7 @@ def hinted_zones(parts: Sequence[ErrorPart]) -> tuple[str, ...]:
 
 def _precedence(known: tuple[ErrorPart, Row]) -> tuple[bool, bool, int, int, int]:
     part, row = known
-    return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), _SCOPES.index(row.scope)
+    return row.vague, row.rank == _BARE, -part.depth, _STEPS.index(row.step), SCOPES.index(row.scope)
 
 
 def clean(words: str) -> str:

@@ -81,17 +81,20 @@ def used(order: Order, group: PlannedGroup) -> str:
     return order.facts.get(use_fact(group.name, group.group.instance_type), "")
 
 
+def group_of(request: Request, topology: str, name: str | None) -> NodeGroup | None:
+    """Return a group as it is configured; None where the request has none of that name."""
+    known = request.topologies.get(topology)
+    return next((group for group in known.groups if group.name == name), None) if known else None
+
+
 def has_moved(request: Request, order: Order, group: PlannedGroup) -> bool:
     """Return whether the group's type or market is not the one that the user wants first.
 
     What is reserved for others by then is not made larger for it: it gets a reservation of its own.
     """
-    topology = request.topologies.get(order.topology.name)
-    for first in topology.groups if topology else ():
-        if first.name == group.name:
-            wanted = (first.instance_type, first.market or request.market)
-            return wanted != (group.group.instance_type, group.market)
-    return False
+    first = group_of(request, order.topology.name, group.name)
+    now = (group.group.instance_type, group.market)
+    return first is not None and (first.instance_type, first.market or request.market) != now
 
 
 def served(sharing: Sequence[PlannedGroup]) -> dict[str, Any]:

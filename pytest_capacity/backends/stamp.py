@@ -86,6 +86,15 @@ def owned(held: Held, stamp: Stamp, run: str, project: str) -> Held | None:
     return disowned(held, faults) if faults else held
 
 
+def refuse_unstamped(helds: Sequence[Held], where: str = "tags") -> None:
+    """Raise ``ValueError`` for what has no subject: it is not released. ``where`` the stamp stands in this cloud."""
+    if foreign := [held.id for held in helds if not held.subject]:
+        raise ValueError(
+            f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
+            f"look at their {where}, and remove them by hand if they are yours"
+        )
+
+
 def disowned(held: Held, faults: Sequence[str]) -> Held:
     """Return ``held`` without a subject, and with what its stamp lacks."""
     return replace(held, subject="", problem=f"bears this run's id but not our whole stamp ({', '.join(faults)})")

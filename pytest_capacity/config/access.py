@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,22 +77,18 @@ def _switch(value: object, where: str, faults: Faults) -> bool | None:
 def _section(value: Mapping[str, Any], base: Path, where: str, faults: Faults) -> Ssh:
     values = as_mapping(value, where, faults, _EXAMPLE)
     refuse_unknown(values, _KEYS, f"{where}.", faults)
-    read = read_keys(values, _READERS, where, faults)
-    if "key" in values:
-        read["key"] = _key(values["key"], base, f"{where}.key", faults)
-    return Ssh(**read)
+    return Ssh(**read_keys(values, {**_READERS, "key": partial(_key, base)}, where, faults))
 
 
 def _bastion(value: object, where: str, faults: Faults) -> str | None:
     text = as_form(value, _BASTION_FORM, "admin@bastion.example.com:22", where, faults)
-    if text is None:
-        return None
-    found = _BASTION_FORM.fullmatch(text)
-    port = (found["port"] if found else None) or ":22"
-    return text if as_port(int(port[1:]), where, faults) else None
+    found = _BASTION_FORM.fullmatch(text or "")
+    if found and as_port(int((found["port"] or ":22")[1:]), where, faults):
+        return text
+    return None
 
 
-def _key(value: object, base: Path, where: str, faults: Faults) -> str | None:
+def _key(base: Path, value: object, where: str, faults: Faults) -> str | None:
     """Return the absolute path of a private key that ssh will take: it refuses one that others can read."""
     text = as_text(value, where, faults)
     if text is None:

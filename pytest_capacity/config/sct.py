@@ -239,7 +239,7 @@ class _Reader:
         if not self._source.is_overridden("fallback"):
             together = self._values.get("colocate") == "zone"
             self._check_next_zone(next_zone, roles.db_nodes, together)
-            next_region = self._check_regions(next_region, roles.db_nodes, together)
+            self._check_regions(next_region, roles.db_nodes, together)
         zones = self._zones()
         found.put("zones", [*zones, "*"] if zones and next_zone else zones or None, "availability_zone")
         found.values["fallback"] |= {"zones": next_zone, "regions": next_region}
@@ -351,7 +351,7 @@ class _Reader:
                 "Add `colocate: zone`: then all nodes move together.",
             )
 
-    def _check_regions(self, next_region: bool, nodes: int, together: bool) -> bool:
+    def _check_regions(self, next_region: bool, nodes: int, together: bool) -> None:
         regions = list(self._regions)
         if next_region and len(regions) == 1 and not self._source.is_overridden("regions"):
             self._fault(
@@ -372,7 +372,6 @@ class _Reader:
                 f"{', '.join(regions)}: a cluster across several regions (multi-DC) is not supported",
                 f"Name one region, or write `{_NEXT_REGION}: true` to move on where one has run out.",
             )
-        return next_region
 
     def _duration(self) -> str | None:
         value = self._values.get("test_duration")

@@ -44,8 +44,7 @@ class Abandoned:
             subject = Subject.parse(text)
             return (subject.topology, subject.series) == (topology, series) and text not in keep
 
-        refused = [text for text in list(self._run_state.refusals) if Subject.parse(text).kind in self._leftovers]
-        unlisted = frozenset(filter(ours, refused))
+        unlisted = frozenset(filter(ours, self._run_state.refused(self._leftovers)))
         return Scope(self._run_state, unlisted.union(filter(ours, self._run_state.subjects())), unlisted, regions)
 
     def take_up(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE, YOUNG
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import CapacityError, Refused
-from pytest_capacity.model import Change, Diagnosis, Held, HeldKey, Order, Placed, Subject, Topology
+from pytest_capacity.model import Change, Diagnosis, Held, HeldKey, Order, Placed, Topology
 
 T = TypeVar("T")
 
@@ -32,28 +33,20 @@ MISSES: Final = 10
 WIDTH: Final = 32
 
 
+@dataclass(eq=False)
 class Alterer:
     """Changes what one run holds. Several changes may be under way at once, each on a separate thread."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        run_state: RunState,
-        clock: Clock,
-        attempter: Attempter,
-        releaser: Releaser,
-        locks: Mapping[str, threading.Lock],
-        stop: threading.Event,
-    ) -> None:
-        self.backend = backend
-        self.clock = clock
-        self._run_state = run_state
-        self._attempter = attempter
-        self._releaser = releaser
-        self._locks = locks
-        self._stop = stop
-        self._under_way: list[Future[None]] = []
-        self._lock = threading.Lock()
+    backend: Backend
+    _run_state: RunState
+    clock: Clock
+    _attempter: Attempter
+    _releaser: Releaser
+    #: By topology.
+    _locks: Mapping[str, threading.Lock]
+    _stop: threading.Event
+    _under_way: list[Future[None]] = field(default_factory=list, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def beside(self, work: Callable[[], None]) -> Future[None]:
         """Do ``work`` on a thread; the run's release waits until it has ended."""
@@ -79,22 +72,34 @@ class Alterer:
 
     def deadline(self, seconds: float, limit: str) -> Deadline:
         """Return the end of one change; the end of the run is one, too."""
-        return Deadline(self.clock, self._stop, self.clock.now() + seconds, limit)
+        return Deadline(self.clock, self._stop, seconds, limit)
 
     @property
     def stopped(self) -> bool:
         """Return whether the run is ending."""
         return self._stop.is_set()
 
-    def read(self, what: str, call: Callable[[], T], deadline: Deadline) -> T:
-        """Return the cloud's answer, repeating the call while the answer is only "not now". Raises `Refused`."""
-        return self._patiently(what, call, deadline)
+    def read(self, what: str, call: Callable[[], T], deadline: Deadline, *, young: bool = False) -> T:
+        """Return the cloud's answer, repeating the call while the answer is only "not now". Raises `Refused`.
+
+        Of what is ``young`` the cloud may not know everywhere yet that it is there.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            deadline.check()
+            answer = asked(self.backend, call)
+            if not isinstance(answer, Diagnosis):
+                return answer
+            if answer.step not in ("back-off", "ask-again") and not (young and answer.step == "gone"):
+                raise refused(what, self.backend.name, answer)
+            deadline.wait(self.clock.jitter(pause))
+            pause = min(pause * 2, LAST_PAUSE)
 
     def look(self, helds: Sequence[Held], deadline: Deadline) -> list[Held]:
         """Return these things as the cloud has them now; what is new is written down."""
         if not helds:
             return []
-        answer = self._patiently("looked at what stands", lambda: list(self.backend.refresh(helds)), deadline)
+        answer = self.read("looked at what stands", lambda: list(self.backend.refresh(helds)), deadline)
         seen = [_without_past(held) for held in answer]
         known = {held.key: held for held in helds}
         news = [held for held in seen if held.state not in ("unseen", "gone") and held != known[held.key]]
@@ -106,7 +111,7 @@ class Alterer:
         """Set the values in ``to``; return when the cloud has accepted it. Raises `Refused` with its words."""
         place = {"kind": held.kind, "id": held.id, "region": held.region, "zone": held.zone}
         self._run_state.note("changing", held.subject, {**place, "words": _words(to)})
-        changed = self._patiently(
+        changed = self.read(
             f"asked to change {held.kind} {held.id} ({_words(to)})",
             lambda: self.backend.change(held, to),
             deadline,
@@ -177,12 +182,7 @@ class Alterer:
 
     def remove_made(self, subjects: Collection[str], regions: Iterable[str], deadline: Deadline) -> None:
         """Remove whatever was made under these subjects, which may be nothing."""
-        leftovers = self.backend.leftovers
-        tried = [
-            subject
-            for subject in subjects
-            if subject in self._run_state.refusals and Subject.parse(subject).kind in leftovers
-        ]
+        tried = set(subjects).intersection(self._run_state.refused(self.backend.leftovers))
         self._remove(Scope(self._run_state, frozenset(subjects), tried, regions), deadline)
 
     def _remove(self, scope: Scope, deadline: Deadline) -> None:
@@ -234,18 +234,6 @@ class Alterer:
         """Return it with its reservations as they are held, less those that are gone."""
         held = {held.id: reservation_of(held) for held in self._run_state.held() if held.kind == "reservation"}
         return replace(placed, reservations=tuple(held[one.id] for one in placed.reservations if one.id in held))
-
-    def _patiently(self, what: str, call: Callable[[], T], deadline: Deadline, *, young: bool = False) -> T:
-        pause = FIRST_PAUSE
-        while True:
-            deadline.check()
-            answer = asked(self.backend, call)
-            if not isinstance(answer, Diagnosis):
-                return answer
-            if answer.step not in ("back-off", "ask-again") and not (young and answer.step == "gone"):
-                raise refused(what, self.backend.name, answer)
-            deadline.wait(self.clock.jitter(pause))
-            pause = min(pause * 2, LAST_PAUSE)
 
 
 def _without_past(held: Held) -> Held:

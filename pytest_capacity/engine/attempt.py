@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,10 +17,7 @@ from pytest_capacity.engine.make import Maker, PieceRefused
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.errors import Cancelled, CapacityError, NodeError
-from pytest_capacity.model import Diagnosis, Held, Need, Node, Order, Piece, Placed, Reservation, Scope, Topology
-
-#: The narrowest first.
-SCOPES: Final[tuple[str, ...]] = get_args(Scope)
+from pytest_capacity.model import SCOPES, Diagnosis, Held, Need, Node, Order, Piece, Placed, Reservation, Topology
 
 
 class Failure(Struct, frozen=True):
@@ -226,7 +222,7 @@ class Attempter:
 
 def _weight(failure: Failure) -> tuple[bool, int]:
     diagnosis = failure.diagnosis
-    return diagnosis.step != "move-on", SCOPES.index(diagnosis.scope) if diagnosis.scope in SCOPES else 0
+    return diagnosis.step != "move-on", SCOPES.index(diagnosis.scope)
 
 
 def _launch_order(held: Held) -> tuple[int, str]:

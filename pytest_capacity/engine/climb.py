@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from pytest_capacity.backends.diagnosis import remedy
 from pytest_capacity.engine import messages
 from pytest_capacity.engine.abandoned import Abandoned
 from pytest_capacity.engine.advice import Advice
-from pytest_capacity.engine.attempt import Attempter, AttemptFailed, Failure
+from pytest_capacity.engine.attempt import Attempter, AttemptFailed
 from pytest_capacity.engine.calls import refused
 from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.leases import LEASE
@@ -227,20 +228,17 @@ class Climber:
         self._abandoned.release(failed.topology.name, series, keep, (failed.placement.region,))
 
     def _order(self, climb: Climb, rung: Rung) -> Order:
-        offers = {offer.zone: offer for offer in climb.offers[rung.region]}
-        topology = chosen(climb.topology, rung)
-        order = Order(
-            run=self._request.run,
-            project=self._request.project,
-            topology=topology,
-            placement=Placement(rung.region, rung.zone, rung.zones),
+        order = order_for(
+            self._request,
+            climb.topology,
+            rung,
+            climb.offers,
+            self._facts if climb.launch else {},
             attempt=self._run_state.next_attempt(),
             lease_end=min(self._clock.now() + LEASE, self._hard_end()),
             hard_end=self._limit(),
             launch=climb.launch,
             nonce=self._run_state.nonce,
-            facts={**offers[rung.zone].facts, **(self._facts if climb.launch else {})},
-            shares=shares(topology, rung, offers) if self._request.colocate == "region" else (),
         )
         return self._going_on(climb.sound, order)
 
@@ -287,7 +285,8 @@ class Climber:
             told = replace(told, seconds=self._clock.now() - began)
             climb.tried.append(told)
             found = self._refusals(order, failed) if failed else []
-            self._note(order, told, found)
+            data = {"attempt": told, "cloud": self._cloud, "refusals": found}
+            self._run_state.note("attempt-ended", data={**data, **messages.where(order), **messages.outcome(told)})
             if placed is None and not (failed and failed.sound):
                 self._leave(order, None)
         if failed and failed.late and failed.diagnosis.step in ("back-off", "ask-again"):
@@ -302,10 +301,6 @@ class Climber:
             climb.kinds |= {refusal.diagnosis.kind for refusal in found}
             climb.sound = order if failed.sound else None
         return placed
-
-    def _note(self, order: Order, told: Attempt, found: Sequence[Refusal]) -> None:
-        data = {"attempt": told, "cloud": self._cloud, "refusals": found, **messages.where(order)}
-        self._run_state.note("attempt-ended", data={**data, **messages.outcome(told)})
 
     def _outcome(self, order: Order, failed: AttemptFailed, climb: Climb) -> dict[str, str]:
         diagnosis = failed.diagnosis
@@ -326,18 +321,21 @@ class Climber:
 
     def _refusals(self, order: Order, failed: AttemptFailed) -> list[Refusal]:
         """Return the refusals, each once: of a hundred nodes requested one by one, most are refused alike."""
+        choices = {
+            group.name: Choice(group.market or self._request.market, group.instance_type)
+            for group in order.topology.groups
+        }
         found: list[Refusal] = []
         for failure in failed.failures:
-            refusal = self._refusal(order, failure)
+            refusal = Refusal(
+                region=order.placement.region,
+                zone=failure.zone or order.placement.zone,
+                choices={name: choices[name] for name in failure.groups if name in choices} or choices,
+                diagnosis=failure.diagnosis,
+            )
             if refusal not in found:
                 found.append(refusal)
         return found
-
-    def _refusal(self, order: Order, failure: Failure) -> Refusal:
-        choices = _choices(order, self._request)
-        named = {group: choices[group] for group in failure.groups if group in choices}
-        zone = failure.zone or order.placement.zone
-        return Refusal(region=order.placement.region, zone=zone, choices=named or choices, diagnosis=failure.diagnosis)
 
     @property
     def _cloud(self) -> str:
@@ -349,8 +347,9 @@ class Climber:
     def _tell_unused(self, climb: Climb, rung: Rung) -> None:
         """Report what the user named and is not used: another reservation may be paid for beside it."""
         for id_, why in ladder.unused(rung, climb.offers).items():
-            words = self._run_state.worded(messages.unused(id_, climb.name, "+".join(rung.places), why))
-            if words not in self._run_state.changes:
+            where = "+".join(rung.places)
+            words = f"use_reservations: {id_} is not used for {climb.name!r} in {where}: {why}"
+            if (words := self._run_state.worded(words)) not in self._run_state.changes:
                 self._change(climb, words)
 
     def _tell_markets(self, climb: Climb, placed: Placed) -> None:
@@ -377,7 +376,24 @@ def subjects(backend: Backend, order: Order) -> frozenset[str]:
     return frozenset(piece.subject for planned in backend.plan(order) for piece in planned)
 
 
-def chosen(topology: Topology, rung: Rung) -> Topology:
+def order_for(
+    request: Request, topology: Topology, rung: Rung, offers: Offers, facts: Mapping[str, str], **more: Any
+) -> Order:
+    """Return the order for a topology at ``rung``; ``facts`` beside those of the zone, ``more`` fields of `Order`."""
+    here = {offer.zone: offer for offer in offers[rung.region]}
+    wanted = _chosen(topology, rung)
+    return Order(
+        run=request.run,
+        project=request.project,
+        topology=wanted,
+        placement=Placement(rung.region, rung.zone, rung.zones),
+        facts={**here[rung.zone].facts, **facts},
+        shares=_shares(wanted, rung, here) if request.colocate == "region" else (),
+        **more,
+    )
+
+
+def _chosen(topology: Topology, rung: Rung) -> Topology:
     """Return the topology with the types and markets of ``rung``."""
     groups = tuple(
         replace(
@@ -391,11 +407,7 @@ def chosen(topology: Topology, rung: Rung) -> Topology:
     return replace(topology, groups=groups)
 
 
-def _choices(order: Order, request: Request) -> dict[str, Choice]:
-    return {group.name: Choice(group.market or request.market, group.instance_type) for group in order.topology.groups}
-
-
-def shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:
+def _shares(topology: Topology, rung: Rung, offers: Mapping[str, Offer]) -> tuple[Share, ...]:
     """Return each group's nodes over the zones of ``rung`` in turn; zones that get none are left out."""
     places = rung.places
     counts: dict[str, dict[str, int]] = {zone: {} for zone in places}

@@ -52,19 +52,22 @@ def poll_pause(looks: int) -> float:
 
 
 class Deadline:
-    """One piece of work's end: ``event`` (shared by all work of the run) or ``until`` (seconds since the epoch)."""
+    """One piece of work's end: ``event`` (shared by all work of the run), or ``seconds`` from now on.
 
-    def __init__(self, clock: Clock, event: threading.Event, until: float, limit: str = "") -> None:
+    ``limit`` says, where it may be raised, which time is over.
+    """
+
+    def __init__(self, clock: Clock, event: threading.Event, seconds: float, limit: str = "") -> None:
         self._clock = clock
         self._event = event
-        self._until = until
+        self._until = clock.now() + seconds
         self._limit = limit
         self._refused: threading.Event | None = None
 
     def child(self) -> Deadline:
         """Return a deadline for the pieces of one round: the same end, and that of any of them (`cancel_siblings`)."""
-        child = Deadline(self._clock, self._event, self._until, self._limit)
-        child._refused = threading.Event()
+        child = Deadline(self._clock, self._event, 0.0, self._limit)
+        child._until, child._refused = self._until, threading.Event()
         return child
 
     def cancel_siblings(self) -> None:
@@ -83,7 +86,7 @@ class Deadline:
             raise Cancelled("the run is ending, so nothing more is provisioned")
         if self._refused and self._refused.is_set():
             raise Cancelled("another piece of this attempt was given up")
-        if self._clock.now() >= self._until:
+        if self.over:
             raise TimedOut(self._limit)
 
     def wait(self, seconds: float) -> None:

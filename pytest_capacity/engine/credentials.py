@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend
-from pytest_capacity.engine.calls import asked
-from pytest_capacity.engine.clock import Clock
-from pytest_capacity.engine.expiry import Expiry
+from pytest_capacity.engine.calls import asked, refused
+from pytest_capacity.engine.clock import Clock, Deadline
 from pytest_capacity.engine.make import FIRST_PAUSE, LAST_PAUSE
+from pytest_capacity.engine.offers import patiently
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.model import Diagnosis, Held, Identity
+from pytest_capacity.engine.unreachable import hopeless
+from pytest_capacity.errors import Refused
+from pytest_capacity.model import Diagnosis, Held, Identity, Request
 from pytest_capacity.text import moment
 
 #: How often credentials are looked at that work longer than was said of them. Seconds.
 LOOK_AGAIN: Final = 30.0
+
+
+class Expiry(NamedTuple):
+    """Until when what is still there stays without a release.
+
+    ``until``: when the last of those that end by themselves is gone; ``endless``: the ids of the others.
+    """
+
+    until: float | None
+    endless: tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -103,16 +117,11 @@ class Account:
     #: When to look again whether credentials still work that should have ended.
     _look_at: float = field(default=0.0, init=False)
 
-    def pin(self, identity: Identity) -> str:
-        """Make it the run's account; why that cannot be, or nothing."""
-        stranger = self._stranger(identity)
-        if not stranger:
-            self._trusted = True
-            self._run_state.note("identity", data=identity)
-        return stranger
-
-    def _stranger(self, identity: Identity) -> str:
-        return stranger(identity, self._wanted, self._run_state.identity)
+    def pin(self, identity: Identity) -> None:
+        """Make it the run's account. Raise `Refused` where it is another one."""
+        check_account(identity, self._wanted, self._run_state.identity)
+        self._trusted = True
+        self._run_state.note("identity", data=identity)
 
     def is_ours(self, until: Callable[[], bool]) -> bool:
         """Return whether these are the run's credentials, repeated until ``until``: others' listings prove nothing."""
@@ -120,13 +129,11 @@ class Account:
         while not self._trusted:
             identity = asked(self._backend, self._backend.whoami)
             if not isinstance(identity, Diagnosis):
-                stranger = self._stranger(identity)
-                self._trusted = not stranger
-                if stranger and stranger != said:
-                    said = stranger
-                    self._run_state.trouble(
-                        f"{stranger}, so nothing can be released. Use the credentials of that account"
-                    )
+                other = _stranger(identity, self._wanted, self._run_state.identity)
+                self._trusted = not other
+                if other and other != said:
+                    said = other
+                    self._run_state.trouble(f"{other}, so nothing can be released. Use the credentials of that account")
             elif not self._credentials.report(identity) and identity.code != said:
                 said = identity.code
                 self._run_state.trouble(f"the cloud does not say who we are: {identity.code}: {identity.words}")
@@ -157,7 +164,22 @@ class Account:
             self._run_state.note("identity", data=identity)
 
 
-def stranger(identity: Identity, wanted: tuple[str, str], began: Identity | None = None) -> str:
+def who_we_are(request: Request, backend: Backend, clock: Clock, deadline: Deadline) -> Identity:
+    """Return whose credentials these are. Raise `Refused` with the cloud's words where it does not say."""
+    endpoint = provider(request.backend).endpoint_of(request, os.environ)
+    identity = patiently(backend, clock, backend.whoami, deadline, give_up=hopeless(endpoint, clock))
+    if isinstance(identity, Diagnosis):
+        raise refused("asked the cloud who we are", backend.name, identity)
+    return identity
+
+
+def check_account(identity: Identity, wanted: tuple[str, str], began: Identity | None = None) -> None:
+    """Raise `Refused` for another account than ``wanted``, or than the one that the run began in."""
+    if other := _stranger(identity, wanted, began):
+        raise Refused(f"{other}. Nothing was created. Use the credentials of that account")
+
+
+def _stranger(identity: Identity, wanted: tuple[str, str], began: Identity | None) -> str:
     """Return why this account is not the configured one, or the one that the run began in; empty if it is."""
     setting, account = wanted
     for source, pinned in ((f"{setting} says", account), ("this run began in", began.account if began else None)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -16,15 +15,13 @@ from pytest_capacity.backends.base import Backend, ReadsQuotas
 from pytest_capacity.backends.wording import wording
 from pytest_capacity.engine import messages
 from pytest_capacity.engine.calls import asked, refused
-from pytest_capacity.engine.climb import chosen, shares
+from pytest_capacity.engine.climb import order_for
 from pytest_capacity.engine.clock import Clock, Deadline
-from pytest_capacity.engine.credentials import stranger
-from pytest_capacity.engine.offers import READING, OfferReader, check_zones, patiently
+from pytest_capacity.engine.credentials import check_account, who_we_are
+from pytest_capacity.engine.offers import READING, OfferReader, check_zones
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.engine.unreachable import hopeless
-from pytest_capacity.errors import Refused
 from pytest_capacity.journal import PassingJournal
-from pytest_capacity.model import Diagnosis, Identity, Offer, Order, Placement, Quota, Request, Topology
+from pytest_capacity.model import Diagnosis, Offer, Quota, Request, Topology
 from pytest_capacity.preview import Plan, TopologyPreview, as_rung, preview_topology
 
 #: Reads at once.
@@ -46,8 +43,9 @@ def make_plan(
         for name in request.topologies:
             reader.ahead(name)
         quotas = _quotas_ahead(request, backend, pool)
-        deadline = Deadline(clock, threading.Event(), clock.now() + READING, "the cloud did not answer")
-        identity = _who_we_are(request, backend, clock, deadline)
+        deadline = Deadline(clock, threading.Event(), READING)
+        identity = who_we_are(request, backend, clock, deadline)
+        check_account(identity, provider(request.backend).account_setting(request))
         offers = {name: reader.read(name, deadline)[0] for name in request.topologies}
         allowed = _quotas(quotas, backend, run_state)
     check_zones(request, {region: zones for found in offers.values() for region, zones in found.items()})
@@ -106,31 +104,7 @@ def _remarks(
     """Return what the pieces of the first placement have for the summary, each text once."""
     if not found.rungs:
         return ()
-    first = found.rungs[0]
-    rung = as_rung(first)
-    here = {offer.zone: offer for offer in offers[first.region]}
-    wanted = chosen(topology, rung)
-    order = Order(
-        run=request.run,
-        project=request.project,
-        topology=wanted,
-        placement=Placement(first.region, first.zone, first.zones),
-        attempt=1,
-        lease_end=now,
-        hard_end=now + request.duration_s,
-        facts=here[first.zone].facts,
-        shares=shares(wanted, rung, here) if request.colocate == "region" else (),
-    )
+    rung, hard_end = as_rung(found.rungs[0]), now + request.duration_s
+    order = order_for(request, topology, rung, offers, {}, attempt=1, lease_end=now, hard_end=hard_end)
     notes = [piece.note for planned in backend.plan(order) for piece in planned]
     return tuple(dict.fromkeys(filter(None, notes)))
-
-
-def _who_we_are(request: Request, backend: Backend, clock: Clock, deadline: Deadline) -> Identity:
-    endpoint = provider(request.backend).endpoint_of(request, os.environ)
-    identity = patiently(backend, clock, backend.whoami, deadline, give_up=hopeless(endpoint, clock))
-    if isinstance(identity, Diagnosis):
-        raise refused("asked the cloud who we are", backend.name, identity)
-    other = stranger(identity, provider(request.backend).account_setting(request))
-    if other:
-        raise Refused(f"{other}. Nothing was created. Use the credentials of that account")
-    return identity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -21,28 +20,23 @@ from pytest_capacity.engine.attempt import Attempter
 from pytest_capacity.engine.calls import asked, refused
 from pytest_capacity.engine.climb import Climber, subjects
 from pytest_capacity.engine.clock import Clock, Deadline
-from pytest_capacity.engine.credentials import Account, CredentialWatch
-from pytest_capacity.engine.expiry import Expiry, expiry_of
+from pytest_capacity.engine.credentials import Account, CredentialWatch, Expiry, who_we_are
 from pytest_capacity.engine.leases import LEASE, Leases
 from pytest_capacity.engine.make import Maker
-from pytest_capacity.engine.offers import READING, OfferReader, patiently
+from pytest_capacity.engine.offers import READING, OfferReader
 from pytest_capacity.engine.preemption import Preemption, lost, mended, part_of
 from pytest_capacity.engine.reach import Reach
 from pytest_capacity.engine.release import Releaser, Scope
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.engine.unreachable import hopeless
-from pytest_capacity.engine.usage import read_usage
 from pytest_capacity.errors import Cancelled, CapacityError, Refused, TimedOut
-from pytest_capacity.model import Diagnosis, Held, Identity, Placed, Receipt, Request, Topology, Unread
+from pytest_capacity.model import Diagnosis, Held, Identity, Piece, Placed, Receipt, Request, Topology, Unread
 from pytest_capacity.text import moment
-from pytest_capacity.usage import Usage, UseFilter
 
 #: Calls in flight at once.
 WIDTH: Final = 32
 
 #: How long the hand-over waits for the release of failed rungs to be accepted. Seconds.
 HAND_OVER: Final = 60.0
-
 
 #: How long after the run's limit the release of what cannot be read is tried on. Seconds.
 UNREAD_MARGIN: Final = 3600.0
@@ -68,7 +62,7 @@ class Engine:
         self.request = request
         self.run_state = run_state
         run_state.worded = wording(request)
-        self._backend = backend
+        self.backend = backend
         self._clock = clock
         #: Create calls have threads of their own: one that is refused for now waits on its thread, and releases and
         #: renewals, which share the other pool, must not wait for it.
@@ -89,14 +83,15 @@ class Engine:
         )
         self._leases = Leases(backend, run_state, clock, self._pool, self._credentials)
         reach = reach or Reach(request, backend.default_user)
-        self._facts = reach.facts
+        #: What every order that launches must know.
+        self.facts: Mapping[str, str] = reach.facts
         attempter = Attempter(backend, run_state, clock, maker, self._creates, reach, advice)
         self._releaser = Releaser(backend, run_state, clock, maker, self._pool, self._credentials)
         #: Changes what stands, for `pytest_capacity.scaling.nodes`.
         self.alterer = Alterer(backend, run_state, clock, attempter, self._releaser, self._topology_locks, self.stop)
         self._abandoned = Abandoned(self._releaser, run_state, self._chores, self.stop, backend.leftovers)
         self.offers = OfferReader(request, backend, run_state, clock, self._chores)
-        self._preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
+        self.preemption = Preemption(backend, run_state, clock, ask_nodes=not request.emulated)
         self._climber = Climber(
             request,
             backend,
@@ -154,29 +149,18 @@ class Engine:
         held = next((held for held in self.run_state.held() if held.id == identifier and held.kind == "node"), None)
         if held is None:
             raise Refused(f"{identifier} is no node that run {self.run_state.run} holds")
-        said = asked(self._backend, lambda: self._backend.console(held))
+        said = asked(self.backend, lambda: self.backend.console(held))
         if isinstance(said, Diagnosis):
-            raise refused(f"asked for the console output of {identifier}", self._backend.name, said)
+            raise refused(f"asked for the console output of {identifier}", self.backend.name, said)
         return said
 
     def open(self) -> Identity:
         """Look up the account and, beside it, what the zones offer; pin the account. Raises `Refused`."""
         for name in self.request.topologies:
             self.offers.ahead(name)
-        deadline = Deadline(self._clock, self.stop, self._clock.now() + READING, "the cloud did not say who we are")
-        endpoint = provider(self.request.backend).endpoint_of(self.request, os.environ)
-        identity = patiently(
-            self._backend,
-            self._clock,
-            self._backend.whoami,
-            deadline,
-            give_up=hopeless(endpoint, self._clock),
-        )
-        if isinstance(identity, Diagnosis):
-            raise refused("asked the cloud who we are", self._backend.name, identity)
-        stranger = self._account.pin(identity)
-        if stranger:
-            raise Refused(f"{stranger}. Nothing was created. Use the credentials of that account")
+        deadline = Deadline(self._clock, self.stop, READING)
+        identity = who_we_are(self.request, self.backend, self._clock, deadline)
+        self._account.pin(identity)
         self._take_up()
         self.opened.set()
         return identity
@@ -197,15 +181,15 @@ class Engine:
             if name in self._failures:
                 raise self._failures[name]
             try:
-                return self._place(name, launch)
+                deadline = self._deadline(f"provisioning {name!r}")
+                return self._hand_over(self._climber.place(name, launch, deadline))
             except CapacityError as error:
                 self._failures[name] = error
                 raise
 
-    def _place(self, name: str, launch: bool) -> Placed:
-        limit = f"provisioning {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
-        deadline = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
-        return self._hand_over(self._climber.place(name, launch, deadline))
+    def _deadline(self, work: str) -> Deadline:
+        limit = f"{work} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
+        return Deadline(self._clock, self.stop, self.request.timeout_s, limit)
 
     def _take_up(self) -> None:
         """Release on what an earlier keeper of this run was releasing."""
@@ -216,12 +200,12 @@ class Engine:
         ids = {node.id for one in placed for nodes in one.nodes.values() for node in nodes}
         ids |= {reservation.id for one in placed for reservation in one.reservations}
         standing = {held.subject for held in self.run_state.held() if held.id in ids}
-        self._abandoned.take_up(orders, lambda order: subjects(self._backend, order), standing)
+        self._abandoned.take_up(orders, lambda order: subjects(self.backend, order), standing)
 
     def _hand_over(self, placed: Placed) -> Placed:
         """Wait until the failed rungs' things are on their way out, then let the tests have the nodes (rule 5)."""
         self.run_state.note("placed", data={"placed": placed, "zone": placed.zone, "region": placed.region})
-        deadline = Deadline(self._clock, self.stop, self._clock.now() + HAND_OVER)
+        deadline = Deadline(self._clock, self.stop, HAND_OVER)
         try:
             while not self._abandoned.accepted():
                 deadline.wait(0.05)
@@ -229,18 +213,10 @@ class Engine:
             self.run_state.trouble("a failed attempt's things are not released yet; this is tried on beside the tests")
         return placed
 
-    def usage(self, runs: Sequence[str], wanted: UseFilter) -> Usage:
-        """Return the use of the run's regions, from the cloud; see `read_usage`."""
-        return read_usage(self._backend, self.request.regions, runs, wanted)
-
-    def look_for_preemption(self) -> None:
-        """Record in the run's state what the cloud takes back."""
-        self._preemption.look()
-
     def watch_preemption(self) -> bool:
         """Look at the spot nodes, and replace those taken back, where configured. Return whether anything changed."""
         before = self._standing()
-        self._preemption.look()
+        self.preemption.look()
         if self.request.on_preempt == "replace":
             for name in list(self.run_state.placed):
                 if lost(self.run_state, name) and not self.stop.is_set():
@@ -257,8 +233,7 @@ class Engine:
             if not missing:
                 return
             placed = self.run_state.placed[name]
-            limit = f"replacing nodes of {name!r} took longer than {self.request.timeout_s:g} s (--capacity-timeout)"
-            deadline = Deadline(self._clock, self.stop, self._clock.now() + self.request.timeout_s, limit)
+            deadline = self._deadline(f"replacing nodes of {name!r}")
             try:
                 part = self._climber.place_beside(placed, part_of(self._as_it_stands(name), missing), deadline)
             except Cancelled:
@@ -281,11 +256,6 @@ class Engine:
             for group in topology.groups
         )
         return replace(topology, groups=tuple(groups))
-
-    @property
-    def facts(self) -> Mapping[str, str]:
-        """Return what every order that launches must know."""
-        return self._facts
 
     def lease_end(self) -> float:
         """Return until when the first lease of what is made now runs."""
@@ -337,14 +307,19 @@ class Engine:
             placed=tuple(run_state.placed.values()),
             until=ends.until,
             endless=ends.endless,
-            by_hand=tuple(self._backend.by_hand(left)),
+            by_hand=tuple(self.backend.by_hand(left)),
             troubles=tuple(run_state.troubles),
             asked=bool(run_state.regions),
         )
 
     def ends(self, helds: Sequence[Held]) -> Expiry:
         """Return when these, and what unanswered create calls may have made, are gone at the latest by themselves."""
-        return expiry_of(self._backend, [*helds, *self.run_state.doubtful()], self.limit)
+        things: list[Held | Piece] = [*helds, *self.run_state.doubtful()]
+        ends = [(thing, self.backend.ends(thing, self.limit)) for thing in things]
+        return Expiry(
+            until=max((end for _, end in ends if end is not None), default=None),
+            endless=tuple(thing.id for thing, end in ends if end is None and isinstance(thing, Held)),
+        )
 
     def give_up_at(self) -> float:
         """Return when releasing can have no more effect: all that may be left has ended by itself, or never will.
@@ -356,22 +331,18 @@ class Engine:
         latest = max(ends.until or 0.0, self.limit + UNREAD_MARGIN)
         return max(latest, self.limit + ENDLESS_MARGIN) if ends.endless else latest
 
-    def by_hand(self, helds: Sequence[Held]) -> Sequence[str]:
-        """Return the commands with which a person removes these."""
-        return self._backend.by_hand(helds)
-
     def cancel_other(self, run: str, patience: float) -> Receipt:
         """Release what bears the whole stamp of another run, in every region of the account.
 
         Raises `Refused` where the cloud does not say which regions these are.
         """
-        regions = asked(self._backend, self._backend.regions)
+        regions = asked(self.backend, self.backend.regions)
         if isinstance(regions, Diagnosis):
-            raise refused("asked which regions the account may use", self._backend.name, regions)
+            raise refused("asked which regions the account may use", self.backend.name, regions)
         run_state = self.run_state.of(run)
         run_state.regions.update(regions)
-        maker = Maker(self._backend, run_state, self._clock)
-        releaser = Releaser(self._backend, run_state, self._clock, maker, self._pool, self._credentials)
+        maker = Maker(self.backend, run_state, self._clock)
+        releaser = Releaser(self.backend, run_state, self._clock, maker, self._pool, self._credentials)
         until = self._clock.now() + patience
         releaser.release(Scope(run_state), lambda: self._clock.now() > until)
         return self._receipt(run_state, releaser.unread)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_capacity.backends.base import Backend, EndsNodes
@@ -25,6 +26,7 @@ LEAD: Final = 2 * 60.0
 ROUNDING: Final = 60.0
 
 
+@dataclass(eq=False)
 class Leases:
     """Renews: each thing whose end the cloud enforces, and elsewhere one node a region, which bears it in its stamp.
 
@@ -32,17 +34,17 @@ class Leases:
     go with the lease, tests are warned at the first refusal, and `over_at` lies before the end.
     """
 
-    def __init__(
-        self, backend: Backend, run_state: RunState, clock: Clock, pool: Executor, credentials: CredentialWatch
-    ) -> None:
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._pool = pool
-        self._credentials = credentials
-        self._ends_nodes = backend.ends_nodes if isinstance(backend, EndsNodes) else frozenset[str]()
-        #: What tests were warned of and that could not be extended since.
-        self._refused: set[HeldKey] = set()
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _pool: Executor
+    _credentials: CredentialWatch
+    #: What tests were warned of and that could not be extended since.
+    _refused: set[HeldKey] = field(default_factory=set, init=False)
+
+    @property
+    def _ends_nodes(self) -> frozenset[str]:
+        return self._backend.ends_nodes if isinstance(self._backend, EndsNodes) else frozenset()
 
     def renew(self, latest: float) -> None:
         """Extend what is past half of its lease, at most up to ``latest``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Backend
@@ -32,13 +34,13 @@ class PieceRefused(Exception):
         self.diagnosis = diagnosis
 
 
+@dataclass(eq=False)
 class Maker:
     """Makes pieces, one logical create each (rules 1, 3 and 4 of the design)."""
 
-    def __init__(self, backend: Backend, run_state: RunState, clock: Clock) -> None:
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
 
     def make(self, piece: Piece, order: Order, deadline: Deadline) -> list[Held]:
         """Return what the piece is in the cloud, made now or by an earlier call with the same token.

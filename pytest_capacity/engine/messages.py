@@ -58,7 +58,7 @@ def outcome(attempt: Attempt) -> dict[str, object]:
 
 def asked(order: Order) -> str:
     """Return the first part of an error: what was requested."""
-    return f"asked for topology {order.topology.name!r} in {where(order)['zone']}"
+    return f"asked for topology {order.topology.name!r} in {order.placement.where}"
 
 
 def asked_for(topology: Topology, request: Request, groups: Sequence[str] = ()) -> dict[str, Any]:
@@ -83,11 +83,12 @@ def exhausted(cloud: str, name: str, tried: Sequence[Attempt], rounds: int) -> s
     last = tried[-_SHOWN:]
     more = f" {len(tried) - _SHOWN} more, then" if len(tried) > _SHOWN else ""
     again = f" in {rounds} rounds of the ladder" if rounds > 1 else ""
+    advice = ". ".join(list(dict.fromkeys(one.remedy for one in tried if one.remedy))[:2])
     return "\n".join(
         [
             *_wrapped(f"no capacity for topology {name!r}{again}: {cloud} refused{more}"),
             *by_reason((one.zone, f"{_what(one)} ({one.code})") for one in last),
-            *_wrapped(f"{_advice(tried, 'Add zones, name other instance types, or try later')}; {_SUMMARY}"),
+            *_wrapped(f"{advice or 'Add zones, name other instance types, or try later'}; {_SUMMARY}"),
         ]
     )
 
@@ -118,11 +119,6 @@ def none_able(name: str, regions: Collection[str], reasons: Sequence[tuple[str, 
     )
 
 
-def unused(reservation: str, name: str, zone: str, why: str) -> str:
-    """Return that a reservation which the user named is not used where a topology is tried, and why."""
-    return f"use_reservations: {reservation} is not used for {name!r} in {zone}: {why}"
-
-
 def by_reason(reasons: Iterable[tuple[str, str]], between: str = " ") -> list[str]:
     """Return lines of at most `_WIDTH` characters: one reason each, after all zones that have it."""
     zones: dict[str, list[str]] = {}
@@ -144,11 +140,6 @@ def _wrapped(words: str, first: str = "", later: str = "") -> list[str]:
 
 def _said(code: str, words: str) -> str:
     return ": ".join(filter(None, (code, words))) or "nothing"
-
-
-def _advice(tried: Sequence[Attempt], otherwise: str) -> str:
-    remedies = list(dict.fromkeys(one.remedy for one in tried if one.remedy))
-    return ". ".join(remedies[:2]) or otherwise
 
 
 def lasting(seconds: float) -> str:

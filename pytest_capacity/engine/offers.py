@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
@@ -28,17 +29,17 @@ Offers = Mapping[str, Sequence[Offer]]
 READING: Final = 60.0
 
 
+@dataclass(eq=False)
 class OfferReader:
     """Reads and caches. Safe to use from several threads."""
 
-    def __init__(self, request: Request, backend: Backend, run_state: RunState, clock: Clock, pool: Executor) -> None:
-        self._request = request
-        self._backend = backend
-        self._run_state = run_state
-        self._clock = clock
-        self._pool = pool
-        self._lock = threading.Lock()
-        self._reads: dict[tuple[str, str], Future[Sequence[Offer]]] = {}
+    _request: Request
+    _backend: Backend
+    _run_state: RunState
+    _clock: Clock
+    _pool: Executor
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _reads: dict[tuple[str, str], Future[Sequence[Offer]]] = field(default_factory=dict, init=False)
 
     def ahead(self, name: str) -> list[Future[Sequence[Offer]]]:
         """Begin to read what this topology needs, unless it is being read or was."""

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Final
 
 from pytest_capacity.backends.base import Backend
@@ -14,7 +13,7 @@ from pytest_capacity.engine.calls import asked
 from pytest_capacity.engine.clock import Clock, poll_pause
 from pytest_capacity.engine.credentials import CredentialWatch
 from pytest_capacity.engine.make import YOUNG, Maker
-from pytest_capacity.engine.run_state import RunState
+from pytest_capacity.engine.run_state import RunState, by_kind_and_region
 from pytest_capacity.model import Diagnosis, Held, HeldKey, Piece, Unread
 
 #: So long after a create call a complete listing that lacks what it would have made says that it made nothing. Seconds;
@@ -144,9 +143,9 @@ class Releaser:
 
     def _batches(self, helds: Iterable[Held]) -> list[list[Held]]:
         batches = []
-        for (kind, _), group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region):
-            like, size = list(group), self._backend.batch.get(kind, 1)
-            batches += [like[start : start + size] for start in range(0, len(like), size)]
+        for alike in by_kind_and_region(helds):
+            size = self._backend.batch.get(alike[0].kind, 1)
+            batches += [alike[start : start + size] for start in range(0, len(alike), size)]
         return batches
 
     def _release(self, helds: list[Held], scope: Scope) -> None:
@@ -185,8 +184,7 @@ class Releaser:
 
     def _look(self, helds: Sequence[Held]) -> bool:
         """Look at these things in the cloud, and record those that are gone. Return whether all could be read."""
-        groups = [list(group) for _, group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region)]
-        return all(list(self._pool.map(self._refresh, groups)))
+        return all(list(self._pool.map(self._refresh, by_kind_and_region(helds))))
 
     def _refresh(self, helds: list[Held]) -> bool:
         seen = asked(self._backend, lambda: self._backend.refresh(helds))
@@ -244,10 +242,6 @@ class Releaser:
             self._run_state.trouble(
                 f"what is being released could not be looked at: {diagnosis.code}: {diagnosis.words}"
             )
-
-
-def _kind_and_region(held: Held) -> tuple[str, str]:
-    return held.kind, held.region
 
 
 def _is_unread(held: Held, unread: Sequence[Unread]) -> bool:

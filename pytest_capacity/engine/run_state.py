@@ -7,8 +7,9 @@ written, so that a second keeper has the same state as the first one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -204,6 +205,10 @@ class RunState:
         """Return the subjects of what is held, and of what may exist."""
         return [held.subject for held in self.held()] + [piece.subject for piece in self.doubtful()]
 
+    def refused(self, kinds: Collection[str]) -> list[str]:
+        """Return the subjects of pieces of these kinds of which a create call was refused."""
+        return [subject for subject in list(self.refusals) if Subject.parse(subject).kind in kinds]
+
     def settle(self, subject: str) -> None:
         """Record that the outcome of the create call is known."""
         self.doubts.pop(subject, None)
@@ -234,8 +239,8 @@ class RunState:
 
     def note_gone(self, helds: Iterable[Held]) -> None:
         """Write that the cloud no longer has these in a state that bills or blocks."""
-        for _, group in groupby(sorted(helds, key=_kind_and_region), key=_kind_and_region):
-            self.note("gone", data=_named(list(group)))
+        for alike in by_kind_and_region(helds):
+            self.note("gone", data=_named(alike))
 
     def _publish(self, entry: Entry) -> None:
         with self._lock:
@@ -249,8 +254,10 @@ class RunState:
             fold(self, entry)
 
 
-def _kind_and_region(held: Held) -> tuple[str, str]:
-    return held.kind, held.region
+def by_kind_and_region(helds: Iterable[Held]) -> list[list[Held]]:
+    """Return them in lists, each of one kind and region."""
+    key = attrgetter("kind", "region")
+    return [list(alike) for _, alike in groupby(sorted(helds, key=key), key=key)]
 
 
 def _named(helds: Sequence[Held]) -> dict[str, object]:

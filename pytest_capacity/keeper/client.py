@@ -303,7 +303,8 @@ def expect(message: Answer | None, answer: type[A]) -> A:
     if message is None:
         raise errors.KeeperError("the keeper ended before it answered")
     if isinstance(message, protocol.Failed):
-        raise getattr(errors, message.error, errors.CapacityError)(_message_of(message))
+        words = message.message.splitlines() if message.error == "ConfigError" else message.message
+        raise getattr(errors, message.error, errors.CapacityError)(words)
     if not isinstance(message, answer):
         raise errors.KeeperError(f"the keeper answered {type(message).__name__}, not {answer.__name__}")
     return message
@@ -328,7 +329,3 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     if not answers:
         raise TimeoutError(f"no answer within {seconds:g} s")
     return answers[0]
-
-
-def _message_of(failed: protocol.Failed) -> str | list[str]:
-    return failed.message.splitlines() if failed.error == "ConfigError" else failed.message

@@ -65,7 +65,7 @@ def start(owner: int, scenario: str | None, log: str) -> Started:
 
 
 def use(file: str) -> None:
-    """Let this process use an emulator that another keeper of the run has started."""
+    """Let this process use the emulator whose secret is in ``file``; an older journal names none."""
     if file:
         os.environ[SECRET_FILE] = file
 
@@ -136,23 +136,19 @@ class _Place(msgspec.Struct):
     port: int | None = None
 
 
-def _headers() -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
-    with contextlib.suppress(OSError):
-        if secret := emulator_secret():
-            headers["Authorization"] = f"Bearer {secret}"
-    return headers
-
-
 def _ask(url: str, path: str, body: bytes | None = None) -> bytes:
     """Return what the emulator answers; nothing where it refuses.
 
     No proxy stands between us and this machine; and what urllib.request makes for a call, a TLS context with the
     system's certificates, takes longer than the call.
     """
+    headers = {"Content-Type": "application/json"}
+    with contextlib.suppress(OSError):
+        if secret := emulator_secret():
+            headers["Authorization"] = f"Bearer {secret}"
     parts = urlsplit(url)
     with contextlib.closing(HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as connection:
-        connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body, _headers())
+        connection.request("GET" if body is None else "POST", f"{parts.path.rstrip('/')}{path}", body, headers)
         answer = connection.getresponse()
         if answer.status == HTTPStatus.UNAUTHORIZED:
             raise ConfigError(

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -101,13 +102,9 @@ def _finish_release(post: KeeperArgs) -> None:
     from pytest_capacity.keeper.client import Connection
 
     try:
-        reader = ReadJournal(Path(post.places.journal))
-        try:
-            under_way = any(begun.run == post.run for begun in reader.runs())
-        finally:
-            reader.close()
-        if not under_way:
-            return
+        with closing(ReadJournal(Path(post.places.journal))) as reader:
+            if all(begun.run != post.run for begun in reader.runs()):
+                return
         try:
             Connection(post.socket, "visitor", f"guard-{os.getpid()}", patience=_PATIENCE).close()
         except Silent:

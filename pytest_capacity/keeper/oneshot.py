@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -26,8 +27,13 @@ from pytest_capacity.model import Request
 from pytest_capacity.preview import Plan
 from pytest_capacity.usage import Usage, UseFilter
 
+T = TypeVar("T")
+
 #: How long a plan may take: an emulator that starts, and reads that are throttled. Seconds.
 PATIENCE: Final = 120.0
+
+#: The exit status of a process whose answer is a refusal.
+_REFUSED: Final = 3
 
 #: How long the cloud may take to say whose credentials these are. Seconds.
 _PATIENCE_WHOAMI: Final = 30.0
@@ -40,28 +46,10 @@ class Asked(Struct, frozen=True):
     """
 
     request: Request
-    log: str
     journal: str | None = None
     scenario: str | None = None
     wanted: UseFilter | None = None
-
-
-class Planned(Answer, frozen=True, tag="planned"):
-    """What a run would try."""
-
-    plan: Plan
-
-
-class Known(Answer, frozen=True, tag="known"):
-    """Whose credentials these are."""
-
-    account: str
-
-
-class Used(Answer, frozen=True, tag="used"):
-    """Who uses what."""
-
-    usage: Usage
+    log: str = ""
 
 
 def plan(request: Request, options: SpawnOptions) -> Plan:
@@ -69,9 +57,8 @@ def plan(request: Request, options: SpawnOptions) -> Plan:
 
     Raises what the reads raise (`Refused`, `ConfigError`), and `KeeperError` where the process fails.
     """
-    journal = Places.of(request.run, request.journal).journal
-    answer = _ask("what a run would try", request, options, PATIENCE, journal)
-    return expect(answer, Planned).plan
+    asked = Asked(request, Places.of(request.run, request.journal).journal, options.scenario)
+    return _ask(Plan, "what a run would try", asked, options.python)
 
 
 def uses(request: Request, options: SpawnOptions, wanted: UseFilter) -> Usage:
@@ -79,9 +66,8 @@ def uses(request: Request, options: SpawnOptions, wanted: UseFilter) -> Usage:
 
     Raises `ConfigError`, and `KeeperError` where the process fails; what the cloud did not say is in the answer.
     """
-    journal = Places.of("", request.journal).journal
-    answer = _ask("who uses what", request, options, PATIENCE, journal, wanted)
-    return expect(answer, Used).usage
+    asked = Asked(request, Places.of("", request.journal).journal, wanted=wanted)
+    return _ask(Usage, "who uses what", asked, options.python)
 
 
 def whoami(request: Request, python: str | None) -> str:
@@ -89,29 +75,18 @@ def whoami(request: Request, python: str | None) -> str:
 
     Only where a session is joined with other credentials than it began with, and their account must be known.
     """
-    answer = _ask("whose credentials these are", request, SpawnOptions(python=python), _PATIENCE_WHOAMI)
-    if isinstance(answer, Failed):
-        raise KeeperError(f"session {request.session!r}: the cloud does not know these credentials: {answer.message}")
-    return expect(answer, Known).account
+    return _ask(str, "whose credentials these are", Asked(request), python, _PATIENCE_WHOAMI)
 
 
-def _ask(
-    what: str,
-    request: Request,
-    options: SpawnOptions,
-    patience: float,
-    journal: str | None = None,
-    wanted: UseFilter | None = None,
-) -> Planned | Used | Known | Failed:
+def _ask(answer: type[T], what: str, asked: Asked, python: str | None, patience: float = PATIENCE) -> T:
     with tempfile.NamedTemporaryFile(prefix="pytest-capacity-oneshot-", suffix=".log") as log:
-        asked = Asked(request, log.name, journal, options.scenario, wanted)
         try:
             done = subprocess.run(
-                command_of("keeper.oneshot", options.python),
+                command_of("keeper.oneshot", python),
                 check=False,
                 cwd="/",
                 env=environment(os.environ),
-                input=msgspec.json.encode(asked),
+                input=msgspec.json.encode(replace(asked, log=log.name)),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 timeout=patience,
@@ -120,7 +95,9 @@ def _ask(
             raise KeeperError(f"{what} could not be asked: {error}. See --capacity-keeper-python") from error
         said = last_lines(log.name, 1)
     try:
-        return msgspec.json.decode(done.stdout, type=Planned | Used | Known | Failed)
+        if done.returncode == _REFUSED:
+            expect(msgspec.json.decode(done.stdout, type=Failed), Answer)
+        return msgspec.json.decode(done.stdout, type=answer)
     except msgspec.DecodeError:
         raise KeeperError(
             f"{what} could not be read: the process ended with {done.returncode}: {said or 'no words'}. "
@@ -129,33 +106,35 @@ def _ask(
 
 
 def main() -> int:
-    """Read what is asked, read the cloud, print the answer."""
+    """Read what is asked, read the cloud, print the answer, or what was refused, which the exit status says."""
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    answer: Planned | Used | Known | Failed
+    answer: Plan | Usage | str | Failed
     try:
         if asked.journal is None:
             answer = _identify(asked.request)
         elif asked.wanted is not None:
-            answer = Used(usage=_uses(asked.request, asked.journal, asked.wanted))
+            answer = _uses(asked.request, asked.journal, asked.wanted)
         else:
-            answer = Planned(plan=_plan(asked, asked.journal))
+            answer = _plan(asked, asked.journal)
     except CapacityError as error:
         from pytest_capacity.backends.wording import wording
 
         answer = Failed(error=type(error).__name__, message=wording(asked.request)(str(error)))
     sys.stdout.buffer.write(msgspec.json.encode(answer))
-    return 0
+    return _REFUSED if isinstance(answer, Failed) else 0
 
 
-def _identify(request: Request) -> Known | Failed:
+def _identify(request: Request) -> str:
     from pytest_capacity.backends import open_backend
 
     backend = open_backend(request)
     try:
-        return Known(account=backend.whoami().account)
-    except Exception as error:  # noqa: BLE001 - whatever the SDK raises: the backend reads it.
-        found = backend.diagnose(error)
-        return Failed(error=KeeperError.__name__, message=f"{found.code}: {found.words}")
+        return backend.whoami().account
+    except Exception as error:
+        found = backend.diagnose(error)  # Whatever the SDK raises: the backend reads it.
+        raise KeeperError(
+            f"session {request.session!r}: the cloud does not know these credentials: {found.code}: {found.words}"
+        ) from error
 
 
 def _uses(request: Request, journal: str, wanted: UseFilter) -> Usage:
@@ -165,11 +144,8 @@ def _uses(request: Request, journal: str, wanted: UseFilter) -> Usage:
 
     runs: list[str] = []
     if Path(journal).exists():
-        read = ReadJournal(Path(journal))
-        try:
+        with closing(ReadJournal(Path(journal))) as read:
             runs = open_runs(read, request.backend)
-        finally:
-            read.close()
     return read_usage(open_backend(request), request.regions, runs, wanted)
 
 
@@ -185,12 +161,9 @@ def _plan(asked: Asked, journal: str) -> Plan:
         emulated.isolate()
     if request.emulated and request.endpoint is None:
         request = replace(request, endpoint=emulated.start(os.getpid(), asked.scenario, asked.log).url)
-    read = PassingJournal(Path(journal))
-    try:
+    with closing(PassingJournal(Path(journal))) as read:
         which = emulated.identify(request.endpoint)
         return make_plan(request, open_backend(request), read, SystemClock(), which)
-    finally:
-        read.close()
 
 
 if __name__ == "__main__":

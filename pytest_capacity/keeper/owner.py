@@ -141,18 +141,15 @@ class Owner:
                     return
                 self._ask_to_join()
             except OtherCredentials:
-                self._account = self._whoami()
+                from pytest_capacity.keeper.oneshot import whoami  # Rarely needed.
+
+                self._account = whoami(self.request, self._options.python)
             except ChangedSession:
                 if not self._rebuild:
                     raise
                 self._retire()
             else:
                 return
-
-    def _whoami(self) -> str:
-        from pytest_capacity.keeper.oneshot import whoami  # Rarely needed.
-
-        return whoami(self.request, self._options.python)
 
     def _ask_to_join(self) -> None:
         assert self._connection is not None
@@ -229,12 +226,10 @@ class Owner:
             connection = self._current(beat)
             self._await_telling(beat)
             try:
-                answer = connection.ask(protocol.Release(failed=failed, now=now), beat=beat)
+                answer = connection.call(protocol.Release(failed=failed, now=now), Answer, beat=beat)
             except KeeperError:
                 if not connection.lost:
                     raise
-                continue
-            if answer is None:
                 continue  # Cut off by the keeper's death: the next one is asked.
             if isinstance(answer, protocol.Staying):
                 self._left = True

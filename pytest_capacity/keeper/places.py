@@ -93,11 +93,17 @@ def _remove_lock(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for other in (".key", ".known_hosts"):  # Of a run at whose end something was left, or that was killed.
-            path.with_name(path.name.removesuffix(".lock") + other).unlink(missing_ok=True)
+        for other in key_files(path):  # Of a run at whose end something was left, or that was killed.
+            Path(other).unlink(missing_ok=True)
         path.unlink()
     finally:
         os.close(descriptor)
+
+
+def key_files(lock: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the files of a run's private key and of the host keys that it has seen."""
+    stem = os.fspath(lock).removesuffix(".lock")
+    return f"{stem}.key", f"{stem}.known_hosts"
 
 
 def _made(path: Path) -> Path:

@@ -367,8 +367,8 @@ class Event(Answer, frozen=True, tag="event"):
 
 
 # Each message is a class directly below one of the two.
-_call_decoder: Final = msgspec.json.Decoder(reduce(or_, Call.__subclasses__()))
-_answer_decoder: Final = msgspec.json.Decoder(reduce(or_, Answer.__subclasses__()))
+_call_decoder: Final[msgspec.json.Decoder[Call]] = msgspec.json.Decoder(reduce(or_, Call.__subclasses__()))
+_answer_decoder: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(reduce(or_, Answer.__subclasses__()))
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -387,14 +387,12 @@ def send(wire: Wire, message: Call | Answer) -> None:
 
 def receive_call(wire: Wire) -> Call:
     """Read one call. Raises `EOFError` at the end, `OSError`, and `msgspec.DecodeError` for what is no call."""
-    call: Call = _call_decoder.decode(_frame(wire))
-    return call
+    return _call_decoder.decode(_frame(wire))
 
 
 def receive_answer(wire: Wire) -> Answer:
     """Read one answer; raises as `receive_call` does."""
-    answer: Answer = _answer_decoder.decode(_frame(wire))
-    return answer
+    return _answer_decoder.decode(_frame(wire))
 
 
 def _frame(wire: Wire) -> bytes:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +18,10 @@ from msgspec.structs import asdict, replace
 
 from pytest_capacity.backends import open_backend, provider
 from pytest_capacity.engine import Engine
-from pytest_capacity.engine.advice import NO_ADVICE, Advice
 from pytest_capacity.engine.clock import Clock
 from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.engine.usage import open_runs
+from pytest_capacity.engine.usage import open_runs, read_usage
 from pytest_capacity.errors import CapacityError, ChangedSession, JournalError, KeeperError, OtherCredentials
 from pytest_capacity.journal import Entry, Journal, LostJournal
 from pytest_capacity.keeper import emulated
@@ -29,7 +29,7 @@ from pytest_capacity.keeper.clusters import scaling_of
 from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.joining import continued, differences, read_request
 from pytest_capacity.keeper.loans import Loans
-from pytest_capacity.keeper.places import Places, prune
+from pytest_capacity.keeper.places import Places, key_files, prune
 from pytest_capacity.keeper.protocol import COMING_BACK, Description, Holding, Start, Staying
 from pytest_capacity.keeper.spawn import collect_garbage
 from pytest_capacity.model import Identity, Placed, Receipt, Request, Unread
@@ -52,7 +52,7 @@ class Run:
         run_state: RunState,
         journal: Journal,
         lock: FileLock,
-        advice: Advice,
+        advice: Consulting,
     ) -> None:
         """Open the SDK, and the run's emulator, if it wants one of its own."""
         #: As its first owner asked for it.
@@ -69,6 +69,7 @@ class Run:
         request = self._with_emulator(call.scenario, owner)
         backend = open_backend(request)
         reach = Reach(request, backend.default_user, run_keys(request, places), emulated.locator(request.endpoint))
+        advice.complain = run_state.trouble
         which = emulated.identify(request.endpoint)
         self.engine = Engine(request, backend, run_state, clock, reach, advice, which)
         self.loans = Loans(run_state, replaces=request.on_preempt == "replace")
@@ -102,9 +103,9 @@ class Run:
         owner: int,
         clock: Clock,
         push: Callable[[Entry], None],
+        advice: Consulting,
         *,
         socket: str = "",
-        advice: Consulting | None = None,
     ) -> Run:
         """Take the run's lock, open its journal, import the SDK. No cloud call is waited for.
 
@@ -142,30 +143,11 @@ class Run:
             # What a keeper that died wrote last may be lost; a listing finds what it made.
             run_state.regions.update(request.regions)
         try:
-            if advice:
-                advice.complain = run_state.trouble
-            return Run(call, places, owner, clock, run_state, journal, lock, advice or NO_ADVICE)
+            return Run(call, places, owner, clock, run_state, journal, lock, advice)
         except CapacityError:
             if not adopts and not run_state.held() and not run_state.doubtful():
                 run_state.note("run-ended", data={"left": 0})  # Or it would be listed as one that is under way.
             raise
-
-    @staticmethod
-    def orphaned(
-        name: str, deaths: int, places: Places, clock: Clock, push: Callable[[Entry], None], *, socket: str
-    ) -> Run | None:
-        """Return the run of this id that an earlier keeper held and that is not ended; None if there is none."""
-        if not Path(places.journal).exists():
-            return None
-        journal = Journal(Path(places.journal))
-        try:
-            request = RunState(journal, name, clock).request
-        finally:
-            journal.close()
-        if request is None:
-            return None
-        call = Start(request=read_request(request), deaths=max(1, deaths))
-        return Run.open(call, places, os.getpid(), clock, push, socket=socket)
 
     def _look_up(self) -> None:
         try:
@@ -231,7 +213,7 @@ class Run:
 
         request = self.request
         runs = open_runs(self._journal, request.backend)
-        found = self.engine.usage(runs, wanted)
+        found = read_usage(self.engine.backend, request.regions, runs, wanted)
         with open_cloud_view(self._places.journal, now=self._clock.now) as view:
             view.note(request.backend, found.resources, found.whole(request.regions, wanted))
         return found.unread
@@ -290,7 +272,7 @@ class Run:
 
     def preempted(self) -> Mapping[str, str]:
         """Return what the cloud has taken back of this run's nodes, by id, with its words. Looks now."""
-        self.engine.look_for_preemption()
+        self.engine.preemption.look()
         self.loans.look_again()
         return dict(self._run_state.preempted)
 
@@ -310,7 +292,7 @@ class Run:
             held=(*helds, *databases),
             until=ends.until,
             endless=(*ends.endless, *(held.id for held in databases)),
-            by_hand=(*self.engine.by_hand(helds), *self.scaling.by_hand(databases)),
+            by_hand=(*self.engine.backend.by_hand(helds), *self.scaling.by_hand(databases)),
             unanswered=len(self._run_state.doubtful()),
         )
 
@@ -361,6 +343,15 @@ class Run:
         self._lock.release()
 
 
+def request_of(run: str, places: Places, clock: Clock) -> Request | None:
+    """Return the request of a run that an earlier keeper held and that is not ended; None if there is none."""
+    if not Path(places.journal).exists():
+        return None
+    with closing(Journal(Path(places.journal))) as journal:
+        found = RunState(journal, run, clock).request
+    return None if found is None else read_request(found)
+
+
 def run_keys(request: Request, places: Places) -> KeyFiles:
     """Return the run's key pair, made if the user has none, and where its nodes' host keys are written.
 
@@ -372,12 +363,6 @@ def run_keys(request: Request, places: Places) -> KeyFiles:
     if request.ssh.key:
         return KeyFiles("", None, known_hosts)
     return KeyFiles(make_key_pair(Path(private)), private, known_hosts)
-
-
-def key_files(lock: str | os.PathLike[str]) -> tuple[str, str]:
-    """Return the files of a run's private key and of the host keys that it has seen."""
-    stem = os.fspath(lock).removesuffix(".lock")
-    return f"{stem}.key", f"{stem}.known_hosts"
 
 
 def _take(path: str, run: str) -> FileLock:

@@ -12,7 +12,7 @@ import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -29,12 +29,11 @@ from pytest_capacity.keeper.peer import Peer
 from pytest_capacity.keeper.peers import Peers
 from pytest_capacity.keeper.places import remove_socket
 from pytest_capacity.keeper.protocol import COMING_BACK, Answer, Call
-from pytest_capacity.keeper.run import Run
+from pytest_capacity.keeper.run import Run, request_of
 from pytest_capacity.keeper.schedule import Task
 from pytest_capacity.keeper.sessions import LIVES, Session
 from pytest_capacity.keeper.spawn import KeeperArgs, last_lines
 from pytest_capacity.model import Receipt
-from pytest_capacity.scaling.model import OpsRequest
 
 _log: Final = logging.getLogger("pytest_capacity.keeper")
 
@@ -161,8 +160,8 @@ class Server:
             protocol.PatchDatabase: self._change,
             protocol.ScaleNodes: self._change,
             protocol.AskDatabase: self._ask_database,
-            protocol.WaitOps: self._wait_ops,
-            protocol.ListOps: self._list_ops,
+            protocol.WaitOps: self._ops,
+            protocol.ListOps: self._ops,
             protocol.NoteUses: self._note_uses,
             protocol.Status: self._status,
             protocol.CancelRun: self._cancel_run,
@@ -219,15 +218,7 @@ class Server:
             self._deaths = call.deaths
             self._worded = wording(call.request)
             try:
-                self._run = Run.open(
-                    call,
-                    self._places,
-                    peer.pid,
-                    self._clock,
-                    self._push,
-                    socket=self._post.socket,
-                    advice=self._advice,
-                )
+                self._run = self._open_run(call, peer.pid)
                 # Who adopts it may yet be refused; what was kept is kept on then.
                 self._there.kept_until = self._run.kept_until
             except CapacityError as error:
@@ -235,6 +226,9 @@ class Server:
             finally:
                 self._begun.set()
             return True
+
+    def _open_run(self, call: protocol.Start, owner: int) -> Run:
+        return Run.open(call, self._places, owner, self._clock, self._push, self._advice, socket=self._post.socket)
 
     def _take_over(self) -> None:
         """Go on as the journal has it: the keeper of a kept session died, and there is no owner to say so."""
@@ -330,12 +324,14 @@ class Server:
         engine, namespace, name = run.scaling.database(call.key)
         return protocol.DatabaseReady(engine=engine, namespace=namespace, name=name)
 
-    def _wait_ops(self, _: Peer, call: protocol.WaitOps) -> Answer:
-        return _ops(self._the_run(), self._the_run().scaling.wait(call.tokens, call.timeout_s))
-
-    def _list_ops(self, _: Peer, call: protocol.ListOps) -> Answer:
-        run = self._the_run()
-        return _ops(run, run.scaling.state.of_target(call.target) if call.target else run.scaling.state.all())
+    def _ops(self, _: Peer, call: protocol.WaitOps | protocol.ListOps) -> Answer:
+        scaling = self._the_run().scaling
+        if isinstance(call, protocol.WaitOps):
+            requests = scaling.wait(call.tokens, call.timeout_s)
+        else:
+            requests = scaling.state.of_target(call.target) if call.target else scaling.state.all()
+        targets = dict.fromkeys(request.target for request in requests)
+        return protocol.OpsAnswer(requests=requests, targets=tuple(map(scaling.status, targets)))
 
     def _note_uses(self, _: Peer, call: protocol.NoteUses) -> Answer:
         return protocol.UsesNoted(unread=self._the_run().note_uses(call.wanted))
@@ -402,7 +398,10 @@ class Server:
         if self._failure is not None:
             return None
         try:
-            return Run.orphaned(self._name, deaths, self._places, self._clock, self._push, socket=self._post.socket)
+            request = request_of(self._name, self._places, self._clock)
+            if request is None:
+                return None
+            return self._open_run(protocol.Start(request=request, deaths=max(1, deaths)), os.getpid())
         except CapacityError as error:
             self._failure = error
             _log.error("what an earlier keeper of this run held cannot be released: %s", error)
@@ -447,12 +446,6 @@ class Server:
 def _owners_only(peer: Peer) -> None:
     if peer.role != "owner":
         raise errors.KeeperError(f"{peer.name} does not own this run, so it cannot begin or end it")
-
-
-def _ops(run: Run, requests: Sequence[OpsRequest]) -> protocol.OpsAnswer:
-    """Return requests, and what their targets are in."""
-    targets = dict.fromkeys(request.target for request in requests)
-    return protocol.OpsAnswer(requests=tuple(requests), targets=tuple(map(run.scaling.status, targets)))
 
 
 def _bulky(value: object) -> bool:

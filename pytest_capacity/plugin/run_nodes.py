@@ -100,7 +100,8 @@ class RunNodes(ABC):
         """Return ``topology`` as it stands; provisioned at the first call of any process. Raise `CapacityError`."""
         topology = self.known(topology)
         answer = self._answers.get(topology)
-        if answer is None or (isinstance(answer, Placed) and self._may_have_changed(topology)):
+        stale = self.request.on_preempt == "replace" or self._asked_at.get(topology) != self._changes
+        if answer is None or (stale and isinstance(answer, Placed)):
             self._asked_at[topology] = self._changes
             try:
                 answer = self._call_unhurried(protocol.Ask(topology=topology), protocol.Ready).placed
@@ -112,9 +113,6 @@ class RunNodes(ABC):
             raise answer.with_traceback(None)
         return answer
 
-    def _may_have_changed(self, topology: str) -> bool:
-        return self.request.on_preempt == "replace" or self._asked_at.get(topology) != self._changes
-
     def on_event(self, event: protocol.Event) -> None:
         """Take note of an event of the keeper's, on the thread that reads them."""
         if event.kind == "placed" and "alteration" in event.data:
@@ -125,18 +123,17 @@ class RunNodes(ABC):
         return {group: self._usable(nodes) for group, nodes in self.placed(topology).nodes.items()}
 
     def everything(self) -> Sequence[Machine]:
-        """Return the nodes of all topologies that this process has asked for and got."""
-        stand = [self._newest(name) for name, answer in list(self._answers.items()) if isinstance(answer, Placed)]
-        return [node for placed in stand for nodes in placed.nodes.values() for node in self._usable(nodes)]
-
-    def _newest(self, topology: str) -> Placed:
-        """A topology as this process has it, asked for again where its nodes have changed since."""
-        answer = self._answers[topology]
-        assert isinstance(answer, Placed)
-        if self._asked_at.get(topology) != self._changes:
-            with suppress(CapacityError):
-                return self.placed(topology)
-        return answer
+        """Return the nodes of all topologies that this process has asked for and got, as they are now if possible."""
+        found: list[Machine] = []
+        for name, placed in list(self._answers.items()):
+            if not isinstance(placed, Placed):
+                continue
+            newest = placed
+            if self._asked_at.get(name) != self._changes:
+                with suppress(CapacityError):
+                    newest = self.placed(name)
+            found += [node for nodes in newest.nodes.values() for node in self._usable(nodes)]
+        return found
 
     def nodes_of(self, item: pytest.Item) -> Sequence[Machine]:
         """Return the nodes that ``item``, which ran last, uses; one that took none by itself may have stored any."""

@@ -24,7 +24,7 @@ from pytest_capacity.remote.hostkeys import HostKeys, name_of
 from pytest_capacity.remote.identities import keys_for
 from pytest_capacity.remote.messages import access_of, address_of, alias_of, bastion_of, describe, error_text
 from pytest_capacity.remote.sockets import Countdown, dial
-from pytest_capacity.remote.transport import BROKEN, KEEPALIVE, Kind, Transport, end
+from pytest_capacity.remote.transport import BROKEN, KEEPALIVE, Transport, end
 from pytest_capacity.remote.tunnel import forget_tunnels
 
 __tracebackhide__ = True
@@ -54,7 +54,7 @@ class Connection:
     def session(self, within: Countdown) -> paramiko.Channel:
         """Return a channel for one command. Raise `Unreachable`, or another `NodeError` where a retry cannot help."""
         try:
-            return self._channel("session", None, within)
+            return self._channel(None, within)
         except paramiko.ChannelException as error:
             raise self._unreachable(f"it gives no session: {error_text(error)}") from error
 
@@ -63,7 +63,7 @@ class Connection:
 
         Raise `paramiko.ChannelException` with the machine's message where it cannot, and what `session` raises.
         """
-        return self._channel("direct-tcpip", (address, port), within)
+        return self._channel((address, port), within)
 
     def close(self) -> None:
         """Close the connection. The next use connects again."""
@@ -78,28 +78,28 @@ class Connection:
         for transport in self._transports + self._aside:
             transport.abandon()
 
-    def _channel(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
+    def _channel(self, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
         tried: list[Transport] = []
         while True:
             with self._locked(within):
                 self._transports = [one for one in self._transports if one.is_active()]
                 transport = next((one for one in self._transports if one not in tried), None)
                 if transport is None:
-                    return self._first_channel(kind, to, within)
+                    return self._first_channel(to, within)
             try:
-                return transport.open(kind, to, within.at_most(CONNECT))
+                return transport.open(to, within.at_most(CONNECT))
             except paramiko.ChannelException:
-                if kind != "session":
+                if to:
                     raise
                 tried.append(transport)  # The server's limit of sessions on one connection is reached.
             except BROKEN:
                 self._put_aside(transport)
 
-    def _first_channel(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
+    def _first_channel(self, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
         """Return a channel of a new connection. The caller holds the lock: no other thread may use up its sessions."""
         transport = self._connect(within.at_most(CONNECT))
         try:
-            return transport.open(kind, to, within.at_most(CONNECT))
+            return transport.open(to, within.at_most(CONNECT))
         except paramiko.ChannelException:
             raise
         except BROKEN as error:

@@ -39,14 +39,14 @@ class HostKeys:
 
     def preferred(self, offered: Sequence[str]) -> list[str]:
         """Return the algorithms of ``offered``, those of known keys first, so that the machine shows one of these."""
-        known = _types(self._known())
+        known = _types(self._keys())
         first = [one for one in offered if one in known]
         return first + [one for one in offered if one not in first]
 
     def check(self, key: paramiko.PKey) -> None:
         """Raise `NodeError` if ``key`` is not the one that is known, or if none is and the file is the user's."""
         if self._file is None:
-            known = self._known()
+            known = self._keys()
             if key in self._keys("@revoked"):
                 raise NodeError(
                     f"{self._who}: its host key {_print(key)} is revoked in your known_hosts. Do not use it"
@@ -56,16 +56,13 @@ class HostKeys:
             self._compare(known, key, f"ssh-keygen -R '{self._name}'")
             return
         with _locked(Path(self._file)) as number:
-            known = self._known()
+            known = self._keys()
             if known:
                 self._compare(known, key, f"ssh-keygen -f '{self._file}' -R '{self._name}'")
             else:
                 os.write(number, f"{self._name} {key.get_name()} {key.get_base64()}\n".encode())
 
-    def _known(self) -> list[paramiko.PKey]:
-        return self._keys("")
-
-    def _keys(self, marker: str) -> list[paramiko.PKey]:
+    def _keys(self, marker: str = "") -> list[paramiko.PKey]:
         if self._file is not None:
             return _keys_of(self._name, Path(self._file), marker)
         found: list[paramiko.PKey] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -41,21 +42,16 @@ def keys_for(access: Access) -> Iterator[paramiko.PKey]:
         for name in _USUAL:
             path = Path("~/.ssh", name).expanduser()
             if path.is_file():
-                try:
+                with contextlib.suppress(NodeError):
                     yield _load(path)
-                except NodeError:
-                    continue
         return
     try:
-        key: paramiko.PKey | None = _load(Path(access.key))
+        yield _load(Path(access.key))
     except _Locked as error:
         held = list(_agent_keys())
         if not held:
             raise NodeError(f"{error}. Run ssh-add {access.key}, or name a key without a passphrase") from error
         yield from held
-    else:
-        assert key is not None
-        yield key
 
 
 def _load(path: Path) -> paramiko.PKey:

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from msgspec.structs import replace
-
 from pytest_capacity.errors import CommandTimedOut, NodeError, Unreachable
 from pytest_capacity.model import Access, Node
 from pytest_capacity.remote.machine import Machine, Result, need_paramiko
@@ -47,13 +45,13 @@ _REMEDIES: Final = {
 }
 
 
-def probe(access: Access | None, node: Node, ready: str, *, timeout: float) -> str | None:
+def probe(node: Node, ready: str, *, timeout: float) -> str | None:
     """Check once, at most ``timeout`` seconds: return None if ``node`` is ``ready`` (see `NodeGroup`), else the cause.
 
     Raise `NodeError` when it never will be: cloud-init has failed, the host key has changed, the key is unreadable.
     """
     within = Countdown(timeout)
-    machine = Machine.of(replace(node, access=access))
+    machine = Machine.of(node)
     try:
         match _kind(ready):
             case "running":
@@ -131,7 +129,7 @@ class _Wait:
         look = COMMAND if _kind(ready) == "command" else LOOK
         while not self.over.is_set():
             # At the limit it is looked at once more.
-            why = probe(node.access, node, ready, timeout=min(look, max(limit - self._passed(), _SLICE)))
+            why = probe(node, ready, timeout=min(look, max(limit - self._passed(), _SLICE)))
             if why is None:
                 return
             rest = limit - self._passed()

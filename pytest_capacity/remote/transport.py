@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Collection
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
@@ -34,8 +34,6 @@ _log: Final = logging.getLogger(LOG)
 if _log.level == logging.NOTSET:
     _log.setLevel(logging.CRITICAL)
 
-Kind = Literal["session", "direct-tcpip"]
-
 
 class Transport(paramiko.Transport):
     """A connection: `greet` makes it an SSH connection, `open` gives channels of it, `end` closes it."""
@@ -56,10 +54,14 @@ class Transport(paramiko.Transport):
             raise self.get_exception() or EOFError
         return True
 
-    def open(self, kind: Kind, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
-        """Return a channel. Raise `paramiko.ChannelException` if the machine refuses it, one of `BROKEN` otherwise."""
+    def open(self, to: tuple[str, int] | None, within: Countdown) -> paramiko.Channel:
+        """Return a channel to that address and port, or for a command.
+
+        Raise `paramiko.ChannelException` if the machine refuses it, one of `BROKEN` otherwise.
+        """
+        kind, source = ("direct-tcpip", ("127.0.0.1", 0)) if to else ("session", None)
         try:
-            return self.open_channel(kind, to, ("127.0.0.1", 0) if to else None, timeout=within.rest())
+            return self.open_channel(kind, to, source, timeout=within.rest())
         except paramiko.ChannelException:
             raise
         except BROKEN as error:

@@ -57,7 +57,7 @@ def place_line(request: Request, endpoint: str | None, identity: Identity | None
 
 
 def _where_to(request: Request, endpoint: str | None) -> list[str]:
-    parts = [f"{request.backend} {', '.join(request.regions)}"]
+    parts = [tables.where(request.backend, request.regions)]
     if endpoint:
         parts.append(f"endpoint {endpoint}")
     # What the environment chose is part of the request by now.

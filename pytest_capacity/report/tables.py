@@ -99,9 +99,14 @@ def _remedies(tried: Iterable[Attempt]) -> Iterator[str]:
     yield from dict.fromkeys(said)
 
 
+def where(backend: str, regions: Iterable[str]) -> str:
+    """Return the cloud and its regions; once, where a backend without regions has one of its own name."""
+    return " ".join(dict.fromkeys((backend, ", ".join(regions))))
+
+
 def plan(planned: Plan, *, width: int | None = None) -> Iterator[str]:
     """Yield the rungs of each topology in order, and what is left out, with the reason."""
-    yield clean(f"{planned.backend} {', '.join(planned.regions)}, account {planned.account}")
+    yield clean(f"{where(planned.backend, planned.regions)}, account {planned.account}")
     for words in planned.troubles:
         yield clean(f"trouble: {words}")
     for name, topology in planned.topologies.items():

@@ -6,9 +6,9 @@ import threading
 import time
 import unittest
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +32,8 @@ from pytest_capacity.model import (
 
 #: How long a release may take here. Seconds.
 PATIENCE = 60.0
+
+_E = TypeVar("_E", bound=BaseException)
 
 
 class ScalingLab(Struct, frozen=True, kw_only=True):
@@ -261,11 +263,8 @@ class Bench:
 
     def events(self, run: str) -> list[Entry]:
         """Return the events of a run."""
-        journal = Journal(self._path)
-        try:
+        with closing(Journal(self._path)) as journal:
             return journal.events(run)
-        finally:
-            journal.close()
 
     def wait_a_minute(self) -> None:
         """Advance the clock so that things are old enough for an answer of the cloud that there is no such thing."""
@@ -306,6 +305,15 @@ def set_weather(lab: Lab, **weather: Any) -> None:
         lab.weather(**weather)
     except NotImplementedError as error:
         raise unittest.SkipTest(f"the lab cannot do {weather}: {error}") from error
+
+
+def raised(kind: type[_E], call: Callable[[], object], otherwise: str) -> _E:
+    """Return the exception that ``call`` raises; where it raises none, what is wrong is ``otherwise``."""
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError(otherwise)
 
 
 def count_nodes(placed: Placed) -> int:

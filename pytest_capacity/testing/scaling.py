@@ -19,7 +19,7 @@ from pytest_capacity.scaling.model import OpsRequest
 from pytest_capacity.scaling.nodes.provider import NodeGroups
 from pytest_capacity.scaling.reconciler import Reconciler
 from pytest_capacity.scaling.state import OpsState
-from pytest_capacity.testing.bench import Bench, Dying, Killed, Lab, ScalingLab, benched, set_weather
+from pytest_capacity.testing.bench import Bench, Dying, Killed, Lab, ScalingLab, benched, raised, set_weather
 
 #: How long a change may take here. Seconds.
 PATIENCE_S = 120.0
@@ -60,6 +60,12 @@ class Scaler:
         self.finish()
         return self.state.by_token([request.token for request in requests])
 
+    def do(self, group: str, **change: Any) -> OpsRequest:
+        """Request a change that is one request, and check that it succeeds."""
+        (request,) = self.ask(group, **change)
+        assert request.outcome == "successful", request.reason
+        return request
+
     def finish(self) -> None:
         """Finish what is under way, of an earlier keeper too."""
         for _ in range(10):
@@ -82,8 +88,7 @@ class ScalingSuite:
             group = _group(engine)
             before = _nodes(engine)
             dying.die_at(0)
-            (request,) = Scaler(bench, engine).ask(group, count=4)
-            assert request.outcome == "successful", request.reason
+            Scaler(bench, engine).do(group, count=4)
             after = _nodes(engine)
             assert [node.id for node in after[:2]] == [node.id for node in before]
             assert len({node.name for node in after}) == len({node.id for node in after}) == 4
@@ -103,13 +108,11 @@ class ScalingSuite:
             group, before = _group(engine), _nodes(engine)
             dying.die_at(0)
             scaler = Scaler(bench, engine)
-            (request,) = scaler.ask(group, count=2)
-            assert request.outcome == "successful", request.reason
+            scaler.do(group, count=2)
             assert [node.id for node in _nodes(engine)] == [node.id for node in before[:2]]
             assert dying.made[-1][:2] == ("reservation", "change")
             _is_true(lab, engine)
-            (request,) = scaler.ask(group, remove=(before[0].name,))
-            assert request.outcome == "successful", request.reason
+            scaler.do(group, remove=(before[0].name,))
             assert [node.id for node in _nodes(engine)] == [before[1].id]
             assert _counts(lab, engine)[before[1].reservation_id or ""] == 1
             _is_true(lab, engine)
@@ -121,8 +124,7 @@ class ScalingSuite:
             _, _, engine = _standing(lab, bench)
             scaler, group = Scaler(bench, engine), _group(engine)
             for count in (3, 2, 3):
-                (request,) = scaler.ask(group, count=count)
-                assert request.outcome == "successful", request.reason
+                scaler.do(group, count=count)
                 assert len(_nodes(engine)) == count
                 _is_true(lab, engine)
             bench.give_back(engine)
@@ -140,8 +142,7 @@ class ScalingSuite:
                     _fails_and_stays(lab, bench, engine, instance_type=scaling.larger, mode="in_place")
             assert (sorted(lab.held()), _counts(lab, engine)) == (held, counts)
             set_weather(lab)
-            (request,) = Scaler(bench, engine).ask(_group(engine), count=3)
-            assert request.outcome == "successful", request.reason
+            Scaler(bench, engine).do(_group(engine), count=3)
             bench.give_back(engine)
 
     def test_what_fails_later_is_undone(self, lab: Lab, tmp_path: Path) -> None:
@@ -166,8 +167,7 @@ class ScalingSuite:
             larger = _needs(scaling.larger, "a larger type")
             before = _nodes(engine)
             dying.die_at(0)
-            (request,) = Scaler(bench, engine).ask(_group(engine), instance_type=larger)
-            assert request.outcome == "successful", request.reason
+            Scaler(bench, engine).do(_group(engine), instance_type=larger)
             after = _nodes(engine)
             assert {node.instance_type for node in after} == {larger}
             assert not {node.id for node in after} & {node.id for node in before}
@@ -184,8 +184,7 @@ class ScalingSuite:
             scaling, _, engine = _standing(lab, bench)
             larger = _needs(scaling.larger, "a larger type")
             scaler = Scaler(bench, engine)
-            (request,) = scaler.ask(_group(engine), instance_type=larger, count=3)
-            assert (request.kind, request.outcome) == ("VerticalScaling", "successful"), request.reason
+            assert scaler.do(_group(engine), instance_type=larger, count=3).kind == "VerticalScaling"
             assert [node.instance_type for node in _nodes(engine)] == [larger] * 3
             _is_true(lab, engine)
             if "in-place" in _can(engine):
@@ -204,8 +203,7 @@ class ScalingSuite:
             larger = _needs(scaling.larger, "a larger type")
             before = _nodes(engine)
             dying.die_at(0)
-            (request,) = Scaler(bench, engine).ask(_group(engine), instance_type=larger, mode="in_place")
-            assert request.outcome == "successful", request.reason
+            Scaler(bench, engine).do(_group(engine), instance_type=larger, mode="in_place")
             after = _nodes(engine)
             assert [(node.id, node.name) for node in after] == [(node.id, node.name) for node in before]
             assert {node.instance_type for node in after} == {larger}
@@ -215,8 +213,7 @@ class ScalingSuite:
             calls = [(kind, what) for kind, what, _ in dying.made if kind in ("node", "reservation")]
             assert calls[0] == ("reservation", "create")
             _is_true(lab, engine)
-            (request,) = Scaler(bench, engine).ask(_group(engine), count=3)
-            assert request.outcome == "successful", request.reason
+            Scaler(bench, engine).do(_group(engine), count=3)
             assert {node.instance_type for node in _nodes(engine)} == {larger}
             _is_true(lab, engine)
             bench.give_back(engine)
@@ -240,10 +237,9 @@ class ScalingSuite:
             if scaling.with_local_disks:
                 words = _refused(bench, engine, dying, instance_type=scaling.larger, mode="in_place")
                 assert "lose_local_disks" in words, words
-                (request,) = Scaler(bench, engine).ask(
+                Scaler(bench, engine).do(
                     _group(engine), instance_type=scaling.larger, mode="in_place", lose_local_disks=True
                 )
-                assert request.outcome == "successful", request.reason
             bench.give_back(engine)
 
     def test_storage_grows(self, lab: Lab, tmp_path: Path) -> None:
@@ -255,14 +251,13 @@ class ScalingSuite:
             scaling, dying, engine = _standing(lab, bench)
             size = _needs(scaling.disk_gb, "disks that grow")
             helds = [held for held in engine.run_state.held() if held.group == _group(engine) and held.kind == "node"]
-            backend, _ = scaling_of(engine.alterer.backend)
+            backend, _ = scaling_of(engine.backend)
             assert list(backend.disks(helds)) == [size] * 2
             before, group = _nodes(engine), engine.request.topologies["default"].groups[0]
             wanted = NodeChange(topology="default", group=group.name, disk_gb=size + 10)
             if "restart" in {one.kind for one in backend.obstacles(wanted, group, helds)}:
                 assert "restart=True" in _refused(bench, engine, dying, disk_gb=size + 10)
-            (request,) = Scaler(bench, engine).ask(_group(engine), disk_gb=size + 10, restart=True)
-            assert request.outcome == "successful", request.reason
+            Scaler(bench, engine).do(_group(engine), disk_gb=size + 10, restart=True)
             assert list(backend.disks(helds)) == [size + 10] * 2
             after = _nodes(engine)
             assert [(node.id, node.name, node.reservation_id) for node in after] == [
@@ -354,7 +349,7 @@ def _group(engine: Engine) -> str:
 
 
 def _can(engine: Engine) -> frozenset[str]:
-    return scaling_of(engine.alterer.backend)[1]
+    return scaling_of(engine.backend)[1]
 
 
 def _nodes(engine: Engine) -> tuple[Node, ...]:
@@ -403,12 +398,8 @@ def _fails_and_stays(lab: Lab, bench: Bench, engine: Engine, **change: Any) -> N
 def _refused(bench: Bench, engine: Engine, dying: Dying, group: str = "", **change: Any) -> str:
     """Make a request that is refused and return the words; check that nothing is changed by it."""
     dying.die_at(0)
-    try:
-        Scaler(bench, engine).ask(group or _group(engine), **change)
-    except CapacityError as error:
-        words = str(error)
-    else:
-        raise AssertionError(f"{change} was not refused")
+    scaler, group = Scaler(bench, engine), group or _group(engine)
+    words = str(raised(CapacityError, lambda: scaler.ask(group, **change), f"{change} was not refused"))
     assert not dying.made, dying.made
     assert not engine.run_state.alterations
     return words

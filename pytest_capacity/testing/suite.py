@@ -15,7 +15,17 @@ from pytest_capacity.engine import Engine
 from pytest_capacity.engine.calls import asked
 from pytest_capacity.errors import Exhausted
 from pytest_capacity.model import Change, Diagnosis, Held
-from pytest_capacity.testing.bench import PATIENCE, Checked, Killed, Lab, benched, count_nodes, set_weather, within
+from pytest_capacity.testing.bench import (
+    PATIENCE,
+    Checked,
+    Killed,
+    Lab,
+    benched,
+    count_nodes,
+    raised,
+    set_weather,
+    within,
+)
 from pytest_capacity.usage import CloudResource, CloudUse, UseFilter
 
 #: How far from what it is told the end of a lease may lie. Seconds.
@@ -99,12 +109,8 @@ class ConformanceSuite:
         set_weather(lab, dry=lab.zones)
         with benched(lab, tmp_path) as bench:
             engine = bench.engine()
-            try:
-                engine.provision("default")
-            except Exhausted as error:
-                words = str(error)
-            else:
-                raise AssertionError("the topology stands in zones that are dry")
+            stands = "the topology stands in zones that are dry"
+            words = str(raised(Exhausted, lambda: engine.provision("default"), stands))
             assert all(zone in words for zone in lab.zones), words
             assert all(one.code for one in engine.run_state.attempts)
             bench.give_back(engine)
@@ -138,12 +144,7 @@ class ConformanceSuite:
         set_weather(lab, quota=True)
         with benched(lab, tmp_path) as bench:
             engine = bench.engine()
-            try:
-                engine.provision("default")
-            except Exhausted:
-                pass
-            else:
-                raise AssertionError("the topology stands though the quota is used up")
+            raised(Exhausted, lambda: engine.provision("default"), "the topology stands though the quota is used up")
             assert {one.outcome for one in engine.run_state.attempts} == {"quota"}
             assert {one.zone for one in engine.run_state.attempts} == {lab.zones[0]}
             bench.give_back(engine)
@@ -270,12 +271,9 @@ class ConformanceSuite:
             assert steps <= {"gone", "back-off"}, answers
             before = sorted(lab.held())
             other = next((one for one in engine.run_state.held() if one.key != held.key), held)
-            try:
-                backend.release([replace(other, subject="")])
-            except ValueError:
-                assert sorted(lab.held()) == before
-            else:
-                raise AssertionError("a thing without our whole stamp was released")
+            foreign = [replace(other, subject="")]
+            raised(ValueError, lambda: backend.release(foreign), "a thing without our whole stamp was released")
+            assert sorted(lab.held()) == before
             bench.wait_a_minute()
             bench.give_back(engine)
 
@@ -285,7 +283,7 @@ class ConformanceSuite:
             engine = bench.engine()
             engine.provision("default")
             helds = engine.run_state.held()
-            commands = "\n".join(engine.by_hand(helds))
+            commands = "\n".join(engine.backend.by_hand(helds))
             missing = [
                 held.id for held in helds if held.id not in commands and held.facts.get("name", held.id) not in commands
             ]

@@ -32,7 +32,7 @@ class Lab(Provider):
 
 class Half(Backend):
     def __init__(self, request):
-        self.name, self.title, self.default_user = request.backend, "half", "user"
+        self.name, self.default_user = request.backend, "user"
         self.batch, self.leased, self.leftovers = {}, frozenset(), frozenset()
 
 
@@ -174,7 +174,7 @@ def test_a_fault_in_one_package_concerns_no_other_backend() -> None:
 def test_a_name_may_have_dots_and_dashes() -> None:
     """It is the value of ``backend:``, and the key of the section."""
     request = request_of("my.lab-2", **{"my.lab-2": {}})
-    assert (request.backend, backends.open_backend(request).title) == ("my.lab-2", "static")
+    assert (request.backend, backends.open_backend(request).name) == ("my.lab-2", "static")
 
 
 def test_what_another_package_requires_is_no_extra_of_ours() -> None:

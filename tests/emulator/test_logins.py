@@ -104,10 +104,10 @@ def node_of(shell: Shell, key: Path) -> Node:
 def test_such_a_node_is_only_not_ready(emulator: Emulator, ec2: EC2Client, private_key: Path, line: str) -> None:
     """`ready: ssh` goes on waiting, and says what the server did."""
     node = node_of(start(emulator, ec2, **with_line(f"# emulator: {line}")), private_key)
-    why = probe(node.access, node, "ssh", timeout=60)
+    why = probe(node, "ssh", timeout=60)
     assert why is not None
     emulator.weather(clock={"advance_s": 301})
-    assert probe(node.access, node, "ssh", timeout=60) is None
+    assert probe(node, "ssh", timeout=60) is None
     close_all()
 
 
@@ -120,7 +120,7 @@ def test_a_degraded_cloud_init_is_ready(emulator: Emulator, ec2: EC2Client, priv
     assert (long.exit_status, "extended_status: degraded done" in str(long.stdout)) == (2, True)
     assert '"extended_status": "degraded done"' in str(shell.run("cloud-init status --format json").stdout)
     node = node_of(shell, private_key)
-    assert probe(node.access, node, "cloud-init", timeout=60) is None
+    assert probe(node, "cloud-init", timeout=60) is None
     close_all()
 
 

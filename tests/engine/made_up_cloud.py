@@ -187,7 +187,6 @@ class MadeUpBackend:
     """The other side: a `Backend`."""
 
     name: str = "made-up"
-    title: str = "Made-Up Cloud"
     default_user: str = "user"
     batch: Mapping[str, int] = {}
 

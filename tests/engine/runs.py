@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pytest_capacity.engine import Engine
 from pytest_capacity.engine.clock import SystemClock
 from pytest_capacity.engine.dry_run import make_plan
 from pytest_capacity.engine.run_state import RunState
-from pytest_capacity.journal import Journal, PassingJournal
+from pytest_capacity.journal import Entry, Journal, PassingJournal
 from pytest_capacity.model import NodeGroup, Request, Topology
 from pytest_capacity.preview import Plan
 from tests.emulated import IMAGE, Emulator
@@ -52,6 +53,16 @@ def request(emulator: Emulator, *groups: NodeGroup, **changes: Any) -> Request:
     return Request(**{**wanted, "settings": plain(aws), **changes})
 
 
+class Wrapped:
+    """The backend, of which a test changes what it wants to."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
 class Bench:
     """Makes engines on one journal. A context manager: closes what it made, and waits for what that has under way."""
 
@@ -84,13 +95,19 @@ class Bench:
         """What a dry run says."""
         return make_plan(wanted, open_backend(wanted), PassingJournal(self.path), self.clock)
 
+    def entries(self, run: str = "run-1") -> list[Entry]:
+        """The run's events, in order."""
+        with closing(Journal(self.path)) as journal:
+            return journal.events(run)
+
     def events(self, run: str = "run-1") -> list[str]:
         """The kinds of the run's events, in order."""
-        journal = Journal(self.path)
-        try:
-            return [entry.kind for entry in journal.events(run)]
-        finally:
-            journal.close()
+        return [entry.kind for entry in self.entries(run)]
+
+    def give_back(self, engine: Engine) -> None:
+        """The engine releases everything, and the World is empty."""
+        assert engine.release(within(60)).clean
+        assert self.emulator.held() == []
 
     def __enter__(self) -> Bench:
         return self

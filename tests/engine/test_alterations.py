@@ -24,8 +24,8 @@ from pytest_capacity.scaling.nodes.provider import NodeGroups
 from pytest_capacity.scaling.state import OpsState
 from pytest_capacity.testing import Killed
 from pytest_capacity.testing.scaling import NoLoans, Scaler
-from tests.engine.runs import Bench, request, within
-from tests.engine.test_release import ec2
+from tests.backends.aws.account import stranger
+from tests.engine.runs import Bench, Wrapped, request, within
 
 WEB = NodeGroup(name="web", count=2, instance_type="c6i.large", market="on-demand", reserve=True)
 CACHE = NodeGroup(name="cache", count=1, instance_type="c6i.large", market="on-demand", reserve=True)
@@ -63,12 +63,6 @@ def counts(engine: Engine) -> dict[str, list[int]]:
     return found
 
 
-def give_back(bench: Bench, engine: Engine) -> None:
-    receipt = engine.release(within(60))
-    assert receipt.clean, receipt
-    assert bench.emulator.held() == []
-
-
 def test_groups_of_one_shape_share_a_reservation(bench: Bench) -> None:
     """Each has its part of the count, and one that comes back to the type of the other takes its place there again."""
     engine = bench.engine(request(bench.emulator, WEB, CACHE))
@@ -92,7 +86,7 @@ def test_groups_of_one_shape_share_a_reservation(bench: Bench) -> None:
     assert changes.ask("web", instance_type="c6i.large").phase == "Successful"
     assert not {node.id for node in before} & {node.id for node in engine.run_state.placed["default"].nodes["web"]}
     assert counts(engine) == {"c6i.large": [4]}
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_a_spread_group_grows_where_it_is_thinnest(bench: Bench) -> None:
@@ -111,7 +105,7 @@ def test_a_spread_group_grows_where_it_is_thinnest(bench: Bench) -> None:
     assert changes.ask("web", instance_type="c6i.large", count=2).phase == "Successful"
     assert sorted(zone for _, zone in changes.nodes("web")) == ["us-east-1a", "us-east-1b"]
     assert counts(engine) == {"c6i.large": [1, 1]}
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_spot_nodes_are_replaced_and_not_stopped(bench: Bench) -> None:
@@ -125,12 +119,12 @@ def test_spot_nodes_are_replaced_and_not_stopped(bench: Bench) -> None:
     assert changes.ask("web", instance_type="c6i.xlarge").phase == "Successful"
     assert bench.emulator.held("capacity-reservation") == []
     assert {one["market"] for one in bench.emulator.held("instance")} == {"spot"}
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_unreserved_nodes_stay_out_of_every_reservation(bench: Bench) -> None:
     """A group that is not reserved is changed without one, and sits in no open reservation of another user after it."""
-    others = ec2(bench.emulator).create_capacity_reservation(
+    others = stranger(bench.emulator).create_capacity_reservation(
         InstanceType="c6i.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="us-east-1a", InstanceCount=2
     )["CapacityReservation"]
     engine = bench.engine(request(bench.emulator, replace(WEB, reserve=False)))
@@ -154,7 +148,7 @@ def test_another_architecture_is_refused_with_both(bench: Bench) -> None:
         Changes(engine).ask("web", instance_type="c6g.large", mode="in_place")
     with pytest.raises(ScalingError, match=r"us-east-1 has no instance type c6i.none"):
         Changes(engine).ask("web", instance_type="c6i.none", mode="in_place")
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_what_a_group_shares_outlives_a_keeper(bench: Bench, tmp_path: Path) -> None:
@@ -184,7 +178,7 @@ def test_what_a_group_shares_outlives_a_keeper(bench: Bench, tmp_path: Path) -> 
     for work in second._abandoned.under_way():
         work.result(60)
     assert sorted(one["id"] for one in bench.emulator.held() if one["id"] in shared) == shared
-    give_back(bench, second)
+    bench.give_back(second)
 
 
 def test_two_groups_of_one_reservation_are_changed_one_after_the_other(bench: Bench) -> None:
@@ -200,18 +194,15 @@ def test_two_groups_of_one_reservation_are_changed_one_after_the_other(bench: Be
         changes.ask("web", count=4)
     later.pop()()
     assert counts(engine) == {"c6i.large": [4]}
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
-class _Broken:
+class _Broken(Wrapped):
     """A backend whose changes of one kind are refused."""
 
     def __init__(self, backend: Backend, refuses: Callable[[Held, Change], bool]) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._refuses = refuses
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
 
     def change(self, held: Held, to: Change) -> Held:
         if self._refuses(held, to):
@@ -242,7 +233,7 @@ def test_nodes_that_cannot_be_started_again_come_back(bench: Bench) -> None:
     assert engine.run_state.placed["default"].nodes["web"] == before
     assert {(one["state"], one["type"]) for one in bench.emulator.held("instance")} == {("running", "c6i.large")}
     assert counts(engine) == {"c6i.large": [2]}
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_what_cannot_be_undone_is_said(bench: Bench) -> None:
@@ -255,7 +246,7 @@ def test_what_cannot_be_undone_is_said(bench: Bench) -> None:
     assert "Now group 'web' has web-0" in words
     assert f"reservation {reservation['id']} holds 2" in words
     assert [name for name, _ in Changes(engine).nodes("web")] == ["web-0"]
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_disks_that_did_not_grow_are_named(bench: Bench) -> None:
@@ -270,7 +261,7 @@ def test_disks_that_did_not_grow_are_named(bench: Bench) -> None:
     ended = Changes(engine := broken(bench, wanted, refuses)).ask("web", disk_gb=20)
     assert ended.phase == "Failed"
     assert "web-0 20 GB, web-1 8 GB" in ended.conditions[-1].message
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_a_disk_that_is_growing_is_not_asked_for_twice(bench: Bench) -> None:
@@ -292,7 +283,7 @@ def test_a_disk_that_is_growing_is_not_asked_for_twice(bench: Bench) -> None:
     with pytest.raises(ClientError, match="VolumeModificationRateExceeded"):
         change(held, Change(disk_gb=30))
     bench.emulator.weather(operation_s=0)
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_a_group_that_was_given_another_type_is_mended_with_it(bench: Bench) -> None:
@@ -306,7 +297,7 @@ def test_a_group_that_was_given_another_type_is_mended_with_it(bench: Bench) -> 
     nodes = engine.run_state.placed["default"].nodes["web"]
     assert lost.id not in {node.id for node in nodes}
     assert {node.instance_type for node in nodes} == {"c6i.xlarge"}
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_a_node_that_is_stopped_on_purpose_is_not_lost(bench: Bench) -> None:
@@ -316,7 +307,7 @@ def test_a_node_that_is_stopped_on_purpose_is_not_lost(bench: Bench) -> None:
     def refuses(held: Held, to: Change) -> bool:
         if to.instance_type:
             bench.clock.moved += 120  # All nodes are due to be looked at.
-            engine.look_for_preemption()
+            engine.preemption.look()
             seen.append(dict(engine.run_state.preempted))
         return False
 
@@ -324,9 +315,9 @@ def test_a_node_that_is_stopped_on_purpose_is_not_lost(bench: Bench) -> None:
     assert Changes(engine).ask("web", instance_type="c6i.xlarge", mode="in_place").phase == "Successful"
     assert seen == [{}, {}]
     bench.clock.moved += 120
-    engine.look_for_preemption()
+    engine.preemption.look()
     assert engine.run_state.preempted == {}
-    give_back(bench, engine)
+    bench.give_back(engine)
 
 
 def test_a_topology_that_is_not_provisioned_is_not_changed(bench: Bench) -> None:
@@ -347,11 +338,7 @@ class _Keepers:
 
     def events(self, run: str) -> list[Entry]:
         """Return the journal's events."""
-        journal = Journal(self._bench.path)
-        try:
-            return journal.events(run)
-        finally:
-            journal.close()
+        return self._bench.entries(run)
 
     def next(self) -> Scaler:
         """Return the next one."""
@@ -405,4 +392,4 @@ def test_a_keeper_dies_over_its_journal(bench: Bench, kind: str, change: dict[st
     assert {one["id"] for one in bench.emulator.held("instance")} == {node.id for node in nodes}
     assert [one["count"] for one in bench.emulator.held("capacity-reservation")] == [len(nodes)]
     assert not second.engine.run_state.alterations
-    give_back(bench, second.engine)
+    bench.give_back(second.engine)

@@ -6,15 +6,16 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import pytest
 
 from pytest_capacity.backends.aws.backend import open_aws
 from pytest_capacity.backends.base import Backend
 from pytest_capacity.engine import Engine
-from pytest_capacity.model import Held, Piece, Request
+from pytest_capacity.model import Request
+from pytest_capacity.testing import Dying, Killed
 from tests.emulated import Emulator
 from tests.engine.runs import DB, LOADER, Bench, MovedClock, request, within
 
@@ -30,33 +31,14 @@ LONGEST = 240
 STRIDE = 1 if os.environ.get("CAPACITY_MATRIX", "full") == "full" else 5
 
 
-class Dying:
-    """The real backend, in a process that dies before or after its ``fatal``-th mutating call."""
+class Exiting(Dying):
+    """The backend, in a process that dies before or after its ``fatal``-th mutating call."""
 
-    def __init__(self, backend: Backend, fatal: int) -> None:
-        self._backend = backend
-        self._fatal = fatal
-        self._passed = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def boundary(self) -> None:
-        self._passed += 1
-        if self._passed == self._fatal:
+    def _boundary(self) -> None:
+        try:
+            super()._boundary()
+        except Killed:
             os._exit(137)
-
-    def create(self, piece: Piece) -> Sequence[Held]:
-        self.boundary()
-        created = self._backend.create(piece)
-        self.boundary()
-        return created
-
-    def release(self, helds: Sequence[Held]) -> Sequence[Held]:
-        self.boundary()
-        asked = self._backend.release(helds)
-        self.boundary()
-        return asked
 
 
 class HastyClock(MovedClock):
@@ -86,7 +68,7 @@ class Lives:
         signal.alarm(LONGEST)
         code = 2
         try:
-            engine = self._bench.engine(wanted, Dying(backend, fatal))
+            engine = self._bench.engine(wanted, cast("Backend", Exiting(backend, fatal)))
             code = 0 if life(engine) else 1
         except BaseException:  # noqa: BLE001 - the edge of this process.
             traceback.print_exc()

@@ -10,9 +10,9 @@ import pytest
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Fallback, NodeGroup
 from pytest_capacity.report import tables
+from tests.backends.aws.account import stranger
 from tests.emulated import Emulator
 from tests.engine.runs import DB, Bench, request, within
-from tests.engine.test_release import ec2
 
 CLUSTERED = NodeGroup(name="db", count=2, instance_type="c6i.xlarge", reserve=True, placement_group=True)
 
@@ -20,7 +20,7 @@ CLUSTERED = NodeGroup(name="db", count=2, instance_type="c6i.xlarge", reserve=Tr
 def reserved(emulator: Emulator, zone: str, count: int, type_: str = "i4i.large", **more: Any) -> str:
     """A reservation that the user made."""
     asked = {"InstanceType": type_, "InstancePlatform": "Linux/UNIX", "AvailabilityZone": zone, "InstanceCount": count}
-    made = ec2(emulator).create_capacity_reservation(**asked, InstanceMatchCriteria="targeted", **more)
+    made = stranger(emulator).create_capacity_reservation(**asked, InstanceMatchCriteria="targeted", **more)
     return str(made["CapacityReservation"]["CapacityReservationId"])
 
 
@@ -39,7 +39,7 @@ def test_one_that_is_full_is_told_in_plan_lines_and_summary(bench: Bench, emulat
     """The run goes on with a reservation of its own, and says which is not used, where, and why."""
     mine = reserved(emulator, "us-east-1a", 4)
     target = {"CapacityReservationTarget": {"CapacityReservationId": mine}}
-    ec2(emulator).run_instances(
+    stranger(emulator).run_instances(
         ImageId="ami-12c6146b",
         InstanceType="i4i.large",
         MinCount=2,
@@ -106,7 +106,7 @@ def test_without_fallback_its_zone_is_the_one(bench: Bench, emulator: Emulator) 
 
 def test_one_in_a_placement_group_makes_no_second_group(bench: Bench, emulator: Emulator) -> None:
     """The nodes run in the user's group and in the reservation; both stand when the run is over."""
-    group = ec2(emulator).create_placement_group(GroupName="mine", Strategy="cluster")["PlacementGroup"]
+    group = stranger(emulator).create_placement_group(GroupName="mine", Strategy="cluster")["PlacementGroup"]
     mine = reserved(emulator, "us-east-1b", 2, "c6i.xlarge", PlacementGroupArn=group["GroupArn"])
     before = len(emulator.calls("CreatePlacementGroup"))
     engine = bench.engine(request(emulator, CLUSTERED, use_reservations=(mine,)))
@@ -119,7 +119,7 @@ def test_one_in_a_placement_group_makes_no_second_group(bench: Bench, emulator: 
 
 def test_a_placement_group_of_ours_is_made_where_its_own_zone_is_dry(bench: Bench, emulator: Emulator) -> None:
     """The user's group lies in one zone; elsewhere the nodes have one that is made for them, and is removed."""
-    group = ec2(emulator).create_placement_group(GroupName="mine", Strategy="cluster")["PlacementGroup"]
+    group = stranger(emulator).create_placement_group(GroupName="mine", Strategy="cluster")["PlacementGroup"]
     mine = reserved(emulator, "us-east-1b", 2, "c6i.xlarge", PlacementGroupArn=group["GroupArn"])
     loader = NodeGroup(name="loader", count=1, instance_type="c6i.large", reserve=True, placement_group=True)
     emulator.weather(stock={"us-east-1b": {"c6i.large": 0}})

@@ -59,7 +59,7 @@ def test_an_extension_that_comes_after_all_ends_the_warning(bench: MadeUpBench) 
     """The other's booking is gone: the run lasts as long as it was to, and the user reads that."""
     engine, lease = placed(bench, "POOL_EXHAUSTED")
     engine.renew()
-    engine._backend.habits.unextended = ""  # type: ignore[attr-defined]
+    engine.backend.habits.unextended = ""  # type: ignore[attr-defined]
     engine.renew()
     assert engine.over_at > (lease.deadline or 0) + LEASE / 4
     (words,) = events(engine, "changed")

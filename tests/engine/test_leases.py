@@ -8,14 +8,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_capacity.engine.leases import LEASE
+from tests.backends.aws.account import stranger
 from tests.emulated import Emulator
 from tests.engine.runs import DB, Bench, request
-from tests.engine.test_release import ec2
 
 
 def end_dates(emulator: Emulator) -> list[float]:
     """When EC2 itself will end our reservations."""
-    found: list[dict[str, Any]] = ec2(emulator).describe_capacity_reservations()["CapacityReservations"]
+    found: list[dict[str, Any]] = stranger(emulator).describe_capacity_reservations()["CapacityReservations"]
     return [one["EndDate"].timestamp() for one in found]
 
 

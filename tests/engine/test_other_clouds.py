@@ -145,14 +145,14 @@ def test_nodes_made_one_by_one_may_be_refused_in_part(bench: MadeUpBench) -> Non
 def test_the_first_refusal_ends_the_waiting_of_the_others(bench: MadeUpBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """(c) Calls that are to be made again later are not, where the zone is left anyway."""
     engine = bench.engine(replace(DB, reserve=False))
-    create = engine._backend.create
+    create = engine.backend.create
 
     def refuse(piece: Piece) -> Sequence[Held]:
         if piece.zone == "1":
             raise CloudError("POOL_EXHAUSTED" if piece.subject.endswith("/0") else "BUSY")
         return create(piece)
 
-    monkeypatch.setattr(engine._backend, "create", refuse)
+    monkeypatch.setattr(engine.backend, "create", refuse)
     assert engine.provision("default").zone == "2"
     assert [one.outcome for one in engine.run_state.attempts] == ["no-capacity", "placed"]
     bench.give_back()
@@ -267,7 +267,7 @@ def test_a_node_that_maintenance_replaced_is_lost(bench: MadeUpBench, how: str) 
 def test_a_fault_in_the_backend_is_logged_with_its_place(bench: MadeUpBench, caplog: pytest.LogCaptureFixture) -> None:
     """An error that its table does not know may be one of its own code; one that the table knows is not logged so."""
     caplog.set_level("INFO", "pytest_capacity")
-    backend = bench.engine(LOADER)._backend
+    backend = bench.engine(LOADER).backend
 
     def full() -> None:
         raise CloudError("POOL_EXHAUSTED")
@@ -309,12 +309,14 @@ def test_a_journal_of_the_version_before_is_read(bench: MadeUpBench) -> None:
     }
 
 
-def test_the_end_of_a_run_never_moves_back(bench: MadeUpBench) -> None:
+@pytest.mark.parametrize("order", [(5000, 1000), (1000, 5000)])
+def test_the_end_of_a_run_never_moves_back(bench: MadeUpBench, order: tuple[int, int]) -> None:
     """Of two extensions at once the later one counts, in whatever order they are written; the next keeper knows it."""
     engine = bench.engine(LOADER, limit_s=100_000.0)
     end = engine.hard_end
-    engine.run_state.intend("extended", data={"hard_end": end + 5000})
-    engine.run_state.intend("extended", data={"hard_end": end + 1000})
+    for more in order:
+        # As two processes do that ask for the end at the same moment: neither knows of the other's.
+        engine.run_state.intend("extended", data={"hard_end": end + more})
     assert engine.hard_end == end + 5000
     assert bench.engine(LOADER, limit_s=100_000.0).hard_end == end + 5000
 
@@ -340,7 +342,7 @@ def test_regions_that_may_not_be_listed_are_a_refusal(bench: MadeUpBench, monkey
     def denied() -> list[str]:
         raise CloudError("FORBIDDEN", "not for you")
 
-    monkeypatch.setattr(engine._backend, "regions", denied)
+    monkeypatch.setattr(engine.backend, "regions", denied)
     with pytest.raises(Refused, match="asked which regions the account may use, and made-up said FORBIDDEN"):
         engine.cancel_other("run-2", 5)
 

@@ -38,8 +38,7 @@ def test_it_is_noticed(bench: Bench, emulator: Emulator) -> None:
     assert list(engine.run_state.preempted) == [lost]
     assert "is taken back by aws: Server.SpotInstanceTermination" in engine.run_state.preempted[lost]
     assert len(engine.provision("default").nodes["db"]) == 3
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
 
 
 def test_on_demand_nodes_cost_no_look(bench: Bench, emulator: Emulator) -> None:
@@ -65,8 +64,7 @@ def test_it_is_replaced(bench: Bench, emulator: Emulator) -> None:
     assert [node.name for node in after] == [node.name for node in before]
     launched = [call for call in emulator.calls("RunInstances") if call["status"] == 200]
     assert len(launched) == 3
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
 
 
 def test_two_are_replaced_by_on_demand_nodes(bench: Bench, emulator: Emulator) -> None:
@@ -79,8 +77,7 @@ def test_two_are_replaced_by_on_demand_nodes(bench: Bench, emulator: Emulator) -
     assert [node.market for node in after] == ["on-demand", "on-demand", "spot"]
     assert sum(one["count"] for one in emulator.held("capacity-reservation")) == 3
     assert any("asked for spot and got on-demand" in words for words in engine.run_state.changes)
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
 
 
 def test_it_cannot_be_replaced(bench: Bench, emulator: Emulator) -> None:
@@ -103,7 +100,7 @@ def test_who_waits_hears_that_nothing_comes(bench: Bench, emulator: Emulator) ->
     engine = standing(bench, emulator, on_preempt="replace", fallback=Fallback(spot_to_on_demand=False))
     reclaim(emulator, engine)
     emulator.weather(stock={"us-east-1a": {"spot": {"*": 0}}})
-    engine.look_for_preemption()
+    engine.preemption.look()
     assert engine.watch_preemption()
     assert not engine.watch_preemption()
     assert engine.release(within(60)).clean
@@ -121,8 +118,7 @@ def test_a_keeper_dies_before_it_hands_over(bench: Bench, emulator: Emulator, mo
     assert len(second.provision("default").nodes["db"]) == 3
     assert len(emulator.held("instance")) == 4
     assert [attempt.number for attempt in second.run_state.attempts] == [1, 2]
-    assert second.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(second)
 
 
 def test_another_keeper_knows_of_it(bench: Bench, emulator: Emulator) -> None:
@@ -135,5 +131,4 @@ def test_another_keeper_knows_of_it(bench: Bench, emulator: Emulator) -> None:
     second.watch_preemption()
     assert second.provision("default").nodes["db"] == nodes
     assert len(emulator.held("instance")) == 4
-    assert second.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(second)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pytest_capacity.model import NodeGroup
 from pytest_capacity.preview import Plan
 from pytest_capacity.report import tables
+from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request
-from tests.engine.test_release import ec2
 
 
 def cells(plan: Plan) -> Sequence[str]:
@@ -29,7 +29,7 @@ def test_the_room_is_read_from_the_account(bench: Bench, emulator: Emulator) -> 
     ]
     assert [(one.market, one.asked) for one in moved.room] == [("on-demand", 18)]
     assert any("10 of 64 vCPUs, 8, and 5 of 5 vCPUs are free" in line for line in tables.plan(bench.plan_of(wanted)))
-    cloud = ec2(emulator)
+    cloud = stranger(emulator)
     some = {"ImageId": IMAGE, "InstanceType": "c6i.4xlarge", "MinCount": 1, "MaxCount": 1}
     cloud.run_instances(**some)
     asked = {"InstanceType": "i4i.xlarge", "InstancePlatform": "Linux/UNIX", "AvailabilityZone": "us-east-1a"}

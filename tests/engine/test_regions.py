@@ -13,9 +13,9 @@ from pytest_capacity.engine.offers import check_zones
 from pytest_capacity.errors import Exhausted, Refused
 from pytest_capacity.journal import PassingJournal
 from pytest_capacity.model import Fallback, Request, Topology
+from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, LOADER, Bench, request, within
-from tests.engine.test_release import ec2
 
 EAST, WEST = "us-east-1", "us-west-2"
 
@@ -91,7 +91,7 @@ def test_the_plan_has_each_topology_in_its_own_region(bench: Bench, emulator: Em
 def test_a_named_reservation_of_the_other_region_is_no_fault(bench: Bench, emulator: Emulator) -> None:
     """It is looked for in all regions of the run."""
     asked = {"InstanceType": "c6i.xlarge", "InstancePlatform": "Linux/UNIX", "AvailabilityZone": "us-west-2b"}
-    mine = ec2(emulator, WEST).create_capacity_reservation(**asked, InstanceCount=1)["CapacityReservation"]
+    mine = stranger(emulator, WEST).create_capacity_reservation(**asked, InstanceCount=1)["CapacityReservation"]
     engine = bench.engine(two(emulator, use_reservations=(mine["CapacityReservationId"],)))
     placed = {name: engine.provision(name) for name in ("east", "west")}
     assert [node.reservation_id for node in placed["west"].nodes["loader"]] == [mine["CapacityReservationId"]]

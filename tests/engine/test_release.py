@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import boto3
-from botocore.config import Config
 from msgspec.structs import replace
 
+from tests.backends.aws.account import stranger
 from tests.emulated import IMAGE, Emulator
 from tests.engine.runs import DB, Bench, request, within
-
-
-def ec2(emulator: Emulator, region: str = "us-east-1") -> Any:
-    """A client that is not ours."""
-    return boto3.client(
-        "ec2",
-        endpoint_url=emulator.url,
-        region_name=region,
-        aws_access_key_id="x",
-        aws_secret_access_key=emulator.secret,
-        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
-    )
 
 
 def test_nothing_asked_nothing_called(bench: Bench, emulator: Emulator) -> None:
@@ -36,7 +21,7 @@ def test_nothing_asked_nothing_called(bench: Bench, emulator: Emulator) -> None:
 
 def test_strangers_are_not_touched(bench: Bench, emulator: Emulator) -> None:
     """An instance and a reservation without our whole stamp stay, look-alikes too."""
-    client = ec2(emulator)
+    client = stranger(emulator)
     look_alike = [{"Key": "pytest-capacity:run", "Value": "run-1"}, {"Key": "TestId", "Value": "run-1"}]
     client.run_instances(
         ImageId=IMAGE,
@@ -61,7 +46,7 @@ def test_what_somebody_else_removed_is_no_trouble(bench: Bench, emulator: Emulat
     """Instances terminated and reservations cancelled behind our back count as given back."""
     engine = bench.engine()
     placed = engine.provision("default")
-    client = ec2(emulator)
+    client = stranger(emulator)
     client.terminate_instances(InstanceIds=[placed.nodes["db"][0].id])
     client.cancel_capacity_reservation(CapacityReservationId=placed.reservations[0].id)
     receipt = engine.release(within(60))
@@ -79,8 +64,7 @@ def test_a_refused_release_is_retried_and_reported(bench: Bench, emulator: Emula
     assert any("UnauthorizedOperation" in words for words in receipt.troubles)
     assert any("terminate-instances" in line for line in receipt.by_hand)
     emulator.weather(faults=[])
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
 
 
 def test_an_unread_listing_is_not_an_empty_one(bench: Bench, emulator: Emulator) -> None:
@@ -102,8 +86,7 @@ def test_new_things_that_are_not_listed_yet_are_given_back(bench: Bench, emulato
     emulator.weather(consistency_s=1.0)
     engine = bench.engine(request(emulator, DB))
     engine.provision("default")
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
 
 
 def test_a_placement_group_goes_last(bench: Bench, emulator: Emulator) -> None:
@@ -113,17 +96,30 @@ def test_a_placement_group_goes_last(bench: Bench, emulator: Emulator) -> None:
     engine = bench.engine(request(emulator, group))
     engine.provision("default")
     assert len(emulator.held("placement-group")) == 1
-    assert engine.release(within(60)).clean
-    assert emulator.held() == []
+    bench.give_back(engine)
     refused = [call for call in emulator.calls("DeletePlacementGroup") if call["status"] != 200]
     assert refused == []
 
 
-def test_another_run_is_cancelled_by_its_id(bench: Bench, emulator: Emulator) -> None:
-    """What a dead run left in any region is found by its stamp and given back; a third run's stays."""
-    for run in ("dead", "alive"):
-        bench.engine(request(emulator, DB, run=run)).provision("default")
-    sweeper = bench.engine(request(emulator, DB, run="sweeper"))
-    receipt = sweeper.cancel_other("dead", 20)
-    assert receipt.clean
-    assert {one["tags"]["pytest-capacity:run"] for one in emulator.held()} == {"alive"}
+def test_what_takes_long_to_go(bench: Bench, emulator: Emulator) -> None:
+    """A node that is shutting down is leaving, and bound to end at the hard end, not with its stamp's lease."""
+    emulator.weather(stop_s=30)
+    engine = bench.engine(request(emulator, DB, duration_s=3 * 3600.0))
+    engine.provision("default")
+    receipt = engine.release(within(0))
+    assert {held.state for held in receipt.left if held.kind == "node"} == {"leaving"}
+    assert receipt.until == engine.hard_end
+    assert receipt.endless == ()
+
+
+def test_what_nothing_ends(bench: Bench, emulator: Emulator) -> None:
+    """Nodes without a timer are named; no end is promised for them."""
+    emulator.weather(stop_s=30)
+    wanted = request(emulator, DB)
+    wanted = replace(wanted, settings={**wanted.settings, "self_terminate": False})
+    engine = bench.engine(wanted)
+    engine.provision("default")
+    receipt = engine.release(within(0))
+    nodes = {held.id for held in receipt.left if held.kind == "node"}
+    assert len(nodes) == 3
+    assert set(receipt.endless) == nodes

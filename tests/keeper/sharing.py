@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_capacity.keeper import protocol
+from pytest_capacity.keeper.client import Advisor
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.spawn import SpawnOptions
 from pytest_capacity.model import Placed
@@ -26,12 +27,19 @@ class Sharing:
         self.name = folder.name[:40]
         self.owners: list[Owner] = []
 
-    def owner(self, *, rebuild: bool = False, **changes: Any) -> Owner:
-        """One more, started."""
+    def owner(self, *, rebuild: bool = False, advisor: Advisor | None = None, **changes: Any) -> Owner:
+        """One more, started. An ``advisor`` is asked for the ladder."""
         number = len(self.owners)
         journal = str(self._folder / "journal.sqlite")
         asked = {"run": f"{self.name}-{number}", "journal": journal, "session": self.name, **changes}
-        owner = Owner(request(self._emulator, ONE, **asked), SpawnOptions(), lambda _event: None, rebuild=rebuild)
+        owner = Owner(
+            request(self._emulator, ONE, **asked),
+            SpawnOptions(),
+            lambda _event: None,
+            rebuild=rebuild,
+            advisor=advisor,
+            advises=("ladder",) if advisor else (),
+        )
         self.owners.append(owner)
         owner.start()
         return owner

@@ -10,7 +10,7 @@ import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -18,29 +18,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from msgspec.structs import replace
 
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.client import Borrower
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.spawn import SpawnOptions
-from pytest_capacity.model import Placed, Receipt, Request
+from pytest_capacity.model import Receipt, Request
 from tests.emulated import Emulator, start_emulator
-from tests.engine.runs import DB, request
-
-ONE = replace(DB, count=1)
+from tests.engine.runs import request
+from tests.keeper.sharing import ONE, placed
+from tests.safety.runs import until
 
 #: Processes of their own: a fork of this one would have the locks of its threads, and not the threads.
 PROCESSES: Final = get_context("spawn")
-
-
-def until(claim: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    """Look every 20 ms until ``claim`` holds."""
-    end = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
 
 
 class Runs:
@@ -71,11 +62,6 @@ def owner_of(wanted: Request) -> Owner:
     owner = Owner(wanted, SpawnOptions(), lambda _event: None)
     owner.start()
     return owner
-
-
-def placed(owner: Owner) -> Placed:
-    """Provision."""
-    return owner.call(protocol.Ask(topology="default"), protocol.Ready).placed
 
 
 def released(owner: Owner) -> Receipt:
@@ -145,7 +131,7 @@ def test_a_keeper_renews_its_leases(runs: Runs, emulator: Emulator) -> None:
         base.execute("INSERT INTO events (at, run, kind, subject, data) VALUES (?, ?, ?, ?, ?)", event)
     os.kill(owner.pid, signal.SIGKILL)
     assert asked == []
-    until(lambda: len(emulator.calls("ModifyCapacityReservation")) == 1, "the second keeper renews the lease")
+    until(lambda: len(emulator.calls("ModifyCapacityReservation")) == 1, 120, "the second keeper renews the lease")
     assert released(owner).clean
 
 
@@ -179,7 +165,7 @@ def test_an_owner_that_dies_while_its_second_keeper_starts(runs: Runs, emulator:
     time.sleep(seconds)
     child.kill()
     child.join(60)
-    until(lambda: emulator.held() == [], "everything is given back")
+    until(lambda: emulator.held() == [], 120, "everything is given back")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
@@ -188,11 +174,11 @@ def test_a_close_while_the_second_keeper_starts(runs: Runs, emulator: Emulator, 
     owner = runs.owner("closed")
     placed(owner)
     os.kill(owner.pid, signal.SIGKILL)
-    until(lambda: owner.deaths > 0, "the owner has seen it")
+    until(lambda: owner.deaths > 0, 120, "the owner has seen it")
     time.sleep(seconds)
     owner.close()
-    until(lambda: emulator.held() == [], "nothing is held")
-    until(lambda: all(thread.name != "capacity-adoption" for thread in threading.enumerate()), "no thread waits")
+    until(lambda: emulator.held() == [], 120, "nothing is held")
+    until(lambda: all(thread.name != "capacity-adoption" for thread in threading.enumerate()), 120, "no thread waits")
 
 
 def test_a_borrow_that_is_sent_again_is_one_loan(runs: Runs) -> None:
@@ -262,12 +248,12 @@ def test_after_two_deaths_only_the_release_is_left(runs: Runs, emulator: Emulato
     for _ in range(2):
         pid = owner.pid
         os.kill(pid, signal.SIGKILL)
-        until(lambda pid=pid: owner.pid != pid, "another keeper is started")  # type: ignore[misc]
+        until(lambda pid=pid: owner.pid != pid, 120, "another keeper is started")  # type: ignore[misc]
         if owner.deaths < 2:
             placed(owner)
     with pytest.raises(KeeperError):
         placed(owner)
-    until(lambda: emulator.held() == [], "everything is given back")
+    until(lambda: emulator.held() == [], 120, "everything is given back")
 
 
 def test_a_run_of_the_same_id_begins_anew(runs: Runs, emulator: Emulator) -> None:

@@ -22,7 +22,7 @@ class Owner:
 
     def __init__(self, rungs: tuple[int, ...] | None = None) -> None:
         self.rungs = rungs
-        self.advises = ("ladder",)
+        self.advises: tuple[str, ...] = ("ladder",)
         self.asked = threading.Event()
 
     def send(self, asked: Consult) -> None:
@@ -54,6 +54,17 @@ def test_numbers_that_are_none(complaints: list[str]) -> None:
     enter(Owner((2, 2, 7, -1, 0)))
     assert consulting.rungs(TOPOLOGY, RUNGS) == [RUNGS[2], RUNGS[0]]
     assert complaints == []
+
+
+def test_an_owner_without_such_a_hook_is_not_asked(complaints: list[str]) -> None:
+    """Another one that has it is, whichever came first."""
+    without = Owner((1,))
+    without.advises = ()
+    enter(without)
+    assert consulting.rungs(TOPOLOGY, RUNGS) == RUNGS
+    enter(Owner((0,)))
+    assert consulting.rungs(TOPOLOGY, RUNGS) == [RUNGS[0]]
+    assert not without.asked.is_set()
 
 
 def test_an_owner_that_leaves_is_not_waited_for(complaints: list[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.journal import Entry
+from pytest_capacity.keeper.consulting import Consulting
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.places import Places
 from pytest_capacity.keeper.protocol import Event, Holding, Start, Status
@@ -28,7 +29,8 @@ def test_what_is_given_up_is_named_with_its_place_and_removal(
     told: list[Entry] = []
     clock = MovedClock()
     wanted = request(emulator, emulated=False, limit_s=8 * 3600.0, journal=str(tmp_path / "journal.sqlite"))
-    run = Run.open(Start(request=wanted), Places.of(wanted.run, wanted.journal), os.getpid(), clock, told.append)
+    places = Places.of(wanted.run, wanted.journal)
+    run = Run.open(Start(request=wanted), places, os.getpid(), clock, told.append, Consulting(list))
     run.identity()
     clock.moved += wanted.duration_s + 2 * 3600
     early = run.all_expired()

@@ -32,6 +32,10 @@ STANDS = Request(
         ({"fallback": Fallback(zones=False)}, "fallback.zones: true; asked: false"),
         ({"fallback": Fallback(order=AXES[::-1])}, "fallback.order: "),
         ({"topologies": {"default": Topology((replace(DB, alternatives=("i3.large",)),))}}, "default/db.alternatives"),
+        (
+            {"topologies": {"default": Topology((replace(DB, user_data="s3cret"),))}},
+            "default/db.user_data: is another one",
+        ),
     ],
 )
 def test_where_nodes_may_be_is_a_difference(changes: dict[str, Any], told: str) -> None:

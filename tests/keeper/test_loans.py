@@ -109,16 +109,19 @@ def test_a_loan_is_whole(counter: Counter) -> None:
     assert pair() == ["db-0", "db-1"]
 
 
-def test_nobody_overtakes(counter: Counter) -> None:
-    """A small wish behind a large one waits, or the large one would never be served."""
+@pytest.mark.parametrize(
+    ("first", "second", "got"), [("db", "db", "db-0"), (None, "db", "db-0"), ("db", None, "loader-0")]
+)
+def test_nobody_overtakes(counter: Counter, first: str | None, second: str | None, got: str) -> None:
+    """A small wish behind a large one that may want the same node waits, or the large one would never be served."""
     counter.lend("gw0", 2)
-    large = counter.later("gw1", 3)
-    small = counter.later("gw2", 1)
+    large = counter.later("gw1", 3, first)
+    small = counter.later("gw2", 1, second)
     assert len(counter.loans._queue) == 2
     counter.loans.give_back("gw0")
     assert large() == ["db-0", "db-1", "db-2"]
     counter.loans.give_back("gw1")
-    assert small() == ["db-0"]
+    assert small() == [got]
 
 
 def test_other_groups_do_not_wait(counter: Counter) -> None:

@@ -15,7 +15,6 @@ from filelock import FileLock
 
 from pytest_capacity.errors import KeeperError
 from pytest_capacity.keeper import places, spawn
-from pytest_capacity.keeper.run import key_files
 
 #: Directories with the name of a socket's that hold more, or that others may enter.
 _NOT_OURS: Final = ("pc-with-file", "pc-open")
@@ -116,7 +115,7 @@ def test_old_logs_locks_and_keys_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for run in (old, held, new):
         Path(run.log).write_text("log")
         Path(run.lock).touch()
-        for file in key_files(run.lock):
+        for file in places.key_files(run.lock):
             Path(file).touch()
     Path(new.journal).touch()
     month = time.time() - places.KEEP - 60
@@ -126,5 +125,5 @@ def test_old_logs_locks_and_keys_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         os.utime(held.lock, (month, month))
         places.prune(new, time.time())
     left = {path for path in tmp_path.rglob("*") if path.is_file()}
-    keys = [file for run in (held, new) for file in key_files(run.lock)]
+    keys = [file for run in (held, new) for file in places.key_files(run.lock)]
     assert left == {Path(name) for name in (held.log, held.lock, new.log, new.lock, new.journal, *keys)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,10 @@ from pytest_capacity.keeper import protocol
 from pytest_capacity.keeper.client import Connection
 from pytest_capacity.keeper.owner import Owner
 from pytest_capacity.keeper.sessions import Session
-from pytest_capacity.model import Receipt
+from pytest_capacity.model import Receipt, Topology
 from tests.emulated import Emulator
-from tests.keeper.sharing import Sharing, placed
-
-
-def await_that(this: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until it is so."""
-    end = time.monotonic() + seconds
-    while not this():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+from tests.keeper.sharing import ONE, Sharing, placed
+from tests.safety.runs import until
 
 
 def ids(owner: Owner) -> list[str]:
@@ -40,6 +32,11 @@ def described(path: str) -> protocol.Description:
         return connection.call(protocol.Describe(), protocol.Description)
     finally:
         connection.close()
+
+
+def await_successor(sharing: Sharing, dead: int) -> None:
+    """Wait until the session has another keeper than the dead one."""
+    until(lambda: (record := Session(sharing.name).read()) is not None and record.pid != dead, 60, "a keeper")
 
 
 def releases(emulator: Emulator) -> bool:
@@ -60,7 +57,7 @@ def test_the_guard_and_an_owner_see_the_keeper_die(sharing: Sharing, emulator: E
     if guard_first:
         with two._changed:  # Our own reader waits for this before it looks for the next keeper.
             os.kill(dead, signal.SIGKILL)
-            await_that(lambda: (record := Session(sharing.name).read()) is not None and record.pid != dead)
+            await_successor(sharing, dead)
             time.sleep(0.5)
     else:
         os.kill(dead, signal.SIGKILL)
@@ -92,7 +89,7 @@ def test_an_owner_that_joined_sees_the_release_to_its_end(sharing: Sharing, emul
     assert receipt.clean
     assert emulator.held() == []
     two.close()
-    await_that(lambda: not folder.exists())
+    until(lambda: not folder.exists(), 60, "the socket's folder is gone")
 
 
 def test_a_keeper_dies_while_what_was_kept_is_released(sharing: Sharing, emulator: Emulator) -> None:
@@ -104,11 +101,32 @@ def test_a_keeper_dies_while_what_was_kept_is_released(sharing: Sharing, emulato
     one.close()
     emulator.weather(faults=[{"operation": "TerminateInstances", "error": "InternalError", "times": 1000}])
     os.kill(dead, signal.SIGTERM)
-    await_that(lambda: releases(emulator))
+    until(lambda: releases(emulator), 60, "the release begins")
     os.kill(dead, signal.SIGKILL)
     emulator.weather(faults=[])
-    await_that(lambda: emulator.held() == [])
-    await_that(lambda: not Path(path).parent.exists())
+    until(lambda: emulator.held() == [], 60, "nothing is held")
+    until(lambda: not Path(path).parent.exists(), 60, "the socket's folder is gone")
+
+
+def test_the_keeper_that_the_guard_started_asks_the_hooks(sharing: Sharing) -> None:
+    """Those of the owner that comes next: they decide as with the keeper that died."""
+    topologies = {name: Topology((ONE,), name=name) for name in ("default", "other")}
+    one = sharing.owner(keep="always", topologies=topologies)
+    ids(one)
+    dead = one.pid
+    one.release()
+    one.close()
+    os.kill(dead, signal.SIGKILL)
+    await_successor(sharing, dead)
+    asked: list[str] = []
+
+    def advise(consult: protocol.Consult) -> protocol.Advise:
+        asked.append(consult.topology)
+        return protocol.Advise(number=consult.number)
+
+    two = sharing.owner(topologies=topologies, advisor=advise)
+    two.call(protocol.Ask(topology="other"), protocol.Ready)
+    assert asked == ["other"]
 
 
 def test_the_next_keeper_goes_on_with_the_run_as_it_began(sharing: Sharing) -> None:

@@ -175,11 +175,12 @@ def test_a_key_that_cannot_be_used(server: Server, tmp_path: Path, content: str 
     assert not isinstance(caught.value, Unreachable)
 
 
-def test_a_key_with_a_passphrase(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key with a passphrase is an error with the remedy where there is no agent."""
+@pytest.mark.parametrize("form", ["openssh", "pkcs8-pem", "pkcs1-pem"])
+def test_a_key_with_a_passphrase(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """A key with a passphrase, in whichever form, is an error with the remedy where there is no agent."""
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     key = tmp_path / "locked"
-    asyncssh.generate_private_key("ssh-ed25519").write_private_key(key, passphrase="secret")
+    asyncssh.generate_private_key("ecdsa-sha2-nistp256").write_private_key(key, form, passphrase="secret")
     with pytest.raises(NodeError, match=r"has a passphrase\. Run ssh-add"):
         Machine.of(server.node(tmp_path, key=key)).run("true")
 
@@ -230,6 +231,7 @@ def test_host_keys_are_kept(machine: Machine, server: Server, tmp_path: Path) ->
     assert file.stat().st_mode & 0o777 == 0o600
     connection.close_all()
     machine.run("true")
+    assert server.logins == 2
     assert len(file.read_text().splitlines()) == 1
 
 

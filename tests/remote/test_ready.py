@@ -31,7 +31,7 @@ def node(server: Server, tmp_path: Path) -> Node:
 
 def look(node: Node, ready: str, timeout: float = 60.0) -> str | None:
     """Once."""
-    return probe(node.access, node, ready, timeout=timeout)
+    return probe(node, ready, timeout=timeout)
 
 
 def cloud_init(server: Server, status: str, code: int = 0, details: str = "") -> None:

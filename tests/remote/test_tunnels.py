@@ -130,12 +130,13 @@ def test_only_this_machine_can_connect(machine: Machine) -> None:
         assert tunnel.address[0] == "127.0.0.1"
 
 
-def test_a_port_on_which_nothing_listens(machine: Machine) -> None:
-    """A connection to a closed port is reset; the tunnel stays open and has the cause."""
+def test_a_port_on_which_nothing_listens(machine: Machine, server: Server) -> None:
+    """A connection to a closed port is reset; the tunnel stays open, has the cause, and logs in once."""
     with closed_port() as port, machine.tunnel(port) as tunnel:
         for _ in range(2):
             assert is_reset(tunnel)
         assert f"cannot connect to 127.0.0.1:{port}: Connect failed. Check" in tunnel.trouble
+    assert server.logins == 1
 
 
 def test_the_node_is_gone(machine: Machine, server: Server) -> None:

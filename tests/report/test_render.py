@@ -20,7 +20,8 @@ from pytest_capacity.model import (
     Topology,
     Unread,
 )
-from pytest_capacity.report import render
+from pytest_capacity.preview import Plan
+from pytest_capacity.report import render, tables
 from pytest_capacity.text import clean, moment
 
 REQUEST = Request(
@@ -146,6 +147,14 @@ def test_the_header_says_where_and_as_whom() -> None:
     ]
     assert render.header(REQUEST, "") == ["capacity: aws us-east-1, run r1"]
     assert render.header(REQUEST, "", "http://[::1]:1") == ["capacity: aws us-east-1, endpoint http://[::1]:1, run r1"]
+
+
+def test_a_backend_without_regions_is_named_once() -> None:
+    """Machines of one's own have a region of the backend's name."""
+    own = replace(REQUEST, backend="static", regions=("static",))
+    assert render.header(own, "") == ["capacity: static, run r1"]
+    planned = Plan(backend="static", account="static", regions=("static",), topologies={}, at=0)
+    assert list(tables.plan(planned)) == ["static, account static"]
 
 
 def test_a_quiet_run_says_where_and_as_whom() -> None:

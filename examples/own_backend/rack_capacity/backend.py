@@ -54,7 +54,6 @@ class RackBackend:
     """The rack for one `Request`. A hold is a reservation, and a machine a node; one machine a call."""
 
     name = "rack"
-    title = "the rack controller"
     default_user = "lab"
     batch: Mapping[str, int] = {}
     #: The controller gives up a hold at its end, and moves that end if it is asked to.

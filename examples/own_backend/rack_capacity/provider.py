@@ -19,7 +19,6 @@ class RackProvider(Provider):
 
     name = "rack"
     title = "the rack controller"
-    default_user = "lab"
     examples = Examples(region="lab", zone="left", instance_type="big", group="{count: 2, instance_type: big}")
     credential_variables: tuple[str, ...] = ("RACK_USER",)
     environment_prefixes: tuple[str, ...] = ("RACK_",)

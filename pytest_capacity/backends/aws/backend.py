@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -14,14 +14,22 @@ from msgspec.structs import replace
 from pytest_capacity.backends.aws import changes, reading, types
 from pytest_capacity.backends.aws.errors import CLOUD, code_of, diagnose_error, encoded_reason
 from pytest_capacity.backends.aws.existing_reservations import Listed
-from pytest_capacity.backends.aws.listing import KINDS, KINDS_WITH_KEYS, inventory, look
+from pytest_capacity.backends.aws.listing import (
+    KINDS,
+    KINDS_WITH_KEYS,
+    inventory,
+    look,
+    name_of,
+    read_uses,
+    things,
+    where,
+)
 from pytest_capacity.backends.aws.plan import (
     KEY_PAIR,
     NODE,
     PLACEMENT_GROUP,
     RESERVATION,
     create_parameters,
-    group_name,
     plan_rounds,
 )
 from pytest_capacity.backends.aws.quotas import read_quotas
@@ -29,11 +37,11 @@ from pytest_capacity.backends.aws.reads import Known
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.settings import section_of, settings_of
 from pytest_capacity.backends.aws.stamp import read_stamp
-from pytest_capacity.backends.aws.uses import read_uses
 from pytest_capacity.backends.aws.zones import read_offers
 from pytest_capacity.backends.base import ScalingStep, in_order
 from pytest_capacity.backends.diagnosis import diagnose_held
-from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
+from pytest_capacity.backends.groups import group_of
+from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN, refuse_unstamped
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.model import (
@@ -64,33 +72,37 @@ OVERTIME: Final = 3600.0
 
 
 class _Named(NamedTuple):
-    """A kind of thing that EC2 knows by its name: the parameter, what a second one is refused with, how one is read."""
+    """A kind of thing that EC2 knows by its name: the parameter, the filter, and what a second one is refused with."""
 
-    name: str
-    duplicate: str
+    parameter: str
     filter: str
-    read: str
-    listed: str
-    held: Callable[[str, str, Mapping[str, Any]], Held]
+    duplicate: str
 
 
 _NAMED: Final = {
-    PLACEMENT_GROUP: _Named(
-        "GroupName",
-        "InvalidPlacementGroup.Duplicate",
-        "group-name",
-        "describe_placement_groups",
-        "PlacementGroups",
-        reading.placement_group,
+    PLACEMENT_GROUP: _Named("GroupName", "group-name", "InvalidPlacementGroup.Duplicate"),
+    KEY_PAIR: _Named("KeyName", "key-name", "InvalidKeyPair.Duplicate"),
+}
+
+
+class _Removal(NamedTuple):
+    """How a thing is removed that goes by a call of its own: by the API, and by the command line."""
+
+    operation: str
+    parameter: str
+    command: str
+    option: str
+
+
+_REMOVALS: Final = {
+    RESERVATION: _Removal(
+        "cancel_capacity_reservation",
+        "CapacityReservationId",
+        "cancel-capacity-reservation",
+        "--capacity-reservation-id",
     ),
-    KEY_PAIR: _Named(
-        "KeyName",
-        "InvalidKeyPair.Duplicate",
-        "key-name",
-        "describe_key_pairs",
-        "KeyPairs",
-        reading.key_pair,
-    ),
+    KEY_PAIR: _Removal("delete_key_pair", "KeyPairId", "delete-key-pair", "--key-pair-id"),
+    PLACEMENT_GROUP: _Removal("delete_placement_group", "GroupName", "delete-placement-group", "--group-name"),
 }
 
 
@@ -102,7 +114,6 @@ class AwsBackend:
     """
 
     name: str = CLOUD
-    title: str = "EC2"
     batch: Mapping[str, int] = {NODE: 500, RESERVATION: 1, PLACEMENT_GROUP: 1, KEY_PAIR: 1}
     leased: frozenset[str] = frozenset({RESERVATION})
     #: EC2 makes nothing by a call that it refuses.
@@ -177,14 +188,15 @@ class AwsBackend:
         except ClientError as error:
             if code_of(error) != named.duplicate:
                 raise
-            filters = [{"Name": named.filter, "Values": [parameters[named.name]]}]
-            found = _made_before(self._cloud.ec2(piece.region, named.read, Filters=filters)[named.listed], parameters)
+            there = things(self._cloud, piece.region, piece.kind, where(named.filter, parameters[named.parameter]))
+            found = _made_before(there, parameters)
             if found is None:
                 raise
-            return named.held(piece.region, piece.zone, found)
-        # The answer about a key pair is the thing itself, and that about a placement group holds it.
-        made = answer.get("PlacementGroup", answer)
-        return named.held(piece.region, piece.zone, {"Tags": parameters["TagSpecifications"][0]["Tags"], **made})
+        else:
+            # The answer about a key pair is the thing itself, and that about a placement group holds it.
+            made = answer.get("PlacementGroup", answer)
+            found = {"Tags": parameters["TagSpecifications"][0]["Tags"], **made}
+        return reading.READERS[piece.kind](piece.region, found)
 
     def change(self, held: Held, to: Change) -> Held:
         """Set the end of a reservation at EC2; of anything else the stamp, since EC2 ends nothing else by the clock.
@@ -223,15 +235,13 @@ class AwsBackend:
         places: dict[tuple[str, str], list[Held]] = defaultdict(list)
         for held in helds:
             places[held.kind, held.region].append(held)
-        if len(places) < 2:
-            return [held for (kind, region), some in places.items() for held in self._look(kind, region, some)]
-        with ThreadPoolExecutor(len(places), thread_name_prefix="refresh") as pool:
-            asked = [pool.submit(self._look, kind, region, some) for (kind, region), some in places.items()]
-            now = {(held.kind, held.region, held.id): held for answer in asked for held in answer.result()}
-        return [now[held.kind, held.region, held.id] for held in helds]
 
-    def _look(self, kind: str, region: str, helds: Sequence[Held]) -> list[Held]:
-        return look(self._cloud, self._request.run, kind, region, helds)
+        def ask(at: tuple[str, str]) -> list[Held]:
+            return look(self._cloud, self._request.run, *at, places[at])
+
+        with ThreadPoolExecutor(max(1, len(places)), thread_name_prefix="refresh") as pool:
+            now = {held.key: held for answer in pool.map(ask, places) for held in answer}
+        return [now[held.key] for held in helds]
 
     def releasable(self, helds: Sequence[Held]) -> Sequence[Held]:
         """Return nodes, reservations and key pairs; once these are gone, the placement groups."""
@@ -244,11 +254,7 @@ class AwsBackend:
         """
         ours = [held for held in helds if held.subject]
         gone = self._remove(ours[0].kind, ours[0].region, ours) if ours else frozenset()
-        if foreign := [held.id for held in helds if not held.subject]:
-            raise ValueError(
-                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
-                f"look at their tags, and remove them by hand if they are yours"
-            )
+        refuse_unstamped(helds)
         return [replace(held, state="gone" if held.id in gone else "leaving") for held in helds]
 
     def _remove(self, kind: str, region: str, helds: Sequence[Held]) -> frozenset[str]:
@@ -257,15 +263,11 @@ class AwsBackend:
             answer = self._cloud.ec2(region, "terminate_instances", InstanceIds=[held.id for held in helds])
             nodes = answer.get("TerminatingInstances", ())
             return frozenset(node["InstanceId"] for node in nodes if node["CurrentState"]["Name"] == "terminated")
+        # A key pair of an earlier run of this id may be the first that we learn of.
+        self._has_key_pairs = self._has_key_pairs or kind == KEY_PAIR
+        removal = _REMOVALS[kind]
         for held in helds:
-            if kind == RESERVATION:
-                self._cloud.ec2(region, "cancel_capacity_reservation", CapacityReservationId=held.id)
-            elif kind == KEY_PAIR:
-                # It may be of an earlier run of this id, and the first that this process knows.
-                self._has_key_pairs = True
-                self._cloud.ec2(region, "delete_key_pair", KeyPairId=held.id)
-            else:
-                self._cloud.ec2(region, "delete_placement_group", GroupName=_name_of(held))
+            self._cloud.ec2(region, removal.operation, **{removal.parameter: _known_as(held)})
         return frozenset()
 
     def inventory(self, run: str, regions: Sequence[str]) -> Iterator[Held | Unread]:
@@ -297,14 +299,9 @@ class AwsBackend:
         for held in sorted(helds, key=lambda held: held.kind == PLACEMENT_GROUP):
             if held.kind == NODE:
                 nodes[held.region].append(held.id)
-            elif held.kind == RESERVATION:
-                commands.append(
-                    self._command("cancel-capacity-reservation", held.region, "--capacity-reservation-id", held.id)
-                )
-            elif held.kind == KEY_PAIR:
-                commands.append(self._command("delete-key-pair", held.region, "--key-pair-id", held.id))
             else:
-                commands.append(self._command("delete-placement-group", held.region, "--group-name", _name_of(held)))
+                removal = _REMOVALS[held.kind]
+                commands.append(self._command(removal.command, held.region, removal.option, _known_as(held)))
         ends = [self._command("terminate-instances", region, "--instance-ids", *ids) for region, ids in nodes.items()]
         return ends + commands
 
@@ -329,11 +326,9 @@ class AwsBackend:
         return hard_end if thing.kind == NODE and not stopped and self._has_timer(thing) else None
 
     def _has_timer(self, node: Held | Piece) -> bool:
-        topology = self._request.topologies.get(Subject.parse(node.subject).topology)
-        for group in topology.groups if topology else ():
-            if group.name == node.group:
-                return settings_of(self._request, group).aws.self_terminate
-        return section_of(self._request).self_terminate
+        group = group_of(self._request, Subject.parse(node.subject).topology, node.group)
+        aws = settings_of(self._request, group).aws if group else section_of(self._request)
+        return aws.self_terminate
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
         """Return what the rows of errors.yaml say."""
@@ -366,10 +361,10 @@ def _may_make_key_pairs(request: Request) -> bool:
     return any(not settings_of(request, group).aws.key_name for group in groups)
 
 
-def _made_before(things: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return which of ``things`` an earlier call made: the one with run and piece of their stamp."""
+def _made_before(listed: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return which of what is ``listed`` an earlier call made: the one with run and piece of their stamp."""
     wanted = {tag["Key"]: tag["Value"] for tag in parameters["TagSpecifications"][0]["Tags"]}
-    for thing in things:
+    for thing in listed:
         stamp = read_stamp(thing.get("Tags", ()))
         if (stamp.run, stamp.piece) == (wanted[RUN], wanted[PIECE]):
             return thing
@@ -380,8 +375,9 @@ def _as_piece(held: Held, piece: Piece) -> Held:
     return replace(held, subject=piece.subject, group=piece.group, zone=held.zone or piece.zone)
 
 
-def _name_of(held: Held) -> str:
-    return held.facts.get("name") or group_name(held.id)
+def _known_as(held: Held) -> str:
+    """Return that by which EC2 removes it."""
+    return name_of(held) if held.kind == PLACEMENT_GROUP else held.id
 
 
 def open_aws(request: Request) -> AwsBackend:

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.errors import code_of
-from pytest_capacity.backends.aws.listing import FILTER_VALUES
+from pytest_capacity.backends.aws.listing import FILTER_VALUES, where
 from pytest_capacity.backends.aws.plan import NODE, RESERVATION, aimed_at
 from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.base import ScalingStep
@@ -77,7 +77,7 @@ def disks(cloud: Cloud, nodes: Sequence[Held]) -> list[int]:
     for region, some in groupby(sorted(nodes, key=_region), key=_region):
         volumes = [held.facts[ROOT_VOLUME] for held in some if ROOT_VOLUME in held.facts]
         for start in range(0, len(volumes), FILTER_VALUES):
-            filters = [{"Name": "volume-id", "Values": volumes[start : start + FILTER_VALUES]}]
+            filters = where("volume-id", *volumes[start : start + FILTER_VALUES])
             for volume in cloud.pages(region, "describe_volumes", "Volumes", Filters=filters):
                 sizes[region, volume["VolumeId"]] = int(volume["Size"])
     return [sizes.get((held.region, held.facts.get(ROOT_VOLUME, "")), 0) for held in nodes]

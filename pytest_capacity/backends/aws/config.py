@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pytest_capacity.backends.aws.launch_options import LaunchOptions, plain_options, read_options
+import msgspec
+
+from pytest_capacity.backends.aws.launch_options import LAUNCH_READERS, LaunchOptions
 from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
 from pytest_capacity.backends.images import group_images, plain_images
 from pytest_capacity.config.fields import (
@@ -118,10 +120,9 @@ def _refuse_unknown(values: Mapping[str, Any], known: Sequence[str], where: str,
 
 def _of_nodes(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
     """Return what the section says for all groups and a group for itself: of what is written, what is right."""
-    found = read_options(values, where, faults) | read_keys(values, _NODE_READERS, where, faults)
+    found = read_keys(values, {**LAUNCH_READERS, **_NODE_READERS}, where, faults)
     if "subnets" in values:
-        found["subnets"] = _subnets(values, regions, where, faults)
-        found["subnet_name"] = _subnet_name(values, where, faults)
+        found |= _subnets(values["subnets"], regions, f"{where}.subnets", faults)
     if "security_groups" in values:
         found["security_groups"] = _security_groups(values["security_groups"], regions, where, faults)
     if found.get("host_id") and "tenancy" in values:
@@ -141,7 +142,7 @@ def read_group(settings: AwsSettings, section: Section, group: GroupDraft, fault
     own = group_images(group, "aws", lambda value, where: as_images(value, section.regions, where, faults), faults)
     if len(faults.lines) > before:
         return {}
-    return {**plain_images(own, settings.image, section, group, _image_remedy, faults), **plain_options(nodes)}
+    return {**plain_images(own, settings.image, section, group, _image_remedy, faults), **msgspec.to_builtins(nodes)}
 
 
 def _image_remedy(region: str) -> str:
@@ -253,20 +254,21 @@ def as_owner(value: object, where: str, faults: Faults) -> str | None:
     return as_form(value, OWNER_FORM, "self, amazon or '123456789012'", where, faults)
 
 
-def _subnets(values: Mapping[str, Any], regions: Sequence[str], where: str, faults: Faults) -> Mapping[str, str]:
-    if "subnets" not in values or (isinstance(values["subnets"], Mapping) and "name" in values["subnets"]):
-        return {}
-    where = f"{where}.subnets"
+def _subnets(given: object, regions: Sequence[str], where: str, faults: Faults) -> dict[str, Any]:
+    """Return ``subnets`` by zone, and ``subnet_name``: their tag ``Name``, where they are looked up by it."""
+    if isinstance(given, Mapping) and "name" in given:
+        refuse_unknown(given, ("name",), f"{where}.", faults)
+        return {"subnets": {}, "subnet_name": as_text(given["name"], f"{where}.name", faults)}
     subnets: dict[str, str] = {}
-    for zone, given in as_mapping(values["subnets"], where, faults, "{us-east-1a: subnet-0123456789abcdef0}").items():
+    for zone, one in as_mapping(given, where, faults, "{us-east-1a: subnet-0123456789abcdef0}").items():
         at = f"{where}.{shown(zone)[1:-1]}"
-        subnet = as_form(given, _SUBNET_FORM, "subnet-0123456789abcdef0", at, faults)
+        subnet = as_form(one, _SUBNET_FORM, "subnet-0123456789abcdef0", at, faults)
         name = f"{regions[0]}{zone}" if len(zone) == 1 and regions else zone
         if len(name) == 1 or _ZONE_ID_FORM.fullmatch(name) or not ZONE_FORM.fullmatch(name):
             faults.add(at, "is not the name of a zone", "Write it like us-east-1a.")
         elif subnet:
             subnets[name] = subnet
-    return subnets
+    return {"subnets": subnets, "subnet_name": None}
 
 
 def _check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: str, faults: Faults) -> None:
@@ -275,15 +277,6 @@ def _check_subnets(subnets: Mapping[str, str], regions: Sequence[str], where: st
         if subnets and not any(zone.startswith(region) for zone in subnets):
             remedy = f"Add one (`{region}a: subnet-...`), or leave the region out."
             faults.add(where, f"there is no subnet in {region}", remedy)
-
-
-def _subnet_name(values: Mapping[str, Any], where: str, faults: Faults) -> str | None:
-    """Return the tag ``Name`` of the subnets, where they are looked up by it."""
-    given = values.get("subnets")
-    if not isinstance(given, Mapping) or "name" not in given:
-        return None
-    refuse_unknown(given, ("name",), f"{where}.subnets.", faults)
-    return as_text(given["name"], f"{where}.subnets.name", faults)
 
 
 def _security_groups(

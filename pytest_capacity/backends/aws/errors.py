@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.profiles import MfaCodeNeededError
 from pytest_capacity.backends.aws.regions import ClosedRegionError, UnknownRegionError
-from pytest_capacity.backends.diagnosis import Table, diagnose, packaged_table
+from pytest_capacity.backends.diagnosis import Table, diagnose, diagnose_exception, packaged_table
 from pytest_capacity.model import Diagnosis, Market
 
 CLOUD: Final = "aws"
@@ -44,20 +44,12 @@ def diagnose_error(
             market=market,
         )
         return replace(found, operation=problem.operation_name)
-    found = _by_class(problem, table)
-    if isinstance(problem, MfaCodeNeededError):
-        return replace(found, by="the SDK", remedy=found.remedy.format(**problem.kwargs))
-    if isinstance(problem, ClosedRegionError):
-        return replace(found, by="its other regions", remedy=found.remedy.format(**problem.kwargs))
-    return replace(found, by="its other regions" if isinstance(problem, UnknownRegionError) else "the SDK")
-
-
-def _by_class(problem: BaseException, table: Table) -> Diagnosis:
-    for kind in type(problem).__mro__:
-        found = diagnose(table, code=kind.__name__, message=str(problem))
-        if found.kind != "unknown":
-            return found
-    return diagnose(table, code=type(problem).__name__, message=str(problem))
+    found = diagnose_exception(table, problem)
+    if isinstance(problem, MfaCodeNeededError | ClosedRegionError):
+        found = replace(found, remedy=found.remedy.format(**problem.kwargs))
+    if isinstance(problem, ClosedRegionError | UnknownRegionError):
+        found = replace(found, by="its other regions")
+    return found
 
 
 def encoded_reason(problem: object) -> str:

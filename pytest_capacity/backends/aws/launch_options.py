@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct, field
 
 from pytest_capacity.config.fields import (
@@ -96,11 +95,6 @@ class LaunchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     host_id: str | None = None
 
 
-def read_options(values: Mapping[str, Any], where: str, faults: Faults) -> dict[str, Any]:
-    """Return the launch options among ``values``, those that are written and right."""
-    return read_keys(values, _OPTIONS, where, faults)
-
-
 def _metadata(value: object, where: str, faults: Faults) -> MetadataOptions:
     values = as_mapping(value, where, faults, "{http_tokens: required, hop_limit: 2}")
     refuse_unknown(values, MetadataOptions.__struct_fields__, f"{where}.", faults)
@@ -143,7 +137,8 @@ _VOLUME: Final[Mapping[str, Reader]] = {
     "kms_key": formed(_KEY_FORM, "alias/ebs, an id or an ARN"),
     "device": formed(_DEVICE_FORM, "/dev/sdf"),
 }
-_OPTIONS: Final[Mapping[str, Reader]] = {
+#: What reads each of the `LaunchOptions`.
+LAUNCH_READERS: Final[Mapping[str, Reader]] = {
     "metadata_options": _metadata,
     "iam_instance_profile": formed(_PROFILE_FORM, "db-nodes, or arn:aws:iam::123456789012:instance-profile/db-nodes"),
     "root_volume": _root,
@@ -174,8 +169,3 @@ def disk_mappings(options: LaunchOptions, root: str, lasting: Sequence[str]) -> 
     for volume in options.volumes:
         mappings[volume.device or next(free)] = volume.parameters
     return [{"DeviceName": device, "Ebs": ebs} for device, ebs in mappings.items()]
-
-
-def plain_options(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return them as plain data."""
-    return {key: msgspec.to_builtins(value) for key, value in found.items()}

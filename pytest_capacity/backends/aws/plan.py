@@ -110,7 +110,7 @@ def create_parameters(piece: Piece) -> tuple[str, dict[str, Any]]:
         if group:
             parameters["Placement"] = {**parameters["Placement"], "GroupName": group_name(group)}
         if reservation := piece.inputs.get(RESERVATION):
-            parameters["CapacityReservationSpecification"] = _target(reservation)
+            parameters["CapacityReservationSpecification"] = aimed_at(reservation)
     return _OPERATIONS[piece.kind], parameters
 
 
@@ -292,19 +292,17 @@ def _market(group: GroupSettings, used: str) -> dict[str, Any]:
     if group.market == "spot":
         options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
         return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
-    if used:
-        return {"CapacityReservationSpecification": _target(used)}
-    # A launch that says nothing may take a place in another team's open reservation.
-    return {"CapacityReservationSpecification": {"CapacityReservationPreference": "none"}}
+    return {"CapacityReservationSpecification": aimed_at(used)}
 
 
 def aimed_at(reservation: str) -> dict[str, Any]:
-    """Return the CapacityReservationSpecification of a node in that reservation; of "", of one that takes no seat."""
-    return _target(reservation) if reservation else {"CapacityReservationPreference": "none"}
+    """Return the CapacityReservationSpecification of a node in a reservation (its id, or a resource group's ARN).
 
-
-def _target(reservation: str) -> dict[str, Any]:
-    """Return the aim at an id or a resource group's ARN; EC2 refuses a preference beside a target."""
+    Of "", that of a node that takes no seat: a launch that says nothing may take a place in another team's open
+    reservation. EC2 refuses a preference beside a target.
+    """
+    if not reservation:
+        return {"CapacityReservationPreference": "none"}
     key = "CapacityReservationId" if reservation.startswith("cr-") else "CapacityReservationResourceGroupArn"
     return {"CapacityReservationTarget": {key: reservation}}
 
@@ -343,16 +341,13 @@ def _disks(order: Order, group: GroupSettings) -> dict[str, Any]:
 
 
 def _placement(order: Order, group: GroupSettings) -> dict[str, Any]:
+    placement = {"AvailabilityZone": order.placement.zone, "Tenancy": group.aws.tenancy}
     cluster = _cluster(order, group)
     if cluster not in ("", OWN_CLUSTER):
-        return {
-            "AvailabilityZone": order.placement.zone,
-            "Tenancy": group.aws.tenancy,
-            "GroupName": group_name(cluster),
-        }
+        return {**placement, "GroupName": group_name(cluster)}
     if host := group.aws.host_id:
-        return {"AvailabilityZone": order.placement.zone, "Tenancy": "host", "HostId": host}
-    return {"AvailabilityZone": order.placement.zone, "Tenancy": group.aws.tenancy}
+        return {**placement, "Tenancy": "host", "HostId": host}
+    return placement
 
 
 def _ending(order: Order, group: GroupSettings) -> dict[str, Any]:

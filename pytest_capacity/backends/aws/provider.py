@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws import config, sct
@@ -35,7 +36,6 @@ class AwsProvider(Provider):
     emulated = True
     #: boto3's core; boto3 brings it in the version that it goes with.
     modules: tuple[str, ...] = ("botocore",)
-    default_user = "ec2-user"
     region_form = config.REGION_FORM
     type_form = config.INSTANCE_TYPE_FORM
     image_form = config.IMAGE_FORM
@@ -74,6 +74,7 @@ class AwsProvider(Provider):
     environment_prefixes: tuple[str, ...] = ("AWS_", "BOTO_")
     #: Whose credentials are used shows by the account, not by the name of the profile.
     not_shaping: frozenset[str] = frozenset({"profile", "account"})
+    settings_type: type[Struct] | None = AwsSettings
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     sct = SctKeys(
         images={"db": "ami_id_db_scylla", "loader": "ami_id_loader", "monitor": "ami_id_monitor"},
@@ -137,10 +138,6 @@ class AwsProvider(Provider):
     def read_sct(self, values: Mapping[str, Any], where: Callable[[str], str], faults: Faults) -> SctReading:
         """Return instance profiles, data volumes and public addresses."""
         return sct.read(values, where, faults)
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return them less what is as by default."""
-        return plain(msgspec.convert(settings, AwsSettings))
 
     def endpoint_of(self, request: Request, environ: Mapping[str, str]) -> str | None:
         """Return the URL.

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from pytest_capacity.backends.aws.session import PAGE, Cloud
+from pytest_capacity.backends.aws.listing import things, where
+from pytest_capacity.backends.aws.plan import NODE, RESERVATION
+from pytest_capacity.backends.aws.session import Cloud
 from pytest_capacity.backends.aws.types import family
 from pytest_capacity.model import Market, Quota
 
@@ -16,8 +18,6 @@ _NAMES: Final[Mapping[Market, str]] = {
     "on-demand": "Running On-Demand {family} instances",
     "spot": "All {family} Spot Instance Requests",
 }
-#: States of a machine that counts.
-_COUNTING: Final = ("pending", "running")
 
 
 def read_quotas(cloud: Cloud, region: str, types: Sequence[str]) -> list[Quota]:
@@ -58,21 +58,13 @@ def read_quotas(cloud: Cloud, region: str, types: Sequence[str]) -> list[Quota]:
 
 def _limits(cloud: Cloud, region: str) -> dict[str, float]:
     """By the quota's name."""
-    found: dict[str, float] = {}
-    following: dict[str, Any] = {}
-    while True:
-        answer = cloud.call("service-quotas", region, "list_service_quotas", ServiceCode="ec2", **following)
-        found |= {one["QuotaName"]: float(one["Value"]) for one in answer.get("Quotas", ())}
-        if not answer.get("NextToken"):
-            return found
-        following = {"NextToken": answer["NextToken"]}
+    pages = cloud.pages(region, "list_service_quotas", "Quotas", service="service-quotas", ServiceCode="ec2")
+    return {one["QuotaName"]: float(one["Value"]) for one in pages}
 
 
 def _running(cloud: Cloud, region: str) -> list[tuple[Market, str, float]]:
     """Market, type and vCPUs of every machine that counts; 0 vCPUs where EC2 does not say how many it was given."""
-    states = [{"Name": "instance-state-name", "Values": list(_COUNTING)}]
-    pages = cloud.pages(region, "describe_instances", "Reservations", Filters=states, MaxResults=PAGE)
-    return [_counted(one) for reservation in pages for one in reservation.get("Instances", ())]
+    return [_counted(one) for one in things(cloud, region, NODE, where("instance-state-name", "pending", "running"))]
 
 
 def _counted(machine: Mapping[str, Any]) -> tuple[Market, str, float]:
@@ -84,7 +76,7 @@ def _counted(machine: Mapping[str, Any]) -> tuple[Market, str, float]:
 def _reserved(cloud: Cloud, region: str) -> dict[str, int]:
     """By type what is free in reservations, which counts too; their machines are counted as such."""
     found: dict[str, int] = {}
-    for one in cloud.pages(region, "describe_capacity_reservations", "CapacityReservations", MaxResults=PAGE):
+    for one in things(cloud, region, RESERVATION):
         free = int(one.get("AvailableInstanceCount", 0))
         if one.get("State") == "active" and free:
             found[one["InstanceType"]] = found.get(one["InstanceType"], 0) + free
@@ -93,6 +85,5 @@ def _reserved(cloud: Cloud, region: str) -> dict[str, int]:
 
 def _vcpus(cloud: Cloud, region: str, types: Sequence[str]) -> dict[str, float]:
     """By type. A filter, and not names: EC2 refuses the whole read for one type that the region does not have."""
-    wanted = [{"Name": "instance-type", "Values": list(types)}]
-    pages = cloud.pages(region, "describe_instance_types", "InstanceTypes", Filters=wanted)
+    pages = cloud.pages(region, "describe_instance_types", "InstanceTypes", Filters=where("instance-type", *types))
     return {one["InstanceType"]: float(one["VCpuInfo"]["DefaultVCpus"]) for one in pages}

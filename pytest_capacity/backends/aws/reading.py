@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -136,7 +136,7 @@ def reservation(region: str, answer: Mapping[str, Any]) -> Held:
     )
 
 
-def placement_group(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
+def placement_group(region: str, answer: Mapping[str, Any]) -> Held:
     """Return a placement group; its id is its ARN, from which a reservation takes all and a launch the name."""
     stamp = read_stamp(answer.get("Tags", ()))
     facts = {"name": answer["GroupName"], "group_id": answer.get("GroupId", "")}
@@ -146,22 +146,26 @@ def placement_group(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
         kind=PLACEMENT_GROUP,
         id=answer.get("GroupArn") or f":placement-group/{answer['GroupName']}",
         region=region,
-        zone=zone or zone_of(stamp.piece),
+        zone=Subject.parse(stamp.piece).zone,
         state=_GROUP_STATES.get(answer.get("State", "available"), "gone"),
     )
 
 
-def key_pair(region: str, zone: str, answer: Mapping[str, Any]) -> Held:
+def key_pair(region: str, answer: Mapping[str, Any]) -> Held:
     """Return a key pair. EC2 has it whole or not at all."""
     stamp = read_stamp(answer.get("Tags", ()))
-    zone = zone or zone_of(stamp.piece)
+    zone = Subject.parse(stamp.piece).zone
     facts = {"name": answer.get("KeyName", "")}
     return _held(stamp, facts, kind=KEY_PAIR, id=answer["KeyPairId"], region=region, zone=zone, state="ready")
 
 
-def zone_of(subject: str) -> str:
-    """Return the zone that a subject names (``default/1/us-east-1a/...``), for groups and key pairs."""
-    return Subject.parse(subject).zone
+#: What reads one thing of a kind.
+READERS: Final[Mapping[str, Callable[[str, Mapping[str, Any]], Held]]] = {
+    NODE: node,
+    RESERVATION: reservation,
+    PLACEMENT_GROUP: placement_group,
+    KEY_PAIR: key_pair,
+}
 
 
 def first_of(subject: str) -> int:

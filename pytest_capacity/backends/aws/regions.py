@@ -41,14 +41,10 @@ class UnknownRegionError(BotoCoreError):
     fmt = "there is no region {region!r}{near}"
 
 
-def home_of(region: str) -> str:
-    """Return the region of the same partition that every account has."""
-    return next((home for prefix, home in _HOMES.items() if region.startswith(prefix)), "us-east-1")
-
-
 def others(region: str, regions: Sequence[str]) -> list[str]:
     """Return where the account can be looked at though ``region`` does not answer: those of the run, then its home."""
-    return [one for one in dict.fromkeys([*regions, home_of(region)]) if one != region]
+    home = next((home for prefix, home in _HOMES.items() if region.startswith(prefix)), "us-east-1")
+    return [one for one in dict.fromkeys([*regions, home]) if one != region]
 
 
 def may_be_closed(problem: Exception, region: str, known: Sequence[str]) -> bool:

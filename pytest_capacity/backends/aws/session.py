@@ -69,7 +69,8 @@ class Cloud:
         self._generation = 0
         self._session = self._open_session()
         self._clients: dict[tuple[str, str], Any] = {}
-        self._home = request.regions[0]
+        #: A region that answers: the first of the run, unless that does not accept the credentials.
+        self.home = request.regions[0]
         #: The account of the first credentials, once it is known.
         self._account: str | None = None
 
@@ -96,11 +97,13 @@ class Cloud:
         """Do as `call`, for EC2."""
         return self.call("ec2", region, operation, **parameters)
 
-    def pages(self, region: str, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Yield every item under ``key`` of a paged EC2 read, page after page."""
+    def pages(
+        self, region: str, operation: str, key: str, *, service: str = "ec2", **parameters: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Yield every item under ``key`` of a paged read, page after page."""
         following: dict[str, Any] = {}
         while True:
-            answer = self.ec2(region, operation, **parameters, **following)
+            answer = self.call(service, region, operation, **parameters, **following)
             yield from answer.get(key, ())
             if not answer.get("NextToken"):
                 return
@@ -122,14 +125,14 @@ class Cloud:
 
     def _caller(self) -> dict[str, Any]:
         try:
-            return self.call("sts", self._home, "get_caller_identity")
+            return self.call("sts", self.home, "get_caller_identity")
         except (ClientError, BotoCoreError) as problem:
-            if not regions.may_be_closed(problem, self._home, self.known_regions):
+            if not regions.may_be_closed(problem, self.home, self.known_regions):
                 raise
-            for home in regions.others(self._home, self._request.regions):
+            for home in regions.others(self.home, self._request.regions):
                 with suppress(ClientError, BotoCoreError):
                     answer = self.call("sts", home, "get_caller_identity")
-                    self._home = home
+                    self.home = home
                     return answer
             raise
 
@@ -144,17 +147,12 @@ class Cloud:
         """Return what is wrong with a region that did not answer, or ``problem`` itself."""
         if not regions.may_be_closed(problem, region, self.known_regions):
             return problem
-        return regions.why(problem, region, [self._home, *self._request.regions], self.call)
+        return regions.why(problem, region, [self.home, *self._request.regions], self.call)
 
     @property
     def described(self) -> str:
         """Which profile is used, of which file, and where it says that credentials come from; "" of an emulated run."""
         return "" if self._request.emulated else profiles.describe(self._session)
-
-    @property
-    def home(self) -> str:
-        """A region that answers: the first of the run, unless that does not accept the credentials."""
-        return self._home
 
     def _client(self, service: str, region: str) -> Any:
         # Making a client of a session is not safe from several threads at once; using one is (boto3's guide).
@@ -193,7 +191,7 @@ class Cloud:
                 return
             session = self._open_session()
             if self._account:
-                sts = self._new_client(session, "sts", self._home)
+                sts = self._new_client(session, "sts", self.home)
                 now = sts.get_caller_identity()["Account"]
                 if now != self._account:
                     raise WrongAccountError(now=now, began=self._account)

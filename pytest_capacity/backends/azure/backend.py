@@ -44,7 +44,7 @@ from pytest_capacity.backends.azure.settings import section_of
 from pytest_capacity.backends.azure.uses import read_uses
 from pytest_capacity.backends.base import ScalingStep
 from pytest_capacity.backends.diagnosis import diagnose_held
-from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN
+from pytest_capacity.backends.stamp import DEADLINE, PIECE, RUN, refuse_unstamped
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.model import (
     Change,
@@ -88,7 +88,6 @@ class AzureBackend:
     """
 
     name: str = "azure"
-    title: str = "Azure"
     batch: Mapping[str, int] = {}
     #: Azure ends nothing by the clock.
     leased: frozenset[str] = frozenset()
@@ -224,11 +223,7 @@ class AzureBackend:
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
         """Delete each by one call. A reservation that holds capacity is set to 0 first, which ends its bill at once."""
-        if foreign := [held.id for held in helds if not held.subject]:
-            raise ValueError(
-                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
-                f"look at their tags, and remove them by hand if they are yours"
-            )
+        refuse_unstamped(helds)
         return [self._shrink(held) if _may_shrink(held) else self._delete(held) for held in helds]
 
     def _shrink(self, held: Held) -> Held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from pytest_capacity.backends.azure.session import ArmError
-from pytest_capacity.backends.diagnosis import Table, diagnose, diagnose_parts, packaged_table
+from pytest_capacity.backends.diagnosis import Table, diagnose_exception, diagnose_parts, packaged_table
 from pytest_capacity.model import Diagnosis, Market
 
 #: A resource group that is on its way out takes all that is in it along.
@@ -20,11 +20,7 @@ def diagnose_error(problem: BaseException, table: Table | None = None, market: M
     table = table or packaged_table("azure")
     if isinstance(problem, ArmError):
         return replace(diagnose_parts(table, problem.parts, market), operation=problem.operation)
-    for kind in type(problem).__mro__:
-        found = diagnose(table, code=kind.__name__, message=str(problem))
-        if found.kind != "unknown":
-            return replace(found, by="the SDK")
-    return replace(diagnose(table, code=type(problem).__name__, message=str(problem)), by="the SDK")
+    return diagnose_exception(table, problem)
 
 
 def is_gone(error: ArmError) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.azure import config
@@ -36,7 +37,6 @@ class AzureProvider(Provider):
     emulated = True
     #: Of the namespace itself first: a module in a package that is missing cannot be looked for.
     modules: tuple[str, ...] = ("azure", "azure.core", "azure.identity")
-    default_user = "azureuser"
     region_form = config.REGION_FORM
     type_form = config.SIZE_FORM
     examples = Examples(
@@ -76,6 +76,7 @@ class AzureProvider(Provider):
     environment_prefixes: tuple[str, ...] = ("AZURE_", "IDENTITY_", "MSI_", "ARM_")
     account_key = "subscription"
     not_shaping: frozenset[str] = frozenset({"subscription", "tenant"})
+    settings_type: type[Struct] | None = AzureSettings
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     endless = "nothing at Azure ends by itself: without a keeper, machines and reservations bill until they are removed"
     sct = SctKeys(
@@ -151,10 +152,6 @@ class AzureProvider(Provider):
             return SctReading()
         name = as_text(values[_GROUP_KEY], where(_GROUP_KEY), faults)
         return SctReading(section={"capacity_reservation_group": name} if name else {})
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the settings without the values that are the default."""
-        return plain(msgspec.convert(settings, AzureSettings))
 
     def with_environment(self, request: Request, environ: Mapping[str, str]) -> Request:
         """Return the request with the subscription of the environment, where the file names none."""

@@ -19,6 +19,7 @@ from pytest_capacity.backends.blazar.settings import DEFAULT_USER, section_of, s
 from pytest_capacity.backends.blazar.usage import node_use, read_uses
 from pytest_capacity.backends.blazar.zones import read_offers
 from pytest_capacity.backends.diagnosis import diagnose_held, table_of
+from pytest_capacity.backends.stamp import refuse_unstamped
 from pytest_capacity.model import Change, Diagnosis, Held, Identity, Offer, Order, Piece, Request, Topology, Unread
 from pytest_capacity.usage import CloudResource, UseFilter
 
@@ -41,7 +42,6 @@ class BlazarBackend:
     """
 
     name: str = CLOUD
-    title: str = "Blazar"
     default_user: str = DEFAULT_USER
     batch: Mapping[str, int] = {}
     #: Its end is Blazar's own, and can be moved while it stands; the reservations in it go along.
@@ -204,11 +204,7 @@ class BlazarBackend:
 
     def release(self, helds: Sequence[Held]) -> Sequence[Held]:
         """Release by one call; what no longer exists is ``gone``. A reservation is deleted with its lease."""
-        if foreign := [held.id for held in helds if not held.subject]:
-            raise ValueError(
-                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
-                "look at their names and metadata, and remove them by hand if they are yours"
-            )
+        refuse_unstamped(helds, "names and metadata")
         return [self._delete(held) for held in helds]
 
     def _delete(self, held: Held) -> Held:

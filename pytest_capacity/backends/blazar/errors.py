@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.answers import read_answer
 from pytest_capacity.backends.blazar.session import ApiError
-from pytest_capacity.backends.diagnosis import Table, diagnose, diagnose_parts
+from pytest_capacity.backends.diagnosis import Table, diagnose_exception, diagnose_parts
 from pytest_capacity.model import Diagnosis, ErrorPart, Market
 
 CLOUD: Final = "blazar"
@@ -19,8 +19,4 @@ def diagnose_error(problem: BaseException, table: Table, market: Market | None =
     if isinstance(problem, ApiError):
         parts = read_answer(problem.body, problem.status) or (ErrorPart(str(problem.status), "", problem.status),)
         return replace(diagnose_parts(table, parts, market), operation=problem.operation)
-    for kind in type(problem).__mro__:
-        found = diagnose(table, code=kind.__name__, message=str(problem))
-        if found.kind != "unknown":
-            return replace(found, by="the SDK")
-    return replace(diagnose(table, code=type(problem).__name__, message=str(problem)), by="the SDK")
+    return diagnose_exception(table, problem)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, Provider, Section
-from pytest_capacity.backends.blazar.settings import DEFAULT_USER, KINDS, OF_THE_RUN, BlazarSettings, section_of
+from pytest_capacity.backends.blazar.settings import KINDS, OF_THE_RUN, BlazarSettings, section_of
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import (
     Faults,
@@ -58,7 +58,6 @@ class BlazarProvider(Provider):
     name = "blazar"
     title = "Blazar"
     modules = ("keystoneauth1",)
-    default_user = DEFAULT_USER
     type_form = FLAVOR_FORM
     image_form = ID_FORM
     examples = Examples(

@@ -30,6 +30,8 @@ from pytest_capacity.backends.gce.settings import DEFAULT_USER, section_of, sett
 from pytest_capacity.backends.gce.stamp import read_stamp
 from pytest_capacity.backends.gce.uses import read_uses
 from pytest_capacity.backends.gce.zones import Once, read_offers
+from pytest_capacity.backends.groups import group_of
+from pytest_capacity.backends.stamp import refuse_unstamped
 from pytest_capacity.backends.times import parse_time
 from pytest_capacity.model import (
     Change,
@@ -44,6 +46,7 @@ from pytest_capacity.model import (
     Piece,
     Quota,
     Request,
+    Subject,
     Topology,
     Unread,
 )
@@ -74,7 +77,6 @@ class GceBackend:
     """
 
     name: str = CLOUD
-    title: str = "GCE"
     default_user: str = DEFAULT_USER
     batch: Mapping[str, int] = {}
     #: `deleteAtTime` and `terminationTime` are enforced, and cannot be changed: they are the hard end from the start.
@@ -186,11 +188,7 @@ class GceBackend:
 
         What has no subject is left alone and named in a ``ValueError``.
         """
-        if foreign := [held.id for held in helds if not held.subject]:
-            raise ValueError(
-                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
-                f"look at their descriptions and labels, and remove them by hand if they are yours"
-            )
+        refuse_unstamped(helds, "descriptions and labels")
         return [self._delete(held) for held in helds]
 
     def _delete(self, held: Held) -> Held:
@@ -250,11 +248,8 @@ class GceBackend:
         return parse_time(thing.facts.get(reading.ENDS, "")) if thing.kind == NODE and thing.state != "failed" else None
 
     def _has_end(self, piece: Piece) -> bool:
-        for topology in self._request.topologies.values():
-            for group in topology.groups:
-                if group.name == piece.group and piece.subject.startswith(f"{topology.name}/"):
-                    return settings_of(self._request, group).gce.self_terminate
-        return self._settings.self_terminate
+        group = group_of(self._request, Subject.parse(piece.subject).topology, piece.group)
+        return (settings_of(self._request, group).gce if group else self._settings).self_terminate
 
     def diagnose(self, problem: Exception | Held, piece: Piece | None = None) -> Diagnosis:
         """Return what it means by the table of Compute Engine and the user's own rows."""

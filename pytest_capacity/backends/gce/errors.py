@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from pytest_capacity.backends.diagnosis import Table, diagnose, diagnose_parts
+from pytest_capacity.backends.diagnosis import Table, diagnose_exception, diagnose_parts
 from pytest_capacity.backends.gce.operations import OperationFailed, answer_parts
 from pytest_capacity.backends.gce.session import ApiError
 from pytest_capacity.model import Diagnosis, Market, Piece
@@ -24,11 +24,7 @@ def diagnose_error(problem: BaseException, table: Table, market: Market | None =
         return replace(found, operation=problem.method)
     if isinstance(problem, OperationFailed):
         return replace(diagnose_parts(table, problem.parts, market), operation=problem.method)
-    for kind in type(problem).__mro__:
-        found = diagnose(table, code=kind.__name__, message=str(problem))
-        if found.kind != "unknown":
-            return replace(found, by="the SDK")
-    return replace(diagnose(table, code=type(problem).__name__, message=str(problem)), by="the SDK")
+    return diagnose_exception(table, problem)
 
 
 def market_of(piece: Piece | None) -> Market | None:

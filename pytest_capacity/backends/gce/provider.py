@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
 from pytest_capacity.backends.gce import config
-from pytest_capacity.backends.gce.settings import DEFAULT_USER, GceSettings, section_of
+from pytest_capacity.backends.gce.settings import GceSettings, section_of
 from pytest_capacity.backends.gce.userdata import VALUE_LIMIT
 from pytest_capacity.backends.groups import plain
 from pytest_capacity.config.fields import Faults, as_bool, as_choice, as_forms
@@ -51,7 +51,6 @@ class GceProvider(Provider):
     title = "GCE"
     emulated = True
     modules: tuple[str, ...] = ("google.auth", "requests")
-    default_user = DEFAULT_USER
     type_form = config.NAME_FORM
     image_form = config.IMAGE_FORM
     examples = Examples(

@@ -21,7 +21,7 @@ from pytest_capacity.backends.oci.plan import create_body, plan_rounds
 from pytest_capacity.backends.oci.session import COMPUTE, IDENTITY, Answer, Cloud
 from pytest_capacity.backends.oci.uses import read_uses
 from pytest_capacity.backends.oci.zones import read_offers
-from pytest_capacity.backends.stamp import DEADLINE
+from pytest_capacity.backends.stamp import DEADLINE, refuse_unstamped
 from pytest_capacity.backends.times import format_time
 from pytest_capacity.model import (
     Change,
@@ -53,7 +53,6 @@ class OciBackend:
     """
 
     name: str = CLOUD
-    title: str = "OCI"
     batch: Mapping[str, int] = dict.fromkeys(KINDS, 1)
     leased: frozenset[str] = frozenset()
     scaling: frozenset[ScalingStep] = frozenset({"count", "replace", "in-place", "storage"})
@@ -163,11 +162,7 @@ class OciBackend:
         deleted raises Oracle's refusal. What has no subject is left alone: ``ValueError``, after the others.
         """
         released = [self._remove(held) if held.subject else held for held in helds]
-        if foreign := [held.id for held in helds if not held.subject]:
-            raise ValueError(
-                f"asked to release {', '.join(foreign)}, which do not bear our whole stamp; they were left alone: "
-                f"look at their tags, and remove them by hand if they are yours"
-            )
+        refuse_unstamped(helds)
         return released
 
     def _remove(self, held: Held) -> Held:

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 from oci.exceptions import ServiceError
 
-from pytest_capacity.backends.diagnosis import Table, diagnose
+from pytest_capacity.backends.diagnosis import Table, diagnose, diagnose_exception
 from pytest_capacity.model import Diagnosis, Market
 
 CLOUD: Final = "oci"
@@ -22,11 +22,7 @@ def diagnose_error(problem: BaseException, table: Table, market: Market | None =
         code, words = str(problem.code or ""), str(problem.message or "")
         found = diagnose(table, code=code, message=words, http=problem.status, market=market)
         return replace(found, operation=problem.operation_name or "")
-    for kind in type(problem).__mro__:
-        found = diagnose(table, code=kind.__name__, message=_words(problem), market=market)
-        if found.kind != "unknown":
-            return replace(found, by="the SDK")
-    return replace(diagnose(table, code=type(problem).__name__, message=_words(problem)), by="the SDK")
+    return diagnose_exception(table, problem, _words(problem), market)
 
 
 def _words(problem: BaseException) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_capacity.backends.base import Examples, GroupDraft, Provider, SctKeys, SctReading, Section
@@ -32,7 +32,6 @@ class OciProvider(Provider):
     title = "OCI"
     emulated = True
     modules: tuple[str, ...] = ("oci",)
-    default_user = "opc"
     type_form = forms.SHAPE
     image_form = forms.IMAGE
     examples = Examples(
@@ -64,6 +63,7 @@ class OciProvider(Provider):
     account_key = "account"
     region_form = forms.REGION
     reservation_form = forms.RESERVATION
+    settings_type: type[Struct] | None = OciSettings
     errors_file: Path | None = Path(__file__).with_name("errors.yaml")
     endless = "nothing at OCI ends by itself: without a keeper, instances and reservations bill until they are removed"
     sct = SctKeys(
@@ -112,10 +112,6 @@ class OciProvider(Provider):
             return SctReading()
         found = as_form(values[key], forms.COMPARTMENT, "ocid1.compartment.oc1..aaaa", where(key), faults)
         return SctReading(section={"compartment": found} if found else {})
-
-    def normal(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the settings without the values that are the default."""
-        return plain(msgspec.convert(settings, OciSettings))
 
     def chosen_profile(self, request: Request, environ: Mapping[str, str]) -> str:
         """Return ``oci.profile``, or the variable that Oracle's command line reads."""

@@ -42,7 +42,6 @@ class StaticBackend:
     """
 
     name: str = CLOUD
-    title: str = "static"
     batch: Mapping[str, int] = {NODE: 1000}
     leased: frozenset[str] = frozenset()
     leftovers: frozenset[str] = frozenset()

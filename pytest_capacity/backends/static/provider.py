@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 class StaticProvider(Provider):
-    """`pytest_capacity.backends.base.Provider` for hosts that the file names. There is no cloud to choose from.
-
-    By ssh's own rule who we are here, we are there: so there is no default user.
-    """
+    """`pytest_capacity.backends.base.Provider` for hosts that the file names. There is no cloud to choose from."""
 
     name = "static"
     title = "static"

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_capacity.backends import provider
 from pytest_capacity.backends.base import Backend, ScalingStep, scaling_of
 from pytest_capacity.backends.pieces import first_fact
 from pytest_capacity.engine.clock import Deadline
@@ -95,7 +96,7 @@ class Planner:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._state = engine.run_state
-        self._backend: Backend = engine.alterer.backend
+        self._backend: Backend = engine.backend
 
     def task(self, change: NodeChange, deadline: Deadline) -> Task:
         """Return what ``change`` takes. Raises `ScalingError`, or the cloud's refusal to be read (`Refused`).
@@ -151,7 +152,8 @@ class Planner:
         _, can = scaling_of(self._backend)
         offered = _OFFERED[step]
         if offered not in can:
-            raise ScalingError(f"the backend for {self._backend.title} cannot {_WORDS[offered]}. Nothing was changed")
+            title = provider(self._engine.request.backend).title
+            raise ScalingError(f"the backend for {title} cannot {_WORDS[offered]}. Nothing was changed")
         if len(standing.helds) != len(standing.nodes):
             gone = len(standing.nodes) - len(standing.helds)
             raise ScalingError(f"{gone} of the nodes of group {change.group!r} are gone, so it is not changed")

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+import boto3
+from botocore.config import Config
 from msgspec.structs import replace
 
 from pytest_capacity.backends.aws.backend import AwsBackend
@@ -19,6 +21,18 @@ DB = group("db", "i4i.large", 3)
 LOADER = group("loader", "c6i.xlarge")
 MONITOR = group("monitor", "t3.large", reserve=False)
 CLUSTERED = group("db", "c6i.xlarge", 2, placement_group=True)
+
+
+def stranger(emulator: Emulator, region: str = REGION) -> Any:
+    """The way to EC2 of somebody else in the account, past our code."""
+    return boto3.client(
+        "ec2",
+        region_name=region,
+        endpoint_url=emulator.url,
+        aws_access_key_id="u",
+        aws_secret_access_key=emulator.secret,
+        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+    )
 
 
 class Account:

@@ -129,40 +129,68 @@ PUBLISHED: Final = LEFT_UNKNOWN | frozenset(
 
 #: Step and kind of codes whose message changes nothing.
 BARE: Final[dict[tuple[str, str], str]] = {
-    ("back-off", "conflict"): ("IncorrectModificationState InvalidInstanceState InvalidState InvalidStateTransition "),
-    ("back-off", "throttle"): ("ConcurrentTagAccess "),
-    ("gone", "reservation-mismatch"): ("InvalidCapacityReservationIdNotFoundException "),
-    ("move-on", "capacity-zone"): ("InsufficientReservedInstancesCapacity UnavailableHostRequirements "),
-    ("move-on", "no-network"): ("DefaultVpcDoesNotExist VPCIdNotSpecified VPCResourceNotSpecified "),
-    ("move-on", "quota"): (
-        "AddressLimitExceeded HostLimitExceeded NetworkInterfaceLimitExceeded PlacementGroupLimitExceeded "
-        "ResourceCountExceeded ResourceCountLimitExceeded "
+    ("back-off", "conflict"): (
+        "DependencyViolation IncorrectInstanceState IncorrectModificationState IncorrectState InvalidInstanceState "
+        "InvalidPlacementGroup.InUse InvalidState InvalidStateTransition "
     ),
-    ("move-on", "type-unsupported"): ("VolumeTypeNotAvailableInZone "),
-    ("stop", "auth"): ("InvalidSecurity.RequestHasExpired InvalidSignatureException "),
-    ("stop", "conflict"): ("IdempotentInstanceTerminated InvalidPlacementGroup.Duplicate "),
-    ("stop", "denied"): ("OperationNotPermitted "),
-    ("stop", "form-denied"): ("TagPolicyException TagPolicyViolation TagPolicyViolationException "),
+    ("back-off", "reservation-not-ready"): "CapacityReservationPending InvalidCapacityReservationState",
+    ("back-off", "throttle"): (
+        "ConcurrentTagAccess RequestThrottled RequestThrottledException ThrottledException ThrottlingException "
+        "TooManyRequestsException "
+    ),
+    ("gone", "missing"): (
+        "InvalidKeyPair.NotFound InvalidPlacementGroup.Unknown InvalidSpotInstanceRequestID.NotFound "
+        "InvalidVolume.NotFound "
+    ),
+    ("gone", "reservation-mismatch"): (
+        "InvalidCapacityReservationId.NotFound InvalidCapacityReservationIdNotFoundException "
+    ),
+    ("move-on", "account-blocked"): "PendingVerification",
+    ("move-on", "capacity-zone"): (
+        "InsufficientCapacity InsufficientCapacityOnHost InsufficientReservedInstancesCapacity "
+        "UnavailableHostRequirements "
+    ),
+    ("move-on", "network-exhausted"): "InsufficientAddressCapacity InsufficientFreeAddressesInSubnet",
+    ("move-on", "no-network"): "DefaultVpcDoesNotExist VPCIdNotSpecified VPCResourceNotSpecified",
+    ("move-on", "quota"): (
+        "AddressLimitExceeded HostLimitExceeded InstanceLimitExceeded KeyPairLimitExceeded MaxFleetCountExceeded "
+        "MaxIOPSLimitExceeded NetworkInterfaceLimitExceeded PlacementGroupLimitExceeded ResourceCountExceeded "
+        "ResourceCountLimitExceeded ResourceLimitExceeded RouteLimitExceeded TargetCapacityLimitExceededException "
+        "VolumeLimitExceeded "
+    ),
+    ("move-on", "spot-quota"): "MaxSpotFleetRequestCountExceeded MaxSpotInstanceCountExceeded",
+    ("move-on", "type-unsupported"): "Unsupported VolumeTypeNotAvailableInZone",
+    ("stop", "account-blocked"): "Blocked",
+    ("stop", "auth"): (
+        "ExpiredTokenException IncompleteSignature InvalidSecurity.RequestHasExpired InvalidSignatureException "
+        "UnrecognizedClientException "
+    ),
+    ("stop", "conflict"): "IdempotentInstanceTerminated InvalidPlacementGroup.Duplicate",
+    ("stop", "denied"): "AccessDeniedException OperationNotPermitted",
+    ("stop", "form-denied"): "TagPolicyException TagPolicyViolation TagPolicyViolationException",
     ("stop", "invalid"): (
         "AttachmentLimitExceeded BootForVolumeTypeUnsupported CustomerKeyHasBeenRevoked "
         "DisallowedForDedicatedTenancyNetwork EncryptedVolumesNotSupported FilterLimitExceeded "
-        "IncompatibleHostRequirements InvalidAction InvalidAffinity InvalidAutoPlacement InvalidAvailabilityZone "
-        "InvalidBlockDeviceMapping InvalidCapacityReservationIdMalformedException InvalidCharacter "
+        "IdempotentParameterMismatch IncompatibleHostRequirements InvalidAMIID.Malformed InvalidAMIID.Unavailable "
+        "InvalidAction InvalidAffinity InvalidAutoPlacement InvalidAvailabilityZone InvalidBlockDeviceMapping "
+        "InvalidCapacityReservationId.Malformed InvalidCapacityReservationIdMalformedException InvalidCharacter "
         "InvalidClientToken InvalidDevice.InUse InvalidFilter InvalidFormat InvalidGroup.NotFound "
         "InvalidGroup.Reserved InvalidGroupId.Malformed InvalidHostConfiguration InvalidHostID.Malformed "
         "InvalidHostID.NotFound InvalidHostId InvalidHostId.Malformed InvalidHostId.NotFound InvalidHostState "
         "InvalidID InvalidIPAddress.InUse InvalidIamInstanceProfileArn.Malformed InvalidInput InvalidInstanceFamily "
         "InvalidInstanceID InvalidInstanceID.Malformed InvalidInstanceType InvalidInterface.IpAddressLimitExceeded "
-        "InvalidKmsKey.InvalidState InvalidMaxResults InvalidNetworkInterfaceID.NotFound InvalidNextToken "
-        "InvalidPaginationToken InvalidParameter InvalidParameterDependency InvalidQueryParameter InvalidRegion "
-        "InvalidRequest InvalidSecurityGroupID.NotFound InvalidSecurityGroupId.Malformed InvalidSnapshot.NotFound "
+        "InvalidKeyPair.Format InvalidKmsKey.InvalidState InvalidMaxResults InvalidNetworkInterfaceID.NotFound "
+        "InvalidNextToken InvalidPaginationToken InvalidParameter InvalidParameterCombination "
+        "InvalidParameterDependency InvalidQueryParameter InvalidRegion InvalidRequest "
+        "InvalidSecurityGroupID.NotFound InvalidSecurityGroupId.Malformed InvalidSnapshot.NotFound "
         "InvalidSnapshotID.Malformed InvalidSubnet InvalidSubnet.Conflict InvalidSubnetID.Malformed "
         "InvalidSubnetId.NotFound InvalidTagKey.Malformed InvalidTenancy InvalidTime InvalidUserData.Malformed "
         "InvalidVpcID.Malformed InvalidVpcID.NotFound InvalidVpcState InvalidZone.NotFound LegacySecurityGroup "
-        "MalformedQueryString MissingAction MissingInput NonEBSInstance PrivateIpAddressLimitExceeded "
-        "RequestResourceCountExceeded SecurityGroupsPerInstanceLimitExceeded "
+        "MalformedQueryString MissingAction MissingInput MissingParameter NonEBSInstance ParameterVersionNotFound "
+        "PrivateIpAddressLimitExceeded RequestResourceCountExceeded SecurityGroupsPerInstanceLimitExceeded "
         "SecurityGroupsPerInterfaceLimitExceeded TagLimitExceeded UnknownParameter UnknownVolumeType "
         "UnsupportedException UnsupportedHostConfiguration UnsupportedInstanceTypeOnHost UnsupportedOperation "
         "UnsupportedProtocol UnsupportedTenancy ValidationError VolumeIOPSLimit ZonesMismatched "
     ),
+    ("stop", "unknown"): "NeverHeardOf",
 }

@@ -6,9 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_capacity.model import Held, Unread
-from tests.backends.aws.account import Account, listed, now_order, of_kind, one_of_each, rounds
+from tests.backends.aws.account import Account, listed, now_order, of_kind, one_of_each, rounds, stranger
 from tests.backends.aws.orders import REGION, RUN, ZONE
-from tests.backends.aws.test_zones import stranger
 
 
 def test_an_inventory_lists_our_run_and_nothing_else(clustered: Account) -> None:

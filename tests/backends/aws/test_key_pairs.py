@@ -25,9 +25,8 @@ from pytest_capacity.engine.reach import KeyFiles, Reach
 from pytest_capacity.engine.run_state import RunState
 from pytest_capacity.journal import Journal
 from pytest_capacity.model import Change, Held, Order, Piece, Request, Ssh, Topology, Unread
-from tests.backends.aws.account import Account, rounds
+from tests.backends.aws.account import Account, rounds, stranger
 from tests.backends.aws.orders import IMAGE, NOW, REGION, RUN, ZONE, group, order, request
-from tests.backends.aws.test_zones import stranger
 from tests.emulated import Emulator
 from tests.engine.runs import within
 

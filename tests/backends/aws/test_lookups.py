@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from pytest_capacity.backends.aws.settings import AwsSettings, Lookup
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Fallback, NodeGroup, Offer
-from tests.backends.aws.account import Account, rounds
+from tests.backends.aws.account import Account, rounds, stranger
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator
 
@@ -21,17 +20,6 @@ OTHER = "eu-west-1"
 ARM = "ami-0e000000000000001"
 LINUX = Lookup(name="emulated-linux-*")
 DB = group("db", "i4i.large", reserve=False)
-
-
-def cloud(emulator: Emulator, region: str = REGION) -> Any:
-    """The user's own way to EC2."""
-    return boto3.client(
-        "ec2",
-        region_name=region,
-        endpoint_url=emulator.url,
-        aws_access_key_id="u",
-        aws_secret_access_key=emulator.secret,
-    )
 
 
 def settings(**changes: Any) -> AwsSettings:
@@ -59,12 +47,12 @@ def whys(found: Mapping[str, Offer]) -> set[str]:
 def launched(account: Account, offer: Offer) -> Any:
     """The one node that comes of an offer, as EC2 describes it."""
     (node,) = account.make(order(account.request, offer, now=account.emulator.world(calls=False)["now"]))
-    return cloud(account.emulator).describe_instances(InstanceIds=[node.id])["Reservations"][0]["Instances"][0]
+    return stranger(account.emulator).describe_instances(InstanceIds=[node.id])["Reservations"][0]["Instances"][0]
 
 
 def named(emulator: Emulator, zone: str, name: str, cidr: str) -> str:
     """A new subnet with this tag."""
-    ec2 = cloud(emulator)
+    ec2 = stranger(emulator)
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     tags = [{"ResourceType": "subnet", "Tags": [{"Key": "Name", "Value": name}]}]
     made = ec2.create_subnet(VpcId=vpc, AvailabilityZone=zone, CidrBlock=cidr, TagSpecifications=tags)
@@ -128,7 +116,7 @@ def test_subnets_are_found_by_their_tag(emulator: Emulator) -> None:
 
 def test_security_groups_are_found_by_name_in_the_subnets_network(emulator: Emulator) -> None:
     """One of that name elsewhere is not the one; ids stay as they are."""
-    ec2 = cloud(emulator)
+    ec2 = stranger(emulator)
     default, foreign = ec2.describe_vpcs()["Vpcs"][0]["VpcId"], ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     ids = {
         (vpc, name): ec2.create_security_group(GroupName=name, Description="x", VpcId=vpc)["GroupId"]
@@ -169,7 +157,7 @@ def test_an_image_is_found_by_owner_architecture_and_tag(emulator: Emulator) -> 
     others = replace(own, owner=("amazon",))
     away = account_of(emulator, settings(image={REGION: others}), arm, regions=(REGION,))
     assert offers(away)["us-east-1a"].why == "us-east-1 has no arm64 image of amazon called 'emulated-linux-*'"
-    cloud(emulator).create_tags(Resources=[IMAGE], Tags=[{"Key": "Name", "Value": "scylla-by-tag"}])
+    stranger(emulator).create_tags(Resources=[IMAGE], Tags=[{"Key": "Name", "Value": "scylla-by-tag"}])
     tagged = Lookup(name="scylla-by-tag", or_tag=True)
     account = account_of(emulator, settings(image={REGION: tagged}), regions=(REGION,))
     assert offers(account)["us-east-1a"].facts["image/db"] == IMAGE
@@ -185,7 +173,7 @@ def test_a_key_pair_must_be_there_in_a_second_region(emulator: Emulator) -> None
     assert whys(offers(account, OTHER)) == {"eu-west-1 has no key pair called 'mine'"}
     emulator.weather(faults=[{"operation": "DescribeKeyPairs", "error": "UnauthorizedOperation", "times": 1}])
     assert offers(account, OTHER)["eu-west-1a"].ok
-    cloud(emulator, OTHER).create_key_pair(KeyName="mine")
+    stranger(emulator, OTHER).create_key_pair(KeyName="mine")
     assert offers(account, OTHER)["eu-west-1a"].ok
 
 
@@ -211,7 +199,7 @@ def test_everything_is_looked_up_in_one_round(emulator: Emulator) -> None:
 def test_a_reservation_that_is_listed_may_live_in_any_region_of_the_run(emulator: Emulator) -> None:
     """What none of them has is refused, by whichever is read last."""
     asked = {"InstanceType": "i4i.large", "InstancePlatform": "Linux/UNIX", "AvailabilityZone": "eu-west-1a"}
-    made = cloud(emulator, OTHER).create_capacity_reservation(**asked, InstanceCount=1)["CapacityReservation"]
+    made = stranger(emulator, OTHER).create_capacity_reservation(**asked, InstanceCount=1)["CapacityReservation"]
     there = made["CapacityReservationId"]
     account = account_of(emulator, settings(), use_reservations=(there,))
     assert not any(offer.preferred for offer in offers(account).values())

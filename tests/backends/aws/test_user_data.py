@@ -22,9 +22,8 @@ from pytest_capacity.backends.aws.userdata import user_data
 from pytest_capacity.config.userdata import form_of
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import NodeGroup
-from tests.backends.aws.account import Account
+from tests.backends.aws.account import Account, stranger
 from tests.backends.aws.orders import IMAGE, NOW, REGION, group, order, request
-from tests.backends.aws.test_zones import stranger
 from tests.emulated import Emulator
 
 LINUX = "Linux/UNIX"

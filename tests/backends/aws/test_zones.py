@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from pytest_capacity.backends.aws.settings import AwsSettings
 from pytest_capacity.errors import Refused
 from pytest_capacity.model import Fallback, NodeGroup, Offer, Topology
-from tests.backends.aws.account import Account, rounds
+from tests.backends.aws.account import Account, rounds, stranger
 from tests.backends.aws.orders import IMAGE, REGION, group, order, request
 from tests.emulated import Emulator
 
@@ -25,17 +24,6 @@ def offers(emulator: Emulator, *groups: NodeGroup, **more: Any) -> dict[str, Off
     """The zones' answers by name."""
     account = Account(emulator, request(*groups, **more))
     return {offer.zone: offer for offer in account.backend.offers(REGION, account.request.topologies["default"])}
-
-
-def stranger(emulator: Emulator) -> Any:
-    """The user's own way to EC2, past our code."""
-    return boto3.client(
-        "ec2",
-        region_name=REGION,
-        endpoint_url=emulator.url,
-        aws_access_key_id="u",
-        aws_secret_access_key=emulator.secret,
-    )
 
 
 def reserved(emulator: Emulator, zone: str, count: int, **more: Any) -> str:

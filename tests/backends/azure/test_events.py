@@ -137,7 +137,7 @@ def test_a_spot_node_is_asked_by_ssh(emulator: Emulator, tmp_path: Path) -> None
             for node in (*nodes, *placed.nodes["loader"]):
                 rule = f'connect-to = "169.254.169.254:80:127.0.0.1:{port}"\n'
                 Machine.of(node).run("cat > .curlrc", input=rule)
-            engine.look_for_preemption()
+            engine.preemption.look()
             assert (asked, run_state.preempted) == ([], {})
             stopped = StoppedClock()
             watch = Preemption(backend, run_state, stopped)

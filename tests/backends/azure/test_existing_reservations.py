@@ -92,9 +92,7 @@ def test_a_reservation_that_is_full_is_told(emulator: Emulator, bench: Bench) ->
     body = {"location": REGION, "zones": ["2"], "sku": {"name": SIZE, "capacity": 1}}
     plain._arm.call("test", "PUT", f"{group}/capacityReservations/theirs", "2026-04-01", body)
     engine = bench.engine(request(emulator, DB, use_reservations=(group,)))
-    unused = {
-        offer.zone: offer.unused for offer in engine._backend.offers(REGION, engine.request.topologies["default"])
-    }
+    unused = {offer.zone: offer.unused for offer in engine.backend.offers(REGION, engine.request.topologies["default"])}
     assert unused["eastus-2"] == {group: f"1 are free, and db needs {DB.count}"}
     assert unused["eastus-1"] == {group: "it reserves nothing for them in zone 1"}
     placed = engine.provision("default")

@@ -237,7 +237,7 @@ def test_a_machine_beside_a_full_reservation_is_seen(emulator: Emulator, bench: 
     member = f"{group}/capacityReservations/theirs"
     plain._arm.call("test", "PUT", member, "2026-04-01", body)
     engine = bench.engine(request(emulator, DB, zones=("1",), use_reservations=(group,)))
-    offers = engine._backend.offers(REGION, engine.request.topologies["default"])
+    offers = engine.backend.offers(REGION, engine.request.topologies["default"])
     assert offers[0].preferred
     plain._arm.call("test", "PATCH", member, "2026-04-01", {"sku": {"capacity": 1}})
     order = Order(
@@ -251,13 +251,13 @@ def test_a_machine_beside_a_full_reservation_is_seen(emulator: Emulator, bench: 
         facts=offers[0].facts,
     )
     helds: list[Held] = []
-    for round_ in engine._backend.plan(order):
+    for round_ in engine.backend.plan(order):
         inputs = {held.kind: held.id for held in helds}
-        made = [held for piece in round_ for held in engine._backend.create(replace(piece, inputs=inputs))]
-        helds += engine._backend.refresh(made)
+        made = [held for piece in round_ for held in engine.backend.create(replace(piece, inputs=inputs))]
+        helds += engine.backend.refresh(made)
     seats = [held.facts.get("reservation_id") for held in helds if held.kind == NODE]
     assert sorted(seats, key=bool) == [None, member]
-    assert all(piece.consumes == member for piece in engine._backend.plan(order)[-1])
+    assert all(piece.consumes == member for piece in engine.backend.plan(order)[-1])
 
 
 @pytest.mark.parametrize(
