@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 #: The name under which the runtime is registered with pytest.
 RUNTIME: Final = "capacity-runtime"
 
+#: The hooks of `hookspecs`. Few runs have an implementation, and the others need not load what declares them.
+HOOKS: Final = frozenset(
+    {
+        "pytest_capacity_attempt_ended",
+        "pytest_capacity_attempt_started",
+        "pytest_capacity_collect",
+        "pytest_capacity_diagnose",
+        "pytest_capacity_ladder",
+        "pytest_capacity_node_ready",
+        "pytest_capacity_node_returned",
+        "pytest_capacity_released",
+        "pytest_capacity_reserved",
+        "pytest_capacity_topologies",
+    }
+)
+
 #: The marker, as `pytest --markers` shows it and as usage errors quote it.
 SIGNATURE: Final = 'capacity(topology="default", *, group=None, count=1)'
 
@@ -35,11 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the hooks that others may implement."""
-    from pytest_capacity.plugin import hookspecs
+def pytest_plugin_registered(manager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that others may implement, once another plugin or a ``conftest.py`` implements one of them."""
+    if not HOOKS.isdisjoint(vars(manager.hook)):
+        from pytest_capacity.plugin.activation import declare_hooks
 
-    pluginmanager.add_hookspecs(hookspecs)
+        declare_hooks(manager)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,15 +90,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _may_be_chosen(config: pytest.Config) -> bool:
-    """Return whether anything is set that could choose a backend or be wrong. Most runs load no more than this."""
-    return (
-        any(name.startswith(PREFIX) for name in os.environ)
-        or any(
-            config.getoption(f"capacity_{name}", None) is not None or config.getini(f"capacity_{name}")
-            for name in ("backend", "config", "plan", "when_disabled")
-        )
-        or any((folder / DEFAULT_FILE).is_file() for folder in {config.invocation_params.dir, config.rootpath})
-    )
+    """Return whether anything is set that could choose a backend or be wrong. Most runs load no more than this.
+
+    Loops, since a generator expression is a function more to load.
+    """
+    for name in os.environ:
+        if name.startswith(PREFIX):
+            return True
+    for name in ("capacity_backend", "capacity_config", "capacity_plan", "capacity_when_disabled"):
+        if config.getoption(name, None) is not None or config.getini(name):
+            return True
+    return (config.invocation_params.dir / DEFAULT_FILE).is_file() or (config.rootpath / DEFAULT_FILE).is_file()
 
 
 @pytest.fixture(scope="session")

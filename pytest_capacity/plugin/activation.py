@@ -38,6 +38,15 @@ def activate(config: pytest.Config) -> None:
         config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {fault}"), stacklevel=2)
 
 
+def declare_hooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that others may implement, unless they are declared already."""
+    declared = getattr(pluginmanager.hook, "pytest_capacity_topologies", None)
+    if declared is None or not declared.has_spec():
+        from pytest_capacity.plugin import hookspecs
+
+        pluginmanager.add_hookspecs(hookspecs)
+
+
 def register_worker(config: pytest.Config, handed_over: Any) -> None:
     """Register the runtime of an xdist worker, with what its controller gives it."""
     from pytest_capacity.plugin.worker import Worker
@@ -63,6 +72,7 @@ def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
 
 
 def _register(config: pytest.Config, runtime: Runtime) -> None:
+    declare_hooks(config.pluginmanager)
     config.pluginmanager.register(runtime, RUNTIME)
     from pytest_capacity.plugin.collect import Collection
     from pytest_capacity.plugin.preempted import Preempted

@@ -117,6 +117,7 @@ OPTIONS: Final[Sequence[Option]] = (
     Option("outlive_job", "Let the keeper live on after the CI job ends, at most 120 s", kind="bool", flag=False),
 )
 
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare every flag and ini key."""
     group = parser.getgroup("capacity", "cloud capacity")
