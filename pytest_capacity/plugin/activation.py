@@ -29,6 +29,7 @@ def activate(config: pytest.Config) -> None:
         if faults:
             # A region that is ignored costs money elsewhere.
             raise pytest.UsageError("capacity: " + "\n  ".join(faults))
+        declare_hooks(config.pluginmanager)
         _set_up(config, settings, plan=plan)
     elif plan:
         from pytest_capacity.plugin.disabled import nothing_to_plan
@@ -51,6 +52,7 @@ def register_worker(config: pytest.Config, handed_over: Any) -> None:
     """Register the runtime of an xdist worker, with what its controller gives it."""
     from pytest_capacity.plugin.worker import Worker
 
+    declare_hooks(config.pluginmanager)
     _register(config, Worker(config, handed_over))
 
 
@@ -72,7 +74,6 @@ def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
 
 
 def _register(config: pytest.Config, runtime: Runtime) -> None:
-    declare_hooks(config.pluginmanager)
     config.pluginmanager.register(runtime, RUNTIME)
     from pytest_capacity.plugin.collect import Collection
     from pytest_capacity.plugin.preempted import Preempted
