@@ -2,7 +2,7 @@
 
 Every pytest run of an environment that has the plugin installed loads this module, so it imports the standard library
 and pytest only. Without a backend (``--capacity-backend``, or ``backend:`` in the configuration file) it registers
-nothing else. With one, `pytest_configure` registers the *runtime*: `session.Controller` in the controller or the only
+nothing else. With one, `activation` registers the *runtime*: `session.Controller` in the controller or the only
 process, `worker.Worker` in an xdist worker. The fixtures ask the runtime.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 
-from pytest_capacity.plugin.options import Settings, add_options, is_chosen, mistyped, take_no_value
+from pytest_capacity.plugin.options import DEFAULT_FILE, EMULATOR_FLAG, PREFIX, add_options
 
 if TYPE_CHECKING:
     from pytest_capacity.model import Request, Reservation
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 #: The name under which the runtime is registered with pytest.
 RUNTIME: Final = "capacity-runtime"
 
+#: The hooks of `hookspecs`. Few runs have an implementation, and the others need not load what declares them.
+HOOKS: Final = frozenset(
+    {
+        "pytest_capacity_attempt_ended",
+        "pytest_capacity_attempt_started",
+        "pytest_capacity_collect",
+        "pytest_capacity_diagnose",
+        "pytest_capacity_ladder",
+        "pytest_capacity_node_ready",
+        "pytest_capacity_node_returned",
+        "pytest_capacity_released",
+        "pytest_capacity_reserved",
+        "pytest_capacity_topologies",
+    }
+)
+
 #: The marker, as `pytest --markers` shows it and as usage errors quote it.
 SIGNATURE: Final = 'capacity(topology="default", *, group=None, count=1)'
 
@@ -35,16 +51,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the hooks that others may implement."""
-    from pytest_capacity.plugin import hookspecs
+def pytest_plugin_registered(manager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks that others may implement, once another plugin or a ``conftest.py`` implements one of them."""
+    if not HOOKS.isdisjoint(vars(manager.hook)):
+        from pytest_capacity.plugin.activation import declare_hooks
 
-    pluginmanager.add_hookspecs(hookspecs)
+        declare_hooks(manager)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
     """Read the arguments once more where a flag without a value has taken a test's path for one."""
+    if EMULATOR_FLAG not in args:
+        return
+    from pytest_capacity.plugin.run_options import take_no_value
+
     if take_no_value(args):
         # As pytest itself does before this hook: paths among them say which conftest files are loaded first.
         options = copy.copy(early_config.option)
@@ -59,54 +80,27 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if hasattr(config, "workerinput"):
         if "capacity" in config.workerinput:
-            from pytest_capacity.plugin.worker import Worker
+            from pytest_capacity.plugin.activation import register_worker
 
-            _register(config, Worker(config, config.workerinput["capacity"]))
-        return
-    if any(config.getoption(name, False) for name in ("help", "markers", "version")):
-        return
-    settings = Settings(config, os.environ)
-    settings.choice("when_disabled", ("error", "skip"))
-    faults = mistyped(os.environ)
-    plan = settings.truth("plan", default=False)
-    if is_chosen(config, settings):
-        if faults:
-            # A region that is ignored costs money elsewhere.
-            raise pytest.UsageError("capacity: " + "\n  ".join(faults))
-        _set_up(config, settings, plan=plan)
-    elif plan:
-        from pytest_capacity.plugin.disabled import nothing_to_plan
+            register_worker(config, config.workerinput["capacity"])
+    elif _may_be_chosen(config):
+        from pytest_capacity.plugin.activation import activate
 
-        raise nothing_to_plan(config, settings)
-    for fault in faults:
-        config.issue_config_time_warning(pytest.PytestConfigWarning(f"capacity: {fault}"), stacklevel=2)
+        activate(config)
 
 
-def _set_up(config: pytest.Config, settings: Settings, *, plan: bool) -> None:
-    """Register the runtime of a controller or of the only process. With ``plan`` it only looks."""
-    from pytest_capacity.plugin.session import Controller
+def _may_be_chosen(config: pytest.Config) -> bool:
+    """Return whether anything is set that could choose a backend or be wrong. Most runs load no more than this.
 
-    if plan:
-        from pytest_capacity.plugin.dry_run import stay_alone
-
-        stay_alone(config)
-    runtime = Controller(config, settings, looking_only=plan)
-    _register(config, runtime)
-    if plan or config.getoption("setupplan", False):
-        from pytest_capacity.plugin.dry_run import DryRun
-
-        planning = DryRun(config, runtime.request, runtime.options, only=plan)
-        config.pluginmanager.register(planning, f"{RUNTIME}-planning")
-
-
-def _register(config: pytest.Config, runtime: Runtime) -> None:
-    config.pluginmanager.register(runtime, RUNTIME)
-    from pytest_capacity.plugin.collect import Collection
-    from pytest_capacity.plugin.preempted import Preempted
-
-    config.pluginmanager.register(runtime.uses, f"{RUNTIME}-uses")
-    config.pluginmanager.register(Collection(runtime), f"{RUNTIME}-collection")
-    config.pluginmanager.register(Preempted(runtime), f"{RUNTIME}-preempted")
+    Loops, since a generator expression is a function more to load.
+    """
+    for name in os.environ:
+        if name.startswith(PREFIX):
+            return True
+    for name in ("capacity_backend", "capacity_config", "capacity_plan", "capacity_when_disabled"):
+        if config.getoption(name, None) is not None or config.getini(name):
+            return True
+    return (config.invocation_params.dir / DEFAULT_FILE).is_file() or (config.rootpath / DEFAULT_FILE).is_file()
 
 
 @pytest.fixture(scope="session")

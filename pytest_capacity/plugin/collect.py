@@ -16,8 +16,8 @@ import pytest
 from pytest_capacity.errors import CapacityError
 from pytest_capacity.keeper import protocol
 from pytest_capacity.plugin.fetch import Fetch
-from pytest_capacity.plugin.options import Settings, base_of
 from pytest_capacity.plugin.other_plugins import unhurried
+from pytest_capacity.plugin.settings import Settings, base_of
 from pytest_capacity.remote.machine import Machine
 from pytest_capacity.remote.sockets import Countdown
 from pytest_capacity.text import clean

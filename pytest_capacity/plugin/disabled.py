@@ -7,7 +7,8 @@ from typing import Final, NoReturn
 
 import pytest
 
-from pytest_capacity.plugin.options import DEFAULT_FILE, OPTIONS, Settings, config_files
+from pytest_capacity.plugin.options import DEFAULT_FILE, OPTIONS
+from pytest_capacity.plugin.settings import Settings, config_files
 
 _NO_BACKEND: Final = (
     "no backend was chosen. Pass --capacity-backend=NAME (or set PYTEST_CAPACITY_BACKEND, ini capacity_backend, or "

@@ -19,8 +19,8 @@ from pytest_capacity.config.source import Overrides
 from pytest_capacity.errors import ConfigError
 from pytest_capacity.keeper.spawn import missing_where, needed_extras
 from pytest_capacity.model import Request, Topology
-from pytest_capacity.plugin.options import Settings, config_files
 from pytest_capacity.plugin.run_options import scenario_file
+from pytest_capacity.plugin.settings import Settings, config_files
 from pytest_capacity.text import clean, on_screen
 
 _TIMES: Final = re.compile(r"\d+\*")

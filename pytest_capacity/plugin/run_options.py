@@ -9,7 +9,8 @@ from typing import Literal, cast, get_args
 
 import pytest
 
-from pytest_capacity.plugin.options import BY_NAME, Settings, base_of
+from pytest_capacity.plugin.options import EMULATOR_FLAG
+from pytest_capacity.plugin.settings import BY_NAME, Settings, base_of
 
 #: What becomes of a test that needs capacity where there is none.
 OnExhausted = Literal["fail", "skip", "xfail"]
@@ -68,3 +69,15 @@ def scenario_file(config: pytest.Config, settings: Settings) -> tuple[bool, Path
     if not path.is_file():
         raise pytest.UsageError(f"{chosen.source}: there is no scenario file {os.fspath(path)}")
     return True, path
+
+
+def take_no_value(args: list[str]) -> bool:
+    """Have ``--capacity-emulator`` without ``=`` leave the argument that follows alone; whether it is among ``args``.
+
+    argparse would give an optional value whatever follows, a test's path too.
+    """
+    end = args.index("--") if "--" in args else len(args)
+    bare = [place for place, argument in enumerate(args[:end]) if argument == EMULATOR_FLAG]
+    for place in bare:
+        args[place] = f"{EMULATOR_FLAG}="
+    return bool(bare)

@@ -29,10 +29,10 @@ from pytest_capacity.plugin.console import Console, folded, width_of
 from pytest_capacity.plugin.ending import Ending, Outcome
 from pytest_capacity.plugin.hooks import Hooks
 from pytest_capacity.plugin.markers import may_ask, name_of, wanted
-from pytest_capacity.plugin.options import Settings
 from pytest_capacity.plugin.request import check_extras, check_workers, read_request
 from pytest_capacity.plugin.run_options import keeper_python, on_exhausted, scenario_file
 from pytest_capacity.plugin.runtime import Runtime, uses_capacity
+from pytest_capacity.plugin.settings import Settings
 from pytest_capacity.plugin.signals import Pending, Signals
 from pytest_capacity.plugin.worker import hand_over
 from pytest_capacity.report import render

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_capacity.plugin.options import take_no_value
+from pytest_capacity.plugin.run_options import take_no_value
 
 FLAG = "--capacity-emulator"
 
