@@ -40,53 +40,55 @@ def test_a_given_key_that_is_no_text() -> None:
         load(Overrides(), clouds=INSTALLED, path=None, environ={}, values=values)
 
 
+#: Every key of the reference.
+WHOLE: Final[dict[str, Any]] = {
+    "backend": "aws",
+    "regions": "us-east-1",
+    "zones": ["b", "us-east-1a", "use1-az2"],
+    "topologies": {
+        "default": {"groups": {"db": {"count": 3, "instance_type": "i4i.large", "placement_group": True}}},
+        "other": {
+            "groups": {
+                "loader": {"count": 1, "instance_type": "c6i.xlarge", "image": "ami-11111111"},
+                "cheap": {"count": 2, "instance_type": "c6i.xlarge", "market": "spot"},
+                "plain": {"count": 2, "instance_type": "t3.large", "reserve": False},
+                "own": {
+                    "count": 1,
+                    "instance_type": "t3.large",
+                    "aws": {"image": {"us-east-1": "ami-22222222"}},
+                },
+            }
+        },
+    },
+    "reserve": True,
+    "market": "on-demand",
+    "use_reservations": ["cr-0123456789abcdef0", "arn:aws:resource-groups:us-east-1:123456789012:group/pool"],
+    "duration": "2h",
+    "timeout": "10m",
+    "journal": "/tmp/journal.sqlite",
+    "endpoint": "https://ec2.example.com",
+    "project": "storage",
+    "test_id": "nightly-42",
+    "prices": {"i4i.large": 0.172, "c6i.xlarge": 1},
+    "aws": {
+        "image": {"us-east-1": IMAGE},
+        "subnets": {"us-east-1a": "subnet-11111111", "b": "subnet-22222222"},
+        "key_name": "ci",
+        "security_groups": ["sg-11111111"],
+        "platform": "Linux/UNIX",
+        "tenancy": "dedicated",
+        "public_ip": "yes",
+        "tags": {"team": "storage"},
+        "self_terminate": False,
+        "profile": "ci",
+        "account": 123456789012,
+    },
+}
+
+
 def test_the_whole_file(loading: Loader) -> None:
     """Every key of the reference arrives where it belongs."""
-    request = loading(
-        {
-            "backend": "aws",
-            "regions": "us-east-1",
-            "zones": ["b", "us-east-1a", "use1-az2"],
-            "topologies": {
-                "default": {"groups": {"db": {"count": 3, "instance_type": "i4i.large", "placement_group": True}}},
-                "other": {
-                    "groups": {
-                        "loader": {"count": 1, "instance_type": "c6i.xlarge", "image": "ami-11111111"},
-                        "cheap": {"count": 2, "instance_type": "c6i.xlarge", "market": "spot"},
-                        "plain": {"count": 2, "instance_type": "t3.large", "reserve": False},
-                        "own": {
-                            "count": 1,
-                            "instance_type": "t3.large",
-                            "aws": {"image": {"us-east-1": "ami-22222222"}},
-                        },
-                    }
-                },
-            },
-            "reserve": True,
-            "market": "on-demand",
-            "use_reservations": ["cr-0123456789abcdef0", "arn:aws:resource-groups:us-east-1:123456789012:group/pool"],
-            "duration": "2h",
-            "timeout": "10m",
-            "journal": "/tmp/journal.sqlite",
-            "endpoint": "https://ec2.example.com",
-            "project": "storage",
-            "test_id": "nightly-42",
-            "prices": {"i4i.large": 0.172, "c6i.xlarge": 1},
-            "aws": {
-                "image": {"us-east-1": IMAGE},
-                "subnets": {"us-east-1a": "subnet-11111111", "b": "subnet-22222222"},
-                "key_name": "ci",
-                "security_groups": ["sg-11111111"],
-                "platform": "Linux/UNIX",
-                "tenancy": "dedicated",
-                "public_ip": "yes",
-                "tags": {"team": "storage"},
-                "self_terminate": False,
-                "profile": "ci",
-                "account": 123456789012,
-            },
-        }
-    )
+    request = loading(WHOLE)
     assert request.zones == ("b", "us-east-1a", "use1-az2")
     assert request.topologies["default"].group("db").placement_group
     other = request.topologies["other"]
