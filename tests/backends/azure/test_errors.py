@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import AzureCliCredential, ChainedTokenCredential, EnvironmentCredential
 from msgspec.structs import replace
 
 from pytest_capacity.backends import open_backend
@@ -142,3 +144,18 @@ def test_what_is_not_azures_is_told_as_the_sdks() -> None:
     assert (found.kind, found.step, found.by) == ("transient", "back-off", "the SDK")
     assert diagnose_error(ZeroDivisionError("x")).kind == "unknown"
     assert replace(found, by="") != found
+
+
+def test_what_is_wrong_with_each_credential_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """azure-identity's own words, without the addresses of its guides."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.delenv("AZURE_CLIENT_ID", raising=False)
+    tried = ChainedTokenCredential(EnvironmentCredential(), AzureCliCredential())
+    with pytest.raises(ClientAuthenticationError) as caught:
+        tried.get_token("https://management.azure.com/.default")
+    found = diagnose_error(caught.value)
+    assert (found.kind, found.step) == ("auth", "stop")
+    assert found.words == (
+        "none of these gave a token: EnvironmentCredential (Environment variables are not fully configured), "
+        "AzureCliCredential (Azure CLI not found on path)"
+    )
