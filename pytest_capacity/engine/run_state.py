@@ -62,6 +62,7 @@ class RunState:
         self._clock = clock
         self._lock = threading.RLock()
         self._listeners: list[Listener] = []
+        #: That it fails is no news: it was reported, or the run has ended and its journal is closed.
         self._journal_failed = False
         #: The highest attempt number used under this run id.
         self.tried = 0
@@ -135,7 +136,10 @@ class RunState:
         self._publish(self._journal.write(self.run, kind, subject, data))
 
     def note(self, kind: str, subject: str = "", data: Any = None) -> None:
-        """Write an event about what has happened anyway. A journal that fails now is reported, once, and no more."""
+        """Write an event about what has happened anyway. A journal that fails now is reported, once, and no more.
+
+        After the end of the run its journal is closed: what comes late is published alone.
+        """
         try:
             entry = self._journal.write(self.run, kind, subject, data)
         except JournalError as error:
@@ -144,6 +148,7 @@ class RunState:
             if not self._journal_failed:
                 self._journal_failed = True
                 self._publish(Entry(0, self._clock.now(), self.run, "trouble", "", {"words": str(error)}))
+        self._journal_failed |= kind == "run-ended"
         self._publish(entry)
 
     def trouble(self, words: str) -> None:

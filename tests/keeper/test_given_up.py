@@ -42,12 +42,16 @@ def test_what_is_given_up_is_named_with_its_place_and_removal(
     receipt = Receipt(run=wanted.run, left=(held,), unread=(unread,), by_hand=("aws ec2 cancel cr-1",))
     run.note_left(receipt)
     run.close(receipt, "no owner came")
+    run.warn("what comes late, when the journal is closed")
     assert (early, late) == (False, True)
     assert [entry.data["words"] for entry in told if entry.kind == "trouble"] == [
         "given up, and still there: reservation cr-1 in us-east-1a, node in us-west-2 (unread: RequestLimitExceeded). "
         "Remove it by hand: aws ec2 cancel cr-1"
     ]
     assert [entry.data for entry in told if entry.kind == "run-ended"] == [{"left": 2, "why": "no owner came"}]
+    assert [entry.data["words"] for entry in told if entry.kind == "ending"] == [
+        "what comes late, when the journal is closed"
+    ]
 
 
 def test_an_owner_learns_what_ended_its_run(emulator: Emulator, tmp_path: Path) -> None:
