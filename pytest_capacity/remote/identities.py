@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
 import socket
 from collections.abc import Iterator
@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Final
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.agent import AgentSSH
-from paramiko.pkey import UnknownKeyType
 
 from pytest_capacity.errors import NodeError
 from pytest_capacity.model import Access
-from pytest_capacity.remote.messages import brief
 from pytest_capacity.remote.sockets import RawSocket
 
 __tracebackhide__ = True
+
+_KINDS: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 #: OpenSSH's default files, best first.
 _USUAL: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -42,32 +41,50 @@ def keys_for(access: Access) -> Iterator[paramiko.PKey]:
         for name in _USUAL:
             path = Path("~/.ssh", name).expanduser()
             if path.is_file():
-                with contextlib.suppress(NodeError):
+                try:
                     yield _load(path)
+                except NodeError:
+                    continue
         return
     try:
-        yield _load(Path(access.key))
+        key: paramiko.PKey | None = _load(Path(access.key))
     except _Locked as error:
         held = list(_agent_keys())
         if not held:
             raise NodeError(f"{error}. Run ssh-add {access.key}, or name a key without a passphrase") from error
         yield from held
+    else:
+        assert key is not None
+        yield key
 
 
 def _load(path: Path) -> paramiko.PKey:
     try:
-        return paramiko.PKey.from_path(path)
-    except (TypeError, paramiko.PasswordRequiredException) as error:
-        raise _Locked(f"the key {path} has a passphrase") from error
+        # Not `paramiko.PKey.from_path`: it reads by `Path`, which under pyfakefs does not see the real files.
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - for the same reason.
+            text = file.read()
     except OSError as error:
         raise NodeError(
             f"the key {path} cannot be read: {error.strerror or error}. Name another one (ssh.key)"
         ) from error
-    except (paramiko.SSHException, UnknownKeyType, UnsupportedAlgorithm, ValueError, IndexError) as error:
-        raise NodeError(
-            f"{path} is not a private key that paramiko can read: {brief(str(error))}. "
-            "Name an ed25519, ECDSA or RSA key (ssh.key)"
-        ) from error
+    if "BEGIN ENCRYPTED PRIVATE KEY" in text:  # PKCS#8, which paramiko takes for a key without a passphrase.
+        raise _Locked(f"the key {path} has a passphrase")
+    said = ""
+    for kind in _KINDS:
+        try:
+            key: paramiko.PKey = kind.from_private_key(io.StringIO(text))
+        except paramiko.PasswordRequiredException as error:
+            raise _Locked(f"the key {path} has a passphrase") from error
+        except (paramiko.SSHException, ValueError, IndexError) as error:
+            said = str(error)
+            continue
+        certificate = path.with_name(f"{path.name}-cert.pub")
+        if certificate.is_file():
+            key.load_certificate(str(certificate))
+        return key
+    raise NodeError(
+        f"{path} is not a private key that paramiko can read: {said}. Name an ed25519, ECDSA or RSA key (ssh.key)"
+    )
 
 
 def _agent_keys() -> tuple[paramiko.PKey, ...]:
