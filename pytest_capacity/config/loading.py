@@ -294,11 +294,13 @@ def _regions(
     example = provider.examples.region
     if value is None:
         given, variable = provider.default_regions(environ)
-        where = variable or where
         if not given:
             flag = ", pass --capacity-region" if source.has_flags else ""
             variables = "".join(f", or set {name}" for name in provider.region_variables[:1])
             faults.add(where, "no region is named", f"Write `regions: [{example}]`{flag}{variables}.")
+        if not variable:
+            return tuple(given)  # The provider's own, if there is one.
+        where = variable
     elif not given and len(faults.lines) == before:
         faults.add(where, "names no region", f"Write `regions: [{example}]`.")
     return provider.read_regions(given, where, faults)

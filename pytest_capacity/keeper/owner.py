@@ -393,11 +393,13 @@ class Owner:
                 return
             self.deaths += 1
             again = self._fallen < LIVES
-        if self._over:
+        if self._over and again:
             self._give_up(f"the keeper has ended this run: {self._why}. Its log: {self.log}")
             return
         if not again:
-            self._give_up(self._with_log("the keeper died once more"))
+            # Why they died stands in the log.
+            words = f"the keeper has ended this run: {self._why}" if self._over else "the keeper died once more"
+            self._give_up(self._with_log(words))
             return
         try:
             if self._process:
